@@ -1,0 +1,118 @@
+"""Variables and phenotypes, read from ``configs/concepts``: the only way code learns an item id, a unit or a label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from clinragen.config import CONFIG_ROOT, load_yaml
+from clinragen.errors import UserError, unknown_choice
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A bedside or laboratory variable. ``low``/``high`` bound the adult reference range in ``unit``."""
+
+    key: str
+    label: str
+    kind: str
+    unit: str
+    loinc: str
+    low: float | None
+    high: float | None
+    source: str
+    plausible: tuple[float, float]
+    decimals: int
+    bin: str = "last"
+    accepts: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+    rescale: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    #: release -> table -> {item id: unit or None (canonical)}, in order of priority
+    items: dict[str, dict[str, dict[int | str, str | None]]] = field(default_factory=dict, hash=False)
+
+    def direction(self, value: float) -> int:
+        """-1 below, 0 within, +1 above the reference range.
+
+        >>> variable("potassium").direction(6.1)
+        1
+        """
+        if self.low is not None and value < self.low:
+            return -1
+        if self.high is not None and value > self.high:
+            return 1
+        return 0
+
+    def format(self, value: float) -> str:
+        """The value with its unit, as written in text.
+
+        >>> variable("creatinine").format(3.24)
+        '3.2 mg/dL'
+        """
+        number = f"{value:.{self.decimals}f}"
+        unit = "" if self.unit in ("score", "ratio", "units", "flag") else self.unit
+        return f"{number}{unit}" if unit == "%" else f"{number} {unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Phenotype:
+    """One of the labels. ``name`` is what models write; ``ccs`` are single-level CCS categories."""
+
+    key: str
+    name: str
+    ccs: tuple[int, ...]
+    kind: str
+
+
+@cache
+def variables() -> dict[str, Variable]:
+    """All variables by key, in file order."""
+    path = CONFIG_ROOT / "concepts" / "variables.yaml"
+    raw = load_yaml(path)
+    sources = raw["sources"]
+    found: dict[str, Variable] = {}
+    for key, row in raw["variables"].items():
+        if row["source"] not in sources:
+            raise UserError(f"{path}: variables.{key}.source '{row['source']}' is not among the sources")
+        items = {
+            release: {table: _items(ids) for table, ids in tables.items()}
+            for release, tables in (row.get("items") or {}).items()
+        }
+        found[key] = Variable(
+            key=key,
+            label=row["label"],
+            kind=row["kind"],
+            unit=row["unit"],
+            loinc=row["loinc"],
+            low=row["reference"][0],
+            high=row["reference"][1],
+            source=sources[row["source"]],
+            plausible=(row["plausible"][0], row["plausible"][1]),
+            decimals=row["decimals"],
+            bin=row.get("bin", "last"),
+            accepts={unit: (pair[0], pair[1]) for unit, pair in (row.get("accepts") or {}).items()},
+            rescale=tuple(row.get("rescale") or ()),
+            items=items,
+        )
+    return found
+
+
+def _items(ids: list[Any]) -> dict[int | str, str | None]:
+    return {(i["item"] if isinstance(i, dict) else i): (i["unit"] if isinstance(i, dict) else None) for i in ids}
+
+
+@cache
+def phenotypes() -> dict[str, Phenotype]:
+    """All phenotypes by key, in file order: the order of every label vector."""
+    raw = load_yaml(CONFIG_ROOT / "concepts" / "phenotypes.yaml")
+    return {
+        key: Phenotype(key=key, name=row["name"], ccs=tuple(row["ccs"]), kind=row["kind"])
+        for key, row in raw["phenotypes"].items()
+    }
+
+
+def variable(key: str) -> Variable:
+    """One variable; an unknown key lists the valid ones."""
+    try:
+        return variables()[key]
+    except KeyError:
+        raise unknown_choice("variable", key, variables()) from None

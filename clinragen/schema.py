@@ -1,0 +1,89 @@
+"""The cohort folder: the contract between preparation and modelling. Only names, types and paths live here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "validation", "test")
+RATIONALE_KINDS = ("note", "series")
+
+STAYS = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("subject_id", pa.int64()),
+        ("hadm_id", pa.int64()),
+        ("intime", pa.timestamp("s")),
+        ("outtime", pa.timestamp("s")),
+        ("prediction_time", pa.timestamp("s")),
+        ("age", pa.float32()),  # years
+        ("sex", pa.string()),  # F, M or null
+        ("split", pa.string()),
+    ]
+)
+SERIES = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("hour", pa.float32()),  # hours from intime, the start of the bin
+        ("variable", pa.string()),
+        ("value", pa.float32()),  # canonical unit
+    ]
+)
+NOTES = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("note_id", pa.string()),
+        ("kind", pa.string()),  # discharge, radiology, digest, ...
+        ("section", pa.string()),
+        ("time", pa.timestamp("s")),
+        ("text", pa.string()),
+    ]
+)
+RATIONALES = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("kind", pa.string()),  # note (R_m) or series (R_t)
+        ("text", pa.string()),
+        ("verdicts", pa.string()),  # JSON: claim verdicts and evidence, or {}
+        ("teacher", pa.string()),
+        ("prompt_hash", pa.string()),
+    ]
+)
+
+
+def labels_schema(phenotypes: list[str]) -> pa.Schema:
+    """One boolean column per phenotype key."""
+    return pa.schema([("stay_id", pa.int64()), *((name, pa.bool_()) for name in phenotypes)])
+
+
+@dataclass(frozen=True)
+class CohortPaths:
+    """Where the files of a cohort folder lie."""
+
+    root: Path
+
+    @property
+    def stays(self) -> Path:
+        return self.root / "stays.parquet"
+
+    @property
+    def series(self) -> Path:
+        return self.root / "series.parquet"
+
+    @property
+    def notes(self) -> Path:
+        return self.root / "notes.parquet"
+
+    @property
+    def labels(self) -> Path:
+        return self.root / "labels.parquet"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.json"
+
+    def rationales(self, teacher: str) -> Path:
+        return self.root / "rationales" / f"{teacher}.parquet"

@@ -1,0 +1,1 @@
+"""Preparation of credentialed EHR data into cohort folders. Never imports torch."""
