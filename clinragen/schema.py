@@ -11,14 +11,15 @@ SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
 RATIONALE_KINDS = ("note", "series")
 
+# Parquet has no coarser timestamp than milliseconds: a seconds column would not read back as it was written.
 STAYS = pa.schema(
     [
         ("stay_id", pa.int64()),
         ("subject_id", pa.int64()),
         ("hadm_id", pa.int64()),
-        ("intime", pa.timestamp("s")),
-        ("outtime", pa.timestamp("s")),
-        ("prediction_time", pa.timestamp("s")),
+        ("intime", pa.timestamp("ms")),
+        ("outtime", pa.timestamp("ms")),
+        ("prediction_time", pa.timestamp("ms")),
         ("age", pa.float32()),  # years
         ("sex", pa.string()),  # F, M or null
         ("split", pa.string()),
@@ -38,7 +39,7 @@ NOTES = pa.schema(
         ("note_id", pa.string()),
         ("kind", pa.string()),  # discharge, radiology, digest, ...
         ("section", pa.string()),
-        ("time", pa.timestamp("s")),
+        ("time", pa.timestamp("ms")),
         ("text", pa.string()),
     ]
 )
