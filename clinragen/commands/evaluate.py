@@ -1,0 +1,88 @@
+"""``clinragen evaluate``: predictions against the cohort, beside a guess and beside altered series."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinragen.artifacts import write_json
+from clinragen.errors import UserError
+
+if TYPE_CHECKING:
+    from clinragen.evaluation.diagnosis import System
+    from clinragen.evaluation.inputs import Predictions
+
+HELP = "score predictions beside the prevalence guess and the same model with zeroed and shuffled series"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("--predictions", type=Path, required=True, metavar="DIR", help="what clinragen predict wrote")
+    add("--cohort", type=Path, required=True, metavar="DIR", help="the cohort the predictions were made from")
+    add(
+        "--predictions-zeroed", type=Path, metavar="DIR", help="predictions with zeroed series, instead of running them"
+    )
+    add("--predictions-shuffled", type=Path, metavar="DIR", help="the same with each series taken from another patient")
+    add("--no-controls", action="store_true", help="do not run the model on zeroed and shuffled series")
+    add("--teacher", metavar="NAME", help="whose rationales to compare with (default: evidence, where it exists)")
+    add("--out", type=Path, metavar="DIR", help="where evaluation.json goes (default: the predictions folder)")
+    add("--replicates", type=int, default=1000, metavar="N", help="bootstrap replicates (default: 1000)")
+    add("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
+
+
+def run(args: argparse.Namespace) -> int | None:
+    """Score, write ``evaluation.json``, print the tables.
+
+    Raises:
+        UserError: the folders do not belong together.
+    """
+    from rich.console import Console
+
+    from clinragen.data.cohort import Cohort
+    from clinragen.evaluation.inputs import load_predictions, load_truth
+    from clinragen.evaluation.summary import summarize
+    from clinragen.evaluation.table import render
+
+    if args.replicates < 1:
+        raise UserError(f"--replicates {args.replicates}: expected 1 or more")
+    predictions = load_predictions(args.predictions)
+    truth = load_truth(predictions, Cohort.load(args.cohort))
+    teacher = args.teacher
+    if teacher is None and truth.cohort.paths.rationales("evidence").is_file():
+        teacher = "evidence"
+    evaluation = summarize(
+        predictions,
+        truth,
+        _controls(args, predictions),
+        teacher=teacher,
+        replicates=args.replicates,
+        seed=args.seed,
+    )
+    path = (args.out or args.predictions) / "evaluation.json"
+    write_json(path, evaluation)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(render(evaluation))
+    console.print(f"Written to {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _controls(args: argparse.Namespace, predictions: Predictions) -> dict[str, System]:
+    """Controls the user predicted beforehand, and for the rest the model run again."""
+    from clinragen.evaluation.diagnosis import System
+    from clinragen.evaluation.inputs import load_control
+
+    given = {"zeroed": args.predictions_zeroed, "shuffled": args.predictions_shuffled}
+    found = {name: load_control(root, name, predictions).system for name, root in given.items() if root is not None}
+    absent = [name for name in given if name not in found]
+    if args.no_controls or not absent:
+        return found
+    if not Path(predictions.manifest["model"]).exists():
+        print(f"model {predictions.manifest['model']} is not here: no controls are run", file=sys.stderr)
+        return found
+    from clinragen.inference import controls  # torch is needed from here on
+
+    probabilities = controls(args.predictions, args.cohort)
+    return found | {name: System(probabilities[name], predictions.system.thresholds) for name in absent}

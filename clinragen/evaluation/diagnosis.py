@@ -1,0 +1,226 @@
+"""Scores of diagnoses and probabilities, with bootstrap intervals that resample patients, not stays.
+
+Every score takes sample weights, so that a bootstrap replicate is a vector of counts and a difference between two
+systems is taken on the same replicate. Conventions: a precision, recall or F1 whose denominator is empty is 0, as in
+scikit-learn's ``zero_division=0``; an area under a curve leaves out the labels that lack one of the two classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from clinragen.evaluation.ranking import Ranking
+
+CALIBRATION_BINS = 10
+AREAS = ("macro_auroc", "micro_auroc", "macro_auprc", "micro_auprc")
+CALIBRATION = ("ece", "brier")
+AGREEMENT = ("micro_precision", "micro_recall", "micro_f1", "macro_precision", "macro_recall", "macro_f1")
+#: Names of the scores, in the order of :meth:`Scorer.vector`. ``decoded`` are the diagnoses the model wrote,
+#: ``thresholded`` those whose probability reaches the threshold.
+METRICS = (
+    *AREAS,
+    *CALIBRATION,
+    *(f"thresholded_{name}" for name in AGREEMENT),
+    *(f"decoded_{name}" for name in AGREEMENT),
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """What one system says about ``n`` stays and ``L`` labels.
+
+    ``decoded`` is None for a system that writes no text (a baseline, or a control that reads the head only);
+    ``threshold`` is a probability per label, at or above which the label counts as said.
+    """
+
+    probabilities: np.ndarray  # [n, L] in [0, 1]
+    thresholds: np.ndarray  # [L]
+    decoded: np.ndarray | None = None  # [n, L] bool
+
+    @cached_property
+    def thresholded(self) -> np.ndarray:
+        """[n, L] bool."""
+        return self.probabilities >= self.thresholds[None, :]
+
+
+def agreement(gold: np.ndarray, said: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Per-label ``precision``, ``recall``, ``f1`` [L], and the same over all labels together as ``micro`` [3].
+
+    Args:
+        gold: [n, L] bool.
+        said: [n, L] bool.
+        weights: [n] sample weights; None counts every sample once.
+    """
+    weights = np.ones(len(gold)) if weights is None else weights
+    hits = weights @ (gold & said)
+    called = weights @ said
+    real = weights @ gold
+    micro = [_share(a.sum(), b.sum()) for a, b in ((hits, called), (hits, real), (2 * hits, called + real))]
+    return {
+        "precision": _share(hits, called),
+        "recall": _share(hits, real),
+        "f1": _share(2 * hits, called + real),
+        "micro": np.array(micro, dtype=float),
+    }
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.asarray(part, float), np.asarray(whole, float)
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+
+
+def calibration_curve(gold: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict]:
+    """Mean probability and observed share in equal-width bins over all labels together; empty bins are left out.
+
+    The expected calibration error (Naeini et al. 2015) is the count-weighted mean distance between the two.
+    """
+    index = _bins(probabilities, bins).ravel()
+    count = np.bincount(index, minlength=bins)
+    said = np.bincount(index, probabilities.ravel(), bins)
+    real = np.bincount(index, gold.ravel().astype(float), bins)
+    return [
+        {"count": int(count[b]), "probability": float(said[b] / count[b]), "observed": float(real[b] / count[b])}
+        for b in range(bins)
+        if count[b]
+    ]
+
+
+def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
+    return np.minimum((probabilities * bins).astype(int), bins - 1)
+
+
+class Scorer:
+    """All :data:`METRICS` of one system on the same stays, again and again under other weights.
+
+    Args:
+        gold: [n, L] bool.
+        system: the system to score.
+    """
+
+    def __init__(self, gold: np.ndarray, system: System) -> None:
+        if gold.shape != system.probabilities.shape:
+            raise ValueError(f"gold is {gold.shape}, probabilities are {system.probabilities.shape}")
+        self.gold, self.system = gold, system
+        self.per_label = Ranking(gold, system.probabilities)
+        self.pooled = Ranking(gold.reshape(-1, 1), system.probabilities.reshape(-1, 1))
+        self.squared_error = ((system.probabilities - gold) ** 2).mean(axis=1)
+        # [n, bins]: how much each sample adds to the signed gap of each bin, so that a replicate is one product
+        self.gap = np.zeros((len(gold), CALIBRATION_BINS))
+        index = _bins(system.probabilities, CALIBRATION_BINS)
+        rows = np.broadcast_to(np.arange(len(gold))[:, None], gold.shape)
+        np.add.at(self.gap, (rows, index), system.probabilities - gold)
+
+    def vector(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All scores [len(METRICS)] (NaN: not defined) and the AUROC of each label [L].
+
+        Args:
+            weights: [n] sample weights.
+        """
+        auroc, auprc = self.per_label(weights)
+        micro_auroc, micro_auprc = self.pooled(np.repeat(weights, self.gold.shape[1]))
+        total = weights.sum()
+        ece = np.abs(weights @ self.gap).sum() / (total * self.gold.shape[1])
+        brier = weights @ self.squared_error / total
+        scores = [_mean(auroc), micro_auroc[0], _mean(auprc), micro_auprc[0], ece, brier]
+        for said in (self.system.thresholded, self.system.decoded):
+            if said is None:
+                scores += [np.nan] * len(AGREEMENT)
+                continue
+            found = agreement(self.gold, said, weights)
+            scores += [*found["micro"], *(found[name].mean() for name in ("precision", "recall", "f1"))]
+        return np.array(scores, dtype=float), auroc
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def patient_bootstrap(patients: np.ndarray, replicates: int, seed: int) -> Iterator[np.ndarray]:
+    """Weights [n] of each replicate: how often each stay's patient was drawn. Same seed, same weights.
+
+    Args:
+        patients: [n] patient ids; stays of one patient are drawn together.
+        replicates: number of replicates.
+        seed: of the random generator.
+    """
+    names, index = np.unique(patients, return_inverse=True)
+    generator = np.random.default_rng(seed)
+    for _ in range(replicates):
+        drawn = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
+        yield drawn[index].astype(float)
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """Scores of one system: on the data, and on each replicate."""
+
+    value: np.ndarray  # [metrics]
+    replicates: np.ndarray  # [B, metrics]
+    auroc: np.ndarray  # [L]
+    auroc_replicates: np.ndarray  # [B, L]
+
+
+def bootstrap(
+    gold: np.ndarray, systems: dict[str, System], patients: np.ndarray, replicates: int = 1000, seed: int = 0
+) -> dict[str, Bootstrapped]:
+    """Score all systems on the same replicates.
+
+    Args:
+        gold: [n, L] bool.
+        systems: name -> system.
+        patients: [n] patient ids.
+        replicates: number of bootstrap replicates.
+        seed: of the random generator.
+    """
+    scorers = {name: Scorer(gold, system) for name, system in systems.items()}
+    drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in systems}
+    for weights in patient_bootstrap(patients, replicates, seed):
+        for name, scorer in scorers.items():
+            drawn[name].append(scorer.vector(weights))
+    results = {}
+    for name, scorer in scorers.items():
+        value, auroc = scorer.vector(np.ones(len(gold)))
+        scores = np.array([row[0] for row in drawn[name]]).reshape(-1, len(METRICS))
+        areas = np.array([row[1] for row in drawn[name]]).reshape(-1, gold.shape[1])
+        results[name] = Bootstrapped(value, scores, auroc, areas)
+    return results
+
+
+def interval(value: float, replicates: np.ndarray, level: float = 0.95) -> dict[str, float | None]:
+    """The value with its percentile interval; None where it is not defined.
+
+    >>> interval(0.5, np.array([0.4, 0.5, 0.6, np.nan]), level=1.0)
+    {'value': 0.5, 'low': 0.4, 'high': 0.6}
+    """
+    known = replicates[~np.isnan(replicates)]
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None}
+    if not len(known):
+        return {"value": float(value), "low": None, "high": None}
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return {"value": float(value), "low": float(low), "high": float(high)}
+
+
+def prevalence_guess(training_labels: np.ndarray, n: int) -> System:
+    """The guess that ignores the patient: every stay gets the training prevalence of each label as its probability.
+
+    Its diagnoses are the ``k`` commonest labels, the same for everybody, with the ``k`` that gives the best micro F1 on
+    the training labels: the best that can be written without reading anything.
+
+    Args:
+        training_labels: [m, L] bool.
+        n: number of stays to guess for.
+    """
+    prevalence = training_labels.mean(axis=0)
+    commonest = np.argsort(-prevalence, kind="stable")
+    hits = np.cumsum(prevalence[commonest])
+    f1 = 2 * hits / np.maximum(np.arange(1, len(hits) + 1) + prevalence.sum(), 1e-12)
+    said = np.zeros(len(prevalence), dtype=bool)
+    said[commonest[: int(np.argmax(f1)) + 1]] = True
+    thresholds = np.where(said, 0.0, np.inf)
+    return System(np.tile(prevalence, (n, 1)), thresholds, np.tile(said, (n, 1)))

@@ -1,0 +1,132 @@
+"""One evaluation: the model beside the guess that ignores the patient and the controls that ignore the series."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from clinragen import __version__
+from clinragen.data.cohort import Cohort
+from clinragen.evaluation import text
+from clinragen.evaluation.diagnosis import (
+    METRICS,
+    Bootstrapped,
+    System,
+    agreement,
+    bootstrap,
+    calibration_curve,
+    interval,
+    prevalence_guess,
+)
+from clinragen.evaluation.inputs import Predictions, Truth, label_name, teacher_rationales
+from clinragen.evaluation.ranking import Ranking
+
+TITLES = {
+    "prevalence": "prevalence guess",
+    "model": "model",
+    "zeroed": "model, series zeroed",
+    "shuffled": "model, series shuffled",
+}
+#: Words the teacher may use, which the student learned to keep to.
+WORD_LIMITS = {"note": 100, "series": 50}
+
+
+def summarize(
+    predictions: Predictions,
+    truth: Truth,
+    controls: dict[str, System],
+    *,
+    teacher: str | None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Everything ``evaluation.json`` holds: JSON-ready, None where a score is not defined.
+
+    Args:
+        predictions: of ``n`` stays.
+        truth: the cohort and its rows for them.
+        controls: name (``zeroed``, ``shuffled``) -> what the model says then.
+        teacher: whose rationales the generated ones are compared with; None: lengths and variety only.
+        replicates: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    gold, n = truth.gold, len(truth.gold)
+    systems: dict[str, System] = {}
+    if len(truth.training):
+        systems["prevalence"] = prevalence_guess(truth.training, n)
+    systems["model"] = predictions.system
+    systems |= {name: controls[name] for name in ("zeroed", "shuffled") if name in controls}
+    scored = bootstrap(gold, systems, truth.stays["subject_id"].to_numpy(), replicates, seed)
+    both = gold.any(axis=0) & ~gold.all(axis=0)
+    return {
+        "created_by": __version__,
+        "predictions": {
+            "sha256": predictions.table_hash,
+            **{k: predictions.manifest[k] for k in ("model", "model_hash", "series_input")},
+        },
+        "cohort": {
+            "sha256": truth.cohort.sha256,
+            "stays": n,
+            "patients": int(truth.stays["subject_id"].n_unique()),
+            "splits": dict(sorted(Counter(truth.stays["split"]).items())),
+        },
+        "bootstrap": {"replicates": replicates, "seed": seed, "unit": "patient", "level": 0.95},
+        "labels": predictions.labels,
+        "left_out": [label for label, known in zip(predictions.labels, both, strict=True) if not known],
+        "parse_rate": float(predictions.parsed.mean()),
+        "systems": {name: _system(name, systems[name], gold, scored[name]) for name in systems},
+        "cost_of_control": {
+            name: _differences(scored["model"], scored[name]) for name in ("zeroed", "shuffled") if name in scored
+        },
+        "phenotypes": _per_phenotype(predictions, gold, scored["model"]),
+        "text": _text(predictions, truth.cohort, teacher),
+    }
+
+
+def _system(name: str, system: System, gold: np.ndarray, scored: Bootstrapped) -> dict[str, Any]:
+    return {
+        "title": TITLES[name],
+        "scores": {m: interval(scored.value[i], scored.replicates[:, i]) for i, m in enumerate(METRICS)},
+        "calibration_curve": calibration_curve(gold, system.probabilities),
+    }
+
+
+def _differences(model: Bootstrapped, control: Bootstrapped) -> dict[str, Any]:
+    """What the model loses under the control, on the same replicates: positive means that the series helped."""
+    value, replicates = model.value - control.value, model.replicates - control.replicates
+    return {m: interval(value[i], replicates[:, i]) for i, m in enumerate(METRICS) if not np.isnan(value[i])}
+
+
+def _per_phenotype(predictions: Predictions, gold: np.ndarray, scored: Bootstrapped) -> list[dict[str, Any]]:
+    system = predictions.system
+    auprc = Ranking(gold, system.probabilities)(np.ones(len(gold)))[1]
+    decoded = agreement(gold, system.decoded) if system.decoded is not None else None
+    thresholded = agreement(gold, system.thresholded)
+    rows = []
+    for i, label in enumerate(predictions.labels):
+        row: dict[str, Any] = {
+            "key": label,
+            "name": label_name(label),
+            "n_positive": int(gold[:, i].sum()),
+            "prevalence": float(gold[:, i].mean()),
+            "mean_probability": float(system.probabilities[:, i].mean()),
+            "threshold": float(system.thresholds[i]),
+            "auroc": interval(scored.auroc[i], scored.auroc_replicates[:, i]),
+            "auprc": None if np.isnan(auprc[i]) else float(auprc[i]),
+            "brier": float(((system.probabilities[:, i] - gold[:, i]) ** 2).mean()),
+        }
+        for name, found in (("decoded", decoded), ("thresholded", thresholded)):
+            if found is not None:
+                row |= {f"{name}_{score}": float(found[score][i]) for score in ("precision", "recall", "f1")}
+        rows.append(row)
+    return rows
+
+
+def _text(predictions: Predictions, cohort: Cohort, teacher: str | None) -> dict[str, Any]:
+    ours = {"note": predictions.note_rationales, "series": predictions.series_rationales}
+    none: dict[str, list[str | None]] = {kind: [None] * len(predictions.stay_ids) for kind in ours}
+    theirs = teacher_rationales(cohort, teacher, predictions.stay_ids) if teacher else none
+    described = {kind: text.describe(ours[kind], theirs[kind], WORD_LIMITS[kind]) for kind in ours}
+    return {"teacher": teacher, **described}

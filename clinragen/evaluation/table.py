@@ -1,0 +1,113 @@
+"""An evaluation as tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_COLUMNS = {
+    "macro_auroc": "macro\nAUROC",
+    "macro_auprc": "macro\nAUPRC",
+    "decoded_micro_f1": "micro F1\nwritten",
+    "decoded_macro_f1": "macro F1\nwritten",
+    "thresholded_micro_f1": "micro F1\nthreshold",
+    "ece": "calibr.\nerror",
+}
+
+
+def number(value: float | None) -> str:
+    """Three decimals without the leading zero, as in the field's papers; an en dash where not defined.
+
+    >>> number(0.8512), number(-0.05), number(1.0), number(None)
+    ('.851', '−.050', '1.000', '–')
+    """
+    if value is None:
+        return "–"
+    text = f"{abs(value):.3f}"
+    return ("−" if value < 0 and float(text) else "") + (text[1:] if text.startswith("0") else text)
+
+
+def with_interval(score: dict[str, float | None]) -> str:
+    """``.851 (.820–.879)``."""
+    if score["value"] is None or score["low"] is None:
+        return number(score["value"])
+    return f"{number(score['value'])} ({number(score['low'])}–{number(score['high'])})"
+
+
+def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> RenderableType:
+    """The table of systems, what the controls cost, the phenotypes, and the texts."""
+    parts: list[RenderableType] = [_systems(evaluation), *_costs(evaluation)]
+    if evaluation["left_out"]:
+        names = {row["key"]: row["name"] for row in evaluation["phenotypes"]}
+        listed = "; ".join(names[key] for key in evaluation["left_out"])
+        parts.append(Text(f"Left out of AUROC and AUPRC, one class only: {listed}"))
+    if per_phenotype:
+        parts.append(_phenotypes(evaluation))
+    parts.append(_texts(evaluation))
+    return Group(*parts)
+
+
+def _systems(evaluation: dict[str, Any]) -> Table:
+    cohort = evaluation["cohort"]
+    splits = ", ".join(f"{count} {name}" for name, count in cohort["splits"].items())
+    table = Table(
+        title=f"{cohort['stays']} stays of {cohort['patients']} patients ({splits}); 95 % interval by patient"
+    )
+    table.add_column("", no_wrap=True)
+    for title in _COLUMNS.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, system in evaluation["systems"].items():
+        scores = [system["scores"][metric] for metric in _COLUMNS]
+        cells = [f"{number(s['value'])}\n{number(s['low'])}–{number(s['high'])}" for s in scores]
+        table.add_row(system["title"], *cells, style="bold" if name == "model" else None)
+    return table
+
+
+def _costs(evaluation: dict[str, Any]) -> list[Text]:
+    return [
+        Text(f"{evaluation['systems'][name]['title']}: macro AUROC lower by {with_interval(cost['macro_auroc'])}")
+        for name, cost in evaluation["cost_of_control"].items()
+        if "macro_auroc" in cost
+    ]
+
+
+def _phenotypes(evaluation: dict[str, Any]) -> Table:
+    table = Table(title="By phenotype", show_edge=False)
+    table.add_column("phenotype", no_wrap=True)
+    for title in ("positive", "share", "AUROC", "AUPRC", "F1 written", "F1 threshold"):
+        table.add_column(title, justify="right")
+    for row in evaluation["phenotypes"]:
+        table.add_row(
+            row["name"],
+            str(row["n_positive"]),
+            number(row["prevalence"]),
+            with_interval(row["auroc"]),
+            number(row["auprc"]),
+            number(row.get("decoded_f1")),
+            number(row["thresholded_f1"]),
+        )
+    return table
+
+
+def _texts(evaluation: dict[str, Any]) -> Table:
+    texts = evaluation["text"]
+    against = f"teacher {texts['teacher']}" if texts["teacher"] else "no teacher to compare with"
+    table = Table(title=f"Rationales ({against}); {evaluation['parse_rate']:.1%} of outputs parsed", show_edge=False)
+    table.add_column("")
+    for title in ("ROUGE-L", "BLEU-4", "words", "empty", "too long", "distinct-1", "distinct-2", "distinct-4"):
+        table.add_column(title, justify="right")
+    for kind in ("note", "series"):
+        row = texts[kind]
+        table.add_row(
+            kind,
+            number(row["rouge_l"]),
+            number(row["bleu"]),
+            f"{row['words']['mean']:.0f}",
+            str(row["empty"]),
+            str(row["too_long"]),
+            *(number(row[f"distinct_{n}"]) for n in (1, 2, 4)),
+        )
+    return table

@@ -1,0 +1,142 @@
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_hospital import KEYS, make_cohort, make_predictions
+
+from clinragen.commands import evaluate
+from clinragen.errors import UserError
+from clinragen.evaluation.table import number
+
+
+def run(*arguments: str | Path) -> dict:
+    parser = argparse.ArgumentParser()
+    evaluate.configure(parser)
+    args = parser.parse_args([str(a) for a in arguments])
+    assert not evaluate.run(args)
+    return json.loads(((args.out or args.predictions) / "evaluation.json").read_text())
+
+
+def test_table_shows_guess_model_and_both_controls(cohort, predictions, tmp_path, capsys):
+    zeroed = make_predictions(tmp_path / "zeroed", cohort, seed=2, signal=1.0, series_input="zeroed")
+    shuffled = make_predictions(tmp_path / "shuffled", cohort, seed=3, signal=0.5, series_input="shuffled")
+    arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path, "--replicates", "100"]
+    found = run(*arguments, "--predictions-zeroed", zeroed, "--predictions-shuffled", shuffled)
+    assert list(found["systems"]) == ["model", "prevalence", "shuffled", "zeroed"]
+    auroc = {name: system["scores"]["macro_auroc"]["value"] for name, system in found["systems"].items()}
+    assert auroc["prevalence"] == 0.5
+    assert auroc["model"] > auroc["zeroed"] > auroc["shuffled"]
+    cost = found["cost_of_control"]["zeroed"]["macro_auroc"]
+    assert cost["value"] == pytest.approx(auroc["model"] - auroc["zeroed"])
+    assert cost["low"] <= cost["value"] <= cost["high"]
+    shown = capsys.readouterr().out
+    for title in ("prevalence guess", "model, series zeroed", "model, series shuffled", number(auroc["model"])):
+        assert title in shown
+
+
+def test_same_input_gives_the_same_bytes(cohort, predictions, tmp_path):
+    for name in ("first", "second"):
+        run("--predictions", predictions, "--cohort", cohort, "--out", tmp_path / name, "--replicates", "20")
+    first, second = ((tmp_path / name / "evaluation.json").read_bytes() for name in ("first", "second"))
+    assert first == second
+
+
+def test_label_with_one_class_is_named_and_has_no_area(tmp_path):
+    cohort = make_cohort(tmp_path / "cohort", stays=30)
+    path = cohort / "labels.parquet"
+    table = pq.read_table(path)
+    never = pa.array([False] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("shock"), "shock", never), path)
+    predictions = make_predictions(tmp_path / "predictions", cohort)
+    found = run("--predictions", predictions, "--cohort", cohort, "--replicates", "20")
+    assert "shock" in found["left_out"]
+    row = next(row for row in found["phenotypes"] if row["key"] == "shock")
+    assert row["auroc"]["value"] is None
+    assert row["n_positive"] == 0
+    assert len(found["phenotypes"]) == len(KEYS)
+
+
+def test_runs_without_torch(cohort, predictions, tmp_path):
+    code = (
+        "import sys, argparse; sys.modules['torch'] = None\n"
+        "from clinragen.commands import evaluate\n"
+        "parser = argparse.ArgumentParser(); evaluate.configure(parser)\n"
+        "evaluate.run(parser.parse_args(sys.argv[1:]))\n"
+    )
+    arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path, "--replicates", "5"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no controls are run" in done.stderr  # the fixture's model does not exist
+
+
+def broken(predictions: Path, to: Path, **changes: object) -> Path:
+    """A copy of the predictions with manifest entries changed, or removed where None."""
+    shutil.copytree(predictions, to)
+    manifest = json.loads((to / "manifest.json").read_text()) | changes
+    (to / "manifest.json").write_text(json.dumps({k: v for k, v in manifest.items() if v is not None}))
+    return to
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cohort_hash": "0" * 64}, "another cohort"),
+        ({"labels": KEYS[:-1]}, "shock"),
+        ({"thresholds": {}}, "thresholds has no entry"),
+        ({"model_hash": None}, "entries missing: model_hash"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(cohort, predictions, tmp_path, changes, message):
+    folder = broken(predictions, tmp_path / "broken", **changes)
+    with pytest.raises(UserError, match=message):
+        run("--predictions", folder, "--cohort", cohort)
+    assert not (folder / "evaluation.json").exists()
+
+
+def test_stay_that_is_not_in_the_cohort_is_refused(cohort, predictions, tmp_path):
+    folder = broken(predictions, tmp_path / "broken")
+    table = pq.read_table(folder / "predictions.parquet")
+    ids = pa.array([1, *table["stay_id"].to_pylist()[1:]])
+    pq.write_table(table.set_column(0, "stay_id", ids), folder / "predictions.parquet")
+    with pytest.raises(UserError, match="lacks 1 predicted stays, the first is 1"):
+        run("--predictions", folder, "--cohort", cohort)
+
+
+@pytest.mark.parametrize("damage", ["twice", "above_one", "cut", "alien"])
+def test_damaged_table_is_refused(cohort, predictions, tmp_path, damage):
+    folder = broken(predictions, tmp_path / "broken")
+    path = folder / "predictions.parquet"
+    rows = pq.read_table(path).to_pylist()
+    schema = pq.read_schema(path)
+    if damage == "twice":
+        rows[1]["stay_id"] = rows[0]["stay_id"]
+    elif damage == "above_one":
+        rows[2]["probabilities"][KEYS[4]] = 1.5
+    elif damage == "alien":
+        rows[0]["diagnoses"] = ["hiccups"]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    messages = {"twice": "more than once", "above_one": "no probability", "cut": "Parquet", "alien": "hiccups"}
+    with pytest.raises(UserError, match=messages[damage]):
+        run("--predictions", folder, "--cohort", cohort)
+
+
+def test_control_of_another_model_is_refused(cohort, predictions, tmp_path):
+    other = broken(predictions, tmp_path / "other", series_input="zeroed", model_hash="b" * 64)
+    arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path]
+    with pytest.raises(UserError, match="model_hash differ"):
+        run(*arguments, "--predictions-zeroed", other)
+    with pytest.raises(UserError, match="expected 'shuffled'"):
+        run(*arguments, "--predictions-shuffled", predictions)
+
+
+def test_unknown_teacher_lists_the_known(cohort, predictions, tmp_path):
+    with pytest.raises(UserError, match="evidence"):
+        run("--predictions", predictions, "--cohort", cohort, "--out", tmp_path, "--teacher", "oracle")
