@@ -1,0 +1,84 @@
+"""What a knowledge source contributes: nodes, edges, citations. Sources return these; the graph merges them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+#: Kinds of node, in the order they are listed and drawn.
+NODE_KINDS = ("phenotype", "disease", "finding", "symptom", "variable", "drug", "procedure")
+
+#: relation -> how a reader says it (head, relation, tail).
+RELATIONS = {
+    "suggests": "suggests",
+    "measures": "measures",
+    "treats": "treats",
+    "indicates": "is done for",
+    "is_a": "is a",
+    "causes": "leads to",
+    "complicates": "is a complication of",
+    "associated_with": "occurs with",
+}
+
+#: Relations by which a mention of the head is evidence for the phenotype at the tail, with how far its weight counts.
+EVIDENCE_RELATIONS = {"suggests": 1.0, "is_a": 1.0, "treats": 0.9, "indicates": 0.9, "causes": 0.5, "complicates": 0.4}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A concept. ``id`` is ``<kind>:<key>``; ``identifiers`` maps a coding system (HPO, LOINC, ICD10) to a code."""
+
+    id: str
+    kind: str
+    name: str
+    synonyms: tuple[str, ...] = ()
+    definition: str = ""
+    identifiers: dict[str, str] = field(default_factory=dict, hash=False)
+    variable: str | None = None  # findings: the catalogue's variable
+    direction: str | None = None  # findings: high or low
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A directed statement. ``source`` is a citation key, ``origin`` the knowledge source that states it."""
+
+    head: str
+    tail: str
+    relation: str
+    weight: float  # 0..1
+    source: str
+    evidence: str = ""
+    origin: str = "curated"
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """All that one knowledge source adds to the graph."""
+
+    name: str
+    version: str
+    licence: str
+    nodes: list[Node]
+    edges: list[Edge]
+    citations: dict[str, str]  # key -> full citation
+    files: dict[str, str]  # file name -> sha256 of what was read
+    synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)  # further synonyms of nodes of other sources
+    identifiers: dict[str, dict[str, str]] = field(default_factory=dict)  # further identifiers of such nodes
+
+
+def slug(name: str) -> str:
+    """The key of a name: lower case, words joined by underscores.
+
+    >>> slug("Omega-3 fatty acids")
+    'omega_3_fatty_acids'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def finding_id(variable: str, direction: str) -> str:
+    """The node of a variable's high or low finding.
+
+    >>> finding_id("creatinine", "high")
+    'finding:creatinine:high'
+    """
+    return f"finding:{variable}:{direction}"

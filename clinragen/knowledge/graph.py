@@ -1,0 +1,284 @@
+"""The concept graph: typed nodes and cited, weighted, directed edges, in networkx; Parquet and a manifest on disk.
+
+Edges point from what is observed to what it means: finding -> phenotype (``suggests``), drug -> phenotype (``treats``),
+variable -> finding (``measures``), phenotype -> phenotype (``causes``). The same sources give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pyarrow as pa
+
+from clinragen.artifacts import atomic_folder, read_json, read_table, sha256_file, write_json, write_table
+from clinragen.errors import UserError, unknown_choice
+from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NODE_KINDS, RELATIONS, Contribution, Edge, Node
+from clinragen.knowledge.sources import curated
+
+GRAPH_VERSION = 1
+NODES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("kind", pa.string()),
+        ("name", pa.string()),
+        ("synonyms", pa.list_(pa.string())),
+        ("definition", pa.string()),
+        ("identifiers", pa.string()),  # JSON: coding system -> code
+        ("variable", pa.string()),
+        ("direction", pa.string()),
+    ]
+)
+EDGES = pa.schema(
+    [
+        ("head", pa.string()),
+        ("tail", pa.string()),
+        ("relation", pa.string()),
+        ("weight", pa.float64()),
+        ("source", pa.string()),  # citation key, see manifest.json
+        ("evidence", pa.string()),
+        ("origin", pa.string()),  # knowledge source: curated, hpo, ...
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A neighbour seen from a node: the other end, and the edge that leads there."""
+
+    node: str
+    relation: str
+    weight: float
+    source: str
+    evidence: str
+
+
+class ConceptGraph:
+    """A checked concept graph. ``graph`` is the networkx MultiDiGraph; node attributes are those of ``Node``."""
+
+    def __init__(self, graph: nx.MultiDiGraph, manifest: dict[str, Any]) -> None:
+        self.graph = graph
+        self.manifest = manifest
+
+    @property
+    def nodes(self) -> Any:
+        """networkx node view: ``graph.nodes["finding:lactate:high"]["name"]``."""
+        return self.graph.nodes
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Ids of all nodes of a kind, sorted."""
+        return sorted(node for node, found in self.graph.nodes(data="kind") if found == kind)
+
+    def name(self, node: str) -> str:
+        """The name of a node."""
+        return self.graph.nodes[node]["name"]
+
+    def into(self, node: str, relations: Iterable[str] | None = None) -> list[Link]:
+        """Edges that point to a node, heaviest first."""
+        edges = self.graph.in_edges(node, data=True)
+        return _links(((head, data) for head, _, data in edges), relations)
+
+    def out_of(self, node: str, relations: Iterable[str] | None = None) -> list[Link]:
+        """Edges that leave a node, heaviest first."""
+        edges = self.graph.out_edges(node, data=True)
+        return _links(((tail, data) for _, tail, data in edges), relations)
+
+    def findings_of(self, phenotype: str) -> list[Link]:
+        """High/low findings that suggest a phenotype (a key such as ``shock``), heaviest first."""
+        return [
+            link for link in self.into(self._phenotype(phenotype), ("suggests",)) if link.node.startswith("finding:")
+        ]
+
+    def symptoms_of(self, phenotype: str) -> list[Link]:
+        """Symptoms and signs that suggest a phenotype, heaviest first."""
+        return [
+            link for link in self.into(self._phenotype(phenotype), ("suggests",)) if link.node.startswith("symptom:")
+        ]
+
+    @cached_property
+    def evidence(self) -> dict[str, dict[str, tuple[float, str]]]:
+        """phenotype key -> concept id -> (strength 0..1, relation): what a mention says for the phenotype.
+
+        The phenotype's own name counts 1. Diseases that belong to it count through ``is_a``.
+        """
+        found: dict[str, dict[str, tuple[float, str]]] = {}
+        for node in self.of_kind("phenotype"):
+            best: dict[str, tuple[float, str]] = {node: (1.0, "is_a")}
+            for link in self.into(node, EVIDENCE_RELATIONS):
+                if link.node.startswith("phenotype:"):
+                    continue  # another label is no evidence for this one
+                strength = link.weight * EVIDENCE_RELATIONS[link.relation]
+                if strength > best.get(link.node, (0.0, ""))[0]:
+                    best[link.node] = (strength, link.relation)
+            found[node.removeprefix("phenotype:")] = best
+        return found
+
+    def find(self, name: str) -> str:
+        """The node with this id, name or synonym (any case), phenotypes first.
+
+        Raises:
+            UserError: none; the nearest names are listed.
+        """
+        if name in self.graph:
+            return name
+        wanted = name.casefold().replace("_", " ").strip()
+        names: dict[str, str] = {}
+        for kind in NODE_KINDS:
+            for node in self.of_kind(kind):
+                data = self.graph.nodes[node]
+                key = node.partition(":")[2].replace("_", " ").replace(":", " ")
+                for form in (data["name"], key, *(synonym.lstrip("=") for synonym in data["synonyms"])):
+                    names.setdefault(form.casefold(), node)
+        if wanted not in names:
+            near = [form for form in names if wanted and wanted in form] or list(names)
+            raise unknown_choice("concept", name, near[:8] if len(near) < len(names) else _nearest(wanted, near))
+        return names[wanted]
+
+    def paths(self, head: str, tail: str, hops: int = 2) -> list[list[str]]:
+        """Directed paths of at most ``hops`` edges, shortest first."""
+        simple = nx.all_simple_paths(nx.DiGraph(self.graph), head, tail, cutoff=hops)
+        return sorted((list(path) for path in simple), key=lambda path: (len(path), path))
+
+    def save(self, folder: Path, *, replace: bool = False) -> None:
+        """Write ``nodes.parquet``, ``edges.parquet`` and ``manifest.json`` into a new folder, whole or not at all."""
+        nodes = [
+            {"id": node, **data, "identifiers": _json(data["identifiers"])}
+            for node, data in self.graph.nodes(data=True)
+        ]
+        edges = [{"head": head, "tail": tail, **data} for head, tail, data in self.graph.edges(data=True)]
+        edges.sort(key=lambda row: (row["head"], row["tail"], row["relation"], row["origin"], row["source"]))
+        with atomic_folder(folder, replace=replace) as temporary:
+            write_table(temporary / "nodes.parquet", pa.Table.from_pylist(nodes, NODES))
+            write_table(temporary / "edges.parquet", pa.Table.from_pylist(edges, EDGES))
+            files = {name: sha256_file(temporary / name) for name in ("nodes.parquet", "edges.parquet")}
+            write_json(temporary / "manifest.json", {**self.manifest, "files": files})
+
+    @classmethod
+    def load(cls, folder: Path) -> ConceptGraph:
+        """Read a saved graph and check it against its manifest.
+
+        Raises:
+            UserError: not a graph folder, another version, or files that are not those the manifest describes.
+        """
+        manifest = read_json(folder / "manifest.json", "a concept graph (make one: clinragen graph build --out DIR)")
+        if not isinstance(manifest, dict) or manifest.get("graph_version") != GRAPH_VERSION:
+            raise UserError(
+                f"{folder} is not a concept graph of version {GRAPH_VERSION}: build it anew with clinragen graph build"
+            )
+        tables = {}
+        for name, schema in (("nodes.parquet", NODES), ("edges.parquet", EDGES)):
+            tables[name] = read_table(folder / name, schema).to_pylist()
+            if manifest.get("files", {}).get(name) != sha256_file(folder / name):
+                raise UserError(f"{folder / name} differs from its manifest: build the graph anew")
+        graph = nx.MultiDiGraph()
+        for row in tables["nodes.parquet"]:
+            graph.add_node(row.pop("id"), **{**row, "identifiers": json.loads(row["identifiers"])})
+        for row in tables["edges.parquet"]:
+            graph.add_edge(row.pop("head"), row.pop("tail"), **row)
+        return cls(graph, {key: value for key, value in manifest.items() if key != "files"})
+
+    def _phenotype(self, key: str) -> str:
+        node = key if key.startswith("phenotype:") else f"phenotype:{key}"
+        if node not in self.graph:
+            raise unknown_choice("phenotype", key, (n.removeprefix("phenotype:") for n in self.of_kind("phenotype")))
+        return node
+
+
+def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
+    """Merge sources into one graph, in the order given; a node already there is kept and gains the new synonyms.
+
+    Without an argument the graph is the curated core alone.
+
+    Raises:
+        UserError: an edge whose end no source defines, an unknown node kind or relation.
+    """
+    parts = [curated.contribute()] if contributions is None else list(contributions)
+    nodes: dict[str, dict[str, Any]] = {}
+    edges: dict[tuple[str, str, str, str, str], Edge] = {}
+    for part in parts:
+        for node in part.nodes:
+            _merge(nodes, node)
+    for part in parts:
+        for node, synonyms in part.synonyms.items():
+            nodes[node]["synonyms"] = list(dict.fromkeys([*nodes[node]["synonyms"], *synonyms]))
+        for node, identifiers in part.identifiers.items():
+            nodes[node]["identifiers"] = {**identifiers, **nodes[node]["identifiers"]}
+        for edge in part.edges:
+            if edge.relation not in RELATIONS:
+                raise unknown_choice(f"relation in source {part.name}", edge.relation, RELATIONS)
+            for end in (edge.head, edge.tail):
+                if end not in nodes:
+                    raise UserError(f"knowledge source {part.name}: an edge names {end}, which no source defines")
+            key = (edge.head, edge.tail, edge.relation, edge.origin, edge.source)
+            if key not in edges or edges[key].weight < edge.weight:
+                edges[key] = edge
+    graph = nx.MultiDiGraph()
+    for node in sorted(nodes):
+        graph.add_node(node, **nodes[node])
+    for key in sorted(edges):
+        edge = edges[key]
+        graph.add_edge(
+            edge.head,
+            edge.tail,
+            relation=edge.relation,
+            weight=round(float(edge.weight), 4),
+            source=edge.source,
+            evidence=edge.evidence,
+            origin=edge.origin,
+        )
+    cited = {edge.source for edge in edges.values()}
+    manifest = {
+        "graph_version": GRAPH_VERSION,
+        "sources": {
+            part.name: {"version": part.version, "licence": part.licence, "files": part.files} for part in parts
+        },
+        "citations": {key: cite for part in parts for key, cite in part.citations.items() if key in cited},
+        "nodes": len(nodes),
+        "edges": len(edges),
+    }
+    return ConceptGraph(graph, manifest)
+
+
+def _merge(nodes: dict[str, dict[str, Any]], node: Node) -> None:
+    if node.kind not in NODE_KINDS:
+        raise unknown_choice("node kind", node.kind, NODE_KINDS)
+    fresh = {
+        "kind": node.kind,
+        "name": node.name,
+        "synonyms": list(node.synonyms),
+        "definition": node.definition,
+        "identifiers": dict(node.identifiers),
+        "variable": node.variable,
+        "direction": node.direction,
+    }
+    if node.id not in nodes:
+        nodes[node.id] = fresh
+        return
+    known = nodes[node.id]
+    known["synonyms"] = list(dict.fromkeys([*known["synonyms"], *fresh["synonyms"]]))
+    known["identifiers"] = {**fresh["identifiers"], **known["identifiers"]}
+
+
+def _links(ends: Iterable[tuple[str, dict[str, Any]]], relations: Iterable[str] | None) -> list[Link]:
+    wanted = None if relations is None else set(relations)
+    links = [
+        Link(node, data["relation"], data["weight"], data["source"], data["evidence"])
+        for node, data in ends
+        if wanted is None or data["relation"] in wanted
+    ]
+    return sorted(links, key=lambda link: (-link.weight, link.node, link.relation, link.source))
+
+
+def _nearest(wanted: str, names: list[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(wanted, names, n=8, cutoff=0.5) or ["(see clinragen graph stats)"]
+
+
+def _json(value: dict[str, str]) -> str:
+    return json.dumps(value, sort_keys=True)

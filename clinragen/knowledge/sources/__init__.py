@@ -1,0 +1,1 @@
+"""One module per knowledge source; each has ``contribute(...) -> Contribution``."""

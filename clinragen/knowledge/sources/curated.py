@@ -1,0 +1,193 @@
+"""The curated core, read from ``configs/knowledge``: needs no download; each edge cites a guideline or textbook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clinragen.artifacts import sha256_file
+from clinragen.catalog import phenotypes, variables
+from clinragen.config import CONFIG_ROOT, load_yaml
+from clinragen.errors import UserError, unknown_choice
+from clinragen.knowledge.concepts import Contribution, Edge, Node, finding_id, slug
+
+FOLDER = CONFIG_ROOT / "knowledge"
+_FILES = ("sources", "findings", "symptoms", "drugs", "diseases", "procedures", "phenotypes")
+# A disease that leads to or follows from a phenotype is weaker evidence of it than membership.
+_CAUSAL_WEIGHT = 0.5
+
+
+def contribute(folder: Path = FOLDER) -> Contribution:
+    """Read the seven files of the curated core and check every reference among them.
+
+    Raises:
+        UserError: a missing file, or an unknown variable, phenotype, symptom or citation, with file and key.
+    """
+    raw = {name: load_yaml(folder / f"{name}.yaml") for name in _FILES}
+    nodes = [
+        *_variables(),
+        *_findings(raw["findings"], folder),
+        *_entities("symptom", raw["symptoms"]["symptoms"]),
+        *_drug_nodes(raw["drugs"]["classes"]),
+        *_entities("disease", raw["diseases"]["diseases"]),
+        *_entities("procedure", raw["procedures"]["procedures"]),
+        *_phenotypes(raw["phenotypes"]["phenotypes"], folder),
+    ]
+    edges = [
+        *_measures(raw["findings"]),
+        *_drug_edges(raw["drugs"]["classes"]),
+        *_disease_edges(raw["diseases"]["diseases"]),
+        *_procedure_edges(raw["procedures"]["procedures"]),
+        *_phenotype_edges(raw["phenotypes"]["phenotypes"], folder),
+    ]
+    citations = {key: row["cite"] for key, row in raw["sources"]["sources"].items()}
+    _check(nodes, edges, citations, folder)
+    return Contribution(
+        name="curated",
+        version=str(raw["sources"]["version"]),
+        licence=raw["sources"]["licence"],
+        nodes=nodes,
+        edges=edges,
+        citations=citations,
+        files={f"{name}.yaml": sha256_file(folder / f"{name}.yaml") for name in _FILES},
+    )
+
+
+def _variables() -> Iterator[Node]:
+    for variable in variables().values():
+        unit = f" in {variable.unit}" if variable.unit not in ("score", "ratio", "units", "flag") else ""
+        yield Node(
+            f"variable:{variable.key}",
+            "variable",
+            variable.label,
+            definition=f"The {variable.kind} variable {variable.label}{unit}.",
+            identifiers={"LOINC": variable.loinc},
+        )
+
+
+def _findings(raw: dict[str, Any], folder: Path) -> Iterator[Node]:
+    for key, sides in raw["findings"].items():
+        if key not in variables():
+            raise UserError(f"{folder / 'findings.yaml'}: {unknown_choice('variable', key, variables())}")
+        for direction in ("high", "low"):
+            if direction in sides:
+                yield _node(finding_id(key, direction), "finding", sides[direction], key, direction)
+
+
+def _entities(kind: str, rows: dict[str, Any]) -> Iterator[Node]:
+    for key, row in rows.items():
+        yield _node(f"{kind}:{key}", kind, row)
+
+
+def _node(node_id: str, kind: str, row: dict[str, Any], variable: str | None = None, side: str | None = None) -> Node:
+    systems = {"hpo": "HPO", "icd10": "ICD10"}
+    identifiers = {system: str(row[key]) for key, system in systems.items() if key in row}
+    synonyms = tuple(str(synonym) for synonym in row.get("synonyms") or ())
+    return Node(node_id, kind, row["name"], synonyms, row["definition"], identifiers, variable, side)
+
+
+def _drug_nodes(classes: dict[str, Any]) -> Iterator[Node]:
+    for key, row in classes.items():
+        yield _node(f"drug:{key}", "drug", row)
+        for member, brands in (row.get("members") or {}).items():
+            if slug(member) != key:
+                yield Node(
+                    f"drug:{slug(member)}",
+                    "drug",
+                    member,
+                    tuple(str(brand) for brand in brands or ()),
+                    f"{member[0].upper()}{member[1:]}, {row['name']}. {row['definition']}",
+                )
+
+
+def _phenotypes(rows: dict[str, Any], folder: Path) -> Iterator[Node]:
+    missing = set(phenotypes()) - set(rows)
+    if missing:
+        raise UserError(f"{folder / 'phenotypes.yaml'}: no entry for {', '.join(sorted(missing))}")
+    for key, row in rows.items():
+        if key not in phenotypes():
+            raise UserError(f"{folder / 'phenotypes.yaml'}: {unknown_choice('phenotype', key, phenotypes())}")
+        phenotype = phenotypes()[key]
+        codes = {"CCS": " ".join(str(code) for code in phenotype.ccs)}
+        yield Node(f"phenotype:{key}", "phenotype", phenotype.name, tuple(row["synonyms"]), row["definition"], codes)
+
+
+def _measures(raw: dict[str, Any]) -> Iterator[Edge]:
+    for key, sides in raw["findings"].items():
+        variable = variables()[key]
+        for direction in ("high", "low"):
+            if direction in sides:
+                bound, word = (variable.high, "above") if direction == "high" else (variable.low, "below")
+                limit = "the reference range" if bound is None else variable.format(bound)
+                yield Edge(
+                    f"variable:{key}",
+                    finding_id(key, direction),
+                    "measures",
+                    1.0,
+                    sides[direction].get("source", raw["source"]),
+                    f"{variable.label} {word} {limit}",
+                )
+
+
+def _drug_edges(classes: dict[str, Any]) -> Iterator[Edge]:
+    for key, row in classes.items():
+        members = [slug(member) for member in row.get("members") or {}]
+        for member in members:
+            if member != key:
+                yield Edge(f"drug:{member}", f"drug:{key}", "is_a", 1.0, "gg", row["definition"])
+        for drug in dict.fromkeys([key, *members]):
+            for phenotype, weight in row["treats"].items():
+                yield Edge(f"drug:{drug}", f"phenotype:{phenotype}", "treats", weight, row["source"], row["definition"])
+
+
+def _disease_edges(rows: dict[str, Any]) -> Iterator[Edge]:
+    for key, row in rows.items():
+        for relation, weight in (("is_a", 1.0), ("causes", _CAUSAL_WEIGHT), ("complicates", _CAUSAL_WEIGHT)):
+            for phenotype in row.get(relation) or ():
+                tail = f"phenotype:{phenotype}"
+                yield Edge(f"disease:{key}", tail, relation, weight, row["source"], row["definition"])
+
+
+def _procedure_edges(rows: dict[str, Any]) -> Iterator[Edge]:
+    for key, row in rows.items():
+        for phenotype, weight in row["indicates"].items():
+            tail = f"phenotype:{phenotype}"
+            yield Edge(f"procedure:{key}", tail, "indicates", weight, row["source"], row["definition"])
+
+
+def _phenotype_edges(rows: dict[str, Any], folder: Path) -> Iterator[Edge]:
+    for key, row in rows.items():
+        for group, members in row["suggested_by"].items():
+            source, evidence = _citation(group, key, folder)
+            for concept, weight in members.items():
+                variable, _, direction = concept.rpartition(" ")
+                head = finding_id(variable, direction) if direction in ("high", "low") else f"symptom:{concept}"
+                yield Edge(head, f"phenotype:{key}", "suggests", weight, source, evidence)
+        for group, members in (row.get("causes") or {}).items():
+            source, evidence = _citation(group, key, folder)
+            for phenotype, weight in members.items():
+                yield Edge(f"phenotype:{key}", f"phenotype:{phenotype}", "causes", weight, source, evidence)
+
+
+def _citation(group: str, key: str, folder: Path) -> tuple[str, str]:
+    source, separator, evidence = group.partition(" | ")
+    if not separator:
+        raise UserError(f"{folder / 'phenotypes.yaml'}: {key}: '{group}' should read '<source key> | <what it says>'")
+    return source.strip(), evidence.strip()
+
+
+def _check(nodes: list[Node], edges: list[Edge], citations: dict[str, str], folder: Path) -> None:
+    known = {node.id for node in nodes}
+    for edge in edges:
+        for end in (edge.head, edge.tail):
+            if end not in known:
+                raise UserError(
+                    f"{folder}: {edge.head} {edge.relation} {edge.tail}: {unknown_choice('concept', end, known)}"
+                )
+        if edge.source not in citations:
+            raise UserError(
+                f"{folder}: {edge.head} {edge.relation} {edge.tail}: source '{edge.source}' is not in sources.yaml"
+            )
+        if not 0 < edge.weight <= 1:
+            raise UserError(f"{folder}: {edge.head} {edge.relation} {edge.tail}: weight {edge.weight} is not in (0, 1]")

@@ -1,0 +1,1 @@
+"""Teachers write the rationales that the student learns from."""
