@@ -27,6 +27,7 @@ class Variable:
     bin: str = "last"
     accepts: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     rescale: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    sum_of: tuple[str, ...] = ()  # other variables whose sum it is
     #: release -> table -> {item id: unit or None (canonical)}, in order of priority
     items: dict[str, dict[str, dict[int | str, str | None]]] = field(default_factory=dict, hash=False)
 
@@ -91,6 +92,7 @@ def variables() -> dict[str, Variable]:
             bin=row.get("bin", "last"),
             accepts={unit: (pair[0], pair[1]) for unit, pair in (row.get("accepts") or {}).items()},
             rescale=tuple(row.get("rescale") or ()),
+            sum_of=tuple(row.get("sum_of") or ()),
             items=items,
         )
     return found

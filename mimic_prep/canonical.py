@@ -1,0 +1,73 @@
+"""Write the cohort folder: Parquet files that depend on nothing but input and configuration, and their manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clinragen import __version__
+from clinragen.artifacts import sha256_file, sha256_json, write_json, write_table
+from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths
+from mimic_prep.protocol import Protocol
+
+SERIES_ROWS_PER_GROUP = 1 << 20
+
+
+def typed(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The columns of ``schema`` in its order and types."""
+    return frame.select(schema.names).to_arrow().cast(schema)
+
+
+def write_series(path: Path, parts: Iterable[pa.Table]) -> int:
+    """Write series tables one after the other, in row groups of fixed size, so that sharding leaves no trace.
+
+    Returns the number of rows.
+    """
+    waiting: list[pa.Table] = []
+    rows = written = 0
+    with pq.ParquetWriter(path, SERIES, compression="zstd") as writer:
+        for part in parts:
+            waiting.append(part)
+            rows += part.num_rows
+            while rows >= SERIES_ROWS_PER_GROUP:
+                joined = pa.concat_tables(waiting)
+                writer.write_table(joined.slice(0, SERIES_ROWS_PER_GROUP).combine_chunks())
+                waiting = [joined.slice(SERIES_ROWS_PER_GROUP)]
+                rows -= SERIES_ROWS_PER_GROUP
+                written += SERIES_ROWS_PER_GROUP
+        if rows:
+            writer.write_table(pa.concat_tables(waiting).combine_chunks())
+    return written + rows
+
+
+def write_tables(paths: CohortPaths, stays: pl.DataFrame, notes: pl.DataFrame, labels: pa.Table) -> None:
+    """Write stays, notes and labels."""
+    write_table(paths.stays, typed(stays, STAYS))
+    write_table(paths.notes, typed(notes, NOTES))
+    write_table(paths.labels, labels)
+
+
+def write_manifest(
+    paths: CohortPaths, *, source: str, protocol: Protocol, inputs: dict[str, str], counts: dict[str, Any]
+) -> dict[str, Any]:
+    """Write and return the manifest. It holds no time and no absolute path: equal cohorts have equal manifests."""
+    settings = asdict(protocol)
+    outputs = {path.name: sha256_file(path) for path in sorted(paths.root.glob("*.parquet"))}
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "created_by": f"mimic-prep {__version__}",
+        "source": source,
+        "protocol": settings,
+        "config_hash": sha256_json(settings),
+        "inputs": dict(sorted(inputs.items())),
+        "outputs": outputs,
+        **counts,
+    }
+    write_json(paths.manifest, manifest)
+    return manifest

@@ -1,0 +1,45 @@
+"""The ``mimic-prep`` command: looks up the subcommand and imports only that one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from clinragen import __version__
+from clinragen.errors import exit_code
+
+#: subcommand -> module with ``configure(parser)`` and ``run(args)``, one line of help
+COMMANDS = {
+    "mimic-iv": ("mimic_prep.commands.mimic_iv", "prepare a cohort from MIMIC-IV 2.2 to 3.1"),
+    "synthesize": ("mimic_prep.synthetic.command", "write a made-up hospital as raw MIMIC-IV tables"),
+}
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mimic-prep", description="Turn raw electronic health records into a cohort folder, without leaks."
+    )
+    parser.add_argument("--version", action="version", version=f"mimic-prep {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, help_line) in COMMANDS.items():
+        command = commands.add_parser(name, help=help_line, description=help_line)
+        if name == chosen:
+            import_module(module).configure(command)
+    return parser
+
+
+def _run(argv: Sequence[str]) -> int | None:
+    chosen = next((word for word in argv if word in COMMANDS), None)
+    args = _parser(chosen).parse_args(argv)
+    return import_module(COMMANDS[args.command][0]).run(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Console entry: the exit code."""
+    return exit_code(_run, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Which stays are in the cohort, and from when to when each may be read.
+
+Every stay of the raw table is either kept or excluded under the first rule it fails, in the order they are applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from clinragen.errors import UserError
+from mimic_prep.accounting import Sieve
+from mimic_prep.ingest import RawFolder
+from mimic_prep.protocol import Protocol, Rules, Window
+from mimic_prep.sources import Release
+
+_HOURS = 3_600_000  # milliseconds
+
+
+@dataclass
+class Attrition:
+    """Stays in, stays excluded by each rule in turn, stays kept."""
+
+    entered: int = 0
+    excluded: dict[str, int] = field(default_factory=dict)
+
+    def exclude(self, stays: pl.DataFrame, condition: pl.Expr, reason: str) -> pl.DataFrame:
+        """The stays that do not meet ``condition``; the others are counted under ``reason``."""
+        kept = stays.filter(~condition.fill_null(False))
+        self.excluded[reason] = stays.height - kept.height
+        return kept
+
+    @property
+    def kept(self) -> int:
+        return self.entered - sum(self.excluded.values())
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "entered": self.entered,
+            "excluded": [{"reason": reason, "stays": count} for reason, count in self.excluded.items()],
+            "kept": self.kept,
+        }
+
+
+def read_stays(
+    raw: RawFolder, release: Release, protocol: Protocol, attrition: Attrition
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The stays that pass every rule that needs no measurement, sorted by stay_id; and all their patients' admissions.
+
+    Columns of the stays: those of the stay, patient and admission tables, and age, sex, window_start, prediction_time.
+
+    Raises:
+        UserError: a table is missing or broken, or no stay passes.
+    """
+    stays = raw.read(release.stays, lambda sieve: sieve.reject_missing("subject_id", "hadm_id", "stay_id"))
+    attrition.entered = raw.ledger.tables[_file(raw, release)].read
+    attrition.excluded["stay row that cannot be read"] = attrition.entered - stays.height
+    stays = stays.sort(*(name for name in stays.columns if name != "line"))
+    stays = attrition.exclude(stays, ~pl.col("stay_id").is_first_distinct(), "stay id seen before")
+    patients = raw.read(release.patients, _of("subject_id", stays, "patient without an intensive care stay"))
+    admissions = raw.read(release.admissions, _of("subject_id", stays, "patient without an intensive care stay"))
+    stays = _join(stays, patients, ["subject_id"], "patient", attrition)
+    stays = _join(stays, admissions.drop("subject_id"), ["hadm_id"], "admission", attrition)
+    stays = _apply(_with_times(stays, protocol.window), protocol.rules, attrition)
+    if not stays.height:
+        counts = "; ".join(f"{reason}: {count}" for reason, count in attrition.excluded.items() if count)
+        raise UserError(
+            f"{raw.root}: none of {attrition.entered} stays is included ({counts}); relax the protocol's rules"
+        )
+    return stays.sort("stay_id"), admissions
+
+
+def _file(raw: RawFolder, release: Release) -> str:
+    path = raw.locate(release.stays)
+    assert path is not None  # a required table
+    return raw.name(path)
+
+
+def _of(key: str, stays: pl.DataFrame, reason: str):
+    wanted = stays[key].unique().implode()
+
+    def rules(sieve: Sieve) -> None:
+        sieve.reject_missing(key)
+        sieve.skip(~pl.col(key).is_in(wanted), reason)
+
+    return rules
+
+
+def _join(stays: pl.DataFrame, other: pl.DataFrame, on: list[str], what: str, attrition: Attrition) -> pl.DataFrame:
+    """Add the columns of ``other``; the same key twice: the first in sorted order counts."""
+    other = other.drop("line").sort(*other.drop("line").columns).unique(on, keep="first", maintain_order=True)
+    joined = stays.join(other.with_columns(found=pl.lit(True)), on=on, how="left", maintain_order="left")
+    return attrition.exclude(joined, pl.col("found").is_null(), f"{what} not in the {what} table").drop("found")
+
+
+def _age(stays: pl.DataFrame) -> pl.Expr:
+    """Age at ICU admission in years: from the date of birth, or from the age in an anchor year.
+
+    MIMIC shifts the birth of patients over 89 by 300 years; they count as 91.4, the median of those patients.
+    """
+    if "anchor_age" in stays.columns:
+        return pl.col("anchor_age") + pl.col("intime").dt.year() - pl.col("anchor_year")
+    if "age" in stays.columns:
+        return pl.col("age")
+    years = (pl.col("intime") - pl.col("birth")).dt.total_days() / 365.2425
+    return pl.when(years > 150).then(91.4).otherwise(years)
+
+
+def _with_times(stays: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """Age and sex, and the window: nothing before ``window_start`` or from ``prediction_time`` on is ever read."""
+    span = pl.duration(milliseconds=round((window.hours or 0) * _HOURS))
+    start, end = pl.col("intime"), pl.col("outtime")
+    if window.kind == "first":
+        end = pl.min_horizontal(start + span, end)
+    elif window.kind == "last":
+        start = pl.max_horizontal(start, end - span)
+    sex = pl.col("sex").str.strip_chars().str.to_uppercase().str.slice(0, 1)
+    return stays.with_columns(
+        _age(stays).alias("age"),
+        pl.when(sex.is_in(["F", "M"])).then(sex).alias("sex"),
+        start.cast(pl.Datetime("ms")).alias("window_start"),
+        end.cast(pl.Datetime("ms")).alias("prediction_time"),
+    )
+
+
+def _apply(stays: pl.DataFrame, rules: Rules, attrition: Attrition) -> pl.DataFrame:
+    hours = (pl.col("outtime") - pl.col("intime")).dt.total_milliseconds() / _HOURS
+    steps: list[tuple[pl.Expr, str]] = [
+        (pl.col("intime").is_null() | pl.col("outtime").is_null(), "no time of admission or discharge"),
+        (hours <= 0, "discharge not after admission"),
+        (pl.col("age").is_null() | (pl.col("age") < 0), "age unknown"),
+        (pl.col("age") < rules.min_age, f"younger than {rules.min_age:g} years"),
+    ]
+    if rules.max_age is not None:
+        steps.append((pl.col("age") > rules.max_age, f"older than {rules.max_age:g} years"))
+    steps.append((hours < rules.min_stay_hours, f"stay shorter than {rules.min_stay_hours:g} hours"))
+    if rules.max_stay_hours is not None:
+        steps.append((hours > rules.max_stay_hours, f"stay longer than {rules.max_stay_hours:g} hours"))
+    for condition, reason in steps:
+        stays = attrition.exclude(stays, condition, reason)
+    if rules.first_stay_only:
+        first = pl.struct("intime", "stay_id") == pl.struct("intime", "stay_id").min().over("subject_id")
+        stays = attrition.exclude(stays, ~first, "not the patient's first stay")
+    return stays

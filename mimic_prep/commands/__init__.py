@@ -1,0 +1,1 @@
+"""The subcommands of ``mimic-prep``: each module has ``configure(parser)`` and ``run(args)``."""

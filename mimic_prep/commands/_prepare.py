@@ -1,0 +1,55 @@
+"""What the commands that prepare a release have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mimic_prep.sources import Release
+
+
+def add_arguments(parser: argparse.ArgumentParser, raw_help: str) -> None:
+    """Options of every preparation."""
+    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help=raw_help)
+    parser.add_argument("--out", type=Path, required=True, metavar="COHORT", help="the cohort folder to write")
+    parser.add_argument(
+        "--protocol", default="admission", metavar="NAME|FILE",
+        help="admission (default; only what was known), paper (retrospective), or a YAML file",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the protocol"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace COHORT if it exists")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="threads that parse (default: all cores)"
+    )
+
+
+def run_release(release: Release, args: argparse.Namespace) -> int | None:
+    """Prepare ``release`` as the arguments say, with a progress bar, and print the summary."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from clinragen.errors import UserError
+    from mimic_prep import protocol, summary
+    from mimic_prep.ingest import RawFolder
+    from mimic_prep.pipeline import prepare, tables_of
+
+    chosen = protocol.load(args.protocol, args.set)
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: expected a positive number")
+    if args.out.exists() and not args.overwrite:
+        raise UserError(f"{args.out} already exists: choose another folder, or pass --overwrite to replace it")
+    bars = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
+    with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"reading {release.name}")
+        raw = RawFolder(args.raw, release.name, args.workers, lambda size: progress.advance(task, size))
+        progress.update(task, total=raw.total_bytes(tables_of(release)))
+        manifest = prepare(release, raw, args.out, chosen, overwrite=args.overwrite)
+    console = Console()
+    summary.show(manifest, console)
+    console.print(f"[bold]{args.out}[/bold]", highlight=False, soft_wrap=True)
+    return None

@@ -1,0 +1,144 @@
+"""Raw measurement rows -> events: stay rank, second from intime, variable, priority, value in the canonical unit.
+
+Rows leave as early as they can: first by item, then by stay and window, and only then are units looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from clinragen.catalog import Variable, variables
+from clinragen.errors import UserError
+from mimic_prep.accounting import Sieve
+from mimic_prep.sources import EventTable
+from mimic_prep.stays import StayIndex, seconds
+from mimic_prep.units import conversion
+
+EVENTS = {"stay": pl.Int32, "second": pl.Int32, "variable": pl.Int16, "priority": pl.Int16, "value": pl.Float64}
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One item id of a table: its variable, its place among the variable's items, and its usual unit's factors."""
+
+    variable: Variable
+    index: int
+    priority: int
+    scale: float
+    offset: float
+
+
+def _items(release: str, table: str) -> dict[int | str, _Item]:
+    found: dict[int | str, _Item] = {}
+    for index, variable in enumerate(variables().values()):
+        for priority, (item, unit) in enumerate(variable.items.get(release, {}).get(table, {}).items()):
+            factors = (1.0, 0.0) if unit is None else conversion(variable, unit)
+            if factors is None:
+                raise UserError(f"variables.yaml: {variable.key}: unit '{unit}' of item {item} is not among its units")
+            found[item] = _Item(variable, index, priority, *factors)
+    return found
+
+
+class EventRules:
+    """The rules that turn one table's rows into events; called in worker threads, keeps no state."""
+
+    def __init__(self, source: EventTable, release: str, index: StayIndex, *, drop_warnings: bool) -> None:
+        self._source = source
+        self._index = index
+        self._drop_warnings = drop_warnings
+        items = _items(release, source.table.name)
+        self._ids = list(items)
+        self._items = list(items.values())
+        self._variable = np.array([item.index for item in self._items])
+        self._priority = np.array([item.priority for item in self._items])
+        self._bounds = np.array([item.variable.plausible for item in self._items]).reshape(-1, 2)
+        self._digits = np.array([item.variable.decimals + 3 for item in self._items])
+
+    def __call__(self, sieve: Sieve) -> None:
+        self._choose_items(sieve)
+        self._attach(sieve)
+        self._check_value(sieve)
+        self._convert(sieve)
+
+    def _choose_items(self, sieve: Sieve) -> None:
+        sieve.reject_missing("item")
+        codes = range(len(self._ids))
+        code = pl.col("item").replace_strict(self._ids, codes, default=None, return_dtype=pl.Int16)
+        sieve.frame = sieve.frame.with_columns(code=code)
+        sieve.skip(pl.col("code").is_null(), "item not used")
+
+    def _attach(self, sieve: Sieve) -> None:
+        key = self._source.key
+        sieve.skip(pl.col(key).is_null(), f"no {key}")
+        if key == "stay_id":
+            rank = self._index.by_stay(sieve.frame[key].to_numpy())
+        else:
+            known = pl.Series(np.isin(sieve.frame[key].to_numpy(), self._index.subjects))
+            sieve.frame = sieve.frame.with_columns(known=known)
+            sieve.skip(~pl.col("known"), "patient not in the cohort")
+            sieve.reject_missing("time")
+            rank = self._index.by_time(sieve.frame[key].to_numpy(), seconds(sieve.frame["time"]))
+        sieve.frame = sieve.frame.with_columns(stay=pl.Series(rank, dtype=pl.Int32))
+        sieve.skip(pl.col("stay") < 0, "stay not in the cohort")
+        sieve.reject_missing("time")
+        stay = sieve.frame["stay"].to_numpy()
+        second = seconds(sieve.frame["time"]) - self._index.intime[stay]
+        inside = (second >= self._index.start[stay]) & (second < self._index.end[stay])
+        sieve.frame = sieve.frame.with_columns(second=pl.Series(second), inside=pl.Series(inside))
+        sieve.skip(~pl.col("inside"), "outside the window")
+
+    def _check_value(self, sieve: Sieve) -> None:
+        if "error" in sieve.frame.columns:
+            sieve.reject(pl.col("error") != 0, "marked as an error")
+        if self._drop_warnings and "warning" in sieve.frame.columns:
+            sieve.reject(pl.col("warning") != 0, "marked with a warning")
+        sieve.reject(pl.col("value").is_null() | pl.col("value").is_infinite(), "no numeric value")
+
+    def _convert(self, sieve: Sieve) -> None:
+        code = sieve.frame["code"].to_numpy()
+        value = sieve.frame["value"].to_numpy()
+        scale, offset = self._factors(sieve.frame, code, value)
+        value = _round(value * scale + offset, self._digits[code])
+        low, high = self._bounds[code].T if len(code) else (np.empty(0), np.empty(0))
+        sieve.frame = sieve.frame.select(
+            "stay",
+            pl.col("second").cast(pl.Int32),
+            pl.Series("variable", self._variable[code], dtype=pl.Int16),
+            pl.Series("priority", self._priority[code], dtype=pl.Int16),
+            pl.Series("value", value, dtype=pl.Float64),
+            "line",
+            pl.Series("plausible", (value >= low) & (value <= high), dtype=pl.Boolean),
+        )
+        wrong = sieve.frame.filter(~pl.col("plausible"))["variable"].unique().sort().to_list()
+        keys = list(variables())
+        for index in wrong:
+            sieve.reject(~pl.col("plausible") & (pl.col("variable") == index), f"implausible {keys[index]}")
+        sieve.frame = sieve.frame.select(*EVENTS)
+
+    def _factors(self, frame: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and offset of each row: of its own unit where known, else the item's; ``rescale`` goes before both."""
+        units = frame["unit"].unique().drop_nulls().sort().to_list() if "unit" in frame.columns else []
+        usual = np.array([(item.scale, item.offset) for item in self._items]).reshape(-1, 1, 2)
+        table = np.repeat(usual, len(units) + 1, axis=1)
+        for row, item in enumerate(self._items):
+            for column, unit in enumerate(units):
+                table[row, column] = conversion(item.variable, unit) or usual[row, 0]
+        unit_code = np.full(len(code), len(units))
+        if units:
+            known = pl.col("unit").replace_strict(units, range(len(units)), default=len(units), return_dtype=pl.Int32)
+            unit_code = frame.select(known).to_series().to_numpy()
+        factors = table[code, unit_code] if len(code) else np.empty((0, 2))
+        for row, item in enumerate(self._items):
+            for rule in item.variable.rescale:
+                hit = (code == row) & (value >= rule["min"]) & (value <= rule["max"])
+                factors[hit] = conversion(item.variable, rule["unit"])
+        return factors[:, 0], factors[:, 1]
+
+
+def _round(value: np.ndarray, digits: np.ndarray) -> np.ndarray:
+    """Rounded far below what any device resolves, so that a value entered in any unit comes out the same."""
+    power = 10.0**digits
+    return np.round(value * power) / power

@@ -1,0 +1,231 @@
+"""A folder of raw tables, read as a stream: one thread decompresses while others parse and filter; memory is bounded.
+
+A file is found by its table's name, in any case, as ``.csv`` or ``.csv.gz``, anywhere up to four folders deep, so that
+a release may be given as it was unpacked. Its SHA-256 is taken while it is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, cast
+
+import polars as pl
+
+from clinragen.errors import UserError
+from mimic_prep.accounting import Ledger, Sieve
+from mimic_prep.rows import parse
+from mimic_prep.sources import Table
+
+BLOCK_BYTES = 1 << 23
+_MAX_DEPTH = 4
+_SUFFIXES = (".csv.gz", ".csv")
+
+Rules = Callable[[Sieve], None]
+
+
+class _HashingFile:
+    """A binary file that hashes what is read from it. ``gzip`` reads it front to back."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        self._handle = path.open("rb", buffering=0)
+        self._hash = hashlib.sha256()
+        self._progress = progress
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._handle.read(size)
+        self._hash.update(data)
+        self._progress(len(data))
+        return data
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def hexdigest(self) -> str:
+        """Hash of the whole file, whatever has been read so far."""
+        while self.read(1 << 20):
+            pass
+        return self._hash.hexdigest()
+
+
+class RawFolder:
+    """The raw tables below ``root``. ``hashes`` and ``ledger`` fill up as tables are read.
+
+    Raises:
+        UserError: ``root`` is not a folder, or holds no CSV file.
+    """
+
+    def __init__(
+        self, root: Path, release: str, workers: int = 2, progress: Callable[[int], None] | None = None
+    ) -> None:
+        self.root = root
+        self.release = release
+        self.workers = workers
+        self.ledger = Ledger()
+        self.hashes: dict[str, str] = {}
+        self._progress = progress or (lambda _: None)
+        if not root.is_dir():
+            raise UserError(f"{root} not found: --raw expects the folder that holds the tables of {release}")
+        self._files = _find(root)
+        if not self._files:
+            raise UserError(f"{root} holds no .csv or .csv.gz file: --raw expects the tables of {release}")
+
+    def locate(self, table: Table) -> Path | None:
+        """The table's file, or None when an optional table is absent.
+
+        Raises:
+            UserError: a required table is absent, or two files could be meant.
+        """
+        found = self._files.get(table.name, [])
+        exact = [path for path in found if _stem(path.relative_to(self.root).as_posix().lower()) == table.path.lower()]
+        found = exact or found
+        if len({path.parent for path in found}) > 1:
+            places = ", ".join(str(path.relative_to(self.root)) for path in found)
+            raise UserError(f"{self.root}: several files could be the table {table.name} ({places}): keep one")
+        if not found and table.required:
+            raise UserError(
+                f"{self.root}: table {table.path}.csv.gz (or .csv) of {self.release} not found; "
+                "download it, or check --raw"
+            )
+        return min(found, key=lambda path: not path.name.lower().endswith(".gz")) if found else None
+
+    def total_bytes(self, tables: list[Table]) -> int:
+        """Size on disk of the tables that are there."""
+        return sum(path.stat().st_size for table in tables if (path := self.locate(table)))
+
+    def name(self, path: Path) -> str:
+        """How manifests and errors call a file: its place below the raw folder."""
+        return path.relative_to(self.root).as_posix()
+
+    def read(self, table: Table, rules: Rules | None = None) -> pl.DataFrame:
+        """A whole table that fits in memory after ``rules``; no rows when an optional table is absent."""
+        frames = list(self.stream(table, rules or (lambda _: None)))
+        if frames:
+            return pl.concat(frames)
+        return parse(b"", 1, [column.raw for column in table.columns.values()], table).frame
+
+    def stream(self, table: Table, rules: Rules) -> Iterator[pl.DataFrame]:
+        """What each block of the table keeps after ``rules``, which run in worker threads; blocks in file order.
+
+        Raises:
+            UserError: a column is missing, the file is cut off or corrupt, or a required table has no rows.
+        """
+        path = self.locate(table)
+        if path is None:
+            return
+        name = self.name(path)
+        read = 0
+        for sieve in self._sieves(path, table, rules):
+            self.ledger.add(name, sieve)
+            read += sieve.read
+            if sieve.frame.height:
+                yield sieve.frame
+        if not read:
+            if table.required:
+                raise UserError(f"{path} has no rows: the table is empty; download it again")
+            self.ledger.add(name, Sieve(pl.DataFrame({"line": []})))
+
+    def _sieves(self, path: Path, table: Table, rules: Rules) -> Iterator[Sieve]:
+        raw = _HashingFile(path, self._progress)
+        try:
+            with ThreadPoolExecutor(self.workers) as pool:
+                waiting: deque[Future[Sieve]] = deque()
+                blocks = _blocks(_text(raw, path), path, table)
+                for header, line, block in blocks:
+                    waiting.append(pool.submit(_sift, block, line, header, table, rules))
+                    if len(waiting) > self.workers + 1:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            self.hashes[self.name(path)] = raw.hexdigest()
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise UserError(
+                f"{path} is cut off or corrupt (not a whole gzip file): download it again and compare its SHA-256"
+            ) from None
+        finally:
+            raw.close()
+
+
+def _sift(block: bytes, line: int, header: list[str], table: Table, rules: Rules) -> Sieve:
+    sieve = parse(block, line, header, table)
+    rules(sieve)
+    return sieve
+
+
+def _find(root: Path) -> dict[str, list[Path]]:
+    """Table name in lower case -> files, sorted."""
+    found: dict[str, list[Path]] = {}
+    for depth in range(_MAX_DEPTH):
+        for path in sorted(root.glob("*/" * depth + "*")):
+            if path.name.lower().endswith(_SUFFIXES) and path.is_file():
+                found.setdefault(_stem(path.name.lower()), []).append(path)
+    return found
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".gz").removesuffix(".csv")
+
+
+def _text(raw: _HashingFile, path: Path) -> gzip.GzipFile | _HashingFile:
+    """The decompressed bytes; gzip is told by its first bytes, not by the name."""
+    with open(path, "rb") as handle:
+        packed = handle.read(2) == b"\x1f\x8b"
+    if packed or (path.suffix.lower() == ".gz" and path.stat().st_size):
+        return gzip.GzipFile(fileobj=cast(IO[bytes], raw), mode="rb")
+    return raw
+
+
+def _blocks(handle: gzip.GzipFile | _HashingFile, path: Path, table: Table) -> Iterator[tuple[list[str], int, bytes]]:
+    """(header, first line number, bytes that end at the end of a row)."""
+    data: bytes = handle.read(BLOCK_BYTES)
+    end = data.find(b"\n")
+    header_line, data = (data[:end], data[end + 1 :]) if end >= 0 else (data, b"")
+    header = _header(header_line, path, table)
+    line = 2
+    while True:
+        chunk: bytes = handle.read(BLOCK_BYTES)
+        cut = _row_end(data, table.multiline) if chunk else len(data)
+        if cut:
+            block = data[:cut]
+            yield header, line, block
+            line += block.count(b"\n")
+            data = data[cut:]
+        if not chunk:
+            return
+        data += chunk
+
+
+def _header(line: bytes, path: Path, table: Table) -> list[str]:
+    if not line.strip():
+        raise UserError(f"{path} is empty: expected a header line and rows; download it again")
+    text = line.decode("utf-8-sig", errors="replace").rstrip("\r")
+    header = [name.strip().lower() for name in next(csv.reader([text]))]
+    for column in table.columns.values():
+        if column.required and column.raw not in header:
+            raise UserError(f"{path}: column '{column.raw}' is missing; it has {', '.join(header)[:300]}")
+        if header.count(column.raw) > 1:
+            raise UserError(f"{path}: column '{column.raw}' stands twice in the header; keep one")
+    # Arrow wants distinct names, also for columns nobody reads
+    return [name if header.count(name) == 1 else f"{name}#{index}" for index, name in enumerate(header)]
+
+
+def _row_end(data: bytes, multiline: bool) -> int:
+    """How many bytes make whole rows. With line breaks inside quotes, a row ends where the quotes are balanced."""
+    cut = data.rfind(b"\n") + 1
+    if not multiline or not cut:
+        return cut
+    odd = data.count(b'"', 0, cut) % 2
+    last = cut
+    while odd:
+        before = data.rfind(b"\n", 0, cut - 1) + 1
+        if not before:
+            return 0 if len(data) < 8 * BLOCK_BYTES else last  # a stray quote must not swallow the file
+        odd ^= data.count(b'"', before, cut) % 2
+        cut = before
+    return cut

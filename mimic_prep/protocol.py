@@ -1,0 +1,94 @@
+"""The protocol of a cohort: what may be read, until when, who is included, and how patients are split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from clinragen import config
+from clinragen.schema import SPLITS
+from mimic_prep.sections import SECTIONS
+
+WINDOW_KINDS = ("first", "last", "whole")
+DIGEST_CHOICES = ("missing", "always", "never")
+
+
+@dataclass
+class Window:
+    """``first`` or ``last`` hours of the stay, or the ``whole`` stay."""
+
+    kind: str = "first"
+    hours: float | None = 48
+
+    def __post_init__(self) -> None:
+        if self.kind not in WINDOW_KINDS:
+            raise ValueError(f"window.kind '{self.kind}' is unknown; choose from: {', '.join(WINDOW_KINDS)}")
+        if self.kind != "whole" and (self.hours is None or self.hours <= 0):
+            raise ValueError(f"window.hours must be a positive number for window.kind {self.kind}")
+
+
+@dataclass
+class Rules:
+    """Who is included. Ages in years, lengths in hours."""
+
+    min_age: float = 18
+    max_age: float | None = None
+    min_stay_hours: float = 0
+    max_stay_hours: float | None = None
+    first_stay_only: bool = False
+    require_series: bool = True
+    drop_warnings: bool = False  # also drop chart rows with a warning flag, which often marks true extreme values
+
+
+@dataclass
+class Notes:
+    """``sections`` of discharge summaries, other ``kinds`` charted before prediction, and when to write a digest."""
+
+    sections: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    digest: str = "missing"
+
+    def __post_init__(self) -> None:
+        if self.digest not in DIGEST_CHOICES:
+            raise ValueError(f"notes.digest '{self.digest}' is unknown; choose from: {', '.join(DIGEST_CHOICES)}")
+        for section in self.sections:
+            if section not in SECTIONS:
+                raise ValueError(f"notes.sections '{section}' is unknown; choose from: {', '.join(sorted(SECTIONS))}")
+
+
+@dataclass
+class Splits:
+    """Shares of patients, and the salt of the hash that draws them."""
+
+    train: float = 0.7
+    validation: float = 0.1
+    test: float = 0.2
+    salt: str = "clinragen"
+    test_subjects: str | None = None  # a text file of subject ids, one per line, that form the test split
+
+    def __post_init__(self) -> None:
+        shares = [self.train, self.validation, self.test]
+        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+            raise ValueError(
+                f"splits: the shares of {', '.join(SPLITS)} must be positive and sum to 1, not {sum(shares):g}"
+            )
+
+
+@dataclass
+class Protocol:
+    """All of it. ``retrospective`` protocols read text written after the outcome."""
+
+    name: str = "admission"
+    retrospective: bool = False
+    window: Window = field(default_factory=Window)
+    rules: Rules = field(default_factory=Rules)
+    notes: Notes = field(default_factory=Notes)
+    splits: Splits = field(default_factory=Splits)
+
+
+def load(name: str, overrides: list[str] | None = None) -> Protocol:
+    """A shipped protocol by name, or the user's YAML file, with ``key=value`` overrides.
+
+    Raises:
+        UserError: unknown name, key or value.
+    """
+    return config.load("protocol", name, Protocol, overrides)

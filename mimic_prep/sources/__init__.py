@@ -1,0 +1,80 @@
+"""What a raw release looks like: tables, columns, keys. One module for each family, and no logic in any of them.
+
+A column has a canonical name, shared by all releases and used in the rest of ``mimic_prep``, and the raw name it has in
+its file (compared without regard to case). ``required`` columns must be there; absent optional ones are read as null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+INTEGER = pa.int64()
+NUMBER = pa.float64()
+TEXT = pa.string()
+TIME = pa.timestamp("s")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a raw table."""
+
+    raw: str
+    type: pa.DataType
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """One raw file. ``path`` is its usual place below the release's folder, without ``.csv`` or ``.csv.gz``."""
+
+    path: str
+    columns: dict[str, Column]
+    required: bool = True
+    multiline: bool = False  # text columns hold line breaks inside quotes
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1].lower()
+
+
+@dataclass(frozen=True)
+class EventTable:
+    """A table of measurements, one per row: canonical columns item, time, value, and perhaps unit and error.
+
+    ``key`` is ``stay_id``, or ``subject_id`` where rows carry no stay and belong to the stay that holds their time.
+    The catalogue knows the table's item ids under ``Table.name``.
+    """
+
+    table: Table
+    key: str
+
+
+@dataclass(frozen=True)
+class NoteTable:
+    """A table of notes: canonical columns note_id, subject_id, hadm_id, time, available, text.
+
+    ``kind`` is what the cohort calls them. Only rows whose ``category`` is among ``categories`` count (all when empty).
+    """
+
+    table: Table
+    kind: str
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release family. ``items`` is its key in the catalogue."""
+
+    name: str
+    items: str
+    stays: Table
+    patients: Table
+    admissions: Table
+    diagnoses: Table
+    events: tuple[EventTable, ...]
+    notes: tuple[NoteTable, ...] = ()
+    prescriptions: Table | None = None
+    diagnosis_names: Table | None = None
+    markers: tuple[str, ...] = field(default=())  # tables by which `mimic-prep` recognises the release

@@ -1,0 +1,71 @@
+"""Train, validation and test by patient: a salted SHA-256 of the subject id, or a list of test subjects.
+
+A patient keeps the split whatever else is in the cohort, so cohorts of different size or release stay disjoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import polars as pl
+
+from clinragen.errors import UserError
+from mimic_prep.protocol import Splits
+
+
+def split_of(subject_id: int, splits: Splits) -> str:
+    """The split a patient falls into by hash.
+
+    >>> split_of(10000032, Splits(train=1, validation=0, test=0))
+    'train'
+    """
+    return _by_share(_point(subject_id, splits.salt), splits.train, splits.validation)
+
+
+def _point(subject_id: int, salt: str) -> float:
+    """A fixed number in [0, 1) for each patient and salt."""
+    digest = hashlib.sha256(f"{salt}:{subject_id}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def _by_share(point: float, train: float, validation: float) -> str:
+    if point < train:
+        return "train"
+    return "validation" if point < train + validation else "test"
+
+
+def assign(subjects: pl.Series, splits: Splits) -> pl.DataFrame:
+    """subject_id, split: one row for each distinct patient.
+
+    With ``test_subjects`` the file is the test split, and the others share train and validation in proportion.
+
+    Raises:
+        UserError: the file is missing or holds something else than one subject id per line.
+    """
+    unique = sorted(set(subjects.to_list()))
+    if splits.test_subjects is None:
+        chosen = [split_of(subject, splits) for subject in unique]
+    else:
+        listed = _subject_list(Path(splits.test_subjects))
+        rest = splits.train + splits.validation
+        train = splits.train / rest if rest else 1.0
+        chosen = [
+            "test" if subject in listed else _by_share(_point(subject, splits.salt), train, 1 - train)
+            for subject in unique
+        ]
+    return pl.DataFrame({"subject_id": unique, "split": chosen}, schema={"subject_id": pl.Int64, "split": pl.String})
+
+
+def _subject_list(path: Path) -> set[int]:
+    """Subject ids, one in each line; further comma-separated fields are ignored, as in the benchmark's list."""
+    if not path.is_file():
+        raise UserError(f"splits.test_subjects: {path} not found")
+    subjects: set[int] = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        field = line.split(",")[0].strip()
+        if field.isdigit():
+            subjects.add(int(field))
+        elif field and number > 1:  # the first line may be a header
+            raise UserError(f"{path}, line {number}: expected a subject id")
+    return subjects

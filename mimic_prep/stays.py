@@ -1,0 +1,62 @@
+"""Which stay a row belongs to. Rows name their stay, or only the patient, and then the stay is found by time."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+_SPAN = 1 << 40  # seconds; wider than any time in a database of shifted dates
+
+
+class StayIndex:
+    """Vectorised look-up from stay or patient and time to the stay's rank: its place among the cohort's stay ids.
+
+    ``stays`` holds stay_id (sorted), subject_id, intime, window_start and prediction_time.
+    """
+
+    def __init__(self, stays: pl.DataFrame) -> None:
+        self.stay_ids = stays["stay_id"].to_numpy()
+        self.intime = seconds(stays["intime"])
+        self.start = seconds(stays["window_start"]) - self.intime
+        self.end = seconds(stays["prediction_time"]) - self.intime
+        self.subjects = np.unique(stays["subject_id"].to_numpy())
+        self._floor = int(self.intime.min()) if len(self.intime) else 0
+        keys = self._keys(stays["subject_id"].to_numpy(), self.intime)[0]
+        self._order = np.argsort(keys, kind="stable")
+        self._sorted_keys = keys[self._order]
+
+    def __len__(self) -> int:
+        return len(self.stay_ids)
+
+    def _keys(self, subjects: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keys that sort by patient, then time; and which patients are known."""
+        place, known = _position(self.subjects, subjects)
+        return place * _SPAN + np.clip(times - self._floor, -1, _SPAN - 2), known
+
+    def by_stay(self, stay_ids: np.ndarray) -> np.ndarray:
+        """Rank of each stay id, -1 when it is not in the cohort."""
+        place, known = _position(self.stay_ids, stay_ids)
+        return np.where(known, place, -1)
+
+    def by_time(self, subjects: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Rank of the patient's latest stay that began at or before the time (epoch seconds), -1 when there is none."""
+        if not len(self):
+            return np.full(len(subjects), -1)
+        keys, known = self._keys(subjects, times)
+        place = np.searchsorted(self._sorted_keys, keys, side="right") - 1
+        found = self._sorted_keys[np.maximum(place, 0)]
+        same = known & (place >= 0) & (found >= keys - keys % _SPAN) & (keys % _SPAN < _SPAN - 1)
+        return np.where(same, self._order[np.maximum(place, 0)], -1)
+
+
+def seconds(times: pl.Series) -> np.ndarray:
+    """Epoch seconds of a datetime column without nulls."""
+    return times.dt.epoch("s").to_numpy()
+
+
+def _position(sorted_values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Place of each wanted value among the sorted ones, and whether it is there at all."""
+    if not len(sorted_values):
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
+    place = np.minimum(np.searchsorted(sorted_values, wanted), len(sorted_values) - 1)
+    return place, sorted_values[place] == wanted

@@ -1,0 +1,61 @@
+"""What a preparation did, as tables on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from clinragen.catalog import phenotypes
+
+
+def show(manifest: dict[str, Any], console: Console) -> None:
+    """Print attrition, row accounting and phenotypes of a manifest."""
+    console.print(_attrition(manifest["attrition"]))
+    console.print(_rows(manifest["tables"]))
+    cohort = manifest["cohort"]
+    console.print(_phenotypes(cohort))
+    by_split = ", ".join(f"{name} {count}" for name, count in cohort["splits"].items())
+    console.print(
+        f"{cohort['stays']:,} stays of {cohort['patients']:,} patients ({by_split}); "
+        f"{cohort['series_rows']:,} hourly values; text from notes for {cohort['stays_with_note']:,} stays, "
+        f"from a digest for {cohort['stays_with_digest']:,}; "
+        f"{cohort['stays_with_phenotype']:,} stays carry a phenotype."
+    )
+
+
+def _attrition(attrition: dict[str, Any]) -> Table:
+    table = Table(title="Stays", title_justify="left")
+    table.add_column("step")
+    table.add_column("stays", justify="right")
+    table.add_row("in the raw table", f"{attrition['entered']:,}")
+    for step in attrition["excluded"]:
+        table.add_row(f"- {step['reason']}", f"{step['stays']:,}", style=None if step["stays"] else "dim")
+    table.add_row("kept", f"{attrition['kept']:,}", style="bold")
+    return table
+
+
+def _rows(tables: dict[str, Any]) -> Table:
+    table = Table(title="Rows", title_justify="left")
+    table.add_column("table")
+    for column in ("read", "kept", "out of scope", "quarantined"):
+        table.add_column(column, justify="right")
+    table.add_column("quarantined for")
+    for name, count in tables.items():
+        worst = sorted(count["quarantined"].items(), key=lambda item: (-item[1], item[0]))
+        reasons = "; ".join(f"{reason} {rows:,}" for reason, rows in worst[:3])
+        more = f"; {len(worst) - 3} more" if len(worst) > 3 else ""
+        scope, bad = (sum(count[part].values()) for part in ("out_of_scope", "quarantined"))
+        table.add_row(name, f"{count['read']:,}", f"{count['kept']:,}", f"{scope:,}", f"{bad:,}", reasons + more)
+    return table
+
+
+def _phenotypes(cohort: dict[str, Any]) -> Table:
+    table = Table(title="Phenotypes", title_justify="left")
+    table.add_column("phenotype")
+    table.add_column("stays", justify="right")
+    table.add_column("share", justify="right")
+    for key, count in cohort["phenotypes"].items():
+        table.add_row(phenotypes()[key].name, f"{count:,}", f"{count / cohort['stays']:.1%}")
+    return table

@@ -1,0 +1,38 @@
+"""Units as the tables spell them -> factors to the canonical unit of a variable."""
+
+from __future__ import annotations
+
+from clinragen.catalog import Variable
+
+_ALIASES = {
+    "°f": "degf", "?f": "degf", "f": "degf", "deg.f": "degf", "°c": "degc", "?c": "degc", "c": "degc", "deg.c": "degc",
+    "iu/l": "u/l", "units/l": "u/l", "mmhg": "mmhg", "torr": "torr", "gm/dl": "g/dl", "g/dl": "g/dl",
+    "in": "inch", "inches": "inch", "lbs": "lb", "lbs.": "lb", "pounds": "lb", "cc": "ml", "sec": "s", "seconds": "s",
+    "sec.": "s", "k/mcl": "k/ul", "10^3/ul": "k/ul", "x10^3/ul": "k/ul", "mcg/dl": "ug/dl", "uu/ml": "uiu/ml",
+    "miu/l": "uiu/ml", "mciu/ml": "uiu/ml", "ng/mlfeu": "ng/mlfeu", "mcg/mlfeu": "ug/mlfeu", "cmh20": "cmh2o",
+}  # fmt: skip
+
+
+def normalise(unit: str) -> str:
+    """One spelling for each unit.
+
+    >>> normalise("Deg. F"), normalise("µmol/L"), normalise("IU/L")
+    ('degf', 'umol/l', 'u/l')
+    """
+    plain = unit.casefold().replace(" ", "").replace("μ", "u").replace("µ", "u")
+    return _ALIASES.get(plain, plain)
+
+
+def conversion(variable: Variable, unit: str | None) -> tuple[float, float] | None:
+    """(scale, offset) with ``canonical = value * scale + offset``; None when the unit is unknown for this variable.
+
+    >>> from clinragen.catalog import variable
+    >>> conversion(variable("weight"), "lbs")
+    (0.453592, 0)
+    """
+    if unit is None or not unit.strip():
+        return None
+    wanted = normalise(unit)
+    if wanted == normalise(variable.unit):
+        return 1.0, 0.0
+    return next((pair for name, pair in variable.accepts.items() if normalise(name) == wanted), None)
