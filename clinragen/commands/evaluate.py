@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int | None:
     from rich.console import Console
 
     from clinragen.data.cohort import Cohort
-    from clinragen.evaluation.inputs import load_predictions, load_truth
+    from clinragen.evaluation.inputs import default_teacher, load_predictions, load_truth
     from clinragen.evaluation.summary import summarize
     from clinragen.evaluation.table import render
 
@@ -50,14 +50,11 @@ def run(args: argparse.Namespace) -> int | None:
         raise UserError(f"--replicates {args.replicates}: expected 1 or more")
     predictions = load_predictions(args.predictions)
     truth = load_truth(predictions, Cohort.load(args.cohort))
-    teacher = args.teacher
-    if teacher is None and truth.cohort.paths.rationales("evidence").is_file():
-        teacher = "evidence"
     evaluation = summarize(
         predictions,
         truth,
         _controls(args, predictions),
-        teacher=teacher,
+        teacher=args.teacher or default_teacher(truth.cohort),
         replicates=args.replicates,
         seed=args.seed,
     )

@@ -200,6 +200,11 @@ def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> di
     return {kind: [texts.get((int(stay), kind)) for stay in stay_ids] for kind in RATIONALE_KINDS}
 
 
+def default_teacher(cohort: Cohort) -> str | None:
+    """The offline teacher, where it wrote rationales for this cohort."""
+    return "evidence" if cohort.paths.rationales("evidence").is_file() else None
+
+
 def label_name(key: str) -> str:
     """The readable name of a label: the catalogue's, or the key with blanks for a user's own label.
 

@@ -1,0 +1,70 @@
+"""``clinragen report``: predictions as a static site that opens from a file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clinragen.artifacts import read_json
+from clinragen.errors import UserError
+
+HELP = "write predictions as a static HTML site: an index, and a page per stay with rationales and plots"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("--predictions", type=Path, required=True, metavar="DIR", help="what clinragen predict wrote")
+    add("--cohort", type=Path, required=True, metavar="DIR", help="the cohort the predictions were made from")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to write the site to")
+    add("--graph", type=Path, metavar="DIR", help="concept graph, for the concepts' names (default: the model's)")
+    add("--evaluation", type=Path, metavar="FILE", help="default: evaluation.json beside the predictions, if there")
+    add("--teacher", metavar="NAME", help="whose rationales to show beside (default: evidence, where it exists)")
+    add("--overwrite", action="store_true", help="replace the folder if it exists")
+
+
+def run(args: argparse.Namespace) -> int | None:
+    """Write the site and print where it is.
+
+    Raises:
+        UserError: the folders do not belong together, or the output exists.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from clinragen.data.cohort import Cohort
+    from clinragen.evaluation.inputs import default_teacher, load_predictions, load_truth
+    from clinragen.report.build import Report, check_evaluation, write_report
+
+    if args.out.exists() and not args.overwrite:  # before the work, not after it
+        raise UserError(f"{args.out} already exists: choose another folder, or pass --overwrite to replace it")
+    predictions = load_predictions(args.predictions)
+    truth = load_truth(predictions, Cohort.load(args.cohort))
+    path = args.evaluation or args.predictions / "evaluation.json"
+    evaluation = None
+    if args.evaluation or path.is_file():
+        evaluation = check_evaluation(read_json(path, "what clinragen evaluate wrote"), path, predictions)
+    report = Report(
+        predictions=predictions,
+        truth=truth,
+        nodes=_nodes(args.graph, predictions.manifest.get("graph")),
+        evaluation=evaluation,
+        teacher=args.teacher or default_teacher(truth.cohort),
+    )
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("stays", total=len(predictions.stay_ids))
+        count = write_report(report, args.out, overwrite=args.overwrite, progress=lambda: progress.advance(task))
+    print(f"{count} stays; open {args.out / 'index.html'}")
+    return 0
+
+
+def _nodes(given: Path | None, recorded: str | None) -> Mapping[str, Mapping[str, Any]]:
+    """Attributes of the graph's nodes by id; none if the user gave no graph and the model's is not here any more."""
+    folder = given or (Path(recorded) if recorded else None)
+    if folder is None or (given is None and not folder.is_dir()):
+        return {}
+    from clinragen.knowledge.graph import ConceptGraph
+
+    return dict(ConceptGraph.load(folder).nodes)

@@ -1,0 +1,205 @@
+"""Inline SVG for the report. Colours and fonts come from the page's style sheet through classes.
+
+Marks tell by shape as well as colour: a dot is within the reference range, a triangle points to the side that is left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from clinragen.catalog import Variable
+
+WIDTH, HEIGHT = 264, 104
+LEFT, RIGHT, TOP, BOTTOM = 34, 6, 7, 17
+#: Hours between two values from which the line between them is dashed: nothing was measured there.
+LONG_GAP = 6.0
+
+
+def ticks(low: float, high: float, about: int = 3) -> list[float]:
+    """Round numbers within [low, high], about so many.
+
+    >>> ticks(0.0, 48.0, 4), ticks(7.31, 7.48), ticks(55.0, 130.0)
+    ([0.0, 10.0, 20.0, 30.0, 40.0], [7.35, 7.4, 7.45], [60.0, 80.0, 100.0, 120.0])
+    """
+    raw = (high - low) / max(about, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = min((m * power for m in (1, 2, 5, 10)), key=lambda s: abs(math.log(s / raw)))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def hour_ticks(window: float) -> list[float]:
+    """Hours to name on the time axis: halves of days or whole days, at most nine.
+
+    >>> hour_ticks(48.0), hour_ticks(6.0)
+    ([0.0, 12.0, 24.0, 36.0, 48.0], [0.0, 2.0, 4.0, 6.0])
+    """
+    step = next((s for s in (1, 2, 6, 12, 24, 48, 96) if window / s <= 5), math.ceil(window / 5))
+    return [float(h) for h in np.arange(0, window + 1e-9, step)]
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def series_chart(variable: Variable, hours: Sequence[float], values: Sequence[float], window: float) -> Markup:
+    """One variable over the stay: reference range shaded, values outside marked, hour and value on hover.
+
+    Args:
+        variable: gives the unit and the reference range.
+        hours: ascending hours from admission to the unit.
+        values: as many values, in the variable's unit.
+        window: hours that the time axis shows.
+    """
+    bounds = [b for b in (variable.low, variable.high) if b is not None]
+    low, high = min([*values, *bounds]), max([*values, *bounds])
+    if variable.bin == "sum":
+        low = min(low, 0.0)
+    margin = 0.08 * (high - low) or max(0.05 * abs(high), 0.5)
+    low, high = (low if variable.bin == "sum" else low - margin), high + margin
+    across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+
+    def x(hour: float) -> float:
+        return LEFT + across * min(hour / window, 1.0)
+
+    def y(value: float) -> float:
+        return TOP + down * (high - value) / (high - low)
+
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(describe(variable, hours, values))}">'
+    ]
+    if bounds:
+        top = y(variable.high) if variable.high is not None else float(TOP)
+        foot = y(variable.low) if variable.low is not None else float(TOP + down)
+        thick = max(foot - top, 1.5)  # a range of one value, such as a full coma score, is still to be seen
+        parts.append(f'<rect class="range" x="{LEFT}" y="{top:.1f}" width="{across}" height="{thick:.1f}"/>')
+    for tick in ticks(low, high):
+        parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}h{across}"/>')
+        parts.append(f'<text class="y" x="{LEFT - 4}" y="{y(tick) + 3:.1f}">{_plain(tick)}</text>')
+    for tick in hour_ticks(window):
+        end = ' class="x end"' if tick == window else ' class="x"'
+        parts.append(f'<text{end} x="{x(tick):.1f}" y="{HEIGHT - 4}">{tick:g}</text>')
+    parts.append(f'<path class="axis" d="M{LEFT} {TOP + down}h{across}"/>')
+    points = [(x(h), y(v)) for h, v in zip(hours, values, strict=True)]
+    if variable.bin != "sum":
+        parts += _lines(points, hours)
+    for (px, py), hour, value in zip(points, hours, values, strict=True):
+        side = variable.direction(value)
+        note = ("below range", "", "above range")[side + 1]
+        title = f"hour {hour:g}: {variable.format(value)}{', ' + note if note else ''}"
+        if variable.bin == "sum":
+            wide = max(across / window - 1, 1.5)
+            shape = f'rect class="{"lnh"[side + 1]} bar" x="{px:.1f}" y="{py:.1f}" width="{wide:.1f}"'
+            shape += f' height="{max(y(0) - py, 0.8):.1f}"'
+            tag = "rect"
+        elif side:
+            up = "l3.6 6h-7.2z" if side > 0 else "l3.6-6h-7.2z"
+            shape = f'path class="{"lnh"[side + 1]}" d="M{px:.1f} {py - 3.5 * side:.1f}{up}"'
+            tag = "path"
+        else:
+            shape, tag = f'circle class="n" cx="{px:.1f}" cy="{py:.1f}" r="2"', "circle"
+        parts.append(f"<{shape}><title>{escape(title)}</title></{tag}>")
+    parts.append("</svg>")
+    return Markup("".join(parts))
+
+
+def _lines(points: Sequence[tuple[float, float]], hours: Sequence[float]) -> list[str]:
+    """The line through the values, dashed across long gaps."""
+    solid, dashed = [], []
+    for i in range(1, len(points)):
+        (ax, ay), (bx, by) = points[i - 1], points[i]
+        if hours[i] - hours[i - 1] > LONG_GAP:
+            dashed.append(f"M{ax:.1f} {ay:.1f}L{bx:.1f} {by:.1f}")
+        else:
+            joined = solid and hours[i - 1] - hours[i - 2] <= LONG_GAP
+            solid.append(f"L{bx:.1f} {by:.1f}" if joined else f"M{ax:.1f} {ay:.1f}L{bx:.1f} {by:.1f}")
+    lines = [("line", solid), ("line gap", dashed)]
+    return [f'<path class="{name}" d="{"".join(path)}"/>' for name, path in lines if path]
+
+
+def describe(variable: Variable, hours: Sequence[float], values: Sequence[float]) -> str:
+    """What a chart shows, for a screen reader."""
+    sides = [variable.direction(value) for value in values]
+    said = [f"{variable.label}: {len(values)} value{'s' if len(values) > 1 else ''}"]
+    if len(values) > 1:
+        said.append(f"from {variable.format(min(values))} to {variable.format(max(values))}")
+    said.append(f"last {variable.format(values[-1])} at hour {hours[-1]:g}")
+    for side, name in ((1, "above"), (-1, "below")):
+        if count := sides.count(side):
+            said.append(f"{count} {name} the reference range")
+    return ", ".join(said)
+
+
+def range_text(variable: Variable) -> str:
+    """The reference range in words, empty without one.
+
+    >>> from clinragen.catalog import variable
+    >>> [range_text(variable(key)) for key in ("sodium", "urine_output", "gcs_eye", "weight")]
+    ['135–145 mEq/L', 'at least 30 mL', '4', '']
+    """
+    low, high = variable.low, variable.high
+    unit = variable.format(0.0).removeprefix(f"{0:.{variable.decimals}f}")
+    if low is not None and high is not None:
+        return (_plain(low) if low == high else f"{_plain(low)}–{_plain(high)}") + unit
+    if low is not None:
+        return f"at least {_plain(low)}{unit}"
+    return f"up to {_plain(high)}{unit}" if high is not None else ""
+
+
+def probability_bar(probability: float, threshold: float, name: str) -> Markup:
+    """A bar from 0 to 1 with a tick at the threshold."""
+    label = escape(f"{name}: probability {probability:.2f}, threshold {threshold:.2f}")
+    over = " over" if probability >= threshold else ""
+    tick = 100 * min(max(threshold, 0.0), 1.0)
+    return Markup(
+        f'<svg class="bar{over}" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{label}">'
+        f"<title>{label}</title>"
+        f'<rect class="track" width="100" height="10"/><rect class="fill" width="{100 * probability:.1f}" height="10"/>'
+        f'<path class="tick" d="M{tick:.1f} 0v10"/></svg>'
+    )
+
+
+def weight_bar(weight: float, heaviest: float) -> Markup:
+    """A bar as long as its share of the heaviest weight."""
+    share = 100 * weight / heaviest if heaviest > 0 else 0.0
+    return Markup(
+        '<svg class="bar weight" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="track" width="100" height="10"/><rect class="fill" width="{share:.1f}" height="10"/></svg>'
+    )
+
+
+def reliability_chart(curve: Sequence[dict[str, float]]) -> Markup:
+    """Observed share over mean probability per bin; on the diagonal, probabilities mean what they say.
+
+    Args:
+        curve: ``calibration_curve``: dicts of count, probability, observed.
+    """
+    side, edge = 200, 30
+    largest = max((b["count"] for b in curve), default=1)
+
+    def at(b: dict[str, float]) -> tuple[float, float]:
+        return edge + side * b["probability"], 6 + side * (1 - b["observed"])
+
+    parts = [
+        f'<svg class="chart reliability" viewBox="0 0 {side + edge + 10} {side + 36}" role="img" aria-label="'
+        'Reliability: share of recorded diagnoses over predicted probability">',
+        f'<path class="grid" d="M{edge} {6 + side}L{edge + side} 6"/>',
+        f'<path class="axis" d="M{edge} 6v{side}h{side}"/>',
+    ]
+    for tick in (0.0, 0.5, 1.0):
+        parts.append(f'<text class="y" x="{edge - 4}" y="{6 + side * (1 - tick) + 3:.0f}">{tick:g}</text>')
+        parts.append(f'<text class="x" x="{edge + side * tick:.0f}" y="{side + 18}">{tick:g}</text>')
+    parts.append(f'<text class="x" x="{edge + side / 2:.0f}" y="{side + 32}">predicted probability</text>')
+    path = "L".join(f"{px:.1f} {py:.1f}" for px, py in map(at, curve))
+    parts.append(f'<path class="line" d="M{path}"/>' if len(curve) > 1 else "")
+    for b in curve:
+        px, py = at(b)
+        title = f"{b['count']:.0f} predictions near {b['probability']:.2f}: {b['observed']:.2f} recorded"
+        radius = 2 + 5 * math.sqrt(b["count"] / largest)
+        parts.append(f'<circle class="n" cx="{px:.1f}" cy="{py:.1f}" r="{radius:.1f}"><title>{title}</title></circle>')
+    return Markup("".join(parts) + "</svg>")

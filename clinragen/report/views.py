@@ -1,0 +1,269 @@
+"""What the pages show, as plain values: no file is read here and no HTML is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from clinragen.catalog import Variable, variables
+from clinragen.report import charts
+from clinragen.report.evidence import Segments, mark_shared
+
+GROUPS = {
+    "vital": "Vital signs",
+    "coma": "Glasgow coma scale",
+    "ventilation": "Ventilation",
+    "gas": "Blood gases",
+    "lab": "Laboratory",
+    "output": "Output",
+    "body": "Body size",
+}
+Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # variable -> hours, values
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One label of one stay."""
+
+    index: int
+    name: str
+    probability: float
+    threshold: float
+    written: bool
+    recorded: bool
+    bar: Markup
+
+    @property
+    def likely(self) -> bool:
+        """The probability reaches the threshold."""
+        return self.probability >= self.threshold
+
+    @property
+    def verdict(self) -> str:
+        """What the written diagnosis is worth: ``agrees``, ``extra``, ``missed``, or empty."""
+        return {(True, True): "agrees", (True, False): "extra", (False, True): "missed"}.get(
+            (self.written, self.recorded), ""
+        )
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One measured variable."""
+
+    label: str
+    reference: str
+    last: str
+    last_hour: float
+    high: int
+    low: int
+    values: list[tuple[float, str, int]]  # hour, value with unit, direction
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class ChartGroup:
+    """Variables of one kind: those measured, and the names of those that were not."""
+
+    title: str
+    charts: list[Chart]
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A concept that attention weighed."""
+
+    name: str
+    kind: str
+    definition: str
+    weight: float
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """A generated rationale beside the teacher's."""
+
+    title: str
+    segments: Segments
+    teacher: str | None
+
+
+@dataclass(frozen=True)
+class StayView:
+    """Everything on the page of one stay."""
+
+    stay_id: int
+    age: str
+    sex: str
+    split: str
+    intime: datetime
+    outtime: datetime
+    prediction_time: datetime
+    parsed: bool
+    complaint: str
+    diagnoses: list[Diagnosis]
+    rationales: list[Rationale]
+    sections: list[tuple[str, Segments]]
+    groups: list[ChartGroup]
+    concepts: list[Concept]
+
+    def count(self, verdict: str) -> int:
+        """Number of labels with this verdict."""
+        return sum(d.verdict == verdict for d in self.diagnoses)
+
+    @property
+    def f1(self) -> float:
+        """F1 of the written diagnoses of this stay; 1 when nothing is recorded and nothing written."""
+        hits, wrong = self.count("agrees"), self.count("extra") + self.count("missed")
+        return 2 * hits / (2 * hits + wrong) if hits + wrong else 1.0
+
+    @property
+    def hours_in_unit(self) -> float:
+        """Length of stay in the unit, hours."""
+        return (self.outtime - self.intime).total_seconds() / 3600
+
+    @property
+    def window(self) -> float:
+        """Hours the model could see."""
+        return (self.prediction_time - self.intime).total_seconds() / 3600
+
+
+def section_title(key: str) -> str:
+    """A section's key as a heading.
+
+    >>> section_title("history_of_present_illness")
+    'History of present illness'
+    """
+    return key.replace("_", " ").strip().capitalize()
+
+
+def age_text(age: float) -> str:
+    """Years; ages above 89 are masked at the source and shown as such.
+
+    >>> age_text(64.0), age_text(91.4)
+    ('64', 'over 89')
+    """
+    return "over 89" if age > 89 else f"{age:.0f}"
+
+
+def sex_text(sex: str | None) -> str:
+    """``F`` and ``M`` in words."""
+    return {"F": "female", "M": "male"}.get(sex or "", "not recorded")
+
+
+def diagnoses_of(
+    names: list[str], probabilities: np.ndarray, thresholds: np.ndarray, written: np.ndarray, recorded: np.ndarray
+) -> list[Diagnosis]:
+    """All labels of a stay, the most probable first; every array is [L]."""
+    order = np.argsort(-probabilities, kind="stable")
+    return [
+        Diagnosis(
+            index=int(i),
+            name=names[int(i)],
+            probability=float(probabilities[i]),
+            threshold=float(thresholds[i]),
+            written=bool(written[i]),
+            recorded=bool(recorded[i]),
+            bar=charts.probability_bar(float(probabilities[i]), float(thresholds[i]), names[int(i)]),
+        )
+        for i in order
+    ]
+
+
+def chart_groups(series: Series, window: float) -> list[ChartGroup]:
+    """The catalogue's variables by kind; hours on the time axis are whole."""
+    hours_shown = max(float(np.ceil(window)), 1.0)
+    groups = []
+    by_kind: dict[str, list[Variable]] = {}
+    for variable in variables().values():
+        by_kind.setdefault(variable.kind, []).append(variable)
+    for kind in sorted(by_kind, key=lambda k: (list(GROUPS).index(k) if k in GROUPS else len(GROUPS), k)):
+        measured = [_chart(v, *series[v.key], hours_shown) for v in by_kind[kind] if v.key in series]
+        missing = [v.label for v in by_kind[kind] if v.key not in series]
+        groups.append(ChartGroup(GROUPS.get(kind, section_title(kind)), measured, missing))
+    return groups
+
+
+def _chart(variable: Variable, hours: Sequence[float], values: Sequence[float], window: float) -> Chart:
+    sides = [variable.direction(value) for value in values]
+    return Chart(
+        label=variable.label,
+        reference=charts.range_text(variable),
+        last=variable.format(values[-1]),
+        last_hour=hours[-1],
+        high=sides.count(1),
+        low=sides.count(-1),
+        values=[(h, variable.format(v), side) for h, v, side in zip(hours, values, sides, strict=True)],
+        svg=charts.series_chart(variable, hours, values, window),
+    )
+
+
+def concepts_of(weighed: Sequence[tuple[str, float]], nodes: Mapping[str, Mapping[str, Any]]) -> list[Concept]:
+    """Concepts with readable names.
+
+    Args:
+        weighed: (concept id, attention weight), the heaviest first.
+        nodes: attributes of the concept graph's nodes by id; a name is made from the id of one it lacks.
+    """
+    heaviest = max((weight for _, weight in weighed), default=0.0)
+    concepts = []
+    for identifier, weight in weighed:
+        node = nodes.get(identifier, {})
+        concepts.append(
+            Concept(
+                name=str(node.get("name") or concept_name(identifier)),
+                kind=str(node.get("kind") or identifier.partition(":")[0]),
+                definition=str(node.get("definition") or ""),
+                weight=weight,
+                bar=charts.weight_bar(weight, heaviest),
+            )
+        )
+    return concepts
+
+
+def concept_name(identifier: str) -> str:
+    """A readable name from a concept id alone.
+
+    >>> concept_name("finding:wbc:high"), concept_name("symptom:shortness_of_breath")
+    ('white blood cell count high', 'shortness of breath')
+    """
+    parts = identifier.split(":")[1:] or [identifier]
+    known = variables()
+    return " ".join(known[part].label if part in known else re.sub(r"[_-]+", " ", part) for part in parts)
+
+
+def rationales_of(
+    note: str, series: str, sections: Sequence[tuple[str, str]], teacher: Mapping[str, str | None]
+) -> tuple[list[Rationale], list[tuple[str, Segments]]]:
+    """The two rationales and the note's sections, split at the phrases that both share."""
+    marked, marked_sections = mark_shared(note, [text for _, text in sections])
+    rationales = [
+        Rationale("From the notes", marked, teacher.get("note")),
+        Rationale("From the series", [(series, False)] if series else [], teacher.get("series")),
+    ]
+    titles = [section_title(key) for key, _ in sections]
+    return rationales, list(zip(titles, marked_sections, strict=True))
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as dotted keys and text, for the provenance table.
+
+    >>> flatten({"seed": 7, "stage": {"lr": 0.001, "names": ["a", "b"]}})
+    [('seed', '7'), ('stage.lr', '0.001'), ('stage.names', 'a, b')]
+    """
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows += flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            rows.append((f"{prefix}{key}", ", ".join(map(str, value))))
+        else:
+            rows.append((f"{prefix}{key}", "not set" if value is None else str(value)))
+    return rows
