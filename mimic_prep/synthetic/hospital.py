@@ -1,0 +1,211 @@
+"""The parameters of the made-up hospital, read from ``configs/synthetic`` and checked once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from clinragen.catalog import phenotypes
+from clinragen.catalog import variable as catalog_variable
+from clinragen.config import CONFIG_ROOT, build, load_yaml
+from clinragen.errors import UserError, unknown_choice
+
+ROOT = CONFIG_ROOT / "synthetic"
+FACTORS = ("age", "vascular", "lung", "liver", "frailty")
+CHANNELS = ("series", "note", "both", "together", "none")
+RELEASE = "mimic4"
+
+
+@dataclass
+class Variant:
+    """One form a condition can take: its size of effect per variable, its names and its ICD codes by version."""
+
+    weight: float = 1.0
+    effects: dict[str, str] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    codes: dict[int, list[str]] = field(default_factory=dict)
+
+
+@dataclass
+class Condition:
+    """A disease, decoy or distractor; the fields are explained at the top of ``conditions.yaml``."""
+
+    key: str
+    source: str
+    prevalence: float
+    given: dict[str, float] = field(default_factory=dict)
+    requires: list[str] = field(default_factory=list)
+    excludes: list[str] = field(default_factory=list)
+    chronic: bool = False
+    mimics: list[str] = field(default_factory=list)
+    planted: str = "none"
+    series: float = 0.0
+    note: float = 0.0
+    acuity: float = 0.0
+    onset: list[float] = field(default_factory=lambda: [-24.0, 6.0])
+    rise: float = 6.0
+    response: float = 0.0
+    effects: dict[str, str] = field(default_factory=dict)
+    jitter: dict[str, float] = field(default_factory=dict)
+    variants: list[Variant] = field(default_factory=list)
+    orders: list[str] = field(default_factory=list)
+    vent: float = 0.0
+    symptoms: list[str] = field(default_factory=list)
+    signs: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+    home: list[str] = field(default_factory=list)
+    treatment: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    codes: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def is_phenotype(self) -> bool:
+        return self.key in phenotypes()
+
+    @property
+    def forms(self) -> list[Variant]:
+        """The variants, or the condition itself as its only one."""
+        return self.variants or [Variant(effects=self.effects, names=self.names, codes=self.codes)]
+
+    def all_names(self) -> list[str]:
+        """Every name a note may give the condition."""
+        return [name for form in self.forms for name in form.names]
+
+
+@dataclass
+class Measured:
+    """How one variable behaves and is measured; explained at the top of ``variables.yaml``."""
+
+    key: str
+    bounds: list[float]
+    noise: float
+    center: float = 0.0
+    between: float = 0.0
+    drift: float = 0.0
+    log: bool = False
+    derived: bool = False
+
+
+@dataclass
+class Chart:
+    """Variables charted together at the bedside."""
+
+    every: float
+    variables: list[str]
+    missing: float
+    when: str = "always"
+    line: bool = False
+
+
+@dataclass
+class Panel:
+    """Laboratory tests drawn together."""
+
+    ordered: float
+    sick: float
+    every: float
+    variables: list[str]
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """Everything a worker needs. ``state`` are the variables with a trajectory of their own, in row order."""
+
+    conditions: dict[str, Condition]
+    sources: dict[str, str]
+    measured: dict[str, Measured]
+    charts: list[Chart]
+    panels: dict[str, Panel]
+    units: dict[str, dict[str, str]]
+    lexicon: dict[str, Any]
+    titles: dict[int, dict[str, str]]
+    state: list[str]
+
+    def effect(self, form: Variant) -> np.ndarray:
+        """Shift of each state variable at severity 1, shape (state,), logarithmic where the variable is."""
+        shift = np.zeros(len(self.state))
+        for name, text in form.effects.items():
+            shift[self.state.index(name)] = parse_effect(text, self.measured[name])
+        return shift
+
+    def items(self, name: str, table: str) -> list[int]:
+        """Item ids of a variable in a table, in the catalogue's order of priority."""
+        return [int(item) for item in catalog_variable(name).items.get(RELEASE, {}).get(table, {})]
+
+
+def parse_effect(text: str, measured: Measured) -> float:
+    """Read "+5", "-5" or "x2" for a variable.
+
+    >>> parse_effect("x2", Measured("bun", [0, 9], 0, log=True)) == float(np.log(2))
+    True
+
+    Raises:
+        UserError: malformed, or "x" for a variable that is not logarithmic, or the reverse.
+    """
+    match = re.fullmatch(r"([x+-])(\d+(?:\.\d+)?)", text)
+    if not match or (match[1] == "x") != measured.log:
+        wanted = "xN" if measured.log else "+N or -N"
+        raise UserError(f"{ROOT / 'conditions.yaml'}: effect '{text}' on {measured.key}: expected {wanted}")
+    size = float(match[2])
+    return float(np.log(size)) if measured.log else size * (-1 if match[1] == "-" else 1)
+
+
+def _known(names: list[str], choices: Any, what: str, where: str) -> None:
+    for name in names:
+        if name not in choices:
+            raise UserError(f"{ROOT / 'conditions.yaml'}: {where}: {unknown_choice(what, name, choices)}")
+
+
+@cache
+def load() -> Hospital:
+    """Read and check the four files.
+
+    Raises:
+        UserError: unknown key, variable, panel, term or source; an effect on a derived variable; a condition used
+            before it is drawn.
+    """
+    raw = load_yaml(ROOT / "conditions.yaml")
+    charts = load_yaml(ROOT / "variables.yaml")
+    lexicon = load_yaml(ROOT / "lexicon.yaml")
+    titles = {int(version): dict(rows) for version, rows in load_yaml(ROOT / "codes.yaml").items()}
+    measured = {
+        key: build(Measured, {"key": key, **row}, f"{ROOT / 'variables.yaml'}: {key}")
+        for key, row in charts["variables"].items()
+    }
+    panels = {
+        key: build(Panel, row, f"{ROOT / 'variables.yaml'}: panels.{key}") for key, row in charts["panels"].items()
+    }
+    state = [key for key, row in measured.items() if not row.derived]
+    conditions: dict[str, Condition] = {}
+    for key, row in raw["conditions"].items():
+        condition = build(Condition, {"key": key, **row}, f"{ROOT / 'conditions.yaml'}: {key}")
+        _known([condition.source], raw["sources"], "source", key)
+        _known([condition.planted], CHANNELS, "channel", key)
+        _known([*condition.given], [*FACTORS, *conditions], "earlier condition or factor", f"{key}.given")
+        _known([*condition.requires, *condition.excludes], conditions, "earlier condition", key)
+        _known(condition.symptoms, lexicon["symptoms"], "symptom", key)
+        _known(condition.signs, lexicon["signs"], "sign", key)
+        _known(condition.orders, [*panels, "arterial_line", "cvp", "oxygen"], "panel", key)
+        for form in condition.forms:
+            _known([*form.effects, *condition.jitter], state, "variable", key)
+            for name, text in form.effects.items():
+                parse_effect(text, measured[name])
+            for version, codes in form.codes.items():
+                _known(codes, titles[version], f"ICD-{version} code without a title in codes.yaml", key)
+        conditions[key] = condition
+    _known([*phenotypes()], conditions, "phenotype without a condition", "conditions")
+    return Hospital(
+        conditions=conditions,
+        sources=raw["sources"],
+        measured=measured,
+        charts=[build(Chart, row, f"{ROOT / 'variables.yaml'}: charts") for row in charts["charts"]],
+        panels=panels,
+        units=charts["units"],
+        lexicon=lexicon,
+        titles=titles,
+        state=state,
+    )

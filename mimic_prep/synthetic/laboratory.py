@@ -1,0 +1,74 @@
+"""Blood samples: which panels are ordered for whom and how often, and the bedside copies of results.
+
+Ordering depends on illness: the sicker the patient, the more gases, lactates and troponins, and the shorter the
+intervals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clinragen.catalog import variable
+from mimic_prep.synthetic.charting import Rows, observe
+from mimic_prep.synthetic.hospital import Hospital, Panel
+from mimic_prep.synthetic.patients import HOUR, Admission, Patient, Stay
+from mimic_prep.synthetic.physiology import Trajectory
+
+_COPIED = 0.45  # share of samples whose results are charted at the bedside as well
+_SHORTEST = 4.0  # hours between two samples
+_NO_ADMISSION = 0.02  # share of samples without an admission id, as when drawn in the emergency department
+
+
+def _samples(panel: Panel, illness: float, length: float, rng: np.random.Generator) -> np.ndarray:
+    """Hours of the samples of one panel, irregular; a first one around the arrival."""
+    hours = [rng.uniform(-3, 4)]
+    while hours[-1] < length:
+        usual = max(panel.every / (1 + 0.35 * illness), _SHORTEST)
+        slower = 1 if hours[-1] < 48 else 2
+        hours.append(hours[-1] + max(_SHORTEST, slower * usual * rng.uniform(0.6, 1.5)))
+    return np.array(hours[:-1])
+
+
+def draw(
+    hospital: Hospital, patient: Patient, admission: Admission, stay: Stay | None, start: int, length: float,
+    body: Trajectory, labs: Rows, charts: Rows, counter: list[int], rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """Append the laboratory results of a stay, or of an admission to a ward; ``counter`` numbers the specimens."""
+    ordered = {order for e in admission.episodes for order in e.condition.orders}
+    for name, panel in hospital.panels.items():
+        chance = 1.0 if name in ordered else panel.ordered + panel.sick * admission.illness
+        if rng.random() > chance * (0.97 if stay else 0.6):
+            continue
+        hours = _samples(panel, admission.illness, length, rng)
+        times = (start + hours * HOUR).astype(np.int64) // 60 * 60
+        specimens = patient.index * 10_000 + counter[0] + np.arange(hours.size)
+        counter[0] += hours.size
+        copied = (rng.random(hours.size) < _COPIED) & (hours > 0) & (stay is not None)
+        outpatient = rng.random(hours.size) < _NO_ADMISSION
+        for key in panel.variables:
+            done = rng.random(hours.size) > 0.02
+            values = observe(hospital, body, key, hours, rng)
+            lost = rng.random(hours.size) < 0.002  # haemolysed, clotted: a row without a number
+            values = np.where(lost, np.nan, values)
+            item = hospital.items(key, "labevents")[-1 if name == "gas" and key == "glucose" else 0]
+            for absent in (False, True):
+                kept = done & (outpatient == absent)
+                if kept.any():
+                    hadm = -1 if absent else admission.hadm_id
+                    labs.add(patient.subject_id, hadm, -1, item, times[kept], values[kept], specimens[kept])
+            copies = hospital.items(key, "chartevents")
+            kept = copied & done & ~lost
+            if stay is not None and copies and kept.any():
+                # the bedside copy of a serum glucose has its own item, after the fingerstick one
+                target = copies[1] if key == "glucose" else copies[0]
+                inside = np.clip(times[kept], stay.intime + 60, stay.outtime - 60)
+                charts.add(patient.subject_id, admission.hadm_id, stay.stay_id, target, inside, values[kept])
+
+
+def lab_unit(hospital: Hospital) -> dict[int, str]:
+    """The unit labevents shows per item id."""
+    return {
+        int(item): hospital.units["labevents"].get(name, variable(name).unit)
+        for name in hospital.measured
+        for item in hospital.items(name, "labevents")
+    }

@@ -1,0 +1,264 @@
+"""Who has which condition, how badly and since when: the latent truth that everything else is derived from.
+
+A patient's own generator is seeded by (seed, index): patient ``index`` is the same whatever the number of patients.
+Times are seconds since 1970; hours of a condition count from the admission to intensive care.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+
+import numpy as np
+
+from mimic_prep.synthetic.hospital import FACTORS, Condition, Hospital, Variant
+
+HOUR = 3600
+DAY = 24 * HOUR
+#: Identifiers are spread over their eight-digit range by a step that has no factor in common with its size.
+_RANGE, _STEP = 9_999_991, 7_368_787
+_MAX_ADMISSIONS, _MAX_STAYS = 4, 2
+MAX_PATIENTS = _RANGE // (_MAX_ADMISSIONS * _MAX_STAYS)
+
+_YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
+_ICD10_FROM = 2015.75  # 1 October 2015 in the United States
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One condition during one admission. ``series`` and ``note`` say whether that channel shows it."""
+
+    condition: Condition
+    form: Variant
+    severity: float
+    response: float
+    series: bool
+    note: bool
+    coded: bool
+
+
+@dataclass(frozen=True)
+class Stay:
+    """One stay in intensive care. ``onsets`` holds an hour from ``intime`` per episode, in the admission's order."""
+
+    stay_id: int
+    intime: int
+    outtime: int
+    onsets: list[float]
+    ventilated: bool
+
+
+@dataclass(frozen=True)
+class Admission:
+    """One hospital admission, with its stays in intensive care, if any."""
+
+    hadm_id: int
+    admittime: int
+    dischtime: int
+    icd_version: int
+    died: bool
+    emergency: bool
+    has_note: bool
+    episodes: list[Episode]
+    stays: list[Stay]
+
+    @property
+    def illness(self) -> float:
+        """Acuity-weighted sum of severities, about 0 to 6."""
+        return sum(episode.condition.acuity * episode.severity for episode in self.episodes)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A person: ``factors`` are the standard normal traits that make conditions run together."""
+
+    index: int
+    subject_id: int
+    sex: str
+    anchor_age: int
+    anchor_year: int
+    anchor_year_group: str
+    factors: dict[str, float]
+    admissions: list[Admission] = field(default_factory=list)
+
+
+def identifier(base: int, number: int) -> int:
+    """A unique eight-digit identifier for each ``number`` below ten million.
+
+    >>> len({identifier(10_000_000, n) for n in range(5000)})
+    5000
+    """
+    return base + (number * _STEP + base // 977) % _RANGE
+
+
+def _log_odds(condition: Condition, known: dict[str, np.ndarray]) -> np.ndarray:
+    return sum((weight * known[name] for name, weight in condition.given.items()), np.zeros_like(known["age"]))
+
+
+def _possible(condition: Condition, known: dict[str, np.ndarray]) -> np.ndarray:
+    possible = np.ones_like(known["age"], dtype=bool)
+    if condition.requires:
+        possible &= np.any([known[name] > 0 for name in condition.requires], axis=0)
+    for name in condition.excludes:
+        possible &= known[name] == 0
+    return possible
+
+
+@cache
+def _intercepts(names: tuple[str, ...]) -> dict[str, float]:
+    """Intercepts that give each condition its prevalence, by bisection over a fixed population of virtual patients."""
+    from mimic_prep.synthetic.hospital import load
+
+    conditions = load().conditions
+    rng = np.random.default_rng(20_000)
+    known = {name: rng.normal(size=20_000) for name in FACTORS}
+    found: dict[str, float] = {}
+    for name in names:
+        condition = conditions[name]
+        odds, possible, draw = _log_odds(condition, known), _possible(condition, known), rng.random(20_000)
+        low, high = -12.0, 12.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            mean = np.mean(possible / (1 + np.exp(-odds - middle)))
+            low, high = (middle, high) if mean < condition.prevalence else (low, middle)
+        found[name] = middle
+        known[name] = (possible & (draw < 1 / (1 + np.exp(-odds - middle)))).astype(float)
+    return found
+
+
+def _present(
+    hospital: Hospital, factors: dict[str, float], chronic: set[str] | None, rng: np.random.Generator
+) -> set[str]:
+    """Draw the conditions of an admission in file order; ``chronic`` ones are kept when given."""
+    intercepts = _intercepts(tuple(hospital.conditions))
+    known = {name: np.array([value]) for name, value in factors.items()}
+    present: set[str] = set()
+    for (name, condition), draw in zip(hospital.conditions.items(), rng.random(len(hospital.conditions)), strict=True):
+        if condition.chronic and chronic is not None:
+            has = name in chronic
+        else:
+            odds = float(_log_odds(condition, known)[0]) + intercepts[name]
+            has = bool(_possible(condition, known)[0]) and draw < 1 / (1 + np.exp(-odds))
+        known[name] = np.array([float(has)])
+        if has:
+            present.add(name)
+    return present
+
+
+def _episodes(hospital: Hospital, present: set[str], rng: np.random.Generator) -> list[Episode]:
+    episodes = []
+    for name, condition in hospital.conditions.items():
+        if name not in present:
+            continue
+        forms = condition.forms
+        weights = np.array([form.weight for form in forms])
+        draws = rng.random(3)
+        episodes.append(
+            Episode(
+                condition=condition,
+                form=forms[int(rng.choice(len(forms), p=weights / weights.sum()))],
+                severity=float(np.clip(np.exp(rng.normal(0, 0.25)), 0.5, 1.8)),
+                response=float(np.clip(condition.response * rng.uniform(0.4, 1.5), 0, 0.95)),
+                series=bool(draws[0] < condition.series),
+                note=bool(draws[1] < condition.note),
+                coded=bool(draws[2] > 0.025),
+            )
+        )
+    return episodes
+
+
+def _stays(
+    number: int, admittime: int, episodes: list[Episode], illness: float, rng: np.random.Generator
+) -> list[Stay]:
+    """One stay, or now and then a second one after some days on the ward, when acute conditions flare up again."""
+    stays: list[Stay] = []
+    time = admittime + int(rng.choice([rng.uniform(0.2, 8), rng.uniform(12, 60)], p=[0.85, 0.15]) * HOUR)
+    for order in range(_MAX_STAYS if rng.random() < 0.07 else 1):
+        hours = float(np.clip(np.exp(rng.normal(np.log(58 + 8 * illness), 0.55)), 9, 14 * 24))
+        risk = max((e.condition.vent * min(e.severity, 1.2) for e in episodes), default=0.0)
+        stays.append(
+            Stay(
+                stay_id=identifier(30_000_000, number * _MAX_STAYS + order),
+                intime=time,
+                outtime=time + int(hours * HOUR),
+                onsets=[
+                    -1000.0 if e.condition.chronic else float(rng.uniform(e.condition.onset[0], e.condition.onset[1]))
+                    for e in episodes
+                ],
+                ventilated=bool(rng.random() < max(risk, 0.05)),
+            )
+        )
+        time = stays[-1].outtime + int(rng.uniform(20, 90) * HOUR)
+    return stays
+
+
+def _admission(
+    hospital: Hospital,
+    number: int,
+    admittime: int,
+    real_year: float,
+    present: set[str],
+    icu: bool,
+    rng: np.random.Generator,
+) -> Admission:
+    if not icu:  # milder admissions: most acute conditions of an intensive care patient are absent on the ward
+        present = {name for name in present if hospital.conditions[name].chronic or rng.random() < 0.3}
+    episodes = _episodes(hospital, present, rng)
+    illness = sum(e.condition.acuity * e.severity for e in episodes)
+    stays = _stays(number, admittime, episodes, illness, rng) if icu else []
+    left = stays[-1].outtime if stays else admittime
+    died = bool(icu and rng.random() < 1 / (1 + np.exp(4.4 - 0.6 * illness)))
+    return Admission(
+        hadm_id=identifier(20_000_000, number),
+        admittime=admittime,
+        dischtime=left if died else left + int(rng.uniform(0.8, 7) * DAY),
+        icd_version=10 if real_year >= _ICD10_FROM else 9,
+        died=died,
+        emergency=bool(rng.random() < 0.72),
+        has_note=bool(rng.random() > 0.02),
+        episodes=episodes,
+        stays=stays,
+    )
+
+
+def draw_patient(hospital: Hospital, seed: int, index: int) -> tuple[Patient, np.random.Generator]:
+    """Draw patient ``index`` and hand back the generator for what is measured and written about them."""
+    latent, rest = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(2))
+    age = float(np.clip(latent.normal(65, 16), 18, 97))
+    factors = {name: float(value) for name, value in zip(FACTORS, latent.normal(size=len(FACTORS)), strict=True)}
+    factors["age"] = (age - 65) / 16
+    year = int(latent.integers(2110, 2196))
+    group = int(latent.integers(len(_YEAR_GROUPS)))
+    real = 2008 + 3 * group + float(latent.uniform(0, 3))
+    start = int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) + int(latent.uniform(0, 364) * DAY)
+    patient = Patient(
+        index=index,
+        subject_id=identifier(10_000_000, index),
+        sex="F" if latent.random() < 0.45 else "M",
+        anchor_age=int(age) if age <= 89 else 91,  # MIMIC-IV masks every age above 89 so
+        anchor_year=year,
+        anchor_year_group=_YEAR_GROUPS[group],
+        factors=factors,
+    )
+    earlier = int(latent.choice(_MAX_ADMISSIONS, p=[0.5, 0.28, 0.15, 0.07]))
+    chronic = {n for n in _present(hospital, factors, None, latent) if hospital.conditions[n].chronic}
+    time = start
+    for order in range(earlier + 1):
+        icu = order == earlier or bool(latent.random() < 0.12)
+        present = _present(hospital, factors, chronic, latent)
+        number = index * _MAX_ADMISSIONS + order
+        when = real + (time - start) / (365.25 * DAY)
+        admission = _admission(hospital, number, time, when, present, icu, latent)
+        patient.admissions.append(admission)
+        if admission.died:
+            break
+        time = admission.dischtime + int(latent.uniform(20, 500) * DAY)
+    return patient, rest
+
+
+def draw_patients(hospital: Hospital, seed: int, indices: range) -> Iterator[tuple[Patient, np.random.Generator]]:
+    """Draw several patients, each from their own seed."""
+    for index in indices:
+        yield draw_patient(hospital, seed, index)

@@ -1,0 +1,94 @@
+"""What was planted, so that later work can measure whether each part of a model earns its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from mimic_prep.synthetic.hospital import Hospital
+from mimic_prep.synthetic.patients import Admission, Episode, Patient
+
+CONDITIONS = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("hadm_id", pa.int64()),
+        ("subject_id", pa.int64()),
+        ("condition", pa.string()),
+        ("is_phenotype", pa.bool_()),
+        ("mimics", pa.list_(pa.string())),  # phenotypes a decoy imitates
+        ("planted", pa.string()),  # the channel the condition is meant to be found in
+        ("channel", pa.string()),  # where it shows in this stay: series, note, both or none
+        ("onset_hour", pa.float32()),  # from the admission to intensive care; null for chronic conditions
+        ("severity", pa.float32()),
+        ("response", pa.float32()),  # share of the effect that treatment takes away
+        ("variables", pa.list_(pa.string())),  # "creatinine:high"; empty when the series does not show it
+        ("terms", pa.list_(pa.string())),  # written in the admission sections about it
+        ("coded", pa.bool_()),
+    ]
+)
+
+README = """\
+# Ground truth of the made-up hospital
+
+`conditions.parquet` has one row per stay in intensive care and condition present: the 25 phenotypes, their decoys and
+plain distractors. A label is a phenotype with `coded` true; the others were forgotten by the coder.
+
+| column | meaning |
+|---|---|
+| condition, is_phenotype | key of configs/synthetic/conditions.yaml; whether it is a label |
+| mimics | phenotypes whose evidence a decoy shares in one channel |
+| planted | where it is meant to be found: series, note, both, together (only when both are read) |
+| channel | where it does show in this stay: series, note, both, none |
+| onset_hour | hours from the admission to intensive care; empty for chronic conditions |
+| severity, response | size of its effects (1 is usual); share of them that treatment takes away |
+| variables | variables it moves and the direction, such as creatinine:high |
+| terms | symptom and sign terms, history and medicine wordings written about it in the admission sections |
+| coded | whether it is among the ICD codes of the admission |
+
+`manifest.json` holds seed, number of patients, prevalence per phenotype and the number of rows per table.
+"""
+
+
+def channel(episode: Episode, terms: list[str]) -> str:
+    """Where one condition shows: effects on the series, words in the admission sections, both or none."""
+    series = episode.series and bool(episode.form.effects)
+    return {(True, True): "both", (True, False): "series", (False, True): "note", (False, False): "none"}[
+        (series, bool(terms))
+    ]
+
+
+def directions(hospital: Hospital, episode: Episode) -> list[str]:
+    """Variables with the direction in which the condition moves them."""
+    shift = hospital.effect(episode.form)
+    return [f"{name}:{'high' if size > 0 else 'low'}" for name, size in zip(hospital.state, shift, strict=True) if size]
+
+
+def stay_rows(
+    hospital: Hospital, patient: Patient, admission: Admission, evidence: dict[str, list[str]]
+) -> list[dict[str, Any]]:
+    """Rows of ``CONDITIONS`` for every stay of an admission."""
+    rows = []
+    for stay in admission.stays:
+        for episode, onset in zip(admission.episodes, stay.onsets, strict=True):
+            condition = episode.condition
+            terms = evidence.get(condition.key, [])
+            rows.append(
+                {
+                    "stay_id": stay.stay_id,
+                    "hadm_id": admission.hadm_id,
+                    "subject_id": patient.subject_id,
+                    "condition": condition.key,
+                    "is_phenotype": condition.is_phenotype,
+                    "mimics": condition.mimics,
+                    "planted": condition.planted,
+                    "channel": channel(episode, terms),
+                    "onset_hour": None if condition.chronic else onset,
+                    "severity": episode.severity,
+                    "response": episode.response,
+                    "variables": directions(hospital, episode) if episode.series else [],
+                    "terms": terms,
+                    "coded": episode.coded,
+                }
+            )
+    return rows

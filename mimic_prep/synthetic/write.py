@@ -1,0 +1,100 @@
+"""Write the made-up hospital: chunks of patients in parallel, tables in order, whole folder or nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import Progress
+
+from clinragen.artifacts import atomic_folder, write_json, write_table, write_text
+from clinragen.errors import UserError
+from mimic_prep.synthetic import tables, truth
+from mimic_prep.synthetic.chunk import CHUNK, Chunk, make_chunk
+from mimic_prep.synthetic.hospital import load
+from mimic_prep.synthetic.patients import MAX_PATIENTS
+
+
+def synthesize(
+    patients: int, seed: int, out: Path, *, workers: int | None = None, overwrite: bool = False
+) -> dict[str, int]:
+    """Write raw tables and ``truth/`` below ``out``; the number of rows per table comes back.
+
+    The bytes depend on ``patients`` and ``seed`` alone. Patient *i* is the same whatever the number of patients.
+
+    Raises:
+        UserError: a number out of range, or ``out`` exists and ``overwrite`` is false.
+    """
+    if not 1 <= patients <= MAX_PATIENTS:
+        raise UserError(f"--patients {patients}: expected 1 to {MAX_PATIENTS}")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: expected 0 or more")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: expected 1 or more")
+    counts: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = []
+    with atomic_folder(out, replace=overwrite) as folder:
+        for name in tables.COLUMNS:
+            (folder / name).parent.mkdir(exist_ok=True)
+        for name, frame in tables.dictionaries(load()).items():
+            (folder / f"{name}.csv.gz").write_bytes(tables.compress(name, frame, header=True))
+            counts[name] = frame.height
+        with ExitStack() as stack:
+            names = [name for name in tables.COLUMNS if name not in tables.DICTIONARIES]
+            files = {name: stack.enter_context(open(folder / f"{name}.csv.gz", "wb")) for name in names}
+            for chunk in _chunks(patients, seed, workers or os.cpu_count() or 1):
+                for name, part in chunk.parts.items():
+                    files[name].write(part)
+                counts.update(chunk.counts)
+                rows += chunk.truth
+        table = pa.Table.from_pylist(rows, schema=truth.CONDITIONS)
+        write_table(folder / "truth" / "conditions.parquet", table)
+        write_text(folder / "truth" / "README.md", truth.README)
+        write_json(folder / "truth" / "manifest.json", _manifest(patients, seed, dict(counts), rows))
+    return dict(counts)
+
+
+def _chunks(patients: int, seed: int, workers: int) -> Iterator[Chunk]:
+    """Chunks in order of the patients; small hospitals are made in this process."""
+    bounds = [(first, min(first + CHUNK, patients)) for first in range(0, patients, CHUNK)]
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("making patients", total=patients)
+        with _mapper(min(workers, len(bounds))) as mapped:
+            firsts, lasts = zip(*bounds, strict=True)
+            for chunk, (first, last) in zip(
+                mapped(make_chunk, [seed] * len(bounds), firsts, lasts), bounds, strict=True
+            ):
+                progress.advance(task, last - first)
+                yield chunk
+
+
+@contextmanager
+def _mapper(workers: int) -> Iterator[Any]:
+    """``map``, or that of a process pool; processes are spawned, as forking a threaded library can hang."""
+    if workers == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool.map
+
+
+def _manifest(patients: int, seed: int, counts: dict[str, int], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    stays = max(counts["icu/icustays"], 1)
+    present = Counter(row["condition"] for row in rows)
+    coded = Counter(row["condition"] for row in rows if row["coded"] and row["is_phenotype"])
+    return {
+        "patients": patients,
+        "seed": seed,
+        "rows": counts,
+        "share_of_stays": {name: round(number / stays, 4) for name, number in sorted(present.items())},
+        "label_prevalence": {name: round(number / stays, 4) for name, number in sorted(coded.items())},
+        "sources": load().sources,
+    }
