@@ -126,9 +126,11 @@ def _with_times(stays: pl.DataFrame, window: Window) -> pl.DataFrame:
 
 def _apply(stays: pl.DataFrame, rules: Rules, attrition: Attrition) -> pl.DataFrame:
     hours = (pl.col("outtime") - pl.col("intime")).dt.total_milliseconds() / _HOURS
+    later = pl.col("intime").rank("ordinal").over("subject_id") > 1
     steps: list[tuple[pl.Expr, str]] = [
         (pl.col("intime").is_null() | pl.col("outtime").is_null(), "no time of admission or discharge"),
         (hours <= 0, "discharge not after admission"),
+        (later & rules.first_stay_only, "not the patient's first stay"),
         (pl.col("age").is_null() | (pl.col("age") < 0), "age unknown"),
         (pl.col("age") < rules.min_age, f"younger than {rules.min_age:g} years"),
     ]
@@ -139,7 +141,4 @@ def _apply(stays: pl.DataFrame, rules: Rules, attrition: Attrition) -> pl.DataFr
         steps.append((hours > rules.max_stay_hours, f"stay longer than {rules.max_stay_hours:g} hours"))
     for condition, reason in steps:
         stays = attrition.exclude(stays, condition, reason)
-    if rules.first_stay_only:
-        first = pl.struct("intime", "stay_id") == pl.struct("intime", "stay_id").min().over("subject_id")
-        stays = attrition.exclude(stays, ~first, "not the patient's first stay")
     return stays

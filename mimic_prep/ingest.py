@@ -183,13 +183,14 @@ def _text(raw: _HashingFile, path: Path) -> gzip.GzipFile | _HashingFile:
 
 def _blocks(handle: gzip.GzipFile | _HashingFile, path: Path, table: Table) -> Iterator[tuple[list[str], int, bytes]]:
     """(header, first line number, bytes that end at the end of a row)."""
-    data: bytes = handle.read(BLOCK_BYTES)
-    end = data.find(b"\n")
-    header_line, data = (data[:end], data[end + 1 :]) if end >= 0 else (data, b"")
+    data = b""
+    while b"\n" not in data and (chunk := handle.read(BLOCK_BYTES)):
+        data += chunk
+    header_line, _, data = data.partition(b"\n")
     header = _header(header_line, path, table)
     line = 2
     while True:
-        chunk: bytes = handle.read(BLOCK_BYTES)
+        chunk = handle.read(BLOCK_BYTES)
         cut = _row_end(data, table.multiline) if chunk else len(data)
         if cut:
             block = data[:cut]

@@ -23,7 +23,7 @@ from mimic_prep.ingest import RawFolder
 from mimic_prep.notes import read_notes
 from mimic_prep.protocol import Protocol
 from mimic_prep.sources import Release, Table
-from mimic_prep.spill import Spill
+from mimic_prep.spill import STAYS_PER_SHARD, Spill
 from mimic_prep.stays import StayIndex
 from mimic_prep.timeline import hourly
 
@@ -39,9 +39,17 @@ def tables_of(release: Release) -> list[Table]:
 
 
 def prepare(
-    release: Release, raw: RawFolder, out: Path, protocol: Protocol, *, overwrite: bool = False
+    release: Release,
+    raw: RawFolder,
+    out: Path,
+    protocol: Protocol,
+    *,
+    overwrite: bool = False,
+    stays_per_shard: int = STAYS_PER_SHARD,
 ) -> dict[str, Any]:
     """Prepare a cohort and return its manifest; ``out`` appears only when all is done.
+
+    ``stays_per_shard`` bounds the memory and leaves no trace in the cohort.
 
     Raises:
         UserError: a table is missing or broken, no stay is included, or ``out`` exists.
@@ -54,7 +62,7 @@ def prepare(
         stays, admissions = read_stays(raw, release, protocol, attrition)
         scratch = folder / ".spill"
         scratch.mkdir()
-        spill = _spill_events(release, raw, stays, protocol, scratch)
+        spill = _spill_events(release, raw, stays, protocol, Spill(scratch, stays.height, stays_per_shard))
         measured, rows = _reduce(spill, stays, paths.series)
         shutil.rmtree(scratch)
         if protocol.rules.require_series:
@@ -80,9 +88,8 @@ def prepare(
         return canonical.write_manifest(paths, source=release.name, protocol=protocol, inputs=raw.hashes, counts=counts)
 
 
-def _spill_events(release: Release, raw: RawFolder, stays: pl.DataFrame, protocol: Protocol, scratch: Path) -> Spill:
+def _spill_events(release: Release, raw: RawFolder, stays: pl.DataFrame, protocol: Protocol, spill: Spill) -> Spill:
     index = StayIndex(stays)
-    spill = Spill(scratch, len(index))
     for source in release.events:
         rules = EventRules(source, release.items, index, drop_warnings=protocol.rules.drop_warnings)
         for events in raw.stream(source.table, rules):

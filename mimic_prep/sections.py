@@ -62,11 +62,9 @@ RADIOLOGY: dict[str, tuple[str, ...]] = {
 
 _MARK = re.compile(r"\[\*\*(.*?)\*\*\]|_{2,}", re.DOTALL)
 _DIGITS = re.compile(r"[\d/\-()]+")
+_FILLER = r"(?:(?:on|at|upon|of|the|day|time|prior\s+to|physical|pe|exam\w*|vitals?|vs)\s+)*"
 _DISCHARGE_LINE = re.compile(
-    r"^[^\w\n]*(?:(?:physical\s+|pe\s+)?(?:exam\w*|vitals?|vs|pe)?\s*(?:on|at|upon|day\s+of|prior\s+to)?\s*(?:the\s+)?"
-    r"(?:day\s+of\s+)?(?:discharge|d/c|dc|transfer|callout|call-out)\b[^\n:]{0,40}(?::|$)"
-    r"|(?:discharge|d/c|transfer)\s+(?:physical|exam|pe|vitals?|vs)\b)",
-    re.IGNORECASE | re.MULTILINE,
+    rf"^[^\w\n]*{_FILLER}(?:discharge|d/c|dc|transfer|call-?out)\b[^\n:]{{0,40}}(?::|$)", re.IGNORECASE | re.MULTILINE
 )
 _ADMISSION_LINE = re.compile(
     r"^[^\w\n]*(?:admission|on admission|admit)[^\n:]{0,30}(?::|$)", re.IGNORECASE | re.MULTILINE
@@ -114,9 +112,9 @@ def radiology_sections(text: str) -> dict[str, str]:
 def _split(text: str, pattern: re.Pattern[str], owner: dict[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     marks = list(pattern.finditer(text))
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    for mark, end in zip(marks, [*(mark.start() for mark in marks[1:]), len(text)], strict=False):
         section = owner[" ".join(mark.group(1).lower().split())]
-        body = text[mark.end() : following.start() if following else len(text)].strip()
+        body = text[mark.end() : end].strip()
         if body:
             found[section] = f"{found[section]}\n{body}" if section in found else body
     return found

@@ -8,13 +8,14 @@ from typing import cast
 import polars as pl
 import pyarrow as pa
 
+STAYS_PER_SHARD = 2048
 _FLUSH_ROWS = 1 << 19
 
 
 class Spill:
     """Rows with a column ``stay`` (rank), written to one Arrow file for each shard of consecutive ranks."""
 
-    def __init__(self, folder: Path, stays: int, stays_per_shard: int = 2048) -> None:
+    def __init__(self, folder: Path, stays: int, stays_per_shard: int = STAYS_PER_SHARD) -> None:
         self._folder = folder
         self._per_shard = stays_per_shard
         self.shards = max(1, -(-stays // stays_per_shard))

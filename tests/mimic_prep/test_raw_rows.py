@@ -1,0 +1,139 @@
+"""Damaged CSV: only bad rows go, each with line and reason, and no good row is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from clinragen.errors import UserError
+from mimic_prep import ingest
+from mimic_prep.accounting import Sieve
+from mimic_prep.ingest import RawFolder
+from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, Column, Table
+
+_TABLE = Table(
+    "t/events",
+    {
+        "item": Column("itemid", INTEGER),
+        "time": Column("charttime", TIME),
+        "value": Column("valuenum", NUMBER),
+        "unit": Column("valueuom", TEXT, required=False),
+    },
+)
+_NOTE = Table("t/events", {"id": Column("id", INTEGER), "text": Column("text", TEXT)}, multiline=True)
+_HEADER = b"itemid,charttime,valuenum,valueuom\n"
+_GOOD = b"220045,2150-01-01 00:00:00,80,bpm\n"
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """Rows kept, and (line, reason) of those quarantined."""
+
+    def run(content: bytes, table: Table = _TABLE, block: int = 1 << 16):
+        monkeypatch.setattr(ingest, "BLOCK_BYTES", block)
+        (tmp_path / "events.csv").write_bytes(content)
+        raw = RawFolder(tmp_path, "a test", workers=2)
+        frame = raw.read(table)
+        count = raw.ledger.tables["events.csv"]
+        assert count.read == count.kept + sum(count.quarantined.values())
+        return frame, [row[1:] for row in zip(*raw.ledger.quarantine().to_pydict().values(), strict=True)]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"220045,2150-01-01 00:00:00,80", "expected 4 fields, found 3"),
+        (b"220045,2150-01-01 00:00:00,80,bpm,extra", "expected 4 fields, found 5"),
+        (b"heart,2150-01-01 00:00:00,80,bpm", "itemid is not a whole number"),
+        (b"220045.5,2150-01-01 00:00:00,80,bpm", "itemid is not a whole number"),
+        (b"220045,2150-13-01 00:00:00,80,bpm", "charttime is not a time (expected YYYY-MM-DD HH:MM:SS)"),
+        (b"220045,2150-02-30 00:00:00,80,bpm", "charttime is not a time (expected YYYY-MM-DD HH:MM:SS)"),
+        (b"220045,yesterday,80,bpm", "charttime is not a time (expected YYYY-MM-DD HH:MM:SS)"),
+        (b"220045,2150-01-01 00:00:00,eighty,bpm", "valuenum is not a number"),
+        (b'220045,2150-01-01 00:00:00,80,"bpm', "unbalanced quotes"),
+        (b"220045,2150-01-01 00:00:00,8\x000,bpm", "holds a NUL byte"),
+    ],
+)
+@pytest.mark.parametrize("block", [40, 1 << 16])
+def test_a_bad_row_goes_alone(read, row, reason, block):
+    frame, bad = read(_HEADER + 3 * _GOOD + row + b"\n" + 3 * _GOOD, block=block)
+    assert frame.height == 6
+    assert bad == [(5, reason)]
+    assert frame["line"].to_list() == [2, 3, 4, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + _HEADER + _GOOD,  # byte order mark
+        (_HEADER + _GOOD).replace(b"\n", b"\r\n"),
+        _HEADER + _GOOD.rstrip(b"\n"),  # no newline at the end
+        _HEADER + _GOOD + b"\n\n",  # blank lines
+        _HEADER.upper() + _GOOD,
+        b"more," + _HEADER + b"," + _GOOD,  # an extra column
+        b'"itemid","charttime","valuenum","valueuom"\n"220045","2150-01-01 00:00:00","80","bpm"\n',
+        _HEADER + b"220045.0,2150-01-01 00:00:00.000,80.0,bpm\n",  # went through a spreadsheet
+        _HEADER + b"220045,2150-01-01T00:00:00,80,bpm\n",
+        _HEADER + b"220045,2150-01-01 00:00,80,bpm\n",
+        b"valueuom,valuenum,charttime,itemid\nbpm,80,2150-01-01 00:00:00,220045\n",
+    ],
+)
+def test_harmless_differences(read, content):
+    frame, bad = read(content)
+    assert bad == []
+    assert [str(cell) for cell in frame.row(0)] == ["220045", "2150-01-01 00:00:00", "80.0", "bpm", "2"]
+
+
+def test_an_absent_optional_column_is_null(read):
+    frame, bad = read(b"itemid,charttime,valuenum\n220045,2150-01-01,80\n")
+    assert bad == []
+    assert frame["unit"].to_list() == [None]
+
+
+def test_empty_cells_are_null(read):
+    frame, _ = read(_HEADER + b",,,\n" + _GOOD)
+    assert frame.row(0)[:4] == (None, None, None, None)
+
+
+def test_bytes_of_an_old_encoding(read):
+    frame, bad = read(_HEADER + b"220045,2150-01-01 00:00:00,80,\xb0F\n")
+    assert bad == []
+    assert frame["unit"].to_list() == ["°F"]
+
+
+@pytest.mark.parametrize("block", [16, 50, 1 << 16])
+def test_line_breaks_inside_quotes(read, block):
+    frame, bad = read(b'id,text\n1,"two\nlines, ""quoted"""\n2,one\n3,"a\n\nb"\n4,end\n', _NOTE, block=block)
+    assert bad == []
+    assert frame.rows() == [(1, 'two\nlines, "quoted"', 2), (2, "one", 4), (3, "a\n\nb", 5), (4, "end", 8)]
+
+
+@pytest.mark.parametrize("block", [16, 1 << 16])
+def test_a_bad_note_goes_alone(read, block):
+    frame, bad = read(b'id,text\n1,"two\nlines"\nx,"bad\nid"\n3,good\n', _NOTE, block=block)
+    assert bad == [(4, "id is not a whole number")]
+    assert frame["id"].to_list() == [1, 3]
+
+
+def test_blocks_do_not_matter(read):
+    content = _HEADER + b"".join(b"%d,2150-01-01 00:00:00,%d,bpm\n" % (item, item % 7) for item in range(500))
+    whole, _ = read(content)
+    for block in (33, 100, 4096):
+        assert read(content, block=block)[0].equals(whole)
+
+
+def test_a_sieve_counts_what_leaves():
+    import polars as pl
+
+    sieve = Sieve(pl.DataFrame({"a": [1, None, 3, 4], "line": [2, 3, 4, 5]}))
+    sieve.reject_missing("a")
+    sieve.skip(pl.col("a") > 3, "large")
+    assert sieve.frame["a"].to_list() == [1, 3]
+    assert sieve.out_of_scope == {"large": 1}
+    assert [(reason, list(lines)) for reason, lines in sieve.quarantined] == [("no a", [3])]
+
+
+def test_a_header_without_the_column(read):
+    with pytest.raises(UserError, match="column 'valuenum' is missing"):
+        read(b"itemid,charttime\n1,2\n")
