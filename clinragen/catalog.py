@@ -37,6 +37,7 @@ class Variable:
         >>> variable("potassium").direction(6.1)
         1
         """
+        value = round(value, self.decimals + 3)  # a stored float32 1.2 reads 1.2000000477, which is not above 1.2
         if self.low is not None and value < self.low:
             return -1
         if self.high is not None and value > self.high:
