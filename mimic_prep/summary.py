@@ -38,14 +38,14 @@ def _attrition(attrition: dict[str, Any]) -> Table:
 
 def _rows(tables: dict[str, Any]) -> Table:
     table = Table(title="Rows", title_justify="left")
-    table.add_column("table")
+    table.add_column("table", no_wrap=True)
     for column in ("read", "kept", "out of scope", "quarantined"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("quarantined for")
     for name, count in tables.items():
         worst = sorted(count["quarantined"].items(), key=lambda item: (-item[1], item[0]))
-        reasons = "; ".join(f"{reason} {rows:,}" for reason, rows in worst[:3])
-        more = f"; {len(worst) - 3} more" if len(worst) > 3 else ""
+        reasons = "; ".join(f"{reason} {rows:,}" for reason, rows in worst[:2])
+        more = f"; {len(worst) - 2} more" if len(worst) > 2 else ""
         scope, bad = (sum(count[part].values()) for part in ("out_of_scope", "quarantined"))
         table.add_row(name, f"{count['read']:,}", f"{count['kept']:,}", f"{scope:,}", f"{bad:,}", reasons + more)
     return table
