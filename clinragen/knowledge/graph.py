@@ -110,8 +110,6 @@ class ConceptGraph:
         for node in self.of_kind("phenotype"):
             best: dict[str, tuple[float, str]] = {node: (1.0, "is_a")}
             for link in self.into(node, EVIDENCE_RELATIONS):
-                if link.node.startswith("phenotype:"):
-                    continue  # another label is no evidence for this one
                 strength = link.weight * EVIDENCE_RELATIONS[link.relation]
                 if strength > best.get(link.node, (0.0, ""))[0]:
                     best[link.node] = (strength, link.relation)

@@ -26,7 +26,7 @@ def contribute(folder: Path = FOLDER) -> Contribution:
     """
     raw = {name: load_yaml(folder / f"{name}.yaml") for name in _FILES}
     nodes = [
-        *_variables(),
+        *_variables(raw["findings"]["findings"]),
         *_findings(raw["findings"], folder),
         *_entities("symptom", raw["symptoms"]["symptoms"]),
         *_drug_nodes(raw["drugs"]["classes"]),
@@ -54,13 +54,14 @@ def contribute(folder: Path = FOLDER) -> Contribution:
     )
 
 
-def _variables() -> Iterator[Node]:
+def _variables(findings: dict[str, Any]) -> Iterator[Node]:
     for variable in variables().values():
         unit = f" in {variable.unit}" if variable.unit not in ("score", "ratio", "units", "flag") else ""
         yield Node(
             f"variable:{variable.key}",
             "variable",
             variable.label,
+            tuple(findings.get(variable.key, {}).get("names", ())),
             definition=f"The {variable.kind} variable {variable.label}{unit}.",
             identifiers={"LOINC": variable.loinc},
         )

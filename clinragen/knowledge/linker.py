@@ -1,0 +1,189 @@
+"""Note text -> concept mentions, by longest match in a trie of tokens; several megabytes per second on one core.
+
+Synonyms come from the graph, contexts from ``context``. A hyphen equals a space, the plural is matched too, and a
+synonym that starts with "=" matches only in exactly that case. Offsets are those of the text as given.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from clinragen.knowledge.context import Context, Modifier, contexts, modifiers
+from clinragen.knowledge.graph import ConceptGraph
+
+#: Node kinds that a note may mention.
+LINKED_KINDS = ("phenotype", "disease", "finding", "symptom", "drug", "procedure")
+#: The word before or after a variable's name that makes it a finding ("elevated creatinine", "creatinine is high").
+_ADJECTIVES = {"high": ("elevated", "high", "raised", "increased"), "low": ("low", "decreased", "reduced")}
+_COPULAS = ("", "is ", "was ", "were ")
+
+#: What a mention is when no word of its sentence says otherwise.
+SECTION_CONTEXTS: dict[str, Context] = {"past_medical_history": "historical", "family_history": "family"}
+
+_TOKEN = re.compile(r"[0-9]+\.[0-9]+|[a-z0-9]+(?:'[a-z]+)?|\n[ \t]*(?:\n|[-*•#]|[0-9]+[.)]\s)|\([-+]\)|[.;:,!?/%+]")
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}  # keeps the length, unlike str.lower
+_ABBREVIATIONS = frozenset(("dr", "mr", "mrs", "ms", "vs", "approx", "pt", "st", "e.g", "no"))
+_BREAKS = frozenset(".;!?")
+_END = ""  # trie key of what ends at a node; no token is empty
+
+
+class Mention(NamedTuple):
+    """A concept named in a text: ``text[start:end]``, within the sentence ``text[sentence[0]:sentence[1]]``."""
+
+    concept: str
+    start: int
+    end: int
+    negated: bool
+    context: Context
+    sentence: tuple[int, int]
+
+
+class Linker:
+    """Finds the concepts of a graph in text. Building one takes about 0.1 s; reuse it."""
+
+    def __init__(self, graph: ConceptGraph, kinds: tuple[str, ...] = LINKED_KINDS) -> None:
+        self._trie: dict[str, Any] = {}
+        for phrase, modifier in modifiers():
+            node = self._walk(tokens(phrase))
+            node[_END] = (*node.get(_END, ()), modifier)
+        named = [(node, data) for node, data in graph.nodes(data=True) if data["kind"] in kinds]
+        for node, data in named:
+            for form in (data["name"], *data["synonyms"]):
+                self._add(form, node)
+        for node, data in named:
+            if data["kind"] == "finding":
+                for form in _measured(graph, data):
+                    self._add(form, node)
+        for node, data in named:  # last: a plural never takes the place of a form that was written down
+            for form in (data["name"], *data["synonyms"]):
+                last = tokens(form)[-1]
+                if last.isalpha() and len(last) > 3 and not last.endswith("s"):
+                    self._add(f"{form}s", node)
+
+    def link(self, text: str, section: str | None = None) -> list[Mention]:
+        """All mentions in a text, in order; they do not overlap.
+
+        The section says what an unmarked mention is: in a past medical history it is historical.
+        """
+        mentions = self._scan(text)
+        plain = SECTION_CONTEXTS.get(section or "")
+        if plain is None:
+            return mentions
+        return [mention._replace(context=plain) if mention.context == "affirmed" else mention for mention in mentions]
+
+    def _scan(self, text: str) -> list[Mention]:
+        lowered = text.translate(_LOWER)
+        words: list[str] = []
+        starts: list[int] = []
+        for match in _TOKEN.finditer(lowered):
+            words.append(match.group())
+            starts.append(match.start())
+        mentions: list[Mention] = []
+        pending: list[tuple[str, int, int]] = []
+        items: list[tuple[Modifier, ...] | int | None] = []
+        position, count, begin = 0, len(words), 0
+        root = self._trie
+        while position < count:
+            word = words[position]
+            node = root.get(word)
+            if node is not None:
+                ahead, end, payload = position + 1, position, None
+                while node is not None:
+                    if _END in node:
+                        end, payload = ahead, node[_END]
+                    if ahead == count:
+                        break
+                    node = node.get(words[ahead])
+                    ahead += 1
+                if payload is not None:
+                    start, stop = starts[position], starts[end - 1] + len(words[end - 1])
+                    if isinstance(payload, str):
+                        items.append(len(pending))
+                        pending.append((payload, start, stop))
+                        position = end
+                        continue
+                    if isinstance(payload, dict):
+                        concept = payload.get(_squeeze(text[start:stop]))
+                        if concept is not None:
+                            items.append(len(pending))
+                            pending.append((concept, start, stop))
+                            position = end
+                            continue
+                    else:
+                        items.append(payload)
+                        position = end
+                        continue
+            if word == ",":
+                items.append(None)
+            elif word[0] == "\n" or (word in _BREAKS and _ends(word, words, starts, position, lowered)):
+                if pending:
+                    _flush(mentions, pending, items, (begin, starts[position]))
+                    pending = []
+                items = []
+                begin = starts[position] + len(word)
+            position += 1
+        if pending:
+            _flush(mentions, pending, items, (begin, len(text)))
+        return mentions
+
+    def _add(self, form: str, concept: str) -> None:
+        exact = form.startswith("=")
+        form = form.lstrip("=")
+        node = self._walk(tokens(form))
+        if exact:
+            node.setdefault(_END, {})
+            if isinstance(node[_END], dict):
+                node[_END].setdefault(_squeeze(form), concept)
+        elif _END not in node:
+            node[_END] = concept
+
+    def _walk(self, words: list[str]) -> dict[str, Any]:
+        node = self._trie
+        for word in words:
+            node = node.setdefault(word, {})
+        return node
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens the linker sees.
+
+    >>> tokens("S/P ST-elevation MI, Cr 3.2")
+    ['s', '/', 'p', 'st', 'elevation', 'mi', ',', 'cr', '3.2']
+    """
+    return _TOKEN.findall(text.translate(_LOWER))
+
+
+def _measured(graph: ConceptGraph, finding: dict[str, Any]) -> list[str]:
+    variable = graph.nodes.get(f"variable:{finding['variable']}")
+    if variable is None:
+        return []
+    names = [name for name in (variable["name"], *variable["synonyms"]) if len(name) > 1]
+    words = _ADJECTIVES[finding["direction"]]
+    before = [f"{word} {name}" for name in names for word in words]
+    after = [f"{name} {copula}{word}" for name in names for word in words for copula in _COPULAS]
+    return before + after
+
+
+def _squeeze(form: str) -> str:
+    return " ".join(form.replace("-", " ").split())
+
+
+def _ends(word: str, words: list[str], starts: list[int], position: int, text: str) -> bool:
+    if word != ".":
+        return True
+    following = starts[position] + 1
+    if following < len(text) and not text[following].isspace():
+        return False  # "q.d.", "e.g."
+    previous = words[position - 1] if position else ""
+    return len(previous) > 1 and previous not in _ABBREVIATIONS
+
+
+def _flush(
+    mentions: list[Mention],
+    pending: list[tuple[str, int, int]],
+    items: list[tuple[Modifier, ...] | int | None],
+    sentence: tuple[int, int],
+) -> None:
+    for (concept, start, end), context in zip(pending, contexts(items), strict=True):
+        mentions.append(Mention(concept, start, end, context == "negated", context, sentence))

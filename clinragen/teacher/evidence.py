@@ -1,0 +1,54 @@
+"""The offline teacher: rationales composed from what note and series of a stay say, by way of the concept graph.
+
+Like the paper's teacher it is given the gold diagnoses (post hoc); unlike it, it cannot say what is not in the chart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.linker import Linker
+from clinragen.teacher import note_rationale, series_rationale
+from clinragen.teacher.facts import Fact
+from clinragen.teacher.wording import Wording
+
+#: Part of every rationale's prompt hash: raised when the wording or the choice of facts changes.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """One rationale. ``verdicts`` is JSON: the evidence (note) or the claims (series) behind the text."""
+
+    kind: str
+    text: str
+    verdicts: str
+
+
+class EvidenceTeacher:
+    """Composes both rationales of a stay; the same stay always gets the same words."""
+
+    def __init__(self, graph: ConceptGraph) -> None:
+        self.graph = graph
+        self._linker = Linker(graph)
+
+    def note(self, stay_id: int, sections: Iterable[tuple[str, str]], diagnoses: list[str]) -> Rationale:
+        """R_m from (section, text) pairs and the gold phenotype keys."""
+        present = [(section, text) for section, text in sections if text.strip()]
+        evidence = note_rationale.gather(present, self._linker)
+        wording = Wording(stay_id, "note")
+        text, used = note_rationale.compose(evidence, bool(present), diagnoses, self.graph, wording)
+        return Rationale("note", text, _json({"evidence": [item.as_json() for item in used]}))
+
+    def series(self, stay_id: int, facts: list[Fact] | None, diagnoses: list[str]) -> Rationale:
+        """R_t from the stay's facts (None: nothing was measured) and the gold phenotype keys."""
+        wording = Wording(stay_id, "series")
+        text, claims = series_rationale.compose(facts or [], facts is not None, diagnoses, self.graph, wording)
+        return Rationale("series", text, _json({"claims": [claim.as_json() for claim in claims]}))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
