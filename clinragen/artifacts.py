@@ -45,7 +45,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _fsync(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -69,11 +69,11 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
                 _fsync(file)
         if path.exists():
             retired = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
-            os.replace(path, retired)
-            os.replace(temporary, path)
+            path.replace(retired)
+            temporary.replace(path)
             shutil.rmtree(retired)
         else:
-            os.replace(temporary, path)
+            temporary.replace(path)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)

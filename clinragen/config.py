@@ -6,14 +6,13 @@ Lookup order of a config name: a path to a YAML file, then ``<group>/<name>.yaml
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from clinragen.errors import UserError, unknown_choice
-
-T = TypeVar("T")
 
 _PACKAGE = Path(__file__).resolve().parent
 #: The shipped configs: package data in an installed wheel, the repository's ``configs/`` in a checkout.
@@ -37,14 +36,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} not found") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, expected a YAML file") from None
-    except Exception as error:  # the YAML parser raises many types, all meaning that the file is broken
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(loaded, dict):
         raise UserError(f"{path}: expected a mapping of keys to values, found {type(loaded).__name__}")
     return {str(key): value for key, value in loaded.items()}
 
 
-def load(group: str, name: str, schema: type[T], overrides: list[str] | None = None) -> T:
+def load[T](group: str, name: str, schema: type[T], overrides: list[str] | None = None) -> T:
     """Load a config by shipped name or path into a dataclass; ``overrides`` are ``key=value`` with dotted keys.
 
     Raises:
@@ -59,7 +58,7 @@ def load(group: str, name: str, schema: type[T], overrides: list[str] | None = N
     return build(schema, values, str(path), overrides)
 
 
-def build(schema: type[T], values: dict[str, Any], where: str, overrides: list[str] | None = None) -> T:
+def build[T](schema: type[T], values: dict[str, Any], where: str, overrides: list[str] | None = None) -> T:
     """Check ``values`` against a dataclass and return an instance of it."""
     merged = OmegaConf.structured(schema)
     try:

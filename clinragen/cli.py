@@ -1,0 +1,59 @@
+"""The ``clinragen`` command. Each subcommand is imported only when it is called, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from clinragen import __version__
+from clinragen.errors import exit_code, unknown_choice
+
+#: command -> what it does; the code is ``clinragen.commands.<command>``.
+COMMANDS = {
+    "graph": "build, show, draw and count the medical concept graph",
+    "teach": "write teacher rationales for a cohort",
+    "train": "run one distillation stage: notes, series or multimodal",
+    "predict": "diagnose stays and write rationales, as JSONL and Parquet",
+    "evaluate": "score predictions, with control experiments beside them",
+    "report": "write predictions as a static HTML site",
+    "demo": "run everything on a made-up hospital",
+}
+
+
+def usage() -> str:
+    """The text of ``clinragen --help``."""
+    width = max(map(len, COMMANDS))
+    lines = [
+        "usage: clinragen COMMAND [options]",
+        "",
+        "Knowledge-augmented EHR rationale distillation. Not for clinical use.",
+        "",
+        "commands, in the order in which they are used:",
+        *(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()),
+        "",
+        "`clinragen COMMAND --help` explains a command; `mimic-prep --help` the preparation of hospital data.",
+        "`clinragen --version` prints the version.",
+    ]
+    return "\n".join(lines)
+
+
+def _run(argv: Sequence[str]) -> int | None:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"clinragen {__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        raise unknown_choice("command", argv[0], COMMANDS)
+    command = importlib.import_module(f"clinragen.commands.{argv[0]}")
+    parser = argparse.ArgumentParser(prog=f"clinragen {argv[0]}", description=command.HELP)
+    command.configure(parser)
+    return command.run(parser.parse_args(argv[1:]))
+
+
+def main() -> None:
+    """Console entry point."""
+    sys.exit(exit_code(_run, sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""``clinragen predict``: batch inference."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "Diagnose the stays of a split and write their rationales, as JSONL and Parquet."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--model", type=Path, required=True, help="run folder written by `clinragen train`")
+    parser.add_argument("--cohort", type=Path, required=True, help="cohort folder made by mimic-prep")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--split", default="test", help="train, validation or test (default)")
+    parser.add_argument(
+        "--series-input", default="observed", help="observed (default); zeroed or shuffled as a control"
+    )
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--limit", type=int, help="only the first stays")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Predict and say where the result is."""
+    from rich.console import Console
+
+    from clinragen.data.cohort import Cohort
+    from clinragen.errors import UserError
+    from clinragen.inference.predict import TrainedModel, write_predictions
+    from clinragen.stages.quiet import quiet_libraries
+
+    quiet_libraries()
+    if args.batch_size < 1 or (args.limit is not None and args.limit < 1):
+        raise UserError("--batch-size and --limit must be at least 1")
+    if args.out.exists() and not args.overwrite:
+        raise UserError(f"--out {args.out} already exists: choose another folder, or pass --overwrite to replace it")
+    manifest = write_predictions(
+        TrainedModel.load(args.model),
+        Cohort.load(args.cohort),
+        args.cohort,
+        args.split,
+        args.out,
+        Console(stderr=True),
+        series_input=args.series_input,
+        batch_size=args.batch_size,
+        limit=args.limit,
+        overwrite=args.overwrite,
+    )
+    print(f"{args.out}: {manifest['stays']} stays, {manifest['parsed']} parsed into rationales and diagnoses")

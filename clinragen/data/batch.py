@@ -1,0 +1,51 @@
+"""A batch of stays as tensors that checks its own shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+IGNORED = -100  # label value that the language-model loss skips
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B stays, V variables, T hourly bins, N note tokens, M target tokens, L phenotypes.
+
+    Attributes:
+        stay_ids: int64 [B].
+        note_ids, note_mask: int64 and bool [B, N]; N may be 0.
+        values: float32 [B, V, T], standardised, 0 where not observed.
+        observed: bool [B, V, T].
+        target_ids: int64 [B, M], padded with ``IGNORED``.
+        labels: float32 [B, L].
+    """
+
+    stay_ids: Tensor
+    note_ids: Tensor
+    note_mask: Tensor
+    values: Tensor
+    observed: Tensor
+    target_ids: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        size = len(self.stay_ids)
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            if len(tensor) != size:
+                raise ValueError(f"{field.name} holds {len(tensor)} stays, expected {size}")
+        if self.note_ids.shape != self.note_mask.shape:
+            raise ValueError(f"note_mask is {tuple(self.note_mask.shape)}, expected {tuple(self.note_ids.shape)}")
+        if self.values.shape != self.observed.shape:
+            raise ValueError(f"observed is {tuple(self.observed.shape)}, expected {tuple(self.values.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.stay_ids)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """A copy on another device."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
+        return Batch(**moved)

@@ -1,0 +1,135 @@
+"""Reads a cohort folder into memory and checks that its files belong together. Knows nothing of models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from clinragen.artifacts import read_json, read_table, sha256_file
+from clinragen.catalog import phenotypes
+from clinragen.errors import UserError, unknown_choice
+from clinragen.schema import (
+    NOTES,
+    RATIONALE_KINDS,
+    RATIONALES,
+    SCHEMA_VERSION,
+    SERIES,
+    SPLITS,
+    STAYS,
+    CohortPaths,
+    labels_schema,
+)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A validated cohort folder. ``stays`` is sorted by stay_id; every other table refers to it."""
+
+    paths: CohortPaths
+    manifest: dict[str, Any]
+    stays: pl.DataFrame
+
+    @classmethod
+    def load(cls, root: str | Path) -> Cohort:
+        """Open a cohort folder written by ``mimic-prep``.
+
+        Raises:
+            UserError: a file is missing, damaged, or of another schema version.
+        """
+        paths = CohortPaths(Path(root))
+        if not paths.root.is_dir():
+            raise UserError(f"{paths.root} is not a folder: expected a cohort made by mimic-prep")
+        manifest = read_json(paths.manifest, "the manifest of a cohort made by mimic-prep")
+        version = manifest.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"{paths.manifest}: schema_version is {version}, expected {SCHEMA_VERSION}: prepare it anew"
+            )
+        stays = frame(read_table(paths.stays, STAYS)).sort("stay_id")
+        if stays.is_empty():
+            raise UserError(f"{paths.stays} has no stays")
+        if stays["stay_id"].n_unique() != len(stays):
+            raise UserError(f"{paths.stays}: stay_id is not unique")
+        if alien := set(stays["split"].unique()) - set(SPLITS):
+            raise UserError(f"{paths.stays}: unknown split {sorted(map(str, alien))}; expected {', '.join(SPLITS)}")
+        if not stays["age"].is_finite().all():
+            raise UserError(f"{paths.stays}: age is missing or not finite for some stays")
+        return cls(paths, manifest, stays)
+
+    @cached_property
+    def series(self) -> pl.DataFrame:
+        """Measurement bins: stay_id, hour, variable, value (canonical unit, always finite)."""
+        table = frame(read_table(self.paths.series, SERIES))
+        if not table["value"].is_finite().all() or not table["hour"].is_finite().all():
+            raise UserError(f"{self.paths.series}: value or hour is not finite in some rows: prepare the cohort anew")
+        return self._owned(table, self.paths.series)
+
+    @cached_property
+    def notes(self) -> pl.DataFrame:
+        """Note sections: stay_id, note_id, kind, section, time, text."""
+        return self._owned(frame(read_table(self.paths.notes, NOTES)), self.paths.notes)
+
+    @cached_property
+    def labels(self) -> pl.DataFrame:
+        """One row per stay in the order of ``stays``: stay_id and one boolean per phenotype."""
+        keys = list(phenotypes())
+        table = self._owned(frame(read_table(self.paths.labels, labels_schema(keys))), self.paths.labels)
+        table = self.stays.select("stay_id").join(table, on="stay_id", how="left", maintain_order="left")
+        if len(table) != len(self.stays) or table.select(keys).null_count().sum_horizontal().item():
+            raise UserError(f"{self.paths.labels}: expected exactly one row of labels for each stay")
+        return table.select("stay_id", *keys)
+
+    def label_matrix(self, stay_ids: np.ndarray) -> np.ndarray:
+        """Labels of the given stays, bool [n, phenotypes], in catalogue order."""
+        rows = np.searchsorted(self.stays["stay_id"].to_numpy(), stay_ids)
+        return self.labels.drop("stay_id").to_numpy()[rows].astype(bool)
+
+    def rationales(self, teacher: str) -> pl.DataFrame:
+        """Teacher rationales: stay_id, kind (note, series), text, verdicts, teacher, prompt_hash."""
+        path = self.paths.rationales(teacher)
+        if not path.exists():
+            have = sorted(p.stem for p in path.parent.glob("*.parquet"))
+            made = f"; this cohort has: {', '.join(have)}" if have else ""
+            raise UserError(f"{path} not found{made}: make it with `clinragen teach --teacher {teacher}`")
+        table = self._owned(frame(read_table(path, RATIONALES)), path)
+        if alien := set(table["kind"].unique()) - set(RATIONALE_KINDS):
+            raise UserError(f"{path}: unknown kind {sorted(alien)}; expected {', '.join(RATIONALE_KINDS)}")
+        return table
+
+    def split(self, name: str) -> np.ndarray:
+        """Stay ids of a split, ascending, int64 [n].
+
+        Raises:
+            UserError: unknown split, or one without stays.
+        """
+        if name not in SPLITS:
+            raise unknown_choice("split", name, SPLITS)
+        ids = self.stays.filter(pl.col("split") == name)["stay_id"].to_numpy()
+        if len(ids) == 0:
+            raise UserError(f"{self.paths.stays}: split '{name}' has no stays")
+        return ids
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the manifest, which itself holds the hashes of all files."""
+        return sha256_file(self.paths.manifest)
+
+    def _owned(self, table: pl.DataFrame, path: Path) -> pl.DataFrame:
+        alien = table.join(self.stays.select("stay_id"), on="stay_id", how="anti")
+        if len(alien):
+            raise UserError(
+                f"{path}: {len(alien)} rows belong to stays not in stays.parquet (the first to {alien['stay_id'][0]})"
+            )
+        return table
+
+
+def frame(table: Any) -> pl.DataFrame:
+    """An Arrow table as a polars frame."""
+    converted = pl.from_arrow(table)
+    assert isinstance(converted, pl.DataFrame)
+    return converted

@@ -1,0 +1,155 @@
+"""Stays as model inputs: tokenised once, held as flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from clinragen.data.batch import IGNORED, Batch
+from clinragen.data.cohort import Cohort
+from clinragen.data.series import SeriesStatistics, grid
+from clinragen.data.targets import TargetFormat
+from clinragen.data.text import fit, section_title, sections_by_stay
+from clinragen.errors import UserError, unknown_choice
+
+SERIES_INPUTS = ("observed", "zeroed", "shuffled")
+
+
+@dataclass
+class Cuts:
+    """What did not fit and was shortened, over a dataset."""
+
+    notes: int = 0
+    targets: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Stay:
+    """One stay; shapes as in :class:`~clinragen.data.batch.Batch` without the batch axis."""
+
+    stay_id: int
+    note_ids: list[int]
+    target_ids: list[int]
+    values: np.ndarray
+    observed: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass
+class StayDataset(Dataset[Stay]):
+    """The stays of one split, ready for a model.
+
+    ``series_input`` serves control experiments: ``zeroed`` removes every measurement, ``shuffled`` hands each stay
+    the series of another patient. ``teacher`` is None when no targets are needed.
+    """
+
+    cohort: Cohort
+    stay_ids: np.ndarray
+    tokenizer: Any
+    statistics: SeriesStatistics
+    targets: TargetFormat
+    max_note_tokens: int
+    max_target_tokens: int
+    teacher: str | None = None
+    series_input: str = "observed"
+    cuts: Cuts = field(default_factory=Cuts)
+
+    def __post_init__(self) -> None:
+        values = grid(self.cohort, self.stay_ids, self.statistics.variables, self.statistics.hours)
+        if self.series_input == "zeroed":
+            values[:] = np.nan
+        elif self.series_input == "shuffled":
+            values = values[self._strangers()]
+        elif self.series_input != "observed":
+            raise unknown_choice("series input", self.series_input, SERIES_INPUTS)
+        self.values, self.observed = self.statistics.standardise(values)
+        self.labels = self.cohort.label_matrix(self.stay_ids)
+        sections = sections_by_stay(self.cohort.notes)
+        self.notes = [self._encode_note(sections.get(int(stay), [])) for stay in self.stay_ids]
+        self.target_ids = self._encode_targets() if self.teacher else [[] for _ in self.stay_ids]
+
+    def __len__(self) -> int:
+        return len(self.stay_ids)
+
+    def __getitem__(self, index: int) -> Stay:
+        return Stay(
+            int(self.stay_ids[index]),
+            self.notes[index],
+            self.target_ids[index],
+            self.values[index],
+            self.observed[index],
+            self.labels[index],
+        )
+
+    def length(self, index: int) -> int:
+        """Tokens of a stay, the measure by which batches are bucketed."""
+        return len(self.notes[index]) + len(self.target_ids[index])
+
+    def _encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
+        texts = [f"{section_title(name)}: {text}\n" for name, text in sections]
+        encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        kept = fit([len(ids) for ids in encoded], self.max_note_tokens)
+        lost = sum(map(len, encoded)) - sum(kept)
+        self.cuts.notes += lost > 0
+        self.cuts.tokens += lost
+        return [token for ids, count in zip(encoded, kept, strict=True) for token in ids[:count]]
+
+    def _encode_targets(self) -> list[list[int]]:
+        assert self.teacher is not None
+        texts: dict[str, dict[int, str]] = {"note": {}, "series": {}}
+        for stay, kind, text in self.cohort.rationales(self.teacher).select("stay_id", "kind", "text").iter_rows():
+            texts[kind][stay] = text
+        wanted = [kind for kind in ("note", "series") if kind in self.targets.sections]
+        encoded = []
+        for stay, present in zip(self.stay_ids.tolist(), self.labels, strict=True):
+            for kind in wanted:
+                if stay not in texts[kind]:
+                    raise UserError(
+                        f"{self.cohort.paths.rationales(self.teacher)}: stay {stay} has no {kind} rationale: "
+                        f"run `clinragen teach --teacher {self.teacher}` on this cohort again"
+                    )
+            ids, shortened = self.targets.encode(
+                texts["note"].get(stay, ""), texts["series"].get(stay, ""), present.tolist(), self.max_target_tokens
+            )
+            self.cuts.targets += shortened
+            encoded.append(ids)
+        return encoded
+
+    def _strangers(self) -> np.ndarray:
+        """For each stay the row of a stay of another patient: a fixed rotation of a fixed permutation."""
+        subjects = dict(self.cohort.stays.select("stay_id", "subject_id").iter_rows())
+        patient = np.array([subjects[int(stay)] for stay in self.stay_ids])
+        order = np.random.default_rng(0).permutation(len(patient))
+        rows = np.empty(len(patient), dtype=np.int64)
+        for position, row in enumerate(order):
+            step = 1
+            while patient[order[(position + step) % len(order)]] == patient[row] and step < len(order):
+                step += 1
+            rows[row] = order[(position + step) % len(order)]
+        return rows
+
+
+def collate(stays: Sequence[Stay], pad_token_id: int) -> Batch:
+    """Pad stays on the right to the longest of the batch."""
+    lengths = torch.tensor([len(stay.note_ids) for stay in stays])
+    note_ids = pad_sequence(
+        [torch.tensor(stay.note_ids, dtype=torch.long) for stay in stays], batch_first=True, padding_value=pad_token_id
+    )
+    return Batch(
+        stay_ids=torch.tensor([stay.stay_id for stay in stays]),
+        note_ids=note_ids,
+        note_mask=torch.arange(note_ids.shape[1])[None] < lengths[:, None],
+        values=torch.from_numpy(np.stack([stay.values for stay in stays])),
+        observed=torch.from_numpy(np.stack([stay.observed for stay in stays])),
+        target_ids=pad_sequence(
+            [torch.tensor(stay.target_ids, dtype=torch.long) for stay in stays], batch_first=True, padding_value=IGNORED
+        ),
+        labels=torch.from_numpy(np.stack([stay.labels for stay in stays]).astype(np.float32)),
+    )

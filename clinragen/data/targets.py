@@ -1,0 +1,92 @@
+"""The text the student writes: two rationales and the diagnoses, as token ids.
+
+Targets are joined from separately tokenised pieces, never tokenised as one string, so that the piece boundaries a
+decoder is held to are exactly those seen in training, for any tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clinragen.errors import unknown_choice
+
+MARKERS = {"note": " Note rationale:", "series": " Series rationale:", "diagnoses": " Diagnoses:"}
+NO_DIAGNOSIS = "none of the listed phenotypes"
+ORDERS = {
+    "rationales_first": ("note", "series", "diagnoses"),
+    "diagnoses_first": ("diagnoses", "note", "series"),  # the paper's order, eq. 4
+}
+
+
+@dataclass(frozen=True)
+class TargetFormat:
+    """How a target is spelled for one tokenizer and one closed list of label names.
+
+    ``sections`` is a subset of note, series and diagnoses in the order of writing.
+    """
+
+    tokenizer: Any
+    label_names: tuple[str, ...]
+    sections: tuple[str, ...]
+    markers: dict[str, list[int]] = field(init=False)
+    labels: list[list[int]] = field(init=False)
+    none: list[int] = field(init=False)
+    separator: list[int] = field(init=False)
+    end: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        def ids(text: str) -> list[int]:
+            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+        object.__setattr__(self, "markers", {name: ids(text) for name, text in MARKERS.items()})
+        object.__setattr__(self, "labels", [ids(" " + name) for name in self.label_names])
+        object.__setattr__(self, "none", ids(" " + NO_DIAGNOSIS))
+        object.__setattr__(self, "separator", ids(";"))
+        object.__setattr__(self, "end", ids("."))
+
+    def diagnoses(self, present: Sequence[bool]) -> list[int]:
+        """Ids of the diagnosis list, closed by a full stop."""
+        chosen = [ids for ids, flag in zip(self.labels, present, strict=True) if flag] or [self.none]
+        joined: list[int] = []
+        for position, ids in enumerate(chosen):
+            joined += (self.separator if position else []) + ids
+        return joined + self.end
+
+    def encode(self, note: str, series: str, present: Sequence[bool], budget: int) -> tuple[list[int], bool]:
+        """Target ids with the end-of-sequence token, and whether a rationale had to be shortened to fit ``budget``.
+
+        The diagnoses are never cut: rationales give way, the longer one first.
+        """
+        texts = {"note": note, "series": series}
+        pieces = {
+            name: self.diagnoses(present)
+            if name == "diagnoses"
+            else self.tokenizer(" " + texts[name], add_special_tokens=False)["input_ids"]
+            for name in self.sections
+        }
+        fixed = sum(len(self.markers[name]) for name in self.sections) + 1
+        rationales = [name for name in self.sections if name != "diagnoses"]
+        excess = fixed + sum(map(len, pieces.values())) - budget
+        shortened = excess > 0
+        while excess > 0 and rationales:
+            longest = max(rationales, key=lambda name: len(pieces[name]))
+            if not pieces[longest]:
+                break
+            pieces[longest] = pieces[longest][:-1]
+            excess -= 1
+        joined: list[int] = []
+        for name in self.sections:
+            joined += self.markers[name] + pieces[name]
+        return [*joined, self.tokenizer.eos_token_id], shortened
+
+
+def sections_for(targets: Sequence[str], order: str) -> tuple[str, ...]:
+    """The target sections of a stage in the order of writing."""
+    if order not in ORDERS:
+        raise unknown_choice("target order", order, ORDERS)
+    for target in targets:
+        if target not in MARKERS:
+            raise unknown_choice("target", target, MARKERS)
+    return tuple(name for name in ORDERS[order] if name in targets)

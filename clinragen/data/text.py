@@ -1,0 +1,55 @@
+"""Which note sections the model reads, in which order, and what is cut first when they do not fit."""
+
+from __future__ import annotations
+
+import polars as pl
+
+#: Reading order and priority: when the context is full, sections are cut from the end of this list.
+SECTIONS = (
+    "chief_complaint",
+    "admission_digest",
+    "history_of_present_illness",
+    "past_medical_history",
+    "medications_on_admission",
+    "admission_exam",
+    "brief_hospital_course",
+    "pertinent_results",
+    "allergies",
+    "family_history",
+    "social_history",
+)
+
+
+def section_title(section: str) -> str:
+    """
+    >>> section_title("history_of_present_illness")
+    'History of present illness'
+    """
+    return section.replace("_", " ").capitalize()
+
+
+def sections_by_stay(notes: pl.DataFrame) -> dict[int, list[tuple[str, str]]]:
+    """(section, text) of each stay in reading order; sections unknown to ``SECTIONS`` come last, by name."""
+    rank = {name: position for position, name in enumerate(SECTIONS)}
+    ordered = (
+        notes.filter(pl.col("text").str.strip_chars() != "")
+        .with_columns(pl.col("section").replace_strict(rank, default=len(rank), return_dtype=pl.Int32).alias("rank"))
+        .sort("stay_id", "rank", "section", "time", "note_id", nulls_last=True)
+    )
+    found: dict[int, list[tuple[str, str]]] = {}
+    for stay_id, section, text in ordered.select("stay_id", "section", "text").iter_rows():
+        found.setdefault(stay_id, []).append((section, " ".join(text.split())))
+    return found
+
+
+def fit(token_counts: list[int], budget: int) -> list[int]:
+    """How many tokens of each section to keep: earlier sections first, each whole before the next gets any.
+
+    >>> fit([10, 50, 30], budget=70)
+    [10, 50, 10]
+    """
+    kept = []
+    for count in token_counts:
+        kept.append(min(count, budget))
+        budget -= kept[-1]
+    return kept

@@ -1,0 +1,31 @@
+"""Batch inference, constrained decoding, calibration and control experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def controls(predictions: Path, cohort: Path) -> dict[str, np.ndarray]:
+    """Calibrated probabilities of the same model on the same stays with its series removed and exchanged.
+
+    Returns:
+        ``zeroed`` and ``shuffled``, each [n, phenotypes] in the order of the split's stays; empty for a model that
+        reads no series.
+    """
+    from clinragen.artifacts import read_json
+    from clinragen.data.cohort import Cohort
+    from clinragen.inference.predict import TrainedModel, score
+
+    manifest = read_json(predictions / "manifest.json", "the manifest of a predictions folder")
+    trained = TrainedModel.load(manifest["model"])
+    inputs = trained.manifest["inputs"]
+    if "series" not in inputs:
+        return {}
+    opened = Cohort.load(cohort)
+    found = {}
+    for name in ("zeroed", "shuffled"):
+        logits, _ = score(trained.model, trained.dataset(opened, manifest["split"], name), inputs)
+        found[name] = trained.calibration.probabilities(logits)
+    return found

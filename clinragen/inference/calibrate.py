@@ -1,0 +1,73 @@
+"""Calibrated probabilities and decision thresholds, fitted on the validation split only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from clinragen.errors import UserError
+
+MIN_POSITIVES = 20  # fewer validation positives than this and a phenotype keeps the common threshold
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt scaling with one slope for all phenotypes and an offset for each, and a threshold for each.
+
+    One slope because rare phenotypes have too few validation positives for a slope of their own.
+    """
+
+    labels: list[str]
+    slope: float
+    offsets: list[float]
+    thresholds: list[float]
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, [n, phenotypes]."""
+        return 1 / (1 + np.exp(-(self.slope * logits + np.asarray(self.offsets))))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], labels: list[str]) -> Calibration:
+        """Check the label order and restore."""
+        if values.get("labels") != labels:
+            raise UserError("calibration.json belongs to another label set than its model: train anew")
+        return cls(**values)
+
+
+def fit_calibration(logits: np.ndarray, labels: np.ndarray, names: list[str]) -> Calibration:
+    """Fit on validation logits and labels, both [n, phenotypes].
+
+    With one regression over all (stay, phenotype) pairs: the logit, and an indicator of each phenotype.
+    """
+    count, width = logits.shape
+    design = np.concatenate([logits.reshape(-1, 1), np.tile(np.eye(width), (count, 1))], axis=1)
+    flat = labels.reshape(-1).astype(int)
+    if flat.min() == flat.max():
+        raise UserError("the validation split has no positive label at all: calibration needs more stays")
+    regression = LogisticRegression(C=1.0, max_iter=2000).fit(design, flat)
+    slope = max(float(regression.coef_[0, 0]), 1e-3)
+    offsets = (regression.coef_[0, 1:] + regression.intercept_[0]).tolist()
+    unthresholded = Calibration(names, slope, offsets, [0.5] * width)
+    probabilities = unthresholded.probabilities(logits)
+    common = _best_threshold(labels.reshape(-1), probabilities.reshape(-1))
+    thresholds = [
+        0.5 * (common + _best_threshold(labels[:, i], probabilities[:, i]))
+        if labels[:, i].sum() >= MIN_POSITIVES
+        else common
+        for i in range(width)
+    ]
+    return Calibration(names, slope, offsets, thresholds)
+
+
+def _best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The threshold with the best F1 on a grid."""
+    candidates = np.linspace(0.05, 0.8, 76)
+    scores = [f1_score(labels, probabilities >= candidate, zero_division=0.0) for candidate in candidates]
+    return float(candidates[int(np.argmax(scores))])

@@ -1,0 +1,190 @@
+"""Holds a language model to the shape of a report, and reads reports back.
+
+The grammar is ``marker text ... Diagnoses: label; label.``: free text between the markers, and after the diagnoses
+marker nothing but names of the closed list, each at most once and in catalogue order. Nothing is matched by similarity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from clinragen.data.targets import TargetFormat
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was read from generated ids. ``parsed`` is false when a section is missing or the list is not closed."""
+
+    rationales: dict[str, str]
+    diagnoses: list[int]
+    parsed: bool
+
+
+@dataclass
+class _State:
+    """Where one sequence stands: the section (index), its tokens so far, tokens still to be forced."""
+
+    section: int = -1
+    tokens: list[int] | None = None
+    forced: list[int] | None = None
+
+
+class ReportGrammar(LogitsProcessor):
+    """Masks every token that would leave the report grammar.
+
+    Args:
+        target: markers, labels and their order.
+        text_budget: most tokens of each free-text section.
+        skip: tokens at the start of a sequence that the model was given, not asked for.
+    """
+
+    def __init__(self, target: TargetFormat, text_budget: int, skip: int):
+        self.target = target
+        self.text_budget = text_budget
+        self.skip = skip
+        self.eos: int = target.tokenizer.eos_token_id
+        self.states: list[_State] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        rows = input_ids[:, self.skip :].tolist()
+        if not rows[0]:
+            self.states = [_State(tokens=[], forced=self._marker(0)) for _ in rows]
+        else:
+            for state, row in zip(self.states, rows, strict=True):
+                self._advance(state, row[-1])
+        for position, state in enumerate(self.states):
+            allowed = self._allowed(state)
+            if allowed is None:
+                if state.section + 1 < len(self.target.sections):
+                    scores[position, self.eos] = -torch.inf
+            else:
+                keep = torch.full_like(scores[position], -torch.inf)
+                keep[allowed] = scores[position, allowed]
+                if not torch.isfinite(keep).any():
+                    keep[allowed] = 0.0
+                scores[position] = keep
+        return scores
+
+    def _marker(self, section: int) -> list[int]:
+        """The ids that open a section; the end of the sequence after the last."""
+        sections = self.target.sections
+        return list(self.target.markers[sections[section]]) if section < len(sections) else [self.eos]
+
+    def _advance(self, state: _State, token: int) -> None:
+        assert state.tokens is not None
+        if state.forced:
+            state.forced.pop(0)
+            if not state.forced:
+                state.section, state.tokens = state.section + 1, []
+            return
+        if state.section >= len(self.target.sections):
+            return
+        state.tokens.append(token)
+        if self.target.sections[state.section] == "diagnoses":
+            if self._list_closed(state.tokens):
+                state.forced = self._marker(state.section + 1)
+            return
+        following = self._marker(state.section + 1)
+        if len(state.tokens) >= len(following) and state.tokens[-len(following) :] == following:
+            state.section, state.tokens = state.section + 1, []
+        elif token == self.eos or len(state.tokens) >= self.text_budget:
+            state.forced = following
+
+    def _allowed(self, state: _State) -> list[int] | None:
+        """Permitted ids, or None for free text (which may end the sequence in the last section only)."""
+        assert state.tokens is not None
+        if state.forced:
+            return [state.forced[0]]
+        if state.section >= len(self.target.sections):
+            return [self.eos]
+        if self.target.sections[state.section] == "diagnoses":
+            return sorted(self._continuations(state.tokens))
+        return None
+
+    def _list_closed(self, tokens: list[int]) -> bool:
+        return read_list(self.target, tokens) is not None
+
+    def _continuations(self, tokens: list[int]) -> set[int]:
+        """Ids that keep ``tokens`` a beginning of a valid diagnosis list."""
+        allowed: set[int] = set()
+        none, end = self.target.none, self.target.end
+        if tokens == (none + end)[: len(tokens)]:
+            allowed.add((none + end)[len(tokens)])
+        for start, last in _starts(self.target, tokens):
+            rest = tokens[start:]
+            for index in range(last + 1, len(self.target.labels)):
+                label = self.target.labels[index]
+                for tail in (self.target.separator, end):
+                    if tail is self.target.separator and index + 1 == len(self.target.labels):
+                        continue  # nothing can follow the last label
+                    whole = label + tail
+                    if len(rest) < len(whole) and whole[: len(rest)] == rest:
+                        allowed.add(whole[len(rest)])
+        return allowed
+
+
+def _starts(target: TargetFormat, tokens: list[int]) -> list[tuple[int, int]]:
+    """Positions at which a label may begin, each with the last label before it (-1 for none)."""
+    found = [(0, -1)]
+    for start, last in found:
+        for index in range(last + 1, len(target.labels)):
+            whole = target.labels[index] + target.separator
+            if tokens[start : start + len(whole)] == whole:
+                found.append((start + len(whole), index))
+    return found
+
+
+def read_list(target: TargetFormat, tokens: list[int]) -> list[int] | None:
+    """Label indices of a closed diagnosis list, or None when the ids are not one."""
+    if tokens == target.none + target.end:
+        return []
+    path: dict[int, list[int]] = {0: []}
+    for start, _ in _starts(target, tokens):
+        chosen = path.get(start)
+        if chosen is None:
+            continue
+        first = chosen[-1] + 1 if chosen else 0
+        for index in range(first, len(target.labels)):
+            label = target.labels[index]
+            if tokens[start:] == label + target.end:
+                return [*chosen, index]
+            whole = label + target.separator
+            if tokens[start : start + len(whole)] == whole:
+                path[start + len(whole)] = [*chosen, index]
+    return None
+
+
+def read_report(target: TargetFormat, tokens: list[int]) -> Report:
+    """Split generated ids at the markers and read the diagnosis list."""
+    eos = target.tokenizer.eos_token_id
+    if eos in tokens:
+        tokens = tokens[: tokens.index(eos)]
+    bounds = []
+    position = 0
+    for name in target.sections:
+        found = _find(tokens, target.markers[name], position)
+        if found < 0:
+            return Report({}, [], parsed=False)
+        bounds.append((name, found, found + len(target.markers[name])))
+        position = bounds[-1][2]
+    rationales: dict[str, str] = {}
+    diagnoses: list[int] | None = [] if "diagnoses" not in target.sections else None
+    for number, (name, _, start) in enumerate(bounds):
+        stop = bounds[number + 1][1] if number + 1 < len(bounds) else len(tokens)
+        if name == "diagnoses":
+            diagnoses = read_list(target, tokens[start:stop])
+        else:
+            rationales[name] = " ".join(target.tokenizer.decode(tokens[start:stop], skip_special_tokens=True).split())
+    parsed = diagnoses is not None and all(rationales.values())
+    return Report(rationales, diagnoses or [], parsed)
+
+
+def _find(tokens: list[int], piece: list[int], start: int) -> int:
+    for position in range(start, len(tokens) - len(piece) + 1):
+        if tokens[position : position + len(piece)] == piece:
+            return position
+    return -1

@@ -1,0 +1,216 @@
+"""Batch inference: probabilities from the head, reports from constrained decoding, written as JSONL and Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import LogitsProcessorList
+
+from clinragen import __version__
+from clinragen.artifacts import atomic_folder, read_json, write_json, write_table
+from clinragen.data.batch import Batch
+from clinragen.data.cohort import Cohort
+from clinragen.data.dataset import SERIES_INPUTS, StayDataset, collate
+from clinragen.data.sampler import BucketedBatches
+from clinragen.errors import UserError, unknown_choice
+from clinragen.inference.calibrate import Calibration
+from clinragen.inference.decode import ReportGrammar, read_report
+from clinragen.model.clinragen import ClinRaGen
+
+TOP_CONCEPTS = 15
+TEXT_BUDGET = 0.55  # most of the target budget that one rationale may take
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with what its run folder says about it."""
+
+    model: ClinRaGen
+    calibration: Calibration
+    manifest: dict[str, Any]
+    folder: Path
+
+    @classmethod
+    def load(cls, run: str | Path) -> TrainedModel:
+        """Open a run folder written by ``clinragen train``.
+
+        Raises:
+            UserError: not a finished run, or damaged.
+        """
+        run = Path(run)
+        if not run.is_dir():
+            raise UserError(f"{run} is not a folder: expected a run folder written by `clinragen train`")
+        manifest = read_json(run / "manifest.json", "the manifest of a finished training run")
+        for key in ("stage", "inputs", "targets", "model_sha256"):
+            if key not in manifest:
+                raise UserError(
+                    f"{run / 'manifest.json'}: '{key}' is missing: expected a run written by `clinragen train`"
+                )
+        model = ClinRaGen.from_pretrained(run / "model")
+        stored = read_json(run / "model" / "calibration.json", "the calibration of the model")
+        return cls(model, Calibration.from_json(stored, list(model.labels)), manifest, run)
+
+    def dataset(
+        self, cohort: Cohort, split: str, series_input: str = "observed", limit: int | None = None
+    ) -> StayDataset:
+        """The stays of a split as inputs of this model, without targets."""
+        return StayDataset(
+            cohort,
+            cohort.split(split)[:limit],
+            self.model.tokenizer,
+            self.model.statistics,
+            self.model.target_format(self.manifest["targets"]),
+            self.model.config.max_note_tokens,
+            self.model.config.max_target_tokens,
+            series_input=series_input,
+        )
+
+
+def device() -> torch.device:
+    """The first accelerator, or the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def batches(model: ClinRaGen, dataset: StayDataset, size: int) -> Iterator[tuple[list[int], Batch]]:
+    """Batches of like length with the dataset rows they hold."""
+    order = BucketedBatches([dataset.length(i) for i in range(len(dataset))], size, 0, shuffle=False)
+    pad = model.tokenizer.pad_token_id
+    loader = DataLoader(dataset, batch_sampler=order, collate_fn=lambda stays: collate(stays, pad))
+    yield from zip(order, loader, strict=True)
+
+
+@torch.inference_mode()
+def score(model: ClinRaGen, dataset: StayDataset, inputs: list[str], size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Head logits and gold labels in dataset order, both [n, phenotypes]."""
+    where = device()
+    model.to(where).eval()
+    logits = np.zeros((len(dataset), len(model.labels)), dtype=np.float32)
+    for rows, batch in batches(model, dataset, size):
+        logits[rows] = model(batch.to(where), inputs, targets=False).logits.float().cpu().numpy()
+    return logits, dataset.labels.astype(np.float32)
+
+
+@torch.inference_mode()
+def write_predictions(
+    trained: TrainedModel,
+    cohort: Cohort,
+    cohort_path: Path,
+    split: str,
+    out: Path,
+    console: Console,
+    *,
+    series_input: str = "observed",
+    batch_size: int = 64,
+    limit: int | None = None,
+    overwrite: bool = False,
+    graph: Path | None = None,
+) -> dict[str, Any]:
+    """Predict a split and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
+
+    Args:
+        series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
+        limit: only the first stays.
+
+    Returns:
+        The manifest.
+    """
+    if series_input not in SERIES_INPUTS:
+        raise unknown_choice("series input", series_input, SERIES_INPUTS)
+    model, manifest = trained.model, trained.manifest
+    dataset = trained.dataset(cohort, split, series_input, limit)
+    where = device()
+    model.to(where).eval()
+    target = model.target_format(manifest["targets"])
+    budget = int(TEXT_BUDGET * model.config.max_target_tokens)
+    rows: list[dict[str, Any] | None] = [None] * len(dataset)
+    with atomic_folder(out, replace=overwrite) as folder:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("  predicting", total=len(dataset))
+            for indices, batch in batches(model, dataset, batch_size):
+                batch = batch.to(where)
+                output = model(batch, manifest["inputs"], targets=False, explain=True)
+                probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
+                grammar = ReportGrammar(target, budget, model.language_model.decoder_start)
+                generated = model.generate(batch, manifest["inputs"], LogitsProcessorList([grammar]))
+                for position, index in enumerate(indices):
+                    weights = output.concept_weights[position] if output.concept_weights is not None else None
+                    rows[index] = _row(
+                        trained,
+                        target,
+                        int(batch.stay_ids[position]),
+                        probabilities[position],
+                        generated[position],
+                        weights,
+                    )
+                progress.advance(task, len(indices))
+        done = [row for row in rows if row is not None]
+        (folder / "predictions.jsonl").write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done), encoding="utf-8"
+        )
+        write_table(folder / "predictions.parquet", pa.Table.from_pylist(done, schema=_schema(list(model.labels))))
+        written = {
+            "created_by": f"clinragen {__version__}",
+            "model": str(trained.folder),
+            "model_hash": manifest["model_sha256"],
+            "cohort": str(cohort_path),
+            "cohort_hash": cohort.sha256,
+            "graph": str(graph) if graph else None,
+            "split": split,
+            "labels": list(model.labels),
+            "thresholds": dict(zip(model.labels, trained.calibration.thresholds, strict=True)),
+            "series_input": series_input,
+            "stays": len(done),
+            "parsed": sum(row["parsed"] for row in done),
+            "training": manifest,
+        }
+        write_json(folder / "manifest.json", written)
+    return written
+
+
+def _row(
+    trained: TrainedModel, target: Any, stay_id: int, probabilities: np.ndarray, ids: Tensor, weights: Tensor | None
+) -> dict[str, Any]:
+    labels = list(trained.model.labels)
+    report = read_report(target, ids.tolist())
+    concepts: list[dict[str, Any]] = []
+    if weights is not None:
+        top = weights.float().topk(min(TOP_CONCEPTS, len(weights)))
+        names = trained.model.concepts.ids
+        concepts = [
+            {"concept": names[i], "weight": round(w, 6)}
+            for w, i in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+        ]
+    return {
+        "stay_id": stay_id,
+        "diagnoses": [labels[index] for index in report.diagnoses],
+        "probabilities": {key: round(float(p), 6) for key, p in zip(labels, probabilities, strict=True)},
+        "note_rationale": report.rationales.get("note", ""),
+        "series_rationale": report.rationales.get("series", ""),
+        "parsed": report.parsed,
+        "concepts": concepts,
+    }
+
+
+def _schema(labels: list[str]) -> pa.Schema:
+    return pa.schema(
+        [
+            ("stay_id", pa.int64()),
+            ("diagnoses", pa.list_(pa.string())),
+            ("probabilities", pa.struct([(key, pa.float64()) for key in labels])),
+            ("note_rationale", pa.string()),
+            ("series_rationale", pa.string()),
+            ("parsed", pa.bool_()),
+            ("concepts", pa.list_(pa.struct([("concept", pa.string()), ("weight", pa.float64())]))),
+        ]
+    )

@@ -1,0 +1,179 @@
+"""The student: series encoder, knowledge-augmented attention, language model and label head, saved as one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from transformers import LogitsProcessorList
+
+from clinragen.artifacts import read_json
+from clinragen.catalog import phenotypes
+from clinragen.config import build
+from clinragen.data.batch import Batch
+from clinragen.data.series import SeriesStatistics
+from clinragen.data.targets import TargetFormat, sections_for
+from clinragen.errors import UserError
+from clinragen.model.concept_attention import ConceptAttention, Concepts, Knowledge
+from clinragen.model.config import ModelConfig
+from clinragen.model.head import LabelHead
+from clinragen.model.language_model import Context, LanguageModel, create, restore
+from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
+
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Output:
+    """Label logits [B, L]; target negative log-likelihood per stay [B] or None; concept weights [B, C] or None."""
+
+    logits: Tensor
+    nll: Tensor | None
+    concept_weights: Tensor | None
+
+
+class ClinRaGen(nn.Module):
+    """The whole student.
+
+    Args:
+        config: the shape of the model.
+        statistics: how series are standardised and binned.
+        concepts: what the knowledge-augmented attention attends to.
+        language_model: with its tokenizer.
+        labels: phenotype key to name, the order of the logits.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        statistics: SeriesStatistics,
+        concepts: Concepts,
+        language_model: LanguageModel,
+        labels: dict[str, str],
+    ):
+        super().__init__()
+        self.config = config
+        self.statistics = statistics
+        self.concepts = concepts
+        self.labels = labels
+        self.language_model = language_model
+        self.series_encoder = SeriesEncoder(config.series, statistics)
+        d_lm = language_model.hidden_size
+        self.concept_attention = ConceptAttention(config.attention, concepts, config.series.d_model, d_lm)
+        bins = self.series_encoder.variables * self.series_encoder.encode.features
+        self.head = LabelHead(config.head, len(labels), d_lm, bins, len(language_model.embedding_weight))
+        with torch.no_grad():
+            self.concept_attention.gain.fill_(language_model.embedding_weight.std())
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.language_model.tokenizer
+
+    def target_format(self, targets: Sequence[str]) -> TargetFormat:
+        """How targets (note, series, diagnoses) are spelled by this model's tokenizer."""
+        sections = sections_for(targets, self.config.target_order)
+        return TargetFormat(self.tokenizer, tuple(self.labels.values()), sections)
+
+    def forward(self, batch: Batch, inputs: Sequence[str], *, targets: bool = True, explain: bool = False) -> Output:
+        """Score a batch.
+
+        Args:
+            inputs: the modalities to read, any of ``note`` and ``series``.
+            targets: also score ``batch.target_ids``.
+            explain: also return the attention each concept received.
+        """
+        context, series, knowledge = self._context(batch, inputs, explain=explain)
+        reading = self.language_model.read(context, batch.target_ids if targets else None)
+        note = signal = None
+        if "note" in inputs:
+            note = (reading.states, reading.mask, batch.note_ids.masked_fill(~batch.note_mask, -1))
+        if series is not None and knowledge is not None:
+            signal = (knowledge.hidden, knowledge.mask, series.bins)
+        return Output(self.head(note, signal), reading.nll, knowledge.weights if knowledge else None)
+
+    def generate(self, batch: Batch, inputs: Sequence[str], processors: LogitsProcessorList) -> Tensor:
+        """Greedy decoding of target ids, [B, <= max_target_tokens]."""
+        context, *_ = self._context(batch, inputs)
+        return self.language_model.generate(context, processors, self.config.max_target_tokens)
+
+    def _context(
+        self, batch: Batch, inputs: Sequence[str], *, explain: bool = False
+    ) -> tuple[Context, SeriesTokens | None, Knowledge | None]:
+        """What the language model reads, and the series and its knowledge-augmented form when it is an input."""
+        series = knowledge = None
+        if "series" in inputs:
+            series = self.series_encoder(batch.values, batch.observed)
+            knowledge = self.concept_attention(series, self.language_model.embedding_weight, explain=explain)
+        kept = batch.note_ids.shape[1] if "note" in inputs else 0
+        context = self.language_model.context(
+            knowledge.prompts if knowledge else None, batch.note_ids[:, :kept], batch.note_mask[:, :kept]
+        )
+        return context, series, knowledge
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write ``model.safetensors``, ``clinragen.json``, the language model's config and the tokenizer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self, str(folder / "model.safetensors"))
+        self.language_model.save(folder / "language_model")
+        described = {
+            "format_version": FORMAT_VERSION,
+            "config": asdict(self.config),
+            "statistics": self.statistics.to_json(),
+            "concepts": asdict(self.concepts),
+            "labels": self.labels,
+        }
+        (folder / "clinragen.json").write_text(json.dumps(described), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> ClinRaGen:
+        """Load what :meth:`save_pretrained` wrote; every weight must fit.
+
+        Raises:
+            UserError: missing or damaged files, weights that do not fit, or a label set other than the catalogue's.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder: expected a model written by `clinragen train`")
+        described = read_json(folder / "clinragen.json", "the description of a clinragen model")
+        if described.get("format_version") != FORMAT_VERSION:
+            raise UserError(f"{folder}: model format {described.get('format_version')}, expected {FORMAT_VERSION}")
+        expected = {key: entry.name for key, entry in phenotypes().items()}
+        if described["labels"] != expected:
+            differing = ", ".join(sorted({key for key, _ in set(described["labels"].items()) ^ set(expected.items())}))
+            raise UserError(
+                f"{folder} was trained on another label set (differs in: {differing}): "
+                "use the configs/concepts/phenotypes.yaml it was trained with, or train anew"
+            )
+        config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
+        language_model = restore(config.language_model.architecture, folder / "language_model")
+        model = cls(
+            config,
+            SeriesStatistics(**described["statistics"]),
+            Concepts(**described["concepts"]),
+            language_model,
+            described["labels"],
+        )
+        weights = folder / "model.safetensors"
+        try:
+            load_model(model, str(weights), strict=True)
+        except FileNotFoundError:
+            raise UserError(f"{weights} not found") from None
+        except (RuntimeError, SafetensorError) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(f"{weights} is damaged or does not fit its description ({first}): train anew") from None
+        return model.eval()
+
+
+def assemble(config: ModelConfig, statistics: SeriesStatistics, concepts_for: Any, tokenizer: Any | None) -> ClinRaGen:
+    """A new student. ``concepts_for(tokenizer, variables)`` exports the concept graph for its language model."""
+    language_model = create(config.language_model, tokenizer)
+    concepts = concepts_for(language_model.tokenizer, statistics.variables)
+    labels = {key: entry.name for key, entry in phenotypes().items()}
+    return ClinRaGen(config, statistics, concepts, language_model, labels)

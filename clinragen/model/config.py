@@ -1,0 +1,73 @@
+"""The settings of a model, as structured configs (``configs/model/*.yaml``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class LanguageModelConfig:
+    """Which language model. ``name`` is a hub name or a local folder; with ``scratch`` a new one is made instead.
+
+    ``scratch`` holds values of a transformers config (``model_type`` and the rest); its tokenizer of ``vocabulary``
+    entries is trained on the cohort's own training text.
+    """
+
+    architecture: str = "seq2seq"  # seq2seq or causal
+    name: str | None = None
+    gguf_file: str | None = None
+    scratch: dict[str, Any] = field(default_factory=dict)
+    vocabulary: int = 4096
+
+
+@dataclass
+class SeriesConfig:
+    """The series encoder: PatchTST over hourly patches, beside binned summaries of each variable."""
+
+    patch_hours: int = 6
+    d_model: int = 64
+    layers: int = 2
+    heads: int = 4
+    ffn: int = 128
+    dropout: float = 0.1
+    identity: int = 8  # learned numbers that tell a patch which variable it is of
+    bins: int = 6
+    min_share: float = 0.02  # variables measured in fewer training stays are left out
+
+
+@dataclass
+class AttentionConfig:
+    """Knowledge-augmented attention (eq. 6) and the resampler to prefix prompts."""
+
+    heads: int = 4
+    prompts: int = 8
+    neighbours: int = 64  # concepts a variable's tokens can see: the nearest in the graph
+    residual: bool = True  # false: prompts are made of concept values alone, as in the paper
+    prior: bool = True  # the graph's structure as attention bias
+    dropout: float = 0.1
+
+
+@dataclass
+class HeadConfig:
+    """The multi-label head. ``wide``: a linear path from binned summaries (and note tokens) straight to the logits."""
+
+    dim: int = 64
+    dropout: float = 0.2
+    wide: bool = True
+
+
+@dataclass
+class ModelConfig:
+    """Everything that shapes a model but its data."""
+
+    language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+    series: SeriesConfig = field(default_factory=SeriesConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    max_note_tokens: int = 512
+    max_target_tokens: int = 256
+    hours: int = 48  # bins read from the start of the stay; a shorter cohort window leaves the rest unobserved
+    target_order: str = "rationales_first"  # or diagnoses_first, the paper's
+    learning_rate: float = 1e-5  # of the language model
+    learning_rate_new: float = 1e-3  # of the parts that start from nothing: encoder, attention, head

@@ -1,0 +1,81 @@
+"""The multi-label head: one attention query per phenotype over what was read and over the series."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from clinragen.model.config import HeadConfig
+
+
+class LabelHead(nn.Module):
+    """Logits of L phenotypes from note states, knowledge-augmented series tokens and binned summaries.
+
+    Each phenotype attends to the two modalities separately (Mullenbach et al. 2018); a small network joins the two
+    contexts and their product, so that a finding can count only together with a symptom. The wide path (Cheng et al.
+    2016) adds a linear reading of the binned summaries and of which tokens the note has.
+    """
+
+    def __init__(self, config: HeadConfig, labels: int, d_lm: int, bins: int, vocabulary: int):
+        super().__init__()
+        dim = config.dim
+        self.project = nn.ModuleDict({"note": nn.Linear(d_lm, dim), "series": nn.Linear(d_lm, dim)})
+        self.query = nn.ParameterDict(
+            {name: nn.Parameter(torch.randn(labels, dim) * dim**-0.5) for name in self.project}
+        )
+        self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(labels, dim)) for name in self.project})
+        self.label = nn.Parameter(torch.randn(labels, dim) * dim**-0.5)
+        self.join = nn.Sequential(nn.Linear(4 * dim, 2 * dim), nn.GELU(), nn.Dropout(config.dropout))
+        self.out_weight = nn.Parameter(torch.randn(labels, 2 * dim) * (2 * dim) ** -0.5)
+        self.out_bias = nn.Parameter(torch.zeros(labels))
+        self.dropout = nn.Dropout(config.dropout)
+        self.wide_series = nn.Linear(bins, labels, bias=False) if config.wide else None
+        self.wide_note = nn.Embedding(vocabulary, labels) if config.wide else None
+        for module in (self.wide_series, self.wide_note):
+            if module is not None:
+                nn.init.zeros_(module.weight)
+
+    def forward(
+        self,
+        note: tuple[Tensor, Tensor, Tensor] | None,
+        series: tuple[Tensor, Tensor, Tensor] | None,
+    ) -> Tensor:
+        """Logits [B, L].
+
+        Args:
+            note: states [B, S, d_lm], mask [B, S] and token ids [B, N] (0-padded ids must be masked by -1), or None.
+            series: H [B, N, d_lm], mask [B, N] and binned summaries [B, V, F], or None.
+        """
+        given = note or series
+        assert given is not None, "the head needs a note or a series"
+        size = len(given[0])
+        text = self._attend("note", note, size)
+        signal = self._attend("series", series, size)
+        joined = self.join(torch.cat([text, signal, text * signal, self.label.expand_as(text)], dim=-1))
+        logits = (joined * self.out_weight).sum(-1) + self.out_bias
+        if self.wide_series is not None and series is not None:
+            logits = logits + self.wide_series(series[2].flatten(1))
+        if self.wide_note is not None and note is not None:
+            logits = logits + self._bag(note[2])
+        return logits.float()
+
+    def _attend(self, name: str, modality: tuple[Tensor, Tensor, Tensor] | None, size: int) -> Tensor:
+        absent = self.absent[name].expand(size, -1, -1)
+        if modality is None:
+            return absent
+        states, mask, _ = modality
+        projected = self.dropout(self.project[name](states))
+        scores = torch.einsum("ld,bnd->bln", self.query[name].to(projected.dtype), torch.tanh(projected)).float()
+        scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
+        context = scores.softmax(-1).to(projected.dtype) @ projected
+        return torch.where(mask.any(1)[:, None, None], context, absent.to(projected.dtype))
+
+    def _bag(self, token_ids: Tensor) -> Tensor:
+        """Sum of per-token logits over a note, each token counted once, scaled by the root of the note's length."""
+        assert self.wide_note is not None
+        ordered = token_ids.sort(dim=1).values
+        fresh = torch.ones_like(ordered, dtype=torch.bool)
+        fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        fresh &= ordered >= 0
+        weights = fresh.float() / fresh.sum(1, keepdim=True).clamp_min(1).sqrt()
+        return (self.wide_note(ordered.clamp_min(0)) * weights[..., None]).sum(1)

@@ -1,0 +1,242 @@
+"""One small interface over Hugging Face sequence-to-sequence and causal language models.
+
+Both read ``[prefix prompts | note]`` as embeddings and write target ids. What differs (where the context ends, how
+positions run under padding) stays inside this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    LogitsProcessorList,
+    PreTrainedTokenizerFast,
+)
+from transformers.modeling_outputs import BaseModelOutput
+
+from clinragen.data.batch import IGNORED
+from clinragen.errors import UserError, unknown_choice
+from clinragen.model.config import LanguageModelConfig
+
+_AUTO = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
+
+
+@dataclass
+class Context:
+    """What the language model has read: input embeddings [B, S, d], which of them are real [B, S]."""
+
+    embeddings: Tensor
+    mask: Tensor
+
+
+@dataclass
+class Reading:
+    """Hidden states of the context [B, S, d] with their mask, and the negative log-likelihood per stay [B] or None.
+
+    The likelihood is averaged over a stay's own target tokens, so padding and batch mates do not enter it.
+    """
+
+    states: Tensor
+    mask: Tensor
+    nll: Tensor | None
+
+
+class LanguageModel(nn.Module):
+    """A language model with its tokenizer. Use :func:`create` or :func:`restore`."""
+
+    decoder_start = 0  # tokens a generated sequence begins with that are not part of the target
+
+    def __init__(self, model: Any, tokenizer: Any):
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+
+    @property
+    def hidden_size(self) -> int:
+        return self.model.get_input_embeddings().embedding_dim
+
+    @property
+    def embedding_weight(self) -> Tensor:
+        """Input embeddings, [vocabulary, d]."""
+        return self.model.get_input_embeddings().weight
+
+    def context(self, prefix: Tensor | None, note_ids: Tensor, note_mask: Tensor) -> Context:
+        """Join prefix prompts [B, n, d] (or None) and note tokens [B, N]."""
+        embeddings, mask = self.model.get_input_embeddings()(note_ids), note_mask
+        if prefix is not None:
+            embeddings = torch.cat([prefix.to(embeddings.dtype), embeddings], dim=1)
+            mask = torch.cat([mask.new_ones(prefix.shape[:2]), mask], dim=1)
+        return self._frame(embeddings, mask)
+
+    def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
+        return Context(embeddings, mask)
+
+    def read(self, context: Context, target_ids: Tensor | None) -> Reading:
+        """Encode the context and, when targets [B, M] are given, score them."""
+        raise NotImplementedError(f"{type(self).__name__}.read")
+
+    def generate(self, context: Context, processors: LogitsProcessorList, max_new_tokens: int) -> Tensor:
+        """Greedy decoding; returns target ids [B, <= max_new_tokens], padded after the end of sequence."""
+        generated = self.model.generate(
+            inputs_embeds=context.embeddings,
+            attention_mask=context.mask.long(),
+            logits_processor=processors,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self.tokenizer.eos_token_id,
+        )
+        return generated[:, self.decoder_start :]
+
+    def save(self, folder: Path) -> None:
+        """Write the architecture and the tokenizer; weights are saved with the whole model."""
+        self.model.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+class Seq2Seq(LanguageModel):
+    """T5 and kin: the encoder reads, the decoder writes."""
+
+    decoder_start = 1
+
+    def read(self, context: Context, target_ids: Tensor | None) -> Reading:
+        states = self.model.get_encoder()(
+            inputs_embeds=context.embeddings, attention_mask=context.mask.long()
+        ).last_hidden_state
+        nll = None
+        if target_ids is not None:
+            logits = self.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+                attention_mask=context.mask.long(),
+                decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(target_ids),
+                use_cache=False,
+            ).logits
+            nll = _nll(logits, target_ids)
+        return Reading(states, context.mask, nll)
+
+
+class Causal(LanguageModel):
+    """Decoder-only models: the context is left-aligned padding first, then the target follows it directly."""
+
+    def __init__(self, model: Any, tokenizer: Any):
+        super().__init__(model, tokenizer)
+        ids = tokenizer("\nAssessment:", add_special_tokens=False)["input_ids"]
+        self.register_buffer("close_ids", torch.tensor(ids), persistent=False)
+
+    def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
+        size = len(embeddings)
+        close = self.model.get_input_embeddings()(self.close_ids).expand(size, -1, -1).to(embeddings.dtype)
+        embeddings = torch.cat([embeddings, close], dim=1)
+        mask = torch.cat([mask, mask.new_ones(size, close.shape[1])], dim=1)
+        order = mask.int().argsort(dim=1, stable=True)  # padding to the left, the rest in its order
+        return Context(embeddings.gather(1, order[..., None].expand_as(embeddings)), mask.gather(1, order))
+
+    def read(self, context: Context, target_ids: Tensor | None) -> Reading:
+        embeddings, mask = context.embeddings, context.mask
+        length = embeddings.shape[1]
+        if target_ids is not None:
+            known = target_ids.masked_fill(target_ids == IGNORED, self.tokenizer.pad_token_id)
+            embeddings = torch.cat([embeddings, self.model.get_input_embeddings()(known).to(embeddings.dtype)], dim=1)
+            mask = torch.cat([mask, target_ids != IGNORED], dim=1)
+        states = self.model.base_model(
+            inputs_embeds=embeddings,
+            attention_mask=mask.long(),
+            position_ids=(mask.long().cumsum(1) - 1).clamp_min(0),
+            use_cache=False,
+        ).last_hidden_state
+        nll = None
+        if target_ids is not None:
+            logits = self.model.get_output_embeddings()(states[:, length - 1 : -1])
+            nll = _nll(logits, target_ids)
+        return Reading(states[:, :length], context.mask, nll)
+
+
+def _nll(logits: Tensor, target_ids: Tensor) -> Tensor:
+    """Mean negative log-likelihood of each stay's own target tokens, [B]."""
+    losses = F.cross_entropy(logits.float().transpose(1, 2), target_ids, ignore_index=IGNORED, reduction="none")
+    return losses.sum(1) / (target_ids != IGNORED).sum(1).clamp_min(1)
+
+
+_KINDS: dict[str, type[LanguageModel]] = {"seq2seq": Seq2Seq, "causal": Causal}
+
+
+def _kind(architecture: str) -> type[LanguageModel]:
+    if architecture not in _KINDS:
+        raise unknown_choice("language model architecture", architecture, _KINDS)
+    return _KINDS[architecture]
+
+
+def create(config: LanguageModelConfig, tokenizer: Any | None) -> LanguageModel:
+    """A pre-trained model by name, or with ``scratch`` a new one around the given tokenizer.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    kind = _kind(config.architecture)
+    if config.scratch:
+        assert tokenizer is not None, "a model from scratch needs a trained tokenizer"
+        values = {key: value for key, value in config.scratch.items() if key != "model_type"}
+        values |= {
+            "vocab_size": len(tokenizer),
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "decoder_start_token_id": tokenizer.pad_token_id,
+        }
+        model = _AUTO[config.architecture].from_config(AutoConfig.for_model(config.scratch["model_type"], **values))
+        return kind(model, tokenizer)
+    if not config.name:
+        raise UserError("language_model.name: give a hub name or a local folder, or `scratch` values for a new model")
+    source = {"gguf_file": config.gguf_file} if config.gguf_file else {}
+    try:
+        loaded: Any = AutoTokenizer.from_pretrained(config.name, **source)
+        model = _AUTO[config.architecture].from_pretrained(config.name, dtype=torch.float32, **source)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(
+            f"language_model.name: cannot load '{config.name}' ({str(error).splitlines()[0]}): give a reachable hub "
+            "name or a local folder, for example --set model.language_model.name=/path/to/model"
+        ) from None
+    if loaded.pad_token_id is None:
+        loaded.pad_token = loaded.eos_token
+    return kind(model, loaded)
+
+
+def restore(architecture: str, folder: Path) -> LanguageModel:
+    """An untrained model of the saved architecture with its tokenizer; weights are loaded by the caller."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = _AUTO[architecture].from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder} does not hold a language model ({str(error).splitlines()[0]})") from None
+    return _kind(architecture)(model, tokenizer)
+
+
+def train_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with single digits, trained on the given texts."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\d"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<pad>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")

@@ -1,0 +1,112 @@
+"""A distillation stage as data: what it reads, what it writes, what rests, and which stage it continues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from clinragen.config import build, load
+from clinragen.errors import UserError, unknown_choice
+from clinragen.model.config import ModelConfig
+
+STAGES = ("notes", "series", "multimodal")
+PARTS = ("language_model", "series_encoder", "concept_attention", "head")
+INPUTS = ("note", "series")
+
+
+@dataclass
+class StageConfig:
+    """One stage (``configs/stage/*.yaml``).
+
+    Attributes:
+        inputs: modalities read, of ``note`` and ``series``.
+        targets: sections written, of ``note``, ``series`` and ``diagnoses``.
+        frozen: parts of the model that are not trained.
+        parent: the stage this one continues from; None starts a new model.
+        label_weight: weight of the label head's loss beside the language model's.
+        monitor: the validation metric that picks the best epoch: ``loss`` (less is better) or ``macro_auroc``.
+        precision: ``auto`` takes bf16 where the processor has it.
+    """
+
+    inputs: list[str] = MISSING
+    targets: list[str] = MISSING
+    frozen: list[str] = field(default_factory=list)
+    parent: str | None = None
+    label_weight: float = 1.0
+    epochs: int = 20
+    patience: int = 3
+    monitor: str = "macro_auroc"
+    batch_size: int = 16
+    accumulate: int = 1
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    clip: float = 1.0
+    seed: int = 0
+    precision: str = "auto"
+    workers: int = 0
+
+    def check(self, where: str) -> None:
+        """Raise a UserError for values that cannot be."""
+        for name, given, valid in (
+            ("inputs", self.inputs, INPUTS),
+            ("targets", self.targets, ("note", "series", "diagnoses")),
+            ("frozen", self.frozen, PARTS),
+        ):
+            for value in given:
+                if value not in valid:
+                    raise unknown_choice(f"value in {where}.{name}", value, valid)
+        if not self.inputs or not self.targets:
+            raise UserError(f"{where}: inputs and targets must each name at least one entry")
+        if self.monitor not in ("loss", "macro_auroc"):
+            raise unknown_choice(f"{where}.monitor", self.monitor, ("loss", "macro_auroc"))
+        for name in ("epochs", "batch_size", "accumulate", "patience"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{where}.{name} is {getattr(self, name)}, expected at least 1")
+
+
+@dataclass
+class RunConfig:
+    """The resolved configuration of one training run, written into its folder."""
+
+    stage_name: str = MISSING
+    stage: StageConfig = field(default_factory=StageConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    teacher: str = "evidence"
+
+
+def resolve(stage: str, model: str | ModelConfig, teacher: str, overrides: list[str]) -> RunConfig:
+    """Merge shipped configs and ``stage.*`` / ``model.*`` overrides.
+
+    Args:
+        model: preset name or path, or the configuration of the parent's model, which overrides cannot change.
+    """
+    if stage not in STAGES:
+        raise unknown_choice("stage", stage, STAGES)
+    groups: dict[str, list[str]] = {"stage": [], "model": []}
+    for override in overrides:
+        group, separator, rest = override.partition(".")
+        if not separator or group not in groups:
+            raise UserError(f"--set {override}: expected stage.KEY=VALUE or model.KEY=VALUE")
+        groups[group].append(rest)
+    settings = load("stage", stage, StageConfig, groups["stage"])
+    settings.check(stage)
+    if isinstance(model, str):
+        model = load("model", model, ModelConfig, groups["model"])
+    elif groups["model"]:
+        changed = [override.partition("=")[0] for override in groups["model"]]
+        free = ("learning_rate", "learning_rate_new", "target_order")
+        if alien := [key for key in changed if key not in free]:
+            raise UserError(f"--set model.{alien[0]}: the shape of the parent's model is fixed; only {', '.join(free)}")
+        from dataclasses import asdict
+
+        model = build(ModelConfig, asdict(model), "the parent's model", groups["model"])
+    return RunConfig(stage_name=stage, stage=settings, model=model, teacher=teacher)
+
+
+def as_dict(config: RunConfig) -> dict[str, Any]:
+    """Plain values of a resolved configuration."""
+    from dataclasses import asdict
+
+    return asdict(config)

@@ -1,0 +1,263 @@
+"""Runs one stage: check everything, train, keep the best epoch by validation, calibrate, write the run folder.
+
+An unfinished run folder holds ``resume/``; the same command continues it. A finished one holds ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from clinragen import __version__
+from clinragen.artifacts import atomic_folder, read_json, sha256_file, sha256_json, write_json, write_text
+from clinragen.data.cohort import Cohort
+from clinragen.data.dataset import StayDataset, collate
+from clinragen.data.sampler import BucketedBatches
+from clinragen.data.series import SeriesStatistics, grid, observed_variables
+from clinragen.data.targets import MARKERS, NO_DIAGNOSIS
+from clinragen.errors import UserError
+from clinragen.inference.calibrate import fit_calibration
+from clinragen.inference.predict import score
+from clinragen.model.clinragen import ClinRaGen, assemble
+from clinragen.model.language_model import train_tokenizer
+from clinragen.stages.module import StageModule
+from clinragen.stages.plan import RunConfig, as_dict, resolve
+from clinragen.stages.progress import StageProgress
+
+
+@dataclass
+class Request:
+    """What the user asked to train."""
+
+    stage: str
+    cohort: Path
+    out: Path
+    model: str = "tiny"
+    parent: Path | None = None
+    graph: Path | None = None
+    teacher: str = "evidence"
+    overrides: tuple[str, ...] = ()
+    overwrite: bool = False
+
+
+def run_stage(request: Request, console: Console) -> dict[str, Any]:
+    """Train one stage and return its manifest.
+
+    Raises:
+        UserError: anything the user can mend, before compute is spent where it can be known before.
+    """
+    cohort = Cohort.load(request.cohort)
+    parent = load_parent(request)
+    config = resolve(
+        request.stage, parent[0].config if parent else request.model, request.teacher, [*request.overrides]
+    )
+    identity = sha256_json(
+        {"config": as_dict(config), "cohort": cohort.sha256, "parent": parent[1]["model_sha256"] if parent else None}
+    )
+    _prepare_folder(request, identity)
+    pl.seed_everything(config.stage.seed, verbose=False)
+
+    model = parent[0] if parent else _new_model(config, cohort, request)
+    model.config = config.model
+    datasets = {split: _dataset(model, config, cohort, split) for split in ("train", "validation")}
+    _describe(console, request, config, model, datasets)
+    best = _fit(model, config, datasets, request, console)
+
+    logits, labels = score(model, datasets["validation"], config.stage.inputs, config.stage.batch_size)
+    calibration = fit_calibration(logits, labels, list(model.labels))
+    with atomic_folder(request.out / "model", replace=True) as folder:
+        model.save_pretrained(folder)
+        write_json(folder / "calibration.json", calibration.to_json())
+    write_text(request.out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+    manifest = {
+        "clinragen": __version__,
+        "stage": config.stage_name,
+        "inputs": config.stage.inputs,
+        "targets": config.stage.targets,
+        "teacher": config.teacher,
+        "identity": identity,
+        "cohort": str(request.cohort),
+        "cohort_sha256": cohort.sha256,
+        "protocol": cohort.manifest.get("protocol"),
+        "parent": str(request.parent) if request.parent else None,
+        "parent_stages": ([*parent[1]["parent_stages"], parent[1]["stage"]] if parent else []),
+        "model_sha256": sha256_file(request.out / "model" / "model.safetensors"),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "stays": {split: len(dataset) for split, dataset in datasets.items()},
+        "notes_cut": datasets["train"].cuts.notes,
+        "targets_cut": datasets["train"].cuts.targets,
+        "best": best,
+    }
+    write_json(request.out / "manifest.json", manifest)
+    shutil.rmtree(request.out / "resume", ignore_errors=True)
+    return manifest
+
+
+def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
+    """The parent's model and manifest; a wrong parent stage is refused."""
+    from clinragen.config import load
+    from clinragen.stages.plan import StageConfig
+
+    wanted = load("stage", request.stage, StageConfig).parent
+    wanted = next((o.partition("=")[2] for o in request.overrides if o.startswith("stage.parent=")), wanted)
+    if wanted in (None, "null"):
+        if request.parent:
+            raise UserError(f"--parent {request.parent}: stage '{request.stage}' starts a new model and has no parent")
+        return None
+    if request.parent is None:
+        raise UserError(f"stage '{request.stage}' continues stage '{wanted}': pass its run folder with --parent")
+    manifest = read_json(request.parent / "manifest.json", f"a finished run of stage '{wanted}'")
+    if manifest.get("stage") != wanted:
+        raise UserError(f"--parent {request.parent} is a run of stage '{manifest.get('stage')}', expected '{wanted}'")
+    return ClinRaGen.from_pretrained(request.parent / "model"), manifest
+
+
+def _prepare_folder(request: Request, identity: str) -> None:
+    out = request.out
+    started = out / "resume" / "identity.json"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file, expected a folder")
+    if out.exists() and any(out.iterdir()):
+        ours = (out / "manifest.json").exists() or started.exists()
+        if request.overwrite and ours:
+            shutil.rmtree(out)
+        elif (out / "manifest.json").exists():
+            raise UserError(f"--out {out} holds a finished run: choose another folder, or pass --overwrite")
+        elif not started.exists():
+            raise UserError(f"--out {out} is not empty and not a run of clinragen: choose another folder")
+        elif read_json(started, "the identity of an unfinished run")["identity"] != identity:
+            raise UserError(
+                f"--out {out} holds an unfinished run of other data or settings: pass --overwrite to drop it"
+            )
+    write_json(started, {"identity": identity})
+
+
+def _new_model(config: RunConfig, cohort: Cohort, request: Request) -> ClinRaGen:
+    from clinragen.knowledge.embed import export_concepts, load_graph
+
+    train = cohort.split("train")
+    variables = observed_variables(cohort, train, config.model.series.min_share)
+    values = grid(cohort, train, variables, config.model.hours)
+    statistics = SeriesStatistics.fit(values, variables, config.model.series.bins)
+    graph = load_graph(request.graph)
+    tokenizer = None
+    if config.model.language_model.scratch:
+        tokenizer = train_tokenizer(
+            _training_text(cohort, config.teacher, graph), config.model.language_model.vocabulary
+        )
+    return assemble(config.model, statistics, lambda tok, names: export_concepts(graph, names, tok), tokenizer)
+
+
+def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:
+    """What a tokenizer from scratch is trained on: training stays, and the fixed words of targets and graph."""
+    import polars
+
+    from clinragen.catalog import phenotypes
+    from clinragen.data.text import SECTIONS, section_title
+
+    mine = polars.col("stay_id").is_in(cohort.split("train"))
+    texts = cohort.notes.filter(mine)["text"].to_list() + cohort.rationales(teacher).filter(mine)["text"].to_list()
+    fixed = [*MARKERS.values(), NO_DIAGNOSIS, *(f" {p.name};" for p in phenotypes().values())]
+    fixed += [f"{section_title(section)}:" for section in SECTIONS]
+    fixed += [data["name"] for _, data in graph.nodes(data=True)]
+    return texts + fixed * 20
+
+
+def _dataset(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str) -> StayDataset:
+    return StayDataset(
+        cohort,
+        cohort.split(split),
+        model.tokenizer,
+        model.statistics,
+        model.target_format(config.stage.targets),
+        config.model.max_note_tokens,
+        config.model.max_target_tokens,
+        teacher=config.teacher,
+    )
+
+
+def _describe(
+    console: Console, request: Request, config: RunConfig, model: ClinRaGen, data: dict[str, StayDataset]
+) -> None:
+    trained = sum(
+        p.numel()
+        for name, p in model.named_parameters()
+        if not any(name.startswith(f"{part}.") for part in config.stage.frozen)
+    )
+    train = data["train"]
+    console.print(
+        f"stage [bold]{config.stage_name}[/]: reads {' + '.join(config.stage.inputs)}, writes "
+        f"{' + '.join(config.stage.targets)}; {trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters "
+        f"trained; {len(train):,} training and {len(data['validation']):,} validation stays"
+    )
+    if train.cuts.notes or train.cuts.targets:
+        console.print(f"  {train.cuts.notes} notes and {train.cuts.targets} targets were cut to fit the context")
+
+
+def precision(wanted: str) -> Any:
+    """Lightning's precision: ``auto`` is bf16 autocast where the hardware computes in it, else 32 bit."""
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+
+
+def _fit(
+    model: ClinRaGen, config: RunConfig, data: dict[str, StayDataset], request: Request, console: Console
+) -> dict[str, float]:
+    stage = config.stage
+    pad = model.tokenizer.pad_token_id
+
+    def loader(split: str) -> DataLoader:
+        lengths = [data[split].length(i) for i in range(len(data[split]))]
+        batches = BucketedBatches(lengths, stage.batch_size, stage.seed, shuffle=split == "train")
+        return DataLoader(
+            data[split], batch_sampler=batches, collate_fn=lambda stays: collate(stays, pad), num_workers=stage.workers
+        )
+
+    steps = math.ceil(len(data["train"]) / stage.batch_size / stage.accumulate) * stage.epochs
+    module = StageModule(model, stage, steps)
+    mode = "min" if stage.monitor == "loss" else "max"
+    best = ModelCheckpoint(
+        request.out / "resume",
+        filename="best",
+        monitor=f"validation/{stage.monitor}",
+        mode=mode,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    trainer = pl.Trainer(
+        max_epochs=stage.epochs,
+        precision=precision(stage.precision),
+        accumulate_grad_batches=stage.accumulate,
+        gradient_clip_val=stage.clip,
+        callbacks=[best, EarlyStopping(best.monitor or "", patience=stage.patience, mode=mode), StageProgress(console)],
+        logger=CSVLogger(request.out, name="", version=""),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        deterministic="warn",
+        default_root_dir=request.out,
+    )
+    last = request.out / "resume" / "last.ckpt"
+    if last.exists():
+        console.print("  resuming the unfinished run")
+    trainer.fit(
+        module, loader("train"), loader("validation"), ckpt_path=last if last.exists() else None, weights_only=True
+    )
+    saved = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+    module.load_state_dict(saved["state_dict"], strict=True)
+    model.eval()
+    return {"epoch": saved["epoch"], stage.monitor: float(best.best_model_score or math.nan)}
