@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinragen.artifacts import write_json
+from clinragen.artifacts import read_json, write_json
 from clinragen.errors import UserError
 
 if TYPE_CHECKING:
     from clinragen.evaluation.diagnosis import System
-    from clinragen.evaluation.inputs import Predictions
+    from clinragen.evaluation.inputs import Predictions, Truth
 
 HELP = "score predictions beside the prevalence guess and the same model with zeroed and shuffled series"
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int | None:
     evaluation = summarize(
         predictions,
         truth,
-        _controls(args, predictions),
+        _controls(args, predictions, truth),
         teacher=args.teacher or default_teacher(truth.cohort),
         replicates=args.replicates,
         seed=args.seed,
@@ -66,20 +66,31 @@ def run(args: argparse.Namespace) -> int | None:
     return 0
 
 
-def _controls(args: argparse.Namespace, predictions: Predictions) -> dict[str, System]:
-    """Controls the user predicted beforehand, and for the rest the model run again."""
+def _controls(args: argparse.Namespace, predictions: Predictions, truth: Truth) -> dict[str, System]:
+    """Controls the user predicted beforehand, and for the rest the model run again; none for a model without series."""
     from clinragen.evaluation.diagnosis import System
     from clinragen.evaluation.inputs import load_control
 
     given = {"zeroed": args.predictions_zeroed, "shuffled": args.predictions_shuffled}
     found = {name: load_control(root, name, predictions).system for name, root in given.items() if root is not None}
     absent = [name for name in given if name not in found]
+    model = Path(predictions.manifest["model"])
     if args.no_controls or not absent:
         return found
-    if not Path(predictions.manifest["model"]).exists():
-        print(f"model {predictions.manifest['model']} is not here: no controls are run", file=sys.stderr)
+    if not model.exists():
+        print(f"model {model} is not here: no controls are run", file=sys.stderr)
         return found
+    manifest = read_json(model / "manifest.json", "the manifest of a finished training run")
+    if manifest.get("model_sha256") != predictions.manifest["model_hash"]:
+        raise UserError(
+            f"{model} has changed since {predictions.root} was predicted: predict anew, or pass --no-controls"
+        )
+    import numpy as np
+
     from clinragen.inference import controls  # torch is needed from here on
 
+    # The model answers for the whole split; the predictions may hold only some of its stays.
+    rows = np.searchsorted(truth.cohort.split(predictions.manifest["split"]), predictions.stay_ids)
     probabilities = controls(args.predictions, args.cohort)
-    return found | {name: System(probabilities[name], predictions.system.thresholds) for name in absent}
+    thresholds = predictions.system.thresholds
+    return found | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}

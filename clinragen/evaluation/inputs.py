@@ -17,7 +17,7 @@ from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
 from clinragen.schema import RATIONALE_KINDS
 
-_FIELDS = ("model", "model_hash", "cohort", "cohort_hash", "labels", "thresholds", "series_input")
+_FIELDS = ("model", "model_hash", "cohort", "cohort_hash", "labels", "thresholds", "series_input", "split")
 _COLUMNS = ("stay_id", "diagnoses", "probabilities", "note_rationale", "series_rationale", "parsed", "concepts")
 
 

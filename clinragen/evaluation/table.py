@@ -77,8 +77,8 @@ def _costs(evaluation: dict[str, Any]) -> list[Text]:
 def _phenotypes(evaluation: dict[str, Any]) -> Table:
     table = Table(title="By phenotype", show_edge=False)
     table.add_column("phenotype", no_wrap=True)
-    for title in ("positive", "share", "AUROC", "AUPRC", "F1 written", "F1 threshold"):
-        table.add_column(title, justify="right")
+    for title in ("positive", "share", "AUROC", "AUPRC", "F1\nwritten", "F1\nthreshold"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in evaluation["phenotypes"]:
         table.add_row(
             row["name"],

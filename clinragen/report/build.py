@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from clinragen import __version__
 from clinragen.artifacts import atomic_folder
+from clinragen.data.text import sections_by_stay
 from clinragen.errors import UserError
 from clinragen.evaluation.inputs import Predictions, Truth, label_name, teacher_rationales
 from clinragen.evaluation.table import number
@@ -129,7 +130,7 @@ def _views(report: Report) -> Iterator[views.StayView]:
     predictions, truth = report.predictions, report.truth
     wanted = pl.Series("stay_id", predictions.stay_ids)
     series = _by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted.implode())).sort("stay_id", "hour"))
-    notes = _by_stay(truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted.implode())))
+    notes = sections_by_stay(truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted.implode())))
     taught = teacher_rationales(truth.cohort, report.teacher, predictions.stay_ids) if report.teacher else {}
     names = [label_name(key) for key in predictions.labels]
     system = predictions.system
@@ -137,7 +138,7 @@ def _views(report: Report) -> Iterator[views.StayView]:
     rows = truth.stays.rows(named=True)
     for i in sorted(range(len(rows)), key=lambda i: rows[i]["stay_id"]):
         row = rows[i]
-        sections = _sections(notes.get(row["stay_id"]))
+        sections = notes.get(row["stay_id"], [])
         rationales, marked = views.rationales_of(
             predictions.note_rationales[i],
             predictions.series_rationales[i],
@@ -176,11 +177,6 @@ def _series(table: pl.DataFrame | None) -> dict[str, tuple[Sequence[float], Sequ
             hours.append(hour)
             values.append(value)
     return dict(found)
-
-
-def _sections(table: pl.DataFrame | None) -> list[tuple[str, str]]:
-    """(section, text) in file order."""
-    return [] if table is None else list(table.select("section", "text").iter_rows())
 
 
 def _row(view: views.StayView) -> dict[str, Any]:

@@ -19,15 +19,15 @@ LEFT, RIGHT, TOP, BOTTOM = 34, 6, 7, 17
 LONG_GAP = 6.0
 
 
-def ticks(low: float, high: float, about: int = 3) -> list[float]:
-    """Round numbers within [low, high], about so many.
+def ticks(low: float, high: float, decimals: int, about: int = 3) -> list[float]:
+    """Round numbers within [low, high], about so many, with no more decimals than the variable is written with.
 
-    >>> ticks(0.0, 48.0, 4), ticks(7.31, 7.48), ticks(55.0, 130.0)
-    ([0.0, 10.0, 20.0, 30.0, 40.0], [7.35, 7.4, 7.45], [60.0, 80.0, 100.0, 120.0])
+    >>> ticks(0.0, 48.0, 0, 4), ticks(7.31, 7.48, 2), ticks(2.8, 5.1, 0)
+    ([0.0, 10.0, 20.0, 30.0, 40.0], [7.35, 7.4, 7.45], [3.0, 4.0, 5.0])
     """
-    raw = (high - low) / max(about, 1)
+    raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
-    step = min((m * power for m in (1, 2, 5, 10)), key=lambda s: abs(math.log(s / raw)))
+    step = max(min((m * power for m in (1, 2, 5, 10)), key=lambda s: abs(math.log(s / raw))), 10.0**-decimals)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
 
@@ -78,7 +78,7 @@ def series_chart(variable: Variable, hours: Sequence[float], values: Sequence[fl
         foot = y(variable.low) if variable.low is not None else float(TOP + down)
         thick = max(foot - top, 1.5)  # a range of one value, such as a full coma score, is still to be seen
         parts.append(f'<rect class="range" x="{LEFT}" y="{top:.1f}" width="{across}" height="{thick:.1f}"/>')
-    for tick in ticks(low, high):
+    for tick in ticks(low, high, variable.decimals):
         parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}h{across}"/>')
         parts.append(f'<text class="y" x="{LEFT - 4}" y="{y(tick) + 3:.1f}">{_plain(tick)}</text>')
     for tick in hour_ticks(window):
@@ -90,22 +90,26 @@ def series_chart(variable: Variable, hours: Sequence[float], values: Sequence[fl
         parts += _lines(points, hours)
     for (px, py), hour, value in zip(points, hours, values, strict=True):
         side = variable.direction(value)
-        note = ("below range", "", "above range")[side + 1]
-        title = f"hour {hour:g}: {variable.format(value)}{', ' + note if note else ''}"
+        title = f"hour {hour:g}: {shown(variable, value)}{(', below range', '', ', above range')[side + 1]}"
         if variable.bin == "sum":
-            wide = max(across / window - 1, 1.5)
-            shape = f'rect class="{"lnh"[side + 1]} bar" x="{px:.1f}" y="{py:.1f}" width="{wide:.1f}"'
-            shape += f' height="{max(y(0) - py, 0.8):.1f}"'
-            tag = "rect"
-        elif side:
-            up = "l3.6 6h-7.2z" if side > 0 else "l3.6-6h-7.2z"
-            shape = f'path class="{"lnh"[side + 1]}" d="M{px:.1f} {py - 3.5 * side:.1f}{up}"'
-            tag = "path"
+            mark = _column(px, py, max(across / window - 1, 1.5), y(0.0) - py, side)
         else:
-            shape, tag = f'circle class="n" cx="{px:.1f}" cy="{py:.1f}" r="2"', "circle"
-        parts.append(f"<{shape}><title>{escape(title)}</title></{tag}>")
+            mark = _point(px, py, side)
+        parts.append(f"<path {mark}><title>{escape(title)}</title></path>")
     parts.append("</svg>")
     return Markup("".join(parts))
+
+
+def _point(x: float, y: float, side: int) -> str:
+    """A dot, or a triangle to the side that is left."""
+    if side:
+        return f'class="{"lnh"[side + 1]}" d="M{x:.1f} {y - 3.5 * side:.1f}l3.6 {6 * side}h-7.2z"'
+    return f'class="n" d="M{x - 2:.1f} {y:.1f}a2 2 0 1 0 4 0a2 2 0 1 0-4 0"'
+
+
+def _column(x: float, y: float, width: float, height: float, side: int) -> str:
+    """A column from zero to the value of an hour."""
+    return f'class="{"lnh"[side + 1]}" d="M{x:.1f} {y:.1f}h{width:.1f}v{max(height, 0.8):.1f}h-{width:.1f}z"'
 
 
 def _lines(points: Sequence[tuple[float, float]], hours: Sequence[float]) -> list[str]:
@@ -122,13 +126,27 @@ def _lines(points: Sequence[tuple[float, float]], hours: Sequence[float]) -> lis
     return [f'<path class="{name}" d="{"".join(path)}"/>' for name, path in lines if path]
 
 
+def shown(variable: Variable, value: float) -> str:
+    """The value as the catalogue writes it, with typographic units.
+
+    >>> from clinragen.catalog import variable
+    >>> shown(variable("temperature"), 38.26)
+    '38.3 °C'
+    """
+    return _typeset(variable.format(value))
+
+
+def _typeset(text: str) -> str:
+    return text.replace("degC", "°C").replace("/uL", "/µL").replace("umol", "µmol").replace("cmH2O", "cmH₂O")
+
+
 def describe(variable: Variable, hours: Sequence[float], values: Sequence[float]) -> str:
     """What a chart shows, for a screen reader."""
     sides = [variable.direction(value) for value in values]
     said = [f"{variable.label}: {len(values)} value{'s' if len(values) > 1 else ''}"]
     if len(values) > 1:
-        said.append(f"from {variable.format(min(values))} to {variable.format(max(values))}")
-    said.append(f"last {variable.format(values[-1])} at hour {hours[-1]:g}")
+        said.append(f"from {shown(variable, min(values))} to {shown(variable, max(values))}")
+    said.append(f"last {shown(variable, values[-1])} at hour {hours[-1]:g}")
     for side, name in ((1, "above"), (-1, "below")):
         if count := sides.count(side):
             said.append(f"{count} {name} the reference range")
@@ -143,7 +161,7 @@ def range_text(variable: Variable) -> str:
     ['135–145 mEq/L', 'at least 30 mL', '4', '']
     """
     low, high = variable.low, variable.high
-    unit = variable.format(0.0).removeprefix(f"{0:.{variable.decimals}f}")
+    unit = _typeset(variable.format(0.0).removeprefix(f"{0:.{variable.decimals}f}"))
     if low is not None and high is not None:
         return (_plain(low) if low == high else f"{_plain(low)}–{_plain(high)}") + unit
     if low is not None:

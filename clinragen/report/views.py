@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from clinragen.catalog import Variable, variables
+from clinragen.data.text import section_title
 from clinragen.report import charts
 from clinragen.report.evidence import Segments, mark_shared
 
@@ -135,15 +136,6 @@ class StayView:
         return (self.prediction_time - self.intime).total_seconds() / 3600
 
 
-def section_title(key: str) -> str:
-    """A section's key as a heading.
-
-    >>> section_title("history_of_present_illness")
-    'History of present illness'
-    """
-    return key.replace("_", " ").strip().capitalize()
-
-
 def age_text(age: float) -> str:
     """Years; ages above 89 are masked at the source and shown as such.
 
@@ -185,22 +177,24 @@ def chart_groups(series: Series, window: float) -> list[ChartGroup]:
     for variable in variables().values():
         by_kind.setdefault(variable.kind, []).append(variable)
     for kind in sorted(by_kind, key=lambda k: (list(GROUPS).index(k) if k in GROUPS else len(GROUPS), k)):
-        measured = [_chart(v, *series[v.key], hours_shown) for v in by_kind[kind] if v.key in series]
-        missing = [v.label for v in by_kind[kind] if v.key not in series]
-        groups.append(ChartGroup(GROUPS.get(kind, section_title(kind)), measured, missing))
+        title = GROUPS.get(kind, section_title(kind))
+        names = {v.key: v.label.removeprefix(f"{title}, ") for v in by_kind[kind]}
+        measured = [_chart(v, names[v.key], *series[v.key], hours_shown) for v in by_kind[kind] if v.key in series]
+        missing = [names[v.key] for v in by_kind[kind] if v.key not in series]
+        groups.append(ChartGroup(title, measured, missing))
     return groups
 
 
-def _chart(variable: Variable, hours: Sequence[float], values: Sequence[float], window: float) -> Chart:
+def _chart(variable: Variable, label: str, hours: Sequence[float], values: Sequence[float], window: float) -> Chart:
     sides = [variable.direction(value) for value in values]
     return Chart(
-        label=variable.label,
+        label=label,
         reference=charts.range_text(variable),
-        last=variable.format(values[-1]),
+        last=charts.shown(variable, values[-1]),
         last_hour=hours[-1],
         high=sides.count(1),
         low=sides.count(-1),
-        values=[(h, variable.format(v), side) for h, v, side in zip(hours, values, sides, strict=True)],
+        values=[(h, charts.shown(variable, v), side) for h, v, side in zip(hours, values, sides, strict=True)],
         svg=charts.series_chart(variable, hours, values, window),
     )
 

@@ -38,8 +38,9 @@
     wrong: (row) => !row.hits && row.extra + row.missed > 0,
   };
 
-  function wanted(row) {
-    const { q, phenotype, role, correct, split } = Object.fromEntries(new FormData(form));
+  const chosen = () => [...form.elements].filter((field) => field.name).map((field) => [field.name, field.value]);
+
+  function wanted(row, { q, phenotype, role, correct, split }) {
     const terms = words(q).split(/\s+/).filter(Boolean);
     if (!terms.every((term) => row.text.includes(term))) return false;
     if (phenotype && !roles[role](row.written.has(phenotype), row.recorded.has(phenotype))) return false;
@@ -47,8 +48,13 @@
     return !split || row.split === split;
   }
 
+  function matching() {
+    const choice = Object.fromEntries(chosen());
+    return rows.filter((row) => wanted(row, choice));
+  }
+
   function show() {
-    const kept = rows.filter(wanted);
+    const kept = matching();
     const pages = Math.max(1, Math.ceil(kept.length / perPage));
     page = Math.min(Math.max(page, 0), pages - 1);
     for (const { tr } of rows) tr.hidden = true;
@@ -84,7 +90,7 @@
 
   function remember() {
     const state = new URLSearchParams();
-    for (const [name, value] of new FormData(form)) {
+    for (const [name, value] of chosen()) {
       if (value && !(name === "role" && value === "either")) state.set(name, value);
     }
     if (page) state.set("page", page + 1);
@@ -127,7 +133,7 @@
     if (turn) update(turn);
   });
   // On paper all stays that pass the filters are wanted, not one page of them.
-  addEventListener("beforeprint", () => rows.filter(wanted).forEach(({ tr }) => (tr.hidden = false)));
+  addEventListener("beforeprint", () => matching().forEach(({ tr }) => (tr.hidden = false)));
   addEventListener("afterprint", show);
 
   form.hidden = pager.hidden = false;

@@ -1,0 +1,175 @@
+import argparse
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from small_hospital import HOSTILE, make_cohort, make_predictions
+
+from clinragen.catalog import phenotypes
+from clinragen.commands import evaluate, report
+from clinragen.errors import UserError
+from clinragen.report.views import diagnoses_of
+
+
+def run(command, *arguments: str | Path) -> None:
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    assert not command.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture(scope="module")
+def site(cohort, predictions, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    arguments = ["--predictions", predictions, "--cohort", cohort]
+    run(evaluate, *arguments, "--out", folder, "--replicates", "20")
+    run(report, *arguments, "--evaluation", folder / "evaluation.json", "--out", folder / "site")
+    return folder / "site"
+
+
+class Page(HTMLParser):
+    """Collects tags with attributes, and text outside script and style."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.within = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.within = tag
+
+    def handle_endtag(self, tag):
+        self.within = ""
+
+    def handle_data(self, data):
+        if self.within not in ("script", "style"):
+            self.text += data
+
+
+def pages(site: Path) -> list[Path]:
+    return [site / "index.html", *sorted((site / "stays").iterdir())]
+
+
+def test_one_page_per_stay_and_all_are_linked(site, predictions):
+    stays = pq.read_table(predictions / "predictions.parquet")["stay_id"].to_pylist()
+    assert sorted(path.stem for path in (site / "stays").iterdir()) == sorted(map(str, stays))
+    links = {a["href"] for tag, a in Page(site / "index.html").tags if tag == "a"}
+    assert {f"stays/{stay}.html" for stay in stays} <= links
+    for path in pages(site):
+        for tag, attributes in Page(path).tags:
+            if tag == "a" and not attributes["href"].startswith("#"):
+                assert (path.parent / attributes["href"]).is_file()
+
+
+def test_nothing_is_loaded_from_anywhere(site):
+    for path in pages(site):
+        page = Page(path)
+        assert not [a for _, a in page.tags if {"src", "srcset", "background", "style"} & a.keys()]
+        assert not [tag for tag, _ in page.tags if tag in ("link", "img", "iframe", "object", "embed", "image", "use")]
+        assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
+        policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy
+        assert "url(" not in path.read_text(encoding="utf-8")
+
+
+def test_hostile_note_is_shown_as_text(site):
+    read = {path: Page(path) for path in pages(site)}
+    shown = [page for page in read.values() if HOSTILE in page.text]
+    assert len(shown) > 1
+    for path, page in read.items():
+        scripts = [tag for tag, _ in page.tags if tag == "script"]
+        assert scripts == (["script"] if path.name == "index.html" else [])
+        if path.name != "index.html":
+            assert "<b>with</b>" in page.text  # the model's own words are no markup either
+
+
+def test_stay_page_shows_what_the_files_say(site, cohort, predictions):
+    row = pq.read_table(predictions / "predictions.parquet").to_pylist()[0]
+    stay = row["stay_id"]
+    text = " ".join(Page(site / "stays" / f"{stay}.html").text.split())
+    truth = {r["stay_id"]: r for r in pq.read_table(cohort / "stays.parquet").to_pylist()}[stay]
+    assert truth["intime"].strftime("%Y-%m-%d %H:%M") in text
+    assert " ".join(row["note_rationale"].split()) in text
+    assert "Not for clinical use" in text
+    assert "not measured:" in text
+    assert "white blood cell count high" in text  # a concept, named without the graph
+    labels = {r["stay_id"]: r for r in pq.read_table(cohort / "labels.parquet").to_pylist()}[stay]
+    agree = sum(labels[key] for key in row["diagnoses"])
+    missed = sum(labels[key] for key in phenotypes() if key not in row["diagnoses"])
+    assert f"{agree} agree, {len(row['diagnoses']) - agree} extra, {missed} missed" in text
+    measured = {r["variable"] for r in pq.read_table(cohort / "series.parquet").to_pylist() if r["stay_id"] == stay}
+    page = (site / "stays" / f"{stay}.html").read_text()
+    assert page.count('<svg class="chart"') == len(measured)
+
+
+def test_index_shows_the_evaluation(site):
+    text = Page(site / "index.html").text
+    assert "prevalence guess" in text
+    assert "macro AUROC" in text
+
+
+def test_same_input_gives_the_same_bytes(site, cohort, predictions, tmp_path):
+    arguments = ["--predictions", predictions, "--cohort", cohort]
+    run(report, *arguments, "--evaluation", site.parent / "evaluation.json", "--out", tmp_path / "again")
+    for path in pages(site):
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(site)).read_bytes()
+
+
+def test_existing_folder_is_kept_unless_told(cohort, predictions, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "mine.txt").write_text("keep")
+    arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site"]
+    with pytest.raises(UserError, match="--overwrite"):
+        run(report, *arguments)
+    assert (tmp_path / "site" / "mine.txt").read_text() == "keep"
+    run(report, *arguments, "--overwrite")
+    assert "No evaluation was given" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_evaluation_of_other_predictions_is_refused(site, cohort, tmp_path):
+    other = make_predictions(tmp_path / "other", cohort, seed=99)
+    evaluation = site.parent / "evaluation.json"
+    arguments = ["--predictions", other, "--cohort", cohort, "--out", tmp_path / "site", "--evaluation", evaluation]
+    with pytest.raises(UserError, match="evaluates other predictions"):
+        run(report, *arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
+
+
+def test_graph_that_is_not_there_is_an_error_only_when_asked_for(cohort, predictions, tmp_path):
+    arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site"]
+    with pytest.raises(UserError):
+        run(report, *arguments, "--graph", tmp_path / "nowhere")
+    run(report, *arguments)
+
+
+def test_stay_without_note_series_or_output_still_has_a_page(tmp_path):
+    cohort = make_cohort(tmp_path / "cohort", stays=12)
+    predicted = [r for r in pq.read_table(cohort / "stays.parquet").to_pylist() if r["split"] == "test"]
+    bare = predicted[0]["stay_id"]
+    for name in ("series", "notes"):
+        path = cohort / f"{name}.parquet"
+        table = pq.read_table(path)
+        pq.write_table(table.filter(pc.not_equal(table["stay_id"], bare)), path)
+    predictions = make_predictions(tmp_path / "predictions", cohort)
+    path = predictions / "predictions.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows[0] |= {"note_rationale": "", "series_rationale": "", "diagnoses": [], "concepts": [], "parsed": False}
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
+    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    text = Page(tmp_path / "site" / "stays" / f"{bare}.html").text
+    for sign in ("The model wrote none", "No note before", "heart rate", "None recorded", "did not parse"):
+        assert sign in text
+
+
+def test_verdicts_of_written_against_recorded():
+    written, recorded = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
+    found = diagnoses_of(["a", "b", "c", "d"], np.array([0.9, 0.8, 0.7, 0.6]), np.full(4, 0.65), written, recorded)
+    assert [d.verdict for d in found] == ["agrees", "extra", "missed", ""]
+    assert [d.likely for d in found] == [True, True, True, False]
