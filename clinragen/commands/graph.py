@@ -1,0 +1,98 @@
+"""``clinragen graph build|show|stats|draw``: the medical concept graph."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "Build, show, count and draw the medical concept graph."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="write the graph to a folder")
+    build.add_argument("--out", type=Path, required=True, help="folder to write")
+    build.add_argument("--overwrite", action="store_true", help="replace the folder")
+    show = actions.add_parser("show", help="print one concept like a textbook entry, with sources")
+    show.add_argument("name", nargs="+", help="name, synonym or id: pneumonia, SOB, finding:lactate:high")
+    stats = actions.add_parser("stats", help="print counts, licences and coverage")
+    draw = actions.add_parser("draw", help="draw findings, phenotypes and symptoms")
+    draw.add_argument("--out", type=Path, required=True, help="picture to write: .png, .svg or .pdf")
+    draw.add_argument("--phenotype", help="only this phenotype and its neighbours")
+    draw.add_argument("--min-weight", type=float, default=0.5, help="leave out lighter edges (default: 0.5)")
+    for action in (show, stats, draw):
+        action.add_argument("--graph", type=Path, help="graph folder (default: the curated core)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do one of the actions."""
+    from clinragen.knowledge.graph import ConceptGraph
+    from clinragen.knowledge.graph import build as build_graph
+
+    if args.action == "build":
+        graph = build_graph()
+        graph.save(args.out, replace=args.overwrite)
+        print(f"{graph.manifest['nodes']} nodes, {graph.manifest['edges']} edges written to {args.out}")
+        return
+    graph = ConceptGraph.load(args.graph) if args.graph else build_graph()
+    if args.action == "show":
+        from clinragen.knowledge.describe import entry
+
+        print(entry(graph, graph.find(" ".join(args.name))))
+    elif args.action == "draw":
+        from clinragen.knowledge.draw import draw
+
+        draw(graph, args.out, focus=args.phenotype, least=args.min_weight)
+        print(f"drawn to {args.out}", file=sys.stderr)
+    else:
+        _stats(graph)
+
+
+def _stats(graph) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from clinragen.knowledge import describe
+
+    console = Console()
+
+    def table(title: str, *columns: str) -> Table:
+        made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for position, column in enumerate(columns):
+            made.add_column(column, justify="left" if position == 0 else "right")
+        return made
+
+    kinds = table("Nodes", "kind", "count")
+    for kind, count in describe.counts(graph.nodes[node]["kind"] for node in graph.nodes):
+        kinds.add_row(kind, str(count))
+    relations = table("\nEdges", "relation", "count")
+    edges = [data for _, _, data in graph.graph.edges(data=True)]
+    for relation, count in describe.counts(edge["relation"] for edge in edges):
+        relations.add_row(relation, str(count))
+    sources = Table(title="\nKnowledge sources", title_justify="left", box=None, pad_edge=False)
+    for column in ("source", "version", "edges", "licence"):
+        sources.add_column(column)
+    origins = dict(describe.counts(edge["origin"] for edge in edges))
+    for name, source in graph.manifest["sources"].items():
+        sources.add_row(name, source["version"], str(origins.get(name, 0)), source["licence"])
+    covered = table(
+        "\nCoverage", "phenotype", "findings", "symptoms", "variables", "diseases", "drugs", "procedures", "enough"
+    )
+    for row in describe.coverage(graph):
+        enough = "yes" if row.met else "exempt" if row.phenotype in describe.EXEMPT else "NO"
+        numbers = (row.findings, row.symptoms, row.variables, row.diseases, row.drugs, row.procedures)
+        covered.add_row(row.phenotype, *map(str, numbers), enough)
+    for made in (kinds, relations, sources, covered):
+        console.print(made)
+    for key, reason in describe.EXEMPT.items():
+        console.print(f"exempt: {key}: {reason}", highlight=False)
+    tied, bounded = describe.tied_variables(graph)
+    missing = describe.uncovered_sides(graph)
+    cited = len(graph.manifest["citations"])
+    console.print(
+        f"\n{tied} of {bounded} variables with a reference range are tied to findings; {cited} works are cited.\n"
+        f"{len(missing)} sides of a range carry no finding, because none exists clinically: {', '.join(missing)}",
+        highlight=False,
+    )

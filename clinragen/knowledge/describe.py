@@ -1,0 +1,149 @@
+"""The concept graph in words: a concept as a textbook entry, and counts with coverage."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clinragen.catalog import phenotypes, variables
+from clinragen.knowledge.concepts import NODE_KINDS
+from clinragen.knowledge.graph import ConceptGraph, Link
+
+#: Phenotypes whose evidence is not physiological, with the reason; ``coverage`` asks less of them.
+EXEMPT = {
+    "surgical_complications": "defined by the procedure before it; its findings are those of infection and bleeding"
+}
+LEAST_FINDINGS = 8
+LEAST_VARIABLES = 3
+
+# (title, relations, direction, kinds): the sections of an entry, in order.
+_SECTIONS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
+    ("Measured as", ("measures",), "in", ("variable",)),
+    ("Findings in the series", ("suggests", "measures"), "in", ("finding",)),
+    ("Symptoms and signs", ("suggests",), "in", ("symptom",)),
+    ("Diseases that belong here", ("is_a",), "in", ("disease",)),
+    ("Members", ("is_a",), "in", ("drug",)),
+    ("Brought about by", ("causes", "complicates"), "in", ("disease", "phenotype")),
+    ("Drugs", ("treats",), "in", ("drug",)),
+    ("Procedures", ("indicates",), "in", ("procedure",)),
+    ("Other evidence", ("associated_with",), "in", NODE_KINDS),
+    ("Is a", ("is_a",), "out", NODE_KINDS),
+    ("Shows as", ("measures",), "out", ("finding",)),
+    ("Speaks for", ("suggests", "associated_with"), "out", NODE_KINDS),
+    ("Leads to", ("causes",), "out", ("phenotype", "disease")),
+    ("Is a complication of", ("complicates",), "out", ("phenotype", "disease")),
+    ("Is given or done for", ("treats", "indicates"), "out", ("phenotype", "disease")),
+)
+
+
+def entry(graph: ConceptGraph, node: str, width: int = 100) -> str:
+    """A concept with its synonyms, codes, neighbours and numbered sources, as plain text."""
+    data = graph.nodes[node]
+    codes = ", ".join(f"{system} {code}" for system, code in sorted(data["identifiers"].items()))
+    lines = [data["name"].upper(), f"{data['kind']} · {node}{' · ' + codes if codes else ''}", ""]
+    lines += textwrap.wrap(data["definition"], width)
+    names = [synonym.lstrip("=") for synonym in data["synonyms"]]
+    if names:
+        lines += ["", *textwrap.wrap(f"Also written: {', '.join(names)}.", width)]
+    numbers: dict[str, int] = {}
+    for title, relations, side, kinds in _SECTIONS:
+        links = graph.into(node, relations) if side == "in" else graph.out_of(node, relations)
+        links = [link for link in links if graph.nodes[link.node]["kind"] in kinds]
+        if links:
+            lines += ["", title, *_rows(graph, links, numbers, width)]
+    if numbers:
+        lines += ["", "Sources"]
+        for source, number in numbers.items():
+            cited = graph.manifest["citations"].get(source, source)
+            lines += textwrap.wrap(f"[{number}] {cited}", width, initial_indent="  ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _rows(graph: ConceptGraph, links: list[Link], numbers: dict[str, int], width: int) -> list[str]:
+    """One line per concept and statement; concepts that share statement and weight share the line."""
+    groups: dict[tuple[float, str, str], list[str]] = {}
+    for link in links:
+        node = graph.nodes[link.node]
+        name = f"{node['name']} ({_measure(link.node, graph)})" if node["kind"] == "finding" else node["name"]
+        groups.setdefault((link.weight, link.source, link.evidence), []).append(name)
+    lines: list[str] = []
+    for (weight, source, evidence), names in groups.items():
+        number = numbers.setdefault(source, len(numbers) + 1)
+        why = f": {evidence.rstrip('.')}" if evidence and len(names) == 1 else ""
+        text = f"{weight:.2f}  {', '.join(names)}{why} [{number}]"
+        lines += textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="        ")
+    return lines
+
+
+def _measure(node: str, graph: ConceptGraph) -> str:
+    data = graph.nodes[node]
+    spec = variables().get(data["variable"] or "")
+    if spec is None:
+        return f"{data['variable']} {data['direction']}"
+    bound = spec.high if data["direction"] == "high" else spec.low
+    sign = ">" if data["direction"] == "high" else "<"
+    return f"{spec.label} {sign} {bound:g} {spec.unit}" if bound is not None else f"{spec.label} {data['direction']}"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How well one phenotype is described."""
+
+    phenotype: str
+    findings: int
+    symptoms: int
+    variables: int
+    diseases: int
+    drugs: int
+    procedures: int
+
+    @property
+    def met(self) -> bool:
+        """Enough findings and symptoms, over enough variables."""
+        return self.findings + self.symptoms >= LEAST_FINDINGS and self.variables >= LEAST_VARIABLES
+
+
+def coverage(graph: ConceptGraph) -> list[Coverage]:
+    """One row per phenotype of the catalogue."""
+    rows = []
+    for key in phenotypes():
+        kinds = Counter(graph.nodes[node]["kind"] for node in graph.evidence[key])
+        measured = {graph.nodes[link.node]["variable"] for link in graph.findings_of(key)}
+        rows.append(
+            Coverage(
+                phenotype=key,
+                findings=kinds["finding"],
+                symptoms=kinds["symptom"],
+                variables=len(measured),
+                diseases=kinds["disease"],
+                drugs=kinds["drug"],
+                procedures=kinds["procedure"],
+            )
+        )
+    return rows
+
+
+def uncovered_sides(graph: ConceptGraph) -> list[str]:
+    """Sides of reference ranges, such as ``albumin high``, for which the graph has no finding."""
+    missing = []
+    for key, spec in variables().items():
+        for direction, bound in (("high", spec.high), ("low", spec.low)):
+            if bound is not None and f"finding:{key}:{direction}" not in graph.graph:
+                missing.append(f"{key} {direction}")
+    return missing
+
+
+def tied_variables(graph: ConceptGraph) -> tuple[int, int]:
+    """(variables that lead to at least one finding, variables of the catalogue with a reference range)."""
+    bounded = [key for key, spec in variables().items() if spec.low is not None or spec.high is not None]
+    tied = [
+        key for key in bounded if f"variable:{key}" in graph.graph and graph.out_of(f"variable:{key}", ("measures",))
+    ]
+    return len(tied), len(bounded)
+
+
+def counts(values: Iterable[str]) -> list[tuple[str, int]]:
+    """Values with how often they occur, most frequent first."""
+    return sorted(Counter(values).items(), key=lambda pair: (-pair[1], pair[0]))
