@@ -11,10 +11,7 @@ from clinragen.catalog import phenotypes, variables
 from clinragen.knowledge.concepts import NODE_KINDS
 from clinragen.knowledge.graph import ConceptGraph, Link
 
-#: Phenotypes whose evidence is not physiological, with the reason; ``coverage`` asks less of them.
-EXEMPT = {
-    "surgical_complications": "defined by the procedure before it; its findings are those of infection and bleeding"
-}
+#: What ``coverage`` asks of every phenotype.
 LEAST_FINDINGS = 8
 LEAST_VARIABLES = 3
 
@@ -25,7 +22,8 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
     ("Symptoms and signs", ("suggests",), "in", ("symptom",)),
     ("Diseases that belong here", ("is_a",), "in", ("disease",)),
     ("Members", ("is_a",), "in", ("drug",)),
-    ("Brought about by", ("causes", "complicates"), "in", ("disease", "phenotype")),
+    ("Brought about by", ("causes",), "in", ("disease", "phenotype")),
+    ("Complications", ("complicates",), "in", ("disease", "phenotype")),
     ("Drugs", ("treats",), "in", ("drug",)),
     ("Procedures", ("indicates",), "in", ("procedure",)),
     ("Other evidence", ("associated_with",), "in", NODE_KINDS),
