@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -46,15 +48,53 @@ def _plain(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
-def series_chart(variable: Variable, hours: Sequence[float], values: Sequence[float], window: float) -> Markup:
-    """One variable over the stay: reference range shaded, values outside marked, hour and value on hover.
+@dataclass(frozen=True)
+class Measured:
+    """The values of one variable in one stay, with their texts and sides worked out once.
 
     Args:
         variable: gives the unit and the reference range.
         hours: ascending hours from admission to the unit.
         values: as many values, in the variable's unit.
+    """
+
+    variable: Variable
+    hours: Sequence[float]
+    values: Sequence[float]
+
+    @cached_property
+    def sides(self) -> list[int]:
+        """-1 below, 0 within, 1 above the reference range, for each value."""
+        return [self.variable.direction(value) for value in self.values]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The values as the catalogue writes them, with typographic units, escaped for HTML."""
+        unit, decimals = escape(unit_text(self.variable)), self.variable.decimals
+        return [f"{value:.{decimals}f}{unit}" for value in self.values]
+
+    @property
+    def summary(self) -> str:
+        """What a chart shows, for a screen reader."""
+        said = [f"{escape(self.variable.label)}: {len(self.values)} value{'s' if len(self.values) > 1 else ''}"]
+        if len(self.values) > 1:
+            by_value = sorted(range(len(self.values)), key=lambda i: self.values[i])
+            said.append(f"from {self.texts[by_value[0]]} to {self.texts[by_value[-1]]}")
+        said.append(f"last {self.texts[-1]} at hour {self.hours[-1]:g}")
+        for side, name in ((1, "above"), (-1, "below")):
+            if count := self.sides.count(side):
+                said.append(f"{count} {name} the reference range")
+        return ", ".join(said)
+
+
+def series_chart(measured: Measured, window: float) -> Markup:
+    """One variable over the stay: reference range shaded, values outside marked, hour and value on hover.
+
+    Args:
+        measured: at least one value.
         window: hours that the time axis shows.
     """
+    variable, hours, values = measured.variable, measured.hours, measured.values
     bounds = [b for b in (variable.low, variable.high) if b is not None]
     low, high = min([*values, *bounds]), max([*values, *bounds])
     if variable.bin == "sum":
@@ -69,10 +109,7 @@ def series_chart(variable: Variable, hours: Sequence[float], values: Sequence[fl
     def y(value: float) -> float:
         return TOP + down * (high - value) / (high - low)
 
-    parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(describe(variable, hours, values))}">'
-    ]
+    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{measured.summary}">']
     if bounds:
         top = y(variable.high) if variable.high is not None else float(TOP)
         foot = y(variable.low) if variable.low is not None else float(TOP + down)
@@ -88,14 +125,11 @@ def series_chart(variable: Variable, hours: Sequence[float], values: Sequence[fl
     points = [(x(h), y(v)) for h, v in zip(hours, values, strict=True)]
     if variable.bin != "sum":
         parts += _lines(points, hours)
-    for (px, py), hour, value in zip(points, hours, values, strict=True):
-        side = variable.direction(value)
-        title = f"hour {hour:g}: {shown(variable, value)}{(', below range', '', ', above range')[side + 1]}"
-        if variable.bin == "sum":
-            mark = _column(px, py, max(across / window - 1, 1.5), y(0.0) - py, side)
-        else:
-            mark = _point(px, py, side)
-        parts.append(f"<path {mark}><title>{escape(title)}</title></path>")
+    width = max(across / window - 1, 1.5)
+    for (px, py), hour, text, side in zip(points, hours, measured.texts, measured.sides, strict=True):
+        mark = _column(px, py, width, y(0.0) - py, side) if variable.bin == "sum" else _point(px, py, side)
+        where = (", below range", "", ", above range")[side + 1]
+        parts.append(f"<path {mark}><title>hour {hour:g}: {text}{where}</title></path>")
     parts.append("</svg>")
     return Markup("".join(parts))
 
@@ -126,44 +160,41 @@ def _lines(points: Sequence[tuple[float, float]], hours: Sequence[float]) -> lis
     return [f'<path class="{name}" d="{"".join(path)}"/>' for name, path in lines if path]
 
 
-def shown(variable: Variable, value: float) -> str:
-    """The value as the catalogue writes it, with typographic units.
+def value_list(measured: Measured) -> Markup:
+    """All values as text, for those who cannot hover: hour, value, and a mark where it is out of range."""
+    marks = {1: ("h", " ▲"), -1: ("l", " ▼")}
+    items = []
+    for hour, text, side in zip(measured.hours, measured.texts, measured.sides, strict=True):
+        name, mark = marks.get(side, ("", ""))
+        items.append(f"<span{f' class="{name}"' if name else ''}><i>{hour:g} h</i> {text}{mark}</span>")
+    return Markup(" ".join(items))
+
+
+def unit_text(variable: Variable) -> str:
+    """What follows a number of this variable, with typographic units.
 
     >>> from clinragen.catalog import variable
-    >>> shown(variable("temperature"), 38.26)
-    '38.3 °C'
+    >>> [unit_text(variable(key)) for key in ("temperature", "spo2", "ph")]
+    [' °C', '%', '']
     """
-    return _typeset(variable.format(value))
-
-
-def _typeset(text: str) -> str:
-    return text.replace("degC", "°C").replace("/uL", "/µL").replace("umol", "µmol").replace("cmH2O", "cmH₂O")
-
-
-def describe(variable: Variable, hours: Sequence[float], values: Sequence[float]) -> str:
-    """What a chart shows, for a screen reader."""
-    sides = [variable.direction(value) for value in values]
-    said = [f"{variable.label}: {len(values)} value{'s' if len(values) > 1 else ''}"]
-    if len(values) > 1:
-        said.append(f"from {shown(variable, min(values))} to {shown(variable, max(values))}")
-    said.append(f"last {shown(variable, values[-1])} at hour {hours[-1]:g}")
-    for side, name in ((1, "above"), (-1, "below")):
-        if count := sides.count(side):
-            said.append(f"{count} {name} the reference range")
-    return ", ".join(said)
+    unit = variable.format(0.0).removeprefix(f"{0:.{variable.decimals}f}")
+    for plain, typeset in (("degC", "°C"), ("/uL", "/µL"), ("umol", "µmol"), ("cmH2O", "cmH₂O")):
+        unit = unit.replace(plain, typeset)
+    return unit
 
 
 def range_text(variable: Variable) -> str:
     """The reference range in words, empty without one.
 
     >>> from clinragen.catalog import variable
-    >>> [range_text(variable(key)) for key in ("sodium", "urine_output", "gcs_eye", "weight")]
-    ['135–145 mEq/L', 'at least 30 mL', '4', '']
+    >>> [range_text(variable(key)) for key in ("sodium", "base_excess", "urine_output", "gcs_eye", "weight")]
+    ['135–145 mEq/L', '−2 to 2 mEq/L', 'at least 30 mL', '4', '']
     """
     low, high = variable.low, variable.high
-    unit = _typeset(variable.format(0.0).removeprefix(f"{0:.{variable.decimals}f}"))
+    unit = unit_text(variable)
     if low is not None and high is not None:
-        return (_plain(low) if low == high else f"{_plain(low)}–{_plain(high)}") + unit
+        both = f"{_plain(low)}–{_plain(high)}" if low >= 0 else f"{_plain(low)} to {_plain(high)}"
+        return (_plain(low) if low == high else both) + unit
     if low is not None:
         return f"at least {_plain(low)}{unit}"
     return f"up to {_plain(high)}{unit}" if high is not None else ""

@@ -59,11 +59,10 @@ class Chart:
 
     label: str
     reference: str
-    last: str
-    last_hour: float
-    high: int
-    low: int
-    values: list[tuple[float, str, int]]  # hour, value with unit, direction
+    last: Markup
+    high: int  # values above the reference range
+    low: int  # values below it
+    values: Markup
     svg: Markup
 
 
@@ -179,23 +178,25 @@ def chart_groups(series: Series, window: float) -> list[ChartGroup]:
     for kind in sorted(by_kind, key=lambda k: (list(GROUPS).index(k) if k in GROUPS else len(GROUPS), k)):
         title = GROUPS.get(kind, section_title(kind))
         names = {v.key: v.label.removeprefix(f"{title}, ") for v in by_kind[kind]}
-        measured = [_chart(v, names[v.key], *series[v.key], hours_shown) for v in by_kind[kind] if v.key in series]
+        shown = [
+            _chart(charts.Measured(v, *series[v.key]), names[v.key], hours_shown)
+            for v in by_kind[kind]
+            if v.key in series
+        ]
         missing = [names[v.key] for v in by_kind[kind] if v.key not in series]
-        groups.append(ChartGroup(title, measured, missing))
+        groups.append(ChartGroup(title, shown, missing))
     return groups
 
 
-def _chart(variable: Variable, label: str, hours: Sequence[float], values: Sequence[float], window: float) -> Chart:
-    sides = [variable.direction(value) for value in values]
+def _chart(measured: charts.Measured, label: str, window: float) -> Chart:
     return Chart(
         label=label,
-        reference=charts.range_text(variable),
-        last=charts.shown(variable, values[-1]),
-        last_hour=hours[-1],
-        high=sides.count(1),
-        low=sides.count(-1),
-        values=[(h, charts.shown(variable, v), side) for h, v, side in zip(hours, values, sides, strict=True)],
-        svg=charts.series_chart(variable, hours, values, window),
+        reference=charts.range_text(measured.variable),
+        last=Markup(measured.texts[-1]),
+        high=measured.sides.count(1),
+        low=measured.sides.count(-1),
+        values=charts.value_list(measured),
+        svg=charts.series_chart(measured, window),
     )
 
 

@@ -17,15 +17,19 @@ def measured(draw):
     return found, [float(h) for h in hours], values
 
 
+def drawn(key: str, hours: list[float], values: list[float]) -> str:
+    return charts.series_chart(charts.Measured(variable(key), hours, values), 48.0)
+
+
 @given(measured(), st.integers(1, 400))
 @settings(max_examples=150, deadline=None)
 def test_every_value_has_one_mark_inside_the_frame(sample, window):
     found, hours, values = sample
-    svg = ElementTree.fromstring(charts.series_chart(found, hours, values, float(window)))
+    svg = ElementTree.fromstring(charts.series_chart(charts.Measured(found, hours, values), float(window)))
     marks = [element for element in svg.iter() if element.find("title") is not None and element is not svg]
     assert len(marks) == len(values)
     for mark, hour, value in zip(marks, hours, values, strict=True):
-        assert mark.findtext("title").startswith(f"hour {hour:g}: {charts.shown(found, value)}")
+        assert mark.findtext("title").startswith(f"hour {hour:g}: {value:.{found.decimals}f}")
         assert mark.get("class") == "lnh"[found.direction(value) + 1]
         x, y = map(float, re.match(r"M(-?[\d.]+) (-?[\d.]+)", mark.get("d")).groups())
         assert charts.LEFT - 5 <= x <= charts.WIDTH + 5
@@ -33,22 +37,22 @@ def test_every_value_has_one_mark_inside_the_frame(sample, window):
 
 
 def test_reference_range_is_shaded_where_there_is_one():
-    assert 'class="range"' in charts.series_chart(variable("sodium"), [0.0], [140.0], 48.0)
-    assert 'class="range"' in charts.series_chart(variable("gcs_eye"), [0.0], [4.0], 48.0)
-    assert 'class="range"' not in charts.series_chart(variable("weight"), [0.0], [80.0], 48.0)
+    assert 'class="range"' in drawn("sodium", [0.0], [140.0])
+    assert 'class="range"' in drawn("gcs_eye", [0.0], [4.0])
+    assert 'class="range"' not in drawn("weight", [0.0], [80.0])
 
 
 def test_line_is_dashed_where_nothing_was_measured():
-    near = charts.series_chart(variable("sodium"), [0.0, 4.0, 8.0], [140.0, 141.0, 142.0], 48.0)
+    near = drawn("sodium", [0.0, 4.0, 8.0], [140.0, 141.0, 142.0])
     assert near.count('class="line"') == 1
     assert "line gap" not in near
-    far = charts.series_chart(variable("sodium"), [0.0, 24.0], [140.0, 141.0], 48.0)
+    far = drawn("sodium", [0.0, 24.0], [140.0, 141.0])
     assert "line gap" in far
     assert 'class="line"' not in far
 
 
 def test_screen_reader_hears_what_is_out_of_range():
-    heard = charts.describe(variable("potassium"), [0.0, 6.0, 12.0], [4.0, 5.6, 3.1])
+    heard = charts.Measured(variable("potassium"), [0.0, 6.0, 12.0], [4.0, 5.6, 3.1]).summary
     assert heard == (
         "potassium: 3 values, from 3.1 mEq/L to 5.6 mEq/L, last 3.1 mEq/L at hour 12, "
         "1 above the reference range, 1 below the reference range"
@@ -57,7 +61,7 @@ def test_screen_reader_hears_what_is_out_of_range():
 
 def test_stored_single_precision_does_not_make_a_value_abnormal():
     stored = 1.2000000476837158  # float32 of 1.2, the upper bound of creatinine
-    assert "above" not in charts.series_chart(variable("creatinine"), [0.0], [stored], 48.0)
+    assert "above" not in drawn("creatinine", [0.0], [stored])
 
 
 @given(st.floats(-1e5, 1e5), st.floats(1e-3, 1e5), st.integers(0, 3))
