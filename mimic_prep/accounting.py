@@ -21,11 +21,18 @@ class Sieve:
     The frame needs a column ``line``, the row's line number in its file.
     """
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    def __init__(self, frame: pl.DataFrame, *, read: int | None = None, lines: int = 0) -> None:
         self.frame = frame
-        self.read = frame.height
+        self.read = frame.height if read is None else read  # rows of the block
+        self.lines = lines  # lines of the block, which may be more
         self.out_of_scope: Counter[str] = Counter()
         self.quarantined: list[tuple[str, np.ndarray]] = []
+
+    def shift(self, lines: int) -> None:
+        """Count lines from the start of the file, ``lines`` above the block."""
+        self.quarantined = [(reason, at + lines) for reason, at in self.quarantined]
+        if "line" in self.frame.columns:
+            self.frame = self.frame.with_columns(pl.col("line") + lines)
 
     def skip(self, condition: pl.Expr, reason: str) -> None:
         """Rows that meet ``condition`` are sound, but not asked for."""

@@ -13,7 +13,7 @@ import polars as pl
 from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError
 from mimic_prep.accounting import Sieve
-from mimic_prep.sources import EventTable
+from mimic_prep.sources import EventTable, Only
 from mimic_prep.stays import StayIndex, seconds
 from mimic_prep.units import conversion
 
@@ -43,7 +43,10 @@ def _items(release: str, table: str) -> dict[int | str, _Item]:
 
 
 class EventRules:
-    """The rules that turn one table's rows into events; called in worker threads, keeps no state."""
+    """The rules that turn one table's rows into events; called in worker threads.
+
+    ``only`` names the items, for the reader to drop all other rows.
+    """
 
     def __init__(self, source: EventTable, release: str, index: StayIndex, *, drop_warnings: bool) -> None:
         self._source = source
@@ -51,11 +54,14 @@ class EventRules:
         self._drop_warnings = drop_warnings
         items = _items(release, source.table.name)
         self._ids = list(items)
+        self.only = Only("item", tuple(items), "item not used")
+        self._of_unit: dict[str, np.ndarray] = {}
         self._items = list(items.values())
+        self._usual = np.array([(item.scale, item.offset) for item in self._items]).reshape(-1, 2)
         self._variable = np.array([item.index for item in self._items])
         self._priority = np.array([item.priority for item in self._items])
         self._bounds = np.array([item.variable.plausible for item in self._items]).reshape(-1, 2)
-        self._digits = np.array([item.variable.decimals + 3 for item in self._items])
+        self._power = 10.0 ** np.array([item.variable.decimals + 3 for item in self._items])
 
     def __call__(self, sieve: Sieve) -> None:
         self._choose_items(sieve)
@@ -68,7 +74,6 @@ class EventRules:
         codes = range(len(self._ids))
         code = pl.col("item").replace_strict(self._ids, codes, default=None, return_dtype=pl.Int16)
         sieve.frame = sieve.frame.with_columns(code=code)
-        sieve.skip(pl.col("code").is_null(), "item not used")
 
     def _attach(self, sieve: Sieve) -> None:
         key = self._source.key
@@ -101,7 +106,7 @@ class EventRules:
         code = sieve.frame["code"].to_numpy()
         value = sieve.frame["value"].to_numpy()
         scale, offset = self._factors(sieve.frame, code, value)
-        value = _round(value * scale + offset, self._digits[code])
+        value = _round(value * scale + offset, self._power[code])
         low, high = self._bounds[code].T if len(code) else (np.empty(0), np.empty(0))
         sieve.frame = sieve.frame.select(
             "stay",
@@ -121,11 +126,7 @@ class EventRules:
     def _factors(self, frame: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scale and offset of each row: of its own unit where known, else the item's; ``rescale`` goes before both."""
         units = frame["unit"].unique().drop_nulls().sort().to_list() if "unit" in frame.columns else []
-        usual = np.array([(item.scale, item.offset) for item in self._items]).reshape(-1, 1, 2)
-        table = np.repeat(usual, len(units) + 1, axis=1)
-        for row, item in enumerate(self._items):
-            for column, unit in enumerate(units):
-                table[row, column] = conversion(item.variable, unit) or usual[row, 0]
+        table = np.stack([*(self._factors_of(unit) for unit in units), self._usual], axis=1)
         unit_code = np.full(len(code), len(units))
         if units:
             known = pl.col("unit").replace_strict(units, range(len(units)), default=len(units), return_dtype=pl.Int32)
@@ -137,8 +138,14 @@ class EventRules:
                 factors[hit] = conversion(item.variable, rule["unit"])
         return factors[:, 0], factors[:, 1]
 
+    def _factors_of(self, unit: str) -> np.ndarray:
+        """(items, 2): scale and offset of a value in ``unit``, the item's usual ones where the unit says nothing."""
+        if unit not in self._of_unit:
+            pairs = [conversion(item.variable, unit) or (item.scale, item.offset) for item in self._items]
+            self._of_unit[unit] = np.array(pairs).reshape(-1, 2)
+        return self._of_unit[unit]
 
-def _round(value: np.ndarray, digits: np.ndarray) -> np.ndarray:
+
+def _round(value: np.ndarray, power: np.ndarray) -> np.ndarray:
     """Rounded far below what any device resolves, so that a value entered in any unit comes out the same."""
-    power = 10.0**digits
     return np.round(value * power) / power

@@ -21,7 +21,7 @@ import polars as pl
 from clinragen.errors import UserError
 from mimic_prep.accounting import Ledger, Sieve
 from mimic_prep.rows import parse
-from mimic_prep.sources import Table
+from mimic_prep.sources import Only, Table
 
 BLOCK_BYTES = 1 << 23
 _MAX_DEPTH = 4
@@ -108,10 +108,12 @@ class RawFolder:
         frames = list(self.stream(table, rules or (lambda _: None)))
         if frames:
             return pl.concat(frames)
-        return parse(b"", 1, [column.raw for column in table.columns.values()], table).frame
+        return parse(b"", [column.raw for column in table.columns.values()], table).frame
 
-    def stream(self, table: Table, rules: Rules) -> Iterator[pl.DataFrame]:
+    def stream(self, table: Table, rules: Rules, only: Only | None = None) -> Iterator[pl.DataFrame]:
         """What each block of the table keeps after ``rules``, which run in worker threads; blocks in file order.
+
+        ``only`` drops rows before they cost anything.
 
         Raises:
             UserError: a column is missing, the file is cut off or corrupt, or a required table has no rows.
@@ -120,8 +122,10 @@ class RawFolder:
         if path is None:
             return
         name = self.name(path)
-        read = 0
-        for sieve in self._sieves(path, table, rules):
+        read, line = 0, 2  # the header is line 1
+        for sieve in self._sieves(path, table, rules, only):
+            sieve.shift(line)
+            line += sieve.lines
             self.ledger.add(name, sieve)
             read += sieve.read
             if sieve.frame.height:
@@ -131,14 +135,14 @@ class RawFolder:
                 raise UserError(f"{path} has no rows: the table is empty; download it again")
             self.ledger.add(name, Sieve(pl.DataFrame({"line": []})))
 
-    def _sieves(self, path: Path, table: Table, rules: Rules) -> Iterator[Sieve]:
+    def _sieves(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
         raw = _HashingFile(path, self._progress)
         try:
             with ThreadPoolExecutor(self.workers) as pool:
                 waiting: deque[Future[Sieve]] = deque()
                 blocks = _blocks(_text(raw, path), path, table)
-                for header, line, block in blocks:
-                    waiting.append(pool.submit(_sift, block, line, header, table, rules))
+                for header, block in blocks:
+                    waiting.append(pool.submit(_sift, block, header, table, rules, only))
                     if len(waiting) > self.workers + 1:
                         yield waiting.popleft().result()
                 while waiting:
@@ -152,8 +156,8 @@ class RawFolder:
             raw.close()
 
 
-def _sift(block: bytes, line: int, header: list[str], table: Table, rules: Rules) -> Sieve:
-    sieve = parse(block, line, header, table)
+def _sift(block: bytes, header: list[str], table: Table, rules: Rules, only: Only | None) -> Sieve:
+    sieve = parse(block, header, table, only)
     rules(sieve)
     return sieve
 
@@ -181,21 +185,18 @@ def _text(raw: _HashingFile, path: Path) -> gzip.GzipFile | _HashingFile:
     return raw
 
 
-def _blocks(handle: gzip.GzipFile | _HashingFile, path: Path, table: Table) -> Iterator[tuple[list[str], int, bytes]]:
-    """(header, first line number, bytes that end at the end of a row)."""
+def _blocks(handle: gzip.GzipFile | _HashingFile, path: Path, table: Table) -> Iterator[tuple[list[str], bytes]]:
+    """(header, bytes that end at the end of a row)."""
     data = b""
     while b"\n" not in data and (chunk := handle.read(BLOCK_BYTES)):
         data += chunk
     header_line, _, data = data.partition(b"\n")
     header = _header(header_line, path, table)
-    line = 2
     while True:
         chunk = handle.read(BLOCK_BYTES)
         cut = _row_end(data, table.multiline) if chunk else len(data)
         if cut:
-            block = data[:cut]
-            yield header, line, block
-            line += block.count(b"\n")
+            yield header, data[:cut]
             data = data[cut:]
         if not chunk:
             return

@@ -92,7 +92,7 @@ def _spill_events(release: Release, raw: RawFolder, stays: pl.DataFrame, protoco
     index = StayIndex(stays)
     for source in release.events:
         rules = EventRules(source, release.items, index, drop_warnings=protocol.rules.drop_warnings)
-        for events in raw.stream(source.table, rules):
+        for events in raw.stream(source.table, rules, rules.only):
             spill.add(events)
     spill.close()
     return spill

@@ -17,32 +17,37 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from mimic_prep.accounting import Sieve
-from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, Table
+from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Only, Table
 
 NULLS = ["", " ", "NULL", "null", "NA", "N/A", "NaN", "nan"]
 _TYPES: dict[pa.DataType, tuple[pl.DataType, str]] = {
     INTEGER: (pl.Int64(), "a whole number"),
     NUMBER: (pl.Float64(), "a number"),
     TEXT: (pl.String(), "text"),
+    WORD: (pl.String(), "text"),
     TIME: (pl.Datetime("ms"), "a time (expected YYYY-MM-DD HH:MM:SS)"),
 }
 _TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%.f")
 
 
-def parse(block: bytes, first_line: int, header: list[str], table: Table) -> Sieve:
-    """Rows of ``block`` under the table's canonical column names, plus ``line``; bad rows are already quarantined."""
-    return _parse_fast(block, first_line, header, table) or _parse_slow(block, first_line, header, table)
+def parse(block: bytes, header: list[str], table: Table, only: Only | None = None) -> Sieve:
+    """Rows of ``block`` under the table's canonical column names, plus ``line`` (from 0, within the block).
+
+    Bad rows are already quarantined, and rows that ``only`` does not want already counted.
+    """
+    return _parse_fast(block, header, table, only) or _parse_slow(block, header, table, only)
 
 
-def _parse_fast(block: bytes, first_line: int, header: list[str], table: Table) -> Sieve | None:
-    if block.count(b'"') % 2:  # Arrow would take a quote left open at the end of the block
+def _parse_fast(block: bytes, header: list[str], table: Table, only: Only | None) -> Sieve | None:
+    quoted = b'"' in block
+    if quoted and _count(block, b'"') % 2:  # Arrow would take a quote left open at the end of the block
         return None
     present = {name: column for name, column in table.columns.items() if column.raw in header}
     try:
         parsed = pa_csv.read_csv(
             pa.BufferReader(block),
             read_options=pa_csv.ReadOptions(column_names=header, use_threads=False, block_size=len(block) + 1),
-            parse_options=pa_csv.ParseOptions(newlines_in_values=table.multiline),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=table.multiline, ignore_empty_lines=False),
             convert_options=pa_csv.ConvertOptions(
                 include_columns=[column.raw for column in present.values()],
                 column_types={column.raw: column.type for column in present.values()},
@@ -52,21 +57,53 @@ def _parse_fast(block: bytes, first_line: int, header: list[str], table: Table) 
         )
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
-    lines = block.count(b"\n") + (not block.endswith(b"\n"))
-    if not table.multiline and parsed.num_rows != lines:  # blank lines, or a quote that swallowed a line end
-        return None
-    frame = cast(pl.DataFrame, pl.from_arrow(parsed.rename_columns(list(present))))
-    return Sieve(_complete(frame, _line_numbers(frame, first_line, table), table))
+    parsed = parsed.rename_columns(list(present))
+    read = lines = parsed.num_rows
+    if quoted or table.multiline:
+        lines = _lines(block)
+        if lines != read and not table.multiline:  # a quote swallowed a line end
+            return None
+    at = _line_numbers(parsed, table)
+    if only is not None:
+        column = _series(parsed, only.column)
+        wanted = (column.is_in(only.values) | column.is_null()).to_numpy()
+        parsed, at = parsed.filter(pa.array(wanted)), at[wanted]
+    sieve = Sieve(_complete(_to_polars(parsed), at, table), read=read, lines=lines)
+    if only is not None and read > len(at):
+        sieve.out_of_scope[only.reason] += read - len(at)
+    return sieve
 
 
-def _line_numbers(frame: pl.DataFrame, first_line: int, table: Table) -> np.ndarray:
+def _count(block: bytes, byte: bytes) -> int:
+    """``block.count(byte)``, at twice the speed."""
+    return int(np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == ord(byte)))
+
+
+def _lines(block: bytes) -> int:
+    return _count(block, b"\n") + (not block.endswith(b"\n"))
+
+
+def _to_polars(parsed: pa.Table) -> pl.DataFrame:
+    """Without dictionaries: cheap now that few rows are left."""
+    for index, field in enumerate(parsed.schema):
+        if field.type == WORD:
+            parsed = parsed.set_column(index, field.name, parsed[field.name].cast(TEXT))
+    return cast(pl.DataFrame, pl.from_arrow(parsed))
+
+
+def _series(parsed: pa.Table, name: str) -> pl.Series:
+    return cast(pl.Series, pl.from_arrow(parsed[name]))
+
+
+def _line_numbers(parsed: pa.Table, table: Table) -> np.ndarray:
     """Where each row starts; in multi-line tables a row is longer by the line breaks within its text columns."""
-    ends = np.arange(1, frame.height + 1)
-    if table.multiline:
-        for name in (name for name in frame.columns if frame.schema[name] == pl.String()):
-            breaks = frame[name].str.count_matches("\n", literal=True).fill_null(0).to_numpy()
-            ends = ends + np.cumsum(breaks)
-    return first_line + np.concatenate([[0], ends[:-1]]) if frame.height else ends
+    ends = np.arange(1, parsed.num_rows + 1)
+    if not table.multiline or not parsed.num_rows:
+        return ends - 1
+    for name in (name for name in parsed.column_names if parsed.schema.field(name).type == TEXT):
+        breaks = _series(parsed, name).str.count_matches("\n", literal=True).fill_null(0)
+        ends = ends + np.cumsum(breaks.to_numpy())
+    return np.concatenate([[0], ends[:-1]])
 
 
 def _complete(frame: pl.DataFrame, lines: np.ndarray, table: Table) -> pl.DataFrame:
@@ -85,12 +122,12 @@ def _complete(frame: pl.DataFrame, lines: np.ndarray, table: Table) -> pl.DataFr
     return frame.select(*columns, pl.Series("line", lines, dtype=pl.Int64))
 
 
-def _parse_slow(block: bytes, first_line: int, header: list[str], table: Table) -> Sieve:
+def _parse_slow(block: bytes, header: list[str], table: Table, only: Only | None) -> Sieve:
     wanted = {name: header.index(column.raw) for name, column in table.columns.items() if column.raw in header}
     lines: list[int] = []
     cells: dict[str, list[str]] = {name: [] for name in wanted}
     bad: dict[str, list[int]] = {}
-    for line, row in _records(block, first_line, multiline=table.multiline):
+    for line, row in _records(block, multiline=table.multiline):
         if isinstance(row, str):
             bad.setdefault(row, []).append(line)
         elif len(row) != len(header):
@@ -102,8 +139,11 @@ def _parse_slow(block: bytes, first_line: int, header: list[str], table: Table) 
     text = pl.DataFrame(cells, schema=dict.fromkeys(wanted, pl.String()))
     text = text.with_columns(pl.when(pl.all().is_in(NULLS)).then(None).otherwise(pl.all()).name.keep())
     typed = text.select(_cast(name, table.columns[name].type) for name in wanted)
-    sieve = Sieve(_complete(typed, np.array(lines, dtype=np.int64), table))
-    sieve.read += sum(map(len, bad.values()))
+    sieve = Sieve(
+        _complete(typed, np.array(lines, dtype=np.int64), table),
+        read=len(lines) + sum(map(len, bad.values())),
+        lines=_lines(block),
+    )
     sieve.quarantined += [(reason, np.array(at)) for reason, at in bad.items()]
     for name in wanted:
         failed = text[name].is_not_null() & typed[name].is_null()
@@ -111,33 +151,35 @@ def _parse_slow(block: bytes, first_line: int, header: list[str], table: Table) 
             at = pl.Series(lines, dtype=pl.Int64).filter(failed).to_list()
             column = table.columns[name]
             sieve.reject(pl.col("line").is_in(at), f"{column.raw} is not {_TYPES[column.type][1]}")
+    if only is not None:
+        sieve.skip(~pl.col(only.column).is_in(only.values), only.reason)
     return sieve
 
 
-def _records(block: bytes, first_line: int, *, multiline: bool) -> Iterator[tuple[int, list[str] | str]]:
+def _records(block: bytes, *, multiline: bool) -> Iterator[tuple[int, list[str] | str]]:
     """(line number, fields) of each record, or (line number, what is wrong with it)."""
     if multiline:
         text = _decode(block)
         reader = csv.reader(io.StringIO(text, newline=""))
-        line = first_line
+        line = 0
         for row in reader:
             if row:
                 yield line, row
-            line = first_line + reader.line_num
+            line = reader.line_num
         return
     for offset, raw in enumerate(block.split(b"\n")):
         raw = raw.rstrip(b"\r")
         if not raw:
             continue
         if b"\0" in raw:
-            yield first_line + offset, "holds a NUL byte"
+            yield offset, "holds a NUL byte"
         elif b'"' not in raw:
-            yield first_line + offset, _decode(raw).split(",")
+            yield offset, _decode(raw).split(",")
         else:
             try:
-                yield first_line + offset, next(csv.reader([_decode(raw)], strict=True))
+                yield offset, next(csv.reader([_decode(raw)], strict=True))
             except csv.Error:
-                yield first_line + offset, "unbalanced quotes"
+                yield offset, "unbalanced quotes"
 
 
 def _decode(raw: bytes) -> str:

@@ -14,6 +14,7 @@ INTEGER = pa.int64()
 NUMBER = pa.float64()
 TEXT = pa.string()
 TIME = pa.timestamp("s")
+WORD = pa.dictionary(pa.int32(), pa.string())  # text with few distinct values, such as units
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ class Table:
     @property
     def name(self) -> str:
         return self.path.rsplit("/", 1)[-1].lower()
+
+
+@dataclass(frozen=True)
+class Only:
+    """Rows worth parsing: those whose ``column`` holds one of ``values``; the others are out of scope for ``reason``."""
+
+    column: str
+    values: tuple[int | str, ...]
+    reason: str
 
 
 @dataclass(frozen=True)

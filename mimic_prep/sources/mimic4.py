@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, Column, EventTable, NoteTable, Release, Table
+from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventTable, NoteTable, Release, Table
 
 _SUBJECT = Column("subject_id", INTEGER)
 _HADM = Column("hadm_id", INTEGER)
@@ -75,7 +75,7 @@ CHARTEVENTS = Table(
         "item": Column("itemid", INTEGER),
         "time": Column("charttime", TIME),
         "value": Column("valuenum", NUMBER),
-        "unit": Column("valueuom", TEXT, required=False),
+        "unit": Column("valueuom", WORD, required=False),
         "warning": Column("warning", NUMBER, required=False),
     },
 )
@@ -86,7 +86,7 @@ OUTPUTEVENTS = Table(
         "item": Column("itemid", INTEGER),
         "time": Column("charttime", TIME),
         "value": Column("value", NUMBER),
-        "unit": Column("valueuom", TEXT, required=False),
+        "unit": Column("valueuom", WORD, required=False),
     },
     required=False,
 )
@@ -97,7 +97,7 @@ LABEVENTS = Table(
         "item": Column("itemid", INTEGER),
         "time": Column("charttime", TIME),
         "value": Column("valuenum", NUMBER),
-        "unit": Column("valueuom", TEXT, required=False),
+        "unit": Column("valueuom", WORD, required=False),
     },
 )
 _NOTE_COLUMNS = {
