@@ -105,13 +105,13 @@ def _clock(stay: Stay, hours: np.ndarray) -> np.ndarray:
 
 def equipment(hospital: Hospital, admission: Admission, stay: Stay, rng: np.random.Generator) -> set[str]:
     """The devices of a stay; sicker patients have more of them."""
-    ordered = {order for e in admission.episodes for order in e.condition.orders}
+    ordered = admission.orders
     sick = admission.illness
     chances = {
         "fingerstick": 0.4 + 0.05 * sick,
         "arterial_line": 0.12 + 0.1 * sick + 0.2 * ("arterial_line" in ordered),
         "cvp": 0.03 + 0.04 * sick + 0.3 * ("cvp" in ordered),
-        "oxygen": 0.12 + 0.03 * sick + 0.7 * ("oxygen" in ordered),
+        "oxygen": 0.25 + 0.04 * sick + 0.4 * ("oxygen" in ordered),
     }
     devices = {"always"} | {name for name, chance in chances.items() if rng.random() < chance}
     return devices | {"ventilated", "oxygen"} if stay.ventilated else devices

@@ -34,7 +34,7 @@ def draw(
     body: Trajectory, labs: Rows, charts: Rows, counter: list[int], rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Append the laboratory results of a stay, or of an admission to a ward; ``counter`` numbers the specimens."""
-    ordered = {order for e in admission.episodes for order in e.condition.orders}
+    ordered = admission.orders
     for name, panel in hospital.panels.items():
         chance = 1.0 if name in ordered else panel.ordered + panel.sick * admission.illness
         if rng.random() > chance * (0.97 if stay else 0.6):

@@ -23,6 +23,7 @@ _MAX_ADMISSIONS, _MAX_STAYS = 4, 2
 MAX_PATIENTS = _RANGE // (_MAX_ADMISSIONS * _MAX_STAYS)
 
 _YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
+_FORGOTTEN = 0.025  # share of present conditions the coder leaves out
 _ICD10_FROM = 2015.75  # 1 October 2015 in the United States
 
 
@@ -66,8 +67,13 @@ class Admission:
 
     @property
     def illness(self) -> float:
-        """Acuity-weighted sum of severities, about 0 to 6."""
-        return sum(episode.condition.acuity * episode.severity for episode in self.episodes)
+        """How ill the body is, about 0 to 6; drives orders, devices and intervals."""
+        return illness(self.episodes)
+
+    @property
+    def orders(self) -> set[str]:
+        """Panels and devices that the conditions which the series shows call for."""
+        return {order for e in self.episodes if e.series for order in e.condition.orders}
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,11 @@ class Patient:
     anchor_year_group: str
     factors: dict[str, float]
     admissions: list[Admission] = field(default_factory=list)
+
+
+def illness(episodes: list[Episode]) -> float:
+    """Acuity-weighted sum of severities of the conditions that the body shows."""
+    return sum(e.condition.acuity * e.severity for e in episodes if e.series)
 
 
 def identifier(base: int, number: int) -> int:
@@ -154,30 +165,31 @@ def _episodes(hospital: Hospital, present: set[str], rng: np.random.Generator) -
             continue
         forms = condition.forms
         weights = np.array([form.weight for form in forms])
-        draws = rng.random(3)
+        draws = rng.random(4)
+        series, note = bool(draws[0] < condition.series), bool(draws[1] < condition.note)
+        if condition.planted == "both" and not (series or note):  # such a condition nearly always shows somewhere
+            series, note = bool(draws[3] < 0.45), bool(draws[3] > 0.55)
         episodes.append(
             Episode(
                 condition=condition,
                 form=forms[int(rng.choice(len(forms), p=weights / weights.sum()))],
-                severity=float(np.clip(np.exp(rng.normal(0, 0.25)), 0.5, 1.8)),
+                severity=float(np.clip(np.exp(rng.normal(0, 0.33)), 0.4, 1.8)),
                 response=float(np.clip(condition.response * rng.uniform(0.4, 1.5), 0, 0.95)),
-                series=bool(draws[0] < condition.series),
-                note=bool(draws[1] < condition.note),
-                coded=bool(draws[2] > 0.025),
+                series=series,
+                note=note,
+                coded=bool(draws[2] > _FORGOTTEN),
             )
         )
     return episodes
 
 
-def _stays(
-    number: int, admittime: int, episodes: list[Episode], illness: float, rng: np.random.Generator
-) -> list[Stay]:
+def _stays(number: int, admittime: int, episodes: list[Episode], score: float, rng: np.random.Generator) -> list[Stay]:
     """One stay, or now and then a second one after some days on the ward, when acute conditions flare up again."""
     stays: list[Stay] = []
     time = admittime + int(rng.choice([rng.uniform(0.2, 8), rng.uniform(12, 60)], p=[0.85, 0.15]) * HOUR)
     for order in range(_MAX_STAYS if rng.random() < 0.07 else 1):
-        hours = float(np.clip(np.exp(rng.normal(np.log(58 + 8 * illness), 0.55)), 9, 14 * 24))
-        risk = max((e.condition.vent * min(e.severity, 1.2) for e in episodes), default=0.0)
+        hours = float(np.clip(np.exp(rng.normal(np.log(58 + 8 * score), 0.55)), 9, 14 * 24))
+        risk = max((e.condition.vent * min(e.severity, 1.2) for e in episodes if e.series), default=0.0)
         stays.append(
             Stay(
                 stay_id=identifier(30_000_000, number * _MAX_STAYS + order),
@@ -206,10 +218,10 @@ def _admission(
     if not icu:  # milder admissions: most acute conditions of an intensive care patient are absent on the ward
         present = {name for name in present if hospital.conditions[name].chronic or rng.random() < 0.3}
     episodes = _episodes(hospital, present, rng)
-    illness = sum(e.condition.acuity * e.severity for e in episodes)
-    stays = _stays(number, admittime, episodes, illness, rng) if icu else []
+    score = illness(episodes)
+    stays = _stays(number, admittime, episodes, score, rng) if icu else []
     left = stays[-1].outtime if stays else admittime
-    died = bool(icu and rng.random() < 1 / (1 + np.exp(4.4 - 0.6 * illness)))
+    died = bool(icu and rng.random() < 1 / (1 + np.exp(4.4 - 0.6 * score)))
     return Admission(
         hadm_id=identifier(20_000_000, number),
         admittime=admittime,
