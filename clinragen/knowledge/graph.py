@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,14 @@ class ConceptGraph:
         if name in self.graph:
             return name
         wanted = name.casefold().replace("_", " ").strip()
+        if wanted not in self._names:
+            near = [form for form in self._names if wanted and wanted in form][:8]
+            near = near or get_close_matches(wanted, self._names, n=8, cutoff=0.5)
+            raise unknown_choice("concept", name, near or ["any name in clinragen graph stats"])
+        return self._names[wanted]
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
         names: dict[str, str] = {}
         for kind in NODE_KINDS:
             for node in self.of_kind(kind):
@@ -132,14 +141,15 @@ class ConceptGraph:
                 key = node.partition(":")[2].replace("_", " ").replace(":", " ")
                 for form in (data["name"], key, *(synonym.lstrip("=") for synonym in data["synonyms"])):
                     names.setdefault(form.casefold(), node)
-        if wanted not in names:
-            near = [form for form in names if wanted and wanted in form] or list(names)
-            raise unknown_choice("concept", name, near[:8] if len(near) < len(names) else _nearest(wanted, near))
-        return names[wanted]
+        return names
+
+    @cached_property
+    def _simple(self) -> nx.DiGraph:
+        return nx.DiGraph(self.graph)
 
     def paths(self, head: str, tail: str, hops: int = 2) -> list[list[str]]:
         """Directed paths of at most ``hops`` edges, shortest first."""
-        simple = nx.all_simple_paths(nx.DiGraph(self.graph), head, tail, cutoff=hops)
+        simple = nx.all_simple_paths(self._simple, head, tail, cutoff=hops)
         return sorted((list(path) for path in simple), key=lambda path: (len(path), path))
 
     def save(self, folder: Path, *, replace: bool = False) -> None:
@@ -270,12 +280,6 @@ def _links(ends: Iterable[tuple[str, dict[str, Any]]], relations: Iterable[str] 
         if wanted is None or data["relation"] in wanted
     ]
     return sorted(links, key=lambda link: (-link.weight, link.node, link.relation, link.source))
-
-
-def _nearest(wanted: str, names: list[str]) -> list[str]:
-    from difflib import get_close_matches
-
-    return get_close_matches(wanted, names, n=8, cutoff=0.5) or ["(see clinragen graph stats)"]
 
 
 def _json(value: dict[str, str]) -> str:

@@ -26,6 +26,7 @@ _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}  # keeps th
 _ABBREVIATIONS = frozenset(("dr", "mr", "mrs", "ms", "vs", "approx", "pt", "st", "e.g", "no"))
 _BREAKS = frozenset(".;!?")
 _END = ""  # trie key of what ends at a node; no token is empty
+_ANY_CASE = ""  # in an exact-case payload: what any other case means
 
 
 class Mention(NamedTuple):
@@ -104,7 +105,7 @@ class Linker:
                         position = end
                         continue
                     if isinstance(payload, dict):
-                        concept = payload.get(_squeeze(text[start:stop]))
+                        concept = payload.get(_squeeze(text[start:stop])) or payload.get(_ANY_CASE)
                         if concept is not None:
                             items.append(len(pending))
                             pending.append((concept, start, stop))
@@ -137,6 +138,8 @@ class Linker:
                 node[_END].setdefault(_squeeze(form), concept)
         elif _END not in node:
             node[_END] = concept
+        elif isinstance(node[_END], dict):
+            node[_END].setdefault(_ANY_CASE, concept)
 
     def _walk(self, words: list[str]) -> dict[str, Any]:
         node = self._trie

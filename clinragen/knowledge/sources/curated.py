@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ _FILES = ("sources", "findings", "symptoms", "drugs", "diseases", "procedures", 
 _CAUSAL_WEIGHT = 0.5
 
 
+@cache
 def contribute(folder: Path = FOLDER) -> Contribution:
     """Read the seven files of the curated core and check every reference among them.
 
