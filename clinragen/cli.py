@@ -39,7 +39,8 @@ def usage() -> str:
     return "\n".join(lines)
 
 
-def _run(argv: Sequence[str]) -> int | None:
+def dispatch(argv: Sequence[str]) -> int | None:
+    """Run one subcommand; errors are raised."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -56,4 +57,4 @@ def _run(argv: Sequence[str]) -> int | None:
 
 def main() -> None:
     """Console entry point."""
-    sys.exit(exit_code(_run, sys.argv[1:]))
+    sys.exit(exit_code(dispatch, sys.argv[1:]))
