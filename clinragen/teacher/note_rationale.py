@@ -120,11 +120,18 @@ def _clauses(
     for key in keys:
         items = [item for _, item in ranked[key]]
         fresh = [item for item in items if item not in used]
-        items = (fresh or items)[:most]
+        items = _varied(fresh or items)[:most]
         used += [item for item in items if item not in used]
         parts = _parts(items)
         clauses.append(f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {phenotypes()[key].name}")
     return clauses, used
+
+
+def _varied(items: list[Evidence]) -> list[Evidence]:
+    """The strongest sign, piece of history and drug first, then the rest."""
+    kinds = {("drug" if item.concept.startswith("drug:") else item.past): item for item in reversed(items)}
+    first = [item for item in items if item in kinds.values()]
+    return first + [item for item in items if item not in first]
 
 
 def _parts(items: list[Evidence]) -> list[str]:

@@ -1,0 +1,225 @@
+"""The evidence teacher says what the chart says: checked by an independent recomputation from the tables."""
+
+import datetime as dt
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clinragen.artifacts import write_table
+from clinragen.catalog import phenotypes, variables
+from clinragen.errors import UserError
+from clinragen.knowledge.graph import build
+from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.teacher.evidence import EvidenceTeacher
+from clinragen.teacher.facts import facts
+from clinragen.teacher.generate import generate
+
+GRAPH = build()
+TEACHER = EvidenceTeacher(GRAPH)
+KEYS = list(phenotypes())
+NOTE = [
+    ("chief_complaint", "SOB"),
+    (
+        "history_of_present_illness",
+        "72F with dyspnea, orthopnea and leg swelling. Denies chest pain, fever or melena. No h/o stroke.",
+    ),
+    ("past_medical_history", "CHF\nCOPD on home oxygen\nprior stroke"),
+    ("family_history", "Father with diabetes and MI."),
+    ("medications_on_admission", "1. Furosemide 40 mg PO daily\n2. Tiotropium inhaler daily"),
+    ("allergies", "Metformin"),
+]
+
+
+def series(*rows: tuple[float, str, float], stay: int = 1) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(stay, hour, variable, value) for hour, variable, value in rows],
+        schema={"stay_id": pl.Int64, "hour": pl.Float32, "variable": pl.String, "value": pl.Float32},
+        orient="row",
+    )
+
+
+def told(rationale) -> list[dict]:
+    return json.loads(rationale.verdicts)["claims"]
+
+
+def test_note_rationale_names_the_evidence_and_only_affirmed_evidence():
+    text = TEACHER.note(1, NOTE, ["congestive_heart_failure", "copd"]).text
+    assert text.startswith("Based on the medical notes")
+    assert "orthopnea" in text
+    assert "a history of CHF" in text
+    assert "treatment with furosemide" in text
+    assert "treatment with tiotropium" in text
+    assert "congestive heart failure" in text
+    assert not re.search("chest pain|fever|melena|metformin|father|MI", text)
+
+
+def test_note_rationale_says_when_the_note_does_not_support_a_diagnosis():
+    text = TEACHER.note(1, NOTE, ["copd", "gastrointestinal_hemorrhage", "septicemia"]).text
+    assert re.search(r"(do not show|do not support|nothing in the notes points to) gastrointestinal hemorrhage", text)
+    alone = TEACHER.note(2, NOTE, ["gastrointestinal_hemorrhage"]).text
+    assert alone == "Based on the medical notes, no finding supports gastrointestinal hemorrhage."
+
+
+def test_denied_and_family_concepts_are_no_evidence():
+    text = TEACHER.note(1, NOTE, ["diabetes_without_complication", "acute_myocardial_infarction"]).text
+    assert "no finding supports" in text
+
+
+def test_an_old_acute_disease_is_no_evidence_of_a_new_one():
+    text = TEACHER.note(1, [("past_medical_history", "stroke in 2010")], ["acute_cerebrovascular_disease"]).text
+    assert "no finding supports acute cerebrovascular disease" in text
+
+
+def test_no_diagnosis_and_no_note():
+    assert "no disease was diagnosed" in TEACHER.note(1, NOTE, []).text
+    assert "no disease was diagnosed" in TEACHER.note(1, [], []).text
+    assert "no note is available" in TEACHER.note(1, [("chief_complaint", "  ")], ["shock"]).text
+
+
+def test_note_evidence_points_into_the_section():
+    rationale = TEACHER.note(1, NOTE, ["congestive_heart_failure", "copd"])
+    sections = dict(NOTE)
+    evidence = json.loads(rationale.verdicts)["evidence"]
+    assert evidence
+    for item in evidence:
+        phrase = sections[item["section"]][item["start"] : item["end"]]
+        assert phrase.lower() in rationale.text.lower()
+        assert item["concept"] in GRAPH.graph
+
+
+def test_series_rationale_tells_trend_with_numbers_and_unit():
+    found = facts(series((0, "creatinine", 1.1), (12, "creatinine", 2.0), (30, "creatinine", 3.2)))[1]
+    rationale = TEACHER.series(1, found, ["acute_renal_failure"])
+    assert re.fullmatch(
+        r"Lab test shows creatinine (rising|increasing|climbing) from 1\.1 to 3\.2 mg/dL, high, "
+        r"[a-z ]+ acute renal failure\.",
+        rationale.text,
+    )
+    (claim,) = told(rationale)
+    assert claim["form"] == "trend"
+    assert (claim["first"], claim["value"]) == pytest.approx((1.1, 3.2))
+
+
+def test_series_rationale_prefers_what_speaks_for_the_diagnosis():
+    found = facts(series((0, "lactate", 4.0), (0, "ldl", 400.0), (0, "mean_bp", 50.0)))[1]
+    first = told(TEACHER.series(1, found, ["shock"]))[0]["variable"]
+    assert first in ("lactate", "mean_bp")
+    assert told(TEACHER.series(1, found, ["lipid_disorders"]))[0]["variable"] == "ldl"
+
+
+def test_series_rationale_is_honest_about_normal_missing_and_unrelated_values():
+    assert "pointing to" not in TEACHER.series(1, [], ["shock"]).text
+    assert re.search("no abnormal values|within the reference ranges", TEACHER.series(1, [], ["shock"]).text)
+    assert re.search("no measurements|no values were charted", TEACHER.series(1, None, ["shock"]).text)
+    found = facts(series((0, "tsh", 20.0)))[1]
+    assert "without a value pointing to lipid" not in TEACHER.series(1, found, []).text
+    assert "without a value pointing to shock" in TEACHER.series(1, found, ["shock"]).text
+
+
+def test_wording_varies_between_stays_and_never_between_runs():
+    found = facts(series((0, "lactate", 2.5), (9, "lactate", 6.0), (3, "heart_rate", 130.0)))[1]
+    texts = {TEACHER.series(stay, found, ["shock"]).text for stay in range(40)}
+    assert len(texts) > 5
+    assert TEACHER.series(7, found, ["shock"]) == TEACHER.series(7, found, ["shock"])
+
+
+values = st.floats(0.0, 1.0)
+measurements = st.lists(st.tuples(st.integers(0, 47), st.sampled_from(sorted(variables())), values), max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(measurements, st.sets(st.sampled_from(KEYS), max_size=14), st.integers(0, 10**9))
+def test_every_series_claim_is_in_the_chart(rows, gold, stay):
+    chart: dict[str, dict[int, float]] = {}
+    for hour, variable, share in rows:
+        low, high = variables()[variable].plausible
+        chart.setdefault(variable, {})[hour] = low + share**3 * (high - low)
+    table = series(*[(hour, key, value) for key, cells in chart.items() for hour, value in cells.items()], stay=stay)
+    found = facts(table).get(stay) if chart else None
+    diagnoses = [key for key in KEYS if key in gold]
+    rationale = TEACHER.series(stay, found or ([] if chart else None), diagnoses)
+    assert rationale.text.startswith("Lab test shows ")
+    assert rationale.text.endswith(".")
+    assert len(rationale.text.split()) <= 50
+    for claim in told(rationale):
+        spec = variables()[claim["variable"]]
+        cells = {hour: float(np.float32(value)) for hour, value in chart[claim["variable"]].items()}
+        assert claim["statement"] in rationale.text
+        assert any(value == pytest.approx(claim["value"]) for value in cells.values())
+        bound = spec.high if claim["direction"] == "high" else spec.low
+        assert bound is not None
+        assert claim["value"] > bound if claim["direction"] == "high" else claim["value"] < bound
+        if claim["form"] == "trend":
+            assert cells[min(cells)] == pytest.approx(claim["first"])
+            assert cells[max(cells)] == pytest.approx(claim["value"])
+        else:
+            extreme = max(cells.values()) if claim["direction"] == "high" else min(cells.values())
+            assert claim["value"] == pytest.approx(extreme)
+        if "hour" in claim:
+            assert cells[int(claim["hour"])] == pytest.approx(claim["value"])
+    # a diagnosis outside the gold ones is never named
+    for key in set(KEYS) - set(diagnoses):
+        name = phenotypes()[key].name
+        assert name not in rationale.text or any(name in phenotypes()[other].name for other in diagnoses)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.sampled_from(KEYS)), st.integers(0, 10**6))
+def test_note_rationale_keeps_its_length_and_names_only_gold_diagnoses(gold, stay):
+    diagnoses = [key for key in KEYS if key in gold]
+    text = TEACHER.note(stay, NOTE, diagnoses).text
+    assert len(text.split()) <= 100
+    clauses = re.split(r"[;,] ", text)
+    assert clauses
+    for match in re.finditer(r"(?:supports?|suggests?|indicates?|points? to) ([a-z ,]+?)(?:;|\.|$)", text):
+        named = match.group(1)
+        assert any(phenotypes()[key].name in named or named in phenotypes()[key].name for key in diagnoses)
+
+
+@pytest.fixture
+def cohort(tmp_path) -> CohortPaths:
+    paths = CohortPaths(tmp_path / "cohort")
+    now = dt.datetime(2150, 1, 1)
+    stays = [{"stay_id": i, "subject_id": i, "hadm_id": i, "split": "train", "intime": now} for i in (3, 1, 2)]
+    write_table(paths.stays, pa.Table.from_pylist(stays, STAYS))
+    labels = [{"stay_id": i, **{key: key == "shock" and i != 2 for key in KEYS}} for i in (1, 2, 3)]
+    write_table(paths.labels, pa.Table.from_pylist(labels, labels_schema(KEYS)))
+    notes = [{"stay_id": 1, "note_id": "a", "kind": "discharge", "section": s, "time": now, "text": t} for s, t in NOTE]
+    write_table(paths.notes, pa.Table.from_pylist(notes, NOTES))
+    rows = [{"stay_id": i, "hour": 0.0, "variable": "mean_bp", "value": 48.0} for i in (1, 2)]
+    write_table(paths.series, pa.Table.from_pylist(rows, SERIES))
+    return paths
+
+
+def test_generate_writes_two_rows_per_stay_in_order_and_the_same_bytes_again(cohort):
+    table = generate(cohort.root)
+    assert table.column("stay_id").to_pylist() == [1, 1, 2, 2, 3, 3]
+    assert table.column("kind").to_pylist() == ["note", "series"] * 3
+    texts = table.column("text").to_pylist()
+    assert "no disease was diagnosed" in texts[2]
+    assert "no measurements" in texts[5] or "no values were charted" in texts[5]
+    before = cohort.rationales("evidence").read_bytes()
+    with pytest.raises(UserError, match="--overwrite"):
+        generate(cohort.root)
+    generate(cohort.root, overwrite=True)
+    assert cohort.rationales("evidence").read_bytes() == before
+
+
+def test_generate_refuses_what_it_cannot_read(cohort, tmp_path):
+    with pytest.raises(UserError, match="evidence"):
+        generate(cohort.root, teacher="evidense")
+    with pytest.raises(UserError, match="not found"):
+        generate(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="concept graph"):
+        generate(cohort.root, tmp_path / "nograph")
+    labels = pl.read_parquet(cohort.labels)
+    write_table(cohort.labels, labels.filter(pl.col("stay_id") != 2).to_arrow().cast(labels_schema(KEYS)))
+    with pytest.raises(UserError, match="no row for stay 2"):
+        generate(cohort.root)
+    assert not cohort.rationales("evidence").exists()
