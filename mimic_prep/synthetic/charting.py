@@ -30,40 +30,34 @@ _ARTEFACTS = {
 
 @dataclass
 class Rows:
-    """Columns of measurements. ``stay`` is -1 where a laboratory row belongs to no stay; values keep their rounding."""
+    """Measurements of one event table: the keys of each call of ``add``, and its arrays of shape (rows,)."""
 
-    subject: list[np.ndarray] = field(default_factory=list)
-    hadm: list[np.ndarray] = field(default_factory=list)
-    stay: list[np.ndarray] = field(default_factory=list)
-    item: list[np.ndarray] = field(default_factory=list)
+    keys: list[tuple[int, int, int, int]] = field(default_factory=list)
     time: list[np.ndarray] = field(default_factory=list)
     value: list[np.ndarray] = field(default_factory=list)
     specimen: list[np.ndarray] = field(default_factory=list)
 
     def add(
-        self,
-        subject: int,
-        hadm: int,
-        stay: int,
-        item: int,
-        time: np.ndarray,
-        value: np.ndarray,
-        specimen: np.ndarray | int = 0,
-    ) -> None:
-        """Append rows of one item; ``time`` in seconds and ``value`` have the same shape (rows,)."""
-        size = time.size
-        for column, constant in ((self.subject, subject), (self.hadm, hadm), (self.stay, stay), (self.item, item)):
-            column.append(np.full(size, constant, dtype=np.int64))
-        self.time.append(time.astype(np.int64))
+        self, subject: int, hadm: int, stay: int, item: int, time: np.ndarray, value: np.ndarray,
+        specimen: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """Append rows of one item; ``time`` in seconds, ``value`` and ``specimen`` have the same shape (rows,)."""
+        self.keys.append((subject, hadm, stay, item))
+        self.time.append(time)
         self.value.append(value)
-        self.specimen.append(np.broadcast_to(np.asarray(specimen, dtype=np.int64), (size,)))
+        if specimen is not None:
+            self.specimen.append(specimen)
 
     def columns(self) -> dict[str, np.ndarray]:
         """All rows as arrays of shape (rows,), ordered by patient as added, then by time."""
-        joined = {
-            name: np.concatenate(parts) if parts else np.empty(0, dtype=np.float64 if name == "value" else np.int64)
-            for name, parts in vars(self).items()
-        }
+        keys = np.array(self.keys, dtype=np.int64).reshape(-1, 4)
+        sizes = np.array([part.size for part in self.time], dtype=np.int64)
+        names: list[str] = ["subject", "hadm", "stay", "item"]
+        joined = dict(zip(names, np.repeat(keys, sizes, axis=0).T, strict=True))
+        joined["time"] = np.concatenate([np.empty(0, dtype=np.int64), *self.time])
+        joined["value"] = np.concatenate([np.empty(0), *self.value])
+        if self.specimen:
+            joined["specimen"] = np.concatenate(self.specimen)
         # patients are added one after another, so their first position is their rank
         _, first, inverse = np.unique(joined["subject"], return_index=True, return_inverse=True)
         order = np.lexsort((joined["item"], joined["time"], first[inverse]))
@@ -109,7 +103,7 @@ def equipment(hospital: Hospital, admission: Admission, stay: Stay, rng: np.rand
     sick = admission.illness
     chances = {
         "fingerstick": 0.4 + 0.05 * sick,
-        "arterial_line": 0.12 + 0.1 * sick + 0.2 * ("arterial_line" in ordered),
+        "arterial_line": 0.2 + 0.12 * sick + 0.2 * ("arterial_line" in ordered),
         "cvp": 0.03 + 0.04 * sick + 0.3 * ("cvp" in ordered),
         "oxygen": 0.25 + 0.04 * sick + 0.4 * ("oxygen" in ordered),
     }

@@ -122,7 +122,6 @@ class Hospital:
     panels: dict[str, Panel]
     units: dict[str, dict[str, str]]
     lexicon: dict[str, Any]
-    titles: dict[int, dict[str, str]]
     state: list[str]
 
     def effect(self, form: Variant) -> np.ndarray:
@@ -162,7 +161,7 @@ def _known(names: list[str], choices: Any, what: str, where: str) -> None:
 
 @cache
 def load() -> Hospital:
-    """Read and check the four files.
+    """Read and check the three files.
 
     Raises:
         UserError: unknown key, variable, panel, term or source; an effect on a derived variable; a condition used
@@ -171,7 +170,6 @@ def load() -> Hospital:
     raw = load_yaml(ROOT / "conditions.yaml")
     charts = load_yaml(ROOT / "variables.yaml")
     lexicon = load_yaml(ROOT / "lexicon.yaml")
-    titles = {int(version): dict(rows) for version, rows in load_yaml(ROOT / "codes.yaml").items()}
     measured = {
         key: build(Measured, {"key": key, **row}, f"{ROOT / 'variables.yaml'}: {key}")
         for key, row in charts["variables"].items()
@@ -194,8 +192,6 @@ def load() -> Hospital:
             _known([*form.effects, *condition.jitter], state, "variable", key)
             for name, text in form.effects.items():
                 parse_effect(text, measured[name])
-            for version, codes in form.codes.items():
-                _known(codes, titles[version], f"ICD-{version} code without a title in codes.yaml", key)
         conditions[key] = condition
     _known([*phenotypes()], conditions, "phenotype without a condition", "conditions")
     return Hospital(
@@ -206,6 +202,5 @@ def load() -> Hospital:
         panels=panels,
         units=charts["units"],
         lexicon=lexicon,
-        titles=titles,
         state=state,
     )

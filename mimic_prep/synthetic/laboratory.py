@@ -14,9 +14,8 @@ from mimic_prep.synthetic.hospital import Hospital, Panel
 from mimic_prep.synthetic.patients import HOUR, Admission, Patient, Stay
 from mimic_prep.synthetic.physiology import Trajectory
 
-_COPIED = 0.45  # share of samples whose results are charted at the bedside as well
+_COPIED = 0.6  # share of samples whose results are charted at the bedside as well
 _SHORTEST = 4.0  # hours between two samples
-_NO_ADMISSION = 0.02  # share of samples without an admission id, as when drawn in the emergency department
 
 
 def _samples(panel: Panel, illness: float, length: float, rng: np.random.Generator) -> np.ndarray:
@@ -44,18 +43,13 @@ def draw(
         specimens = patient.index * 10_000 + counter[0] + np.arange(hours.size)
         counter[0] += hours.size
         copied = (rng.random(hours.size) < _COPIED) & (hours > 0) & (stay is not None)
-        outpatient = rng.random(hours.size) < _NO_ADMISSION
         for key in panel.variables:
             done = rng.random(hours.size) > 0.02
             values = observe(hospital, body, key, hours, rng)
             lost = rng.random(hours.size) < 0.002  # haemolysed, clotted: a row without a number
             values = np.where(lost, np.nan, values)
             item = hospital.items(key, "labevents")[-1 if name == "gas" and key == "glucose" else 0]
-            for absent in (False, True):
-                kept = done & (outpatient == absent)
-                if kept.any():
-                    hadm = -1 if absent else admission.hadm_id
-                    labs.add(patient.subject_id, hadm, -1, item, times[kept], values[kept], specimens[kept])
+            labs.add(patient.subject_id, admission.hadm_id, -1, item, times[done], values[done], specimens[done])
             copies = hospital.items(key, "chartevents")
             kept = copied & done & ~lost
             if stay is not None and copies and kept.any():

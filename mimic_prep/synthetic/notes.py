@@ -18,6 +18,7 @@ from mimic_prep.synthetic.physiology import Trajectory
 
 _TYPO = 0.006  # share of words with two letters swapped
 _NO_NEW = 0.25  # chance that a patient has no extra, unspecific complaint
+_WORTH_TREATING = 0.4  # acuity from which a chronic condition is treated anew in hospital
 _SERVICES = ("MEDICINE", "SURGERY", "CARDIOTHORACIC", "NEUROLOGY")
 
 
@@ -252,14 +253,15 @@ def _course(writer: _Writer, hospital: Hospital, admission: Admission) -> str:
     paragraphs = []
     for episode in _main_episodes(admission):
         condition = episode.condition
-        name = writer.one(episode.form.names)
-        if condition.chronic and not condition.acuity:
+        name = episode.name
+        if condition.chronic and condition.acuity < _WORTH_TREATING:
             paragraphs.append(writer.one(lexicon["course_chronic"]).format(name=name))
             continue
         terms = [t for t in writer.evidence.get(condition.key, []) if t in lexicon["symptoms"]]
         evidence = f"Presented with {listing([writer.symptom(t) for t in terms[:2]])}. " if terms else ""
         drugs = f" with {listing(writer.some(condition.treatment, 1, 2))}" if condition.treatment else ""
-        outcome = "good" if episode.response > 0.45 else "fair" if episode.response > 0.2 else "poor"
+        fair = condition.chronic or episode.response > 0.2
+        outcome = "good" if episode.response > 0.45 else "fair" if fair else "poor"
         response = lexicon["response"][outcome]
         sentence = writer.one(lexicon["course"])
         paragraphs.append(sentence.format(name=name, evidence=evidence, drugs=drugs, response=response))
@@ -272,7 +274,7 @@ def _course(writer: _Writer, hospital: Hospital, admission: Admission) -> str:
 
 
 def _diagnoses(writer: _Writer, admission: Admission) -> str:
-    names = [writer.one(e.form.names) for e in _main_episodes(admission)]
+    names = [e.name for e in _main_episodes(admission)]
     return "\n".join(names[:10]) or "Observation"
 
 

@@ -23,16 +23,18 @@ _MAX_ADMISSIONS, _MAX_STAYS = 4, 2
 MAX_PATIENTS = _RANGE // (_MAX_ADMISSIONS * _MAX_STAYS)
 
 _YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
+_MILD = 0.3  # share of the acute conditions of an intensive care patient that one finds on the ward
 _FORGOTTEN = 0.025  # share of present conditions the coder leaves out
 _ICD10_FROM = 2015.75  # 1 October 2015 in the United States
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One condition during one admission. ``series`` and ``note`` say whether that channel shows it."""
+    """One condition during one admission, by one of its names; ``series`` and ``note`` say which channels show it."""
 
     condition: Condition
     form: Variant
+    name: str
     severity: float
     response: float
     series: bool
@@ -169,10 +171,12 @@ def _episodes(hospital: Hospital, present: set[str], rng: np.random.Generator) -
         series, note = bool(draws[0] < condition.series), bool(draws[1] < condition.note)
         if condition.planted == "both" and not (series or note):  # such a condition nearly always shows somewhere
             series, note = bool(draws[3] < 0.45), bool(draws[3] > 0.55)
+        form = forms[int(rng.choice(len(forms), p=weights / weights.sum()))]
         episodes.append(
             Episode(
                 condition=condition,
-                form=forms[int(rng.choice(len(forms), p=weights / weights.sum()))],
+                form=form,
+                name=form.names[int(rng.integers(len(form.names)))],
                 severity=float(np.clip(np.exp(rng.normal(0, 0.33)), 0.4, 1.8)),
                 response=float(np.clip(condition.response * rng.uniform(0.4, 1.5), 0, 0.95)),
                 series=series,
@@ -215,8 +219,10 @@ def _admission(
     icu: bool,
     rng: np.random.Generator,
 ) -> Admission:
-    if not icu:  # milder admissions: most acute conditions of an intensive care patient are absent on the ward
-        present = {name for name in present if hospital.conditions[name].chronic or rng.random() < 0.3}
+    if not icu:
+        here = rng.random(len(hospital.conditions)) < _MILD
+        kept = dict(zip(hospital.conditions, here, strict=True))
+        present = {name for name in present if hospital.conditions[name].chronic or kept[name]}
     episodes = _episodes(hospital, present, rng)
     score = illness(episodes)
     stays = _stays(number, admittime, episodes, score, rng) if icu else []

@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 
 from clinragen.catalog import variable
+from clinragen.errors import UserError
+from mimic_prep.codes import code_map
 from mimic_prep.synthetic.charting import Rows, chart_unit
-from mimic_prep.synthetic.hospital import RELEASE, Hospital
+from mimic_prep.synthetic.hospital import RELEASE, ROOT, Hospital
 from mimic_prep.synthetic.laboratory import lab_unit
 from mimic_prep.synthetic.patients import HOUR
 
@@ -41,6 +43,7 @@ COLUMNS: dict[str, list[str]] = {
 }
 DICTIONARIES = ("hosp/d_icd_diagnoses", "hosp/d_labitems", "icu/d_items")
 _GZIP_LEVEL = 4
+_OUTPATIENT = 53  # one sample in so many has no admission id, as when drawn in the emergency department
 
 
 @dataclass
@@ -139,7 +142,7 @@ def labevents(hospital: Hospital, rows: Rows, first_id: int) -> pl.DataFrame:
     return frame.select(
         labevent_id=pl.int_range(first_id, first_id + pl.len()),
         subject_id="subject",
-        hadm_id=pl.when(pl.col("hadm") >= 0).then("hadm"),
+        hadm_id=pl.when(pl.col("specimen") * 7919 % _OUTPATIENT != 0).then("hadm"),
         specimen_id="specimen",
         itemid="item",
         charttime=seconds("time"),
@@ -155,9 +158,27 @@ def labevents(hospital: Hospital, rows: Rows, first_id: int) -> pl.DataFrame:
     )
 
 
+def _titles(hospital: Hospital) -> list[tuple[str, int, str]]:
+    """Code, version and official title of every code the hospital uses.
+
+    Raises:
+        UserError: a code that its version of the ICD does not have.
+    """
+    rows = {}
+    for condition in hospital.conditions.values():
+        for form in condition.forms:
+            for version, codes in form.codes.items():
+                known = code_map(version)
+                for code in codes:
+                    title = known.name(code) if known else None
+                    if title is None:
+                        raise UserError(f"{ROOT / 'conditions.yaml'}: {condition.key}: no ICD-{version} code '{code}'")
+                    rows[code, version] = title
+    return [(code, version, title) for (code, version), title in sorted(rows.items())]
+
+
 def dictionaries(hospital: Hospital) -> dict[str, pl.DataFrame]:
     """The tables that explain codes and item ids."""
-    icd = [(code, version, title) for version, rows in hospital.titles.items() for code, title in sorted(rows.items())]
     labs: dict[int, tuple[str, str]] = {}
     items: dict[int, tuple[str, str, str, str, float | None, float | None]] = {}
     units = chart_unit(hospital)
@@ -178,7 +199,7 @@ def dictionaries(hospital: Hospital) -> dict[str, pl.DataFrame]:
                 )
                 items[int(item)] = (label, table, category, unit, entry.low, entry.high)
     return {
-        "hosp/d_icd_diagnoses": pl.DataFrame(icd, schema=COLUMNS["hosp/d_icd_diagnoses"], orient="row"),
+        "hosp/d_icd_diagnoses": pl.DataFrame(_titles(hospital), schema=COLUMNS["hosp/d_icd_diagnoses"], orient="row"),
         "hosp/d_labitems": pl.DataFrame(
             [(item, label, "Blood", category) for item, (label, category) in sorted(labs.items())],
             schema=COLUMNS["hosp/d_labitems"],
