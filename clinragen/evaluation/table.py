@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+TITLES = {"zeroed": "the model with zeroed series", "shuffled": "the model with shuffled series"}
 _COLUMNS = {
     "macro_auroc": "macro\nAUROC",
     "macro_auprc": "macro\nAUPRC",
@@ -30,11 +31,16 @@ def number(value: float | None) -> str:
     return ("−" if value < 0 and float(text) else "") + (text[1:] if text.startswith("0") else text)
 
 
+def bounds(score: dict[str, float | None]) -> str:
+    """``.820–.879``, ``−.073 to .039``, or nothing."""
+    if score["low"] is None:
+        return ""
+    return f"{number(score['low'])}{' to ' if score['low'] < 0 else '–'}{number(score['high'])}"
+
+
 def with_interval(score: dict[str, float | None]) -> str:
     """``.851 (.820–.879)``."""
-    if score["value"] is None or score["low"] is None:
-        return number(score["value"])
-    return f"{number(score['value'])} ({number(score['low'])}–{number(score['high'])})"
+    return number(score["value"]) + (f" ({bounds(score)})" if bounds(score) else "")
 
 
 def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> RenderableType:
@@ -61,14 +67,14 @@ def _systems(evaluation: dict[str, Any]) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for name, system in evaluation["systems"].items():
         scores = [system["scores"][metric] for metric in _COLUMNS]
-        cells = [f"{number(s['value'])}\n{number(s['low'])}–{number(s['high'])}" for s in scores]
+        cells = [f"{number(s['value'])}\n{bounds(s)}" for s in scores]
         table.add_row(system["title"], *cells, style="bold" if name == "model" else None)
     return table
 
 
 def _costs(evaluation: dict[str, Any]) -> list[Text]:
     return [
-        Text(f"{evaluation['systems'][name]['title']}: macro AUROC lower by {with_interval(cost['macro_auroc'])}")
+        Text(f"macro AUROC of the model minus that of {TITLES[name]}: {with_interval(cost['macro_auroc'])}")
         for name, cost in evaluation["cost_of_control"].items()
         if "macro_auroc" in cost
     ]

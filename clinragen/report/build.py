@@ -24,7 +24,7 @@ from clinragen.artifacts import atomic_folder
 from clinragen.data.text import sections_by_stay
 from clinragen.errors import UserError
 from clinragen.evaluation.inputs import Predictions, Truth, label_name, teacher_rationales
-from clinragen.evaluation.table import number
+from clinragen.evaluation.table import bounds, number
 from clinragen.report import charts, views
 
 
@@ -116,7 +116,7 @@ def _environment() -> Environment:
         "script_hash": _source_hash(script),
         "version": __version__,
     }
-    environment.filters |= {"number": number, "flatten": views.flatten}
+    environment.filters |= {"number": number, "bounds": bounds, "flatten": views.flatten}
     return environment
 
 
