@@ -13,6 +13,7 @@ from clinragen.errors import exit_code
 #: subcommand -> module with ``configure(parser)`` and ``run(args)``, one line of help
 COMMANDS = {
     "mimic-iv": ("mimic_prep.commands.mimic_iv", "prepare a cohort from MIMIC-IV 2.2 to 3.1"),
+    "mimic-iii": ("mimic_prep.commands.mimic_iii", "prepare a cohort from MIMIC-III 1.4"),
     "synthesize": ("mimic_prep.synthetic.command", "write a made-up hospital as raw MIMIC-IV tables"),
 }
 

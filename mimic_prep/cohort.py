@@ -6,14 +6,12 @@ Every stay of the raw table is either kept or excluded under the first rule it f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
 from clinragen.errors import UserError
-from mimic_prep.accounting import Sieve
-from mimic_prep.ingest import RawFolder
 from mimic_prep.protocol import Protocol, Rules, Window
-from mimic_prep.sources import Release
 
 _HOURS = 3_600_000  # milliseconds
 
@@ -43,55 +41,33 @@ class Attrition:
         }
 
 
-def read_stays(
-    raw: RawFolder, release: Release, protocol: Protocol, attrition: Attrition
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The stays that pass every rule that needs no measurement, sorted by stay_id; and all their patients' admissions.
+@dataclass(frozen=True)
+class Population:
+    """All stays of a release with canonical columns, and all admissions of their patients.
 
-    Columns of the stays: those of the stay, patient and admission tables, and age, sex, window_start, prediction_time.
+    ``stays``: stay_id, subject_id, hadm_id, intime, outtime, admittime, sex, and one of age, birth, or anchor_age with
+    anchor_year. ``admissions``: hadm_id and dischtime.
+    """
+
+    stays: pl.DataFrame
+    admissions: pl.DataFrame
+
+
+def select(population: Population, protocol: Protocol, attrition: Attrition, where: Path) -> pl.DataFrame:
+    """The stays that pass every rule that needs no measurement, sorted by stay_id.
+
+    They gain the columns age, sex, window_start, prediction_time.
 
     Raises:
-        UserError: a table is missing or broken, or no stay passes.
+        UserError: no stay passes.
     """
-    stays = raw.read(release.stays, lambda sieve: sieve.reject_missing("subject_id", "hadm_id", "stay_id"))
-    attrition.entered = raw.ledger.tables[_file(raw, release)].read
-    attrition.excluded["stay row that cannot be read"] = attrition.entered - stays.height
-    stays = stays.sort(*(name for name in stays.columns if name != "line"))
-    stays = attrition.exclude(stays, ~pl.col("stay_id").is_first_distinct(), "stay id seen before")
-    patients = raw.read(release.patients, _of("subject_id", stays, "patient without an intensive care stay"))
-    admissions = raw.read(release.admissions, _of("subject_id", stays, "patient without an intensive care stay"))
-    stays = _join(stays, patients, ["subject_id"], "patient", attrition)
-    stays = _join(stays, admissions.drop("subject_id"), ["hadm_id"], "admission", attrition)
-    stays = _apply(_with_times(stays, protocol.window), protocol.rules, attrition)
+    stays = _apply(_with_times(population.stays, protocol.window), protocol.rules, attrition)
     if not stays.height:
         counts = "; ".join(f"{reason}: {count}" for reason, count in attrition.excluded.items() if count)
         raise UserError(
-            f"{raw.root}: none of {attrition.entered} stays is included ({counts}); relax the protocol's rules"
+            f"{where}: none of {attrition.entered} stays is included ({counts}); relax the protocol's rules"
         )
-    return stays.sort("stay_id"), admissions
-
-
-def _file(raw: RawFolder, release: Release) -> str:
-    path = raw.locate(release.stays)
-    assert path is not None  # a required table
-    return raw.name(path)
-
-
-def _of(key: str, stays: pl.DataFrame, reason: str):
-    wanted = stays[key].unique().implode()
-
-    def rules(sieve: Sieve) -> None:
-        sieve.reject_missing(key)
-        sieve.skip(~pl.col(key).is_in(wanted), reason)
-
-    return rules
-
-
-def _join(stays: pl.DataFrame, other: pl.DataFrame, on: list[str], what: str, attrition: Attrition) -> pl.DataFrame:
-    """Add the columns of ``other``; the same key twice: the first in sorted order counts."""
-    other = other.drop("line").sort(*other.drop("line").columns).unique(on, keep="first", maintain_order=True)
-    joined = stays.join(other.with_columns(found=pl.lit(True)), on=on, how="left", maintain_order="left")
-    return attrition.exclude(joined, pl.col("found").is_null(), f"{what} not in the {what} table").drop("found")
+    return stays.sort("stay_id")
 
 
 def _age(stays: pl.DataFrame) -> pl.Expr:

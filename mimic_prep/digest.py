@@ -78,6 +78,8 @@ def _names(raw: RawFolder, release: Release, codes: pl.DataFrame) -> pl.DataFram
 
         def rules(sieve: Sieve) -> None:
             sieve.frame = sieve.frame.with_columns(normalise(pl.col("code")))
+            if release.icd_version is not None:
+                sieve.frame = sieve.frame.with_columns(version=pl.lit(release.icd_version, dtype=pl.Int64))
             sieve.reject_missing("code", "title")
             sieve.skip(~pl.col("code").is_in(wanted), "code not used")
 
@@ -106,9 +108,10 @@ def _known_drugs(raw: RawFolder, release: Release, stays: pl.DataFrame) -> pl.Da
         sieve.frame = sieve.frame.with_columns(pl.col("drug").str.strip_chars().str.replace_all(r"\s+", " "))
 
     spans = stays.select("stay_id", "subject_id", "intime", pl.col("hadm_id").alias("current"))
+    late = pl.duration(days=1 if release.dated_prescriptions else 0)
     parts = [pl.DataFrame(schema=_DRUGS)]
     for block in raw.stream(release.prescriptions, rules):
-        known = block.join(spans, on="subject_id").filter(pl.col("time") < pl.col("intime"))
+        known = block.join(spans, on="subject_id").filter(pl.col("time") + late < pl.col("intime"))
         parts.append(_last_order(known.with_columns(now=pl.col("hadm_id") == pl.col("current"))))
     last = _last_order(pl.concat(parts)).sort("stay_id", "last", "drug", descending=[False, True, False])
     return last.group_by("stay_id", maintain_order=True).agg(

@@ -54,7 +54,7 @@ class EventRules:
         self._drop_warnings = drop_warnings
         items = _items(release, source.table.name)
         self._ids = list(items)
-        self.only = Only("item", tuple(items), "item not used")
+        self.only = None if source.wide else Only("item", tuple(items), "item not used")
         self._of_unit: dict[str, np.ndarray] = {}
         self._items = list(items.values())
         self._usual = np.array([(item.scale, item.offset) for item in self._items]).reshape(-1, 2)
@@ -64,10 +64,20 @@ class EventRules:
         self._power = 10.0 ** np.array([item.variable.decimals + 3 for item in self._items])
 
     def __call__(self, sieve: Sieve) -> None:
+        if self._source.wide:
+            self._unfold(sieve)
         self._choose_items(sieve)
         self._attach(sieve)
         self._check_value(sieve)
         self._convert(sieve)
+
+    def _unfold(self, sieve: Sieve) -> None:
+        """Columns of a wide table become rows; from here on a measurement, not a line, is what is counted."""
+        items = [str(item) for item in self._ids if item in sieve.frame.columns]
+        keep = [self._source.key, "time", "line"]
+        bad = sum(len(lines) for _, lines in sieve.quarantined)
+        sieve.frame = sieve.frame.unpivot(items, index=keep, variable_name="item").drop_nulls("value")
+        sieve.read = sieve.frame.height + bad
 
     def _choose_items(self, sieve: Sieve) -> None:
         sieve.reject_missing("item")
@@ -90,7 +100,10 @@ class EventRules:
         sieve.skip(pl.col("stay") < 0, "stay not in the cohort")
         sieve.reject_missing("time")
         stay = sieve.frame["stay"].to_numpy()
-        second = seconds(sieve.frame["time"]) - self._index.intime[stay]
+        if sieve.frame.schema["time"] == pl.Int64:  # minutes from ICU admission
+            second = sieve.frame["time"].to_numpy() * 60
+        else:
+            second = seconds(sieve.frame["time"]) - self._index.intime[stay]
         inside = (second >= self._index.start[stay]) & (second < self._index.end[stay])
         sieve.frame = sieve.frame.with_columns(second=pl.Series(second), inside=pl.Series(inside))
         sieve.skip(~pl.col("inside"), "outside the window")
@@ -100,6 +113,8 @@ class EventRules:
             sieve.reject(pl.col("error") != 0, "marked as an error")
         if self._drop_warnings and "warning" in sieve.frame.columns:
             sieve.reject(pl.col("warning") != 0, "marked with a warning")
+        if sieve.frame.schema["value"] == pl.String:
+            sieve.frame = sieve.frame.with_columns(pl.col("value").str.strip_chars().cast(pl.Float64, strict=False))
         sieve.reject(pl.col("value").is_null() | pl.col("value").is_infinite(), "no numeric value")
 
     def _convert(self, sieve: Sieve) -> None:

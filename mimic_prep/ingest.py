@@ -1,7 +1,7 @@
 """A folder of raw tables, read as a stream: one thread decompresses while others parse and filter; memory is bounded.
 
-A file is found by its table's name, in any case, as ``.csv`` or ``.csv.gz``, anywhere up to four folders deep, so that
-a release may be given as it was unpacked. Its SHA-256 is taken while it is read.
+A file is found by its table's name, in any case, as ``.csv``, ``.csv.gz`` or ``.parquet``, anywhere up to four folders
+deep, so that a release may be given as it was unpacked. Its SHA-256 is taken while it is read.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import IO, cast
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
 from mimic_prep.accounting import Ledger, Sieve
-from mimic_prep.rows import parse
+from mimic_prep.rows import from_batch, parse
 from mimic_prep.sources import Only, Table
 
 BLOCK_BYTES = 1 << 23
 _MAX_DEPTH = 4
-_SUFFIXES = (".csv.gz", ".csv")
+_SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
 Rules = Callable[[Sieve], None]
 
@@ -74,7 +77,7 @@ class RawFolder:
             raise UserError(f"{root} not found: --raw expects the folder that holds the tables of {release}")
         self._files = _find(root)
         if not self._files:
-            raise UserError(f"{root} holds no .csv or .csv.gz file: --raw expects the tables of {release}")
+            raise UserError(f"{root} holds no .csv, .csv.gz or .parquet file: --raw expects the tables of {release}")
 
     def locate(self, table: Table) -> Path | None:
         """The table's file, or None when an optional table is absent.
@@ -93,7 +96,11 @@ class RawFolder:
                 f"{self.root}: table {table.path}.csv.gz (or .csv) of {self.release} not found; "
                 "download it, or check --raw"
             )
-        return min(found, key=lambda path: not path.name.lower().endswith(".gz")) if found else None
+        return min(found, key=lambda path: _SUFFIXES.index(_suffix(path))) if found else None
+
+    def has(self, name: str) -> bool:
+        """Whether any file bears the table's name (in lower case)."""
+        return name in self._files
 
     def total_bytes(self, tables: list[Table]) -> int:
         """Size on disk of the tables that are there."""
@@ -102,6 +109,11 @@ class RawFolder:
     def name(self, path: Path) -> str:
         """How manifests and errors call a file: its place below the raw folder."""
         return path.relative_to(self.root).as_posix()
+
+    def rows_read(self, table: Table) -> int:
+        """How many rows a table that has been read holds, good and bad."""
+        path = self.locate(table)
+        return self.ledger.tables[self.name(path)].read if path else 0
 
     def read(self, table: Table, rules: Rules | None = None) -> pl.DataFrame:
         """A whole table that fits in memory after ``rules``; no rows when an optional table is absent."""
@@ -136,6 +148,9 @@ class RawFolder:
             self.ledger.add(name, Sieve(pl.DataFrame({"line": []})))
 
     def _sieves(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
+        if path.suffix.lower() == ".parquet":
+            yield from self._parquet(path, table, rules, only)
+            return
         raw = _HashingFile(path, self._progress)
         try:
             with ThreadPoolExecutor(self.workers) as pool:
@@ -155,6 +170,23 @@ class RawFolder:
         finally:
             raw.close()
 
+    def _parquet(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
+        self.hashes[self.name(path)] = sha256_file(path)
+        try:
+            with pq.ParquetFile(path) as file:
+                names = file.schema_arrow.names
+                _check_columns([name.lower() for name in names], path, table)
+                wanted = {column.raw for column in table.columns.values()}
+                for batch in file.iter_batches(columns=[name for name in names if name.lower() in wanted]):
+                    sieve = from_batch(batch, table, only)
+                    rules(sieve)
+                    yield sieve
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(
+                f"{path} is not readable Parquet ({str(error).splitlines()[0]}): download it again"
+            ) from None
+        self._progress(path.stat().st_size)
+
 
 def _sift(block: bytes, header: list[str], table: Table, rules: Rules, only: Only | None) -> Sieve:
     sieve = parse(block, header, table, only)
@@ -172,8 +204,12 @@ def _find(root: Path) -> dict[str, list[Path]]:
     return found
 
 
+def _suffix(path: Path) -> str:
+    return next(suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix))
+
+
 def _stem(name: str) -> str:
-    return name.removesuffix(".gz").removesuffix(".csv")
+    return name.removesuffix(".gz").removesuffix(".csv").removesuffix(".parquet")
 
 
 def _text(raw: _HashingFile, path: Path) -> gzip.GzipFile | _HashingFile:
@@ -208,13 +244,17 @@ def _header(line: bytes, path: Path, table: Table) -> list[str]:
         raise UserError(f"{path} is empty: expected a header line and rows; download it again")
     text = line.decode("utf-8-sig", errors="replace").rstrip("\r")
     header = [name.strip().lower() for name in next(csv.reader([text]))]
+    _check_columns(header, path, table)
+    # Arrow wants distinct names, also for columns nobody reads
+    return [name if header.count(name) == 1 else f"{name}#{index}" for index, name in enumerate(header)]
+
+
+def _check_columns(header: list[str], path: Path, table: Table) -> None:
     for column in table.columns.values():
         if column.required and column.raw not in header:
             raise UserError(f"{path}: column '{column.raw}' is missing; it has {', '.join(header)[:300]}")
         if header.count(column.raw) > 1:
             raise UserError(f"{path}: column '{column.raw}' stands twice in the header; keep one")
-    # Arrow wants distinct names, also for columns nobody reads
-    return [name if header.count(name) == 1 else f"{name}#{index}" for index, name in enumerate(header)]
 
 
 def _row_end(data: bytes, multiline: bool) -> int:

@@ -25,16 +25,16 @@ def with_categories(diagnoses: pl.DataFrame) -> pl.DataFrame:
     return clean.join(known, on=["code", "version"], how="left", maintain_order="left")
 
 
-def build(diagnoses: pl.DataFrame, stays: pl.DataFrame) -> pa.Table:
-    """The labels table, one row for each stay in the order of ``stays`` (stay_id, hadm_id).
+def build(diagnoses: pl.DataFrame, stays: pl.DataFrame, key: str = "hadm_id") -> pa.Table:
+    """The labels table, one row for each stay in the order of ``stays``.
 
-    ``diagnoses`` holds hadm_id and ccs.
+    ``diagnoses`` holds ``ccs`` and the column ``key``, by which they belong to stays: hadm_id or stay_id.
     """
-    keys = list(phenotypes())
-    owner = [(category, key) for key, phenotype in phenotypes().items() for category in phenotype.ccs]
+    names = list(phenotypes())
+    owner = [(category, name) for name, phenotype in phenotypes().items() for category in phenotype.ccs]
     owners = pl.DataFrame(owner, schema={"ccs": pl.Int64, "phenotype": pl.String}, orient="row")
-    carried = diagnoses.select("hadm_id", "ccs").unique().join(owners, on="ccs").group_by("hadm_id").agg("phenotype")
-    rows = stays.select("stay_id", "hadm_id").join(carried, on="hadm_id", how="left", maintain_order="left")
-    has = [pl.col("phenotype").list.contains(key).fill_null(False).alias(key) for key in keys]
+    carried = diagnoses.select(key, "ccs").unique().join(owners, on="ccs").group_by(key).agg("phenotype")
+    rows = stays.join(carried, on=key, how="left", maintain_order="left")
+    has = [pl.col("phenotype").list.contains(name).fill_null(False).alias(name) for name in names]
     table = rows.select("stay_id", *has).to_arrow()
-    return table.cast(labels_schema(keys))
+    return table.cast(labels_schema(names))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import polars as pl
@@ -15,34 +15,52 @@ from clinragen.artifacts import atomic_folder, write_table
 from clinragen.catalog import phenotypes, variables
 from clinragen.errors import UserError
 from clinragen.schema import SPLITS, CohortPaths
-from mimic_prep import canonical, digest, labels, splits
-from mimic_prep.accounting import Sieve
-from mimic_prep.cohort import Attrition, read_stays
+from mimic_prep import canonical, cohort, labels, notes, splits
+from mimic_prep.cohort import Attrition, Population
 from mimic_prep.events import EventRules
 from mimic_prep.ingest import RawFolder
-from mimic_prep.notes import read_notes
-from mimic_prep.protocol import Protocol
-from mimic_prep.sources import Release, Table
+from mimic_prep.protocol import Protocol as CohortProtocol
+from mimic_prep.sources import EventTable, Table
 from mimic_prep.spill import STAYS_PER_SHARD, Spill
 from mimic_prep.stays import StayIndex
 from mimic_prep.timeline import hourly
 
-Progress = Callable[[int], None]
 
+class Reader(Protocol):
+    """What a release family must provide; everything after it is common.
 
-def tables_of(release: Release) -> list[Table]:
-    """All tables that a preparation may read."""
-    named = [release.stays, release.patients, release.admissions, release.diagnoses]
-    optional = [table for table in (release.prescriptions, release.diagnosis_names) if table is not None]
-    events = [source.table for source in release.events]
-    return [*named, *events, *(source.table for source in release.notes), *optional]
+    ``items`` is its key in the catalogue, ``label_key`` the column by which diagnoses belong to stays.
+    """
+
+    name: str
+    items: str
+    events: tuple[EventTable, ...]
+    label_key: str
+
+    def tables(self) -> list[Table]:
+        """All tables that a preparation may read."""
+        ...
+
+    def population(self, raw: RawFolder, attrition: Attrition) -> Population:
+        """All stays; those that cannot be used at all are counted in ``attrition``."""
+        ...
+
+    def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
+        """code, version and the column ``label_key``, of the cohort's patients."""
+        ...
+
+    def texts(
+        self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: CohortProtocol
+    ) -> pl.DataFrame:
+        """Text that each stay may read (columns ``notes.NOTES``)."""
+        ...
 
 
 def prepare(
-    release: Release,
+    reader: Reader,
     raw: RawFolder,
     out: Path,
-    protocol: Protocol,
+    protocol: CohortProtocol,
     *,
     overwrite: bool = False,
     stays_per_shard: int = STAYS_PER_SHARD,
@@ -54,44 +72,48 @@ def prepare(
     Raises:
         UserError: a table is missing or broken, no stay is included, or ``out`` exists.
     """
-    for table in tables_of(release):
+    for table in reader.tables():
         raw.locate(table)  # a missing table is told before hours of work
+    if not any(raw.locate(source.table) for source in reader.events):
+        tried = ", ".join(source.table.path for source in reader.events)
+        raise UserError(f"{raw.root}: no table of measurements found; expected at least one of {tried}")
     with atomic_folder(out, replace=overwrite) as folder:
         paths = CohortPaths(folder)
         attrition = Attrition()
-        stays, admissions = read_stays(raw, release, protocol, attrition)
+        population = reader.population(raw, attrition)
+        stays = cohort.select(population, protocol, attrition, raw.root)
         scratch = folder / ".spill"
         scratch.mkdir()
-        spill = _spill_events(release, raw, stays, protocol, Spill(scratch, stays.height, stays_per_shard))
+        spill = _spill_events(reader, raw, stays, protocol, Spill(scratch, stays.height, stays_per_shard))
         measured, rows = _reduce(spill, stays, paths.series)
         shutil.rmtree(scratch)
         if protocol.rules.require_series:
             stays = attrition.exclude(stays, ~pl.lit(pl.Series(measured)), "no measurement in the window")
         if not stays.height:
             raise UserError(
-                f"{raw.root}: no stay has a measurement of a known variable in the window; check the protocol"
+                f"{raw.root}: no stay has a measurement of a known variable in its window; check the protocol"
             )
-        stays = stays.join(
-            splits.assign(stays["subject_id"], protocol.splits), on="subject_id", how="left", maintain_order="left"
-        )
-        diagnoses = _read_diagnoses(release, raw, stays, admissions)
-        label_table = labels.build(diagnoses, stays)
-        notes = read_notes(raw, release, stays, protocol)
-        notes = _with_digests(notes, release, raw, stays, diagnoses, protocol)
-        canonical.write_tables(paths, stays, notes, label_table)
+        split = splits.assign(stays["subject_id"], protocol.splits)
+        stays = stays.join(split, on="subject_id", how="left", maintain_order="left")
+        diagnoses = labels.with_categories(reader.diagnoses(raw, stays, population))
+        label_table = labels.build(diagnoses, stays, reader.label_key)
+        texts = reader.texts(raw, stays, diagnoses, protocol).sort(*notes.ORDER)
+        canonical.write_tables(paths, stays, texts, label_table)
         write_table(folder / "quarantine.parquet", raw.ledger.quarantine())
         counts = {
             "attrition": attrition.as_json(),
             "tables": raw.ledger.as_json(),
-            "cohort": _summary(stays, label_table, notes, rows),
+            "cohort": _summary(stays, label_table, texts, rows),
         }
-        return canonical.write_manifest(paths, source=release.name, protocol=protocol, inputs=raw.hashes, counts=counts)
+        return canonical.write_manifest(paths, source=reader.name, protocol=protocol, inputs=raw.hashes, counts=counts)
 
 
-def _spill_events(release: Release, raw: RawFolder, stays: pl.DataFrame, protocol: Protocol, spill: Spill) -> Spill:
+def _spill_events(reader: Reader, raw: RawFolder, stays: pl.DataFrame, protocol: CohortProtocol, spill: Spill) -> Spill:
     index = StayIndex(stays)
-    for source in release.events:
-        rules = EventRules(source, release.items, index, drop_warnings=protocol.rules.drop_warnings)
+    for source in reader.events:
+        if any(raw.has(name) for name in source.unless):
+            continue
+        rules = EventRules(source, reader.items, index, drop_warnings=protocol.rules.drop_warnings)
         for events in raw.stream(source.table, rules, rules.only):
             spill.add(events)
     spill.close()
@@ -114,38 +136,7 @@ def _reduce(spill: Spill, stays: pl.DataFrame, path: Path) -> tuple[np.ndarray, 
     return measured, rows
 
 
-def _read_diagnoses(release: Release, raw: RawFolder, stays: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
-    """All diagnoses of the cohort's patients with CCS category, position and their admission's end."""
-    subjects = stays["subject_id"].unique().implode()
-
-    def rules(sieve: Sieve) -> None:
-        sieve.reject_missing("subject_id", "hadm_id", "code", "version")
-        sieve.skip(~pl.col("subject_id").is_in(subjects), "patient not in the cohort")
-
-    found = raw.read(release.diagnoses, rules)
-    ends = admissions.group_by("hadm_id").agg(pl.col("dischtime").max())
-    return labels.with_categories(found.drop("line")).join(ends, on="hadm_id", how="left", maintain_order="left")
-
-
-def _with_digests(
-    notes: pl.DataFrame,
-    release: Release,
-    raw: RawFolder,
-    stays: pl.DataFrame,
-    diagnoses: pl.DataFrame,
-    protocol: Protocol,
-) -> pl.DataFrame:
-    wanted = protocol.notes.digest
-    if wanted == "never":
-        return notes
-    lacking = stays if wanted == "always" else stays.join(notes, on="stay_id", how="anti")
-    if not lacking.height:
-        return notes
-    digests = digest.build(raw, release, lacking, diagnoses)
-    return pl.concat([notes, digests]).sort("stay_id", "kind", "time", "note_id", "section", "text")
-
-
-def _summary(stays: pl.DataFrame, label_table: pa.Table, notes: pl.DataFrame, rows: int) -> dict[str, Any]:
+def _summary(stays: pl.DataFrame, label_table: pa.Table, texts: pl.DataFrame, rows: int) -> dict[str, Any]:
     carried = cast(pl.DataFrame, pl.from_arrow(label_table)).select(list(phenotypes()))
     prevalence = {key: int(carried[key].sum()) for key in carried.columns}
     by_split = dict(stays["split"].value_counts().iter_rows())
@@ -155,8 +146,8 @@ def _summary(stays: pl.DataFrame, label_table: pa.Table, notes: pl.DataFrame, ro
         "splits": {name: by_split.get(name, 0) for name in SPLITS},
         "series_rows": rows,
         "variables": len(variables()),
-        "stays_with_note": notes.filter(pl.col("kind") != "digest")["stay_id"].n_unique(),
-        "stays_with_digest": notes.filter(pl.col("kind") == "digest")["stay_id"].n_unique(),
+        "stays_with_note": texts.filter(pl.col("kind") != "digest")["stay_id"].n_unique(),
+        "stays_with_digest": texts.filter(pl.col("kind") == "digest")["stay_id"].n_unique(),
         "stays_with_phenotype": int(carried.select(pl.any_horizontal(pl.all())).to_series().sum()),
         "phenotypes": prevalence,
     }

@@ -91,6 +91,24 @@ def _to_polars(parsed: pa.Table) -> pl.DataFrame:
     return cast(pl.DataFrame, pl.from_arrow(parsed))
 
 
+def from_batch(batch: pa.RecordBatch, table: Table, only: Only | None) -> Sieve:
+    """Rows of a Parquet file; lengths of time become whole minutes. Cells of the wrong kind become null."""
+    frame = cast(pl.DataFrame, pl.from_arrow(batch))
+    frame = frame.rename({name: name.lower() for name in frame.columns})
+    minutes = [pl.col(name).dt.total_minutes() for name, kind in frame.schema.items() if isinstance(kind, pl.Duration)]
+    frame = frame.with_columns(minutes)
+    columns = [
+        pl.col(column.raw).cast(_TYPES[column.type][0], strict=False).alias(name)
+        for name, column in table.columns.items()
+        if column.raw in frame.columns
+    ]
+    rows = np.arange(frame.height)
+    sieve = Sieve(_complete(frame.select(columns), rows, table), lines=frame.height)
+    if only is not None:
+        sieve.skip(~pl.col(only.column).is_in(only.values), only.reason)
+    return sieve
+
+
 def _series(parsed: pa.Table, name: str) -> pl.Series:
     return cast(pl.Series, pl.from_arrow(parsed[name]))
 

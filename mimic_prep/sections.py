@@ -26,6 +26,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "allergies": ("allergies", "allergies to medications", "allergy"),
     "admission_exam": (),  # split off the physical exam
+    "admission_diagnosis": (),  # of eICU, which codes it apart from the diagnoses of the stay
     "physical_exam": ("physical exam", "physical examination", "pe", "exam", "physical exam on admission",
                       "admission physical exam", "admission exam", "admission physical examination",
                       "physical examination on admission", "exam on admission"),

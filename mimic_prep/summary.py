@@ -9,11 +9,15 @@ from rich.table import Table
 
 from clinragen.catalog import phenotypes
 
+MOST_REASONS = 4
+
 
 def show(manifest: dict[str, Any], console: Console) -> None:
     """Print attrition, row accounting and phenotypes of a manifest."""
     console.print(_attrition(manifest["attrition"]))
     console.print(_rows(manifest["tables"]))
+    if any(count["quarantined"] for count in manifest["tables"].values()):
+        console.print(_quarantine(manifest["tables"]))
     cohort = manifest["cohort"]
     console.print(_phenotypes(cohort))
     by_split = ", ".join(f"{name} {count}" for name, count in cohort["splits"].items())
@@ -38,16 +42,27 @@ def _attrition(attrition: dict[str, Any]) -> Table:
 
 def _rows(tables: dict[str, Any]) -> Table:
     table = Table(title="Rows", title_justify="left")
-    table.add_column("table", no_wrap=True)
+    table.add_column("table")
     for column in ("read", "kept", "out of scope", "quarantined"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("quarantined for")
+        table.add_column(column, justify="right")
+    for name, count in tables.items():
+        scope, bad = (sum(count[part].values()) for part in ("out_of_scope", "quarantined"))
+        table.add_row(name, f"{count['read']:,}", f"{count['kept']:,}", f"{scope:,}", f"{bad:,}")
+    return table
+
+
+def _quarantine(tables: dict[str, Any]) -> Table:
+    table = Table(title="Quarantined rows (each in quarantine.parquet)", title_justify="left")
+    table.add_column("table")
+    table.add_column("reason")
+    table.add_column("rows", justify="right")
     for name, count in tables.items():
         worst = sorted(count["quarantined"].items(), key=lambda item: (-item[1], item[0]))
-        reasons = "; ".join(f"{reason} {rows:,}" for reason, rows in worst[:2])
-        more = f"; {len(worst) - 2} more" if len(worst) > 2 else ""
-        scope, bad = (sum(count[part].values()) for part in ("out_of_scope", "quarantined"))
-        table.add_row(name, f"{count['read']:,}", f"{count['kept']:,}", f"{scope:,}", f"{bad:,}", reasons + more)
+        for reason, rows in worst[:MOST_REASONS]:
+            table.add_row(name, reason, f"{rows:,}")
+        if len(worst) > MOST_REASONS:
+            rest = sum(rows for _, rows in worst[MOST_REASONS:])
+            table.add_row(name, f"{len(worst) - MOST_REASONS} more reasons", f"{rest:,}")
     return table
 
 

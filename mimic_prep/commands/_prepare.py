@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mimic_prep.sources import Release
+    from mimic_prep.pipeline import Reader
 
 
 def add_arguments(parser: argparse.ArgumentParser, raw_help: str) -> None:
@@ -28,15 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser, raw_help: str) -> None:
     )
 
 
-def run_release(release: Release, args: argparse.Namespace) -> int | None:
-    """Prepare ``release`` as the arguments say, with a progress bar, and print the summary."""
+def run_reader(reader: Reader, args: argparse.Namespace) -> int | None:
+    """Prepare what ``reader`` reads, as the arguments say, with a progress bar, and print the summary."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     from clinragen.errors import UserError
     from mimic_prep import protocol, summary
     from mimic_prep.ingest import RawFolder
-    from mimic_prep.pipeline import prepare, tables_of
+    from mimic_prep.pipeline import prepare
 
     chosen = protocol.load(args.protocol, args.set)
     if args.workers < 1:
@@ -45,10 +45,10 @@ def run_release(release: Release, args: argparse.Namespace) -> int | None:
         raise UserError(f"{args.out} already exists: choose another folder, or pass --overwrite to replace it")
     bars = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
     with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"reading {release.name}")
-        raw = RawFolder(args.raw, release.name, args.workers, lambda size: progress.advance(task, size))
-        progress.update(task, total=raw.total_bytes(tables_of(release)))
-        manifest = prepare(release, raw, args.out, chosen, overwrite=args.overwrite)
+        task = progress.add_task(f"reading {reader.name}")
+        raw = RawFolder(args.raw, reader.name, args.workers, lambda size: progress.advance(task, size))
+        progress.update(task, total=raw.total_bytes(reader.tables()))
+        manifest = prepare(reader, raw, args.out, chosen, overwrite=args.overwrite)
     console = Console()
     summary.show(manifest, console)
     console.print(f"[bold]{args.out}[/bold]", highlight=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mimic_prep.commands._prepare import add_arguments, run_release
+from mimic_prep.commands._prepare import add_arguments, run_reader
 
 HELP = "prepare a cohort from MIMIC-IV 2.2 to 3.1"
 
@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     """Run the command."""
+    from mimic_prep.mimic import MimicReader
     from mimic_prep.sources.mimic4 import MIMIC4
 
-    return run_release(MIMIC4, args)
+    return run_reader(MimicReader(MIMIC4), args)

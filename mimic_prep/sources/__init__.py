@@ -6,7 +6,7 @@ its file (compared without regard to case). ``required`` columns must be there; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Only:
-    """Rows worth parsing: those whose ``column`` holds one of ``values``; the others are out of scope for ``reason``."""
+    """Rows worth parsing: ``column`` holds one of ``values``; the others are out of scope for ``reason``."""
 
     column: str
     values: tuple[int | str, ...]
@@ -54,11 +54,15 @@ class EventTable:
     """A table of measurements, one per row: canonical columns item, time, value, and perhaps unit and error.
 
     ``key`` is ``stay_id``, or ``subject_id`` where rows carry no stay and belong to the stay that holds their time.
-    The catalogue knows the table's item ids under ``Table.name``.
+    The catalogue knows the table's item ids under ``Table.name``. ``time`` is a time, or minutes from ICU admission.
+    In a ``wide`` table the items are columns, in place of item and value, and every filled cell counts as a row.
+    ``unless`` names the tables in whose absence this one counts.
     """
 
     table: Table
     key: str
+    wide: bool = False
+    unless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,4 +91,5 @@ class Release:
     notes: tuple[NoteTable, ...] = ()
     prescriptions: Table | None = None
     diagnosis_names: Table | None = None
-    markers: tuple[str, ...] = field(default=())  # tables by which `mimic-prep` recognises the release
+    icd_version: int | None = None  # of all codes, where the tables do not say
+    dated_prescriptions: bool = False  # orders have a date and no time: known only once that day is over

@@ -127,5 +127,4 @@ MIMIC4 = Release(
     notes=(NoteTable(DISCHARGE, kind="discharge", categories=("DS",)), NoteTable(RADIOLOGY, kind="radiology")),
     prescriptions=PRESCRIPTIONS,
     diagnosis_names=DIAGNOSIS_NAMES,
-    markers=("icu/icustays", "hosp/patients"),
 )

@@ -15,6 +15,7 @@ import pytest
 from clinragen.schema import CohortPaths
 from mimic_prep import protocol
 from mimic_prep.ingest import RawFolder
+from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
 from mimic_prep.sources.mimic4 import MIMIC4
 
@@ -230,7 +231,9 @@ def prepared(tmp_path: Path):
         raw = hospital if isinstance(hospital, Path) else hospital.write(tmp_path / f"raw{number}")
         chosen = protocol.load(name, [f"{key.replace('__', '.')}={value}" for key, value in settings.items()])
         out = tmp_path / f"cohort{number}"
-        manifest = prepare(MIMIC4, RawFolder(raw, "MIMIC-IV", workers), out, chosen, stays_per_shard=stays_per_shard)
+        manifest = prepare(
+            MimicReader(MIMIC4), RawFolder(raw, "MIMIC-IV", workers), out, chosen, stays_per_shard=stays_per_shard
+        )
         return Cohort(out, manifest)
 
     return run

@@ -1,0 +1,91 @@
+"""How MIMIC-III and MIMIC-IV are read: which rows of which tables become stays, diagnoses and text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from mimic_prep import digest
+from mimic_prep.accounting import Sieve
+from mimic_prep.cohort import Attrition, Population
+from mimic_prep.ingest import RawFolder
+from mimic_prep.notes import read_notes
+from mimic_prep.protocol import Protocol
+from mimic_prep.sources import Release, Table
+
+
+class MimicReader:
+    """Reads one MIMIC release; see ``pipeline.Reader``."""
+
+    label_key = "hadm_id"  # all codes of the admission label each of its stays
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.name = release.name
+        self.items = release.items
+        self.events = release.events
+
+    def tables(self) -> list[Table]:
+        """All tables that a preparation may read, without repetition."""
+        release = self.release
+        named = [release.stays, release.patients, release.admissions, release.diagnoses]
+        optional = [table for table in (release.prescriptions, release.diagnosis_names) if table is not None]
+        parts = [source.table for source in (*release.events, *release.notes)]
+        return list({table.path: table for table in (*named, *parts, *optional)}.values())
+
+    def population(self, raw: RawFolder, attrition: Attrition) -> Population:
+        """Stays that have a patient and an admission; the others are counted."""
+        release = self.release
+        stays = raw.read(release.stays, lambda sieve: sieve.reject_missing("subject_id", "hadm_id", "stay_id"))
+        attrition.entered = raw.rows_read(release.stays)
+        attrition.excluded["stay row that cannot be read"] = attrition.entered - stays.height
+        stays = stays.sort(*(name for name in stays.columns if name != "line"))
+        stays = attrition.exclude(stays, ~pl.col("stay_id").is_first_distinct(), "stay id seen before")
+        patients = raw.read(release.patients, _of("subject_id", stays, "patient without an intensive care stay"))
+        admissions = raw.read(release.admissions, _of("subject_id", stays, "patient without an intensive care stay"))
+        stays = _join(stays, patients, ["subject_id"], "patient", attrition)
+        stays = _join(stays, admissions.drop("subject_id"), ["hadm_id"], "admission", attrition)
+        return Population(stays, admissions)
+
+    def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
+        """subject_id, hadm_id, position, code, version, dischtime: every coded diagnosis of the cohort's patients."""
+
+        def rules(sieve: Sieve) -> None:
+            if self.release.icd_version is not None:
+                sieve.frame = sieve.frame.with_columns(version=pl.lit(self.release.icd_version, dtype=pl.Int64))
+            sieve.reject_missing("subject_id", "hadm_id")
+            sieve.skip(~pl.col("subject_id").is_in(subjects), "patient not in the cohort")
+            sieve.reject_missing("code", "version")
+
+        subjects = stays["subject_id"].unique().implode()
+        found = raw.read(self.release.diagnoses, rules).drop("line")
+        ends = population.admissions.group_by("hadm_id").agg(pl.col("dischtime").max())
+        return found.join(ends, on="hadm_id", how="left", maintain_order="left")
+
+    def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+        """Note sections, and digests where the protocol wants them."""
+        notes = read_notes(raw, self.release, stays, protocol)
+        if protocol.notes.digest == "never":
+            return notes
+        lacking = stays if protocol.notes.digest == "always" else stays.join(notes, on="stay_id", how="anti")
+        if not lacking.height:
+            return notes
+        return pl.concat([notes, digest.build(raw, self.release, lacking, diagnoses)])
+
+
+def _of(key: str, stays: pl.DataFrame, reason: str) -> Callable[[Sieve], None]:
+    wanted = stays[key].unique().implode()
+
+    def rules(sieve: Sieve) -> None:
+        sieve.reject_missing(key)
+        sieve.skip(~pl.col(key).is_in(wanted), reason)
+
+    return rules
+
+
+def _join(stays: pl.DataFrame, other: pl.DataFrame, on: list[str], what: str, attrition: Attrition) -> pl.DataFrame:
+    """Add the columns of ``other``; the same key twice: the first in sorted order counts."""
+    other = other.drop("line").sort(*other.drop("line").columns).unique(on, keep="first", maintain_order=True)
+    joined = stays.join(other.with_columns(found=pl.lit(True)), on=on, how="left", maintain_order="left")
+    return attrition.exclude(joined, pl.col("found").is_null(), f"{what} not in the {what} table").drop("found")
