@@ -14,6 +14,7 @@ from clinragen.errors import exit_code
 COMMANDS = {
     "mimic-iv": ("mimic_prep.commands.mimic_iv", "prepare a cohort from MIMIC-IV 2.2 to 3.1"),
     "mimic-iii": ("mimic_prep.commands.mimic_iii", "prepare a cohort from MIMIC-III 1.4"),
+    "eicu": ("mimic_prep.commands.eicu", "prepare a cohort from eICU 2.0 or its demo"),
     "synthesize": ("mimic_prep.synthetic.command", "write a made-up hospital as raw MIMIC-IV tables"),
 }
 
