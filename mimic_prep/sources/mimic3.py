@@ -7,6 +7,7 @@ from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventT
 _SUBJECT = Column("subject_id", INTEGER)
 _HADM = Column("hadm_id", INTEGER)
 _STAY = Column("icustay_id", INTEGER)
+_VERSION = Column("icd_version", INTEGER, required=False)  # not there: all codes are ICD-9, see MIMIC3
 _VALUE = {
     "item": Column("itemid", INTEGER),
     "time": Column("charttime", TIME),
@@ -45,10 +46,13 @@ DIAGNOSES = Table(
         "hadm_id": _HADM,
         "position": Column("seq_num", INTEGER, required=False),
         "code": Column("icd9_code", TEXT),
+        "version": _VERSION,
     },
 )
 DIAGNOSIS_NAMES = Table(
-    "D_ICD_DIAGNOSES", {"code": Column("icd9_code", TEXT), "title": Column("long_title", TEXT)}, required=False
+    "D_ICD_DIAGNOSES",
+    {"code": Column("icd9_code", TEXT), "version": _VERSION, "title": Column("long_title", TEXT)},
+    required=False,
 )
 PRESCRIPTIONS = Table(
     "PRESCRIPTIONS",
