@@ -21,7 +21,7 @@ _COPULAS = ("", "is ", "was ", "were ")
 #: What a mention is when no word of its sentence says otherwise.
 SECTION_CONTEXTS: dict[str, Context] = {"past_medical_history": "historical", "family_history": "family"}
 
-_TOKEN = re.compile(r"[0-9]+\.[0-9]+|[a-z0-9]+(?:'[a-z]+)?|\n[ \t]*(?:\n|[-*•#]|[0-9]+[.)]\s)|\([-+]\)|[.;:,!?/%+]")
+_TOKEN = re.compile(r"[0-9]+\.[0-9]+|[a-z0-9]+(?:'[a-z]+)?|\n[ \t]*(?:\n|[-*•#]|[0-9]+[.)]\s)|\([-+]\)|[.;:,!?/%+()]")
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}  # keeps the length, unlike str.lower
 _ABBREVIATIONS = frozenset(("dr", "mr", "mrs", "ms", "vs", "approx", "pt", "st", "e.g", "no"))
 _BREAKS = frozenset(".;!?")
@@ -161,7 +161,7 @@ def _measured(graph: ConceptGraph, finding: dict[str, Any]) -> list[str]:
     variable = graph.nodes.get(f"variable:{finding['variable']}")
     if variable is None:
         return []
-    names = [name for name in (variable["name"], *variable["synonyms"]) if len(name) > 1]
+    names = [name for name in (variable["name"], *variable["synonyms"]) if not name.startswith("=")]
     words = _ADJECTIVES[finding["direction"]]
     before = [f"{word} {name}" for name in names for word in words]
     after = [f"{name} {copula}{word}" for name in names for word in words for copula in _COPULAS]

@@ -51,8 +51,8 @@ class Fact:
         return self.abnormal / self.count
 
     def outside(self, value: float) -> bool:
-        """Whether a value lies on this fact's side of the reference range."""
-        return self.spec.direction(value) == (1 if self.direction == "high" else -1)
+        """Whether a value, as written, lies on this fact's side of the reference range."""
+        return self.spec.direction(round(value, self.spec.decimals)) == (1 if self.direction == "high" else -1)
 
     @property
     def trend(self) -> int:
@@ -73,20 +73,22 @@ def facts(series: pl.DataFrame) -> dict[int, list[Fact]]:
         series: columns stay_id, hour, variable, value (``schema.SERIES``).
     """
     ranges = pl.DataFrame(
-        [(key, spec.low, spec.high) for key, spec in variables().items()],
-        schema={"variable": pl.String, "low": pl.Float64, "high": pl.Float64},
+        [(key, spec.low, spec.high, 10.0**spec.decimals) for key, spec in variables().items()],
+        schema={"variable": pl.String, "low": pl.Float64, "high": pl.Float64, "scale": pl.Float64},
         orient="row",
     )
     value = pl.col("value")
+    # What counts is the value as it would be written: an INR of 1.2 is not above 1.2, though its float32 is.
+    written = (value * pl.col("scale")).round(0, mode="half_away_from_zero") / pl.col("scale")
     table = (
         series.join(ranges, on="variable")
-        .with_columns(value.cast(pl.Float64))
+        .with_columns(value.cast(pl.Float64).round_sig_figs(6))
         .sort("stay_id", "variable", "hour")
         .group_by("stay_id", "variable", maintain_order=True)
         .agg(
             pl.len().alias("count"),
-            (value > pl.col("high")).fill_null(False).sum().alias("above"),
-            (value < pl.col("low")).fill_null(False).sum().alias("below"),
+            (written > pl.col("high")).fill_null(False).sum().alias("above"),
+            (written < pl.col("low")).fill_null(False).sum().alias("below"),
             value.first().alias("first"),
             value.last().alias("last"),
             value.max().alias("max"),

@@ -75,6 +75,9 @@ def compose(
         if words(text) > MOST_WORDS:
             text = f"{OPENING}, nothing can be said about the {len(diagnoses)} diagnoses, as no note is available."
         return text, []
+    # the exact name of a label that the stay does not carry would read as a diagnosis
+    others = {phenotypes()[key].name for key in phenotypes() if key not in diagnoses}
+    evidence = [item for item in evidence if item.phrase not in others]
     ranked = {key: _ranked(evidence, key, graph) for key in diagnoses}
     supported = sorted((key for key in diagnoses if ranked[key]), key=lambda key: (-ranked[key][0][0], key))
     silent = [key for key in diagnoses if not ranked[key]]
@@ -167,7 +170,7 @@ def _nothing_diagnosed(
     told = [item for item in evidence if item.concept.split(":")[0] in ("symptom", "finding") and not item.past][:2]
     if not told:
         return f"{OPENING}, no disease was diagnosed.", []
-    link = wording.pick(("although the patient had", "despite", "and none explains"))
+    link = wording.pick(("although the patient had", "despite", "although the notes mention"))
     return f"{OPENING}, no disease was diagnosed, {link} {listed([item.phrase for item in told])}.", told
 
 

@@ -151,18 +151,18 @@ def test_every_series_claim_is_in_the_chart(rows, gold, stay):
         spec = variables()[claim["variable"]]
         cells = {hour: float(np.float32(value)) for hour, value in chart[claim["variable"]].items()}
         assert claim["statement"] in rationale.text
-        assert any(value == pytest.approx(claim["value"]) for value in cells.values())
+        assert any(value == pytest.approx(claim["value"], rel=1e-5) for value in cells.values())
         bound = spec.high if claim["direction"] == "high" else spec.low
         assert bound is not None
         assert claim["value"] > bound if claim["direction"] == "high" else claim["value"] < bound
         if claim["form"] == "trend":
-            assert cells[min(cells)] == pytest.approx(claim["first"])
-            assert cells[max(cells)] == pytest.approx(claim["value"])
+            assert cells[min(cells)] == pytest.approx(claim["first"], rel=1e-5)
+            assert cells[max(cells)] == pytest.approx(claim["value"], rel=1e-5)
         else:
             extreme = max(cells.values()) if claim["direction"] == "high" else min(cells.values())
-            assert claim["value"] == pytest.approx(extreme)
+            assert claim["value"] == pytest.approx(extreme, rel=1e-5)
         if "hour" in claim:
-            assert cells[int(claim["hour"])] == pytest.approx(claim["value"])
+            assert cells[int(claim["hour"])] == pytest.approx(claim["value"], rel=1e-5)
     # a diagnosis outside the gold ones is never named
     for key in set(KEYS) - set(diagnoses):
         name = phenotypes()[key].name
