@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from clinragen.errors import UserError
+
 HELP = "Build, show, count and draw the medical concept graph."
 
 
@@ -15,6 +17,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser("build", help="write the graph to a folder")
     build.add_argument("--out", type=Path, required=True, help="folder to write")
     build.add_argument("--overwrite", action="store_true", help="replace the folder")
+    build.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="add a source beside the curated core; see: clinragen graph sources",
+    )
+    actions.add_parser("sources", help="list further knowledge sources, their licences and where to get them")
     show = actions.add_parser("show", help="print one concept like a textbook entry, with sources")
     show.add_argument("name", nargs="+", help="name, synonym or id: pneumonia, SOB, finding:lactate:high")
     stats = actions.add_parser("stats", help="print counts, licences and coverage")
@@ -32,9 +42,16 @@ def run(args: argparse.Namespace) -> None:
     from clinragen.knowledge.graph import build as build_graph
 
     if args.action == "build":
-        graph = build_graph()
+        graph = build_graph(_contributions(args.source))
         graph.save(args.out, replace=args.overwrite)
         print(f"{graph.manifest['nodes']} nodes, {graph.manifest['edges']} edges written to {args.out}")
+        return
+    if args.action == "sources":
+        from clinragen.knowledge.sources.external import SOURCES
+
+        for name, source in SOURCES.items():
+            print(f"{name}\n  adds     {source.adds}\n  licence  {source.licence}")
+            print(f"  files    {', '.join(source.files)}\n  from     {source.get}")
         return
     graph = ConceptGraph.load(args.graph) if args.graph else build_graph()
     if args.action == "show":
@@ -48,6 +65,20 @@ def run(args: argparse.Namespace) -> None:
         print(f"drawn to {args.out}", file=sys.stderr)
     else:
         _stats(graph)
+
+
+def _contributions(wanted: list[str]) -> list:
+    from clinragen.knowledge.graph import build as build_graph
+    from clinragen.knowledge.sources import curated, external
+
+    parts = [curated.contribute()]
+    names = build_graph(parts).names if wanted else {}
+    for item in wanted:
+        name, separator, folder = item.partition("=")
+        if not separator or not folder:
+            raise UserError(f"--source {item}: expected NAME=FOLDER; clinragen graph sources lists the names")
+        parts.append(external.contribute(name, Path(folder), names))
+    return parts
 
 
 def _stats(graph) -> None:

@@ -126,14 +126,15 @@ class ConceptGraph:
         if name in self.graph:
             return name
         wanted = name.casefold().replace("_", " ").strip()
-        if wanted not in self._names:
-            near = [form for form in self._names if wanted and wanted in form][:8]
-            near = near or get_close_matches(wanted, self._names, n=8, cutoff=0.5)
+        if wanted not in self.names:
+            near = [form for form in self.names if wanted and wanted in form][:8]
+            near = near or get_close_matches(wanted, self.names, n=8, cutoff=0.5)
             raise unknown_choice("concept", name, near or ["any name in clinragen graph stats"])
-        return self._names[wanted]
+        return self.names[wanted]
 
     @cached_property
-    def _names(self) -> dict[str, str]:
+    def names(self) -> dict[str, str]:
+        """Lower-case names, keys and synonyms -> node; phenotypes first, so that theirs win."""
         names: dict[str, str] = {}
         for kind in NODE_KINDS:
             for node in self.of_kind(kind):

@@ -48,13 +48,15 @@ FLIPS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("row", [row for row in DATA["claims"] if row["v"] == ["s"]], ids=lambda row: row["t"])
+def flip(text: str) -> str:
+    return " ".join(FLIPS.get(word.lower().strip(",."), word) for word in text.split())
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in DATA["claims"] if row["v"] == ["s"] and flip(row["t"]) != row["t"]], ids=lambda row: row["t"]
+)
 def test_a_flipped_direction_is_never_supported(row):
-    words = row["t"].split()
-    flipped = [FLIPS.get(word.lower().strip(",."), word) for word in words]
-    if flipped == words or "glucose" in row["t"].lower():
-        pytest.skip("names no direction that can be flipped")
-    assert Verdict.SUPPORTED not in verdicts({**row, "t": " ".join(flipped)})
+    assert Verdict.SUPPORTED not in verdicts({**row, "t": flip(row["t"])})
 
 
 bounded = sorted(key for key, spec in variables().items() if spec.low is not None and spec.high is not None)
