@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from clinragen.artifacts import atomic_folder, write_table
+from clinragen.artifacts import atomic_folder, write_table, write_text
 from clinragen.catalog import phenotypes, variables
 from clinragen.errors import UserError
 from clinragen.schema import SPLITS, CohortPaths
-from mimic_prep import canonical, cohort, labels, notes, splits
+from mimic_prep import canonical, cohort, consort, labels, notes, splits
 from mimic_prep.cohort import Attrition, Population
 from mimic_prep.events import EventRules
 from mimic_prep.ingest import RawFolder
@@ -105,6 +105,7 @@ def prepare(
             "tables": raw.ledger.as_json(),
             "cohort": _summary(stays, label_table, texts, rows),
         }
+        write_text(folder / "attrition.svg", consort.draw(attrition.as_json(), counts["cohort"]))
         return canonical.write_manifest(paths, source=reader.name, protocol=protocol, inputs=raw.hashes, counts=counts)
 
 

@@ -1,0 +1,64 @@
+"""The flow of stays through the rules as a CONSORT-style diagram: plain SVG, the same bytes for the same counts."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+_WIDTH, _BOX, _SIDE, _LINE, _GAP, _PAD = 760, 300, 380, 20, 26, 12
+_STYLE = (
+    "text{font:14px system-ui,sans-serif;fill:#1b2733}.n{font-weight:600}"
+    "rect{fill:#fff;stroke:#5b6b7b;stroke-width:1.2;rx:6}path{stroke:#5b6b7b;stroke-width:1.2;fill:none}"
+)
+
+
+def draw(attrition: dict[str, Any], cohort: dict[str, Any]) -> str:
+    """SVG text: stays in the raw table, those excluded by each rule that excluded any, those kept, and the splits.
+
+    The arguments are ``attrition`` and ``cohort`` of the manifest.
+    """
+    parts: list[str] = []
+    top = _draw_box(parts, 10, 10, _BOX, [("Stays in the raw table", attrition["entered"])])
+    excluded = [(step["reason"], step["stays"]) for step in attrition["excluded"] if step["stays"]]
+    if excluded:
+        total = sum(count for _, count in excluded)
+        lines = [("Excluded", total), *((f"   {reason}", count) for reason, count in excluded)]
+        side = top + _GAP
+        bottom = _draw_box(parts, _WIDTH - _SIDE - 10, side, _SIDE, lines)
+        middle = (side + bottom) / 2
+        parts.append(f'<path d="M{10 + _BOX / 2} {middle}H{_WIDTH - _SIDE - 10}" marker-end="url(#a)"/>')
+        start, top = top, bottom
+    else:
+        start = top
+    kept_top = top + _GAP
+    parts.append(f'<path d="M{10 + _BOX / 2} {start}V{kept_top}" marker-end="url(#a)"/>')
+    lines = [("Stays in the cohort", attrition["kept"]), ("of patients", cohort["patients"])]
+    bottom = _draw_box(parts, 10, kept_top, _BOX, lines)
+    width = (_WIDTH - 20 - 2 * _GAP) / len(cohort["splits"])
+    split_top = bottom + 2 * _GAP
+    bus = bottom + _GAP
+    parts.append(f'<path d="M{10 + _BOX / 2} {bottom}V{bus}"/>')
+    for place, (name, count) in enumerate(cohort["splits"].items()):
+        left = 10 + place * (width + _GAP)
+        middle = left + width / 2
+        parts.append(f'<path d="M{10 + _BOX / 2} {bus}H{middle:g}V{split_top}" marker-end="url(#a)"/>')
+        end = _draw_box(parts, left, split_top, width, [(name.capitalize(), count)])
+        bottom = max(bottom, end)
+    height = bottom + 10
+    arrow = '<defs><marker id="a" markerWidth="9" markerHeight="9" refX="8" refY="4" orient="auto">'
+    arrow += '<path d="M1 1L8 4L1 7"/></marker></defs>'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:g}" role="img">'
+    title = f"<title>Flow of {attrition['entered']} stays into the cohort</title>"
+    return "\n".join([head, title, f"<style>{_STYLE}</style>", arrow, *parts, "</svg>", ""])
+
+
+def _draw_box(parts: list[str], left: float, top: float, width: float, lines: list[tuple[str, int]]) -> float:
+    """Append a box with a text and a count on each line; its lower edge."""
+    height = 2 * _PAD + _LINE * len(lines) - 4
+    parts.append(f'<rect x="{left:g}" y="{top:g}" width="{width:g}" height="{height}"/>')
+    for row, (text, count) in enumerate(lines):
+        base = top + _PAD + _LINE * row + 13
+        indent = 16 if text.startswith("   ") else 0
+        parts.append(f'<text x="{left + _PAD + indent:g}" y="{base:g}">{escape(text.strip())}</text>')
+        parts.append(f'<text class="n" x="{left + width - _PAD:g}" y="{base:g}" text-anchor="end">{count:,}</text>')
+    return top + height
