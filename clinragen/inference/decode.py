@@ -49,6 +49,14 @@ class ReportGrammar(LogitsProcessor):
         self.eos: int = target.tokenizer.eos_token_id
         self.states: list[_State] = []
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest report the grammar allows: every section full and every label listed."""
+        target = self.target
+        listed = sum(len(label) + len(target.separator) for label in target.labels) + len(target.end)
+        bodies = sum(listed if name == "diagnoses" else self.text_budget for name in target.sections)
+        return bodies + sum(len(target.markers[name]) for name in target.sections) + 1
+
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         rows = input_ids[:, self.skip :].tolist()
         if not rows[0]:

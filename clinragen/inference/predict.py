@@ -29,7 +29,6 @@ from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.model.clinragen import ClinRaGen
 
 TOP_CONCEPTS = 15
-TEXT_BUDGET = 0.55  # most of the target budget that one rationale may take
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def write_predictions(
     where = device()
     model.to(where).eval()
     target = model.target_format(manifest["targets"])
-    budget = int(TEXT_BUDGET * model.config.max_target_tokens)
+    budget = model.config.max_target_tokens // 2  # tokens of one rationale
     rows: list[dict[str, Any] | None] = [None] * len(dataset)
     with atomic_folder(out, replace=overwrite) as folder:
         with Progress(console=console, transient=True) as progress:
@@ -142,7 +141,7 @@ def write_predictions(
                 output = model(batch, manifest["inputs"], targets=False, explain=True)
                 probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
                 grammar = ReportGrammar(target, budget, model.language_model.decoder_start)
-                generated = model.generate(batch, manifest["inputs"], LogitsProcessorList([grammar]))
+                generated = model.generate(batch, manifest["inputs"], LogitsProcessorList([grammar]), grammar.longest)
                 for position, index in enumerate(indices):
                     weights = output.concept_weights[position] if output.concept_weights is not None else None
                     rows[index] = _row(

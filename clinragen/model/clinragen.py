@@ -98,10 +98,12 @@ class ClinRaGen(nn.Module):
             signal = (knowledge.hidden, knowledge.mask, series.bins)
         return Output(self.head(note, signal), reading.nll, knowledge.weights if knowledge else None)
 
-    def generate(self, batch: Batch, inputs: Sequence[str], processors: LogitsProcessorList) -> Tensor:
-        """Greedy decoding of target ids, [B, <= max_target_tokens]."""
+    def generate(
+        self, batch: Batch, inputs: Sequence[str], processors: LogitsProcessorList, max_new_tokens: int
+    ) -> Tensor:
+        """Greedy decoding of target ids, [B, <= max_new_tokens]."""
         context, *_ = self._context(batch, inputs)
-        return self.language_model.generate(context, processors, self.config.max_target_tokens)
+        return self.language_model.generate(context, processors, max_new_tokens)
 
     def _context(
         self, batch: Batch, inputs: Sequence[str], *, explain: bool = False

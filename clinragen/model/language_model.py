@@ -59,6 +59,19 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
+        self._scored: Tensor | None = None
+        model.get_output_embeddings().register_forward_pre_hook(self._keep_scored)
+
+    def _keep_scored(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        """Let the output layer see only the positions that enter the loss: padding would double its cost."""
+        return args if self._scored is None else (args[0][self._scored],)
+
+    def _nll(self, logits: Tensor, target_ids: Tensor) -> Tensor:
+        """Mean negative log-likelihood of each stay's own target tokens, [B], from logits [scored tokens, vocabulary]."""
+        scored = target_ids != IGNORED
+        losses = F.cross_entropy(logits.float(), target_ids[scored], reduction="none")
+        sums = losses.new_zeros(len(target_ids)).index_add(0, scored.nonzero()[:, 0], losses)
+        return sums / scored.sum(1).clamp_min(1)
 
     @property
     def hidden_size(self) -> int:
@@ -115,13 +128,15 @@ class Seq2Seq(LanguageModel):
         ).last_hidden_state
         nll = None
         if target_ids is not None:
+            self._scored = target_ids != IGNORED
             logits = self.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),
                 attention_mask=context.mask.long(),
                 decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(target_ids),
                 use_cache=False,
             ).logits
-            nll = _nll(logits, target_ids)
+            self._scored = None
+            nll = self._nll(logits, target_ids)
         return Reading(states, context.mask, nll)
 
 
@@ -156,15 +171,9 @@ class Causal(LanguageModel):
         ).last_hidden_state
         nll = None
         if target_ids is not None:
-            logits = self.model.get_output_embeddings()(states[:, length - 1 : -1])
-            nll = _nll(logits, target_ids)
+            logits = self.model.get_output_embeddings()(states[:, length - 1 : -1][target_ids != IGNORED])
+            nll = self._nll(logits, target_ids)
         return Reading(states[:, :length], context.mask, nll)
-
-
-def _nll(logits: Tensor, target_ids: Tensor) -> Tensor:
-    """Mean negative log-likelihood of each stay's own target tokens, [B]."""
-    losses = F.cross_entropy(logits.float().transpose(1, 2), target_ids, ignore_index=IGNORED, reduction="none")
-    return losses.sum(1) / (target_ids != IGNORED).sum(1).clamp_min(1)
 
 
 _KINDS: dict[str, type[LanguageModel]] = {"seq2seq": Seq2Seq, "causal": Causal}
