@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from clinragen.catalog import phenotypes
 from clinragen.catalog import variable as catalog_variable
-from clinragen.config import CONFIG_ROOT, build, load_yaml
+from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError, unknown_choice
 
 ROOT = CONFIG_ROOT / "synthetic"
@@ -41,7 +41,7 @@ class Condition:
     requires: list[str] = field(default_factory=list)
     excludes: list[str] = field(default_factory=list)
     chronic: bool = False
-    mimics: list[str] = field(default_factory=list)
+    mimics: dict[str, list[str]] = field(default_factory=dict)
     planted: str = "none"
     series: float = 0.0
     note: float = 0.0
@@ -153,6 +153,18 @@ def parse_effect(text: str, measured: Measured) -> float:
     return float(np.log(size)) if measured.log else size * (-1 if match[1] == "-" else 1)
 
 
+def _record[T](kind: type[T], row: dict[str, Any], where: str) -> T:
+    """One row of a file as a dataclass. (OmegaConf's check of each row would take most of a worker's start.)"""
+    names = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
+    for key in row:
+        if key not in names:
+            raise UserError(f"{where}: {unknown_choice('key', key, names)}")
+    for name, entry in names.items():
+        if name not in row and entry.default is MISSING and entry.default_factory is MISSING:
+            raise UserError(f"{where}: key '{name}' is missing")
+    return kind(**row)
+
+
 def _known(names: list[str], choices: Any, what: str, where: str) -> None:
     for name in names:
         if name not in choices:
@@ -171,20 +183,25 @@ def load() -> Hospital:
     charts = load_yaml(ROOT / "variables.yaml")
     lexicon = load_yaml(ROOT / "lexicon.yaml")
     measured = {
-        key: build(Measured, {"key": key, **row}, f"{ROOT / 'variables.yaml'}: {key}")
+        key: _record(Measured, {"key": key, **row}, f"{ROOT / 'variables.yaml'}: {key}")
         for key, row in charts["variables"].items()
     }
     panels = {
-        key: build(Panel, row, f"{ROOT / 'variables.yaml'}: panels.{key}") for key, row in charts["panels"].items()
+        key: _record(Panel, row, f"{ROOT / 'variables.yaml'}: panels.{key}") for key, row in charts["panels"].items()
     }
     state = [key for key, row in measured.items() if not row.derived]
     conditions: dict[str, Condition] = {}
     for key, row in raw["conditions"].items():
-        condition = build(Condition, {"key": key, **row}, f"{ROOT / 'conditions.yaml'}: {key}")
+        where = f"{ROOT / 'conditions.yaml'}: {key}"
+        condition = _record(Condition, {"key": key, **row}, where)
+        condition.variants = [_record(Variant, form, where) for form in row.get("variants", [])]
         _known([condition.source], raw["sources"], "source", key)
         _known([condition.planted], CHANNELS, "channel", key)
         _known([*condition.given], [*FACTORS, *conditions], "earlier condition or factor", f"{key}.given")
         _known([*condition.requires, *condition.excludes], conditions, "earlier condition", key)
+        _known([*condition.mimics], ("series", "note"), "channel", f"{key}.mimics")
+        for imitated in condition.mimics.values():
+            _known(imitated, phenotypes(), "phenotype", f"{key}.mimics")
         _known(condition.symptoms, lexicon["symptoms"], "symptom", key)
         _known(condition.signs, lexicon["signs"], "sign", key)
         _known(condition.orders, [*panels, "arterial_line", "cvp", "oxygen"], "panel", key)
@@ -198,7 +215,7 @@ def load() -> Hospital:
         conditions=conditions,
         sources=raw["sources"],
         measured=measured,
-        charts=[build(Chart, row, f"{ROOT / 'variables.yaml'}: charts") for row in charts["charts"]],
+        charts=[_record(Chart, row, f"{ROOT / 'variables.yaml'}: charts") for row in charts["charts"]],
         panels=panels,
         units=charts["units"],
         lexicon=lexicon,

@@ -121,9 +121,13 @@ def write_note(
 
 
 def _symptoms(writer: _Writer, told: list[Episode]) -> list[str]:
-    """Terms the patient complains of, most acute condition first; unspecific ones are said of anybody."""
+    """Terms the patient complains of, acute conditions first; unspecific ones are said of anybody.
+
+    The order tells nothing about how serious a condition is: decoys must read like what they imitate.
+    """
     found: list[str] = []
-    for episode in sorted(told, key=lambda e: (e.condition.chronic, -e.condition.acuity)):
+    shuffled = [told[i] for i in writer.rng.permutation(len(told))]
+    for episode in sorted(shuffled, key=lambda e: e.condition.chronic):
         options = episode.condition.symptoms
         if not options or (episode.condition.history and episode.condition.chronic and writer.chance(0.35)):
             continue

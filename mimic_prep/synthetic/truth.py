@@ -16,7 +16,8 @@ CONDITIONS = pa.schema(
         ("subject_id", pa.int64()),
         ("condition", pa.string()),
         ("is_phenotype", pa.bool_()),
-        ("mimics", pa.list_(pa.string())),  # phenotypes a decoy imitates
+        ("mimics_in_series", pa.list_(pa.string())),  # phenotypes whose evidence it shares there
+        ("mimics_in_note", pa.list_(pa.string())),
         ("planted", pa.string()),  # the channel the condition is meant to be found in
         ("channel", pa.string()),  # where it shows in this stay: series, note, both or none
         ("onset_hour", pa.float32()),  # from the admission to intensive care; null for chronic conditions
@@ -37,7 +38,7 @@ plain distractors. A label is a phenotype with `coded` true; the others were for
 | column | meaning |
 |---|---|
 | condition, is_phenotype | key of configs/synthetic/conditions.yaml; whether it is a label |
-| mimics | phenotypes whose evidence a decoy shares in one channel |
+| mimics_in_series, mimics_in_note | phenotypes whose evidence it shares in that channel |
 | planted | where it is meant to be found: series, note, both, together (only when both are read) |
 | channel | where it does show in this stay: series, note, both, none |
 | onset_hour | hours from the admission to intensive care; empty for chronic conditions |
@@ -80,7 +81,8 @@ def stay_rows(
                     "subject_id": patient.subject_id,
                     "condition": condition.key,
                     "is_phenotype": condition.is_phenotype,
-                    "mimics": condition.mimics,
+                    "mimics_in_series": condition.mimics.get("series", []),
+                    "mimics_in_note": condition.mimics.get("note", []),
                     "planted": condition.planted,
                     "channel": channel(episode, terms),
                     "onset_hour": None if condition.chronic else onset,

@@ -1,0 +1,111 @@
+"""How hard the made-up hospital is: plain baselines on text, on series and on both, on held-out patients.
+
+    mimic-prep synthesize --patients 2000 --seed 0 --out RAW
+    mimic-prep mimic-iv --raw RAW --out COHORT
+    python benchmarks/synthetic_baselines.py --raw RAW --cohort COHORT
+
+Text: TF-IDF and logistic regression. Series: per-variable statistics and gradient boosting. Both: the statistics and
+the out-of-fold text scores of all phenotypes, gradient boosting. The last columns look at the phenotypes planted to be
+found together: among the positives and the decoys of one channel, that channel alone should be near 0.5, both not.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from scipy.special import logit
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
+
+from clinragen.catalog import phenotypes
+from clinragen.schema import CohortPaths
+
+
+def series_statistics(series: pl.DataFrame, stay_ids: pl.DataFrame) -> np.ndarray:
+    """Mean, extremes, last value and count per variable, shape (stays, features); unmeasured is NaN."""
+    statistics = series.sort("stay_id", "hour").group_by("stay_id", "variable").agg(
+        mean=pl.col("value").mean(), low=pl.col("value").min(), high=pl.col("value").max(),
+        last=pl.col("value").last(), number=pl.len(),
+    )  # fmt: skip
+    wide = statistics.pivot(on="variable", index="stay_id", values=["mean", "low", "high", "last", "number"])
+    return stay_ids.join(wide, on="stay_id", how="left").drop("stay_id").to_numpy().astype(float)
+
+
+def boosting() -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(
+        max_iter=40, learning_rate=0.15, max_leaf_nodes=8, min_samples_leaf=15, l2_regularization=1.0, random_state=0
+    )
+
+
+def area(labels: np.ndarray, scores: np.ndarray) -> float:
+    """AUROC, or NaN when only one class is there."""
+    return float(roc_auc_score(labels, scores)) if 0 < labels.sum() < labels.size else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--raw", type=Path, required=True, help="the folder of mimic-prep synthesize")
+    parser.add_argument("--cohort", type=Path, required=True, help="the cohort prepared from it")
+    args = parser.parse_args()
+    paths = CohortPaths(args.cohort)
+    stays = pl.read_parquet(paths.stays).sort("stay_id")
+    labels = stays.select("stay_id").join(pl.read_parquet(paths.labels), on="stay_id")
+    notes = pl.read_parquet(paths.notes).group_by("stay_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
+    texts = np.array(stays.join(notes, on="stay_id", how="left")["text"].fill_null("").to_list())
+    held_out = (stays["split"] == "test").to_numpy()
+    train = ~held_out
+
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=3, sublinear_tf=True).fit(texts[train]).transform(texts)
+    series = series_statistics(pl.read_parquet(paths.series), stays.select("stay_id"))
+    varied = [len(np.unique(column[~np.isnan(column)])) > 1 for column in series[train].T]
+    series = series[:, varied]
+
+    by_text: dict[str, np.ndarray] = {}
+    stacked = np.empty((stays.height, len(phenotypes())))
+    for position, key in enumerate(phenotypes()):
+        target = labels[key].to_numpy()
+        model = LogisticRegression(C=10, solver="liblinear")
+        folds = np.asarray(cross_val_predict(model, words[train], target[train], cv=3, method="predict_proba"))[:, 1]
+        by_text[key] = model.fit(words[train], target[train]).predict_proba(words[held_out])[:, 1]
+        stacked[train, position], stacked[held_out, position] = logit(folds), logit(by_text[key])
+
+    truth = pl.read_parquet(args.raw / "truth" / "conditions.parquet")
+    order = stays.filter(pl.Series(held_out)).select("stay_id")
+    table = Table(title=f"AUROC on {held_out.sum()} held-out stays, trained on {train.sum()}")
+    headings = ("phenotype", "planted", "share", "text", "series", "both")
+    for heading in (*headings, "text, among text decoys", "both, there", "series, among series decoys", "both, there"):
+        table.add_column(heading, justify="left" if heading in ("phenotype", "planted") else "right")
+    figures = []
+    for key in phenotypes():
+        target = labels[key].to_numpy().astype(bool)
+        planted = str(truth.filter(pl.col("condition") == key)["planted"][0])
+        joint = np.hstack([series, stacked])
+        scores = {
+            "note": by_text[key],
+            "series": boosting().fit(series[train], target[train]).predict_proba(series[held_out])[:, 1],
+            "both": boosting().fit(joint[train], target[train]).predict_proba(joint[held_out])[:, 1],
+        }
+        tested = target[held_out]
+        row = [float(target.mean()), *(area(tested, values) for values in scores.values())]
+        for channel in ("note", "series"):
+            imitates = pl.col(f"mimics_in_{channel}").list.contains(key) & pl.col("channel").is_in([channel, "both"])
+            decoys = order["stay_id"].is_in(truth.filter(imitates)["stay_id"].implode()).to_numpy() & ~tested
+            among = (decoys | tested) & (planted == "together" and bool(decoys.any()))
+            row += [area(tested[among], scores[channel][among]), area(tested[among], scores["both"][among])]
+        figures.append(row)
+        table.add_row(key, planted, *("" if np.isnan(value) else f"{value:.3f}" for value in row))
+    means = np.nanmean(np.array(figures, dtype=float), axis=0)
+    table.add_row("macro mean", "", *(f"{value:.3f}" for value in means), style="bold")
+    Console(width=170).print(table)
+
+
+if __name__ == "__main__":
+    main()
