@@ -78,9 +78,10 @@ def main() -> None:
         stacked[train, position], stacked[held_out, position] = logit(folds), logit(by_text[key])
 
     truth = pl.read_parquet(args.raw / "truth" / "conditions.parquet")
+    oracle = stays.select("stay_id").join(pl.read_parquet(args.raw / "truth" / "oracle.parquet"), on="stay_id")
     order = stays.filter(pl.Series(held_out)).select("stay_id")
     table = Table(title=f"AUROC on {held_out.sum()} held-out stays, trained on {train.sum()}")
-    headings = ("phenotype", "planted", "share", "text", "series", "both")
+    headings = ("phenotype", "planted", "share", "text", "series", "both", "oracle")
     for heading in (*headings, "text, among text decoys", "both, there", "series, among series decoys", "both, there"):
         table.add_column(heading, justify="left" if heading in ("phenotype", "planted") else "right")
     figures = []
@@ -92,6 +93,7 @@ def main() -> None:
             "note": by_text[key],
             "series": boosting().fit(series[train], target[train]).predict_proba(series[held_out])[:, 1],
             "both": boosting().fit(joint[train], target[train]).predict_proba(joint[held_out])[:, 1],
+            "oracle": oracle[key].to_numpy()[held_out],
         }
         tested = target[held_out]
         row = [float(target.mean()), *(area(tested, values) for values in scores.values())]

@@ -47,10 +47,11 @@ _MARITAL = {"MARRIED": 0.45, "SINGLE": 0.3, "WIDOWED": 0.15, "DIVORCED": 0.1}
 
 @dataclass(frozen=True)
 class Chunk:
-    """Compressed CSV per table, truth rows, and the number of rows written per table."""
+    """Compressed CSV per table, truth rows, the stays, and the number of rows written per table."""
 
     parts: dict[str, bytes]
     truth: list[dict[str, Any]]
+    stay_ids: list[int]
     counts: dict[str, int]
 
 
@@ -97,6 +98,7 @@ def make_chunk(seed: int, first: int, last: int) -> Chunk:
     return Chunk(
         parts={name: tables.compress(name, frame, header) for name, frame in frames.items()},
         truth=made.truth,
+        stay_ids=frames["icu/icustays"]["stay_id"].to_list(),
         counts={name: frame.height for name, frame in frames.items()},
     )
 

@@ -24,7 +24,7 @@ MAX_PATIENTS = _RANGE // (_MAX_ADMISSIONS * _MAX_STAYS)
 
 _YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
 _MILD = 0.3  # share of the acute conditions of an intensive care patient that one finds on the ward
-_FORGOTTEN = 0.025  # share of present conditions the coder leaves out
+FORGOTTEN = 0.025  # share of present conditions the coder leaves out
 _ICD10_FROM = 2015.75  # 1 October 2015 in the United States
 
 
@@ -181,7 +181,7 @@ def _episodes(hospital: Hospital, present: set[str], rng: np.random.Generator) -
                 response=float(np.clip(condition.response * rng.uniform(0.4, 1.5), 0, 0.95)),
                 series=series,
                 note=note,
-                coded=bool(draws[2] > _FORGOTTEN),
+                coded=bool(draws[2] > FORGOTTEN),
             )
         )
     return episodes

@@ -41,6 +41,7 @@ def synthesize(
         raise UserError(f"--workers {workers}: expected 1 or more")
     counts: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
+    stay_ids: list[int] = []
     with atomic_folder(out, replace=overwrite) as folder:
         for name in tables.COLUMNS:
             (folder / name).parent.mkdir(exist_ok=True)
@@ -55,8 +56,10 @@ def synthesize(
                     files[name].write(part)
                 counts.update(chunk.counts)
                 rows += chunk.truth
+                stay_ids += chunk.stay_ids
         table = pa.Table.from_pylist(rows, schema=truth.CONDITIONS)
         write_table(folder / "truth" / "conditions.parquet", table)
+        write_table(folder / "truth" / "oracle.parquet", truth.oracle(load(), stay_ids, rows))
         write_text(folder / "truth" / "README.md", truth.README)
         write_json(folder / "truth" / "manifest.json", _manifest(patients, seed, dict(counts), rows))
     return dict(counts)

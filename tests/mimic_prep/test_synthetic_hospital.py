@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from clinragen.catalog import phenotypes
 from clinragen.errors import UserError
+from clinragen.schema import CohortPaths
 from mimic_prep.cli import main
 from mimic_prep.codes import code_map
 from mimic_prep.sections import discharge_sections
@@ -124,6 +125,15 @@ def test_coded_diagnoses_map_to_the_true_phenotypes_and_to_nothing_else(hospital
     assert versions == {"9", "10"}
 
 
+def test_the_prepared_labels_are_the_coded_truth_and_no_stay_is_lost(hospital: Path, tmp_path: Path) -> None:
+    assert main(["mimic-iv", "--raw", str(hospital), "--out", str(tmp_path / "cohort")]) == 0
+    labels = pl.read_parquet(CohortPaths(tmp_path / "cohort").labels)
+    assert set(labels["stay_id"]) == set(stays(hospital)["stay_id"])
+    coded = truth(hospital).filter("is_phenotype", "coded").select("stay_id", "condition")
+    melted = labels.unpivot(index="stay_id", variable_name="condition", value_name="label").filter("label")
+    assert set(melted.select("stay_id", "condition").iter_rows()) == set(coded.iter_rows())
+
+
 def test_every_code_of_the_configuration_has_its_category() -> None:
     for condition in load().conditions.values():
         wanted = phenotypes()[condition.key].ccs if condition.is_phenotype else None
@@ -225,6 +235,19 @@ def test_truth_says_what_is_written_and_where(hospital: Path) -> None:
             missed += not any(wording in text for wording in wordings)
     assert written > 1000
     assert missed < 0.06 * written  # typos only
+
+
+def test_the_oracle_is_a_probability_that_only_hidden_conditions_and_coding_spoil(hospital: Path) -> None:
+    oracle = pl.read_parquet(hospital / "truth" / "oracle.parquet")
+    assert set(oracle["stay_id"]) == set(stays(hospital)["stay_id"])
+    for key in phenotypes():
+        rows = truth(hospital).filter(pl.col("condition") == key)
+        found = oracle.select("stay_id", key).join(rows, on="stay_id", how="left")
+        assert found[key].is_between(0, 1).all()
+        absent = found.filter(pl.col("condition").is_null())[key]
+        assert absent.n_unique() == 1
+        assert absent[0] < 0.15
+        assert found.filter(pl.col("channel") == "both")[key].min() > 0.9  # type: ignore[operator]
 
 
 def test_channels_labels_and_lengths_are_as_planted(hospital: Path) -> None:
