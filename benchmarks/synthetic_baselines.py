@@ -36,7 +36,7 @@ def series_statistics(series: pl.DataFrame, stay_ids: pl.DataFrame) -> np.ndarra
         last=pl.col("value").last(), number=pl.len(),
     )  # fmt: skip
     wide = statistics.pivot(on="variable", index="stay_id", values=["mean", "low", "high", "last", "number"])
-    return stay_ids.join(wide, on="stay_id", how="left").drop("stay_id").to_numpy().astype(float)
+    return stay_ids.join(wide, on="stay_id", how="left", maintain_order="left").drop("stay_id").to_numpy().astype(float)
 
 
 def boosting() -> HistGradientBoostingClassifier:
@@ -57,9 +57,11 @@ def main() -> None:
     args = parser.parse_args()
     paths = CohortPaths(args.cohort)
     stays = pl.read_parquet(paths.stays).sort("stay_id")
-    labels = stays.select("stay_id").join(pl.read_parquet(paths.labels), on="stay_id")
+    labels = stays.select("stay_id").join(
+        pl.read_parquet(paths.labels), on="stay_id", how="left", maintain_order="left"
+    )
     notes = pl.read_parquet(paths.notes).group_by("stay_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
-    texts = np.array(stays.join(notes, on="stay_id", how="left")["text"].fill_null("").to_list())
+    texts = np.array(stays.join(notes, on="stay_id", how="left", maintain_order="left")["text"].fill_null("").to_list())
     held_out = (stays["split"] == "test").to_numpy()
     train = ~held_out
 
@@ -78,7 +80,9 @@ def main() -> None:
         stacked[train, position], stacked[held_out, position] = logit(folds), logit(by_text[key])
 
     truth = pl.read_parquet(args.raw / "truth" / "conditions.parquet")
-    oracle = stays.select("stay_id").join(pl.read_parquet(args.raw / "truth" / "oracle.parquet"), on="stay_id")
+    oracle = stays.select("stay_id").join(
+        pl.read_parquet(args.raw / "truth" / "oracle.parquet"), on="stay_id", how="left", maintain_order="left"
+    )
     order = stays.filter(pl.Series(held_out)).select("stay_id")
     table = Table(title=f"AUROC on {held_out.sum()} held-out stays, trained on {train.sum()}")
     headings = ("phenotype", "planted", "share", "text", "series", "both", "oracle")

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from clinragen.catalog import phenotypes
-from mimic_prep.synthetic.hospital import Condition, Hospital
+from mimic_prep.synthetic.hospital import Hospital
 from mimic_prep.synthetic.patients import FORGOTTEN, Admission, Episode, Patient
 
 CONDITIONS = pa.schema(
@@ -48,36 +48,26 @@ plain distractors. A label is a phenotype with `coded` true; the others were for
 | terms | symptom and sign terms, history and medicine wordings written about it in the admission sections |
 | coded | whether it is among the ICD codes of the admission |
 
-`oracle.parquet` has one row per stay and a probability per phenotype for a reader who misses nothing that shows in
-either channel: no model can be better, but for luck.
+`oracle.parquet` has one row per stay and a probability per phenotype for a reader who is fooled by no decoy and misses
+nothing that shows in either channel. Only what is hidden and what the coder forgot is beyond it: an upper bound, but
+for what the other conditions of a patient betray.
 
 `manifest.json` holds seed, number of patients, prevalence per phenotype and the number of rows per table.
 """
 
 
-def shows(condition: Condition, where: str) -> bool:
-    """Whether a perfect reader of both channels can see the condition, given the channels it shows in.
+def oracle(stay_ids: list[int], rows: list[dict[str, Any]]) -> pa.Table:
+    """Probability of each label for a reader who is fooled by no decoy and misses nothing that shows: an upper bound.
 
-    What is planted to be found together needs both, except where the note's part is that it says nothing.
-    """
-    if condition.planted == "together" and condition.note > 0.5:
-        return where == "both"
-    return where in ("series", "both") if condition.planted == "together" else where != "none"
-
-
-def oracle(hospital: Hospital, stay_ids: list[int], rows: list[dict[str, Any]]) -> pa.Table:
-    """Probability of each label for a reader who misses nothing that shows: an upper bound for any model.
-
-    One row per stay of ``stay_ids``. A condition that shows is coded unless forgotten; one that does not show has the
-    probability that its absence leaves, over these stays.
+    One row per stay of ``stay_ids``. A condition that shows in some channel is coded unless forgotten; one that shows
+    nowhere keeps the share it has among the stays where it is not seen, whatever else these patients have.
     """
     columns: dict[str, list[Any]] = {"stay_id": stay_ids}
     for name in phenotypes():
-        condition = hospital.conditions[name]
-        here = {row["stay_id"]: row for row in rows if row["condition"] == name}
-        seen = {stay for stay, row in here.items() if shows(condition, row["channel"])}
-        hidden_labels = sum(row["coded"] for stay, row in here.items() if stay not in seen)
-        unseen = hidden_labels / max(len(stay_ids) - len(seen), 1)
+        here = [row for row in rows if row["condition"] == name]
+        seen = {row["stay_id"] for row in here if row["channel"] != "none"}
+        hidden = sum(row["coded"] for row in here if row["channel"] == "none")
+        unseen = hidden / max(len(stay_ids) - len(seen), 1)
         columns[name] = [1 - FORGOTTEN if stay in seen else unseen for stay in stay_ids]
     schema = pa.schema([("stay_id", pa.int64()), *((name, pa.float32()) for name in phenotypes())])
     return pa.table(columns, schema=schema)

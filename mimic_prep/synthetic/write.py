@@ -59,7 +59,7 @@ def synthesize(
                 stay_ids += chunk.stay_ids
         table = pa.Table.from_pylist(rows, schema=truth.CONDITIONS)
         write_table(folder / "truth" / "conditions.parquet", table)
-        write_table(folder / "truth" / "oracle.parquet", truth.oracle(load(), stay_ids, rows))
+        write_table(folder / "truth" / "oracle.parquet", truth.oracle(stay_ids, rows))
         write_text(folder / "truth" / "README.md", truth.README)
         write_json(folder / "truth" / "manifest.json", _manifest(patients, seed, dict(counts), rows))
     return dict(counts)
