@@ -12,11 +12,12 @@ IGNORED = -100  # label value that the language-model loss skips
 
 @dataclass(frozen=True)
 class Batch:
-    """B stays, V variables, T hourly bins, N note tokens, M target tokens, L phenotypes.
+    """B stays, V variables, T hourly bins, N note tokens, C concepts, M target tokens, L phenotypes.
 
     Attributes:
         stay_ids: int64 [B].
         note_ids, note_mask: int64 and bool [B, N]; N may be 0.
+        mentions: bool [B, 2, C], concepts the note affirms and denies.
         values: float32 [B, V, T], standardised, 0 where not observed.
         observed: bool [B, V, T].
         target_ids: int64 [B, M], padded with ``IGNORED``.
@@ -26,6 +27,7 @@ class Batch:
     stay_ids: Tensor
     note_ids: Tensor
     note_mask: Tensor
+    mentions: Tensor
     values: Tensor
     observed: Tensor
     target_ids: Tensor

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from clinragen.data.batch import IGNORED, Batch
 from clinragen.data.cohort import Cohort
+from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid
 from clinragen.data.targets import TargetFormat
 from clinragen.data.text import fit, section_title, sections_by_stay
@@ -36,6 +37,7 @@ class Stay:
 
     stay_id: int
     note_ids: list[int]
+    mentions: np.ndarray
     target_ids: list[int]
     values: np.ndarray
     observed: np.ndarray
@@ -53,6 +55,7 @@ class StayDataset(Dataset[Stay]):
     cohort: Cohort
     stay_ids: np.ndarray
     tokenizer: Any
+    link: MentionEncoder
     statistics: SeriesStatistics
     targets: TargetFormat
     max_note_tokens: int
@@ -73,6 +76,7 @@ class StayDataset(Dataset[Stay]):
         self.labels = self.cohort.label_matrix(self.stay_ids)
         sections = sections_by_stay(self.cohort.notes)
         self.notes = [self._encode_note(sections.get(int(stay), [])) for stay in self.stay_ids]
+        self.mentions = [self.link(sections.get(int(stay), [])) for stay in self.stay_ids]
         self.target_ids = self._encode_targets() if self.teacher else [[] for _ in self.stay_ids]
 
     def __len__(self) -> int:
@@ -82,6 +86,7 @@ class StayDataset(Dataset[Stay]):
         return Stay(
             int(self.stay_ids[index]),
             self.notes[index],
+            self.mentions[index],
             self.target_ids[index],
             self.values[index],
             self.observed[index],
@@ -93,13 +98,15 @@ class StayDataset(Dataset[Stay]):
         return len(self.notes[index]) + len(self.target_ids[index])
 
     def _encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
+        """Token ids of a note; a lone end of sequence where there is none, for attention needs something to read."""
         texts = [f"{section_title(name)}: {text}\n" for name, text in sections]
         encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         kept = fit([len(ids) for ids in encoded], self.max_note_tokens)
         lost = sum(map(len, encoded)) - sum(kept)
         self.cuts.notes += lost > 0
         self.cuts.tokens += lost
-        return [token for ids, count in zip(encoded, kept, strict=True) for token in ids[:count]]
+        read = [token for ids, count in zip(encoded, kept, strict=True) for token in ids[:count]]
+        return read or [self.tokenizer.eos_token_id]
 
     def _encode_targets(self) -> list[list[int]]:
         assert self.teacher is not None
@@ -126,11 +133,13 @@ class StayDataset(Dataset[Stay]):
         """For each stay the row of a stay of another patient: a fixed rotation of a fixed permutation."""
         subjects = dict(self.cohort.stays.select("stay_id", "subject_id").iter_rows())
         patient = np.array([subjects[int(stay)] for stay in self.stay_ids])
+        if len(np.unique(patient)) < 2:
+            raise UserError("series input 'shuffled' needs stays of at least two patients: take more stays")
         order = np.random.default_rng(0).permutation(len(patient))
         rows = np.empty(len(patient), dtype=np.int64)
         for position, row in enumerate(order):
             step = 1
-            while patient[order[(position + step) % len(order)]] == patient[row] and step < len(order):
+            while patient[order[(position + step) % len(order)]] == patient[row]:
                 step += 1
             rows[row] = order[(position + step) % len(order)]
         return rows
@@ -146,6 +155,7 @@ def collate(stays: Sequence[Stay], pad_token_id: int) -> Batch:
         stay_ids=torch.tensor([stay.stay_id for stay in stays]),
         note_ids=note_ids,
         note_mask=torch.arange(note_ids.shape[1])[None] < lengths[:, None],
+        mentions=torch.from_numpy(np.stack([stay.mentions for stay in stays])),
         values=torch.from_numpy(np.stack([stay.values for stay in stays])),
         observed=torch.from_numpy(np.stack([stay.observed for stay in stays])),
         target_ids=pad_sequence(

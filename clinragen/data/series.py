@@ -32,7 +32,7 @@ def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], hours: int)
     rows = cohort.series.filter(
         pl.col("stay_id").is_in(stay_ids)
         & pl.col("variable").is_in(variables)
-        & pl.col("hour").is_between(0, hours - 1)
+        & pl.col("hour").is_between(0, hours, closed="left")
     )
     stay = np.searchsorted(stay_ids, rows["stay_id"].to_numpy())
     name = rows["variable"].replace_strict(column, return_dtype=pl.Int64).to_numpy()
@@ -40,16 +40,19 @@ def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], hours: int)
     return values
 
 
-def observed_variables(cohort: Cohort, stay_ids: np.ndarray, min_share: float) -> list[str]:
-    """Catalogue variables measured at least once in ``min_share`` of the stays, in name order."""
+def observed_variables(cohort: Cohort, stay_ids: np.ndarray, min_share: float, hours: int) -> list[str]:
+    """Catalogue variables measured within ``hours`` in at least ``min_share`` of the stays, in name order."""
     counts = (
-        cohort.series.filter(pl.col("stay_id").is_in(stay_ids))
+        cohort.series.filter(pl.col("stay_id").is_in(stay_ids) & pl.col("hour").is_between(0, hours, closed="left"))
         .group_by("variable")
         .agg(pl.col("stay_id").n_unique().alias("stays"))
     )
     kept = counts.filter(pl.col("stays") >= max(1, min_share * len(stay_ids)))["variable"].sort().to_list()
     if not kept:
-        raise UserError(f"{cohort.paths.series}: no variable is measured in {min_share:.1%} of the training stays")
+        raise UserError(
+            f"{cohort.paths.series}: no variable is measured in {min_share:.1%} of the training stays "
+            f"within {hours} hours"
+        )
     for name in kept:
         variable(name)  # an alien variable name fails here, with the valid ones listed
     return kept

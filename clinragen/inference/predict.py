@@ -22,6 +22,7 @@ from clinragen.artifacts import atomic_folder, read_json, write_json, write_tabl
 from clinragen.data.batch import Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import SERIES_INPUTS, StayDataset, collate
+from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.errors import UserError, unknown_choice
 from clinragen.inference.calibrate import Calibration
@@ -68,6 +69,7 @@ class TrainedModel:
             cohort,
             cohort.split(split)[:limit],
             self.model.tokenizer,
+            MentionEncoder(self.model.graph, self.model.concepts.ids),
             self.model.statistics,
             self.model.target_format(self.manifest["targets"]),
             self.model.config.max_note_tokens,

@@ -19,9 +19,11 @@ from clinragen.catalog import phenotypes
 from clinragen.config import build
 from clinragen.data.batch import Batch
 from clinragen.data.series import SeriesStatistics
-from clinragen.data.targets import TargetFormat, sections_for
+from clinragen.data.targets import MARKERS, TargetFormat, sections_for
 from clinragen.errors import UserError
-from clinragen.model.concept_attention import ConceptAttention, Concepts, Knowledge
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.model.concept_attention import ConceptAttention, Knowledge
+from clinragen.model.concepts import Concepts, export_concepts
 from clinragen.model.config import ModelConfig
 from clinragen.model.head import LabelHead
 from clinragen.model.language_model import Context, LanguageModel, create, restore
@@ -48,6 +50,7 @@ class ClinRaGen(nn.Module):
         concepts: what the knowledge-augmented attention attends to.
         language_model: with its tokenizer.
         labels: phenotype key to name, the order of the logits.
+        graph: the concept graph, saved with the model because new notes are linked to it.
     """
 
     def __init__(
@@ -57,24 +60,39 @@ class ClinRaGen(nn.Module):
         concepts: Concepts,
         language_model: LanguageModel,
         labels: dict[str, str],
+        graph: ConceptGraph,
     ):
         super().__init__()
         self.config = config
         self.statistics = statistics
         self.concepts = concepts
         self.labels = labels
+        self.graph = graph
         self.language_model = language_model
         self.series_encoder = SeriesEncoder(config.series, statistics)
         d_lm = language_model.hidden_size
         self.concept_attention = ConceptAttention(config.attention, concepts, config.series.d_model, d_lm)
         bins = self.series_encoder.variables * self.series_encoder.encode.features
-        self.head = LabelHead(config.head, len(labels), d_lm, bins, len(language_model.embedding_weight))
+        self.head = LabelHead(config.head, len(labels), d_lm, bins, len(concepts.ids))
         with torch.no_grad():
             self.concept_attention.gain.fill_(language_model.embedding_weight.std())
 
     @property
     def tokenizer(self) -> Any:
         return self.language_model.tokenizer
+
+    def check_context(self) -> None:
+        """Raise a UserError when the longest note and the longest report exceed the language model's positions."""
+        target = self.target_format(tuple(MARKERS))
+        listed = len(target.diagnoses([True] * len(self.labels)))
+        written = self.config.max_target_tokens + listed + sum(map(len, target.markers.values())) + 1
+        needed = self.language_model.room(self.config.max_note_tokens + self.config.attention.prompts, written)
+        limit = getattr(self.language_model.model.config, "max_position_embeddings", None)
+        if limit is not None and needed > limit:
+            raise UserError(
+                f"model.max_note_tokens {self.config.max_note_tokens} and model.max_target_tokens "
+                f"{self.config.max_target_tokens} need {needed} positions, the language model has {limit}: lower one"
+            )
 
     def target_format(self, targets: Sequence[str]) -> TargetFormat:
         """How targets (note, series, diagnoses) are spelled by this model's tokenizer."""
@@ -93,7 +111,7 @@ class ClinRaGen(nn.Module):
         reading = self.language_model.read(context, batch.target_ids if targets else None)
         note = signal = None
         if "note" in inputs:
-            note = (reading.states, reading.mask, batch.note_ids.masked_fill(~batch.note_mask, -1))
+            note = (reading.states, reading.mask, batch.mentions)
         if series is not None and knowledge is not None:
             signal = (knowledge.hidden, knowledge.mask, series.bins)
         return Output(self.head(note, signal), reading.nll, knowledge.weights if knowledge else None)
@@ -124,6 +142,7 @@ class ClinRaGen(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self, str(folder / "model.safetensors"))
         self.language_model.save(folder / "language_model")
+        self.graph.save(folder / "graph", replace=True)
         described = {
             "format_version": FORMAT_VERSION,
             "config": asdict(self.config),
@@ -146,9 +165,12 @@ class ClinRaGen(nn.Module):
         described = read_json(folder / "clinragen.json", "the description of a clinragen model")
         if described.get("format_version") != FORMAT_VERSION:
             raise UserError(f"{folder}: model format {described.get('format_version')}, expected {FORMAT_VERSION}")
+        if absent := {"config", "statistics", "concepts", "labels"} - set(described):
+            raise UserError(f"{folder / 'clinragen.json'} is damaged: {', '.join(sorted(absent))} missing; train anew")
         expected = {key: entry.name for key, entry in phenotypes().items()}
-        if described["labels"] != expected:
-            differing = ", ".join(sorted({key for key, _ in set(described["labels"].items()) ^ set(expected.items())}))
+        if list(described["labels"].items()) != list(expected.items()):  # the order is that of the logits
+            changed = {key for key, _ in set(described["labels"].items()) ^ set(expected.items())}
+            differing = ", ".join(sorted(changed)) or "their order"
             raise UserError(
                 f"{folder} was trained on another label set (differs in: {differing}): "
                 "use the configs/concepts/phenotypes.yaml it was trained with, or train anew"
@@ -161,6 +183,7 @@ class ClinRaGen(nn.Module):
             Concepts(**described["concepts"]),
             language_model,
             described["labels"],
+            ConceptGraph.load(folder / "graph"),
         )
         weights = folder / "model.safetensors"
         try:
@@ -173,9 +196,11 @@ class ClinRaGen(nn.Module):
         return model.eval()
 
 
-def assemble(config: ModelConfig, statistics: SeriesStatistics, concepts_for: Any, tokenizer: Any | None) -> ClinRaGen:
-    """A new student. ``concepts_for(tokenizer, variables)`` exports the concept graph for its language model."""
+def assemble(
+    config: ModelConfig, statistics: SeriesStatistics, graph: ConceptGraph, tokenizer: Any | None
+) -> ClinRaGen:
+    """A new student. ``tokenizer`` is needed by a language model from scratch only."""
     language_model = create(config.language_model, tokenizer)
-    concepts = concepts_for(language_model.tokenizer, statistics.variables)
+    concepts = export_concepts(graph, statistics.variables, language_model.tokenizer)
     labels = {key: entry.name for key, entry in phenotypes().items()}
-    return ClinRaGen(config, statistics, concepts, language_model, labels)
+    return ClinRaGen(config, statistics, concepts, language_model, labels, graph)

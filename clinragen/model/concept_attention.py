@@ -13,25 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clinragen.model.concepts import Concepts
 from clinragen.model.config import AttentionConfig
 from clinragen.model.series_encoder import SeriesTokens
-
-
-@dataclass(frozen=True)
-class Concepts:
-    """The concepts a model attends to, as plain data that is saved with it.
-
-    Attributes:
-        ids: node ids of the graph, such as ``finding:creatinine:high``.
-        names: readable names.
-        token_ids: subword ids of name and definition, one list per concept.
-        near: for each variable its [concept index, nearness] pairs, nearest first; nearness 1 is the variable itself.
-    """
-
-    ids: list[str]
-    names: list[str]
-    token_ids: list[list[int]]
-    near: list[list[list[float]]]
 
 
 @dataclass

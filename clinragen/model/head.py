@@ -7,16 +7,19 @@ from torch import Tensor, nn
 
 from clinragen.model.config import HeadConfig
 
+WIDE_SCALE = 3.0  # a few hundred steps of AdamW must be enough for one mention to move a logit
+
 
 class LabelHead(nn.Module):
     """Logits of L phenotypes from note states, knowledge-augmented series tokens and binned summaries.
 
-    Each phenotype attends to the two modalities separately (Mullenbach et al. 2018); a small network joins the two
-    contexts and their product, so that a finding can count only together with a symptom. The wide path (Cheng et al.
-    2016) adds a linear reading of the binned summaries and of which tokens the note has.
+    Each phenotype attends to the two modalities separately (Mullenbach et al. 2018); the concepts that the note affirms
+    and denies join its context. A small network joins the two contexts and their product, so that a finding can count
+    only together with a symptom. The wide path (Cheng et al. 2016) adds a linear reading of the binned summaries and of
+    the mentioned concepts.
     """
 
-    def __init__(self, config: HeadConfig, labels: int, d_lm: int, bins: int, vocabulary: int):
+    def __init__(self, config: HeadConfig, labels: int, d_lm: int, bins: int, concepts: int):
         super().__init__()
         dim = config.dim
         self.project = nn.ModuleDict({"note": nn.Linear(d_lm, dim), "series": nn.Linear(d_lm, dim)})
@@ -30,7 +33,8 @@ class LabelHead(nn.Module):
         self.out_bias = nn.Parameter(torch.zeros(labels))
         self.dropout = nn.Dropout(config.dropout)
         self.wide_series = nn.Linear(bins, labels, bias=False) if config.wide else None
-        self.wide_note = nn.Embedding(vocabulary, labels) if config.wide else None
+        self.wide_note = nn.Linear(2 * concepts, labels, bias=False) if config.wide else None
+        self.mentions = nn.Linear(2 * concepts, dim, bias=False)
         for module in (self.wide_series, self.wide_note):
             if module is not None:
                 nn.init.zeros_(module.weight)
@@ -43,20 +47,22 @@ class LabelHead(nn.Module):
         """Logits [B, L].
 
         Args:
-            note: states [B, S, d_lm], mask [B, S] and token ids [B, N] (0-padded ids must be masked by -1), or None.
+            note: states [B, S, d_lm], mask [B, S] and mentions [B, 2, C], or None.
             series: H [B, N, d_lm], mask [B, N] and binned summaries [B, V, F], or None.
         """
         given = note or series
         assert given is not None, "the head needs a note or a series"
         size = len(given[0])
         text = self._attend("note", note, size)
+        if note is not None:
+            text = text + self.dropout(self.mentions(note[2].flatten(1).to(text.dtype)))[:, None]
         signal = self._attend("series", series, size)
         joined = self.join(torch.cat([text, signal, text * signal, self.label.expand_as(text)], dim=-1))
         logits = (joined * self.out_weight).sum(-1) + self.out_bias
         if self.wide_series is not None and series is not None:
             logits = logits + self.wide_series(series[2].flatten(1))
         if self.wide_note is not None and note is not None:
-            logits = logits + self._bag(note[2])
+            logits = logits + WIDE_SCALE * self.wide_note(note[2].flatten(1).to(logits.dtype))
         return logits.float()
 
     def _attend(self, name: str, modality: tuple[Tensor, Tensor, Tensor] | None, size: int) -> Tensor:
@@ -69,13 +75,3 @@ class LabelHead(nn.Module):
         scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
         context = scores.softmax(-1).to(projected.dtype) @ projected
         return torch.where(mask.any(1)[:, None, None], context, absent.to(projected.dtype))
-
-    def _bag(self, token_ids: Tensor) -> Tensor:
-        """Sum of per-token logits over a note, each token counted once, scaled by the root of the note's length."""
-        assert self.wide_note is not None
-        ordered = token_ids.sort(dim=1).values
-        fresh = torch.ones_like(ordered, dtype=torch.bool)
-        fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-        fresh &= ordered >= 0
-        weights = fresh.float() / fresh.sum(1, keepdim=True).clamp_min(1).sqrt()
-        return (self.wide_note(ordered.clamp_min(0)) * weights[..., None]).sum(1)

@@ -67,7 +67,7 @@ class LanguageModel(nn.Module):
         return args if self._scored is None else (args[0][self._scored],)
 
     def _nll(self, logits: Tensor, target_ids: Tensor) -> Tensor:
-        """Mean negative log-likelihood of each stay's own target tokens, [B], from logits [scored tokens, vocabulary]."""
+        """Mean negative log-likelihood of each stay's target tokens, [B], from logits [scored tokens, vocabulary]."""
         scored = target_ids != IGNORED
         losses = F.cross_entropy(logits.float(), target_ids[scored], reduction="none")
         sums = losses.new_zeros(len(target_ids)).index_add(0, scored.nonzero()[:, 0], losses)
@@ -96,6 +96,10 @@ class LanguageModel(nn.Module):
     def read(self, context: Context, target_ids: Tensor | None) -> Reading:
         """Encode the context and, when targets [B, M] are given, score them."""
         raise NotImplementedError(f"{type(self).__name__}.read")
+
+    def room(self, read: int, written: int) -> int:
+        """Positions needed to read and to write that many tokens."""
+        return max(read, written)
 
     def generate(self, context: Context, processors: LogitsProcessorList, max_new_tokens: int) -> Tensor:
         """Greedy decoding; returns target ids [B, <= max_new_tokens], padded after the end of sequence."""
@@ -143,10 +147,15 @@ class Seq2Seq(LanguageModel):
 class Causal(LanguageModel):
     """Decoder-only models: the context is left-aligned padding first, then the target follows it directly."""
 
+    close_ids: Tensor
+
     def __init__(self, model: Any, tokenizer: Any):
         super().__init__(model, tokenizer)
         ids = tokenizer("\nAssessment:", add_special_tokens=False)["input_ids"]
         self.register_buffer("close_ids", torch.tensor(ids), persistent=False)
+
+    def room(self, read: int, written: int) -> int:
+        return read + len(self.close_ids) + written
 
     def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
         size = len(embeddings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from clinragen import __version__
 from clinragen.artifacts import atomic_folder, read_json, sha256_file, sha256_json, write_json, write_text
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
+from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.data.targets import MARKERS, NO_DIAGNOSIS
@@ -62,15 +63,24 @@ def run_stage(request: Request, console: Console) -> dict[str, Any]:
     config = resolve(
         request.stage, parent[0].config if parent else request.model, request.teacher, [*request.overrides]
     )
-    identity = sha256_json(
-        {"config": as_dict(config), "cohort": cohort.sha256, "parent": parent[1]["model_sha256"] if parent else None}
-    )
-    _prepare_folder(request, identity)
+    _check_folder(request)
     pl.seed_everything(config.stage.seed, verbose=False)
 
     model = parent[0] if parent else _new_model(config, cohort, request)
     model.config = config.model
+    model.check_context()
     datasets = {split: _dataset(model, config, cohort, split) for split in ("train", "validation")}
+    if not datasets["validation"].labels.any():
+        raise UserError(f"{cohort.paths.labels}: no validation stay has a phenotype: calibration needs more stays")
+    identity = {
+        "config": as_dict(config),
+        "cohort": cohort.sha256,
+        "rationales": sha256_file(cohort.paths.rationales(config.teacher)),
+        "parent": parent[1]["model_sha256"] if parent else None,
+        "concepts": asdict(model.concepts),
+    }
+    identity = sha256_json(identity)
+    _prepare_folder(request, identity)
     _describe(console, request, config, model, datasets)
     best = _fit(model, config, datasets, request, console)
 
@@ -123,40 +133,46 @@ def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
     return ClinRaGen.from_pretrained(request.parent / "model"), manifest
 
 
-def _prepare_folder(request: Request, identity: str) -> None:
+def _check_folder(request: Request) -> None:
+    """Refuse a folder that is not ours to write, before any work. Nothing is changed."""
     out = request.out
-    started = out / "resume" / "identity.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file, expected a folder")
-    if out.exists() and any(out.iterdir()):
-        ours = (out / "manifest.json").exists() or started.exists()
-        if request.overwrite and ours:
-            shutil.rmtree(out)
-        elif (out / "manifest.json").exists():
-            raise UserError(f"--out {out} holds a finished run: choose another folder, or pass --overwrite")
-        elif not started.exists():
-            raise UserError(f"--out {out} is not empty and not a run of clinragen: choose another folder")
-        elif read_json(started, "the identity of an unfinished run")["identity"] != identity:
-            raise UserError(
-                f"--out {out} holds an unfinished run of other data or settings: pass --overwrite to drop it"
-            )
+    if not out.exists() or not any(out.iterdir()):
+        return
+    finished = (out / "manifest.json").exists()
+    if finished and not request.overwrite:
+        raise UserError(f"--out {out} holds a finished run: choose another folder, or pass --overwrite")
+    if not finished and not (out / "resume" / "identity.json").exists():
+        raise UserError(f"--out {out} is not empty and not a run of clinragen: choose another folder")
+
+
+def _prepare_folder(request: Request, identity: str) -> None:
+    """Drop what ``--overwrite`` drops, and mark the folder as an unfinished run with everything that shapes it."""
+    started = request.out / "resume" / "identity.json"
+    if request.overwrite and request.out.exists():
+        shutil.rmtree(request.out)
+    if started.exists() and read_json(started, "the identity of an unfinished run").get("identity") != identity:
+        raise UserError(
+            f"--out {request.out} holds an unfinished run of other data or settings: pass --overwrite to drop it"
+        )
     write_json(started, {"identity": identity})
 
 
 def _new_model(config: RunConfig, cohort: Cohort, request: Request) -> ClinRaGen:
-    from clinragen.knowledge.embed import export_concepts, load_graph
+    from clinragen.knowledge.graph import ConceptGraph, build
 
     train = cohort.split("train")
-    variables = observed_variables(cohort, train, config.model.series.min_share)
+    variables = observed_variables(cohort, train, config.model.series.min_share, config.model.hours)
     values = grid(cohort, train, variables, config.model.hours)
     statistics = SeriesStatistics.fit(values, variables, config.model.series.bins)
-    graph = load_graph(request.graph)
+    graph = ConceptGraph.load(request.graph) if request.graph else build()
     tokenizer = None
     if config.model.language_model.scratch:
         tokenizer = train_tokenizer(
             _training_text(cohort, config.teacher, graph), config.model.language_model.vocabulary
         )
-    return assemble(config.model, statistics, lambda tok, names: export_concepts(graph, names, tok), tokenizer)
+    return assemble(config.model, statistics, graph, tokenizer)
 
 
 def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:
@@ -179,6 +195,7 @@ def _dataset(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str) ->
         cohort,
         cohort.split(split),
         model.tokenizer,
+        MentionEncoder(model.graph, model.concepts.ids),
         model.statistics,
         model.target_format(config.stage.targets),
         config.model.max_note_tokens,
@@ -214,6 +231,17 @@ def precision(wanted: str) -> Any:
     return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
 
 
+def _logger(out: Path) -> CSVLogger:
+    """Writes ``metrics.csv``; the rows of an interrupted run, which Lightning would delete, are kept."""
+    path = out / "metrics.csv"
+    earlier = path.read_text(encoding="utf-8") if path.exists() else ""
+    logger = CSVLogger(out, name="", version="")
+    if earlier:
+        logger.experiment.metrics_keys = earlier.splitlines()[0].split(",")
+        path.write_text(earlier, encoding="utf-8")
+    return logger
+
+
 def _fit(
     model: ClinRaGen, config: RunConfig, data: dict[str, StayDataset], request: Request, console: Console
 ) -> dict[str, float]:
@@ -244,7 +272,7 @@ def _fit(
         accumulate_grad_batches=stage.accumulate,
         gradient_clip_val=stage.clip,
         callbacks=[best, EarlyStopping(best.monitor or "", patience=stage.patience, mode=mode), StageProgress(console)],
-        logger=CSVLogger(request.out, name="", version=""),
+        logger=_logger(request.out),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

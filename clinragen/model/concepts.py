@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import heapq
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
 
-from clinragen.knowledge.graph import ConceptGraph, build
-from clinragen.model.concept_attention import Concepts
+from clinragen.knowledge.graph import ConceptGraph
 
 MAX_SUBWORDS = 48
 MAX_HOPS = 3  # variable -> finding -> phenotype -> what else suggests it
 FAR = 0.5  # nearness lost with each hop, beside the weight of the edge
 
 
-def load_graph(folder: Path | None) -> nx.MultiDiGraph:
-    """The graph of a folder, or the curated core."""
-    return (ConceptGraph.load(folder) if folder else build()).graph
+@dataclass(frozen=True)
+class Concepts:
+    """The concepts a model attends to, as plain data that is saved with it.
+
+    Attributes:
+        ids: node ids of the graph, such as ``finding:creatinine:high``.
+        names: readable names.
+        token_ids: subword ids of name and definition, one list per concept.
+        near: for each variable its [concept index, nearness] pairs, nearest first; nearness 1 is the variable itself.
+    """
+
+    ids: list[str]
+    names: list[str]
+    token_ids: list[list[int]]
+    near: list[list[list[float]]]
 
 
-def export_concepts(graph: nx.MultiDiGraph, variables: list[str], tokenizer: Any) -> Concepts:
-    """All concepts near one of the variables, spelled by a tokenizer.
+def export_concepts(graph: ConceptGraph, variables: list[str], tokenizer: Any) -> Concepts:
+    """All concepts of the graph, spelled by a tokenizer.
 
     Args:
         variables: the variables of the model, the rows of ``near``.
     """
-    reached = [nearness(graph, f"variable:{variable}") for variable in variables]
-    ids = sorted({node for row in reached for node in row}) or sorted(graph)
+    reached = [nearness(graph.graph, f"variable:{variable}") for variable in variables]
+    ids = sorted(graph.graph)
     column = {node: position for position, node in enumerate(ids)}
-    spelled = tokenizer([_describe(graph.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
+    spelled = tokenizer([_describe(graph.graph.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
     near = [
         [[column[node], value] for node, value in sorted(row.items(), key=lambda item: (-item[1], item[0]))]
         for row in reached
     ]
     return Concepts(
-        ids, [graph.nodes[node]["name"] for node in ids], [tokens[:MAX_SUBWORDS] for tokens in spelled], near
+        ids, [graph.graph.nodes[node]["name"] for node in ids], [tokens[:MAX_SUBWORDS] for tokens in spelled], near
     )
 
 

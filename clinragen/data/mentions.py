@@ -1,0 +1,36 @@
+"""Which concepts of the graph a note affirms or denies: the note as the graph sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.linker import Linker
+
+AFFIRMED, DENIED = 0, 1
+
+
+class MentionEncoder:
+    """Links note sections to the concepts of a model.
+
+    Args:
+        ids: node ids in the order of the model's concepts.
+    """
+
+    def __init__(self, graph: ConceptGraph, ids: list[str]):
+        self.linker = Linker(graph)
+        self.column = {node: position for position, node in enumerate(ids)}
+
+    def __call__(self, sections: Iterable[tuple[str, str]]) -> np.ndarray:
+        """Mentions of one note, bool [2, concepts]: row ``AFFIRMED`` holds what is stated, present or past; row
+        ``DENIED`` what is negated, hypothetical or of a relative."""
+        found = np.zeros((2, len(self.column)), dtype=bool)
+        for section, text in sections:
+            for mention in self.linker.link(text, section):
+                position = self.column.get(mention.concept)
+                if position is not None:
+                    denied = mention.negated or mention.context in ("family", "hypothetical")
+                    found[DENIED if denied else AFFIRMED, position] = True
+        return found
