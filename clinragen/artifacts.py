@@ -128,6 +128,9 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] |
         if field.name not in table.column_names:
             raise UserError(f"{path}: column '{field.name}' ({field.type}) is missing; it has {table.column_names}")
         found = table.schema.field(field.name).type
-        if found != field.type:
+        if pa.types.is_large_string(found) and pa.types.is_string(field.type):  # the same text, as polars writes it
+            position = table.column_names.index(field.name)
+            table = table.set_column(position, field, table[field.name].cast(field.type))
+        elif found != field.type:
             raise UserError(f"{path}: column '{field.name}' is {found}, expected {field.type}")
     return table

@@ -32,7 +32,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(argv: Sequence[str]) -> int | None:
+def dispatch(argv: Sequence[str]) -> int | None:
+    """Run one subcommand; errors are raised."""
     chosen = next((word for word in argv if word in COMMANDS), None)
     args = _parser(chosen).parse_args(argv)
     return import_module(COMMANDS[args.command][0]).run(args)
@@ -40,7 +41,7 @@ def _run(argv: Sequence[str]) -> int | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Console entry: the exit code."""
-    return exit_code(_run, sys.argv[1:] if argv is None else argv)
+    return exit_code(dispatch, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

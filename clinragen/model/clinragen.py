@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 from transformers import LogitsProcessorList
 
@@ -140,7 +140,7 @@ class ClinRaGen(nn.Module):
     def save_pretrained(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``clinragen.json``, the language model's config and the tokenizer."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_model(self, str(folder / "model.safetensors"))
+        save_file(self._weights(), folder / "model.safetensors", metadata={"format": "pt"})
         self.language_model.save(folder / "language_model")
         self.graph.save(folder / "graph", replace=True)
         described = {
@@ -151,6 +151,14 @@ class ClinRaGen(nn.Module):
             "labels": self.labels,
         }
         (folder / "clinragen.json").write_text(json.dumps(described), encoding="utf-8")
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Weights by name, tied ones once. (``save_model`` lists what it left out in an order that changes by run.)"""
+        first: dict[tuple[int, torch.Size], str] = {}
+        for name, tensor in sorted(self.state_dict().items()):
+            first.setdefault((tensor.data_ptr(), tensor.shape), name)
+        state = self.state_dict()
+        return {name: state[name].contiguous() for name in sorted(first.values())}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ClinRaGen:

@@ -32,6 +32,9 @@ class StageModule(pl.LightningModule):
             getattr(model, part).requires_grad_(False)
 
     def on_train_epoch_start(self) -> None:
+        # Chance (dropout) depends on seed, epoch and process alone, so that a resumed run equals an uninterrupted one.
+        origin = np.random.SeedSequence([self.stage.seed, self.current_epoch, self.global_rank])
+        torch.manual_seed(int(origin.generate_state(1)[0]))
         for part in self.stage.frozen:  # no dropout in what rests
             getattr(self.model, part).eval()
 
