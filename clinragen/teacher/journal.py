@@ -1,0 +1,192 @@
+"""What was paid for is kept: an append-only, fsynced JSONL file of a teacher's answers, keyed by what was asked.
+
+A run that was killed finds its answers here and asks only for the rest. An answer counts as received once ``append``
+has returned; a request that was in flight when the process died carries an idempotency key, its journal key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from clinragen.artifacts import sha256_json
+from clinragen.errors import UserError
+
+#: Every record has these.
+FIELDS = ("key", "stay_id", "kind", "model", "text", "finish_reason", "usage")
+
+
+def key(messages: list[dict[str, str]], model: str, parameters: dict[str, Any], stay_id: int, kind: str) -> str:
+    """Hex SHA-256 that names one request for one stay."""
+    return sha256_json([messages, model, parameters, stay_id, kind])
+
+
+class Journal:
+    """One teacher's answers. Writable journals hold a lock, so that two runs never ask for the same thing.
+
+    Raises:
+        UserError: another run writes here, or a line in the middle is damaged. A torn last line is cut off (a journal
+            opened for reading passes over it).
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        self.path = path
+        self._index: dict[bytes, tuple[int, int]] = {}
+        self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._writer = ThreadPoolExecutor(1, "journal") if writable else None
+        if writable:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.exists():
+            raise UserError(f"{path} not found: no answer was ever journaled here")
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY
+        self._file = os.open(path, flags, 0o600)  # answers are as private as the notes
+        try:
+            if writable:
+                self._lock()
+            self._size = self._read(mend=writable)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """The record with this key."""
+        place = self._index.get(bytes.fromhex(name))
+        return None if place is None else json.loads(os.pread(self._file, place[1], place[0]))
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """All records in the order in which they came."""
+        for offset, length in self._index.values():
+            yield json.loads(os.pread(self._file, length, offset))
+
+    async def append(self, record: dict[str, Any]) -> None:
+        """Keep a record; returns when it is on the disk. A key that is already there is left as it is.
+
+        Records that arrive while the disk is busy share one fsync.
+
+        Raises:
+            OSError: the disk is full or gone; nothing of the record is left in the file.
+        """
+        name, line = _line(record)
+        if name in self._index:
+            return
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((name, line, stored))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await stored
+
+    def close(self) -> None:
+        """Write what still waits, then let go of the file."""
+        if self._writer is not None:
+            self._writer.shutdown(wait=True)
+            if self._pending:
+                self._store([(name, line) for name, line, _ in self._pending])
+                self._pending = []
+        os.close(self._file)
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._pending:
+            batch, self._pending = self._pending, []
+            try:
+                await loop.run_in_executor(self._writer, self._store, [(name, line) for name, line, _ in batch])
+            except OSError as error:
+                for _, _, stored in batch:
+                    if not stored.done():
+                        stored.set_exception(error)
+                continue
+            for _, _, stored in batch:
+                if not stored.done():
+                    stored.set_result(None)
+
+    def _store(self, lines: list[tuple[bytes, bytes]]) -> None:
+        first = dict(reversed(lines))
+        fresh = [(name, first[name]) for name in dict(lines) if name not in self._index]
+        data = memoryview(b"".join(line for _, line in fresh))
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._file, data[written:])
+            os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, self._size)  # or the next record would follow half a line
+            raise
+        for name, line in fresh:
+            self._index[name] = (self._size, len(line))
+            self._size += len(line)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{self.path} is being written by another run: wait for it, or take another --name"
+            ) from None
+
+    def _read(self, *, mend: bool) -> int:
+        """Fill the index; returns the size of the sound part."""
+        offset, whole = 0, True
+        with open(self.path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                whole = line.endswith(b"\n")
+                name = _key_of(line)
+                if name is None and whole:
+                    raise UserError(
+                        f"{self.path}, line {number}: not a journal record; remove that line to ask for it again"
+                    )
+                if name is not None and (whole or mend):
+                    self._index.setdefault(name, (offset, len(line)))
+                    offset += len(line)
+        if mend:
+            os.ftruncate(self._file, offset)
+            if offset and not whole and os.pread(self._file, 1, offset - 1) != b"\n":
+                offset += os.write(self._file, b"\n")  # a complete answer that lacked only its line end
+        return offset
+
+
+def merge(into: Path, others: Iterable[Path]) -> int:
+    """Add the records of other journals, first come first kept; returns how many were new.
+
+    Raises:
+        UserError: a journal is missing, damaged or in use.
+    """
+    added = 0
+    with Journal(into, writable=True) as journal:
+        for other in others:
+            with Journal(other) as source:
+                before = len(journal)
+                journal._store([_line(record) for record in source.records()])
+                added += len(journal) - before
+    return added
+
+
+def _line(record: dict[str, Any]) -> tuple[bytes, bytes]:
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=True)
+    return bytes.fromhex(record["key"]), text.encode() + b"\n"
+
+
+def _key_of(line: bytes) -> bytes | None:
+    """The key of a sound line, else None."""
+    try:
+        record = json.loads(line)
+        name = bytes.fromhex(record["key"])
+        return name if len(name) == 32 and all(field in record for field in FIELDS) else None
+    except (ValueError, KeyError, TypeError):
+        return None
