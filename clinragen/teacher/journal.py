@@ -136,9 +136,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"{self.path} is being written by another run: wait for it, or take another --name"
-            ) from None
+            raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --name") from None
 
     def _read(self, *, mend: bool) -> int:
         """Fill the index; returns the size of the sound part."""
