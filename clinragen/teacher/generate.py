@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pyarrow as pa
 
 from clinragen.artifacts import read_table, sha256_json, write_table
-from clinragen.catalog import phenotypes
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.graph import ConceptGraph, build
-from clinragen.schema import NOTES, RATIONALES, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import RATIONALES, SERIES, STAYS, CohortPaths
 from clinragen.teacher import evidence
 from clinragen.teacher.facts import facts
+from clinragen.teacher.stays import diagnoses_of, frame, sections_of
 
 TEACHERS = ("evidence",)
 
@@ -43,11 +42,11 @@ def generate(
     if out.exists() and not overwrite:
         raise UserError(f"{out} already exists: pass --overwrite to replace it")
     stays = read_table(paths.stays, STAYS).column("stay_id").to_pylist()
-    diagnoses = _diagnoses(paths)
+    diagnoses = diagnoses_of(paths)
     if missing := [stay for stay in stays if stay not in diagnoses]:
         raise UserError(f"{paths.labels}: no row for stay {missing[0]} of stays.parquet; prepare the cohort anew")
-    sections = _sections(paths)
-    found = facts(_frame(paths, SERIES))
+    sections = sections_of(paths)
+    found = facts(frame(paths, SERIES))
     concepts = ConceptGraph.load(graph) if graph else build()
     composer = evidence.EvidenceTeacher(concepts)
     prompt = sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": concepts.manifest})
@@ -71,25 +70,3 @@ def generate(
     table = pa.Table.from_pylist(rows, RATIONALES)
     write_table(out, table)
     return table
-
-
-def _frame(paths: CohortPaths, schema: pa.Schema) -> pl.DataFrame:
-    path = paths.series if schema is SERIES else paths.notes
-    frame = pl.from_arrow(read_table(path, schema, columns=[field.name for field in schema]))
-    assert isinstance(frame, pl.DataFrame)  # a table, not a column
-    return frame
-
-
-def _diagnoses(paths: CohortPaths) -> dict[int, list[str]]:
-    keys = list(phenotypes())
-    table = read_table(paths.labels, labels_schema(keys))
-    return {row["stay_id"]: [key for key in keys if row[key]] for row in table.to_pylist()}
-
-
-def _sections(paths: CohortPaths) -> dict[int, list[tuple[str, str]]]:
-    """stay -> (section, text) in time order; the order within a note is that of the file."""
-    sections: dict[int, list[tuple[str, str]]] = {}
-    frame = _frame(paths, NOTES).sort("stay_id", "time", maintain_order=True)
-    for stay, section, text in frame.select("stay_id", "section", "text").iter_rows():
-        sections.setdefault(stay, []).append((section, text or ""))
-    return sections

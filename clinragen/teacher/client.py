@@ -1,0 +1,282 @@
+"""Asks an OpenAI-compatible server, as fast as it can bear, and takes no half answer for a whole one.
+
+Failures that may pass (429, 5xx, timeouts, resets, half JSON) are tried again; those that will not (a wrong key, an
+unknown model, a redirect) stop the run with one line. Nothing here ever prints or raises a prompt or an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import httpx2
+import openai
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from clinragen.errors import UserError
+from clinragen.teacher import policy
+from clinragen.teacher.settings import Server
+
+Messages = list[dict[str, str]]
+
+#: Words, numbers and signs: no tokenizer makes fewer tokens of a text than about this many.
+_PIECES = re.compile(r"[^\W\d_]+|\d+|[^\w\s]+|_+")
+_LEAST_TOKENS = 0.8
+#: Statuses that say "later"; 529 is how some say overloaded.
+_LATER = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529))
+_BUSY = frozenset((429, 503, 529))
+_NEVER = {
+    401: "the server refuses the API key: set server.api_key_env to the variable that holds it",
+    403: "the server refuses access to this model or account",
+    404: "the server does not know the path or the model: check server.base_url (most end in /v1) and server.model",
+    405: "the server takes no chat completions at this path: check server.base_url (most end in /v1)",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server sent, as it came. ``usage``: prompt_tokens and completion_tokens by its own count, or empty."""
+
+    text: str
+    finish_reason: str
+    usage: dict[str, int]
+    model: str
+
+
+class NoAnswerError(Exception):
+    """A request that brought no answer. ``str(error)`` is a short reason, such as "HTTP 503", for the summary."""
+
+
+class _PassingError(NoAnswerError):
+    """A failure that may pass. ``pause``: seconds that the server asks for."""
+
+    def __init__(self, reason: str, pause: float | None = None, *, busy: bool = False) -> None:
+        super().__init__(reason)
+        self.pause = pause
+        self.busy = busy
+
+
+class Asker(Protocol):
+    """Anything that answers prompts: a server, an engine in this process, the journal alone."""
+
+    async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+        """The answer to one request; ``name`` is its journal key."""
+        ...
+
+
+class Slots:
+    """How many requests may be under way: halved when the server is busy, one more for each round that goes well."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.limit = float(most)
+        self.busy = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        self._halved_at = float("-inf")
+
+    async def __aenter__(self) -> None:
+        while self.busy >= int(self.limit):
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        self.busy += 1
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self.busy -= 1
+        self._wake()
+
+    def well(self) -> None:
+        """An answer came."""
+        if self.limit < self.most:
+            self.limit = min(self.most, self.limit + 1 / self.limit)
+            self._wake()
+
+    def pressed(self) -> None:
+        """The server is overloaded. Refusals of one moment count once."""
+        now = asyncio.get_running_loop().time()
+        if now - self._halved_at > 0.5:
+            self._halved_at = now
+            self.limit = max(1.0, self.limit / 2)
+
+    def _wake(self) -> None:
+        free = int(self.limit) - self.busy
+        while free > 0 and self._waiting:
+            turn = self._waiting.pop(0)
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
+
+
+class Client:
+    """A server behind the privacy gate. Use as an asynchronous context manager.
+
+    Attributes:
+        retried: reasons for which requests were sent again, with counts.
+        failed: reasons for which requests were given up, with counts.
+
+    Raises:
+        UserError: no model named, a base URL that the gate refuses, an API key variable that is not set.
+    """
+
+    def __init__(self, settings: Server) -> None:
+        if not settings.model:
+            raise UserError("teacher config: server.model is empty: name the model, as in --set server.model=NAME")
+        self.settings = settings
+        self.endpoint = policy.endpoint(settings.base_url, settings.attestation)
+        secret = os.environ.get(settings.api_key_env, "") if settings.api_key_env else "none"
+        if not secret:
+            raise UserError(f"environment variable {settings.api_key_env} (server.api_key_env) is not set")
+        self.slots = Slots(settings.concurrency)
+        self.retried: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self._in_a_row = 0
+        self._http = policy.client(self.endpoint, connections=settings.concurrency, timeout=settings.timeout)
+        self._sdk = openai.AsyncOpenAI(
+            base_url=self.endpoint.base_url, api_key=secret, max_retries=0, http_client=self._http
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ):
+        await self._sdk.close()
+
+    async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+        """One answer, over as many tries as the settings allow.
+
+        Raises:
+            NoAnswerError: none came; another request may fare better.
+            UserError: none will ever come: the key, the model or the path is wrong, or the server is gone.
+        """
+        self._check_length(messages, parameters)
+        pause = wait_random_exponential(multiplier=self.settings.backoff, max=self.settings.longest_pause)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.pause if isinstance(error, _PassingError) else None
+            return min(asked, self.settings.longest_pause) if asked is not None else pause(state)
+
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(_PassingError),
+                stop=stop_after_attempt(self.settings.tries),
+                wait=wait,
+                reraise=True,
+            ):
+                with attempt:
+                    answer = await self._once(messages, parameters, name)
+        except NoAnswerError as error:
+            self.failed[str(error)] += 1
+            self._in_a_row += 1
+            if self._in_a_row >= self.settings.give_up_after:
+                raise UserError(
+                    f"{self._in_a_row} requests in a row brought no answer from {self.endpoint.base_url} (the last: "
+                    f"{error}). Answers so far are kept; mend the server and run the same command again"
+                ) from None
+            raise
+        self._in_a_row = 0
+        return answer
+
+    async def _once(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+        async with self.slots:
+            try:
+                async with asyncio.timeout(self.settings.timeout):
+                    raw = await self._sdk.chat.completions.with_raw_response.create(
+                        model=self.settings.model,
+                        messages=messages,  # type: ignore[arg-type]  # plain role/content mappings
+                        extra_headers={"Idempotency-Key": name},
+                        **parameters,
+                    )
+                answer = read(raw.http_response.content)
+            except (openai.OpenAIError, httpx2.HTTPError, TimeoutError) as error:
+                failure = self._explain(error)
+                if isinstance(failure, _PassingError):
+                    self.retried[str(failure)] += 1
+                    if failure.busy:
+                        self.slots.pressed()
+                raise failure from None
+            except _PassingError as error:
+                self.retried[str(error)] += 1
+                raise
+            self.slots.well()
+            return answer
+
+    def _explain(self, error: Exception) -> Exception:
+        """Our own failure, in words that hold nothing of the server's or the chart's."""
+        if isinstance(error, openai.APIStatusError):
+            code = error.status_code
+            if code in _LATER:
+                pause = _seconds(error.response.headers.get("retry-after"))
+                return _PassingError(f"HTTP {code}", pause, busy=code in _BUSY)
+            if 300 <= code < 400:
+                return UserError(f"{self.endpoint.base_url} redirects (HTTP {code}): set server.base_url to the target")
+            if code in _NEVER:
+                return UserError(f"{self.endpoint.base_url}: HTTP {code}: {_NEVER[code]}")
+            return NoAnswerError(f"HTTP {code}")
+        causes = [cause for cause in (error, error.__cause__, error.__context__) if cause is not None]
+        if any(isinstance(cause, httpx2.UnsupportedProtocol) for cause in causes):
+            return UserError(f"{self.endpoint.base_url}: the privacy gate refused the request")
+        if any(isinstance(cause, httpx2.DecodingError) for cause in causes):
+            return NoAnswerError("answer too large")
+        if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in causes):
+            return _PassingError("timeout", busy=True)
+        if any(isinstance(cause, httpx2.ConnectError) for cause in causes):
+            return _PassingError("no connection")
+        return _PassingError("connection lost")
+
+    def _check_length(self, messages: Messages, parameters: dict[str, Any]) -> None:
+        room = self.settings.context_tokens
+        if room and least_tokens(messages) + parameters["max_tokens"] > room:
+            self.failed["prompt longer than the context"] += 1
+            raise NoAnswerError("prompt longer than the context")
+
+
+def read(body: bytes) -> Answer:
+    """An answer from the body of a chat completion.
+
+    Raises:
+        NoAnswerError: half JSON, another shape, or no choices.
+    """
+    import json
+
+    try:
+        data = json.loads(body)
+    except ValueError:
+        raise _PassingError("answer is no whole JSON") from None
+    if not isinstance(data, dict) or "choices" not in data:
+        raise _PassingError("answer is no chat completion")
+    choices = data["choices"]
+    if not isinstance(choices, list) or not choices:
+        raise _PassingError("answer without choices")
+    choice = choices[0] if isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise _PassingError("answer without a message")
+    text, usage = message.get("content"), data.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    kept = {name: counts[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(counts.get(name), int)}
+    return Answer(
+        text if isinstance(text, str) else "", str(choice.get("finish_reason")), kept, str(data.get("model", ""))
+    )
+
+
+def least_tokens(messages: Messages) -> int:
+    """Fewer tokens than any tokenizer makes of a prompt: what a server that read all of it must at least count."""
+    return int(_LEAST_TOKENS * sum(len(_PIECES.findall(message["content"])) for message in messages))
+
+
+def _seconds(header: str | None) -> float | None:
+    """Retry-After in seconds; a date or nonsense counts as not given."""
+    try:
+        value = float(header) if header else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < 1e6 else None

@@ -1,0 +1,170 @@
+"""One stay, two rationales: asked for, checked, asked for again, edited down to what stands, or dropped."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from clinragen.teacher import answers, journal
+from clinragen.teacher.answers import BadAnswerError, Draft
+from clinragen.teacher.client import Answer, Asker, Messages, NoAnswerError
+from clinragen.teacher.judge import Judge, Judgement, words_of
+from clinragen.teacher.prompts import Prompts, Stay
+from clinragen.teacher.settings import TeacherSettings
+
+#: How a rationale came about, the best first. ``missing``: no answer came, so another run may still get one.
+WAYS = ("as written", "regenerated", "edited", "dropped", "missing")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one rationale. ``text`` is None where it was dropped or is missing."""
+
+    stay_id: int
+    kind: str
+    way: str
+    text: str | None
+    verdicts: str  # JSON: claims and how it came about
+
+
+class JournalOnly:
+    """An asker that asks nobody: for exports."""
+
+    async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+        """Never an answer."""
+        raise NoAnswerError("not in the journal")
+
+
+class Composer:
+    """Brings rationales about, with one journal for all answers.
+
+    Attributes:
+        ways: (kind, way) -> number of rationales.
+        rejected: why answers were no rationales, with counts.
+        verdicts: (kind, verdict) -> number of claims in first drafts, before anything was done about them.
+        asked, found: requests sent, and answers that were already in the journal.
+        tokens: prompt and completion tokens of the requests sent.
+    """
+
+    def __init__(
+        self,
+        settings: TeacherSettings,
+        prompts: Prompts,
+        judge: Judge,
+        kept: journal.Journal,
+        asker: Asker,
+        *,
+        model: str,
+        structured: bool,
+    ) -> None:
+        self._settings, self._prompts, self._judge = settings, prompts, judge
+        self._journal, self._asker, self._model = kept, asker, model
+        self._structured = structured
+        self.ways: Counter[tuple[str, str]] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.verdicts: Counter[tuple[str, str]] = Counter()
+        self.missing: Counter[str] = Counter()
+        self.asked = self.found = 0
+        self.tokens: Counter[str] = Counter()
+
+    async def compose(self, stay: Stay) -> list[Outcome]:
+        """Both rationales; the one of the series is asked for in the light of the one of the note."""
+        note = await self._rationale(stay, "note", "")
+        if note.way == "missing":  # its prompt would change once the note's rationale is there
+            self.ways["series", "missing"] += 1
+            return [note, Outcome(stay.stay_id, "series", "missing", None, "{}")]
+        return [note, await self._rationale(stay, "series", note.text or "")]
+
+    async def _rationale(self, stay: Stay, kind: str, note_rationale: str) -> Outcome:
+        reasoning = self._settings.mode == "reason"
+        first = self._prompts.messages(stay, kind, structured=self._structured, note_rationale=note_rationale)
+        messages, attempts = first, self._settings.samples if reasoning else 1 + self._settings.regenerate
+        least = self._settings.least_supported if stay.diagnoses else 0
+        drafts: list[tuple[Draft, Judgement]] = []
+        reasons: list[str] = []
+        for attempt in range(attempts):
+            try:
+                record = await self._answer(messages, attempt, stay.stay_id, kind)
+            except NoAnswerError as error:
+                self.missing[str(error)] += 1
+                return self._outcome(stay, kind, "missing", None, None, [*reasons, str(error)])
+            try:
+                draft = self._draft(record, messages, stay, kind)
+            except BadAnswerError as error:
+                self.rejected[str(error)] += 1
+                reasons.append(str(error))
+                continue
+            judgement = self._judge.judge(draft.text, stay, kind)
+            if not drafts:
+                self.verdicts.update((kind, str(claim.verdict)) for claim in judgement.claims)
+            if not judgement.refuted and judgement.supported >= least:
+                way = "edited" if draft.shortened else "regenerated" if attempt else "as written"
+                return self._outcome(stay, kind, way, draft.text, judgement, reasons)
+            drafts.append((draft, judgement))
+            if judgement.refuted:
+                reasons.append("contradicted")
+                if not reasoning:
+                    messages = self._prompts.again(first, draft.text, words_of(draft.text, judgement.refuted))
+            else:
+                reasons.append("nothing in it is supported")
+        for draft, _ in sorted(drafts, key=lambda pair: (-pair[1].supported, len(pair[1].refuted))):
+            mended = self._judge.mended(draft.text, stay, kind, max(least, 1))
+            if mended is not None:
+                return self._outcome(stay, kind, "edited", *mended, reasons)
+        return self._outcome(stay, kind, "dropped", None, None, reasons)
+
+    async def _answer(self, messages: Messages, attempt: int, stay_id: int, kind: str) -> dict[str, Any]:
+        """From the journal, else from the asker, kept before it is looked at."""
+        schema = self._prompts.schema() if self._structured else None
+        parameters = self._settings.parameters(attempt, schema)
+        name = journal.key(messages, self._model, parameters, stay_id, kind)
+        record = self._journal.get(name)
+        if record is not None:
+            self.found += 1
+            return record
+        answer = await self._asker.ask(messages, parameters, name)
+        self.asked += 1
+        self.tokens.update(answer.usage)
+        record = {
+            "key": name,
+            "stay_id": stay_id,
+            "kind": kind,
+            "model": self._model,
+            "served_by": answer.model,
+            "attempt": attempt,
+            "seed": parameters["seed"],
+            "text": answer.text,
+            "finish_reason": answer.finish_reason,
+            "usage": answer.usage,
+        }
+        await self._journal.append(record)
+        return record
+
+    def _draft(self, record: dict[str, Any], messages: Messages, stay: Stay, kind: str) -> Draft:
+        server, sampling = self._settings.server, self._settings.sampling
+        answers.check_whole(record, messages, sampling.max_tokens, require_usage=server.require_usage)
+        reasoning = self._settings.mode == "reason"
+        draft = answers.parse(record["text"], kind, reason=reasoning, structured=self._structured)
+        if draft.diagnoses is not None and overlap(draft.diagnoses, stay.diagnoses) < self._settings.agreement:
+            raise BadAnswerError("its diagnoses do not agree with the labels")
+        return draft
+
+    def _outcome(
+        self, stay: Stay, kind: str, way: str, text: str | None, judgement: Judgement | None, reasons: list[str]
+    ) -> Outcome:
+        self.ways[kind, way] += 1
+        claims = [claim.as_json() for claim in judgement.claims] if judgement else []
+        told = {"claims": claims, "way": way, "before": reasons}
+        return Outcome(stay.stay_id, kind, way, text, json.dumps(told, separators=(",", ":")))
+
+
+def overlap(one: tuple[str, ...], other: list[str]) -> float:
+    """Jaccard index; two empty sets agree.
+
+    >>> overlap(("shock",), ["shock", "septicemia"])
+    0.5
+    """
+    union = set(one) | set(other)
+    return len(set(one) & set(other)) / len(union) if union else 1.0

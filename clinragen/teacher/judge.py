@@ -1,0 +1,133 @@
+"""A draft before the chart: its claims with their verdicts, and what stands of it once the refuted ones are gone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.teacher.prompts import OPENINGS, Stay
+from clinragen.verify import notes, series
+from clinragen.verify.claims import ClaimReader, Verdict
+
+#: Between statements that can stand alone, and, finer, between parts of one.
+_STATEMENTS = re.compile(r";\s+|(?<=[.!?])\s+")
+_PARTS = re.compile(r";\s+|(?<=[.!?])\s+|,\s+(?:and\s+|but\s+|with\s+)?|\s+and\s+")
+_DANGLING = re.compile(r"\A(?:pointing|supporting|suggesting|consistent|indicating|which|this|these|and|but)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of a rationale: ``text[start:end]``; ``about`` names the concept or variables."""
+
+    start: int
+    end: int
+    kind: str  # finding (of the note), diagnosis or series
+    about: str
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, object]:
+        """Where it stands, what it is about, and the verdict; the words are in the rationale."""
+        return {"start": self.start, "end": self.end, "kind": self.kind, "about": self.about, "verdict": self.verdict}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All claims of a text. ``refuted`` must not be taught; ``supported`` counts those that the chart bears out."""
+
+    claims: list[Claim]
+
+    @property
+    def refuted(self) -> list[Claim]:
+        """Contradicted by chart or labels, or about a variable that was never measured."""
+        return [
+            claim
+            for claim in self.claims
+            if claim.verdict == Verdict.CONTRADICTED
+            or (claim.kind == "series" and claim.verdict == Verdict.NOT_IN_CHART)
+        ]
+
+    @property
+    def supported(self) -> int:
+        """Number of findings and values (not of diagnoses, which were given) that the chart bears out."""
+        return sum(claim.verdict == Verdict.SUPPORTED and claim.kind != "diagnosis" for claim in self.claims)
+
+
+class Judge:
+    """Checks drafts with the verifier that evaluation uses, too."""
+
+    def __init__(self, graph: ConceptGraph) -> None:
+        self._graph = graph
+        self._reader = ClaimReader(graph)
+
+    def judge(self, text: str, stay: Stay, kind: str) -> Judgement:
+        """Claims about the note (kind note) or the series (kind series), and every diagnosis that is affirmed."""
+        found: list[Claim] = []
+        for claim, verdict in notes.verify(text, stay.sections, stay.diagnoses, self._reader, self._graph):
+            if kind == "note" or (claim.kind == "diagnosis" and not claim.negated):
+                found.append(Claim(claim.start, claim.end, claim.kind, claim.concept, verdict))
+        if kind == "series":
+            for read, verdict in series.verify(text, series.chart(stay.cells), self._reader):
+                found.append(Claim(read.start_offset, read.end_offset, "series", ",".join(read.variables), verdict))
+        return Judgement(sorted(found, key=lambda claim: (claim.start, claim.kind)))
+
+    def mended(self, text: str, stay: Stay, kind: str, least: int) -> tuple[str, Judgement] | None:
+        """The text without its refuted statements, or None where too little stands."""
+        judgement = self.judge(text, stay, kind)
+        for separators in (_STATEMENTS, _PARTS):
+            edited = _without(text, judgement.refuted, OPENINGS[kind], separators)
+            if edited is None:
+                continue
+            again = self.judge(edited, stay, kind)
+            if not again.refuted and again.supported >= least:
+                return edited, again
+        return None
+
+
+def words_of(text: str, claims: list[Claim]) -> list[str]:
+    """The clauses in which claims stand, to tell a teacher what to leave out."""
+    clauses = []
+    for start, end in _pieces(text, _PARTS):
+        if any(start < claim.end and claim.start < end for claim in claims):
+            clauses.append(text[start:end].strip(" .;,"))
+    return clauses
+
+
+def _without(text: str, refuted: list[Claim], opening: str, separators: re.Pattern[str]) -> str | None:
+    """The pieces that hold no refuted claim, put together anew behind the opening."""
+    kept: list[tuple[int, int]] = []
+    grounded = False
+    for start, end in _pieces(text, separators):
+        hit = any(start < claim.end and claim.start < end for claim in refuted)
+        if not hit and (grounded or not _DANGLING.match(text[start:end])):
+            kept.append((start, end))
+        grounded = not hit if not _DANGLING.match(text[start:end]) else grounded and not hit
+    if not kept:
+        return None
+    body = text[kept[0][0] : kept[0][1]]
+    for (_, end), (start, stop) in zip(kept, kept[1:], strict=False):
+        between = text[end:start] if _adjacent(text, end, start, separators) else ", "
+        body += between + text[start:stop]
+    body = body.strip(" ,;")
+    if not body.startswith(opening):
+        body = f"{opening}{'' if opening.startswith('Lab') else ','} {_lower_first(body)}"
+    if body.rstrip(".") == opening:
+        return None
+    return body if body[-1] in ".!?" else f"{body}."
+
+
+def _adjacent(text: str, end: int, start: int, separators: re.Pattern[str]) -> bool:
+    return separators.fullmatch(text[end:start]) is not None
+
+
+def _pieces(text: str, separators: re.Pattern[str]) -> list[tuple[int, int]]:
+    pieces, start = [], 0
+    for match in separators.finditer(text):
+        pieces.append((start, match.start()))
+        start = match.end()
+    return [(a, b) for a, b in [*pieces, (start, len(text))] if b > a]
+
+
+def _lower_first(body: str) -> str:
+    first = body.split(maxsplit=1)[0]
+    return body if sum(letter.isupper() for letter in first) > 1 else body[0].lower() + body[1:]

@@ -1,0 +1,171 @@
+"""Prompts of LLM teachers: Jinja templates filled with exemplars, knowledge, captions and the patient text, fenced."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from clinragen.artifacts import sha256_file, sha256_json
+from clinragen.catalog import phenotypes
+from clinragen.config import CONFIG_ROOT, load_yaml
+from clinragen.errors import UserError
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.teacher import note_rationale, series_rationale
+from clinragen.teacher.captions import Bands, Caption, Cells, captions
+from clinragen.teacher.settings import TeacherSettings
+
+SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
+OPENINGS = {"note": note_rationale.OPENING, "series": series_rationale.OPENING}
+MOST_WORDS = {"note": note_rationale.MOST_WORDS, "series": series_rationale.MOST_WORDS}
+#: Marks by which chat templates separate speakers: in a note they would let the note speak for someone else.
+_CONTROL = re.compile(r"<\|[^|<>]{0,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?think>", re.I)
+
+
+@dataclass(frozen=True)
+class Stay:
+    """What is known of a stay: gold phenotype keys, (section, text) pairs, and variable -> [(hour, value)]."""
+
+    stay_id: int
+    diagnoses: list[str]
+    sections: list[tuple[str, str]]
+    cells: Cells = field(default_factory=dict)
+
+
+class Prompts:
+    """Fills the templates. The same stay, graph and settings always give the same prompt.
+
+    Raises:
+        UserError: a template is missing or broken.
+    """
+
+    def __init__(self, settings: TeacherSettings, graph: ConceptGraph, bands: Bands | None = None) -> None:
+        self.settings = settings
+        self.graph = graph
+        self._bands = bands
+        folders = [Path(settings.prompts)] if settings.prompts else []
+        if folders and not folders[0].is_dir():
+            raise UserError(f"teacher config: prompts is {folders[0]}, expected a folder of templates")
+        self.folders = [*folders, SHIPPED]
+        self._jinja = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(self.folders),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,  # plain text for a model, no HTML
+        )
+        self._exemplars = load_yaml(SHIPPED / "exemplars.yaml")["exemplars"][: settings.exemplars]
+
+    @cached_property
+    def version(self) -> str:
+        """Hash of everything but the patient that shapes a prompt."""
+        files = {path.name: sha256_file(path) for folder in reversed(self.folders) for path in folder.glob("*.*")}
+        chosen = {name: getattr(self.settings, name) for name in _SHAPING}
+        return sha256_json({"templates": files, "settings": chosen, "graph": self.graph.manifest})
+
+    def messages(self, stay: Stay, kind: str, *, structured: bool, note_rationale: str = "") -> list[dict[str, str]]:
+        """System and user message that ask for one rationale. ``note_rationale``: R_m, given when R_t is asked for."""
+        fence = hashlib.sha256(f"{stay.stay_id}:{kind}".encode()).hexdigest()[:12]
+        told = captions(stay.cells, self._bands)[: self.settings.captions]
+        sections = shortened(stay.sections, self.settings.note_words)
+        values: dict[str, Any] = {
+            "kind": kind,
+            "mode": self.settings.mode,
+            "structured": structured,
+            "fence": fence,
+            "opening": OPENINGS[kind],
+            "most_words": MOST_WORDS[kind],
+            "diagnoses": [phenotypes()[key].name for key in stay.diagnoses],
+            "labels": [phenotype.name for phenotype in phenotypes().values()],
+            "exemplars": self._exemplars,
+            "knowledge": self._knowledge(stay, told),
+            "sections": [(name.replace("_", " "), _harmless(text, fence)) for name, text in sections],
+            "captions": [caption.text for caption in told],
+            "note_rationale": _harmless(note_rationale, fence),
+        }
+        return [
+            {"role": "system", "content": self._render("system.j2", values)},
+            {"role": "user", "content": self._render(f"{kind}.j2", values)},
+        ]
+
+    def again(self, messages: list[dict[str, str]], text: str, wrong: list[str]) -> list[dict[str, str]]:
+        """The same request, with what the chart did not bear out in the answer before."""
+        feedback = self._render("again.j2", {"wrong": wrong})
+        return [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": feedback}]
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of an answer."""
+        properties: dict[str, Any] = {}
+        if self.settings.mode == "reason":
+            names = [phenotype.name for phenotype in phenotypes().values()]
+            properties["diagnoses"] = {"type": "array", "items": {"type": "string", "enum": names}}
+        properties["rationale"] = {"type": "string"}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    def _knowledge(self, stay: Stay, told: list[Caption]) -> list[str]:
+        """What the graph says: of each diagnosis where they are given, else of each abnormal finding."""
+        most = self.settings.knowledge
+        if self.settings.mode == "rationalize":
+            lines = []
+            for key in stay.diagnoses:
+                signs = [*self.graph.findings_of(key), *self.graph.symptoms_of(key)]
+                signs.sort(key=lambda link: (-link.weight, link.node))
+                if names := [self.graph.name(link.node) for link in signs[:most]]:
+                    lines.append(f"{phenotypes()[key].name}: suggested by {', '.join(names)}")
+            return lines if most else []
+        lines = []
+        for node in (f"finding:{caption.variable}:{side}" for caption in told for side in caption.directions):
+            links = self.graph.out_of(node, ("suggests",))[:most] if node in self.graph.graph else []
+            if links:
+                lines.append(
+                    f"{self.graph.name(node)}: suggests {', '.join(self.graph.name(link.node) for link in links)}"
+                )
+        return lines
+
+    def _render(self, name: str, values: dict[str, Any]) -> str:
+        try:
+            return self._jinja.get_template(name).render(values).strip()
+        except jinja2.TemplateNotFound:
+            raise UserError(f"prompt template {name} not found in {', '.join(map(str, self.folders))}") from None
+        except jinja2.TemplateError as error:
+            line = getattr(error, "lineno", None)
+            where = f"{name}, line {line}" if line else name
+            raise UserError(f"prompt template {where}: {type(error).__name__}: check its names and tags") from None
+
+
+_SHAPING = ("mode", "exemplars", "band", "note_words", "captions", "knowledge")
+
+
+def shortened(sections: Iterable[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """Sections cut to ``most`` words in all: the longest give way first, and a cut is marked."""
+    present = [(name, text.strip()) for name, text in sections if text.strip()]
+    counts = sorted(len(text.split()) for _, text in present)
+    share, left = most, most
+    for position, count in enumerate(counts):  # the largest share that all sections can have
+        share = left // (len(counts) - position)
+        if count > share:
+            break
+        left -= count
+    else:
+        return present
+    return [(name, text if len(text.split()) <= share else _cut(text, share)) for name, text in present]
+
+
+def _cut(text: str, most: int) -> str:
+    ends = [match.end() for match in re.finditer(r"\S+", text)]
+    return f"{text[: ends[most - 1]]} [shortened]" if most else "[left out]"
+
+
+def _harmless(text: str, fence: str) -> str:
+    return _CONTROL.sub(" ", text).replace(fence, "")

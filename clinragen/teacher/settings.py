@@ -1,0 +1,119 @@
+"""What ``configs/teacher/*.yaml`` may say: the server, the sampling, the prompts, and the fate of bad rationales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from clinragen.errors import UserError, unknown_choice
+from clinragen.teacher.policy import Attestation
+
+MODES = ("rationalize", "reason")
+STRUCTURED = ("auto", "json_schema", "plain")
+BANDS = ("reference", "statistical")
+DROPPED = ("evidence", "omit")
+
+
+@dataclass
+class Server:
+    """Where the model is served, and how hard to press. Seconds."""
+
+    base_url: str = "http://127.0.0.1:8000/v1"
+    model: str = ""
+    api_key_env: str = ""  # the environment variable that holds the key; none is sent by default
+    concurrency: int = 32
+    timeout: float = 180.0  # for a whole answer, however slowly it drips
+    tries: int = 6  # of one request, over failures that may pass
+    backoff: float = 0.5  # first pause, doubled each time, unless the server says Retry-After
+    longest_pause: float = 60.0
+    give_up_after: int = 20  # requests failed for good in a row
+    context_tokens: int = 0  # of the server, where known: longer prompts are refused here
+    require_usage: bool = True  # a server that counts no tokens cannot prove that it read the whole prompt
+    attestation: Attestation = field(default_factory=Attestation)
+
+
+@dataclass
+class Sampling:
+    """Sent with every request, recorded with every answer."""
+
+    temperature: float = 0.3
+    top_p: float = 1.0
+    max_tokens: int = 400
+    seed: int = 0
+
+
+@dataclass
+class Engine:
+    """vLLM offline: passed to ``vllm.LLM``; ``batch`` prompts are given to it at a time."""
+
+    model: str = ""
+    tensor_parallel_size: int = 1
+    max_model_len: int = 8192
+    gpu_memory_utilization: float = 0.9
+    dtype: str = "auto"
+    batch: int = 512
+
+
+@dataclass
+class TeacherSettings:
+    """An LLM teacher."""
+
+    mode: str = "rationalize"
+    samples: int = 4  # reason: at most so many, until one agrees with the labels
+    agreement: float = 1.0  # reason: least Jaccard overlap of its diagnoses with the labels
+    structured: str = "auto"
+    exemplars: int = 2
+    band: str = "reference"
+    prompts: str = ""  # a folder of templates that go before the shipped ones
+    note_words: int = 1500  # longer notes are shortened, section by section
+    captions: int = 24
+    knowledge: int = 4  # findings and symptoms per diagnosis
+    regenerate: int = 1  # times a contradicted or malformed rationale is asked for again
+    least_supported: int = 1  # claims that the chart must bear out
+    dropped: str = "evidence"  # what stands in for a dropped rationale
+    server: Server = field(default_factory=Server)
+    sampling: Sampling = field(default_factory=Sampling)
+    engine: Engine = field(default_factory=Engine)
+    #: for the estimate of --dry-run: US dollars per million tokens, and answers per second
+    price_prompt: float = 0.0
+    price_completion: float = 0.0
+    rate: float = 0.0
+
+    def check(self) -> None:
+        """Raises:
+        UserError: a value outside its choices or range.
+        """
+        for name, choices in (("mode", MODES), ("structured", STRUCTURED), ("band", BANDS), ("dropped", DROPPED)):
+            if getattr(self, name) not in choices:
+                raise unknown_choice(name, getattr(self, name), choices)
+        for name, value, least in (
+            ("samples", self.samples, 1),
+            ("regenerate", self.regenerate, 0),
+            ("exemplars", self.exemplars, 0),
+            ("note_words", self.note_words, 20),
+            ("captions", self.captions, 1),
+            ("server.concurrency", self.server.concurrency, 1),
+            ("server.tries", self.server.tries, 1),
+            ("server.give_up_after", self.server.give_up_after, 1),
+            ("sampling.max_tokens", self.sampling.max_tokens, 16),
+            ("engine.batch", self.engine.batch, 1),
+        ):
+            if value < least:
+                raise UserError(f"teacher config: {name} is {value}, expected at least {least}")
+        if not 0 < self.agreement <= 1:
+            raise UserError(f"teacher config: agreement is {self.agreement}, expected above 0 and at most 1")
+        if self.server.timeout <= 0:
+            raise UserError(f"teacher config: server.timeout is {self.server.timeout}, expected seconds above 0")
+
+    def parameters(self, attempt: int, schema: dict[str, Any] | None) -> dict[str, Any]:
+        """What one request asks for besides its messages; part of its journal key. Each attempt has its own seed."""
+        chosen: dict[str, Any] = {
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "max_tokens": self.sampling.max_tokens,
+            "seed": self.sampling.seed + attempt,
+        }
+        if schema is not None:
+            shape = {"name": "rationale", "strict": True, "schema": schema}
+            chosen["response_format"] = {"type": "json_schema", "json_schema": shape}
+        return chosen

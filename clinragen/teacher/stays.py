@@ -1,0 +1,76 @@
+"""The stays of a cohort as teachers read them: gold diagnoses, note sections, measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+import pyarrow as pa
+
+from clinragen.artifacts import read_table
+from clinragen.catalog import phenotypes
+from clinragen.errors import UserError
+from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.teacher.captions import Bands, bands
+from clinragen.teacher.prompts import Stay
+
+
+class Stays:
+    """All stays of a cohort, in ascending order of their ids.
+
+    Raises:
+        UserError: a table is missing, damaged, or lacks a stay's labels.
+    """
+
+    def __init__(self, paths: CohortPaths, shard: tuple[int, int] = (0, 1)) -> None:
+        table = read_table(paths.stays, STAYS).select(["stay_id", "split"]).to_pylist()
+        self._training = {row["stay_id"] for row in table if row["split"] == "train"}
+        ids = sorted(row["stay_id"] for row in table)
+        self.ids = ids[shard[0] :: shard[1]]
+        self._diagnoses = diagnoses_of(paths)
+        if missing := [stay for stay in self.ids if stay not in self._diagnoses]:
+            raise UserError(f"{paths.labels}: no row for stay {missing[0]} of stays.parquet; prepare the cohort anew")
+        self._sections = sections_of(paths)
+        self._series = frame(paths, SERIES).sort("stay_id", "variable", "hour")
+        counts = self._series.group_by("stay_id", maintain_order=True).len()
+        ends = counts["len"].cum_sum().to_list()
+        self._places = dict(zip(counts["stay_id"].to_list(), zip([0, *ends], ends, strict=False), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Stay]:
+        for stay in self.ids:
+            start, end = self._places.get(stay, (0, 0))
+            cells: dict[str, list[tuple[float, float]]] = {}
+            for hour, variable, value in self._series[start:end].select("hour", "variable", "value").iter_rows():
+                cells.setdefault(variable, []).append((hour, value))
+            yield Stay(stay, self._diagnoses[stay], self._sections.get(stay, []), cells)
+
+    def bands(self) -> Bands:
+        """The statistical band of each variable over the training split."""
+        return bands(self._series.filter(pl.col("stay_id").is_in(list(self._training))))
+
+
+def frame(paths: CohortPaths, schema: pa.Schema) -> pl.DataFrame:
+    """``series.parquet`` or ``notes.parquet``, checked against its schema."""
+    path = paths.series if schema is SERIES else paths.notes
+    frame = pl.from_arrow(read_table(path, schema, columns=[field.name for field in schema]))
+    assert isinstance(frame, pl.DataFrame)  # a table, not a column
+    return frame
+
+
+def diagnoses_of(paths: CohortPaths) -> dict[int, list[str]]:
+    """stay -> gold phenotype keys, in the order of the catalogue."""
+    keys = list(phenotypes())
+    table = read_table(paths.labels, labels_schema(keys))
+    return {row["stay_id"]: [key for key in keys if row[key]] for row in table.to_pylist()}
+
+
+def sections_of(paths: CohortPaths) -> dict[int, list[tuple[str, str]]]:
+    """stay -> (section, text) in time order; the order within a note is that of the file."""
+    sections: dict[int, list[tuple[str, str]]] = {}
+    notes = frame(paths, NOTES).sort("stay_id", "time", maintain_order=True)
+    for stay, section, text in notes.select("stay_id", "section", "text").iter_rows():
+        sections.setdefault(stay, []).append((section, text or ""))
+    return sections
