@@ -29,6 +29,12 @@ class Calibration:
         """Calibrated probabilities, [n, phenotypes]."""
         return 1 / (1 + np.exp(-(self.slope * logits + np.asarray(self.offsets))))
 
+    def beliefs(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities with each phenotype's odds divided by its threshold's: above 0.5 where it is called."""
+        threshold = np.asarray(self.thresholds)
+        odds = probabilities / (1 - probabilities).clip(1e-9) * (1 - threshold) / threshold
+        return odds / (1 + odds)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
