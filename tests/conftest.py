@@ -1,9 +1,27 @@
-"""The whole suite runs with every connection but loopback blocked, at the level of the interpreter's sockets."""
+"""The whole suite runs with every connection but loopback blocked, at the level of the interpreter's sockets.
+
+And a small made-up hospital, prepared by the real commands, with a micro model trained on it through all three stages.
+Each is built once per test session, also when pytest-xdist runs several workers. Tests must not change them.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers must not compete for cores
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import ipaddress
+import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+
+MICRO_MODEL = Path(__file__).with_name("micro_model.yaml")
+EXACT = ("--set", "stage.precision=32-true")
 
 #: Addresses that something tried to connect to or send to, loopback included; cleared by the ``dialled`` fixture.
 _DIALLED: list[str] = []
@@ -37,3 +55,89 @@ def dialled() -> list[str]:
     """Hosts that sockets of this process connected to since the test began."""
     _DIALLED.clear()
     return _DIALLED
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """Folders of the made-up hospital and of everything made from it."""
+
+    root: Path
+
+    raw = property(lambda self: self.root / "raw")
+    cohort = property(lambda self: self.root / "cohort")
+    model = property(lambda self: MICRO_MODEL)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Finished run folders, and the predictions of the last."""
+
+    root: Path
+
+    notes = property(lambda self: self.root / "notes")
+    series = property(lambda self: self.root / "series")
+    multimodal = property(lambda self: self.root / "multimodal")
+    predictions = property(lambda self: self.root / "predictions")
+
+
+def call(program: str, *arguments: object) -> int:
+    """Run a console command in this process: its exit code."""
+    from clinragen import cli
+    from clinragen.errors import exit_code
+    from mimic_prep import cli as prep_cli
+
+    dispatch = {"clinragen": cli.dispatch, "mimic-prep": prep_cli.dispatch}[program]
+    return exit_code(dispatch, [str(argument) for argument in arguments])
+
+
+def _once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """A folder that the first worker to arrive fills and the others wait for."""
+    from filelock import FileLock
+
+    base = factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    folder = base / name
+    with FileLock(base / f"{name}.lock"):
+        if not (folder / ".complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build(folder)
+            (folder / ".complete").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., int]:
+    """``command("clinragen", "train", ...)`` runs a console command in this process and gives its exit code."""
+    return call
+
+
+@pytest.fixture(scope="session")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+    """About 75 stays in raw tables, their cohort with evidence rationales."""
+
+    def build(root: Path) -> None:
+        made = Hospital(root)
+        assert call("mimic-prep", "synthesize", "--patients", 70, "--seed", 3, "--workers", 1, "--out", made.raw) == 0
+        assert call("mimic-prep", "mimic-iv", "--raw", made.raw, "--out", made.cohort) == 0
+        assert call("clinragen", "teach", "--cohort", made.cohort) == 0
+
+    return Hospital(_once(tmp_path_factory, "small-hospital", build))
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory, hospital: Hospital) -> Runs:
+    """The three stages, trained for one epoch each, and predictions for the test split."""
+
+    def build(root: Path) -> None:
+        made = Runs(root)
+        options = ("--cohort", hospital.cohort, *EXACT, "--set", "stage.epochs=1")
+        train = ("clinragen", "train")
+        assert call(*train, "notes", *options, "--out", made.notes, "--model", hospital.model) == 0
+        assert call(*train, "series", *options, "--out", made.series, "--parent", made.notes) == 0
+        assert call(*train, "multimodal", *options, "--out", made.multimodal, "--parent", made.series) == 0
+        predict = ("clinragen", "predict", "--model", made.multimodal, "--cohort", hospital.cohort)
+        assert call(*predict, "--out", made.predictions) == 0
+
+    return Runs(_once(tmp_path_factory, "small-runs", build))

@@ -1,0 +1,128 @@
+"""Stays as model inputs, on the made-up hospital."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clinragen.data.cohort import Cohort
+from clinragen.data.dataset import StayDataset
+from clinragen.data.text import SECTIONS, fit, sections_by_stay
+from clinragen.errors import UserError
+from clinragen.inference.predict import TrainedModel
+from clinragen.schema import CohortPaths
+
+
+@pytest.fixture(scope="module")
+def trained(runs) -> TrainedModel:
+    return TrainedModel.load(runs.multimodal)
+
+
+@pytest.fixture(scope="module")
+def cohort(hospital) -> Cohort:
+    return Cohort.load(hospital.cohort)
+
+
+def dataset(trained: TrainedModel, cohort: Cohort, split: str = "test", **changes: Any) -> StayDataset:
+    return replace(trained.dataset(cohort, split), **changes)
+
+
+def test_shuffled_hands_nobody_a_series_of_his_own(trained, cohort):
+    subjects = dict(cohort.stays.select("stay_id", "subject_id").iter_rows())
+    observed = dataset(trained, cohort, "train")
+    shuffled = dataset(trained, cohort, "train", series_input="shuffled")
+    moved = 0
+    for row in range(len(observed)):
+        donors = np.flatnonzero((observed.values == shuffled.values[row]).all(axis=(1, 2)))
+        assert len(donors)
+        own = {subjects[int(observed.stay_ids[donor])] for donor in donors}
+        assert own != {subjects[int(observed.stay_ids[row])]}
+        moved += 1
+    assert moved == len(observed)
+    assert all(one == other for one, other in zip(observed.notes, shuffled.notes, strict=True))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=30).filter(lambda patients: len(set(patients)) > 1))
+def test_strangers_are_of_other_patients(patients):
+    class Fake:
+        stays = pl.DataFrame({"stay_id": range(len(patients)), "subject_id": patients})
+
+    data = StayDataset.__new__(StayDataset)
+    data.cohort, data.stay_ids = Fake(), np.arange(len(patients))  # type: ignore[assignment]
+    rows = data._strangers()
+    assert all(patients[row] != patients[stranger] for row, stranger in enumerate(rows))
+
+
+def test_shuffling_one_patient_is_refused(trained, cohort):
+    with pytest.raises(UserError, match="two patients"):
+        trained.dataset(cohort, "test", "shuffled", limit=1)
+
+
+def test_zeroed_removes_every_measurement(trained, cohort):
+    zeroed = dataset(trained, cohort, series_input="zeroed")
+    assert not zeroed.observed.any()
+    assert not zeroed.values.any()
+
+
+def test_unknown_series_input_lists_the_choices(trained, cohort):
+    with pytest.raises(UserError, match="observed, shuffled, zeroed"):
+        trained.dataset(cohort, "test", "noised")
+
+
+def test_notes_fit_and_start_with_the_first_sections(trained, cohort):
+    data = dataset(trained, cohort, max_note_tokens=40)
+    assert all(1 <= len(note) <= 40 for note in data.notes)
+    assert data.cuts.notes > 0
+    text = trained.model.tokenizer.decode(data.notes[0])
+    assert text.startswith("Chief complaint:")
+
+
+def test_a_stay_without_a_note_still_reads_something(trained, hospital, cohort, tmp_path):
+    victim = int(cohort.split("test")[0])
+    for path in hospital.cohort.iterdir():
+        if path.name != "notes.parquet":
+            (tmp_path / path.name).symlink_to(path)
+    notes = pl.read_parquet(CohortPaths(hospital.cohort).notes)
+    notes.filter(pl.col("stay_id") != victim).write_parquet(tmp_path / "notes.parquet")
+    data = dataset(trained, Cohort.load(tmp_path))
+    assert data.notes[0] == [trained.model.tokenizer.eos_token_id]
+
+
+def test_a_stay_without_a_rationale_is_named(trained, hospital, cohort, tmp_path):
+    victim = int(cohort.split("test")[2])
+    for path in hospital.cohort.iterdir():
+        if path.name != "rationales":
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "rationales").mkdir()
+    path = CohortPaths(hospital.cohort).rationales("evidence")
+    pl.read_parquet(path).filter(~((pl.col("stay_id") == victim) & (pl.col("kind") == "series"))).write_parquet(
+        CohortPaths(tmp_path).rationales("evidence")
+    )
+    with pytest.raises(UserError, match=f"stay {victim} has no series rationale"):
+        dataset(trained, Cohort.load(tmp_path), teacher="evidence")
+
+
+@given(st.lists(st.integers(0, 300), max_size=12), st.integers(0, 1000))
+def test_earlier_sections_are_kept_first(counts, budget):
+    kept = fit(counts, budget)
+    assert sum(kept) == min(sum(counts), budget)
+    cut = [index for index, (count, keep) in enumerate(zip(counts, kept, strict=True)) if keep < count]
+    if cut:
+        assert kept[: cut[0]] == counts[: cut[0]]
+        assert not any(kept[cut[0] + 1 :])
+
+
+def test_sections_come_in_reading_order_whatever_the_rows(cohort):
+    rows = cohort.notes.sample(fraction=1.0, shuffle=True, seed=3)
+    ordered = sections_by_stay(rows)
+    assert ordered == sections_by_stay(cohort.notes)
+    for sections in ordered.values():
+        known = [SECTIONS.index(name) for name, _ in sections if name in SECTIONS]
+        assert known == sorted(known)

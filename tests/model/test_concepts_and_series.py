@@ -1,0 +1,59 @@
+"""What the series encoder and the knowledge-augmented attention are made of."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clinragen.data.series import SUMMARIES
+from clinragen.model.concept_attention import _neighbourhoods
+from clinragen.model.concepts import export_concepts
+
+
+def test_a_variable_sees_itself_and_its_own_findings_first(model):
+    concepts = model.concepts
+    for variable, near in zip(model.statistics.variables, concepts.near, strict=True):
+        ids = [concepts.ids[int(index)] for index, _ in near]
+        assert ids[0] == f"variable:{variable}"
+        for direction in ("high", "low"):
+            finding = f"finding:{variable}:{direction}"
+            if finding in concepts.ids:
+                assert finding in ids[: model.config.attention.neighbours]
+        nearness = [value for _, value in near]
+        assert nearness == sorted(nearness, reverse=True)
+        assert all(0 < value <= 1 for value in nearness)
+
+
+def test_every_concept_is_spelled_in_full(model):
+    """No concept is cut to its first subword: the name can be read back from its tokens."""
+    for name, tokens in zip(model.concepts.names, model.concepts.token_ids, strict=True):
+        assert model.tokenizer.decode(tokens).strip().startswith(name[:60])
+
+
+def test_a_variable_unknown_to_the_graph_still_has_something_to_attend_to(model):
+    concepts = export_concepts(model.graph, ["creatinine", "not_in_the_graph"], model.tokenizer)
+    neighbours, _, absent = _neighbourhoods(concepts, 16)
+    assert neighbours.shape == absent.shape
+    assert (absent == 0).any(dim=1).all()
+
+
+def test_attention_received_sums_to_one_over_concepts(model, make_stay, batch_of):
+    with torch.inference_mode():
+        weights = model(batch_of(model, make_stay(model, 4, 4, 0)), ["series"], explain=True).concept_weights
+    torch.testing.assert_close(weights.sum(1), torch.ones(1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(low=st.floats(-9, 9), step=st.floats(0, 5))
+def test_piecewise_linear_encoding_never_falls_as_the_value_rises(model, low, step):
+    encode = model.series_encoder.encode
+    shape = (1, len(model.statistics.variables), len(SUMMARIES))
+    below, above = (encode(torch.full(shape, value))[..., :-1] for value in (low, low + step))
+    assert (above >= below).all()
+    assert ((below >= 0) & (below <= 1)).all()
+
+
+def test_bin_edges_ascend(model):
+    edges = torch.tensor(model.statistics.edges)
+    assert (edges.diff(dim=-1) >= 0).all()

@@ -1,0 +1,88 @@
+"""Every shipped YAML file loads through the code that reads it, and none is left without a reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clinragen.config import CONFIG_ROOT, build, load, load_yaml, names
+
+#: Groups read by code other than the dataclasses below; their readers are tried in this file or in tests of their own.
+FILES = sorted(str(path.relative_to(CONFIG_ROOT)) for path in CONFIG_ROOT.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_it_is_a_mapping(file):
+    assert load_yaml(CONFIG_ROOT / file)
+
+
+@pytest.mark.parametrize("name", names("model"))
+def test_model_presets(name):
+    from clinragen.model.config import ModelConfig
+
+    config = load("model", name, ModelConfig)
+    config.check(name)
+    assert bool(config.language_model.scratch) != bool(config.language_model.name)
+
+
+@pytest.mark.parametrize("name", names("stage"))
+def test_stages(name):
+    from clinragen.stages.plan import STAGES, resolve
+
+    assert name in STAGES
+    config = resolve(name, "tiny", "evidence", [])
+    assert config.stage.parent in (None, *STAGES)
+
+
+@pytest.mark.parametrize("name", names("protocol"))
+def test_protocols(name):
+    from mimic_prep import protocol
+
+    assert protocol.load(name).name == name
+
+
+def test_demo():
+    from clinragen.demo import DemoConfig, steps
+    from clinragen.stages.plan import STAGES, resolve
+
+    config = build(DemoConfig, load_yaml(CONFIG_ROOT / "demo.yaml"), "demo.yaml")
+    assert set(config.stages) <= set(STAGES)
+    for stage in STAGES:
+        resolve(stage, config.model, "evidence", config.stages.get(stage, []))
+    programs = [command[:2] for _, command in steps(config, Path("out"))]
+    assert programs[0] == ["mimic-prep", "synthesize"]
+    assert programs[-1] == ["clinragen", "report"]
+
+
+def test_the_demo_types_commands_that_exist():
+    """Each step parses with the parser of its own command."""
+    import argparse
+    import importlib
+
+    from clinragen.demo import DemoConfig, steps
+    from mimic_prep import cli as prep_cli
+
+    config = build(DemoConfig, load_yaml(CONFIG_ROOT / "demo.yaml"), "demo.yaml")
+    for _, command in steps(config, Path("out")):
+        if command[0] == "clinragen":
+            parser = argparse.ArgumentParser()
+            importlib.import_module(f"clinragen.commands.{command[1]}").configure(parser)
+            parser.parse_args(command[2:])
+        else:
+            assert command[1] in prep_cli.COMMANDS
+            assert callable(prep_cli.dispatch)
+
+
+def test_concepts():
+    from clinragen.catalog import phenotypes, variables
+
+    assert len(phenotypes()) == 25
+    assert len(variables()) >= 60
+
+
+def test_knowledge():
+    from clinragen.knowledge.graph import build as build_graph
+    from clinragen.knowledge.linker import Linker
+
+    Linker(build_graph())
