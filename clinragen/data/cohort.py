@@ -57,7 +57,7 @@ class Cohort:
             raise UserError(f"{paths.stays}: stay_id is not unique")
         if alien := set(stays["split"].unique()) - set(SPLITS):
             raise UserError(f"{paths.stays}: unknown split {sorted(map(str, alien))}; expected {', '.join(SPLITS)}")
-        if not stays["age"].is_finite().all():
+        if not _finite(stays["age"]):
             raise UserError(f"{paths.stays}: age is missing or not finite for some stays")
         return cls(paths, manifest, stays)
 
@@ -65,7 +65,7 @@ class Cohort:
     def series(self) -> pl.DataFrame:
         """Measurement bins: stay_id, hour, variable, value (canonical unit, always finite)."""
         table = frame(read_table(self.paths.series, SERIES))
-        if not table["value"].is_finite().all() or not table["hour"].is_finite().all():
+        if not _finite(table["value"]) or not _finite(table["hour"]):
             raise UserError(f"{self.paths.series}: value or hour is not finite in some rows: prepare the cohort anew")
         return self._owned(table, self.paths.series)
 
@@ -126,6 +126,10 @@ class Cohort:
                 f"{path}: {len(alien)} rows belong to stays not in stays.parquet (the first to {alien['stay_id'][0]})"
             )
         return table
+
+
+def _finite(column: pl.Series) -> bool:
+    return not column.null_count() and bool(column.is_finite().all())
 
 
 def frame(table: Any) -> pl.DataFrame:

@@ -27,7 +27,7 @@ class Calibration:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, [n, phenotypes]."""
-        return 1 / (1 + np.exp(-(self.slope * logits + np.asarray(self.offsets))))
+        return np.exp(-np.logaddexp(0, -(self.slope * logits + np.asarray(self.offsets))))
 
     def beliefs(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities with each phenotype's odds divided by its threshold's: above 0.5 where it is called."""

@@ -71,6 +71,11 @@ class ClinRaGen(nn.Module):
         self.language_model = language_model
         self.series_encoder = SeriesEncoder(config.series, statistics)
         d_lm = language_model.hidden_size
+        if d_lm % config.attention.heads:
+            raise UserError(
+                f"model.attention.heads is {config.attention.heads}, expected a divisor of the language model's "
+                f"hidden size {d_lm}"
+            )
         self.concept_attention = ConceptAttention(config.attention, concepts, config.series.d_model, d_lm)
         bins = self.series_encoder.variables * self.series_encoder.encode.features
         self.head = LabelHead(config.head, len(labels), d_lm, bins, len(concepts.ids))

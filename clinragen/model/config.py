@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from clinragen.errors import UserError
+
 
 @dataclass
 class LanguageModelConfig:
@@ -71,3 +73,23 @@ class ModelConfig:
     target_order: str = "rationales_first"  # or diagnoses_first, the paper's
     learning_rate: float = 1e-5  # of the language model
     learning_rate_new: float = 1e-3  # of the parts that start from nothing: encoder, attention, head
+
+    def check(self, where: str) -> None:
+        """Raise a UserError for values that cannot be."""
+        for key, value, least in (
+            ("hours", self.hours, 1),
+            ("max_note_tokens", self.max_note_tokens, 1),
+            ("max_target_tokens", self.max_target_tokens, 2),
+            ("series.patch_hours", self.series.patch_hours, 1),
+            ("series.layers", self.series.layers, 1),
+            ("series.heads", self.series.heads, 1),
+            ("series.bins", self.series.bins, 2),
+            ("attention.heads", self.attention.heads, 1),
+            ("attention.prompts", self.attention.prompts, 1),
+            ("attention.neighbours", self.attention.neighbours, 1),
+            ("head.dim", self.head.dim, 1),
+        ):
+            if value < least:
+                raise UserError(f"{where}: {key} is {value}, expected at least {least}")
+        if self.series.d_model % self.series.heads:
+            raise UserError(f"{where}: series.d_model {self.series.d_model} is not a multiple of series.heads")

@@ -102,6 +102,7 @@ def resolve(stage: str, model: str | ModelConfig, teacher: str, overrides: list[
         from dataclasses import asdict
 
         model = build(ModelConfig, asdict(model), "the parent's model", groups["model"])
+    model.check("model")
     return RunConfig(stage_name=stage, stage=settings, model=model, teacher=teacher)
 
 
