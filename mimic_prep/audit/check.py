@@ -1,0 +1,44 @@
+"""What a check of the audit says: a status, one sentence, and a table of counts. Patient text never stands in one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["pass", "note", "warning", "leak"]
+STATUSES: tuple[Status, ...] = ("pass", "note", "warning", "leak")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a check's table. ``kind``: text, count, share (0..1, with a bar), percent (0..1), number."""
+
+    key: str
+    title: str
+    kind: Literal["text", "count", "share", "percent", "number"] = "text"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check. ``rows`` map the keys of ``columns`` to values; ``flagged`` in a row marks it as worth reading."""
+
+    key: str
+    title: str
+    asks: str  # what is looked at, and what would be wrong
+    status: Status
+    says: str
+    columns: tuple[Column, ...] = ()
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The check without its wording of columns."""
+        return {"title": self.title, "asks": self.asks, "status": self.status, "says": self.says, "rows": self.rows}
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "stay"), plural(2000, "stay")
+    ('1 stay', '2,000 stays')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,145 @@
+"""Text of held-out stays that stands, nearly word for word, in the training split: MinHash, then the exact overlap.
+
+Broder 1997: the share of equal minima over random orders estimates the Jaccard overlap of two sets of shingles.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from clinragen.data.cohort import Cohort
+from mimic_prep.audit.check import Check, Column, plural
+
+SHINGLE = 5  # words
+MIN_WORDS = 60  # shorter texts are alike by chance
+SIMILAR = 0.8  # Jaccard overlap
+_BANDS, _ROWS = 16, 4  # an overlap of 0.8 shares a band with probability 0.9998
+_MOST_PER_BUCKET = 8  # of training texts compared with each held-out one; templates would make it quadratic
+_WORD = re.compile(r"[a-z0-9]+")
+_FACTORS = np.random.default_rng(20_110_714).integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
+
+
+def shingles(text: str) -> np.ndarray:
+    """Distinct hashes of all runs of five words, uint64, sorted; none for a short text."""
+    words = _WORD.findall(text.lower())
+    if len(words) < MIN_WORDS:
+        return np.empty(0, dtype=np.uint64)
+    codes = np.fromiter((zlib.crc32(word.encode()) for word in words), dtype=np.uint64, count=len(words))
+    runs = np.zeros(len(words) - SHINGLE + 1, dtype=np.uint64)
+    for offset in range(SHINGLE):
+        runs = runs * np.uint64(0x9E3779B97F4A7C15) + codes[offset : offset + len(runs)]
+    return np.unique(runs ^ (runs >> np.uint64(29)))
+
+
+def signature(found: np.ndarray) -> np.ndarray:
+    """The minima of shingles under 64 random orders, uint64 [64]."""
+    return np.array([np.min((found * factor) ^ ((found * factor) >> np.uint64(32))) for factor in _FACTORS])
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Jaccard overlap of two sorted sets.
+
+    >>> overlap(np.array([1, 2, 3]), np.array([2, 3, 4]))
+    0.5
+    """
+    both = len(np.intersect1d(first, second, assume_unique=True))
+    return both / (len(first) + len(second) - both)
+
+
+def stays(cohort: Cohort) -> Check:
+    """The whole text of a stay that is nearly that of another patient's stay in the training split: a leak."""
+    texts = cohort.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
+    joined = texts.group_by("stay_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
+    rows, compared = _compare(cohort, joined.with_columns(unit=pl.lit("whole text of a stay")))
+    copies = sum(row["copies"] for row in rows)
+    says = f"No held-out stay reads like one of another patient in training ({plural(compared, 'text')} compared)."
+    if copies:
+        says = f"{plural(copies, 'held-out stay')} read like another patient's stay in training: one stay, two ids?"
+    return Check(
+        "duplicate_stays", "No stay is in two splits under two ids",
+        f"Whole texts of at least {MIN_WORDS} words that share {SIMILAR:.0%} of their runs of {SHINGLE} words.",
+        "leak" if copies else "pass", says, _COLUMNS, rows,
+    )  # fmt: skip
+
+
+def notes(cohort: Cohort) -> Check:
+    """Single notes that are nearly those of another patient in the training split: templates, or a leak."""
+    texts = cohort.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
+    joined = texts.group_by("stay_id", "kind", "note_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
+    rows, compared = _compare(cohort, joined.rename({"kind": "unit"}))
+    copies = sum(row["copies"] for row in rows)
+    says = f"No held-out note reads like one of another patient in training ({plural(compared, 'note')} compared)."
+    if copies:
+        says = (
+            f"{plural(copies, 'held-out note')} read like a note of another patient in training: templates, or copies."
+        )
+    return Check(
+        "duplicate_notes", "Notes are not copies",
+        f"Single notes of at least {MIN_WORDS} words that share {SIMILAR:.0%} of their runs of {SHINGLE} words.",
+        "warning" if copies else "pass", says, _COLUMNS, rows,
+    )  # fmt: skip
+
+
+_COLUMNS = (
+    Column("unit", "Text"), Column("split", "Split"), Column("compared", "Compared", "count"),
+    Column("copies", "Near-duplicates in training", "count"), Column("share", "share", "share"),
+)  # fmt: skip
+
+
+def _compare(cohort: Cohort, texts: pl.DataFrame) -> tuple[list[dict[str, Any]], int]:
+    """Rows by unit and held-out split, and how many texts were long enough to compare."""
+    owned = texts.join(cohort.stays.select("stay_id", "subject_id", "split"), on="stay_id", maintain_order="left")
+    train = owned.filter(pl.col("split") == "train")
+    buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+    compared = 0
+    for place, text in enumerate(train["text"]):
+        found = shingles(text)
+        compared += bool(len(found))
+        for band in _bands(found):
+            if len(buckets[band]) < _MOST_PER_BUCKET:
+                buckets[band].append(place)
+    rows: list[dict[str, Any]] = []
+    held = owned.filter(pl.col("split") != "train")
+    for (unit, split), part in held.group_by("unit", "split", maintain_order=True):
+        long = copies = 0
+        for subject, text in part.select("subject_id", "text").iter_rows():
+            found = shingles(text)
+            if not len(found):
+                continue
+            long += 1
+            near = sorted({place for band in _bands(found) for place in buckets.get(band, ())})
+            copies += any(
+                train["subject_id"][place] != subject and overlap(found, shingles(train["text"][place])) >= SIMILAR
+                for place in near
+            )
+        if long:
+            rows.append(
+                {
+                    "unit": unit,
+                    "split": split,
+                    "compared": long,
+                    "copies": copies,
+                    "share": copies / long,
+                    "flagged": copies > 0,
+                }
+            )
+        compared += long
+    return sorted(rows, key=lambda row: (str(row["unit"]), str(row["split"]))), compared
+
+
+def _bands(found: np.ndarray) -> Iterable[tuple[int, bytes]]:
+    if not len(found):
+        return iter(())
+    return _split(signature(found))
+
+
+def _split(minima: np.ndarray) -> Iterator[tuple[int, bytes]]:
+    for band, rows in enumerate(minima.reshape(_BANDS, _ROWS)):
+        yield band, rows.tobytes()

@@ -1,0 +1,198 @@
+"""Diagnoses that the text hands over: how much more often a label is named where it is true than where it is not.
+
+A note from before the prediction may well name a diagnosis; but then the task is to read, not to diagnose. What counts
+is a mention in the present tense: history, family, negation and hypothesis are told apart and shown beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+import polars as pl
+
+from clinragen.catalog import phenotypes
+from clinragen.data.cohort import Cohort
+from clinragen.knowledge import graph
+from clinragen.knowledge.concepts import Contribution, Node
+from clinragen.knowledge.linker import Linker, tokens
+from clinragen.knowledge.sources import curated
+from mimic_prep.audit.check import Check, Column, plural
+from mimic_prep.codes import code_map
+
+#: When a section hands over a label: named in this share of the stays that carry it, this many times as often as in the
+#: others, right in this share of the stays where it is named, and in no fewer stays than this.
+MIN_SHARE, MIN_RATIO, MIN_PRECISION, MIN_STAYS = 0.10, 5.0, 0.5, 5
+
+_HISTORY = ("past_medical_history", "admission_digest")  # earlier admissions
+_ICD_CODE = re.compile(r"\b(?:[A-TV-Z]\d[0-9A-Z]\.[0-9A-Z]{1,4}|\d{3}\.\d{1,2})\b")
+#: A bare 250.00 may be a dose; ICD-9 codes count only beside a word that says what they are.
+_ICD_WORD = re.compile(r"\bICD(?:-?(?:9|10))?(?:-?CM)?\b", re.IGNORECASE)
+
+
+class NameFinder:
+    """Finds the names of labels, and official ICD titles of codes that give a label, with their contexts."""
+
+    def __init__(self) -> None:
+        core = curated.contribute()
+        built = graph.build([core, _titles()])
+        self._linker = Linker(built, ("phenotype", "disease"))
+        self._labels: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for key in phenotypes():
+            node = f"phenotype:{key}"
+            self._labels[node].append((key, "name"))
+            self._labels[f"disease:icd_{key}"].append((key, "icd"))
+            for link in built.into(node, ("is_a",)):
+                self._labels[link.node].append((key, "name"))
+        self._codes = _codes()
+
+    def __call__(self, text: str, section: str) -> set[tuple[str, str, str]]:
+        """(phenotype key, "name" or "icd", context) of all that a section names."""
+        found = {
+            (key, form, "historical" if section in _HISTORY and mention.context == "affirmed" else mention.context)
+            for mention in self._linker.link(text, section)
+            for key, form in self._labels.get(mention.concept, ())
+        }
+        if _ICD_WORD.search(text):
+            for match in _ICD_CODE.finditer(text):
+                key = self._codes.get(match.group().replace(".", ""))
+                if key:
+                    found.add((key, "icd", "affirmed"))
+        return found
+
+
+@cache
+def _finder() -> NameFinder:
+    return NameFinder()
+
+
+def _owners() -> dict[int, str]:
+    return {category: key for key, phenotype in phenotypes().items() for category in phenotype.ccs}
+
+
+def _codes() -> dict[str, str]:
+    owners = _owners()
+    maps = [mapping for version in (9, 10) if (mapping := code_map(version))]
+    return {code: owners[ccs] for mapping in maps for code, ccs in mapping.items() if ccs in owners}
+
+
+def _titles() -> Contribution:
+    """One node for each phenotype whose synonyms are the official titles of its codes, of at least two words."""
+    titles: dict[str, set[str]] = defaultdict(set)
+    maps = [mapping for version in (9, 10) if (mapping := code_map(version))]
+    for code, key in _codes().items():
+        for mapping in maps:
+            title = mapping.name(code)
+            if title and len(tokens(title)) > 1:
+                titles[key].add(title)
+    nodes = [
+        Node(f"disease:icd_{key}", "disease", f"ICD title of {phenotypes()[key].name}", tuple(sorted(found)))
+        for key, found in sorted(titles.items())
+    ]
+    return Contribution("icd titles", "CCS 2015, 2019.1", "public domain", nodes, edges=[], citations={}, files={})
+
+
+def named(cohort: Cohort, allow: Collection[str]) -> Check:
+    """Each label in each section: how often it is named where it is true, and where it is not."""
+    mentions = _mentions(cohort)
+    carried = cohort.labels.unpivot(index="stay_id", variable_name="phenotype", value_name="carries")
+    read = cohort.notes.select("stay_id", "section").unique()
+    base = (
+        read.join(carried, on="stay_id")
+        .group_by("section", "phenotype")
+        .agg(pl.col("carries").sum().alias("stays_with"), (~pl.col("carries")).sum().alias("stays_without"))
+    )
+    kinds = ("affirmed", "icd", "negated", "historical")
+    counts = mentions.join(carried, on=["stay_id", "phenotype"]).group_by("section", "phenotype").agg(
+        *(
+            (pl.col(kind) & (pl.col("carries") == truth)).sum().alias(f"{kind}_{side}")
+            for kind in kinds
+            for side, truth in (("with", True), ("without", False))
+        )
+    )  # fmt: skip
+    joined = counts.join(base, on=["section", "phenotype"]).sort("section", "phenotype")
+    found = sorted((_row(row, allow) for row in joined.iter_rows(named=True)), key=_order)
+    leaks = [row for row in found if row["verdict"] == "hands over"]
+    accepted = [row for row in found if row["verdict"] == "allowed"]
+    says = "No section names a label so often, and so rightly, that reading would do for diagnosing."
+    if leaks:
+        worst = leaks[0]
+        sections = ", ".join(sorted({row["section"] for row in leaks}))
+        says = (
+            f"The text of {sections} hands over {plural(len(leaks), 'label')}. Worst: {worst['phenotype']}, named in "
+            f"{worst['with']:.0%} of the stays that carry it and {worst['without']:.1%} of the others. Prepare without "
+            "it (notes.sections and notes.kinds of the protocol), or pass --allow SECTION if the task is meant so."
+        )
+    elif accepted:
+        says = f"Only sections that --allow names hand over a label ({plural(len(accepted), 'label')})."
+    columns = (
+        Column("section", "Section"), Column("phenotype", "Label"),
+        Column("with", "named, label true", "share"), Column("without", "named, label false", "share"),
+        Column("precision", "right where named", "share"), Column("affirmed_stays", "stays naming it", "count"),
+        Column("icd_stays", "by ICD text", "count"),
+        Column("negated_with", "negated, true", "percent"), Column("negated_without", "negated, false", "percent"),
+        Column("historical_with", "history, true", "percent"),
+        Column("historical_without", "history, false", "percent"),
+        Column("verdict", "Verdict"),
+    )  # fmt: skip
+    asks = (
+        "Names of labels, their synonyms, ICD titles and codes in the text of stays that carry the label, against "
+        f"those that lack it. Handed over: affirmed in at least {MIN_SHARE:.0%} of the carriers, {MIN_RATIO:g} times "
+        f"as often as in the others, and right in at least {MIN_PRECISION:.0%} of the stays where it is named."
+    )
+    status = "leak" if leaks else "note" if accepted else "pass"
+    return Check("named", "Text does not name the diagnosis", asks, status, says, columns, found)
+
+
+def _mentions(cohort: Cohort) -> pl.DataFrame:
+    """stay_id, section, phenotype, and whether the section affirms, negates or recalls it, and by ICD text."""
+    finder = _finder()
+    seen: dict[tuple[str, str], set[tuple[str, str, str]]] = {}
+    rows: list[tuple[int, str, str, bool, bool, bool, bool]] = []
+    sections = cohort.notes.select("stay_id", "section", "text").drop_nulls("text")
+    for stay, section, text in sections.sort("text", "section", "stay_id").iter_rows():
+        if (section, text) not in seen:
+            seen = {(section, text): finder(text, section)}  # sorted: the same text comes in a row
+        for key, form, context in seen[section, text]:
+            stated = context == "affirmed"
+            rows.append(
+                (stay, section, key, stated, stated and form == "icd", context == "negated", context == "historical")
+            )
+    names = ["stay_id", "section", "phenotype", "affirmed", "icd", "negated", "historical"]
+    types = [pl.Int64, pl.String, pl.String, *([pl.Boolean] * 4)]
+    table = pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+    return table.group_by(names[:3]).agg(pl.col(names[3:]).any())
+
+
+def _row(row: dict[str, Any], allow: Collection[str]) -> dict[str, Any]:
+    carriers, others = row["stays_with"], row["stays_without"]
+    true, false = row["affirmed_with"], row["affirmed_without"]
+
+    def share(count: int, of: int) -> float | None:
+        return count / of if of else None
+
+    with_, without, precision = share(true, carriers), share(false, others), share(true, true + false)
+    handed = (
+        true >= MIN_STAYS
+        and (with_ or 0) >= max(MIN_SHARE, MIN_RATIO * (without or 0))
+        and (precision or 0) >= MIN_PRECISION
+    )
+    verdict = ("allowed" if row["section"] in allow else "hands over") if handed else ""
+    shares = {
+        f"{kind}_{side}": share(row[f"{kind}_{side}"], of)
+        for kind in ("negated", "historical")
+        for side, of in (("with", carriers), ("without", others))
+    }
+    return {
+        "section": row["section"], "phenotype": phenotypes()[row["phenotype"]].name, "stays_with": carriers,
+        "stays_without": others, "with": with_, "without": without, "precision": precision,
+        "affirmed_stays": true + false, "icd_stays": row["icd_with"] + row["icd_without"], **shares,
+        "verdict": verdict, "flagged": bool(verdict),
+    }  # fmt: skip
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    return (not row["flagged"], -(row["with"] or 0), row["section"], row["phenotype"])

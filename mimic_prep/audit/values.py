@@ -1,0 +1,153 @@
+"""Checks of the measurements: variables that look charted in two units, and those that differ between splits."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from clinragen.catalog import Variable, variables
+from clinragen.data.cohort import Cohort
+from mimic_prep.audit.check import Check, Column, plural
+
+_STEP = 0.02  # width of a bin on the scale of logarithms: 2 %
+_MIN_VALUES = 200
+_MIN_GAP = 0.6  # modes closer than a factor of 1.8 cannot be told apart
+MIN_SHARE = 0.003  # of values in the second mode
+_POWERS = (10.0, 100.0, 1000.0)  # slips of the decimal point, and metric prefixes
+
+MIN_DISTANCE = 0.1  # Kolmogorov-Smirnov distance that is worth a word
+MIN_DIFFERENCE = 0.05  # of the share of stays in which a variable was measured
+SIGNIFICANT = 0.01  # over all comparisons (Bonferroni)
+
+
+def units(series: pl.LazyFrame) -> Check:
+    """Variables with a second mode where another unit would put it, and a trough between the two."""
+    positive = series.filter(pl.col("value") > 0)
+    place = (pl.col("value").cast(pl.Float64).log() / _STEP).round().cast(pl.Int32).alias("place")
+    counted = positive.group_by("variable", place).agg(pl.len().alias("values")).collect(engine="streaming")
+    found: list[dict[str, Any]] = []
+    for key, variable in variables().items():
+        mine = counted.filter(pl.col("variable") == key).sort("place")
+        places, counts = mine["place"].to_numpy() * _STEP, mine["values"].to_numpy()
+        if counts.sum() >= _MIN_VALUES:
+            found += _second_modes(variable, places, counts)
+    names = list(dict.fromkeys(row["variable"] for row in found))
+    says = "No variable has a second mode where another unit of its would put it."
+    if found:
+        says = (
+            f"{plural(len(names), 'variable')} may hold values in another unit: {', '.join(names)}. Look at the "
+            "units of its rows in the raw table."
+        )
+    columns = (
+        Column("variable", "Variable"), Column("unit", "Unit"), Column("suspect", "Suspected"),
+        Column("median", "Median", "number"), Column("mode", "Second mode near", "number"),
+        Column("values", "Values there", "count"), Column("share", "share", "share"),
+    )  # fmt: skip
+    asks = "A second mode at the place where another unit, or a slipped decimal point, would put the values."
+    return Check("units", "Units are not mixed", asks, "warning" if found else "pass", says, columns, found)
+
+
+def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) -> list[dict[str, Any]]:
+    """``places`` are logarithms of values, sorted, with how many values lie there."""
+    total = int(counts.sum())
+    middle = float(places[np.searchsorted(np.cumsum(counts), total / 2)])
+    median = float(np.exp(middle))
+    candidates = {f"in {unit}": (median - offset) / scale for unit, (scale, offset) in variable.accepts.items()}
+    for power in _POWERS:
+        candidates |= {f"times {power:g}": median * power, f"divided by {power:g}": median / power}
+    low, high = variable.plausible
+    rows = []
+    for suspect, value in candidates.items():
+        if not max(low, 0) < value <= high or abs(gap := float(np.log(value)) - middle) < _MIN_GAP:
+            continue
+        width = min(abs(gap) / 6, 0.4)
+
+        def near(centre: float, width: float = width) -> int:
+            return int(counts[np.abs(places - centre) <= width].sum())
+
+        # a long tail falls steadily: a mode stands above both the trough before it and what lies beyond it
+        there = near(middle + gap)
+        trough = min(near(middle + gap / 3), near(middle + gap / 2), near(middle + 2 * gap / 3))
+        if there >= max(5, MIN_SHARE * total) and there > 3 * max(trough, 1) and there > near(middle + 4 * gap / 3):
+            rows.append(
+                {
+                    "variable": variable.label, "unit": variable.unit, "suspect": suspect, "median": median,
+                    "mode": value, "values": there, "share": there / total, "flagged": True,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def drift(cohort: Cohort, series: pl.LazyFrame) -> Check:
+    """Means of stays, and how often a variable was measured at all, in the training split against the others."""
+    means = (
+        series.group_by("stay_id", "variable").agg(pl.col("value").cast(pl.Float64).mean()).collect(engine="streaming")
+    )
+    owned = means.join(cohort.stays.select("stay_id", "split"), on="stay_id")
+    sizes = dict(cohort.stays["split"].value_counts().iter_rows())
+    others = [name for name in ("validation", "test") if name in sizes] if "train" in sizes else []
+    groups = cast(
+        dict[tuple[Any, ...], pl.DataFrame], owned.sort("stay_id").partition_by("variable", "split", as_dict=True)
+    )
+    empty = owned.clear()
+    found: list[dict[str, Any]] = []
+    tests = 2 * len(variables()) * max(len(others), 1)
+    for key, variable in variables().items():
+        for split in others:
+            base, other = (groups.get((key, name), empty)["value"].to_numpy() for name in ("train", split))
+            if not len(base) and not len(other):
+                continue
+            shares = len(base) / sizes["train"], len(other) / sizes[split]
+            distance, chance = _distance(base, other) if len(base) and len(other) else (0.0, 1.0)
+            missing = _share_chance(len(base), sizes["train"], len(other), sizes[split])
+            moved = distance >= MIN_DISTANCE and chance * tests < SIGNIFICANT
+            rarer = abs(shares[0] - shares[1]) >= MIN_DIFFERENCE and missing * tests < SIGNIFICANT
+            found.append(
+                {
+                    "variable": variable.label, "split": split, "train_mean": _mean(base), "mean": _mean(other),
+                    "unit": variable.unit, "distance": distance, "train_share": shares[0], "share": shares[1],
+                    "flagged": moved or rarer,
+                }
+            )  # fmt: skip
+    flagged = [row for row in found if row["flagged"]]
+    found.sort(key=lambda row: (not row["flagged"], -row["distance"], row["variable"], row["split"]))
+    says = "No variable differs between splits by more than chance."
+    if not others:
+        says = "There is no training split with another beside it: nothing to compare."
+    if flagged:
+        count = len({row["variable"] for row in flagged})
+        says = f"{plural(count, 'variable')} with more difference between splits than chance makes."
+    columns = (
+        Column("variable", "Variable"), Column("split", "Split"), Column("train_mean", "Mean in training", "number"),
+        Column("mean", "Mean here", "number"), Column("unit", "Unit"), Column("distance", "KS distance", "number"),
+        Column("train_share", "measured, training", "share"), Column("share", "measured, here", "share"),
+    )  # fmt: skip
+    asks = (
+        "Distribution of the stays' means (Kolmogorov-Smirnov) and share of stays measured, each split against "
+        f"training; flagged at p < {SIGNIFICANT:g} over all comparisons and a difference of at least {MIN_DISTANCE:g} "
+        f"or {MIN_DIFFERENCE:.0%}."
+    )
+    return Check("drift", "Splits are alike", asks, "warning" if flagged else "pass", says, columns, found)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Two-sample Kolmogorov-Smirnov distance and the bound of its probability by chance (Massart 1990)."""
+    first, second = np.sort(first), np.sort(second)
+    points = np.concatenate([first, second])
+    below = [np.searchsorted(part, points, side="right") / len(part) for part in (first, second)]
+    distance = float(np.abs(below[0] - below[1]).max())
+    effective = len(first) * len(second) / (len(first) + len(second))
+    return distance, min(1.0, 2 * float(np.exp(-2 * effective * distance**2)))
+
+
+def _share_chance(first: int, of_first: int, second: int, of_second: int) -> float:
+    """Chance of so different shares if they were the same: Hoeffding's bound, which needs no large sample."""
+    difference = abs(first / of_first - second / of_second)
+    effective = of_first * of_second / (of_first + of_second)
+    return min(1.0, 2 * float(np.exp(-2 * effective * difference**2)))
