@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinragen.catalog import phenotypes
-from clinragen.teacher.client import Messages, least_tokens
 from clinragen.teacher.prompts import MOST_WORDS, OPENINGS
+from clinragen.teacher.tokens import Messages, least_tokens
 from clinragen.teacher.wording import words
 
 _FINISHED = ("stop", "eos", "eos_token", "end_turn")

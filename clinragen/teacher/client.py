@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,12 +21,8 @@ from tenacity.wait import wait_random_exponential
 from clinragen.errors import UserError
 from clinragen.teacher import policy
 from clinragen.teacher.settings import Server
+from clinragen.teacher.tokens import Messages, least_tokens
 
-Messages = list[dict[str, str]]
-
-#: Words, numbers and signs: no tokenizer makes fewer tokens of a text than about this many.
-_PIECES = re.compile(r"[^\W\d_]+|\d+|[^\w\s]+|_+")
-_LEAST_TOKENS = 0.8
 #: Statuses that say "later"; 529 is how some say overloaded.
 _LATER = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529))
 _BUSY = frozenset((429, 503, 529))
@@ -266,11 +261,6 @@ def read(body: bytes) -> Answer:
     return Answer(
         text if isinstance(text, str) else "", str(choice.get("finish_reason")), kept, str(data.get("model", ""))
     )
-
-
-def least_tokens(messages: Messages) -> int:
-    """Fewer tokens than any tokenizer makes of a prompt: what a server that read all of it must at least count."""
-    return int(_LEAST_TOKENS * sum(len(_PIECES.findall(message["content"])) for message in messages))
 
 
 def _seconds(header: str | None) -> float | None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from clinragen.teacher import answers, journal
 from clinragen.teacher.answers import BadAnswerError, Draft
-from clinragen.teacher.client import Answer, Asker, Messages, NoAnswerError
+from clinragen.teacher.client import Answer, Asker, NoAnswerError
 from clinragen.teacher.judge import Judge, Judgement, words_of
 from clinragen.teacher.prompts import Prompts, Stay
 from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.tokens import Messages
 
 #: How a rationale came about, the best first. ``missing``: no answer came, so another run may still get one.
 WAYS = ("as written", "regenerated", "edited", "dropped", "missing")

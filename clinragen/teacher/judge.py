@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.teacher.prompts import OPENINGS, Stay
@@ -105,7 +106,7 @@ def _without(text: str, refuted: list[Claim], opening: str, separators: re.Patte
     if not kept:
         return None
     body = text[kept[0][0] : kept[0][1]]
-    for (_, end), (start, stop) in zip(kept, kept[1:], strict=False):
+    for (_, end), (start, stop) in pairwise(kept):
         between = text[end:start] if _adjacent(text, end, start, separators) else ", "
         body += between + text[start:stop]
     body = body.strip(" ,;")

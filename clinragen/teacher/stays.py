@@ -31,8 +31,8 @@ class Stays:
         if missing := [stay for stay in self.ids if stay not in self._diagnoses]:
             raise UserError(f"{paths.labels}: no row for stay {missing[0]} of stays.parquet; prepare the cohort anew")
         self._sections = sections_of(paths)
-        self._series = frame(paths, SERIES).sort("stay_id", "variable", "hour")
-        counts = self._series.group_by("stay_id", maintain_order=True).len()
+        self.series = frame(paths, SERIES).sort("stay_id", "variable", "hour")
+        counts = self.series.group_by("stay_id", maintain_order=True).len()
         ends = counts["len"].cum_sum().to_list()
         self._places = dict(zip(counts["stay_id"].to_list(), zip([0, *ends], ends, strict=False), strict=True))
 
@@ -43,13 +43,13 @@ class Stays:
         for stay in self.ids:
             start, end = self._places.get(stay, (0, 0))
             cells: dict[str, list[tuple[float, float]]] = {}
-            for hour, variable, value in self._series[start:end].select("hour", "variable", "value").iter_rows():
+            for hour, variable, value in self.series[start:end].select("hour", "variable", "value").iter_rows():
                 cells.setdefault(variable, []).append((hour, value))
             yield Stay(stay, self._diagnoses[stay], self._sections.get(stay, []), cells)
 
     def bands(self) -> Bands:
         """The statistical band of each variable over the training split."""
-        return bands(self._series.filter(pl.col("stay_id").is_in(list(self._training))))
+        return bands(self.series.filter(pl.col("stay_id").is_in(list(self._training))))
 
 
 def frame(paths: CohortPaths, schema: pa.Schema) -> pl.DataFrame:

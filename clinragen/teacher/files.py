@@ -1,0 +1,32 @@
+"""Where the files of a rationale set lie in a cohort folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinragen.schema import CohortPaths
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a rationale set lies."""
+
+    cohort: CohortPaths
+    name: str
+
+    @property
+    def table(self) -> Path:
+        return self.cohort.rationales(self.name)
+
+    @property
+    def journal(self) -> Path:
+        return self.table.with_suffix(".journal.jsonl")
+
+    @property
+    def manifest(self) -> Path:
+        return self.table.with_suffix(".json")
+
+    @property
+    def card(self) -> Path:
+        return self.table.with_suffix(".card.md")
