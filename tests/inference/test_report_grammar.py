@@ -46,7 +46,7 @@ def check(target: TargetFormat, generated: list[list[int]]) -> None:
             assert report.parsed or not all(report.rationales.values())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     seed=st.integers(0, 2**31),
     tokenizer=st.integers(0, 1),
@@ -62,7 +62,7 @@ def test_random_scores_always_give_a_report(seed, tokenizer, targets, order, bud
     check(target, decode(target, budget, skip, lambda _: torch.randn(3, width, generator=generator)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     tokenizer=st.integers(0, 1), targets=TARGETS, order=st.sampled_from(sorted(ORDERS)), favourite=st.integers(0, 279)
 )
@@ -80,7 +80,7 @@ def test_a_model_that_repeats_one_token_still_writes_a_report(tokenizer, targets
     check(target, decode(target, 8, 1, scores))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=10)
 @given(
     tokenizer=st.integers(0, 1),
     order=st.sampled_from(sorted(ORDERS)),
