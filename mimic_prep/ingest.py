@@ -1,20 +1,15 @@
 """A folder of raw tables, read as a stream: one thread decompresses while others parse and filter; memory is bounded.
 
 A file is found by its table's name, in any case, as ``.csv``, ``.csv.gz`` or ``.parquet``, anywhere up to four folders
-deep, so that a release may be given as it was unpacked. Its SHA-256 is taken while it is read.
+deep, so that a release may be given as it was unpacked.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, cast
 
 import polars as pl
 import pyarrow as pa
@@ -23,42 +18,18 @@ import pyarrow.parquet as pq
 from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
 from mimic_prep.accounting import Ledger, Sieve
+from mimic_prep.blocks import check_columns, read_blocks
 from mimic_prep.rows import from_batch, parse
 from mimic_prep.sources import Only, Table
 
-BLOCK_BYTES = 1 << 23
 _MAX_DEPTH = 4
 _SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
 Rules = Callable[[Sieve], None]
 
 
-class _HashingFile:
-    """A binary file that hashes what is read from it. ``gzip`` reads it front to back."""
-
-    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
-        self._handle = path.open("rb", buffering=0)
-        self._hash = hashlib.sha256()
-        self._progress = progress
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._handle.read(size)
-        self._hash.update(data)
-        self._progress(len(data))
-        return data
-
-    def close(self) -> None:
-        self._handle.close()
-
-    def hexdigest(self) -> str:
-        """Hash of the whole file, whatever has been read so far."""
-        while self.read(1 << 20):
-            pass
-        return self._hash.hexdigest()
-
-
 class RawFolder:
-    """The raw tables below ``root``. ``hashes`` and ``ledger`` fill up as tables are read.
+    """The raw tables below ``root``. ``ledger`` fills up as tables are read.
 
     Raises:
         UserError: ``root`` is not a folder, or holds no CSV file.
@@ -71,7 +42,6 @@ class RawFolder:
         self.release = release
         self.workers = workers
         self.ledger = Ledger()
-        self.hashes: dict[str, str] = {}
         self._progress = progress or (lambda _: None)
         if not root.is_dir():
             raise UserError(f"{root} not found: --raw expects the folder that holds the tables of {release}")
@@ -105,6 +75,12 @@ class RawFolder:
     def total_bytes(self, tables: list[Table]) -> int:
         """Size on disk of the tables that are there."""
         return sum(path.stat().st_size for table in tables if (path := self.locate(table)))
+
+    def hashes(self, tables: list[Table]) -> dict[str, str]:
+        """File -> SHA-256 of the tables that are there."""
+        paths = sorted({path for table in tables if (path := self.locate(table))})
+        with ThreadPoolExecutor(self.workers) as pool:
+            return {self.name(path): found for path, found in zip(paths, pool.map(sha256_file, paths), strict=True)}
 
     def name(self, path: Path) -> str:
         """How manifests and errors call a file: its place below the raw folder."""
@@ -151,31 +127,20 @@ class RawFolder:
         if path.suffix.lower() == ".parquet":
             yield from self._parquet(path, table, rules, only)
             return
-        raw = _HashingFile(path, self._progress)
-        try:
-            with ThreadPoolExecutor(self.workers) as pool:
-                waiting: deque[Future[Sieve]] = deque()
-                blocks = _blocks(_text(raw, path), path, table)
-                for header, block in blocks:
-                    waiting.append(pool.submit(_sift, block, header, table, rules, only))
-                    if len(waiting) > self.workers + 1:
-                        yield waiting.popleft().result()
-                while waiting:
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting: deque[Future[Sieve]] = deque()
+            for header, block in read_blocks(path, table, self._progress):
+                waiting.append(pool.submit(_sift, block, header, table, rules, only))
+                if len(waiting) > self.workers + 1:
                     yield waiting.popleft().result()
-            self.hashes[self.name(path)] = raw.hexdigest()
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise UserError(
-                f"{path} is cut off or corrupt (not a whole gzip file): download it again and compare its SHA-256"
-            ) from None
-        finally:
-            raw.close()
+            while waiting:
+                yield waiting.popleft().result()
 
     def _parquet(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
-        self.hashes[self.name(path)] = sha256_file(path)
         try:
             with pq.ParquetFile(path) as file:
                 names = file.schema_arrow.names
-                _check_columns([name.lower() for name in names], path, table)
+                check_columns([name.lower() for name in names], path, table)
                 wanted = {column.raw for column in table.columns.values()}
                 for batch in file.iter_batches(columns=[name for name in names if name.lower() in wanted]):
                     sieve = from_batch(batch, table, only)
@@ -210,64 +175,3 @@ def _suffix(path: Path) -> str:
 
 def _stem(name: str) -> str:
     return name.removesuffix(".gz").removesuffix(".csv").removesuffix(".parquet")
-
-
-def _text(raw: _HashingFile, path: Path) -> gzip.GzipFile | _HashingFile:
-    """The decompressed bytes; gzip is told by its first bytes, not by the name."""
-    with open(path, "rb") as handle:
-        packed = handle.read(2) == b"\x1f\x8b"
-    if packed or (path.suffix.lower() == ".gz" and path.stat().st_size):
-        return gzip.GzipFile(fileobj=cast(IO[bytes], raw), mode="rb")
-    return raw
-
-
-def _blocks(handle: gzip.GzipFile | _HashingFile, path: Path, table: Table) -> Iterator[tuple[list[str], bytes]]:
-    """(header, bytes that end at the end of a row)."""
-    data = b""
-    while b"\n" not in data and (chunk := handle.read(BLOCK_BYTES)):
-        data += chunk
-    header_line, _, data = data.partition(b"\n")
-    header = _header(header_line, path, table)
-    while True:
-        chunk = handle.read(BLOCK_BYTES)
-        cut = _row_end(data, table.multiline) if chunk else len(data)
-        if cut:
-            yield header, data[:cut]
-            data = data[cut:]
-        if not chunk:
-            return
-        data += chunk
-
-
-def _header(line: bytes, path: Path, table: Table) -> list[str]:
-    if not line.strip():
-        raise UserError(f"{path} is empty: expected a header line and rows; download it again")
-    text = line.decode("utf-8-sig", errors="replace").rstrip("\r")
-    header = [name.strip().lower() for name in next(csv.reader([text]))]
-    _check_columns(header, path, table)
-    # Arrow wants distinct names, also for columns nobody reads
-    return [name if header.count(name) == 1 else f"{name}#{index}" for index, name in enumerate(header)]
-
-
-def _check_columns(header: list[str], path: Path, table: Table) -> None:
-    for column in table.columns.values():
-        if column.required and column.raw not in header:
-            raise UserError(f"{path}: column '{column.raw}' is missing; it has {', '.join(header)[:300]}")
-        if header.count(column.raw) > 1:
-            raise UserError(f"{path}: column '{column.raw}' stands twice in the header; keep one")
-
-
-def _row_end(data: bytes, multiline: bool) -> int:
-    """How many bytes make whole rows. With line breaks inside quotes, a row ends where the quotes are balanced."""
-    cut = data.rfind(b"\n") + 1
-    if not multiline or not cut:
-        return cut
-    odd = data.count(b'"', 0, cut) % 2
-    last = cut
-    while odd:
-        before = data.rfind(b"\n", 0, cut - 1) + 1
-        if not before:
-            return 0 if len(data) < 8 * BLOCK_BYTES else last  # a stray quote must not swallow the file
-        odd ^= data.count(b'"', before, cut) % 2
-        cut = before
-    return cut

@@ -77,6 +77,7 @@ def prepare(
     if not any(raw.locate(source.table) for source in reader.events):
         tried = ", ".join(source.table.path for source in reader.events)
         raise UserError(f"{raw.root}: no table of measurements found; expected at least one of {tried}")
+    inputs = raw.hashes(reader.tables())
     with atomic_folder(out, replace=overwrite) as folder:
         paths = CohortPaths(folder)
         attrition = Attrition()
@@ -106,7 +107,7 @@ def prepare(
             "cohort": _summary(stays, label_table, texts, rows),
         }
         write_text(folder / "attrition.svg", consort.draw(attrition.as_json(), counts["cohort"]))
-        return canonical.write_manifest(paths, source=reader.name, protocol=protocol, inputs=raw.hashes, counts=counts)
+        return canonical.write_manifest(paths, source=reader.name, protocol=protocol, inputs=inputs, counts=counts)
 
 
 def _spill_events(reader: Reader, raw: RawFolder, stays: pl.DataFrame, protocol: CohortProtocol, spill: Spill) -> Spill:

@@ -66,8 +66,9 @@ def _parse_fast(block: bytes, header: list[str], table: Table, only: Only | None
     at = _line_numbers(parsed, table)
     if only is not None:
         column = _series(parsed, only.column)
-        wanted = (column.is_in(only.values) | column.is_null()).to_numpy()
-        parsed, at = parsed.filter(pa.array(wanted)), at[wanted]
+        wanted = column.is_in(only.values) | column.is_null()
+        # not pa.array: given an array, it imports pandas, which takes a second
+        parsed, at = parsed.filter(wanted.to_arrow()), at[wanted.to_numpy()]
     sieve = Sieve(_complete(_to_polars(parsed), at, table), read=read, lines=lines)
     if only is not None and read > len(at):
         sieve.out_of_scope[only.reason] += read - len(at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clinragen.errors import UserError
-from mimic_prep import ingest
+from mimic_prep import blocks
 from mimic_prep.accounting import Sieve
 from mimic_prep.ingest import RawFolder
 from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, Column, Table
@@ -29,7 +29,7 @@ def read(tmp_path, monkeypatch):
     """Rows kept, and (line, reason) of those quarantined."""
 
     def run(content: bytes, table: Table = _TABLE, block: int = 1 << 16):
-        monkeypatch.setattr(ingest, "BLOCK_BYTES", block)
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", block)
         (tmp_path / "events.csv").write_bytes(content)
         raw = RawFolder(tmp_path, "a test", workers=2)
         frame = raw.read(table)
