@@ -15,6 +15,10 @@ COMMANDS = {
     "mimic-iv": ("mimic_prep.commands.mimic_iv", "prepare a cohort from MIMIC-IV 2.2 to 3.1"),
     "mimic-iii": ("mimic_prep.commands.mimic_iii", "prepare a cohort from MIMIC-III 1.4"),
     "eicu": ("mimic_prep.commands.eicu", "prepare a cohort from eICU 2.0 or its demo"),
+    "verify": (
+        "mimic_prep.commands.verify",
+        "check raw tables before work: release, files, columns, row counts, SHA-256",
+    ),
     "audit": ("mimic_prep.commands.audit", "check a cohort for leaks, copies, mixed units and drift"),
     "synthesize": ("mimic_prep.synthetic.command", "write a made-up hospital as raw MIMIC-IV tables"),
 }

@@ -1,0 +1,119 @@
+"""``mimic-prep verify``: names the release, counts rows, compares hashes, and says what to mend."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clinragen.errors import UserError
+from mimic_prep.cli import main
+from mimic_prep.sources import mimic3, mimic4
+from mimic_prep.verify import _RowCounter, reader_of, verify
+
+
+def _problems(root: Path, **options) -> dict[str, list[str]]:
+    return {table.table: table.problems for table in verify(root, **options).tables if table.problems}
+
+
+def test_sound_tables_are_ready(hospital, tmp_path: Path, capsys) -> None:
+    raw = hospital.write(tmp_path / "raw")
+    found = verify(raw)
+    assert (found.release, found.version, found.sound) == ("MIMIC-IV", None, True)
+    rows = {table.table: table.rows for table in found.tables if table.file}
+    assert rows == {path.rsplit("/")[-1]: len(table) for path, table in hospital.tables.items() if table}
+    assert main(["verify", "--raw", str(raw)]) == 0
+    assert main(["verify", "--raw", str(raw), "--quick"]) == 0
+    assert "ready to prepare" in capsys.readouterr().out
+
+
+def test_each_release_is_told(tmp_path: Path, hospital) -> None:
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "ICUSTAYS.csv").write_text("ROW_ID,SUBJECT_ID,HADM_ID,ICUSTAY_ID\n")
+    (tmp_path / "eicu").mkdir()
+    (tmp_path / "eicu" / "patient.csv").write_text("patientunitstayid,uniquepid\n")
+    assert reader_of(tmp_path / "three").name == mimic3.MIMIC3.name
+    assert reader_of(tmp_path / "eicu").name == "eICU"
+    assert reader_of(hospital.write(tmp_path / "four")).name == mimic4.MIMIC4.name
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.csv").write_text("a,b\n")
+    with pytest.raises(UserError, match="no known release"):
+        reader_of(tmp_path / "other")
+
+
+def test_a_missing_table_and_column_are_told(hospital, tmp_path: Path, capsys) -> None:
+    for row in hospital.tables["hosp/patients"]:
+        del row["anchor_age"]
+    raw = hospital.write(tmp_path / "raw")
+    (raw / "hosp" / "labevents.csv.gz").unlink()
+    found = _problems(raw)
+    assert found["patients"] == ["columns missing: anchor_age"]
+    assert "not found" in found["labevents"][0]
+    assert main(["verify", "--raw", str(raw)]) == 2
+    assert "mend this first" in capsys.readouterr().out
+
+
+def test_a_cut_or_corrupt_file_is_told(hospital, tmp_path: Path) -> None:
+    raw = hospital.write(tmp_path / "raw")
+    path = raw / "hosp" / "admissions.csv.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    assert _problems(raw) == {"admissions": ["cut off or corrupt: download it again"]}
+    path.write_bytes(whole[:40] + bytes(byte ^ 0xFF for byte in whole[40:60]) + whole[60:])
+    assert "cut off or corrupt: download it again" in _problems(raw)["admissions"]
+    path.write_bytes(whole + gzip.compress(b"1,2\n") + b"\0" * 10)  # further members are part of the file
+    assert _problems(raw) == {}
+
+
+def test_published_hashes_are_compared(hospital, tmp_path: Path) -> None:
+    raw = hospital.write(tmp_path / "raw")
+    stays = (raw / "icu" / "icustays.csv.gz").read_bytes()
+    lines = [f"{hashlib.sha256(stays).hexdigest()} icu/icustays.csv.gz", f"{'0' * 64}  hosp/patients.csv.gz"]
+    (raw / "SHA256SUMS.txt").write_text("\n".join(lines))
+    found = {table.table: table.sha256 for table in verify(raw).tables if table.sha256}
+    assert found == {"icustays": "ok", "patients": "wrong"}
+    assert list(_problems(raw)) == ["patients"]
+
+
+def test_row_counts_of_a_known_version_are_compared(hospital, tmp_path: Path) -> None:
+    first = hospital.tables["icu/icustays"][0]
+    hospital.tables["icu/icustays"] = [{**first, "stay_id": number} for number in range(140)]
+    found = verify(hospital.write(tmp_path / "raw"))
+    assert found.version == "demo 2.2"
+    assert next(table for table in found.tables if table.table == "patients").problems == ["100 rows expected"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.text("a,\n\"' ", max_size=6), min_size=2, max_size=2), max_size=8),
+    st.integers(1, 7),
+    st.booleans(),
+)
+def test_rows_are_counted_as_csv_counts_them(rows: list[list[str]], size: int, ends: bool) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["h", "i"], *rows])
+    data = text.getvalue().encode()
+    counter = _RowCounter(multiline=True)
+    data = data if ends else data.removesuffix(b"\n")
+    for start in range(0, len(data), size):
+        counter.add(data[start : start + size])
+    assert counter.rows == len(rows)
+
+
+def test_known_row_counts_name_tables_that_are_read() -> None:
+    from clinragen.config import CONFIG_ROOT, load_yaml
+    from mimic_prep.eicu import EicuReader
+    from mimic_prep.mimic import MimicReader
+
+    readers = {reader.name: reader for reader in (EicuReader(), MimicReader(mimic3.MIMIC3), MimicReader(mimic4.MIMIC4))}
+    for release, versions in load_yaml(CONFIG_ROOT / "concepts" / "releases.yaml")["releases"].items():
+        tables = {table.name for table in readers[release].tables()}
+        for known in versions.values():
+            assert set(known["rows"]) <= tables
+            assert known["marker"] in known["rows"]
