@@ -6,8 +6,10 @@ marker nothing but names of the closed list, each at most once and in catalogue 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
@@ -40,14 +42,18 @@ class ReportGrammar(LogitsProcessor):
         target: markers, labels and their order.
         text_budget: most tokens of each free-text section.
         skip: tokens at the start of a sequence that the model was given, not asked for.
+        beliefs: probability of each label for each sequence, [B, L], above 0.5 where the label is called; or None.
+            The head's belief and the language model's are multiplied wherever the list branches (a product of
+            experts), so that the written diagnoses and the probabilities beside them tell one story.
     """
 
-    def __init__(self, target: TargetFormat, text_budget: int, skip: int):
+    def __init__(self, target: TargetFormat, text_budget: int, skip: int, beliefs: np.ndarray | None = None):
         self.target = target
         self.text_budget = text_budget
         self.skip = skip
         self.eos: int = target.tokenizer.eos_token_id
         self.states: list[_State] = []
+        self.beliefs = None if beliefs is None else np.clip(beliefs, 1e-6, 1 - 1e-6).tolist()
 
     @property
     def longest(self) -> int:
@@ -65,16 +71,17 @@ class ReportGrammar(LogitsProcessor):
             for state, row in zip(self.states, rows, strict=True):
                 self._advance(state, row[-1])
         for position, state in enumerate(self.states):
-            allowed = self._allowed(state)
+            beliefs = self.beliefs[position] if self.beliefs else None
+            allowed = self._allowed(state, beliefs)
             if allowed is None:
                 if state.section + 1 < len(self.target.sections):
                     scores[position, self.eos] = -torch.inf
-            else:
-                keep = torch.full_like(scores[position], -torch.inf)
-                keep[allowed] = scores[position, allowed]
-                if not torch.isfinite(keep).any():
-                    keep[allowed] = 0.0
-                scores[position] = keep
+                continue
+            ids = list(allowed)
+            kept = scores[position, ids].float().log_softmax(0).nan_to_num(nan=0.0, neginf=-1e4)
+            kept += torch.tensor([math.log(max(mass, 1e-30)) for mass in allowed.values()], device=kept.device)
+            scores[position] = -torch.inf
+            scores[position, ids] = kept.to(scores.dtype)
         return scores
 
     def _marker(self, section: int) -> list[int]:
@@ -102,36 +109,47 @@ class ReportGrammar(LogitsProcessor):
         elif token == self.eos or len(state.tokens) >= self.text_budget:
             state.forced = following
 
-    def _allowed(self, state: _State) -> list[int] | None:
-        """Permitted ids, or None for free text (which may end the sequence in the last section only)."""
+    def _allowed(self, state: _State, beliefs: list[float] | None) -> dict[int, float] | None:
+        """Permitted ids with the head's belief in each, or None for free text (which may end in the last section)."""
         assert state.tokens is not None
         if state.forced:
-            return [state.forced[0]]
+            return {state.forced[0]: 1.0}
         if state.section >= len(self.target.sections):
-            return [self.eos]
+            return {self.eos: 1.0}
         if self.target.sections[state.section] == "diagnoses":
-            return sorted(self._continuations(state.tokens))
+            allowed = self._continuations(state.tokens, beliefs or [0.5] * len(self.target.labels))
+            return allowed if beliefs else dict.fromkeys(allowed, 1.0)
         return None
 
     def _list_closed(self, tokens: list[int]) -> bool:
         return read_list(self.target, tokens) is not None
 
-    def _continuations(self, tokens: list[int]) -> set[int]:
-        """Ids that keep ``tokens`` a beginning of a valid diagnosis list."""
-        allowed: set[int] = set()
-        none, end = self.target.none, self.target.end
-        if tokens == (none + end)[: len(tokens)]:
-            allowed.add((none + end)[len(tokens)])
+    def _continuations(self, tokens: list[int], beliefs: list[float]) -> dict[int, float]:
+        """Ids that keep ``tokens`` a beginning of a valid diagnosis list, each with the belief in what it leads to.
+
+        The belief that label j comes next after label i is ``p_j * prod(1 - p_k for i < k < j)``.
+        """
+        allowed: dict[int, float] = {}
+        separator, end = self.target.separator, self.target.end
+        count = len(self.target.labels)
+        none = [1.0] * (count + 1)  # none[i]: the belief that no label from i on is present
+        for index in reversed(range(count)):
+            none[index] = none[index + 1] * (1 - beliefs[index])
+
+        def offer(whole: list[int], rest: list[int], mass: float) -> None:
+            if len(rest) < len(whole) and whole[: len(rest)] == rest:
+                allowed[whole[len(rest)]] = allowed.get(whole[len(rest)], 0.0) + mass
+
+        offer(self.target.none + end, tokens, none[0])
         for start, last in _starts(self.target, tokens):
             rest = tokens[start:]
-            for index in range(last + 1, len(self.target.labels)):
-                label = self.target.labels[index]
-                for tail in (self.target.separator, end):
-                    if tail is self.target.separator and index + 1 == len(self.target.labels):
-                        continue  # nothing can follow the last label
-                    whole = label + tail
-                    if len(rest) < len(whole) and whole[: len(rest)] == rest:
-                        allowed.add(whole[len(rest)])
+            skipped = 1.0
+            for index in range(last + 1, count):
+                label, mass = self.target.labels[index], skipped * beliefs[index]
+                offer(label + end, rest, mass * none[index + 1])
+                if index + 1 < count:  # nothing can follow the last label
+                    offer(label + separator, rest, mass * (1 - none[index + 1]))
+                skipped *= 1 - beliefs[index]
         return allowed
 
 

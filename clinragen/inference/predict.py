@@ -142,7 +142,8 @@ def write_predictions(
                 batch = batch.to(where)
                 output = model(batch, manifest["inputs"], targets=False, explain=True)
                 probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
-                grammar = ReportGrammar(target, budget, model.language_model.decoder_start)
+                beliefs = trained.calibration.beliefs(probabilities)
+                grammar = ReportGrammar(target, budget, model.language_model.decoder_start, beliefs)
                 generated = model.generate(batch, manifest["inputs"], LogitsProcessorList([grammar]), grammar.longest)
                 for position, index in enumerate(indices):
                     weights = output.concept_weights[position] if output.concept_weights is not None else None
