@@ -1,0 +1,1 @@
+"""Cohorts in the formats of other tools, and back."""

@@ -1,0 +1,110 @@
+"""A cohort as PyHealth 2.1 sample datasets with a multilabel task, on which PyHealth's own models train.
+
+Each stay is a sample. Its features: ``series``, the standardised hourly values and, beside each, whether it was
+measured; ``concepts``, what its notes affirm, as a sequence of codes. The label is ``diagnoses``. Whatever is fitted
+(means, code list) is fitted on the training split, and the splits are those of the cohort.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from clinragen.catalog import phenotypes
+from clinragen.data.cohort import Cohort
+from clinragen.data.series import SeriesStatistics, grid, observed_variables
+from clinragen.data.text import sections_by_stay
+from clinragen.errors import UserError
+from clinragen.knowledge import graph
+from clinragen.knowledge.linker import Linker
+from clinragen.schema import SPLITS
+
+if TYPE_CHECKING:
+    from pyhealth.datasets import SampleDataset
+
+TASK = "phenotyping"
+FEATURES = {"series": "timeseries", "concepts": "sequence"}
+LABEL = "diagnoses"
+_BINS = 8  # of the statistics' encodings, which PyHealth does not use
+
+
+def sample_datasets(cohort: Cohort, *, hours: int = 48, min_share: float = 0.02) -> dict[str, SampleDataset]:
+    """One PyHealth dataset for each split that has stays, sharing fitted processors.
+
+    Args:
+        hours: bins per stay; the tensor of ``series`` is float [hours, 2 * variables], values before mask.
+        min_share: leave out variables measured in fewer of the training stays.
+
+    Raises:
+        UserError: PyHealth is not installed, or there is no training stay.
+    """
+    try:
+        from pyhealth.datasets import create_sample_dataset
+        from pyhealth.processors import MultiLabelProcessor, SequenceProcessor, TimeseriesProcessor
+    except ImportError:
+        raise UserError("PyHealth is not installed: pip install 'clinragen[pyhealth]'") from None
+
+    statistics = _statistics(cohort, hours, min_share)
+    of_split = {name: samples(cohort, name, statistics) for name in SPLITS if name in set(cohort.stays["split"])}
+    inputs: dict[str, Any] = {"series": TimeseriesProcessor(), "concepts": SequenceProcessor()}
+    for name, processor in inputs.items():
+        processor.fit(of_split["train"], name)
+    labels = MultiLabelProcessor()
+    labels.fit([{LABEL: list(phenotypes())}], LABEL)  # all labels, also those no stay of a split carries
+    return {
+        name: create_sample_dataset(
+            found,
+            dict(FEATURES),
+            {LABEL: "multilabel"},
+            dataset_name=str(cohort.manifest.get("source")),
+            task_name=TASK,
+            input_processors=dict(inputs),
+            output_processors={LABEL: labels},
+        )
+        for name, found in of_split.items()
+    }
+
+
+def samples(cohort: Cohort, split: str, statistics: SeriesStatistics) -> list[dict[str, Any]]:
+    """PyHealth samples of a split, in order of stay_id: patient_id, visit_id, series, concepts, diagnoses."""
+    stay_ids = cohort.split(split)
+    scaled, observed = statistics.standardise(grid(cohort, stay_ids, statistics.variables, statistics.hours))
+    series = np.concatenate([scaled, observed.astype(np.float32)], axis=1).transpose(0, 2, 1)
+    linker = Linker(graph.build())
+    texts = sections_by_stay(cohort.notes.filter(pl.col("stay_id").is_in(stay_ids)))
+    keys = np.array(list(phenotypes()))
+    carried = cohort.label_matrix(stay_ids)
+    stays = cohort.stays.filter(pl.col("split") == split).select("stay_id", "subject_id", "intime")
+    found = []
+    for position, (stay, subject, intime) in enumerate(stays.iter_rows()):
+        times = [intime + timedelta(hours=hour) for hour in range(statistics.hours)]
+        found.append(
+            {
+                "patient_id": str(subject),
+                "visit_id": str(stay),
+                "series": (times, series[position]),
+                "concepts": _concepts(linker, texts.get(stay, [])),
+                LABEL: keys[carried[position]].tolist(),
+            }
+        )
+    return found
+
+
+def _statistics(cohort: Cohort, hours: int, min_share: float) -> SeriesStatistics:
+    train = cohort.split("train")
+    variables = observed_variables(cohort, train, min_share, hours)
+    return SeriesStatistics.fit(grid(cohort, train, variables, hours), variables, _BINS)
+
+
+def _concepts(linker: Linker, sections: list[tuple[str, str]]) -> list[str]:
+    """Ids of the concepts that the text states, present or past, each once, in reading order."""
+    stated = [
+        mention.concept
+        for section, text in sections
+        for mention in linker.link(text, section)
+        if mention.context in ("affirmed", "historical")
+    ]
+    return list(dict.fromkeys(stated)) or ["no_concept"]
