@@ -219,7 +219,7 @@ class Client:
         causes = [cause for cause in (error, error.__cause__, error.__context__) if cause is not None]
         if any(isinstance(cause, httpx2.UnsupportedProtocol) for cause in causes):
             return UserError(f"{self.endpoint.base_url}: the privacy gate refused the request")
-        if any(isinstance(cause, httpx2.DecodingError) for cause in causes):
+        if any(isinstance(cause, policy.TooLargeError) for cause in causes):
             return NoAnswerError("answer too large")
         if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in causes):
             return _PassingError("timeout", busy=True)

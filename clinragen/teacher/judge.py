@@ -73,14 +73,18 @@ class Judge:
         return Judgement(sorted(found, key=lambda claim: (claim.start, claim.kind)))
 
     def mended(self, text: str, stay: Stay, kind: str, least: int) -> tuple[str, Judgement] | None:
-        """The text without its refuted statements, or None where too little stands."""
-        judgement = self.judge(text, stay, kind)
+        """The text without the statements that the chart does not bear out, or None where too little stands.
+
+        What is left of a note rationale must still conclude on a diagnosis, if the stay has any.
+        """
+        doubtful = [claim for claim in self.judge(text, stay, kind).claims if claim.verdict != Verdict.SUPPORTED]
         for separators in (_STATEMENTS, _PARTS):
-            edited = _without(text, judgement.refuted, OPENINGS[kind], separators)
+            edited = _without(text, doubtful, OPENINGS[kind], separators)
             if edited is None:
                 continue
             again = self.judge(edited, stay, kind)
-            if not again.refuted and again.supported >= least:
+            concludes = kind == "series" or not stay.diagnoses or any(c.kind == "diagnosis" for c in again.claims)
+            if not again.refuted and again.supported >= least and concludes:
                 return edited, again
         return None
 
@@ -94,12 +98,12 @@ def words_of(text: str, claims: list[Claim]) -> list[str]:
     return clauses
 
 
-def _without(text: str, refuted: list[Claim], opening: str, separators: re.Pattern[str]) -> str | None:
-    """The pieces that hold no refuted claim, put together anew behind the opening."""
+def _without(text: str, doubtful: list[Claim], opening: str, separators: re.Pattern[str]) -> str | None:
+    """The pieces that hold no doubtful claim, put together anew behind the opening."""
     kept: list[tuple[int, int]] = []
     grounded = False
     for start, end in _pieces(text, separators):
-        hit = any(start < claim.end and claim.start < end for claim in refuted)
+        hit = any(start < claim.end and claim.start < end for claim in doubtful)
         if not hit and (grounded or not _DANGLING.match(text[start:end])):
             kept.append((start, end))
         grounded = not hit if not _DANGLING.match(text[start:end]) else grounded and not hit

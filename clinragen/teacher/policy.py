@@ -164,6 +164,10 @@ class Gate(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class TooLargeError(httpx2.DecodingError):
+    """A response body beyond ``MOST_BYTES``."""
+
+
 class _Bounded(httpx2.AsyncByteStream):
     """A response body that ends in an error once it is larger than any rationale."""
 
@@ -175,7 +179,7 @@ class _Bounded(httpx2.AsyncByteStream):
         async for part in self._stream:
             read += len(part)
             if read > MOST_BYTES:
-                raise httpx2.DecodingError(f"answer larger than {MOST_BYTES} bytes")
+                raise TooLargeError(f"answer larger than {MOST_BYTES} bytes")
             yield part
 
     async def aclose(self) -> None:
