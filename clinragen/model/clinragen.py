@@ -63,6 +63,8 @@ class ClinRaGen(nn.Module):
         graph: ConceptGraph,
     ):
         super().__init__()
+        if config.threads:
+            torch.set_num_threads(config.threads)
         self.config = config
         self.statistics = statistics
         self.concepts = concepts

@@ -71,6 +71,7 @@ class ModelConfig:
     max_target_tokens: int = 256
     hours: int = 48  # bins read from the start of the stay; a shorter cohort window leaves the rest unobserved
     target_order: str = "rationales_first"  # or diagnoses_first, the paper's
+    threads: int = 0  # processor threads of one operation; 0 leaves it to torch
     learning_rate: float = 1e-5  # of the language model
     learning_rate_new: float = 1e-3  # of the parts that start from nothing: encoder, attention, head
 
