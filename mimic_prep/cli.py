@@ -15,6 +15,7 @@ COMMANDS = {
     "mimic-iv": ("mimic_prep.commands.mimic_iv", "prepare a cohort from MIMIC-IV 2.2 to 3.1"),
     "mimic-iii": ("mimic_prep.commands.mimic_iii", "prepare a cohort from MIMIC-III 1.4"),
     "eicu": ("mimic_prep.commands.eicu", "prepare a cohort from eICU 2.0 or its demo"),
+    "meds": ("mimic_prep.commands.meds", "prepare a cohort from a MEDS dataset"),
     "verify": (
         "mimic_prep.commands.verify",
         "check raw tables before work: release, files, columns, row counts, SHA-256",

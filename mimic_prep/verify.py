@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from mimic_prep.ingest import RawFolder
+from mimic_prep.meds import NEEDED, shards_of
 from mimic_prep.pipeline import Reader
 from mimic_prep.sources import Table
 
@@ -88,6 +89,8 @@ def verify(
     Raises:
         UserError: ``root`` is not a folder, or of no known release.
     """
+    if shards_of(root):
+        return _verify_meds(root)
     reader = reader_of(root)
     raw = RawFolder(root, reader.name)
     sums = _published_sums(root)
@@ -101,6 +104,29 @@ def verify(
         problems.append(f"no table of measurements: expected one of {', '.join(sorted(events))}")
     version = _expect(reader.name, tables)
     return Verification(reader.name, version, tables, problems)
+
+
+def size_of(root: Path) -> int:
+    """Bytes that ``verify`` will read."""
+    if shards_of(root):
+        return 0
+    reader = reader_of(root)
+    raw = RawFolder(root, reader.name)
+    return sum(path.stat().st_size for table in reader.tables() if raw.has(table.name) and (path := raw.locate(table)))
+
+
+def _verify_meds(root: Path) -> Verification:
+    """Shards of a MEDS dataset: readable, and with the three columns that MEDS demands."""
+    reports = []
+    for path in shards_of(root):
+        report = TableReport("events", path.relative_to(root).as_posix())
+        columns = columns_of(path)
+        if missing := [name for name in NEEDED if name not in columns]:
+            report.problems.append(f"columns missing: {', '.join(missing)}" if columns else "not readable as Parquet")
+        else:
+            report.rows = pq.read_metadata(path).num_rows
+        reports.append(report)
+    return Verification("MEDS", None, reports, [])
 
 
 def columns_of(path: Path) -> list[str]:

@@ -32,17 +32,14 @@ def run(args: argparse.Namespace) -> int | None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     from clinragen.errors import UserError
-    from mimic_prep.ingest import RawFolder
-    from mimic_prep.verify import reader_of, verify
+    from mimic_prep.verify import size_of, verify
 
     if args.workers < 1:
         raise UserError(f"--workers {args.workers}: expected a positive number")
-    reader = reader_of(args.raw)
-    raw = RawFolder(args.raw, reader.name)
-    total = sum(path.stat().st_size for table in reader.tables() if raw.has(table.name) and (path := raw.locate(table)))
+    total = size_of(args.raw)
     bars = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
     with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"reading {reader.name}", total=total)
+        task = progress.add_task("reading", total=total)
         found = verify(
             args.raw, count=not args.quick, workers=args.workers, progress=lambda size: progress.advance(task, size)
         )
@@ -51,7 +48,7 @@ def run(args: argparse.Namespace) -> int | None:
     for problem in found.problems:
         console.print(f"[red]{problem}[/red]")
     known = f"{found.release} {found.version}" if found.version else f"{found.release}, version not recognised"
-    if args.quick:
+    if args.quick or found.release == "MEDS":
         known = found.release
     console.print(f"{known}: " + ("ready to prepare" if found.sound else "[bold red]mend this first[/bold red]"))
     return None if found.sound else EXIT_USER_ERROR

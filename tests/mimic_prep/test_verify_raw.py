@@ -8,6 +8,7 @@ import hashlib
 import io
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,6 +105,19 @@ def test_rows_are_counted_as_csv_counts_them(rows: list[list[str]], size: int, e
     for start in range(0, len(data), size):
         counter.add(data[start : start + size])
     assert counter.rows == len(rows)
+
+
+def test_a_meds_dataset_is_told(tmp_path: Path, capsys) -> None:
+    events = pl.DataFrame({"subject_id": [1], "time": [None], "code": ["GENDER//F"]})
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    events.write_parquet(tmp_path / "data" / "train" / "0.parquet")
+    assert main(["verify", "--raw", str(tmp_path)]) == 0
+    events.drop("code").write_parquet(tmp_path / "data" / "train" / "1.parquet")
+    (tmp_path / "data" / "train" / "2.parquet").write_bytes(b"x")
+    found = verify(tmp_path)
+    assert [table.problems for table in found.tables] == [[], ["columns missing: code"], ["not readable as Parquet"]]
+    assert main(["verify", "--raw", str(tmp_path)]) == 2
+    capsys.readouterr()
 
 
 def test_known_row_counts_name_tables_that_are_read() -> None:

@@ -1,0 +1,36 @@
+"""MEDS datasets, after ``mimic_prep.meds`` has laid their events out in tables. https://medical-event-data-standard.github.io"""
+
+from __future__ import annotations
+
+from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventTable, Release, Table
+from mimic_prep.sources.mimic4 import ADMISSIONS, DIAGNOSES, ICUSTAYS, PRESCRIPTIONS
+
+_SUBJECT = Column("subject_id", INTEGER)
+
+PATIENTS = Table(
+    "hosp/patients", {"subject_id": _SUBJECT, "sex": Column("gender", TEXT), "birth": Column("dob", TIME)}
+)  # fmt: skip
+
+
+def _events(name: str) -> EventTable:
+    columns = {
+        "subject_id": _SUBJECT,
+        "item": Column("itemid", INTEGER),
+        "time": Column("charttime", TIME),
+        "value": Column("valuenum", NUMBER),
+        "unit": Column("valueuom", WORD, required=False),
+    }
+    return EventTable(Table(name, columns, required=False), key="subject_id")
+
+
+EVENTS = tuple(_events(name) for name in ("icu/chartevents", "hosp/labevents", "icu/outputevents"))
+MEDS = Release(
+    name="MEDS",
+    items="mimic4",
+    stays=ICUSTAYS,
+    patients=PATIENTS,
+    admissions=ADMISSIONS,
+    diagnoses=DIAGNOSES,
+    events=EVENTS,
+    prescriptions=PRESCRIPTIONS,
+)
