@@ -160,8 +160,10 @@ def shards_of(root: Path) -> list[Path]:
 
 
 def _begins_stays(shard: Path, vocabulary: Vocabulary) -> bool:
-    table = read_table(shard, columns=["code"])
-    codes = table["code"].unique().to_pylist() if table.column_names else []  # what is missing is told later
+    read_table(shard, columns=[])  # a damaged file is told here
+    if "code" not in pq.read_schema(shard).names:
+        return False  # and a missing column when the shard is read
+    codes = read_table(shard, columns=["code"])["code"].unique().to_pylist()
     return any(vocabulary.read(str(code))["kind"] == "stay_start" for code in codes)
 
 
