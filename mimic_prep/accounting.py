@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from clinragen.artifacts import read_json, read_table, write_json, write_table
+from clinragen.errors import UserError
+
+FEW_BAD = 100  # so many bad rows never stop a preparation, however short the table
+_ACCOUNT, _BAD = "account.json", "quarantine.parquet"
 QUARANTINE = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 
 
@@ -36,17 +43,20 @@ class Sieve:
 
     def skip(self, condition: pl.Expr, reason: str) -> None:
         """Rows that meet ``condition`` are sound, but not asked for."""
-        before = self.frame.height
-        self.frame = self.frame.filter(~condition.fill_null(False))
-        if before > self.frame.height:
-            self.out_of_scope[reason] += before - self.frame.height
+        hit = self._hit(condition)
+        if hit.any():
+            self.out_of_scope[reason] += int(hit.sum())
+            self.frame = self.frame.filter(~hit)
 
     def reject(self, condition: pl.Expr, reason: str) -> None:
         """Rows that meet ``condition`` cannot be trusted."""
-        bad = self.frame.filter(condition.fill_null(False))
-        if bad.height:
-            self.quarantined.append((reason, bad["line"].to_numpy()))
-            self.frame = self.frame.filter(~condition.fill_null(False))
+        hit = self._hit(condition)
+        if hit.any():
+            self.quarantined.append((reason, self.frame["line"].filter(hit).to_numpy()))
+            self.frame = self.frame.filter(~hit)
+
+    def _hit(self, condition: pl.Expr) -> pl.Series:
+        return self.frame.select(hit=condition.fill_null(False)).to_series()
 
     def reject_missing(self, *columns: str) -> None:
         """Rows without a value in one of ``columns`` cannot be trusted."""
@@ -89,12 +99,41 @@ class Ledger:
             count.quarantined[reason] += len(lines)
             self._bad.append((file, lines, reason))
 
-    def drop(self, file: str, reason: str, rows: int) -> None:
-        """Rows counted as kept turn out to be out of scope."""
-        if rows:
-            count = self.tables[file]
-            count.kept -= rows
-            count.out_of_scope[reason] += rows
+    def check(self, file: str, max_bad_share: float) -> None:
+        """Raise a UserError when too many rows of a file cannot be trusted for the rest to be."""
+        count = self.tables[file]
+        bad = sum(count.quarantined.values())
+        if bad >= FEW_BAD and bad > max_bad_share * count.read:
+            reason, number = max(count.quarantined.items(), key=lambda entry: (entry[1], entry[0]))
+            line = min(int(lines.min()) for name, lines, why in self._bad if (name, why) == (file, reason))
+            raise UserError(
+                f"{file}: {bad:,} of {count.read:,} rows are bad, more than rules.max_bad_share {max_bad_share:g} "
+                f"allows (most often: {reason}, {number:,} times, first in line {line}); download the file again, or "
+                "raise the share"
+            )
+
+    def merge(self, other: Ledger) -> None:
+        """Take over the accounts of other files."""
+        self.tables.update(other.tables)
+        self._bad += other._bad
+
+    def save(self, folder: Path) -> None:
+        """Write the accounts into a folder, for ``load``."""
+        write_json(folder / _ACCOUNT, self.as_json())
+        write_table(folder / _BAD, self.quarantine())
+
+    @classmethod
+    def load(cls, folder: Path) -> Ledger:
+        """The accounts that ``save`` wrote."""
+        ledger = cls()
+        for file, count in read_json(folder / _ACCOUNT, "an account of rows").items():
+            ledger.tables[file] = TableCount(
+                count["read"], count["kept"], Counter(count["out_of_scope"]), Counter(count["quarantined"])
+            )
+        bad = cast(pl.DataFrame, pl.from_arrow(read_table(folder / _BAD, QUARANTINE)))
+        for (file, reason), rows in bad.partition_by("file", "reason", as_dict=True, maintain_order=True).items():
+            ledger._bad.append((file, rows["line"].to_numpy(), reason))
+        return ledger
 
     def as_json(self) -> dict[str, object]:
         return {file: self.tables[file].as_json() for file in sorted(self.tables)}

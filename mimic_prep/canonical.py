@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinragen import __version__
-from clinragen.artifacts import sha256_file, sha256_json, write_json, write_table
+from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths
 from mimic_prep.protocol import Protocol
 
@@ -53,21 +53,38 @@ def write_tables(paths: CohortPaths, stays: pl.DataFrame, notes: pl.DataFrame, l
     write_table(paths.labels, labels)
 
 
-def write_manifest(
-    paths: CohortPaths, *, source: str, protocol: Protocol, inputs: dict[str, str], counts: dict[str, Any]
-) -> dict[str, Any]:
-    """Write and return the manifest. It holds no time and no absolute path: equal cohorts have equal manifests."""
+def made_from(source: str, protocol: Protocol, inputs: dict[str, str], code: str) -> dict[str, Any]:
+    """All that a cohort depends on, as its manifest keeps it. ``inputs`` and ``code`` are hashes."""
     settings = asdict(protocol)
-    outputs = {path.name: sha256_file(path) for path in sorted(paths.root.glob("*.parquet"))}
-    manifest = {
+    subjects = protocol.splits.test_subjects
+    if subjects and Path(subjects).is_file():
+        inputs = inputs | {"splits.test_subjects": sha256_file(Path(subjects))}
+    return {
         "schema_version": SCHEMA_VERSION,
         "created_by": f"mimic-prep {__version__}",
         "source": source,
         "protocol": settings,
         "config_hash": sha256_json(settings),
+        "code_hash": code,
         "inputs": dict(sorted(inputs.items())),
-        "outputs": outputs,
-        **counts,
     }
+
+
+def unchanged(paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a cohort that was made from the same, and whose tables are as they were written; else None."""
+    if not paths.manifest.exists():
+        return None
+    manifest = read_json(paths.manifest, "the manifest of a cohort")
+    same = isinstance(manifest, dict) and all(manifest.get(key) == value for key, value in made_from.items())
+    return manifest if same and manifest.get("outputs") == _outputs(paths) else None
+
+
+def _outputs(paths: CohortPaths) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(paths.root.glob("*.parquet"))}
+
+
+def write_manifest(paths: CohortPaths, made_from: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
+    """Write and return the manifest. It holds no time and no absolute path: equal cohorts have equal manifests."""
+    manifest = {**made_from, "outputs": _outputs(paths), **counts}
     write_json(paths.manifest, manifest)
     return manifest

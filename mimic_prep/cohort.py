@@ -12,6 +12,7 @@ import polars as pl
 
 from clinragen.errors import UserError
 from mimic_prep.protocol import Protocol, Rules, Window
+from mimic_prep.timeline import MAX_BINS
 
 _HOURS = 3_600_000  # milliseconds
 
@@ -106,6 +107,7 @@ def _apply(stays: pl.DataFrame, rules: Rules, attrition: Attrition) -> pl.DataFr
     steps: list[tuple[pl.Expr, str]] = [
         (pl.col("intime").is_null() | pl.col("outtime").is_null(), "no time of admission or discharge"),
         (hours <= 0, "discharge not after admission"),
+        (hours >= MAX_BINS, "impossibly long stay"),
         (later & rules.first_stay_only, "not the patient's first stay"),
         (pl.col("age").is_null() | (pl.col("age") < 0), "age unknown"),
         (pl.col("age") < rules.min_age, f"younger than {rules.min_age:g} years"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -23,13 +24,14 @@ from mimic_prep.rows import from_batch, parse
 from mimic_prep.sources import Only, Table
 
 _MAX_DEPTH = 4
+_CHECK_AFTER = 1 << 20  # rows, from which on bad ones are no longer a matter of chance
 _SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
 Rules = Callable[[Sieve], None]
 
 
 class RawFolder:
-    """The raw tables below ``root``. ``ledger`` fills up as tables are read.
+    """The raw tables below ``root``. ``ledger`` fills up as tables are read; too bad a table stops the reading.
 
     Raises:
         UserError: ``root`` is not a folder, or holds no CSV file.
@@ -42,6 +44,7 @@ class RawFolder:
         self.release = release
         self.workers = workers
         self.ledger = Ledger()
+        self.max_bad_share = 1.0
         self._progress = progress or (lambda _: None)
         if not root.is_dir():
             raise UserError(f"{root} not found: --raw expects the folder that holds the tables of {release}")
@@ -116,12 +119,24 @@ class RawFolder:
             line += sieve.lines
             self.ledger.add(name, sieve)
             read += sieve.read
+            if read >= _CHECK_AFTER:
+                self.ledger.check(name, self.max_bad_share)
             if sieve.frame.height:
                 yield sieve.frame
         if not read:
             if table.required:
                 raise UserError(f"{path} has no rows: the table is empty; download it again")
             self.ledger.add(name, Sieve(pl.DataFrame({"line": []})))
+        self.ledger.check(name, self.max_bad_share)
+
+    @contextmanager
+    def booked_in(self, ledger: Ledger) -> Iterator[None]:
+        """Tables read in this context are accounted for in ``ledger``."""
+        outer, self.ledger = self.ledger, ledger
+        try:
+            yield
+        finally:
+            self.ledger = outer
 
     def _sieves(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
         if path.suffix.lower() == ".parquet":

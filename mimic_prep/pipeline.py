@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clinragen.artifacts import atomic_folder, write_table, write_text
 from clinragen.catalog import phenotypes, variables
 from clinragen.errors import UserError
 from clinragen.schema import SPLITS, CohortPaths
-from mimic_prep import canonical, cohort, consort, labels, notes, splits
+from mimic_prep import canonical, cohort, consort, labels, notes, spill, splits
+from mimic_prep.accounting import Ledger
 from mimic_prep.cohort import Attrition, Population
 from mimic_prep.events import EventRules
 from mimic_prep.ingest import RawFolder
 from mimic_prep.protocol import Protocol as CohortProtocol
 from mimic_prep.sources import EventTable, Table
 from mimic_prep.spill import STAYS_PER_SHARD, Spill
+from mimic_prep.stages import Stages, code_hash, frame_hash, stages_of
 from mimic_prep.stays import StayIndex
 from mimic_prep.timeline import hourly
+
+_MEASURED, _TEXTS = "measured.parquet", "texts.parquet"
 
 
 class Reader(Protocol):
@@ -64,78 +70,150 @@ def prepare(
     *,
     overwrite: bool = False,
     stays_per_shard: int = STAYS_PER_SHARD,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Prepare a cohort and return its manifest; ``out`` appears only when all is done.
 
+    When ``out`` was made from the same content, settings and code, it is left as it is; ``tell`` says so. What a killed
+    preparation, or an earlier one with other settings, has finished is taken from the folder ``.<out>.work`` beside it.
     ``stays_per_shard`` bounds the memory and leaves no trace in the cohort.
 
     Raises:
-        UserError: a table is missing or broken, no stay is included, or ``out`` exists.
+        UserError: a table is missing or broken, no stay is included, or ``out`` exists and would change.
     """
     for table in reader.tables():
         raw.locate(table)  # a missing table is told before hours of work
     if not any(raw.locate(source.table) for source in reader.events):
         tried = ", ".join(source.table.path for source in reader.events)
         raise UserError(f"{raw.root}: no table of measurements found; expected at least one of {tried}")
+    if out.exists() and not overwrite and not CohortPaths(out).manifest.exists():
+        raise UserError(f"{out} already exists: choose another folder, or pass --overwrite to replace it")
     inputs = raw.hashes(reader.tables())
-    with atomic_folder(out, replace=overwrite) as folder:
-        paths = CohortPaths(folder)
-        attrition = Attrition()
-        population = reader.population(raw, attrition)
-        stays = cohort.select(population, protocol, attrition, raw.root)
-        scratch = folder / ".spill"
-        scratch.mkdir()
-        spill = _spill_events(reader, raw, stays, protocol, Spill(scratch, stays.height, stays_per_shard))
-        measured, rows = _reduce(spill, stays, paths.series)
-        shutil.rmtree(scratch)
-        if protocol.rules.require_series:
-            stays = attrition.exclude(stays, ~pl.lit(pl.Series(measured)), "no measurement in the window")
-        if not stays.height:
-            raise UserError(
-                f"{raw.root}: no stay has a measurement of a known variable in its window; check the protocol"
-            )
-        split = splits.assign(stays["subject_id"], protocol.splits)
-        stays = stays.join(split, on="subject_id", how="left", maintain_order="left")
-        diagnoses = labels.with_categories(reader.diagnoses(raw, stays, population))
-        label_table = labels.build(diagnoses, stays, reader.label_key)
-        texts = reader.texts(raw, stays, diagnoses, protocol).sort(*notes.ORDER)
-        canonical.write_tables(paths, stays, texts, label_table)
-        write_table(folder / "quarantine.parquet", raw.ledger.quarantine())
-        counts = {
-            "attrition": attrition.as_json(),
-            "tables": raw.ledger.as_json(),
-            "cohort": _summary(stays, label_table, texts, rows),
-        }
-        write_text(folder / "attrition.svg", consort.draw(attrition.as_json(), counts["cohort"]))
-        return canonical.write_manifest(paths, source=reader.name, protocol=protocol, inputs=inputs, counts=counts)
+    made_from = canonical.made_from(reader.name, protocol, inputs, code_hash())
+    if (manifest := canonical.unchanged(CohortPaths(out), made_from)) is not None:
+        tell(f"{out}: same tables, settings and code as before; nothing to do")
+        return manifest
+    if out.exists() and not overwrite:
+        raise UserError(
+            f"{out} already exists, made from other tables, settings or code: choose another, or pass --overwrite "
+            "to replace it"
+        )
+    raw.max_bad_share = protocol.rules.max_bad_share
+    with stages_of(out, tell) as stages:
+        run = _Run(reader, raw, protocol, inputs, stages, stays_per_shard)
+        with atomic_folder(out, replace=overwrite) as folder:
+            manifest = _fill(run, CohortPaths(folder), made_from)
+        stages.sweep()
+    return manifest
 
 
-def _spill_events(reader: Reader, raw: RawFolder, stays: pl.DataFrame, protocol: CohortProtocol, spill: Spill) -> Spill:
+@dataclass(frozen=True)
+class _Run:
+    """What the stages of one preparation share."""
+
+    reader: Reader
+    raw: RawFolder
+    protocol: CohortProtocol
+    inputs: dict[str, str]
+    stages: Stages
+    stays_per_shard: int
+
+    def stage(self, name: str, key: Any, make: Callable[[Path], None]) -> Path:
+        """The folder of a stage, filled by ``make`` unless it is there."""
+
+        def booked(folder: Path, ledger: Ledger) -> None:
+            with self.raw.booked_in(ledger):
+                make(folder)
+
+        return self.stages.build(name, [self.reader.name, key], self.raw.ledger, booked)
+
+
+def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any]:
+    reader, raw, protocol = run.reader, run.raw, run.protocol
+    attrition = Attrition()
+    population = reader.population(raw, attrition)
+    stays = cohort.select(population, protocol, attrition, raw.root)
+    series = _series(run, stays)
+    shutil.copyfile(series / paths.series.name, paths.series)
+    rows = pq.read_metadata(paths.series).num_rows
+    if protocol.rules.require_series:
+        measured = pl.read_parquet(series / _MEASURED)["stay_id"]
+        has_none = pl.lit(~stays["stay_id"].is_in(measured.implode()))
+        stays = attrition.exclude(stays, has_none, "no measurement in the window")
+    if not stays.height:
+        raise UserError(f"{raw.root}: no stay has a measurement of a known variable in its window; check the protocol")
+    split = splits.assign(stays["subject_id"], protocol.splits)
+    diagnoses = labels.with_categories(reader.diagnoses(raw, stays, population))
+    texts = _texts(run, stays, diagnoses)
+    stays = stays.join(split, on="subject_id", how="left", maintain_order="left")
+    label_table = labels.build(diagnoses, stays, reader.label_key)
+    canonical.write_tables(paths, stays, texts, label_table)
+    for file in raw.ledger.tables:
+        raw.ledger.check(file, raw.max_bad_share)  # a stage may have been read under a larger share
+    write_table(paths.root / "quarantine.parquet", raw.ledger.quarantine())
+    counts = {
+        "attrition": attrition.as_json(),
+        "tables": raw.ledger.as_json(),
+        "cohort": _summary(stays, label_table, texts, rows),
+    }
+    write_text(paths.root / "attrition.svg", consort.draw(attrition.as_json(), counts["cohort"]))
+    return canonical.write_manifest(paths, made_from, counts)
+
+
+def _series(run: _Run, stays: pl.DataFrame) -> Path:
+    """The stage that holds the series file and the stays that have a measurement."""
     index = StayIndex(stays)
-    for source in reader.events:
-        if any(raw.has(name) for name in source.unless):
-            continue
-        rules = EventRules(source, reader.items, index, drop_warnings=protocol.rules.drop_warnings)
-        for events in raw.stream(source.table, rules, rules.only):
-            spill.add(events)
-    spill.close()
-    return spill
+    windows = frame_hash(stays.select("stay_id", "subject_id", "intime", "window_start", "prediction_time"))
+    events = [
+        _events(run, source, index, windows)
+        for source in run.reader.events
+        if run.raw.locate(source.table) and not any(run.raw.has(name) for name in source.unless)
+    ]
+
+    def make(folder: Path) -> None:
+        stay_ids = stays["stay_id"].to_numpy()
+        measured = np.zeros(len(stay_ids), dtype=bool)
+
+        def parts() -> Iterator[pa.Table]:
+            for shard in range(-(-len(stay_ids) // run.stays_per_shard)):
+                rows = spill.load(events, shard)
+                if rows is not None:
+                    measured[rows["stay"].to_numpy()] = True
+                    yield hourly(rows, stay_ids)
+
+        canonical.write_series(CohortPaths(folder).series, parts())
+        pl.DataFrame({"stay_id": stay_ids[measured]}).write_parquet(folder / _MEASURED)
+
+    return run.stage("series", [windows, [place.name for place in events]], make)
 
 
-def _reduce(spill: Spill, stays: pl.DataFrame, path: Path) -> tuple[np.ndarray, int]:
-    """Write the series file; which stays have a measurement, and how many rows there are."""
-    stay_ids = stays["stay_id"].to_numpy()
-    measured = np.zeros(len(stay_ids), dtype=bool)
+def _events(run: _Run, source: EventTable, index: StayIndex, windows: str) -> Path:
+    """The stage that holds the events of one table."""
+    drop_warnings = run.protocol.rules.drop_warnings
 
-    def parts() -> Iterator[pa.Table]:
-        for shard in range(spill.shards):
-            events = spill.load(shard)
-            if events is not None:
-                measured[events["stay"].unique().to_numpy()] = True
-                yield hourly(events, stay_ids)
+    def make(folder: Path) -> None:
+        rules = EventRules(source, run.reader.items, index, drop_warnings=drop_warnings)
+        shards = Spill(folder, run.stays_per_shard)
+        for events in run.raw.stream(source.table, rules, rules.only):
+            shards.add(events)
+        shards.close()
 
-    rows = canonical.write_series(path, parts())
-    return measured, rows
+    path = run.raw.locate(source.table)
+    name = run.raw.name(path) if path else ""
+    key = [name, run.inputs.get(name), windows, drop_warnings, run.stays_per_shard]
+    return run.stage(f"events-{source.table.name}", key, make)
+
+
+def _texts(run: _Run, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFrame:
+    """Text of each stay, as a stage that depends on every table but those of measurements."""
+
+    def make(folder: Path) -> None:
+        run.reader.texts(run.raw, stays, diagnoses, run.protocol).sort(*notes.ORDER).write_parquet(folder / _TEXTS)
+
+    measurements = {run.raw.name(path) for source in run.reader.events if (path := run.raw.locate(source.table))}
+    others = {name: found for name, found in run.inputs.items() if name not in measurements}
+    settings = [asdict(run.protocol.notes), run.protocol.retrospective]
+    return pl.read_parquet(run.stage("texts", [frame_hash(stays), others, settings], make) / _TEXTS)
 
 
 def _summary(stays: pl.DataFrame, label_table: pa.Table, texts: pl.DataFrame, rows: int) -> dict[str, Any]:

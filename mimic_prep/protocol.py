@@ -37,6 +37,11 @@ class Rules:
     first_stay_only: bool = False
     require_series: bool = True
     drop_warnings: bool = False  # also drop chart rows with a warning flag, which often marks true extreme values
+    max_bad_share: float = 0.1  # of a table's rows that may be quarantined; real releases have under 0.002
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"rules.max_bad_share must lie between 0 and 1, not {self.max_bad_share:g}")
 
 
 @dataclass

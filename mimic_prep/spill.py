@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 import polars as pl
 import pyarrow as pa
 
-STAYS_PER_SHARD = 2048
+STAYS_PER_SHARD = 1024
 _FLUSH_ROWS = 1 << 19
 
 
 class Spill:
     """Rows with a column ``stay`` (rank), written to one Arrow file for each shard of consecutive ranks."""
 
-    def __init__(self, folder: Path, stays: int, stays_per_shard: int = STAYS_PER_SHARD) -> None:
+    def __init__(self, folder: Path, stays_per_shard: int = STAYS_PER_SHARD) -> None:
         self._folder = folder
         self._per_shard = stays_per_shard
-        self.shards = max(1, -(-stays // stays_per_shard))
         self._waiting: list[pl.DataFrame] = []
         self._rows = 0
         self._writers: dict[int, pa.RecordBatchStreamWriter] = {}
@@ -38,7 +38,8 @@ class Spill:
         for (shard,), part in shards.partition_by("shard", as_dict=True, include_key=False).items():
             table = part.to_arrow()
             if shard not in self._writers:
-                self._writers[shard] = pa.ipc.new_stream(str(self._path(shard)), table.schema)
+                packed = pa.ipc.IpcWriteOptions(compression="lz4")
+                self._writers[shard] = pa.ipc.new_stream(str(_path(self._folder, shard)), table.schema, options=packed)
             self._writers[shard].write_table(table)
         self._waiting, self._rows = [], 0
 
@@ -48,13 +49,16 @@ class Spill:
         for writer in self._writers.values():
             writer.close()
 
-    def _path(self, shard: int) -> Path:
-        return self._folder / f"shard-{shard:05d}.arrow"
 
-    def load(self, shard: int) -> pl.DataFrame | None:
-        """All rows of a shard, None when it has none. Their order is not defined."""
-        path = self._path(shard)
-        if not path.exists():
-            return None
-        with pa.ipc.open_stream(str(path)) as reader:
-            return cast(pl.DataFrame, pl.from_arrow(reader.read_all()))
+def _path(folder: Path, shard: int) -> Path:
+    return folder / f"shard-{shard:05d}.arrow"
+
+
+def load(folders: Iterable[Path], shard: int) -> pl.DataFrame | None:
+    """All rows of a shard from all tables, None when there are none. Their order is not defined."""
+    parts: list[pl.DataFrame] = []
+    for path in (_path(folder, shard) for folder in folders):
+        if path.exists():
+            with pa.ipc.open_stream(str(path)) as reader:
+                parts.append(cast(pl.DataFrame, pl.from_arrow(reader.read_all())))
+    return pl.concat(parts) if parts else None

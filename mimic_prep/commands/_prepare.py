@@ -41,14 +41,15 @@ def run_reader(reader: Reader, args: argparse.Namespace) -> int | None:
     chosen = protocol.load(args.protocol, args.set)
     if args.workers < 1:
         raise UserError(f"--workers {args.workers}: expected a positive number")
-    if args.out.exists() and not args.overwrite:
-        raise UserError(f"{args.out} already exists: choose another folder, or pass --overwrite to replace it")
     bars = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
     with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"reading {reader.name}")
         raw = RawFolder(args.raw, reader.name, args.workers, lambda size: progress.advance(task, size))
         progress.update(task, total=raw.total_bytes(reader.tables()))
-        manifest = prepare(reader, raw, args.out, chosen, overwrite=args.overwrite)
+        manifest = prepare(
+            reader, raw, args.out, chosen, overwrite=args.overwrite,
+            tell=lambda line: progress.console.print(line, highlight=False, soft_wrap=True),
+        )  # fmt: skip
     console = Console()
     summary.show(manifest, console)
     console.print(f"[bold]{args.out}[/bold]", highlight=False, soft_wrap=True)

@@ -9,18 +9,24 @@ import pytest
 from mimic_prep.cli import main
 
 
+def _listing(folder):
+    """What lies in the folder, but for whole stages, which the next preparation may use."""
+    return sorted(path for path in folder.iterdir() if not path.name.endswith(".work"))
+
+
 @pytest.fixture
 def fails(tmp_path, capsys):
     """Run the command, expect exit code 2, return the one line, and check that nothing is left behind."""
 
     def run(raw, *more: str, out="cohort") -> str:
-        before = sorted(tmp_path.iterdir())
+        before = _listing(tmp_path)
         code = main(["mimic-iv", "--raw", str(raw), "--out", str(tmp_path / out), *more])
         error = capsys.readouterr().err.strip()
         assert code == 2
         assert "Traceback" not in error
         assert len(error.splitlines()) == 1
-        assert sorted(tmp_path.iterdir()) == before
+        assert _listing(tmp_path) == before
+        assert not list(tmp_path.rglob(".*.tmp"))
         return error
 
     return run
@@ -132,6 +138,7 @@ def test_an_existing_cohort_stays_unless_told(hospital, fails, tmp_path, capsys)
     (tmp_path / "cohort").mkdir()
     (tmp_path / "cohort" / "mine.txt").write_text("keep me")
     assert "already exists" in fails(raw)
+    assert not (tmp_path / ".cohort.work").exists()
     assert (tmp_path / "cohort" / "mine.txt").exists()
     assert main(["mimic-iv", "--raw", str(raw), "--out", str(tmp_path / "cohort"), "--overwrite"]) == 0
     assert "3 stays of 2 patients" in " ".join(capsys.readouterr().out.split())
