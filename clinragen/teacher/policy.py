@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from itertools import cycle
 from urllib.parse import urlsplit
 
 import httpx2
@@ -23,6 +24,7 @@ from clinragen.errors import UserError
 
 #: An answer larger than this is no rationale; reading stops there.
 MOST_BYTES = 4_000_000
+_POOL = 4
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 #: What a request may carry. Anything that the environment or a library adds besides is left out.
 _HEADERS = frozenset(
@@ -126,8 +128,15 @@ class Gate(httpx2.AsyncBaseTransport):
     def __init__(self, target: Endpoint, connections: int) -> None:
         self._target = target
         self._addresses = list(target.addresses)
-        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._inner = httpx2.AsyncHTTPTransport(verify=_tls(target), trust_env=False, limits=limits)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        tls = _tls(target)
+        # A pool looks at each of its connections for each request: many small pools cost less than a large one.
+        pools = [
+            httpx2.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
+            for _ in range(max(1, connections // _POOL))
+        ]
+        self._pools = pools
+        self._turns = cycle(pools)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         target, url = self._target, request.url
@@ -147,7 +156,7 @@ class Gate(httpx2.AsyncBaseTransport):
                 extensions={**request.extensions, "sni_hostname": target.host},
             )
             try:
-                response = await self._inner.handle_async_request(pinned)
+                response = await next(self._turns).handle_async_request(pinned)
             except httpx2.ConnectError:
                 if not last:
                     raise
@@ -161,7 +170,8 @@ class Gate(httpx2.AsyncBaseTransport):
         raise AssertionError("an endpoint has at least one address")
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        for pool in self._pools:
+            await pool.aclose()
 
 
 class TooLargeError(httpx2.DecodingError):

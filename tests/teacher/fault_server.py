@@ -92,6 +92,7 @@ class FaultServer:
         self.good, self.fault = good, fault
         self.requests, self.served = Counter(), Counter()
         self.bodies = []
+        self.latency = 0.0
         self.most_at_once = self._now = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -141,6 +142,7 @@ class FaultServer:
         times = self.requests[name]
         self.requests[name] += 1
         self.bodies.append(body)
+        await asyncio.sleep(self.latency)
         answer = self.fault(self, request, times) if self.fault else None
         if callable(answer):
             await answer(writer)
