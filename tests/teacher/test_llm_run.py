@@ -94,7 +94,8 @@ def test_status_counts_what_the_journal_holds(cohort, graph, capsys):
         (["--teacher", "vllm", "--set", "engine.model=m"], "pip install vllm"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(cohort, more, told, dialled):
+def test_a_mistake_is_told_in_one_line(cohort, more, told, dialled, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(UserError, match=re.escape(told)):
         dispatch(command(cohort, "http://127.0.0.1:9/v1", *more))
     assert dialled == []

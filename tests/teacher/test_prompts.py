@@ -113,7 +113,7 @@ def test_the_version_follows_whatever_shapes_a_prompt(graph, tmp_path):
 
 def test_a_broken_template_is_named(graph, tmp_path):
     (tmp_path / "note.j2").write_text("fine\n{{ no_such_name }}")
-    with pytest.raises(UserError, match="note.j2"):
+    with pytest.raises(UserError, match=r"note\.j2"):
         Prompts(TeacherSettings(prompts=str(tmp_path)), graph).messages(STAY, "note", structured=False)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -16,7 +17,7 @@ from clinragen.teacher.vllm_engine import Engine
 class Recorder:
     """``vllm.LLM``: remembers the sizes of its batches."""
 
-    batches: list[int] = []
+    batches: ClassVar[list[int]] = []
 
     def __init__(self, **options):
         self.options = options
@@ -79,6 +80,7 @@ def test_nobody_waits_for_an_engine_that_died(vllm):
     assert all(isinstance(answer, UserError) for answer in answers)
 
 
-def test_without_vllm_the_user_is_told():
+def test_without_vllm_the_user_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(UserError, match="pip install vllm"):
         Engine(EngineSettings(model="m"))
