@@ -20,7 +20,7 @@ demo: setup ## the whole pipeline on a made-up hospital (about six minutes on tw
 	@$(RUN) clinragen demo --out $(DEMO) --overwrite
 
 test: setup ## every test
-	@$(RUN) pytest -q -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --dist worksteal  # one thread for each of two processes
 
 lint: setup ## style, import rules
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) lint-imports

@@ -37,7 +37,7 @@ class StageConfig:
     label_weight: float = 1.0
     epochs: int = 20
     patience: int = 3
-    monitor: str = "macro_auroc"
+    monitor: str = "loss"
     batch_size: int = 16
     accumulate: int = 1
     weight_decay: float = 0.05
