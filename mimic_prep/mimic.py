@@ -43,7 +43,8 @@ class MimicReader:
         stays = stays.sort(*(name for name in stays.columns if name != "line"))
         stays = attrition.exclude(stays, ~pl.col("stay_id").is_first_distinct(), "stay id seen before")
         patients = raw.read(release.patients, _of("subject_id", stays, "patient without an intensive care stay"))
-        admissions = raw.read(release.admissions, _of("subject_id", stays, "patient without an intensive care stay"))
+        of_patients = _of("subject_id", stays, "patient without an intensive care stay", "hadm_id")
+        admissions = raw.read(release.admissions, of_patients)
         stays = _join(stays, patients, ["subject_id"], "patient", attrition)
         stays = _join(stays, admissions.drop("subject_id"), ["hadm_id"], "admission", attrition)
         return Population(stays, admissions)
@@ -74,11 +75,11 @@ class MimicReader:
         return pl.concat([notes, digest.build(raw, self.release, lacking, diagnoses)])
 
 
-def _of(key: str, stays: pl.DataFrame, reason: str) -> Callable[[Sieve], None]:
+def _of(key: str, stays: pl.DataFrame, reason: str, *needed: str) -> Callable[[Sieve], None]:
     wanted = stays[key].unique().implode()
 
     def rules(sieve: Sieve) -> None:
-        sieve.reject_missing(key)
+        sieve.reject_missing(key, *needed)
         sieve.skip(~pl.col(key).is_in(wanted), reason)
 
     return rules

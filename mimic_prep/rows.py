@@ -39,6 +39,8 @@ def parse(block: bytes, header: list[str], table: Table, only: Only | None = Non
 
 
 def _parse_fast(block: bytes, header: list[str], table: Table, only: Only | None) -> Sieve | None:
+    if b"\0" in block:  # Arrow would take it as text
+        return None
     quoted = b'"' in block
     if quoted and _count(block, b'"') % 2:  # Arrow would take a quote left open at the end of the block
         return None

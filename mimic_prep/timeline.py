@@ -70,7 +70,8 @@ def _last(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sums(events: pl.DataFrame) -> pl.DataFrame:
-    """Sums in a fixed order: adding in parallel would make the last bits depend on the machine."""
+    """Sums of distinct rows, in a fixed order: adding in parallel would make the last bits depend on the machine."""
+    events = events.unique()
     ordered = events.sort(*_KEY, "second", "priority", "value", descending=[False, False, False, False, True, False])
     first = ordered.unique(_KEY, keep="first", maintain_order=True).select(_KEY)
     if not ordered.height:

@@ -221,6 +221,14 @@ def hospital() -> Hospital:
     return Hospital()
 
 
+@pytest.fixture(scope="session")
+def good(tmp_path_factory) -> Cohort:
+    """The cohort of the undamaged hospital, from plain CSV files."""
+    folder = tmp_path_factory.mktemp("good")
+    raw = RawFolder(Hospital().write(folder / "raw", packed=False), "MIMIC-IV", 1)
+    return Cohort(folder / "cohort", prepare(MimicReader(MIMIC4), raw, folder / "cohort", protocol.load("admission")))
+
+
 @pytest.fixture
 def prepared(tmp_path: Path):
     """Prepare a hospital: ``prepared(hospital, protocol="paper", **settings)``."""
