@@ -252,7 +252,11 @@ def _fit(
         lengths = [data[split].length(i) for i in range(len(data[split]))]
         batches = BucketedBatches(lengths, stage.batch_size, stage.seed, shuffle=split == "train")
         return DataLoader(
-            data[split], batch_sampler=batches, collate_fn=lambda stays: collate(stays, pad), num_workers=stage.workers
+            data[split],
+            batch_sampler=batches,
+            collate_fn=lambda stays: collate(stays, pad),
+            num_workers=stage.workers,
+            generator=torch.Generator().manual_seed(stage.seed),  # its draws must not shift those of dropout
         )
 
     steps = math.ceil(len(data["train"]) / stage.batch_size / stage.accumulate) * stage.epochs
@@ -264,6 +268,7 @@ def _fit(
         monitor=f"validation/{stage.monitor}",
         mode=mode,
         save_last=True,
+        save_on_train_epoch_end=True,  # at the end of validation the epoch is not over, and a resumed run would differ
         enable_version_counter=False,
     )
     trainer = pl.Trainer(
