@@ -16,7 +16,7 @@ help: ## show this list
 setup: $(if $(filter uv,$(UV)),,.tools/uv/bin/uv) ## install the locked environment into .venv
 	@$(UV) sync --quiet --locked
 
-demo: setup ## the whole pipeline on a made-up hospital (about six minutes on two cores)
+demo: setup ## the whole pipeline on a made-up hospital (about seven minutes on two cores)
 	@$(RUN) clinragen demo --out $(DEMO) --overwrite
 
 test: setup ## every test
