@@ -25,7 +25,7 @@ class DemoConfig:
     stages: dict[str, list[str]] = field(default_factory=dict)
 
 
-def steps(config: DemoConfig, out: Path, report_stays: int | None = None) -> list[tuple[str, list[str]]]:
+def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
     """What is done, as (explanation, command line)."""
     raw, cohort, graph = f"{out}/raw", f"{out}/cohort", f"{out}/graph"
     planned = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -99,15 +99,11 @@ def resolve(stage: str, model: str | ModelConfig, teacher: str, overrides: list[
         free = ("learning_rate", "learning_rate_new", "target_order")
         if alien := [key for key in changed if key not in free]:
             raise UserError(f"--set model.{alien[0]}: the shape of the parent's model is fixed; only {', '.join(free)}")
-        from dataclasses import asdict
-
-        model = build(ModelConfig, asdict(model), "the parent's model", groups["model"])
+            model = build(ModelConfig, asdict(model), "the parent's model", groups["model"])
     model.check("model")
     return RunConfig(stage_name=stage, stage=settings, model=model, teacher=teacher)
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
     """Plain values of a resolved configuration."""
-    from dataclasses import asdict
-
     return asdict(config)
