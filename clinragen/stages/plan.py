@@ -99,7 +99,7 @@ def resolve(stage: str, model: str | ModelConfig, teacher: str, overrides: list[
         free = ("learning_rate", "learning_rate_new", "target_order")
         if alien := [key for key in changed if key not in free]:
             raise UserError(f"--set model.{alien[0]}: the shape of the parent's model is fixed; only {', '.join(free)}")
-            model = build(ModelConfig, asdict(model), "the parent's model", groups["model"])
+        model = build(ModelConfig, asdict(model), "the parent's model", groups["model"])
     model.check("model")
     return RunConfig(stage_name=stage, stage=settings, model=model, teacher=teacher)
 
