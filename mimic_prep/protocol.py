@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from clinragen import config
 from clinragen.schema import SPLITS
-from mimic_prep.sections import SECTIONS
+from mimic_prep.sections import KNOWN_AT_ADMISSION, SECTIONS
 
 WINDOW_KINDS = ("first", "last", "whole")
+#: Notes with a time of their own, and the entries of eICU that are dated one by one.
+NOTE_KINDS = ("radiology", "physician", "nursing", "ecg", "echo", "medication", "treatment")
 DIGEST_CHOICES = ("missing", "always", "never")
 
 
@@ -46,18 +48,25 @@ class Rules:
 
 @dataclass
 class Notes:
-    """``sections`` of discharge summaries, other ``kinds`` charted before prediction, and when to write a digest."""
+    """``sections`` of discharge summaries, other ``kinds`` charted before prediction, and when to write a digest.
+
+    ``also`` are sections beside ``sections``: they are added to it.
+    """
 
     sections: list[str] = field(default_factory=list)
+    also: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     digest: str = "missing"
 
     def __post_init__(self) -> None:
         if self.digest not in DIGEST_CHOICES:
             raise ValueError(f"notes.digest '{self.digest}' is unknown; choose from: {', '.join(DIGEST_CHOICES)}")
-        for section in self.sections:
-            if section not in SECTIONS:
-                raise ValueError(f"notes.sections '{section}' is unknown; choose from: {', '.join(sorted(SECTIONS))}")
+        for key, given, choices in (
+            ("sections", self.sections, SECTIONS), ("also", self.also, SECTIONS), ("kinds", self.kinds, NOTE_KINDS),
+        ):  # fmt: skip
+            if unknown := [name for name in given if name not in choices]:
+                raise ValueError(f"notes.{key} '{unknown[0]}' is unknown; choose from: {', '.join(sorted(choices))}")
+        self.sections = list(dict.fromkeys([*self.sections, *self.also]))
 
 
 @dataclass
@@ -88,6 +97,14 @@ class Protocol:
     rules: Rules = field(default_factory=Rules)
     notes: Notes = field(default_factory=Notes)
     splits: Splits = field(default_factory=Splits)
+
+    def __post_init__(self) -> None:
+        later = [section for section in self.notes.sections if section not in KNOWN_AT_ADMISSION]
+        if later and not self.retrospective:
+            raise ValueError(
+                f"notes.sections '{later[0]}' is written after the prediction time: only a protocol with "
+                f"retrospective: true may read it; known at admission are: {', '.join(KNOWN_AT_ADMISSION)}"
+            )
 
 
 def load(name: str, overrides: list[str] | None = None) -> Protocol:

@@ -52,6 +52,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
                "completed by", "dictated by"),
 }  # fmt: skip
 
+#: Sections that tell what was known when the patient came, though a discharge summary is written later.
+KNOWN_AT_ADMISSION = (
+    "chief_complaint", "admission_diagnosis", "history_of_present_illness", "past_medical_history", "social_history",
+    "family_history", "medications_on_admission", "allergies", "admission_exam",
+)  # fmt: skip
+
 #: section -> headings in radiology reports
 RADIOLOGY: dict[str, tuple[str, ...]] = {
     "radiology_indication": ("indication", "history", "reason for this examination", "clinical information"),

@@ -136,6 +136,19 @@ def test_a_label_named_in_its_stays_leaks(spoil, text: str) -> None:
     assert _status(spoil("notes", _tell(text))) == {"named": "leak"}
 
 
+def test_a_chronic_disease_in_the_history_was_known_before(spoil) -> None:
+    def mention(notes: pl.DataFrame) -> pl.DataFrame:
+        chronic = pl.col("stay_id").is_in([stay for stay in range(1, STAYS_MADE + 1) if (stay + place) % 5 == 0])
+        lady = pl.format("A lady with chronic obstructive pulmonary disease came. {}", "text")
+        return notes.with_columns(text=pl.when(chronic).then(lady).otherwise("text"))
+
+    place = list(phenotypes()).index("copd")
+    found = spoil("notes", mention)
+    named = next(check for check in found.checks if check.key == "named")
+    assert named.status == "note"
+    assert [row["verdict"] for row in named.rows if row["flagged"]] == ["known before"]
+
+
 def test_an_allowed_section_may_name_the_label(spoil) -> None:
     found = spoil("notes", _tell("Admitted with septicemia"), allow=["history_of_present_illness"])
     assert _status(found) == {"named": "note"}

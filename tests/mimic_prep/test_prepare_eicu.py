@@ -87,11 +87,11 @@ def cohort(tmp_path):
     """Prepare tables into a folder; a function that reads one file of the cohort."""
     count = iter(range(10_000))
 
-    def run(tables: dict[str, list[str]] = _TABLES):
+    def run(tables: dict[str, list[str]] = _TABLES, *settings: str):
         number = next(count)
         raw, out = tmp_path / f"raw{number}", tmp_path / f"cohort{number}"
         _write(tables, raw)
-        prepare(EicuReader(), RawFolder(raw, "eICU", 1), out, protocol.load("admission"))
+        prepare(EicuReader(), RawFolder(raw, "eICU", 1), out, protocol.load("admission", list(settings)))
         return lambda name: pl.read_parquet(out / f"{name}.parquet")
 
     return run
@@ -139,10 +139,15 @@ def test_text_from_entries_before_the_prediction_time(cohort):
     text = dict(cohort()("notes").filter(stay_id=1).select("section", "text").rows())
     assert text == {
         "admission_digest": "A more than 89-year-old woman, admitted to the MICU from: emergency department.",
-        "admission_diagnosis": "Emphysema/bronchitis.",
         "past_medical_history": "COPD: COPD - severe.",
         "medications": "ASPIRIN.",
     }
+
+
+def test_the_admission_diagnosis_is_read_only_when_asked_for(cohort):
+    notes = cohort(_TABLES, "notes.also=[admission_diagnosis]")("notes").filter(stay_id=1)
+    assert dict(notes.select("section", "text").rows())["admission_diagnosis"] == "Emphysema/bronchitis."
+    assert notes.filter(pl.col("section") != "admission_diagnosis").equals(cohort()("notes").filter(stay_id=1))
 
 
 def test_the_hourly_grid_stands_in_for_absent_tables_only(cohort, tmp_path):

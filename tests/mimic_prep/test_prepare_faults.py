@@ -112,6 +112,9 @@ def test_the_same_table_in_two_places(hospital, fails, tmp_path):
         ("window.hours=-1", "positive"),
         ("splits.train=0.9", "sum to 1"),
         ("notes.digest=perhaps", "notes.digest"),
+        ("notes.kinds=[radiologie]", "notes.kinds 'radiologie' is unknown"),
+        ("notes.also=[admission_diagnoses]", "notes.also 'admission_diagnoses' is unknown"),
+        ("notes.also=[brief_hospital_course]", "is written after the prediction time"),
         ("nonsense", "expected key=value"),
     ],
 )
