@@ -188,7 +188,7 @@ def _row(
     concepts: list[dict[str, Any]] = []
     if weights is not None:
         top = weights.float().topk(min(TOP_CONCEPTS, len(weights)))
-        names = trained.model.concepts.ids
+        names = trained.model.concepts.keys
         concepts = [
             {"concept": names[i], "weight": round(w, 6)}
             for w, i in zip(top.values.tolist(), top.indices.tolist(), strict=True)

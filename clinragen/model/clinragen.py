@@ -22,23 +22,29 @@ from clinragen.data.series import SeriesStatistics
 from clinragen.data.targets import MARKERS, TargetFormat, sections_for
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.model.concept_attention import ConceptAttention, Knowledge
+from clinragen.model.concept_attention import ConceptAttention, Knowledge, uniform
 from clinragen.model.concepts import Concepts, export_concepts
 from clinragen.model.config import ModelConfig
+from clinragen.model.graph_path import GraphPath
 from clinragen.model.head import LabelHead
 from clinragen.model.language_model import Context, LanguageModel, create, restore
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass
 class Output:
-    """Label logits [B, L]; target negative log-likelihood per stay [B] or None; concept weights [B, C] or None."""
+    """Label logits [B, L]; target negative log-likelihood per stay [B] or None.
+
+    When an explanation was asked for: the share of attention each key of the knowledge received, [B, keys]; and the
+    knowledge itself, with what every series token looked at. None otherwise, and without series or knowledge.
+    """
 
     logits: Tensor
     nll: Tensor | None
     concept_weights: Tensor | None
+    knowledge: Knowledge | None = None
 
 
 class ClinRaGen(nn.Module):
@@ -80,7 +86,10 @@ class ClinRaGen(nn.Module):
             )
         self.concept_attention = ConceptAttention(config.attention, concepts, config.series.d_model, d_lm)
         bins = self.series_encoder.variables * self.series_encoder.encode.features
-        self.head = LabelHead(config.head, len(labels), d_lm, bins, len(concepts.ids))
+        graph_path = None
+        if config.attention.graph_path and concepts.edges:
+            graph_path = GraphPath(concepts, statistics, list(labels), config.head.dim)
+        self.head = LabelHead(config.head, len(labels), d_lm, bins, len(concepts.ids), graph_path)
         with torch.no_grad():
             self.concept_attention.gain.fill_(language_model.embedding_weight.std())
 
@@ -121,7 +130,14 @@ class ClinRaGen(nn.Module):
             note = (reading.states, reading.mask, batch.mentions)
         if series is not None and knowledge is not None:
             signal = (knowledge.hidden, knowledge.mask, series.bins)
-        return Output(self.head(note, signal), reading.nll, knowledge.weights if knowledge else None)
+        logits = self.head(note, signal)
+        if self.head.graph_path is not None:
+            values, observed = (batch.values, batch.observed) if "series" in inputs else (None, None)
+            logits = logits + self.head.graph_path(batch.mentions if "note" in inputs else None, values, observed)
+        if knowledge is None or knowledge.attention is None:
+            return Output(logits, reading.nll, None)
+        weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
+        return Output(logits, reading.nll, weights, knowledge)
 
     def generate(
         self, batch: Batch, inputs: Sequence[str], processors: LogitsProcessorList, max_new_tokens: int
@@ -137,7 +153,8 @@ class ClinRaGen(nn.Module):
         series = knowledge = None
         if "series" in inputs:
             series = self.series_encoder(batch.values, batch.observed)
-            knowledge = self.concept_attention(series, self.language_model.embedding_weight, explain=explain)
+            mentions = batch.mentions if "note" in inputs else None
+            knowledge = self.concept_attention(series, self.language_model.embedding_weight, mentions, explain=explain)
         kept = batch.note_ids.shape[1] if "note" in inputs else 0
         context = self.language_model.context(
             knowledge.prompts if knowledge else None, batch.note_ids[:, :kept], batch.note_mask[:, :kept]
@@ -216,6 +233,8 @@ def assemble(
 ) -> ClinRaGen:
     """A new student. ``tokenizer`` is needed by a language model from scratch only."""
     language_model = create(config.language_model, tokenizer)
-    concepts = export_concepts(graph, statistics.variables, language_model.tokenizer)
+    concepts = export_concepts(
+        graph, statistics.variables, language_model.tokenizer, config.attention.knowledge, config.attention.seed
+    )
     labels = {key: entry.name for key, entry in phenotypes().items()}
     return ClinRaGen(config, statistics, concepts, language_model, labels, graph)

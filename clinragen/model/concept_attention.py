@@ -1,8 +1,10 @@
 """Knowledge-augmented attention (eq. 6): series tokens ask, concepts of the medical graph answer.
 
 Keys and values are the language model's own embeddings of each concept's name and definition (the mean over every
-subword), so the answer lies where the language model can read it. The graph enters twice: a variable's tokens see only
-the concepts nearest to it, and nearness is a learned bias. Attention is batched over variables, which share neither.
+subword), refined by message passing over the graph, so the answer lies where the language model can read it. The graph
+enters twice more: a variable's tokens see only the concepts nearest to it, and nearness and the kind of concept are a
+learned bias. Concepts that the patient's own note affirms or denies get another. Attention is batched over variables,
+which share none of this; where all of them see the same keys (the paper's vocabulary) it is one attention.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clinragen.knowledge.concepts import NODE_KINDS
 from clinragen.model.concepts import Concepts
 from clinragen.model.config import AttentionConfig
+from clinragen.model.relational import RelationalLayer
 from clinragen.model.series_encoder import SeriesTokens
 
 
@@ -26,13 +30,13 @@ class Knowledge:
         hidden: H, [B, N, d_lm] with N = variables * tokens per variable.
         mask: bool [B, N].
         prompts: prefix prompts for the language model, [B, n, d_lm].
-        weights: attention each concept received, averaged over a stay's measured tokens, [B, concepts]; or None.
+        attention: what each token looked at, mean of the heads, [B, N, keys seen]; or None.
     """
 
     hidden: Tensor
     mask: Tensor
     prompts: Tensor
-    weights: Tensor | None
+    attention: Tensor | None
 
 
 class ConceptAttention(nn.Module):
@@ -43,87 +47,150 @@ class ConceptAttention(nn.Module):
     neighbours: Tensor
     nearness: Tensor
     absent: Tensor
+    kind: Tensor
 
     def __init__(self, config: AttentionConfig, concepts: Concepts, d_series: int, d_lm: int):
         super().__init__()
         self.heads = config.heads
         self.dropout = config.dropout
-        self.concepts = len(concepts.ids)
-        lengths = torch.tensor([len(ids) for ids in concepts.token_ids])
-        self.register_buffer("token_ids", torch.tensor([token for ids in concepts.token_ids for token in ids]))
-        self.register_buffer("offsets", lengths.cumsum(0) - lengths)
-        neighbours, nearness, absent = _neighbourhoods(concepts, config.neighbours)
-        self.register_buffer("neighbours", neighbours)  # [V, K]
-        self.register_buffer("nearness", nearness)
-        self.register_buffer("absent", absent)
-        self.query = nn.Linear(d_series, d_lm)
-        self.concept_norm = nn.LayerNorm(d_lm)
-        self.key = nn.Linear(d_lm, d_lm)
-        self.value = nn.Linear(d_lm, d_lm)
-        self.prior = nn.Parameter(torch.full((config.heads,), 2.0)) if config.prior else None
-        self.residual = nn.Linear(d_series, d_lm) if config.residual else None
+        self.keys = len(concepts.keys)
+        self.query = self.key = self.value = self.prior = self.boost = None
+        self.refine = nn.ModuleList()
+        if self.keys:
+            lengths = torch.tensor([len(ids) for ids in concepts.token_ids])
+            self.register_buffer("token_ids", torch.tensor([token for ids in concepts.token_ids for token in ids]))
+            self.register_buffer("offsets", lengths.cumsum(0) - lengths)
+            neighbours, nearness, absent = _neighbourhoods(concepts, config.neighbours)
+            self.register_buffer("neighbours", neighbours)  # [groups, K]; a group is a variable, or all of them
+            self.register_buffer("nearness", nearness)
+            self.register_buffer("absent", absent)
+            self.query = nn.Linear(d_series, d_lm)
+            self.concept_norm = nn.LayerNorm(d_lm)
+            self.key = nn.Linear(d_lm, d_lm)
+            self.value = nn.Linear(d_lm, d_lm)
+        if concepts.edges:
+            self.refine.extend(RelationalLayer(concepts, d_lm, config.bases) for _ in range(config.layers))
+            kinds = [NODE_KINDS.index(key.partition(":")[0]) for key in concepts.keys]
+            self.register_buffer("kind", torch.tensor(kinds)[neighbours])
+            if config.prior:
+                self.prior = nn.Parameter(torch.full((config.heads,), 2.0))
+                self.kind_prior = nn.Parameter(torch.zeros(config.heads, len(NODE_KINDS)))
+            if config.mentions:  # a concept the note affirms starts a little ahead, one it denies does not
+                self.boost = nn.Parameter(torch.tensor([[1.0, 0.0]]).repeat(config.heads, 1))
+        self.residual = nn.Linear(d_series, d_lm) if config.residual or not self.keys else None
         self.token_norm = nn.LayerNorm(d_lm)
         self.latents = nn.Parameter(torch.randn(config.prompts, d_lm) * d_lm**-0.5)
         self.resample_key = nn.Linear(d_lm, d_lm)
         self.resample_value = nn.Linear(d_lm, d_lm)
         self.prompt_norm = nn.LayerNorm(d_lm)
         self.gain = nn.Parameter(torch.ones(()))  # set to the scale of the language model's embeddings
+        self._pooled: tuple[tuple[int, int], Tensor] | None = None
 
     def concept_embeddings(self, embedding_weight: Tensor) -> Tensor:
-        """Mean language-model embedding of every subword of each concept, [concepts, d_lm]."""
-        return F.embedding_bag(self.token_ids, embedding_weight, self.offsets, mode="mean")
+        """Mean language-model embedding of every subword of each key, refined over the graph, [keys, d_lm]."""
+        concepts = self.concept_norm(self._pool(embedding_weight))
+        for layer in self.refine:
+            concepts = layer(concepts)
+        return concepts
 
-    def forward(self, series: SeriesTokens, embedding_weight: Tensor, *, explain: bool = False) -> Knowledge:
+    def _pool(self, weight: Tensor) -> Tensor:
+        """Means of subword embeddings; kept as long as the language model rests and its embeddings are the same."""
+        if weight.requires_grad and torch.is_grad_enabled():
+            return F.embedding_bag(self.token_ids, weight, self.offsets, mode="mean")
+        now = (weight.data_ptr(), weight._version)
+        if self._pooled is None or self._pooled[0] != now:
+            with torch.inference_mode(False), torch.no_grad():
+                self._pooled = now, F.embedding_bag(self.token_ids, weight, self.offsets, mode="mean")
+        return self._pooled[1]
+
+    def forward(
+        self, series: SeriesTokens, embedding_weight: Tensor, mentions: Tensor | None = None, *, explain: bool = False
+    ) -> Knowledge:
         """Attend and resample.
 
         Args:
             embedding_weight: the language model's input embeddings, [vocabulary, d_lm].
-            explain: also return the attention each concept received.
+            mentions: bool [B, 2, C], concepts the note affirms and denies, or None when no note is read.
+            explain: also return what each token attended to.
         """
-        size, _variables, patches, _ = series.tokens.shape
-        concepts = self.concept_norm(self.concept_embeddings(embedding_weight))
-        query = self.query(series.tokens).transpose(0, 1).flatten(1, 2)  # [V, B * P, d_lm]
-        query = self._split(query)  # [V, heads, B * P, d]
-        key = self._split(self.key(concepts)[self.neighbours])  # [V, heads, K, d]
-        value = self._split(self.value(concepts)[self.neighbours])
-        bias = self.absent[:, None, None]  # [V, 1, 1, K]
-        if self.prior is not None:
-            bias = bias + self.nearness[:, None, None] * self.prior[:, None, None]
-        bias = bias.to(query.dtype).expand(-1, self.heads, query.shape[2], -1)
-        attended = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0
-        )
-        weights = self._weights(query, key, bias, series.mask) if explain else None
-        hidden = attended.transpose(1, 2).flatten(2).unflatten(1, (size, patches)).transpose(0, 1)  # [B, V, P, d_lm]
-        if self.residual is not None:
-            hidden = hidden + self.residual(series.tokens)
+        hidden, attention = self.residual(series.tokens) if self.residual is not None else 0.0, None
+        if self.keys:
+            attended, attention = self._attend(series, embedding_weight, mentions, explain)
+            hidden = attended + hidden
         hidden = self.token_norm(hidden).flatten(1, 2)
         mask = series.mask.flatten(1)
         prompts = F.scaled_dot_product_attention(
-            self._split(self.latents[None]).expand(size, -1, -1, -1).to(hidden.dtype),
+            self._split(self.latents[None]).expand(len(hidden), -1, -1, -1).to(hidden.dtype),
             self._split(self.resample_key(hidden)),
             self._split(self.resample_value(hidden)),
             attn_mask=_attendable(mask)[:, None, None],
         )
         prompts = prompts.transpose(1, 2).flatten(2)
-        return Knowledge(hidden, mask, self.prompt_norm(prompts) * self.gain, weights)
+        return Knowledge(hidden, mask, self.prompt_norm(prompts) * self.gain, attention)
+
+    def _attend(
+        self, series: SeriesTokens, embedding_weight: Tensor, mentions: Tensor | None, explain: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Concept values for each token, [B, V, P, d_lm], and the attention [B, V * P, K] when asked for.
+
+        With one group for all variables the tokens of all variables stand in one row of queries.
+        """
+        assert self.query is not None
+        assert self.key is not None
+        assert self.value is not None
+        size, variables, patches, _ = series.tokens.shape
+        groups = len(self.neighbours)
+        tokens = series.tokens.transpose(0, 1).reshape(groups, -1, series.tokens.shape[-1])  # [G, (V) * B * P, d]
+        query = self._split(self.query(tokens))  # [G, heads, queries, d]
+        concepts = self.concept_embeddings(embedding_weight)
+        key = self._split(self.key(concepts)[self.neighbours])  # [G, heads, K, d]
+        value = self._split(self.value(concepts)[self.neighbours])
+        bias = self.absent[:, None, None]  # [G, 1, 1, K]
+        if self.prior is not None:
+            bias = bias + self.nearness[:, None, None] * self.prior[:, None, None]
+            bias = bias + self.kind_prior[:, self.kind].transpose(0, 1)[:, :, None]  # [G, heads, 1, K]
+        if self.boost is not None and mentions is not None:
+            said = mentions.to(bias.dtype)[..., self.neighbours]  # [B, 2, G, K]
+            boost = torch.einsum("bsgk,hs->ghbk", said, self.boost)
+            bias = (bias + boost).repeat_interleave(patches, dim=2)  # [G, heads, B * P, K]
+        bias = bias.to(query.dtype).expand(-1, self.heads, query.shape[2], -1)
+        attended = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0
+        )
+        attended = attended.transpose(1, 2).reshape(variables, size, patches, -1).transpose(0, 1)
+        if not explain:
+            return attended, None
+        scores = query.float() @ key.float().transpose(-1, -2) * query.shape[-1] ** -0.5 + bias.float()
+        attention = scores.softmax(-1).mean(1).reshape(variables, size, patches, -1)
+        return attended, attention.transpose(0, 1).flatten(1, 2)
+
+    def received(self, attention: Tensor, importance: Tensor) -> Tensor:
+        """Attention that each key received, [B, keys].
+
+        Args:
+            attention: [B, N, K] of :class:`Knowledge`.
+            importance: how much each token counts, [B, N]; sums to one where anything was measured.
+        """
+        groups, width = self.neighbours.shape
+        weighed = (attention * importance[..., None]).unflatten(1, (groups, -1)).sum(2)  # [B, G, K]
+        found = weighed.new_zeros(len(weighed), self.keys)
+        return found.index_add(1, self.neighbours.flatten(), weighed.reshape(-1, groups * width))
 
     def _split(self, projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
-    def _weights(self, query: Tensor, key: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
-        """Scatter the attention of measured tokens back to concepts."""
-        scores = query.float() @ key.float().transpose(-1, -2) * query.shape[-1] ** -0.5 + bias.float()
-        attention = scores.softmax(-1).mean(1).unflatten(1, (len(mask), -1))  # [V, B, P, K]
-        received = (attention * mask.transpose(0, 1)[..., None]).sum(2).transpose(0, 1)  # [B, V, K]
-        found = received.new_zeros(len(mask), self.concepts)
-        found.index_add_(1, self.neighbours.flatten(), received.flatten(1))
-        return found / mask.flatten(1).sum(1, keepdim=True).clamp_min(1)
+
+def uniform(mask: Tensor) -> Tensor:
+    """Every measured token alike, [B, N]; zeros where a stay has none."""
+    return mask / mask.sum(1, keepdim=True).clamp_min(1)
 
 
 def _neighbourhoods(concepts: Concepts, limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices, nearness and a bias that shuts out padding, all [V, K]; every variable sees at least one concept."""
-    rows = [near[:limit] or [[0, 0.0]] for near in concepts.near]
+    """Indices, nearness and a bias that shuts out padding, all [groups, K]; every variable sees at least one key.
+
+    ``limit`` holds where variables have neighbourhoods of their own; a row that all share is seen whole.
+    """
+    rows = concepts.near if len(concepts.near) == 1 else [near[:limit] or [[0, 0.0]] for near in concepts.near]
     width = max(map(len, rows))
     padded = [row + [[0, 0.0]] * (width - len(row)) for row in rows]
     absent = torch.tensor([[0.0] * len(row) + [float("-inf")] * (width - len(row)) for row in rows])

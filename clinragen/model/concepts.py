@@ -1,4 +1,9 @@
-"""The concept graph as a model sees it: concepts to attend to, their subwords, and how near each lies to a variable."""
+"""What a model knows: the concepts of the graph, and the keys that its attention may look at, made from them.
+
+One switch (``attention.knowledge``) decides where the keys come from, so that the paper's own design and every arm of
+the ablation run through the same attention: the graph, a random graph with its degrees, the subwords that spell the
+knowledge terms (the paper's V^k), as many subwords of any kind, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
+import numpy as np
 
+from clinragen.errors import unknown_choice
+from clinragen.knowledge.concepts import RELATIONS
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.random_graph import rewired
 
+KNOWLEDGE = ("graph", "random_graph", "vocabulary", "plain_vocabulary", "none")
 MAX_SUBWORDS = 48
 MAX_HOPS = 3  # variable -> finding -> phenotype -> what else suggests it
 FAR = 0.5  # nearness lost with each hop, beside the weight of the edge
@@ -17,37 +27,63 @@ FAR = 0.5  # nearness lost with each hop, beside the weight of the edge
 
 @dataclass(frozen=True)
 class Concepts:
-    """The concepts a model attends to, as plain data that is saved with it.
+    """What a model knows, as plain data that is saved with it.
 
     Attributes:
-        ids: node ids of the graph, such as ``finding:creatinine:high``.
-        names: readable names.
-        token_ids: subword ids of name and definition, one list per concept.
-        near: for each variable its [concept index, nearness] pairs, nearest first; nearness 1 is the variable itself.
+        ids: node ids of the graph, such as ``finding:creatinine:high``: what notes are linked to, whatever the keys.
+        names: readable names of ``ids``.
+        keys: what attention looks at: the same ids, or ``subword:`` and a piece of text; empty without knowledge.
+        token_ids: subword ids of each key; of a concept, its name and definition.
+        near: for each variable its [key index, nearness] pairs, nearest first; nearness 1 is the variable itself. One
+            single row means that every variable sees the same keys.
+        edges: [head, tail, index in ``relations``, weight] over ``ids``; empty without a graph.
+        relations: names of the relations.
     """
 
     ids: list[str]
     names: list[str]
+    keys: list[str]
     token_ids: list[list[int]]
     near: list[list[list[float]]]
+    edges: list[list[float]]
+    relations: list[str]
 
 
-def export_concepts(graph: ConceptGraph, variables: list[str], tokenizer: Any) -> Concepts:
-    """All concepts of the graph, spelled by a tokenizer.
+def export_concepts(
+    graph: ConceptGraph, variables: list[str], tokenizer: Any, knowledge: str = "graph", seed: int = 0
+) -> Concepts:
+    """The concepts of the graph and the keys that a kind of knowledge makes of them.
 
     Args:
         variables: the variables of the model, the rows of ``near``.
+        knowledge: one of ``KNOWLEDGE``.
+        seed: of the random graph and of the plain vocabulary.
     """
-    reached = [nearness(graph.graph, f"variable:{variable}") for variable in variables]
+    if knowledge not in KNOWLEDGE:
+        raise unknown_choice("model.attention.knowledge", knowledge, KNOWLEDGE)
     ids = sorted(graph.graph)
-    column = {node: position for position, node in enumerate(ids)}
+    names = [graph.graph.nodes[node]["name"] for node in ids]
+    relations = list(RELATIONS)
+    if knowledge == "none":
+        return Concepts(ids, names, [], [], [], [], relations)
+    if knowledge in ("vocabulary", "plain_vocabulary"):
+        chosen = _spelling(names, tokenizer)
+        if knowledge == "plain_vocabulary":
+            words = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
+            random = np.random.default_rng(seed)
+            chosen = sorted(random.choice(words, min(len(chosen), len(words)), replace=False).tolist())
+        keys = [f"subword:{tokenizer.decode([token]).strip()}" for token in chosen]
+        row = [[position, 1.0] for position in range(len(chosen))]
+        return Concepts(ids, names, keys, [[token] for token in chosen], [row], [], relations)
+    edges = rewired(graph.graph, seed) if knowledge == "random_graph" else graph.graph
     spelled = tokenizer([_describe(graph.graph.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
+    column = {node: position for position, node in enumerate(ids)}
     near = [
         [[column[node], value] for node, value in sorted(row.items(), key=lambda item: (-item[1], item[0]))]
-        for row in reached
+        for row in (nearness(edges, f"variable:{variable}") for variable in variables)
     ]
     return Concepts(
-        ids, [graph.graph.nodes[node]["name"] for node in ids], [tokens[:MAX_SUBWORDS] for tokens in spelled], near
+        ids, names, ids, [tokens[:MAX_SUBWORDS] for tokens in spelled], near, _edges(edges, column), relations
     )
 
 
@@ -75,6 +111,22 @@ def nearness(graph: nx.MultiDiGraph, start: str) -> dict[str, float]:
                 ]
                 heapq.heappush(queue, (value * FAR * max(edge["weight"] for edge in edges), hops + 1, other))
     return best
+
+
+def _edges(graph: nx.MultiDiGraph, column: dict[str, int]) -> list[list[float]]:
+    """Edges as numbers; parallel statements of one relation count once, with the largest weight."""
+    relation = {name: position for position, name in enumerate(RELATIONS)}
+    weights: dict[tuple[int, int, int], float] = {}
+    for head, tail, data in graph.edges(data=True):
+        key = (column[head], column[tail], relation[data["relation"]])
+        weights[key] = max(weights.get(key, 0.0), float(data["weight"]))
+    return [[*key, weights[key]] for key in sorted(weights)]
+
+
+def _spelling(names: list[str], tokenizer: Any) -> list[int]:
+    """The subwords that spell the knowledge terms, ascending, each once."""
+    spelled = tokenizer([f" {name}" for name in names], add_special_tokens=False)["input_ids"]
+    return sorted({token for tokens in spelled for token in tokens})
 
 
 def _describe(data: dict[str, Any]) -> str:

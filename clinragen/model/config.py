@@ -40,11 +40,22 @@ class SeriesConfig:
 
 @dataclass
 class AttentionConfig:
-    """Knowledge-augmented attention (eq. 6) and the resampler to prefix prompts."""
+    """Knowledge-augmented attention (eq. 6), the resampler to prefix prompts, and the graph's own path to the labels.
 
+    ``knowledge`` says what the attention looks at: ``graph``; ``random_graph``, which has its degrees but none of its
+    meaning; ``vocabulary``, the paper's subwords of the knowledge terms; ``plain_vocabulary``, as many subwords of any
+    kind; or ``none``. Without a graph there is no message passing, no prior and no graph path.
+    """
+
+    knowledge: str = "graph"
+    seed: int = 0  # of the random graph and the plain vocabulary
     heads: int = 4
     prompts: int = 8
     neighbours: int = 64  # concepts a variable's tokens can see: the nearest in the graph
+    layers: int = 1  # rounds of message passing between concept embeddings
+    bases: int = 4  # matrices that the relations share in it
+    mentions: bool = True  # concepts that the note affirms or denies draw more or less attention
+    graph_path: bool = True  # findings and mentions reach the labels along the graph's edges
     residual: bool = True  # false: prompts are made of concept values alone, as in the paper
     prior: bool = True  # the graph's structure as attention bias
     dropout: float = 0.1
@@ -88,6 +99,8 @@ class ModelConfig:
             ("attention.heads", self.attention.heads, 1),
             ("attention.prompts", self.attention.prompts, 1),
             ("attention.neighbours", self.attention.neighbours, 1),
+            ("attention.layers", self.attention.layers, 0),
+            ("attention.bases", self.attention.bases, 1),
             ("head.dim", self.head.dim, 1),
         ):
             if value < least:

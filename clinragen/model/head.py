@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from clinragen.model.config import HeadConfig
+from clinragen.model.graph_path import GraphPath
 
 WIDE_SCALE = 3.0  # a few hundred steps of AdamW must be enough for one mention to move a logit
 
@@ -19,8 +20,17 @@ class LabelHead(nn.Module):
     the mentioned concepts.
     """
 
-    def __init__(self, config: HeadConfig, labels: int, d_lm: int, bins: int, concepts: int):
+    def __init__(
+        self,
+        config: HeadConfig,
+        labels: int,
+        d_lm: int,
+        bins: int,
+        concepts: int,
+        graph_path: GraphPath | None = None,
+    ):
         super().__init__()
+        self.graph_path = graph_path  # its logits are added by the model, which holds what it reads
         dim = config.dim
         self.project = nn.ModuleDict({"note": nn.Linear(d_lm, dim), "series": nn.Linear(d_lm, dim)})
         self.query = nn.ParameterDict(

@@ -1,0 +1,142 @@
+"""From findings and mentions to phenotypes along the edges of the concept graph: the graph as an inductive bias.
+
+What the series shows (a variable beyond its reference bound) and what the note says (a concept affirmed or denied)
+light up nodes; the light travels over at most ``HOPS`` edges to the phenotypes, whose evidence is read by one small
+network that all of them share. Because only the graph says which concept speaks for which phenotype, a few stays are
+enough to learn how much that is worth.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clinragen.catalog import variable
+from clinragen.data.series import SeriesStatistics
+from clinragen.model.concepts import Concepts
+
+HOPS = 2  # a drug -> its class -> the phenotype that the class treats; a finding -> a phenotype -> one it leads to
+NOTE = ("affirmed", "denied")
+SERIES = ("extreme", "share", "last", "measured")
+CHANNELS = len(NOTE) + len(SERIES)
+GAIN_SCALE = 3.0  # AdamW's steps are small beside the range that the worth of one edge has
+
+
+class GraphPath(nn.Module):
+    """Adds to the logits [B, L] what the graph makes of findings and mentions.
+
+    Args:
+        concepts: with edges.
+        statistics: standardise the series; reference bounds are put on the same scale.
+        labels: keys of the phenotypes, the order of the logits.
+        dim: width of the shared network.
+    """
+
+    head: Tensor
+    tail: Tensor
+    relation: Tensor
+    weight: Tensor
+    label_node: Tensor
+    node: Tensor
+    column: Tensor
+    sign: Tensor
+    bound: Tensor
+
+    def __init__(self, concepts: Concepts, statistics: SeriesStatistics, labels: list[str], dim: int):
+        super().__init__()
+        place = {node: position for position, node in enumerate(concepts.ids)}
+        self.concepts = len(concepts.ids)
+        targets = [place[f"phenotype:{label}"] for label in labels]
+        edges = _towards(concepts.edges, set(targets))
+        head, tail, relation, weight = zip(*edges, strict=True)
+        degree = torch.zeros(self.concepts).index_add(0, torch.tensor(tail), torch.tensor(weight))
+        for name, column in (("head", head), ("tail", tail), ("relation", relation), ("label_node", targets)):
+            self.register_buffer(name, torch.tensor(column))
+        self.register_buffer("weight", torch.tensor(weight) / degree[self.tail].clamp_min(1).sqrt())
+        findings = _findings(concepts.ids, statistics)
+        for name, column, kind in (
+            ("node", [row[0] for row in findings], torch.long),
+            ("column", [row[1] for row in findings], torch.long),
+            ("sign", [row[2] for row in findings], torch.float32),
+            ("bound", [row[3] for row in findings], torch.float32),
+        ):
+            self.register_buffer(name, torch.tensor(column, dtype=kind))
+        self.relation_gain = nn.Parameter(torch.ones(len(concepts.relations), CHANNELS))
+        self.edge_gain = nn.Parameter(torch.zeros(len(edges), 2))  # of the note's and of the series' channels
+        self.note = nn.Linear(len(NOTE), dim)
+        self.series = nn.Linear(len(SERIES), dim)
+        self.join = nn.Linear(3 * dim, dim)
+        self.out = nn.Parameter(torch.randn(len(labels), dim) * dim**-0.5)
+        self.direct = nn.Parameter(torch.zeros(len(labels), CHANNELS))
+
+    def forward(self, mentions: Tensor | None, values: Tensor | None, observed: Tensor | None) -> Tensor:
+        """Logits to add, [B, L].
+
+        Args:
+            mentions: bool [B, 2, C], or None when no note is read.
+            values, observed: [B, V, T], or None when no series is read.
+        """
+        given = values if mentions is None else mentions
+        assert given is not None, "the graph path needs mentions or a series"
+        lit = torch.zeros(self.concepts, len(given), CHANNELS, device=given.device)
+        if mentions is not None:
+            lit[..., : len(NOTE)] = mentions.permute(2, 0, 1).float()
+        if values is not None and observed is not None:
+            shown = self.findings(values.float(), observed).transpose(0, 1)
+            lit[..., len(NOTE) :] = lit[..., len(NOTE) :].index_add(0, self.node, shown)
+        gain = torch.exp(GAIN_SCALE * self.edge_gain).repeat_interleave(
+            torch.tensor([len(NOTE), len(SERIES)], device=self.weight.device), dim=1
+        )
+        coefficient = self.weight[:, None] * gain * self.relation_gain[self.relation]  # [E, channels]
+        state = lit
+        for _ in range(HOPS):
+            state = lit.index_add(0, self.tail, state[self.head] * coefficient[:, None])
+        evidence = state[self.label_node].transpose(0, 1)  # [B, L, channels]
+        note, series = self.note(evidence[..., : len(NOTE)]), self.series(evidence[..., len(NOTE) :])
+        joined = F.gelu(self.join(torch.cat([note, series, note * series], dim=-1)))
+        return ((joined * self.out).sum(-1) + (evidence * self.direct).sum(-1)).float()
+
+    def findings(self, values: Tensor, observed: Tensor) -> Tensor:
+        """How each finding shows in the series, [B, findings, 4]: the farthest value beyond its bound, the share of
+        measured hours beyond it, the last value beyond it, each from 0 to 1, and whether its variable was measured."""
+        seen = observed[:, self.column]
+        beyond = (self.sign[:, None] * (values[:, self.column] - self.bound[:, None])).relu() * seen
+        hours = seen.sum(-1)
+        hour = torch.arange(seen.shape[-1], device=seen.device)
+        last = torch.where(seen, hour, 0).amax(-1, keepdim=True)
+        return torch.stack(
+            [
+                torch.tanh(beyond.amax(-1)),
+                (beyond > 0).sum(-1) / hours.clamp_min(1),
+                torch.tanh(beyond.gather(-1, last)[..., 0]),
+                (hours > 0).float(),
+            ],
+            dim=-1,
+        )
+
+
+def _towards(edges: list[list[float]], targets: set[int]) -> list[tuple[int, int, int, float]]:
+    """Edges on a way of at most ``HOPS`` edges to one of the targets."""
+    wanted = set(targets)
+    for _ in range(HOPS - 1):
+        wanted |= {int(head) for head, tail, *_ in edges if tail in wanted}
+    kept = [(int(head), int(tail), int(kind), weight) for head, tail, kind, weight in edges if tail in wanted]
+    return kept or [(0, 0, 0, 0.0)]
+
+
+def _findings(ids: list[str], statistics: SeriesStatistics) -> list[tuple[int, int, float, float]]:
+    """(node, variable column, side, standardised bound) of the findings that the model's variables can show."""
+    column = {name: position for position, name in enumerate(statistics.variables)}
+    found = []
+    for position, node in enumerate(ids):
+        kind, _, rest = node.partition(":")
+        name, _, direction = rest.partition(":")
+        if kind != "finding" or name not in column or direction not in ("high", "low"):
+            continue
+        bound = variable(name).high if direction == "high" else variable(name).low
+        if bound is not None:
+            at = column[name]
+            scaled = (bound - statistics.centre[at]) / statistics.scale[at]
+            found.append((position, at, 1.0 if direction == "high" else -1.0, scaled))
+    return found

@@ -1,0 +1,57 @@
+"""Message passing over the concept graph, by which a concept's embedding learns of its neighbours.
+
+A relational graph convolution with basis decomposition (Schlichtkrull et al. 2018), own because it is this short: each
+relation and its inverse averages the neighbours by edge weight, a few shared bases carry the averages, and a gate says
+how much of them joins. The graph is fixed, so the averages' coefficients are buffers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from clinragen.model.concepts import Concepts
+
+
+class RelationalLayer(nn.Module):
+    """Concept embeddings [C, d] to the same shape, each with what its neighbours say.
+
+    Raises:
+        ValueError: concepts without edges.
+    """
+
+    source: Tensor
+    target: Tensor
+    kind: Tensor
+    share: Tensor
+
+    def __init__(self, concepts: Concepts, dim: int, bases: int):
+        super().__init__()
+        if not concepts.edges:
+            raise ValueError("message passing needs edges")
+        kinds = len(concepts.relations)
+        head, tail, relation, weight = (torch.tensor(column) for column in zip(*concepts.edges, strict=True))
+        source, target = torch.cat([head, tail]).long(), torch.cat([tail, head]).long()
+        kind = torch.cat([relation, relation + kinds]).long()
+        weight = weight.float().repeat(2)
+        group = target * 2 * kinds + kind  # neighbours of one node by one relation share a weight of one
+        total = torch.zeros(len(concepts.ids) * 2 * kinds).index_add(0, group, weight)
+        for name, tensor in (("source", source), ("target", target), ("kind", kind)):
+            self.register_buffer(name, tensor)
+        self.register_buffer("share", weight / total[group])
+        self.mix = nn.Parameter(torch.randn(2 * kinds, bases) * bases**-0.5)
+        self.bases = nn.Parameter(torch.randn(bases, dim, dim) * dim**-0.5)
+        self.gate = nn.Linear(2 * dim, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, concepts: Tensor) -> Tensor:
+        """Refine embeddings [C, d]."""
+        share = (self.share[:, None] * self.mix[self.kind]).to(concepts.dtype)  # [2E, bases]
+        heard = concepts[self.source]
+        update = concepts.new_zeros(concepts.shape)
+        for basis, weights in enumerate(share.unbind(1)):
+            mean = torch.zeros_like(concepts).index_add(0, self.target, heard * weights[:, None])
+            update = update + mean @ self.bases[basis].to(concepts.dtype)
+        update = torch.nn.functional.gelu(update)
+        gate = torch.sigmoid(self.gate(torch.cat([concepts, update], dim=-1)))
+        return self.norm(concepts + gate * update)
