@@ -30,13 +30,21 @@ class Modifier:
 def modifiers() -> list[tuple[str, Modifier]]:
     """Every modifier phrase of the shipped rules with its effect; a phrase may stand on both sides."""
     raw = load_yaml(CONFIG_ROOT / "knowledge" / "context.yaml")
+    words = {"relative": raw["relatives"], "whose": raw["whose"]}
     found: list[tuple[str, Modifier]] = []
     for kind in PRIORITY:
         for side in ("before", "after"):
-            found += [(phrase, Modifier(kind, side)) for phrase in raw[kind][side]]
-    found += [(phrase, Modifier("inert", "")) for phrase in raw["inert"]]
-    found += [(phrase, Modifier("terminator", "")) for phrase in raw["terminators"]]
+            phrases = dict.fromkeys(form for phrase in raw[kind][side] for form in _spelled(phrase, words))
+            found += [(phrase, Modifier(kind, side)) for phrase in phrases]
+    found += [(phrase, Modifier("inert", "")) for phrase in dict.fromkeys(raw["inert"])]
+    found += [(phrase, Modifier("terminator", "")) for phrase in dict.fromkeys(raw["terminators"])]
     return found
+
+
+@cache
+def shorthand() -> dict[str, list[str | None]]:
+    """Forms such as "w/r/r" whose parts name one concept each, in order (None: no concept)."""
+    return load_yaml(CONFIG_ROOT / "knowledge" / "shorthand.yaml")["shorthand"]
 
 
 def contexts(items: Sequence[tuple[Modifier, ...] | int | None]) -> list[Context]:
@@ -70,6 +78,14 @@ def contexts(items: Sequence[tuple[Modifier, ...] | int | None]) -> list[Context
                 continue
             active |= {modifier.kind for modifier in item if modifier.side == "before"}
     return [_first(kinds) for kinds in reached]
+
+
+def _spelled(phrase: str, words: dict[str, list[str]]) -> list[str]:
+    """The phrase with every choice of word for each placeholder."""
+    for name, choices in words.items():
+        if f"{{{name}}}" in phrase:
+            return [form for word in choices for form in _spelled(phrase.replace(f"{{{name}}}", word), words)]
+    return [phrase]
 
 
 def _first(kinds: set[str]) -> Context:

@@ -1,7 +1,8 @@
 """Note text -> concept mentions, by longest match in a trie of tokens; several megabytes per second on one core.
 
 Synonyms come from the graph, contexts from ``context``. A hyphen equals a space, the plural is matched too, and a
-synonym that starts with "=" matches only in exactly that case. Offsets are those of the text as given.
+synonym that starts with "=" matches only in exactly that case. Shorthand such as "w/r/r" is one mention for each part.
+Offsets are those of the text as given.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from clinragen.knowledge.context import Context, Modifier, contexts, modifiers
+from clinragen.knowledge.context import Context, Modifier, contexts, modifiers, shorthand
 from clinragen.knowledge.graph import ConceptGraph
 
 #: Node kinds that a note may mention.
@@ -61,6 +62,10 @@ class Linker:
                 last = tokens(form)[-1]
                 if last.isalpha() and len(last) > 3 and not last.endswith("s"):
                     self._add(f"{form}s", node)
+        kept = {node for node, _ in named} | {None}
+        for form, concepts in shorthand().items():
+            if kept.issuperset(concepts):
+                self._walk(tokens(form)).setdefault(_END, concepts)
 
     def link(self, text: str, section: str | None = None) -> list[Mention]:
         """All mentions in a text, in order; they do not overlap.
@@ -111,6 +116,15 @@ class Linker:
                             pending.append((concept, start, stop))
                             position = end
                             continue
+                    elif isinstance(payload, list):
+                        parts = [place for place in range(position, end) if words[place].isalnum()]
+                        for place, concept in zip(parts, payload, strict=True):
+                            if concept is None:
+                                continue
+                            items.append(len(pending))
+                            pending.append((concept, starts[place], starts[place] + len(words[place])))
+                        position = end
+                        continue
                     else:
                         items.append(payload)
                         position = end
