@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from clinragen import label_sets
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError, unknown_choice
+from clinragen.label_sets import Phenotype
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,6 @@ class Variable:
         return f"{number}{unit}" if unit == "%" else f"{number} {unit}".rstrip()
 
 
-@dataclass(frozen=True)
-class Phenotype:
-    """One of the labels. ``name`` is what models write; ``ccs`` are single-level CCS categories."""
-
-    key: str
-    name: str
-    ccs: tuple[int, ...]
-    kind: str
-
-
 @cache
 def variables() -> dict[str, Variable]:
     """All variables by key, in file order."""
@@ -103,14 +95,9 @@ def _items(ids: list[Any]) -> dict[int | str, str | None]:
     return {(i["item"] if isinstance(i, dict) else i): (i["unit"] if isinstance(i, dict) else None) for i in ids}
 
 
-@cache
 def phenotypes() -> dict[str, Phenotype]:
-    """All phenotypes by key, in file order: the order of every label vector."""
-    raw = load_yaml(CONFIG_ROOT / "concepts" / "phenotypes.yaml")
-    return {
-        key: Phenotype(key=key, name=row["name"], ccs=tuple(row["ccs"]), kind=row["kind"])
-        for key, row in raw["phenotypes"].items()
-    }
+    """The labels by key, in file order, which is that of every label vector: the 25, unless others are in force."""
+    return label_sets.in_force()
 
 
 def variable(key: str) -> Variable:

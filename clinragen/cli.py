@@ -52,7 +52,11 @@ def dispatch(argv: Sequence[str]) -> int | None:
     command = importlib.import_module(f"clinragen.commands.{argv[0]}")
     parser = argparse.ArgumentParser(prog=f"clinragen {argv[0]}", description=command.HELP)
     command.configure(parser)
-    return command.run(parser.parse_args(argv[1:]))
+    args = parser.parse_args(argv[1:])
+    from clinragen.label_sets import use_those_of
+
+    with use_those_of(getattr(args, "cohort", None)):
+        return command.run(args)
 
 
 def main() -> None:

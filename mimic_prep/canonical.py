@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from clinragen import __version__
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
+from clinragen.label_sets import Phenotype, as_manifest
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths
 from mimic_prep.protocol import Protocol
 
@@ -53,9 +54,11 @@ def write_tables(paths: CohortPaths, stays: pl.DataFrame, notes: pl.DataFrame, l
     write_table(paths.labels, labels)
 
 
-def made_from(source: str, protocol: Protocol, inputs: dict[str, str], code: str) -> dict[str, Any]:
+def made_from(
+    source: str, protocol: Protocol, labels: Mapping[str, Phenotype], inputs: dict[str, str], code: str
+) -> dict[str, Any]:
     """All that a cohort depends on, as its manifest keeps it. ``inputs`` and ``code`` are hashes."""
-    settings = asdict(protocol)
+    settings = asdict(protocol) | {"labels": Path(protocol.labels).stem}  # what is in the file stands in label_set
     subjects = protocol.splits.test_subjects
     if subjects and Path(subjects).is_file():
         inputs = inputs | {"splits.test_subjects": sha256_file(Path(subjects))}
@@ -64,6 +67,7 @@ def made_from(source: str, protocol: Protocol, inputs: dict[str, str], code: str
         "created_by": f"mimic-prep {__version__}",
         "source": source,
         "protocol": settings,
+        "label_set": as_manifest(protocol.labels, labels),
         "config_hash": sha256_json(settings),
         "code_hash": code,
         "inputs": dict(sorted(inputs.items())),

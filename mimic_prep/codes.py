@@ -32,7 +32,9 @@ class CodeMap:
         self._categories = categories
         self._names = names
         self._prefixes: dict[str, set[int]] = {}
-        for code, category in categories.items():
+        self._members: dict[int, list[str]] = {}
+        for code, category in sorted(categories.items()):
+            self._members.setdefault(category, []).append(code)
             for length in range(3, len(code) + 1):
                 self._prefixes.setdefault(code[:length], set()).add(category)
 
@@ -46,6 +48,10 @@ class CodeMap:
             if known:
                 return min(known) if len(known) == 1 else None
         return None
+
+    def codes_of(self, category: int) -> list[str]:
+        """The codes of a category, sorted; none when there is no such category."""
+        return self._members.get(category, [])
 
     def name(self, code: str) -> str | None:
         """The official description of a normalised code."""

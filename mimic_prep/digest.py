@@ -41,7 +41,8 @@ def build(raw: RawFolder, release: Release, stays: pl.DataFrame, diagnoses: pl.D
     texts = [_text(row) for row in rows.iter_rows(named=True)]
     return rows.select(
         "stay_id",
-        pl.format("digest-{}", "stay_id").alias("note_id"),
+        # not pl.format: polars 1.35 panics on columns in several chunks, which a filter leaves behind
+        pl.concat_str(pl.lit("digest-"), "stay_id").alias("note_id"),
         pl.lit("digest").alias("kind"),
         pl.lit("admission_digest").alias("section"),
         pl.col("intime").cast(NOTES["time"]).alias("time"),

@@ -32,7 +32,7 @@ def _arrival(stays: pl.DataFrame) -> pl.DataFrame:
     texts = [_who(row) for row in columns.iter_rows(named=True)]
     return stays.select(
         "stay_id",
-        pl.format("digest-{}", "stay_id").alias("note_id"),
+        pl.concat_str(pl.lit("digest-"), "stay_id").alias("note_id"),
         pl.lit("digest").alias("kind"),
         pl.lit("admission_digest").alias("section"),
         pl.col("intime").cast(NOTES["time"]).alias("time"),
@@ -87,7 +87,7 @@ def _sections(raw: RawFolder, source: TextTable, stays: pl.DataFrame, protocol: 
     rows = lists.join(stays.select("stay_id", "intime"), on="stay_id")
     return rows.select(
         "stay_id",
-        pl.format("{}-{}", pl.lit(source.table.name), "stay_id").alias("note_id"),
+        pl.concat_str(pl.lit(source.table.name), "stay_id", separator="-").alias("note_id"),
         pl.lit(source.kind).alias("kind"),
         "section",
         (pl.col("intime") + pl.duration(minutes=pl.max_horizontal("last", 0))).cast(NOTES["time"]).alias("time"),

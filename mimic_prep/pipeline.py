@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinragen.artifacts import atomic_folder, write_table, write_text
-from clinragen.catalog import phenotypes, variables
+from clinragen.catalog import variables
 from clinragen.errors import UserError
+from clinragen.label_sets import Phenotype
 from clinragen.schema import SPLITS, CohortPaths
 from mimic_prep import canonical, cohort, consort, labels, notes, spill, splits
 from mimic_prep.accounting import Ledger
@@ -81,6 +82,7 @@ def prepare(
     Raises:
         UserError: a table is missing or broken, no stay is included, or ``out`` exists and would change.
     """
+    chosen = labels.load(protocol.labels)
     for table in reader.tables():
         raw.locate(table)  # a missing table is told before hours of work
     if not any(raw.locate(source.table) for source in reader.events):
@@ -89,7 +91,7 @@ def prepare(
     if out.exists() and not overwrite and not CohortPaths(out).manifest.exists():
         raise UserError(f"{out} already exists: choose another folder, or pass --overwrite to replace it")
     inputs = raw.hashes(reader.tables())
-    made_from = canonical.made_from(reader.name, protocol, inputs, code_hash())
+    made_from = canonical.made_from(reader.name, protocol, chosen, inputs, code_hash())
     if (manifest := canonical.unchanged(CohortPaths(out), made_from)) is not None:
         tell(f"{out}: same tables, settings and code as before; nothing to do")
         return manifest
@@ -100,7 +102,7 @@ def prepare(
         )
     raw.max_bad_share = protocol.rules.max_bad_share
     with stages_of(out, tell) as stages:
-        run = _Run(reader, raw, protocol, inputs, stages, stays_per_shard)
+        run = _Run(reader, raw, protocol, chosen, inputs, stages, stays_per_shard)
         with atomic_folder(out, replace=overwrite) as folder:
             manifest = _fill(run, CohortPaths(folder), made_from)
         stages.sweep()
@@ -114,6 +116,7 @@ class _Run:
     reader: Reader
     raw: RawFolder
     protocol: CohortProtocol
+    labels: dict[str, Phenotype]
     inputs: dict[str, str]
     stages: Stages
     stays_per_shard: int
@@ -143,10 +146,10 @@ def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str,
     if not stays.height:
         raise UserError(f"{raw.root}: no stay has a measurement of a known variable in its window; check the protocol")
     split = splits.assign(stays["subject_id"], protocol.splits)
-    diagnoses = labels.with_categories(reader.diagnoses(raw, stays, population))
+    diagnoses = labels.clean(reader.diagnoses(raw, stays, population))
     texts = _texts(run, stays, diagnoses)
     stays = stays.join(split, on="subject_id", how="left", maintain_order="left")
-    label_table = labels.build(diagnoses, stays, reader.label_key)
+    label_table = labels.build(diagnoses, stays, run.labels, reader.label_key)
     canonical.write_tables(paths, stays, texts, label_table)
     for file in raw.ledger.tables:
         raw.ledger.check(file, raw.max_bad_share)  # a stage may have been read under a larger share
@@ -217,7 +220,7 @@ def _texts(run: _Run, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFr
 
 
 def _summary(stays: pl.DataFrame, label_table: pa.Table, texts: pl.DataFrame, rows: int) -> dict[str, Any]:
-    carried = cast(pl.DataFrame, pl.from_arrow(label_table)).select(list(phenotypes()))
+    carried = cast(pl.DataFrame, pl.from_arrow(label_table)).drop("stay_id")
     prevalence = {key: int(carried[key].sum()) for key in carried.columns}
     by_split = dict(stays["split"].value_counts().iter_rows())
     return {

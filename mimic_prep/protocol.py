@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from clinragen import config
+from clinragen.label_sets import DEFAULT
 from clinragen.schema import SPLITS
 from mimic_prep.sections import KNOWN_AT_ADMISSION, SECTIONS
 
@@ -93,6 +94,7 @@ class Protocol:
 
     name: str = "admission"
     retrospective: bool = False
+    labels: str = DEFAULT  # phenotypes, icd_chapters, or a YAML file (see configs/labels)
     window: Window = field(default_factory=Window)
     rules: Rules = field(default_factory=Rules)
     notes: Notes = field(default_factory=Notes)

@@ -32,7 +32,12 @@ def code_hash() -> str:
     """Hash of the code and of the concept catalogue that a cohort depends on."""
     package, common = Path(__file__).parent, Path(clinragen.__file__).parent
     files = [*package.glob("*.py"), *package.glob("sources/*.py")]
-    files += [common / "catalog.py", common / "schema.py", *(CONFIG_ROOT / "concepts").glob("*.yaml")]
+    files += [
+        common / "catalog.py",
+        common / "label_sets.py",
+        common / "schema.py",
+        *(CONFIG_ROOT / "concepts").glob("*.yaml"),
+    ]
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.name):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from clinragen.catalog import phenotypes
+from clinragen import label_sets
 
 MOST_REASONS = 4
 
@@ -19,13 +19,13 @@ def show(manifest: dict[str, Any], console: Console) -> None:
     if any(count["quarantined"] for count in manifest["tables"].values()):
         console.print(_quarantine(manifest["tables"]))
     cohort = manifest["cohort"]
-    console.print(_phenotypes(cohort))
+    console.print(_phenotypes(cohort, {key: label.name for key, label in label_sets.of_manifest(manifest).items()}))
     by_split = ", ".join(f"{name} {count}" for name, count in cohort["splits"].items())
     console.print(
         f"{cohort['stays']:,} stays of {cohort['patients']:,} patients ({by_split}); "
         f"{cohort['series_rows']:,} hourly values; text from notes for {cohort['stays_with_note']:,} stays, "
         f"from a digest for {cohort['stays_with_digest']:,}; "
-        f"{cohort['stays_with_phenotype']:,} stays carry a phenotype."
+        f"{cohort['stays_with_phenotype']:,} stays carry a label."
     )
 
 
@@ -66,11 +66,11 @@ def _quarantine(tables: dict[str, Any]) -> Table:
     return table
 
 
-def _phenotypes(cohort: dict[str, Any]) -> Table:
-    table = Table(title="Phenotypes", title_justify="left")
-    table.add_column("phenotype")
+def _phenotypes(cohort: dict[str, Any], names: dict[str, str]) -> Table:
+    table = Table(title="Labels", title_justify="left")
+    table.add_column("label")
     table.add_column("stays", justify="right")
     table.add_column("share", justify="right")
     for key, count in cohort["phenotypes"].items():
-        table.add_row(phenotypes()[key].name, f"{count:,}", f"{count / cohort['stays']:.1%}")
+        table.add_row(names[key], f"{count:,}", f"{count / cohort['stays']:.1%}")
     return table

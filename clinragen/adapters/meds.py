@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from clinragen import __version__
+from clinragen import __version__, label_sets
 from clinragen.artifacts import atomic_folder, read_json, read_table, sha256_file, write_json, write_table
-from clinragen.catalog import phenotypes, variables
+from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort, frame
 from clinragen.errors import UserError
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths, labels_schema
@@ -35,6 +35,7 @@ _EVENTS = {
     "text_value": pl.String, "stay_id": pl.Int64, "hadm_id": pl.Int64, "note_id": pl.String,
 }  # fmt: skip
 _ETL = "clinragen"
+_LABEL_SET = "metadata/label_set.json"  # where the labels are not the 25 phenotypes
 
 
 def export_cohort(cohort: Cohort, out: Path, *, overwrite: bool = False) -> None:
@@ -58,8 +59,10 @@ def export_cohort(cohort: Cohort, out: Path, *, overwrite: bool = False) -> None
                 write_table(folder / meds.data_subdirectory / meds_name / "0.parquet", table)
         write_table(folder / meds.subject_splits_filepath, meds.SubjectSplitSchema.align(splits.to_arrow()))
         write_table(folder / meds.code_metadata_filepath, meds.CodeMetadataSchema.align(_codes(events)))
-        for key in phenotypes():
+        for key in cohort.label_set:
             write_table(folder / "labels" / f"{key}.parquet", meds.LabelSchema.align(_labels(cohort, key)))
+        if cohort.label_set != label_sets.shipped():
+            write_json(folder / _LABEL_SET, cohort.manifest["label_set"])
         write_json(folder / meds.dataset_metadata_filepath, _metadata(cohort, meds))
 
 
@@ -82,7 +85,10 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
     splits = _checked(root / meds.subject_splits_filepath, meds.SubjectSplitSchema)
     stays = _stays(events, splits)
     labels = stays.select("stay_id", "subject_id", time=pl.col("prediction_time").cast(pl.Datetime("us")))
-    for key in phenotypes():
+    own = root / _LABEL_SET
+    described = {"label_set": read_json(own, "the label set of an exported cohort")} if own.is_file() else {}
+    keys = list(label_sets.of_manifest(described))
+    for key in keys:
         label = _checked(root / "labels" / f"{key}.parquet", meds.LabelSchema)
         label = label.select("subject_id", pl.col("boolean_value").alias(key), time="prediction_time").unique()
         labels = labels.join(label, on=["subject_id", "time"], how="left", maintain_order="left")
@@ -91,7 +97,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
         write_table(paths.stays, _typed(stays, STAYS))
         write_table(paths.series, _typed(_series(events, stays), SERIES))
         write_table(paths.notes, _typed(_notes(events), NOTES))
-        write_table(paths.labels, _typed(labels, labels_schema(list(phenotypes()))))
+        write_table(paths.labels, _typed(labels, labels_schema(keys)))
         outputs = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
         write_json(
             paths.manifest,
@@ -101,6 +107,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
                 "source": metadata.get("dataset_name"),
                 "inputs": {path.relative_to(root).as_posix(): sha256_file(path) for path in shards},
                 "outputs": outputs,
+                **described,
             },
         )
 
@@ -138,7 +145,7 @@ def _events(cohort: Cohort) -> pl.DataFrame:
     at_admission = stays.select("stay_id", "subject_id", "hadm_id", "age", "sex", time="intime")
     parts += [
         at_admission.select(pl.exclude("age", "sex"), code=pl.lit("AGE//years"), numeric_value="age"),
-        at_admission.drop_nulls("sex").select(pl.exclude("age", "sex"), code=pl.format("GENDER//{}", "sex")),
+        at_admission.drop_nulls("sex").select(pl.exclude("age", "sex"), code=pl.concat_str(pl.lit("GENDER//"), "sex")),
         cohort.series.join(owner, on="stay_id").select(
             "stay_id",
             "subject_id",
@@ -153,7 +160,7 @@ def _events(cohort: Cohort) -> pl.DataFrame:
             "hadm_id",
             "time",
             "note_id",
-            code=pl.format("NOTE//{}//{}", "kind", "section"),
+            code=pl.concat_str(pl.lit("NOTE"), "kind", "section", separator="//"),
             text_value="text",
         ),
     ]

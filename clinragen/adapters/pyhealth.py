@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.data.text import sections_by_stay
@@ -53,7 +52,7 @@ def sample_datasets(cohort: Cohort, *, hours: int = 48, min_share: float = 0.02)
     for name, processor in inputs.items():
         processor.fit(of_split["train"], name)
     labels = MultiLabelProcessor()
-    labels.fit([{LABEL: list(phenotypes())}], LABEL)  # all labels, also those no stay of a split carries
+    labels.fit([{LABEL: list(cohort.label_set)}], LABEL)  # all labels, also those no stay of a split carries
     return {
         name: create_sample_dataset(
             found,
@@ -75,7 +74,7 @@ def samples(cohort: Cohort, split: str, statistics: SeriesStatistics) -> list[di
     series = np.concatenate([scaled, observed.astype(np.float32)], axis=1).transpose(0, 2, 1)
     linker = Linker(graph.build())
     texts = sections_by_stay(cohort.notes.filter(pl.col("stay_id").is_in(stay_ids)))
-    keys = np.array(list(phenotypes()))
+    keys = np.array(list(cohort.label_set))
     carried = cohort.label_matrix(stay_ids)
     stays = cohort.stays.filter(pl.col("split") == split).select("stay_id", "subject_id", "intime")
     found = []

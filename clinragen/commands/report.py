@@ -65,6 +65,6 @@ def _nodes(given: Path | None, recorded: str | None) -> Mapping[str, Mapping[str
     folder = given or (Path(recorded) if recorded else None)
     if folder is None or (given is None and not folder.is_dir()):
         return {}
-    from clinragen.knowledge.graph import ConceptGraph
+    from clinragen.knowledge.relabel import open_graph
 
-    return dict(ConceptGraph.load(folder).nodes)
+    return dict(open_graph(folder).nodes)

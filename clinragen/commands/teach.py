@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,14 +100,14 @@ def _llm(args: argparse.Namespace) -> int | None:
 
 
 def _dry_run(args: argparse.Namespace, settings: TeacherSettings) -> None:
-    from clinragen.knowledge.graph import ConceptGraph, build
+    from clinragen.knowledge.relabel import open_graph
     from clinragen.schema import CohortPaths
     from clinragen.teacher.estimate import estimate
     from clinragen.teacher.prompts import Prompts
     from clinragen.teacher.stays import Stays
 
     stays = Stays(CohortPaths(args.cohort), _shard(args.shard))
-    graph = ConceptGraph.load(args.graph) if args.graph else build()
+    graph = open_graph(args.graph)
     prompts = Prompts(settings, graph, stays.bands() if settings.band == "statistical" else None)
     total, shown = estimate(stays, prompts, structured=settings.structured != "plain", show=args.show)
     print("\n\n".join([*shown, "\n".join(total.lines(settings))]))
@@ -168,10 +169,17 @@ def _evidence(args: argparse.Namespace) -> None:
     from rich.progress import Progress
 
     from clinragen.artifacts import read_table
+    from clinragen.knowledge.relabel import open_graph, unknown
     from clinragen.schema import CohortPaths
     from clinragen.teacher.generate import generate
 
     paths = CohortPaths(args.cohort)
+    if silent := unknown(open_graph(args.graph)):
+        print(
+            f"the concept graph knows nothing that speaks for {', '.join(silent)}: the evidence teacher will find no "
+            "grounds for them; an LLM teacher may",
+            file=sys.stderr,
+        )
     total = read_table(paths.stays).num_rows
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("rationales", total=total)

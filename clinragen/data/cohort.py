@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from clinragen import label_sets
 from clinragen.artifacts import read_json, read_table, sha256_file
-from clinragen.catalog import phenotypes
 from clinragen.errors import UserError, unknown_choice
 from clinragen.schema import (
     NOTES,
@@ -75,9 +75,14 @@ class Cohort:
         return self._owned(frame(read_table(self.paths.notes, NOTES)), self.paths.notes)
 
     @cached_property
+    def label_set(self) -> dict[str, label_sets.Phenotype]:
+        """The labels of this cohort by key, in the order of ``labels``."""
+        return label_sets.of_manifest(self.manifest)
+
+    @cached_property
     def labels(self) -> pl.DataFrame:
         """One row per stay in the order of ``stays``: stay_id and one boolean per phenotype."""
-        keys = list(phenotypes())
+        keys = list(self.label_set)
         table = self._owned(frame(read_table(self.paths.labels, labels_schema(keys))), self.paths.labels)
         table = self.stays.select("stay_id").join(table, on="stay_id", how="left", maintain_order="left")
         if len(table) != len(self.stays) or table.select(keys).null_count().sum_horizontal().item():

@@ -205,7 +205,7 @@ class ClinRaGen(nn.Module):
             differing = ", ".join(sorted(changed)) or "their order"
             raise UserError(
                 f"{folder} was trained on another label set (differs in: {differing}): "
-                "use the configs/concepts/phenotypes.yaml it was trained with, or train anew"
+                "name a cohort with the labels it was trained on, or train anew"
             )
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
         language_model = restore(config.language_model.architecture, folder / "language_model")

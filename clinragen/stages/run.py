@@ -160,13 +160,13 @@ def _prepare_folder(request: Request, identity: str) -> None:
 
 
 def _new_model(config: RunConfig, cohort: Cohort, request: Request) -> ClinRaGen:
-    from clinragen.knowledge.graph import ConceptGraph, build
+    from clinragen.knowledge.relabel import open_graph
 
     train = cohort.split("train")
     variables = observed_variables(cohort, train, config.model.series.min_share, config.model.hours)
     values = grid(cohort, train, variables, config.model.hours)
     statistics = SeriesStatistics.fit(values, variables, config.model.series.bins)
-    graph = ConceptGraph.load(request.graph) if request.graph else build()
+    graph = open_graph(request.graph)
     tokenizer = None
     if config.model.language_model.scratch:
         tokenizer = train_tokenizer(

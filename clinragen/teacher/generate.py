@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from clinragen.artifacts import read_table, sha256_json, write_table
 from clinragen.errors import UserError, unknown_choice
-from clinragen.knowledge.graph import ConceptGraph, build
+from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALES, SERIES, STAYS, CohortPaths
 from clinragen.teacher import evidence
 from clinragen.teacher.facts import facts
@@ -47,7 +47,7 @@ def generate(
         raise UserError(f"{paths.labels}: no row for stay {missing[0]} of stays.parquet; prepare the cohort anew")
     sections = sections_of(paths)
     found = facts(frame(paths, SERIES))
-    concepts = ConceptGraph.load(graph) if graph else build()
+    concepts = open_graph(graph)
     composer = evidence.EvidenceTeacher(concepts)
     prompt = sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": concepts.manifest})
     rows = []

@@ -16,7 +16,8 @@ import pyarrow as pa
 from clinragen import __version__
 from clinragen.artifacts import sha256_file, write_json, write_table
 from clinragen.errors import UserError
-from clinragen.knowledge.graph import ConceptGraph, build
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import card, journal
 from clinragen.teacher.client import Asker, Client, NoAnswerError
@@ -115,7 +116,7 @@ def teach(
     if files.table.exists() and not overwrite:
         raise UserError(f"{files.table} already exists: pass --overwrite to replace it (journaled answers are kept)")
     stays = Stays(files.cohort, shard)
-    concepts = ConceptGraph.load(graph) if graph else build()
+    concepts = open_graph(graph)
     prompts = Prompts(settings, concepts, stays.bands() if settings.band == "statistical" else None)
     model = settings.engine.model if backend == "vllm" else settings.server.model
     if not model:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection
-from functools import cache
 from typing import Any
 
 import polars as pl
@@ -20,9 +19,11 @@ from clinragen.data.cohort import Cohort
 from clinragen.knowledge import graph
 from clinragen.knowledge.concepts import Contribution, Node
 from clinragen.knowledge.linker import Linker, tokens
+from clinragen.knowledge.relabel import relabel
 from clinragen.knowledge.sources import curated
 from mimic_prep.audit.check import Check, Column, plural
 from mimic_prep.codes import code_map
+from mimic_prep.labels import codes_of
 
 #: When a section hands over a label: named in this share of the stays that carry it, this many times as often as in the
 #: others, right in this share of the stays where it is named, and in no fewer stays than this.
@@ -40,7 +41,8 @@ class NameFinder:
 
     def __init__(self) -> None:
         core = curated.contribute()
-        built = graph.build([core, _titles()])
+        codes = _codes()
+        built = relabel(graph.build([core, _titles(codes)]), phenotypes())
         self._linker = Linker(built, ("phenotype", "disease"))
         self._labels: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for key in phenotypes():
@@ -49,7 +51,7 @@ class NameFinder:
             self._labels[f"disease:icd_{key}"].append((key, "icd"))
             for link in built.into(node, ("is_a",)):
                 self._labels[link.node].append((key, "name"))
-        self._codes = _codes()
+        self._codes = codes
 
     def __call__(self, text: str, section: str) -> set[tuple[str, str, str]]:
         """(phenotype key, "name" or "icd", context) of all that a section names."""
@@ -60,36 +62,29 @@ class NameFinder:
         }
         if _ICD_WORD.search(text):
             for match in _ICD_CODE.finditer(text):
-                key = self._codes.get(match.group().replace(".", ""))
-                if key:
-                    found.add((key, "icd", "affirmed"))
+                found |= {(key, "icd", "affirmed") for key in self._codes.get(match.group().replace(".", ""), ())}
         return found
 
 
-@cache
-def _finder() -> NameFinder:
-    return NameFinder()
+def _codes() -> dict[str, list[str]]:
+    """ICD code of either version -> keys of the labels it gives."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, label in phenotypes().items():
+        for _, code in codes_of(label):
+            found[code].append(key)
+    return found
 
 
-def _owners() -> dict[int, str]:
-    return {category: key for key, phenotype in phenotypes().items() for category in phenotype.ccs}
-
-
-def _codes() -> dict[str, str]:
-    owners = _owners()
-    maps = [mapping for version in (9, 10) if (mapping := code_map(version))]
-    return {code: owners[ccs] for mapping in maps for code, ccs in mapping.items() if ccs in owners}
-
-
-def _titles() -> Contribution:
-    """One node for each phenotype whose synonyms are the official titles of its codes, of at least two words."""
+def _titles(codes: dict[str, list[str]]) -> Contribution:
+    """One node for each label whose synonyms are the official titles of its codes, of at least two words."""
     titles: dict[str, set[str]] = defaultdict(set)
     maps = [mapping for version in (9, 10) if (mapping := code_map(version))]
-    for code, key in _codes().items():
+    for code, keys in codes.items():
         for mapping in maps:
             title = mapping.name(code)
             if title and len(tokens(title)) > 1:
-                titles[key].add(title)
+                for key in keys:
+                    titles[key].add(title)
     nodes = [
         Node(f"disease:icd_{key}", "disease", f"ICD title of {phenotypes()[key].name}", tuple(sorted(found)))
         for key, found in sorted(titles.items())
@@ -154,7 +149,7 @@ def named(cohort: Cohort, allow: Collection[str]) -> Check:
 
 def _mentions(cohort: Cohort) -> pl.DataFrame:
     """stay_id, section, phenotype, and whether the section affirms, negates or recalls it, and by ICD text."""
-    finder = _finder()
+    finder = NameFinder()
     seen: dict[tuple[str, str], set[tuple[str, str, str]]] = {}
     rows: list[tuple[int, str, str, bool, bool, bool, bool]] = []
     sections = cohort.notes.select("stay_id", "section", "text").drop_nulls("text")

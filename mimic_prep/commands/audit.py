@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int | None:
     from rich.console import Console
     from rich.table import Table
 
+    from clinragen import label_sets
     from clinragen.artifacts import write_json, write_text
     from clinragen.data.cohort import Cohort
     from mimic_prep.audit import audit
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace) -> int | None:
 
     with Console(stderr=True).status("reading the cohort") as status:
         cohort = Cohort.load(args.cohort)
-        found = audit(cohort, args.allow, lambda title: status.update(f"checking {title}"))
+        with label_sets.use(cohort.label_set):
+            found = audit(cohort, args.allow, lambda title: status.update(f"checking {title}"))
     out = args.out or args.cohort / "audit"
     write_json(out / "audit.json", found.as_json())
     write_text(out / "audit.html", render(found))

@@ -56,15 +56,18 @@ def test_a_prefix_counts_only_where_its_codes_agree():
 
 def test_codes_come_with_dots_blanks_and_in_lower_case():
     rows = pl.DataFrame({"hadm_id": [1, 1], "code": [" j18.9", "486 "], "version": [10, 9]})
-    assert labels.with_categories(rows)["ccs"].to_list() == [122, 122]
+    clean = labels.clean(rows)
+    assert clean["code"].to_list() == ["J189", "486"]
+    assert labels.owners(clean, phenotypes())["label"].to_list() == ["pneumonia", "pneumonia"]
 
 
 def test_each_stay_of_an_admission_carries_its_labels():
     diagnoses = pl.DataFrame(
-        {"hadm_id": [1, 1, 2], "ccs": [122, 2, None]}, schema={"hadm_id": pl.Int64, "ccs": pl.Int64}
+        {"hadm_id": [1, 1, 2], "code": ["J189", "A419", None], "version": [10, 10, None]},
+        schema={"hadm_id": pl.Int64, "code": pl.String, "version": pl.Int64},
     )
     stays = pl.DataFrame({"stay_id": [10, 11, 20, 30], "hadm_id": [1, 1, 2, 3]})
-    table = labels.build(diagnoses, stays).to_pylist()
+    table = labels.build(diagnoses, stays, phenotypes()).to_pylist()
     assert [[key for key, value in row.items() if value is True] for row in table] == [
         ["pneumonia", "septicemia"], ["pneumonia", "septicemia"], [], [],
     ]  # fmt: skip

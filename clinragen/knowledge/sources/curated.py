@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from clinragen.artifacts import sha256_file
-from clinragen.catalog import phenotypes, variables
+from clinragen.catalog import variables
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import Contribution, Edge, Node, finding_id, slug
+from clinragen.label_sets import shipped
 
 FOLDER = CONFIG_ROOT / "knowledge"
 _FILES = ("sources", "findings", "symptoms", "drugs", "diseases", "procedures", "phenotypes")
@@ -105,13 +106,13 @@ def _drug_nodes(classes: dict[str, Any]) -> Iterator[Node]:
 
 
 def _phenotypes(rows: dict[str, Any], folder: Path) -> Iterator[Node]:
-    missing = set(phenotypes()) - set(rows)
+    missing = set(shipped()) - set(rows)
     if missing:
         raise UserError(f"{folder / 'phenotypes.yaml'}: no entry for {', '.join(sorted(missing))}")
     for key, row in rows.items():
-        if key not in phenotypes():
-            raise UserError(f"{folder / 'phenotypes.yaml'}: {unknown_choice('phenotype', key, phenotypes())}")
-        phenotype = phenotypes()[key]
+        if key not in shipped():
+            raise UserError(f"{folder / 'phenotypes.yaml'}: {unknown_choice('phenotype', key, shipped())}")
+        phenotype = shipped()[key]
         codes = {"CCS": " ".join(str(code) for code in phenotype.ccs)}
         yield Node(f"phenotype:{key}", "phenotype", phenotype.name, tuple(row["synonyms"]), row["definition"], codes)
 

@@ -1,0 +1,77 @@
+"""The concept graph under another label set: its phenotypes are then the labels in force, and no others.
+
+A phenotype of the catalogue that is no label becomes a disease. A label that the graph does not know takes over the
+evidence of the phenotypes that it covers: what suggests pneumonia suggests a disease of the respiratory system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+
+from clinragen.artifacts import sha256_json
+from clinragen.catalog import phenotypes
+from clinragen.knowledge.concepts import EVIDENCE_RELATIONS
+from clinragen.knowledge.graph import ConceptGraph, build
+from clinragen.label_sets import Phenotype
+
+_ORIGIN = "labels"
+_CITATION = "The label set of the cohort: a label holds most of the codes of the phenotype"
+
+
+def open_graph(folder: Path | None) -> ConceptGraph:
+    """The graph of a folder, the curated core without one, under the labels in force."""
+    return relabel(ConceptGraph.load(folder) if folder else build(), phenotypes())
+
+
+def relabel(graph: ConceptGraph, labels: Mapping[str, Phenotype]) -> ConceptGraph:
+    """``graph`` itself when its phenotypes are ``labels`` already, else a new graph."""
+    known = {node.removeprefix("phenotype:") for node in graph.of_kind("phenotype")}
+    if known == set(labels):
+        return graph
+    demoted = {f"phenotype:{key}": f"disease:{key}" for key in sorted(known - set(labels))}
+    built: nx.MultiDiGraph = nx.relabel_nodes(graph.graph, demoted, copy=True)
+    for node in demoted.values():
+        built.nodes[node]["kind"] = "disease"
+    for key, label in labels.items():
+        if key not in known:
+            built.add_node(f"phenotype:{key}", **_node(label))
+            for part in label.covers:
+                here = f"disease:{part}" if f"disease:{part}" in built else f"phenotype:{part}"
+                if here in built:
+                    _take_over(built, here, f"phenotype:{key}")
+    manifest = {
+        **graph.manifest,
+        "nodes": built.number_of_nodes(),
+        "edges": built.number_of_edges(),
+        "citations": {**graph.manifest["citations"], _ORIGIN: _CITATION},
+        "labels": sha256_json([asdict(label) for label in labels.values()]),
+    }
+    return ConceptGraph(built, manifest)
+
+
+def unknown(graph: ConceptGraph) -> list[str]:
+    """Labels that nothing in the graph speaks for, but their own name."""
+    return [key for key, evidence in graph.evidence.items() if len(evidence) < 2]
+
+
+def _node(label: Phenotype) -> dict[str, Any]:
+    codes = {"CCS": label.ccs, "ICD9": label.icd9, "ICD10": label.icd10}
+    identifiers = {system: " ".join(map(str, found)) for system, found in codes.items() if found}
+    told = "; ".join(f"{system} {found}" for system, found in identifiers.items())
+    return {
+        "kind": "phenotype", "name": label.name, "synonyms": [], "definition": f"Diagnoses of {told}.",
+        "identifiers": identifiers, "variable": None, "direction": None,
+    }  # fmt: skip
+
+
+def _take_over(graph: nx.MultiDiGraph, part: str, label: str) -> None:
+    """``part`` is a ``label``, and what is evidence of it is evidence of the label."""
+    whole = {"relation": "is_a", "weight": 1.0, "source": _ORIGIN, "evidence": "", "origin": _ORIGIN}
+    for head, _, data in [*graph.in_edges(part, data=True), (part, label, whole)]:
+        if data["relation"] in EVIDENCE_RELATIONS and head != label:
+            graph.add_edge(head, label, **{**data, "origin": _ORIGIN})
