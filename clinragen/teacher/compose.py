@@ -100,17 +100,17 @@ class Composer:
             judgement = self._judge.judge(draft.text, stay, kind)
             if not drafts:
                 self.verdicts.update((kind, str(claim.verdict)) for claim in judgement.claims)
-            if not judgement.refuted and judgement.supported >= least:
+            if not judgement.unfounded and judgement.supported >= least:
                 way = "edited" if draft.shortened else "regenerated" if attempt else "as written"
                 return self._outcome(stay, kind, way, draft.text, judgement, reasons)
             drafts.append((draft, judgement))
-            if judgement.refuted:
-                reasons.append("contradicted")
+            if judgement.unfounded:
+                reasons.append("not borne out by the chart")
                 if not reasoning:
-                    messages = self._prompts.again(first, draft.text, words_of(draft.text, judgement.refuted))
+                    messages = self._prompts.again(first, draft.text, words_of(draft.text, judgement.unfounded))
             else:
                 reasons.append("nothing in it is supported")
-        for draft, _ in sorted(drafts, key=lambda pair: (-pair[1].supported, len(pair[1].refuted))):
+        for draft, _ in sorted(drafts, key=lambda pair: (-pair[1].supported, len(pair[1].unfounded))):
             mended = self._judge.mended(draft.text, stay, kind, max(least, 1))
             if mended is not None:
                 return self._outcome(stay, kind, "edited", *mended, reasons)
@@ -148,6 +148,8 @@ class Composer:
         answers.check_whole(record, messages, sampling.max_tokens, require_usage=server.require_usage)
         reasoning = self._settings.mode == "reason"
         draft = answers.parse(record["text"], kind, reason=reasoning, structured=self._structured)
+        if self._prompts.echoed(draft.text, messages):
+            raise BadAnswerError("the instructions repeated")
         if draft.diagnoses is not None and overlap(draft.diagnoses, stay.diagnoses) < self._settings.agreement:
             raise BadAnswerError("its diagnoses do not agree with the labels")
         return draft

@@ -1,4 +1,4 @@
-"""A draft before the chart: its claims with their verdicts, and what stands of it once the refuted ones are gone."""
+"""A draft before the chart: its claims with their verdicts, and what stands of it once the unfounded ones are gone."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judgement:
-    """All claims of a text. ``refuted`` must not be taught; ``supported`` counts those that the chart bears out."""
+    """All claims of a text. ``unfounded`` must not be taught; ``supported`` counts those that the chart bears out."""
 
     claims: list[Claim]
 
     @property
-    def refuted(self) -> list[Claim]:
-        """Contradicted by chart or labels, or about a variable that was never measured."""
+    def unfounded(self) -> list[Claim]:
+        """Contradicted by chart or labels, a finding that the note does not hold, a variable never measured."""
         return [
             claim
             for claim in self.claims
             if claim.verdict == Verdict.CONTRADICTED
-            or (claim.kind == "series" and claim.verdict == Verdict.NOT_IN_CHART)
+            or (claim.kind != "diagnosis" and claim.verdict == Verdict.NOT_IN_CHART)
         ]
 
     @property
@@ -84,7 +84,7 @@ class Judge:
                 continue
             again = self.judge(edited, stay, kind)
             concludes = kind == "series" or not stay.diagnoses or any(c.kind == "diagnosis" for c in again.claims)
-            if not again.refuted and again.supported >= least and concludes:
+            if not again.unfounded and again.supported >= least and concludes:
                 return edited, again
         return None
 

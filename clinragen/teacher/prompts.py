@@ -1,8 +1,12 @@
-"""Prompts of LLM teachers: Jinja templates filled with exemplars, knowledge, captions and the patient text, fenced."""
+"""Prompts of LLM teachers: Jinja templates filled with exemplars, knowledge, captions and the patient text, fenced.
+
+What is the same for all stays stands first, so that a server with a prefix cache reads it once.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +17,7 @@ from typing import Any
 import jinja2
 
 from clinragen.artifacts import sha256_file, sha256_json
-from clinragen.catalog import phenotypes
+from clinragen.catalog import phenotypes, variables
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
@@ -25,6 +29,9 @@ SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
 OPENINGS = {"note": note_rationale.OPENING, "series": series_rationale.OPENING}
 MOST_WORDS = {"note": note_rationale.MOST_WORDS, "series": series_rationale.MOST_WORDS}
 #: Marks by which chat templates separate speakers: in a note they would let the note speak for someone else.
+#: So many words in a row, found in the instructions, too, are no rationale.
+_ECHO = 8
+_FENCE = re.compile(r"\b(?:BEGIN|END)\s+PATIENT\s+DATA\b", re.I)
 _CONTROL = re.compile(r"<\|[^|<>]{0,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?think>", re.I)
 
 
@@ -36,6 +43,36 @@ class Stay:
     diagnoses: list[str]
     sections: list[tuple[str, str]]
     cells: Cells = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """A made-up stay and the rationales that a clinician would give for it, by kind."""
+
+    stay: Stay
+    rationales: dict[str, str]
+
+
+def exemplars(path: Path) -> list[Exemplar]:
+    """The few-shot examples of a YAML file.
+
+    Raises:
+        UserError: the file is not of that form.
+    """
+    made = []
+    for number, entry in enumerate(load_yaml(path).get("exemplars") or [], start=1):
+        try:
+            cells = {str(key): [(float(h), float(v)) for h, v in rows] for key, rows in entry["cells"].items()}
+            gold = [key for key in phenotypes() if key in entry["diagnoses"]]
+            if unknown := (set(cells) - set(variables())) | (set(entry["diagnoses"]) - set(gold)):
+                raise UserError(f"{path}: exemplar {number}: unknown {sorted(unknown)[0]!r}")
+            stay = Stay(-number, gold, [(str(k), str(v)) for k, v in entry["sections"].items()], cells)
+            made.append(Exemplar(stay, {kind: str(entry[kind]) for kind in OPENINGS}))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UserError(
+                f"{path}: exemplar {number}: expected sections, cells, diagnoses, note and series; see the shipped file"
+            ) from None
+    return made
 
 
 class Prompts:
@@ -60,7 +97,9 @@ class Prompts:
             lstrip_blocks=True,
             autoescape=False,  # plain text for a model, no HTML
         )
-        self._exemplars = load_yaml(SHIPPED / "exemplars.yaml")["exemplars"][: settings.exemplars]
+        self._jinja.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)  # jinja2's own is for HTML
+        home = next(folder for folder in self.folders if (folder / "exemplars.yaml").exists())
+        self._exemplars = exemplars(home / "exemplars.yaml")[: settings.exemplars]
 
     @cached_property
     def version(self) -> str:
@@ -81,11 +120,11 @@ class Prompts:
             "fence": fence,
             "opening": OPENINGS[kind],
             "most_words": MOST_WORDS[kind],
-            "diagnoses": [phenotypes()[key].name for key in stay.diagnoses],
+            "diagnoses": _named(stay.diagnoses),
             "labels": [phenotype.name for phenotype in phenotypes().values()],
-            "exemplars": self._exemplars,
+            "exemplars": [self._example(exemplar, kind) for exemplar in self._exemplars],
             "knowledge": self._knowledge(stay, told),
-            "sections": [(name.replace("_", " "), _harmless(text, fence)) for name, text in sections],
+            "sections": [(_harmless(name.replace("_", " "), fence), _harmless(text, fence)) for name, text in sections],
             "captions": [caption.text for caption in told],
             "note_rationale": _harmless(note_rationale, fence),
         }
@@ -99,6 +138,11 @@ class Prompts:
         feedback = self._render("again.j2", {"wrong": wrong})
         return [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": feedback}]
 
+    def echoed(self, text: str, messages: list[dict[str, str]]) -> bool:
+        """Whether an answer repeats the instructions at length, as small models do."""
+        told = f"{messages[0]['content']} {messages[1]['content'].rpartition('END PATIENT DATA')[2]}"
+        return not _runs(told).isdisjoint(_runs(text))
+
     def schema(self) -> dict[str, Any]:
         """JSON schema of an answer."""
         properties: dict[str, Any] = {}
@@ -111,6 +155,16 @@ class Prompts:
             "properties": properties,
             "required": list(properties),
             "additionalProperties": False,
+        }
+
+    def _example(self, exemplar: Exemplar, kind: str) -> dict[str, Any]:
+        """An exemplar in the same form as a patient."""
+        told = captions(exemplar.stay.cells, self._bands)[: self.settings.captions]
+        return {
+            "sections": [(name.replace("_", " "), text) for name, text in exemplar.stay.sections],
+            "captions": [caption.text for caption in told],
+            "diagnoses": _named(exemplar.stay.diagnoses),
+            "rationale": exemplar.rationales[kind],
         }
 
     def _knowledge(self, stay: Stay, told: list[Caption]) -> list[str]:
@@ -167,5 +221,19 @@ def _cut(text: str, most: int) -> str:
     return f"{text[: ends[most - 1]]} [shortened]" if most else "[left out]"
 
 
+def _runs(text: str) -> set[tuple[str, ...]]:
+    """Sequences of ``_ECHO`` words, with the names of diagnoses left out."""
+    for phenotype in phenotypes().values():
+        text = text.replace(phenotype.name, ";")
+    tokens = re.findall(r"\w+|;", text.lower())
+    runs = (tuple(tokens[start : start + _ECHO]) for start in range(len(tokens) - _ECHO + 1))
+    return {run for run in runs if ";" not in run}
+
+
+def _named(keys: Iterable[str]) -> list[str]:
+    return [phenotypes()[key].name for key in keys]
+
+
 def _harmless(text: str, fence: str) -> str:
-    return _CONTROL.sub(" ", text).replace(fence, "")
+    """Text that can neither close the fence nor speak for someone else; what is cut out leaves a gap."""
+    return _FENCE.sub(" ", _CONTROL.sub(" ", text)).replace(fence, " ")
