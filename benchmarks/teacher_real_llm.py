@@ -72,7 +72,7 @@ def main() -> None:
     """Serve, teach, check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohort", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the sample of the cohort and its rationales")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the sample and its rationales")
     parser.add_argument("--stays", type=int, default=40)
     parser.add_argument("--gguf", type=Path, help="a model file (default: SmolLM2-135M-Instruct)")
     parser.add_argument("--slots", type=int, default=2)

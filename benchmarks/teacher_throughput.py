@@ -3,8 +3,9 @@
     python benchmarks/teacher_throughput.py --requests 50000 --slots 64 --latency 0.2
 
 The server is simulated in another process; requests go over loopback through the privacy gate, the SDK, retries and the
-journal, as in a run. Prints the rate as part of the ideal (slots / latency), the CPU per 100 requests/s, and the memory
-of the client after the first tenth and at the end.
+journal, as in a run. Prints the rate as part of the ideal (slots / latency), the CPU of the client's process (user and
+system) per 100 requests/s, and its memory after each tenth. With ``--cohort``, what a run does beside the client, too:
+the CPU of filling a prompt and of checking a rationale.
 """
 
 import argparse
@@ -12,9 +13,10 @@ import asyncio
 import json
 import multiprocessing
 import os
-import resource
+import re
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 
 from clinragen.teacher import journal
@@ -26,7 +28,7 @@ PARAMETERS = {"temperature": 0.3, "top_p": 1.0, "max_tokens": 400, "seed": 0}
 
 
 def serve(slots: int, latency: float, told) -> None:
-    """Answer every request after ``latency`` seconds, at most ``slots`` at a time."""
+    """Answer every request after ``latency`` seconds, at most ``slots`` at a time; as little work as can be."""
     body = json.dumps(
         {
             "model": "m",
@@ -35,27 +37,37 @@ def serve(slots: int, latency: float, told) -> None:
         }
     ).encode()
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    waiting: deque[asyncio.Transport] = deque()
+    length = re.compile(rb"content-length: *(\d+)", re.I)
+    free = slots
+
+    def start(transport: asyncio.Transport) -> None:
+        nonlocal free
+        if free:
+            free -= 1
+            asyncio.get_running_loop().call_later(latency, respond, transport)
+        else:
+            waiting.append(transport)
+
+    def respond(transport: asyncio.Transport) -> None:
+        nonlocal free
+        transport.write(answer)
+        free += 1
+        if waiting:
+            start(waiting.popleft())
 
     class Protocol(asyncio.Protocol):
         def connection_made(self, transport) -> None:
-            self.transport, self.seen, self.wanted = transport, 0, 0
+            self.transport, self.left = transport, 0
 
         def data_received(self, data: bytes) -> None:
-            if not self.wanted:
-                head, _, _ = data.partition(b"\r\n\r\n")
-                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
-                self.wanted, self.seen = len(head) + 4 + int(length.split(b":")[1]), 0
-            self.seen += len(data)
-            if self.seen >= self.wanted:
-                self.wanted = 0
-                asyncio.get_running_loop().create_task(self.respond())
-
-        async def respond(self) -> None:
-            async with free:
-                await asyncio.sleep(latency)
-            self.transport.write(answer)
-
-    free = asyncio.Semaphore(slots)
+            if not self.left:
+                found = length.search(data)
+                assert found is not None
+                self.left = data.index(b"\r\n\r\n") + 4 + int(found[1])
+            self.left -= len(data)
+            if not self.left:
+                start(self.transport)
 
     async def go() -> None:
         server = await asyncio.get_running_loop().create_server(Protocol, "127.0.0.1", 0, backlog=1024)
@@ -87,13 +99,41 @@ async def run(port: int, count: int, concurrency: int, folder: Path) -> tuple[fl
                         grown.append(memory())
 
             await asyncio.gather(*(client.ask(PROMPT, PARAMETERS, "0" * 64) for _ in range(concurrency)))  # connect
-            used, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-            await asyncio.gather(*(work() for _ in range(concurrency)))
-            wall = time.perf_counter() - began
-            after = resource.getrusage(resource.RUSAGE_SELF)
-            cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+            used, began = os.times(), time.perf_counter()
+            await asyncio.gather(*(work() for _ in range(2 * concurrency)))  # as in a run: see clinragen.teacher.llm
+            wall, after = time.perf_counter() - began, os.times()
+            cpu = after.user + after.system - used.user - used.system
         assert len(kept) == count
     return wall, cpu, grown
+
+
+def beside(cohort: Path, count: int = 200) -> None:
+    """Print the CPU that prompts and checks of a run take, by the evidence teacher's rationales of a cohort."""
+    from itertools import islice
+
+    from clinragen.artifacts import read_table
+    from clinragen.knowledge.graph import build
+    from clinragen.schema import CohortPaths
+    from clinragen.teacher.judge import Judge
+    from clinragen.teacher.prompts import Prompts
+    from clinragen.teacher.settings import TeacherSettings
+    from clinragen.teacher.stays import Stays
+
+    paths, graph = CohortPaths(cohort), build()
+    stays = list(islice(Stays(paths), count))
+    rows = read_table(paths.rationales("evidence")).to_pylist()
+    texts = {(row["stay_id"], row["kind"]): row["text"] for row in rows}
+    prompts, judge, took = Prompts(TeacherSettings(), graph), Judge(graph), [0.0, 0.0]
+    for stay in stays:
+        for kind in ("note", "series"):
+            began = time.process_time()
+            prompts.messages(stay, kind, structured=True)
+            filled = time.process_time()
+            judge.judge(texts[stay.stay_id, kind], stay, kind)
+            took[0] += filled - began
+            took[1] += time.process_time() - filled
+    each = [seconds / len(stays) / 2 * 1000 for seconds in took]
+    print(f"beside the client, for each rationale: {each[0]:.1f} ms to fill the prompt, {each[1]:.1f} ms to check it")
 
 
 def main() -> None:
@@ -103,6 +143,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--latency", type=float, default=0.2)
     parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--cohort", type=Path, help="a cohort with evidence rationales")
     args = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     told = context.Queue()
@@ -114,7 +155,9 @@ def main() -> None:
     rate, ideal = args.requests / wall, args.slots / args.latency
     print(f"{args.requests} requests in {wall:.1f} s: {rate:.1f}/s, {rate / ideal:.1%} of the ideal {ideal:.0f}/s")
     print(f"client CPU: {cpu:.1f} s, {cpu / args.requests * 100:.1%} of a core per 100 requests/s")
-    print(f"client memory: {grown[0]:.0f} MB after a tenth, {grown[-1]:.0f} MB at the end")
+    print(f"client memory after each tenth, MB: {', '.join(f'{size:.0f}' for size in grown)}")
+    if args.cohort:
+        beside(args.cohort)
     print(f"load average of the machine during the run: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_random_exponential
 
 from clinragen.errors import UserError
-from clinragen.teacher import policy
+from clinragen.teacher import gate, policy
 from clinragen.teacher.settings import Server
 from clinragen.teacher.tokens import Messages, least_tokens
 
@@ -131,7 +131,8 @@ class Client:
         self.retried: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self._in_a_row = 0
-        self._http = policy.client(self.endpoint, connections=settings.concurrency, timeout=settings.timeout)
+        self._end: UserError | None = None  # once set, nothing more is sent
+        self._http = gate.client(self.endpoint, connections=settings.concurrency, timeout=settings.timeout)
         self._sdk = openai.AsyncOpenAI(
             base_url=self.endpoint.base_url, api_key=secret, max_retries=0, http_client=self._http
         )
@@ -172,16 +173,19 @@ class Client:
             self.failed[str(error)] += 1
             self._in_a_row += 1
             if self._in_a_row >= self.settings.give_up_after:
-                raise UserError(
+                self._end = UserError(
                     f"{self._in_a_row} requests in a row brought no answer from {self.endpoint.base_url} (the last: "
                     f"{error}). Answers so far are kept; mend the server and run the same command again"
-                ) from None
+                )
+                raise self._end from None
             raise
         self._in_a_row = 0
         return answer
 
     async def _once(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
         async with self.slots:
+            if self._end is not None:
+                raise self._end
             try:
                 async with asyncio.timeout(self.settings.timeout):
                     # the SDK's request for any path: its typed method walks through every message, at twice the cost
@@ -198,6 +202,8 @@ class Client:
                     self.retried[str(failure)] += 1
                     if failure.busy:
                         self.slots.pressed()
+                elif isinstance(failure, UserError):
+                    self._end = failure
                 raise failure from None
             except _PassingError as error:
                 self.retried[str(error)] += 1
@@ -220,7 +226,7 @@ class Client:
         causes = [cause for cause in (error, error.__cause__, error.__context__) if cause is not None]
         if any(isinstance(cause, httpx2.UnsupportedProtocol) for cause in causes):
             return UserError(f"{self.endpoint.base_url}: the privacy gate refused the request")
-        if any(isinstance(cause, policy.TooLargeError) for cause in causes):
+        if any(isinstance(cause, gate.TooLargeError) for cause in causes):
             return NoAnswerError("answer too large")
         if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in causes):
             return _PassingError("timeout", busy=True)

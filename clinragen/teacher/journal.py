@@ -22,6 +22,9 @@ from clinragen.errors import UserError
 #: Every record has these.
 FIELDS = ("key", "stay_id", "kind", "model", "text", "finish_reason", "usage")
 
+_BITS = 32
+_LENGTH = (1 << _BITS) - 1
+
 
 def key(messages: list[dict[str, str]], model: str, parameters: dict[str, Any], stay_id: int, kind: str) -> str:
     """Hex SHA-256 that names one request for one stay."""
@@ -38,7 +41,7 @@ class Journal:
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self.path = path
-        self._index: dict[bytes, tuple[int, int]] = {}
+        self._index: dict[bytes, int] = {}  # packed offset and length: half the memory of a pair
         self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._writer = ThreadPoolExecutor(1, "journal") if writable else None
@@ -68,12 +71,15 @@ class Journal:
     def get(self, name: str) -> dict[str, Any] | None:
         """The record with this key."""
         place = self._index.get(bytes.fromhex(name))
-        return None if place is None else json.loads(os.pread(self._file, place[1], place[0]))
+        return None if place is None else self._record(place)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records in the order in which they came."""
-        for offset, length in self._index.values():
-            yield json.loads(os.pread(self._file, length, offset))
+        for place in self._index.values():
+            yield self._record(place)
+
+    def _record(self, place: int) -> dict[str, Any]:
+        return json.loads(os.pread(self._file, place & _LENGTH, place >> _BITS))
 
     async def append(self, record: dict[str, Any]) -> None:
         """Keep a record; returns when it is on the disk. A key that is already there is left as it is.
@@ -129,7 +135,7 @@ class Journal:
             os.ftruncate(self._file, self._size)  # or the next record would follow half a line
             raise
         for name, line in fresh:
-            self._index[name] = (self._size, len(line))
+            self._index[name] = self._size << _BITS | len(line)
             self._size += len(line)
 
     def _lock(self) -> None:
@@ -150,7 +156,7 @@ class Journal:
                         f"{self.path}, line {number}: not a journal record; remove that line to ask for it again"
                     )
                 if name is not None and (whole or mend):
-                    self._index.setdefault(name, (offset, len(line)))
+                    self._index.setdefault(name, offset << _BITS | len(line))
                     offset += len(line)
         if mend:
             os.ftruncate(self._file, offset)

@@ -139,7 +139,8 @@ def teach(
             assert source is not None
             structured = await _structured(settings, kept, source, model)
             composer = Composer(settings, prompts, Judge(concepts), kept, source, model=model, structured=structured)
-            workers = settings.engine.batch if backend == "vllm" else settings.server.concurrency
+            # more than there are slots, so that none is idle while answers are put on the disk and checked
+            workers = 2 * (settings.engine.batch if backend == "vllm" else settings.server.concurrency)
             return composer, await _all(composer, stays, workers, progress), client
 
     composer, outcomes, client = asyncio.run(run())

@@ -1,6 +1,6 @@
-"""The privacy gate: the only place that opens a connection, and only to loopback or to a host that is attested.
+"""The privacy policy: which servers may receive patient text: loopback, and hosts that an attestation covers.
 
-Patient text leaves this machine by no other door. A host other than loopback must be named in the configuration and be
+The door itself is `clinragen.teacher.gate`. A host other than loopback must be named in the configuration and be
 covered by an attestation: who answers for it, under which agreement, with which retention terms. The address is checked
 and pinned before the first byte is sent; redirects, proxies, the environment and odd spellings count for nothing.
 """
@@ -8,30 +8,15 @@ and pinned before the first byte is sent; redirects, proxies, the environment an
 from __future__ import annotations
 
 import ipaddress
-import logging
 import re
 import socket
-import ssl
-from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from itertools import cycle
 from urllib.parse import urlsplit
-
-import httpx2
 
 from clinragen.errors import UserError
 
-#: An answer larger than this is no rationale; reading stops there.
-MOST_BYTES = 4_000_000
-_POOL = 4
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-#: What a request may carry. Anything that the environment or a library adds besides is left out.
-_HEADERS = frozenset(
-    ("accept", "api-key", "authorization", "connection", "content-length", "content-type", "idempotency-key")
-)
-#: Loggers that write request bodies, and so patient text, when the environment turns them up.
-_LOGGERS = ("openai", "httpx2", "httpcore2")
 
 
 @dataclass
@@ -111,91 +96,6 @@ def endpoint(base_url: str, attestation: Attestation | None = None) -> Endpoint:
     return Endpoint(scheme, host, port, path, addresses, attestation)
 
 
-def client(target: Endpoint, *, connections: int, timeout: float) -> httpx2.AsyncClient:
-    """The HTTP client that reaches ``target`` and nothing else. ``timeout``: seconds between bytes."""
-    for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
-        logger.propagate = False
-    return httpx2.AsyncClient(
-        transport=Gate(target, connections), timeout=timeout, follow_redirects=False, trust_env=False
-    )
-
-
-class Gate(httpx2.AsyncBaseTransport):
-    """Passes requests for one endpoint on to its pinned addresses; refuses every other."""
-
-    def __init__(self, target: Endpoint, connections: int) -> None:
-        self._target = target
-        self._addresses = list(target.addresses)
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        tls = _tls(target)
-        # A pool looks at each of its connections for each request: many small pools cost less than a large one.
-        pools = [
-            httpx2.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
-            for _ in range(max(1, connections // _POOL))
-        ]
-        self._pools = pools
-        self._turns = cycle(pools)
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        target, url = self._target, request.url
-        port = url.port or (443 if url.scheme == "https" else 80)
-        if (url.scheme, url.host.strip("[]"), port) != (target.scheme, target.host, target.port) or url.userinfo:
-            raise httpx2.UnsupportedProtocol("the privacy gate allows the configured server only", request=request)
-        named = f"[{target.host}]" if ":" in target.host else target.host
-        kept = [(key, value) for key, value in request.headers.raw if key.lower().decode("latin-1") in _HEADERS]
-        # a compressed answer could unfold to any size
-        headers = [(b"Host", f"{named}:{target.port}".encode()), (b"Accept-Encoding", b"identity"), *kept]
-        for last, address in enumerate(tuple(self._addresses), start=1 - len(self._addresses)):
-            pinned = httpx2.Request(
-                request.method,
-                url.copy_with(host=address),
-                headers=headers,
-                stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": target.host},
-            )
-            try:
-                response = await next(self._turns).handle_async_request(pinned)
-            except httpx2.ConnectError:
-                if not last:
-                    raise
-                continue
-            if self._addresses[0] != address:
-                self._addresses.remove(address)
-                self._addresses.insert(0, address)
-            assert isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = _Bounded(response.stream)
-            return response
-        raise AssertionError("an endpoint has at least one address")
-
-    async def aclose(self) -> None:
-        for pool in self._pools:
-            await pool.aclose()
-
-
-class TooLargeError(httpx2.DecodingError):
-    """A response body beyond ``MOST_BYTES``."""
-
-
-class _Bounded(httpx2.AsyncByteStream):
-    """A response body that ends in an error once it is larger than any rationale."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        read = 0
-        async for part in self._stream:
-            read += len(part)
-            if read > MOST_BYTES:
-                raise TooLargeError(f"answer larger than {MOST_BYTES} bytes")
-            yield part
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
 def _parts(url: str) -> tuple[str, str, int, str]:
     """Scheme, lower-case host without brackets, port and path of a base URL written in the plain way."""
     wrong = UserError(
@@ -213,8 +113,6 @@ def _parts(url: str) -> tuple[str, str, int, str]:
         raise wrong
     if _address(host) is None and not _is_name(host):
         raise UserError(f"base_url host '{host}' is neither a plain host name nor an address in its usual form")
-    if httpx2.URL(url).host.strip("[]") != host:  # two readers of one URL must agree on where it leads
-        raise wrong
     return parts.scheme, host, port, parts.path.rstrip("/")
 
 
@@ -250,11 +148,3 @@ def _refused(host: str, attestation: Attestation | None, port: int) -> UserError
         f"base_url host '{host}' is not this machine and is refused: {why or 'no attestation names it'}. Patient text "
         "stays here unless the teacher config holds a signed attestation for that host; see docs/privacy.md"
     )
-
-
-def _tls(target: Endpoint) -> ssl.SSLContext | bool:
-    if target.scheme != "https":
-        return False  # nothing to verify, and no certificates to load
-    context = ssl.create_default_context()
-    context.keylog_filename = None  # type: ignore[assignment]  # SSLKEYLOGFILE would lay the session keys bare
-    return context

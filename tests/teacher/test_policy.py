@@ -11,8 +11,9 @@ import openai
 import pytest
 
 from clinragen.errors import UserError
-from clinragen.teacher import policy
-from clinragen.teacher.policy import Attestation, Endpoint, client, endpoint
+from clinragen.teacher import gate, policy
+from clinragen.teacher.gate import client
+from clinragen.teacher.policy import Attestation, Endpoint, endpoint
 
 SIGNED = Attestation(
     host="llm.example.org",
@@ -280,11 +281,11 @@ def test_debug_logging_stays_off(monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("openai").setLevel(logging.DEBUG)
     fetch(OK)
-    assert not [record for record in caplog.records if record.name.split(".")[0] in policy._LOGGERS]
+    assert not [record for record in caplog.records if record.name.split(".")[0] in gate._LOGGERS]
 
 
 def test_an_endless_answer_is_cut():
-    body = b"x" * (policy.MOST_BYTES + 10)
+    body = b"x" * (gate.MOST_BYTES + 10)
     with pytest.raises(httpx2.DecodingError, match="larger"):
         fetch(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
@@ -292,7 +293,7 @@ def test_an_endless_answer_is_cut():
 def test_tls_keys_are_not_logged(monkeypatch, tmp_path):
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     target = Endpoint("https", "llm.example.org", 443, "/v1", ("203.0.113.7",), SIGNED)
-    context = policy._tls(target)
+    context = gate._tls(target)
     assert not isinstance(context, bool)
     assert context.keylog_filename is None
     assert context.check_hostname

@@ -66,7 +66,9 @@ def test_what_is_the_same_for_all_stays_stands_first(graph):
     prompts = Prompts(TeacherSettings(), graph)
     one, other = (prompts.messages(replace(STAY, stay_id=n), "series", structured=True) for n in (7, 8))
     assert one[0] == other[0]
-    assert one[1]["content"].partition("BEGIN PATIENT DATA")[0] == other[1]["content"].partition("BEGIN PATIENT DATA")[0]
+    assert (
+        one[1]["content"].partition("BEGIN PATIENT DATA")[0] == other[1]["content"].partition("BEGIN PATIENT DATA")[0]
+    )
 
 
 def test_an_echo_of_the_instructions_is_told_from_a_rationale(graph):

@@ -1,0 +1,145 @@
+"""The privacy gate: the only place that opens a connection, and only to the addresses that the policy has checked.
+
+Patient text leaves this process by no other door. Redirects, proxies, cookies, compression, `.netrc` and whatever else
+the environment or a library would add count for nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+
+import aiohttp
+import aiohttp.abc
+import httpx2
+import yarl
+
+from clinragen.errors import UserError
+from clinragen.teacher.policy import Endpoint
+
+#: An answer larger than this is no rationale; reading stops there.
+MOST_BYTES = 4_000_000
+#: What a request may carry. Anything that the environment or a library adds besides is left out.
+_HEADERS = frozenset(
+    ("accept", "api-key", "authorization", "connection", "content-length", "content-type", "idempotency-key")
+)
+#: Loggers that write request bodies, and so patient text, when the environment turns them up.
+_LOGGERS = ("openai", "httpx2", "aiohttp")
+
+
+def client(target: Endpoint, *, connections: int, timeout: float) -> httpx2.AsyncClient:
+    """The HTTP client that reaches ``target`` and nothing else. ``timeout``: seconds between bytes."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
+        logger.propagate = False
+    if httpx2.URL(target.base_url).host.strip("[]") != target.host:  # two readers of one URL must agree
+        raise UserError(f"base_url host '{target.host}' is read in two ways: write it plainly")
+    gate = Gate(target, connections, timeout)
+    return httpx2.AsyncClient(transport=gate, timeout=timeout, follow_redirects=False, trust_env=False)
+
+
+class TooLargeError(httpx2.DecodingError):
+    """A response body beyond ``MOST_BYTES``."""
+
+
+class Gate(httpx2.AsyncBaseTransport):
+    """Passes requests for one endpoint on to its pinned addresses; refuses every other.
+
+    Connections are aiohttp's, at half the processor time of httpx2's own pool. aiohttp's dealings with cookies,
+    proxies, redirects, compression and the environment are switched off.
+    """
+
+    def __init__(self, target: Endpoint, connections: int, timeout: float) -> None:
+        self._target, self._connections = target, connections
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The whole response to one request.
+
+        Raises:
+            httpx2.TransportError: another server is meant, or the connection fails.
+            httpx2.DecodingError: a compressed or too large answer.
+        """
+        target, url = self._target, request.url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        if (url.scheme, url.host.strip("[]"), port) != (target.scheme, target.host, target.port) or url.userinfo:
+            raise httpx2.UnsupportedProtocol("the privacy gate allows the configured server only", request=request)
+        kept = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw]
+        headers = [(key, value) for key, value in kept if key.lower() in _HEADERS]
+        if self._session is None:
+            self._session = self._open()
+        try:
+            async with self._session.request(
+                request.method,
+                yarl.URL(str(url), encoded=True),
+                data=await request.aread(),
+                headers=[*headers, ("Accept-Encoding", "identity")],
+                allow_redirects=False,
+            ) as answer:
+                if answer.headers.get("Content-Encoding", "identity") != "identity":
+                    raise httpx2.DecodingError("compressed answer", request=request)  # it could unfold to any size
+                body = bytearray()
+                async for part in answer.content.iter_any():
+                    body += part
+                    if len(body) > MOST_BYTES:
+                        raise TooLargeError(f"answer larger than {MOST_BYTES} bytes", request=request)
+                return httpx2.Response(answer.status, headers=answer.raw_headers, content=bytes(body), request=request)
+        except TimeoutError:
+            raise httpx2.ReadTimeout("timeout", request=request) from None
+        except aiohttp.ClientConnectorError:
+            raise httpx2.ConnectError("no connection", request=request) from None
+        except (aiohttp.ClientError, OSError):
+            raise httpx2.ReadError("connection lost", request=request) from None
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=_tls(self._target), resolver=_Pinned(self._target.addresses), limit=self._connections
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            trust_env=False,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Accept", "Content-Type", "User-Agent"),
+        )
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class _Pinned(aiohttp.abc.AbstractResolver):
+    """A look-up that knows the addresses that were checked, and asks nobody."""
+
+    def __init__(self, addresses: tuple[str, ...]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[aiohttp.abc.ResolveResult]:
+        return [
+            {
+                "hostname": host,
+                "host": address,
+                "port": port,
+                "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
+                "proto": socket.IPPROTO_TCP,
+                "flags": socket.AI_NUMERICHOST,
+            }
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _tls(target: Endpoint) -> ssl.SSLContext | bool:
+    if target.scheme != "https":
+        return False  # nothing to verify, and no certificates to load
+    context = ssl.create_default_context()
+    context.keylog_filename = None  # type: ignore[assignment]  # SSLKEYLOGFILE would lay the session keys bare
+    return context
