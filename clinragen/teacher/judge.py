@@ -8,28 +8,15 @@ from itertools import pairwise
 
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.teacher.prompts import OPENINGS, Stay
-from clinragen.verify import notes, series
-from clinragen.verify.claims import ClaimReader, Verdict
+from clinragen.verify import series
+from clinragen.verify.claims import Checked as Claim
+from clinragen.verify.claims import Verdict
+from clinragen.verify.rationale import Verifier
 
 #: Between statements that can stand alone, and, finer, between parts of one.
 _STATEMENTS = re.compile(r";\s+|(?<=[.!?])\s+")
 _PARTS = re.compile(r";\s+|(?<=[.!?])\s+|,\s+(?:and\s+|but\s+|with\s+)?|\s+and\s+")
 _DANGLING = re.compile(r"\A(?:pointing|supporting|suggesting|consistent|indicating|which|this|these|and|but)\b", re.I)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim of a rationale: ``text[start:end]``; ``about`` names the concept or variables."""
-
-    start: int
-    end: int
-    kind: str  # finding (of the note), diagnosis or series
-    about: str
-    verdict: Verdict
-
-    def as_json(self) -> dict[str, object]:
-        """Where it stands, what it is about, and the verdict; the words are in the rationale."""
-        return {"start": self.start, "end": self.end, "kind": self.kind, "about": self.about, "verdict": self.verdict}
 
 
 @dataclass(frozen=True)
@@ -58,19 +45,12 @@ class Judge:
     """Checks drafts with the verifier that evaluation uses, too."""
 
     def __init__(self, graph: ConceptGraph) -> None:
-        self._graph = graph
-        self._reader = ClaimReader(graph)
+        self._verifier = Verifier(graph)
 
     def judge(self, text: str, stay: Stay, kind: str) -> Judgement:
         """Claims about the note (kind note) or the series (kind series), and every diagnosis that is affirmed."""
-        found: list[Claim] = []
-        for claim, verdict in notes.verify(text, stay.sections, stay.diagnoses, self._reader, self._graph):
-            if kind == "note" or (claim.kind == "diagnosis" and not claim.negated):
-                found.append(Claim(claim.start, claim.end, claim.kind, claim.concept, verdict))
-        if kind == "series":
-            for read, verdict in series.verify(text, series.chart(stay.cells), self._reader):
-                found.append(Claim(read.start_offset, read.end_offset, "series", ",".join(read.variables), verdict))
-        return Judgement(sorted(found, key=lambda claim: (claim.start, claim.kind)))
+        chart = series.chart(stay.cells) if kind == "series" else {}
+        return Judgement(self._verifier.check(text, kind, stay.sections, chart, stay.diagnoses))
 
     def mended(self, text: str, stay: Stay, kind: str, least: int) -> tuple[str, Judgement] | None:
         """The text without the statements that the chart does not bear out, or None where too little stands.

@@ -1,20 +1,10 @@
-"""What a rationale claims: statements about the series with direction, trend, numbers and hours; concepts; diagnoses.
-
-Reading is rule based and forgiving in wording: "creatinine rose from 1.1 to 3.2 mg/dL", "repeatedly hypotensive",
-"lactate normal", "WBC 18". Words that are not understood make no claim.
-"""
+"""What a rationale can claim, and how a claim can stand to the chart."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
-
-from clinragen.catalog import variables
-from clinragen.knowledge.graph import ConceptGraph
-from clinragen.knowledge.linker import Linker, Mention
 
 
 class Verdict(StrEnum):
@@ -26,221 +16,117 @@ class Verdict(StrEnum):
 
 
 class Number(NamedTuple):
-    """A number as stated. ``how``: at (it occurs), highest, lowest, above, below. ``step``: its last digit."""
+    """A number as stated, in the variable's canonical unit: what it may mean lies from ``low`` to ``high``.
 
-    value: float
+    ``how``: at (it occurs), highest, lowest, above, below, mean, within (all lie there), ranged (extremes lie at the
+    ends), or an event that happened at least once: above_event, below_event, event.
+    """
+
+    low: float
+    high: float
     how: str
-    step: float
+
+
+class Change(NamedTuple):
+    """A stated amount of change, as a part of the start (0.5: by half), a factor (2: doubled) or in the unit itself."""
+
+    low: float
+    high: float
+    kind: str  # part, factor or amount
+
+
+class Often(NamedTuple):
+    """A number of measurements, or a share of them, that a statement holds for."""
+
+    low: float
+    high: float
+    kind: str  # count or share
 
 
 @dataclass(frozen=True)
 class SeriesClaim:
-    """A statement about one variable: every part that is not None must hold.
+    """A statement about one variable, written at ``text[start:end]``: every part that is set must hold.
 
     Attributes:
         variables: catalogue keys; more than one where the word fits several (hypotension: systolic or mean pressure).
-        direction: high, low or normal, against the reference range.
-        trend: rising, falling or stable.
-        start: the number that a change starts from.
-        often: persistently, repeatedly or never.
-        hour: hours from intime.
+        direction: high, low, normal or abnormal, against the reference range.
+        trend: rising, falling, stable, improving, worsening or resolved.
+        numbers: each must hold; after a trend the last one is where it ends.
+        first: the number that a change starts from.
+        often: always, mostly, persistently, repeatedly, sometimes, or a count or share.
+        severity: mild or marked.
+        window: hours from intime that the statement is about, both ends included.
+        moment: first, later or last, where the statement is about a part of the measurements.
+        hour: hours from intime of the number, or of the extreme.
+        negated: the statement is denied.
     """
 
-    start_offset: int
-    end_offset: int
+    start: int
+    end: int
     variables: tuple[str, ...]
     direction: str | None = None
     trend: str | None = None
-    number: Number | None = None
-    start: Number | None = None
-    often: str | None = None
+    numbers: tuple[Number, ...] = ()
+    first: Number | None = None
+    change: Change | None = None
+    often: str | Often | None = None
+    severity: str | None = None
+    window: tuple[float, float] | None = None
+    moment: str | None = None
     hour: float | None = None
+    negated: bool = False
 
 
-#: Findings that the word for one variable also covers.
-_ALSO = {
-    "finding:systolic_bp:low": ("mean_bp",),
-    "finding:systolic_bp:high": ("mean_bp", "diastolic_bp"),
-    "finding:spo2:low": ("pao2",),
-    "finding:hemoglobin:low": ("hematocrit",),
-    "finding:troponin_i:high": ("troponin_t",),
-    "finding:bicarbonate:low": ("base_excess",),
-}
-_SAME = {"troponin_i": ("troponin_t",), "troponin_t": ()}
+@dataclass(frozen=True)
+class NoteClaim:
+    """A concept that the text affirms or denies: ``text[start:end]``. ``kind``: finding (of the note) or diagnosis."""
 
-_NUMBER = r"(-?\d+(?:,\d{3})*(?:\.\d+)?)"
-_UNIT = r"\s*(%|[A-Za-zµ°][\w/µ°²%]*(?:\s(?:F|C|FEU)\b)?)?"
-_FROM_TO = re.compile(rf"\bfrom\s+{_NUMBER}{_UNIT}\s+(?:down\s|up\s)?to\s+{_NUMBER}{_UNIT}", re.I)
-_HOW = (
-    ("highest", r"up to|peaking at|peaked at|peak of|peak|maximum of|maximum|max|as high as|highest|reaching|reached"),
-    (
-        "lowest",
-        r"down to|as low as|nadir of|nadir at|nadir|minimum of|minimum|min|lowest|dropping to|falling to|fell to",
-    ),
-    ("above", r"above|over|greater than|more than|exceeding|>"),
-    ("below", r"below|under|less than|<"),
-    ("at", r"of|at|to|was|is|around|about|=|:|measured|value"),
-)
-_STATED = re.compile(
-    rf"(?:(?:^|(?<=[\s(,:=<>]))(?P<how>{'|'.join(words for _, words in _HOW)})?)\s*{_NUMBER}{_UNIT}", re.I
-)
-_HOUR = re.compile(r"\b(?:at|by|around|after|on)\s+hour\s+(\d+(?:\.\d+)?)|\bhour\s+(\d+(?:\.\d+)?)", re.I)
-_STATES = {
-    "high": re.compile(r"\b(high|elevated|raised|above (?:the )?(?:reference|normal)|supranormal)\b", re.I),
-    "low": re.compile(r"\b(low|reduced|depressed|below (?:the )?(?:reference|normal)|subnormal)\b", re.I),
-    "normal": re.compile(r"\b(normal|within (?:the )?(?:reference|normal) (?:range|limits)|wnl|unremarkable)\b", re.I),
-}
-_TRENDS = {
-    "rising": re.compile(
-        r"\b(ris(?:es|ing|en|e)|rose|increas(?:ing|ed|es|e)|climb(?:ing|ed|s)?|uptrend\w*|trending up|"
-        r"going up|went up)\b",
-        re.I,
-    ),
-    "falling": re.compile(
-        r"\b(fall(?:ing|s|en)?|fell|decreas(?:ing|ed|es|e)|dropp(?:ing|ed)|drops?|declin(?:ing|ed|es|e)|downtrend\w*|"
-        r"trending down|going down|went down)\b",
-        re.I,
-    ),
-    "stable": re.compile(r"\b(stable|unchanged|steady)\b", re.I),
-}
-_OFTEN = {
-    "persistently": re.compile(r"\b(persistent(?:ly)?|throughout|constantly|continuously|always)\b", re.I),
-    "repeatedly": re.compile(r"\b(repeated(?:ly)?|recurrent(?:ly)?|several times|multiple times|many times)\b", re.I),
-}
-_DENIED = re.compile(r"\b(no|without|not|never|denies|absence of|free of)\b", re.I)
-_CLAUSE = re.compile(r"[;.](?:\s|$)|,\s|\band\b|\bwith\b|\bbut\b")
-#: Words after which a clause speaks of diagnoses, not of the series.
-_LINKING = re.compile(
-    r"\b(pointing to|points? to|supporting|supports?|consistent with|suggesting|suggests?|indicat\w+|due to|"
-    r"not show|not support)\b",
-    re.I,
-)
+    concept: str
+    start: int
+    end: int
+    negated: bool
+    kind: str
 
 
-class ClaimReader:
-    """Reads claims by the names of variables, findings and phenotypes in a concept graph."""
+class Place(NamedTuple):
+    """A sentence of the note: ``text[start:end]`` of the section with this index among those given."""
 
-    def __init__(self, graph: ConceptGraph) -> None:
-        self._graph = graph
-        self._measured = Linker(graph, ("finding", "variable"))
-        self._named = Linker(graph)
-
-    def series(self, text: str) -> list[SeriesClaim]:
-        """Claims about the series, in reading order. Phrases that name diagnoses after a linking verb make none."""
-        claims: list[SeriesClaim] = []
-        mentions = [m for m in self._measured.link(text) if not concluded(text, m) and not _is_unit(text, m)]
-        for position, mention in enumerate(mentions):
-            left = mentions[position - 1].end if position else 0
-            right = mentions[position + 1].start if position + 1 < len(mentions) else len(text)
-            claim = self._claim(text, mention, left, right)  # the words between two mentions: each takes its side
-            if claim is not None:
-                claims.append(claim)
-        return claims
-
-    def concepts(self, text: str) -> list[Mention]:
-        """Concepts that the text gives as grounds, present or absent: all but those it concludes on."""
-        return [mention for mention in self._named.link(text) if not concluded(text, mention)]
-
-    def diagnoses(self, text: str) -> list[Mention]:
-        """Phenotypes that the text concludes on ("pointing to shock") or names in so many words."""
-        named = [mention for mention in self._named.link(text) if mention.concept.startswith("phenotype:")]
-        names = {node: self._graph.name(node).casefold() for node in {mention.concept for mention in named}}
-        return [
-            mention
-            for mention in named
-            if concluded(text, mention) or text[mention.start : mention.end].casefold() == names[mention.concept]
-        ]
-
-    def note(self, sections: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
-        """concept -> contexts in which a note mentions it, over all its (section, text) pairs."""
-        found: dict[str, set[str]] = {}
-        for section, text in sections:
-            for mention in self._named.link(text, section):
-                found.setdefault(mention.concept, set()).add(mention.context)
-        return found
-
-    def _claim(self, text: str, mention: Mention, left: int, right: int) -> SeriesClaim | None:
-        data = self._graph.nodes[mention.concept]
-        before = _CLAUSE.split(text[left : mention.start])[-1]
-        after = _until_clause(text[mention.end : right], last=right == len(text))
-        words = f"{before} {after}"
-        if data["kind"] == "finding":
-            keys, direction = (data["variable"], *_ALSO.get(mention.concept, ())), data["direction"]
-        else:
-            key = mention.concept.partition(":")[2]
-            keys, direction = (key, *_SAME.get(key, ())), None
-            direction = next((state for state, pattern in _STATES.items() if pattern.search(words)), None)
-        often = next((word for word, pattern in _OFTEN.items() if pattern.search(words)), None)
-        trend = next((word for word, pattern in _TRENDS.items() if pattern.search(words)), None)
-        if mention.negated or _DENIED.search(before):
-            if direction in (None, "normal"):
-                return None
-            often = "never"
-        hour = _HOUR.search(after)
-        numbers = _HOUR.sub("", after)
-        span = _FROM_TO.search(numbers)
-        start = None
-        if span:
-            start = _number(span[1], "at", span[2], keys[0]) or _number(span[1], "at", span[4], keys[0])
-            number = _number(span[3], "at", span[4] or span[2], keys[0])
-        else:
-            stated = _STATED.search(numbers)
-            number = _number(stated[2], _how(stated["how"]), stated[3], keys[0]) if stated else None
-        if direction is None and trend is None and number is None:
-            return None
-        at = next((float(group) for group in hour.groups() if group), None) if hour else None
-        return SeriesClaim(mention.start, mention.end, keys, direction, trend, number, start, often, at)
+    section: int
+    name: str
+    start: int
+    end: int
 
 
-def concluded(text: str, mention: Mention) -> bool:
-    """Whether the mention is a conclusion: it stands after "pointing to" and the like in its clause."""
-    clause = re.split(r"[;.]\s", text[: mention.start])[-1]
-    return _LINKING.search(clause) is not None
+@dataclass(frozen=True)
+class Checked:
+    """A claim of a rationale with its verdict: ``text[start:end]``.
 
-
-def _is_unit(text: str, mention: Mention) -> bool:
-    """The K of "12 K/uL" is no potassium."""
-    return text[mention.end : mention.end + 1] == "/" and text[: mention.start].rstrip()[-1:].isdigit()
-
-
-def _until_clause(after: str, *, last: bool) -> str:
-    """What follows a mention and still speaks of it: to the end of the clause, keeping ", high" and ", still high".
-
-    Unless the mention is the last, the words after the last separator belong to the next mention.
+    Attributes:
+        kind: series, finding (of the note) or diagnosis.
+        about: the variables, joined by commas, or the concept.
+        measured: of a series claim, the measurements it was held against: (variable, hour, value), the telling ones.
+        places: of a note claim, the sentences that mention the concept.
     """
-    link = _LINKING.search(after)
-    if link:
-        after = after[: link.start()]
-    elif not last:
-        separators = list(_CLAUSE.finditer(after))
-        if separators:
-            after = after[: separators[-1].start()]
-    pieces = re.split(
-        r"(;\s|\.\s|\.$|,\s(?!(?:still |now )?(?:high|low|elevated|normal|abnormal)\b))", after, maxsplit=1
-    )
-    return pieces[0]
 
+    start: int
+    end: int
+    kind: str
+    about: str
+    verdict: Verdict
+    measured: tuple[tuple[str, float, float], ...] = field(default=())
+    places: tuple[Place, ...] = field(default=())
 
-def _how(word: str | None) -> str:
-    if word:
-        for how, words in _HOW:
-            if re.fullmatch(words, word, re.I):
-                return how
-    return "at"
-
-
-def _number(written: str, how: str, unit: str | None, variable: str) -> Number | None:
-    """A stated number in the variable's canonical unit; None where its unit is one of another kind."""
-    spec = variables()[variable]
-    plain = written.replace(",", "")
-    value, step = float(plain), 10.0 ** -len(plain.partition(".")[2])
-    known = {_plain(name): pair for name, pair in spec.accepts.items()}
-    scale, offset = (
-        known.get(_plain(unit or ""), (1.0, 0.0)) if unit and _plain(unit) != _plain(spec.unit) else (1.0, 0.0)
-    )
-    return Number(value * scale + offset, how, step * abs(scale))
-
-
-def _plain(unit: str) -> str:
-    plain = unit.lower().replace("µ", "u").replace("°", "deg").replace(" ", "")
-    return f"deg{plain}" if plain in ("f", "c") else plain
+    def as_json(self) -> dict[str, object]:
+        """Everything but the words, which are in the rationale and the note."""
+        made: dict[str, object] = {
+            "start": self.start,
+            "end": self.end,
+            "kind": self.kind,
+            "about": self.about,
+            "verdict": str(self.verdict),
+        }
+        if self.measured:
+            made["measured"] = [list(row) for row in self.measured]
+        if self.places:
+            made["places"] = [{"section": p.name, "start": p.start, "end": p.end} for p in self.places]
+        return made

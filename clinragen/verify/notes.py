@@ -2,68 +2,78 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from clinragen.catalog import phenotypes
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.verify.claims import ClaimReader, Verdict
+from clinragen.knowledge.linker import Linker, Mention
+from clinragen.verify.claims import NoteClaim, Place, Verdict
+
+#: concept -> where a note mentions it, and how: affirmed, negated, historical, family or hypothetical.
+Mentioned = dict[str, list[tuple[str, Place]]]
+_PRESENT = frozenset(("affirmed", "historical"))
+#: Words after which a clause speaks of diagnoses.
+_LINKING = re.compile(
+    r"\b(pointing to|points? to|supporting|supports?|consistent with|suggesting|suggests?|indicat\w+|due to|"
+    r"not show|not support)\b",
+    re.I,
+)
 
 
-@dataclass(frozen=True)
-class NoteClaim:
-    """A concept that the text affirms or denies: ``text[start:end]``. ``kind``: finding (of the note) or diagnosis."""
+class NoteReader:
+    """Reads notes, and what rationales say of them, by the names of a concept graph."""
 
-    concept: str
-    start: int
-    end: int
-    negated: bool
-    kind: str
+    def __init__(self, graph: ConceptGraph) -> None:
+        self._graph = graph
+        self._linker = Linker(graph)
 
+    def note(self, sections: Iterable[tuple[str, str]]) -> Mentioned:
+        """Where a note mentions which concepts, over all its (section, text) pairs."""
+        found: Mentioned = {}
+        for index, (section, text) in enumerate(sections):
+            for mention in self._linker.link(text, section):
+                place = Place(index, section, *_trimmed(text, mention.sentence))
+                found.setdefault(mention.concept, []).append((mention.context, place))
+        return found
 
-def verify(
-    text: str,
-    sections: Iterable[tuple[str, str]],
-    diagnoses: Collection[str],
-    reader: ClaimReader,
-    graph: ConceptGraph,
-) -> list[tuple[NoteClaim, Verdict]]:
-    """Every claim about the note and every diagnosis named in a text, with its verdict, in reading order.
+    def mentions(self, text: str) -> list[Mention]:
+        """Every concept that a rationale names."""
+        return self._linker.link(text)
 
-    A diagnosis that the text says the notes do not show is supported where the note does not affirm it.
+    def claims(self, text: str, mentions: list[Mention] | None = None) -> list[NoteClaim]:
+        """Findings that a rationale gives as grounds, and the diagnoses it affirms or denies, in reading order."""
+        claims: list[NoteClaim] = []
+        for mention in self.mentions(text) if mentions is None else mentions:
+            concludes = concluded(text, mention)
+            if not concludes and mention.context not in ("family", "hypothetical"):
+                claims.append(NoteClaim(mention.concept, mention.start, mention.end, mention.negated, "finding"))
+            diagnosed = mention.concept.startswith("phenotype:") and (concludes or self._named(text, mention))
+            if diagnosed and mention.context in (*_PRESENT, "negated"):
+                claims.append(NoteClaim(mention.concept, mention.start, mention.end, mention.negated, "diagnosis"))
+        return sorted(claims, key=lambda claim: (claim.start, claim.kind))
 
-    Args:
-        sections: (section, text) pairs of the note.
-        diagnoses: phenotype keys that may be affirmed.
-    """
-    mentioned = reader.note(sections)
-    checked: list[tuple[NoteClaim, Verdict]] = []
-    for mention in reader.concepts(text):
-        claim = NoteClaim(mention.concept, mention.start, mention.end, mention.negated, "finding")
-        checked.append((claim, against_note(claim, mentioned, graph)))
-    for mention in reader.diagnoses(text):
-        claim = NoteClaim(mention.concept, mention.start, mention.end, mention.negated, "diagnosis")
-        if mention.negated:
-            absent = against_note(claim, mentioned, graph) != Verdict.CONTRADICTED
-            checked.append((claim, Verdict.SUPPORTED if absent else Verdict.CONTRADICTED))
-        elif mention.context in ("affirmed", "historical"):
-            checked.append((claim, against_labels(claim, diagnoses)))
-    return sorted(checked, key=lambda pair: (pair[0].start, pair[0].kind))
+    def against_note(self, claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[Place, ...]]:
+        """Whether the note mentions the concept, or a narrower one, with the same negation, and where.
 
+        A diagnosis that the rationale denies is borne out by a note that does not affirm it.
+        """
+        here = list(mentioned.get(claim.concept, ()))
+        if claim.concept in self._graph.graph:
+            for link in self._graph.into(claim.concept, ("is_a",)):  # HFrEF in the note is heart failure
+                here += [row for row in mentioned.get(link.node, ()) if row[0] in _PRESENT]
+        present = tuple(dict.fromkeys(place for context, place in here if context in _PRESENT))
+        denied = tuple(dict.fromkeys(place for context, place in here if context == "negated"))
+        alike, opposite = (denied, present) if claim.negated else (present, denied)
+        if claim.kind == "diagnosis":
+            return (Verdict.CONTRADICTED, opposite) if opposite and not alike else (Verdict.SUPPORTED, alike)
+        if alike:
+            return Verdict.SUPPORTED, alike
+        return (Verdict.CONTRADICTED, opposite) if opposite else (Verdict.NOT_IN_CHART, ())
 
-def against_note(claim: NoteClaim, mentioned: dict[str, set[str]], graph: ConceptGraph) -> Verdict:
-    """Whether the note mentions the concept, or a narrower one, with the same negation."""
-    present = {"affirmed", "historical"}
-    contexts = set(mentioned.get(claim.concept, ()))
-    if claim.concept in graph.graph:
-        for link in graph.into(claim.concept, ("is_a",)):
-            contexts |= mentioned.get(link.node, set()) & present  # HFrEF in the note is heart failure
-    if not contexts:
-        return Verdict.NOT_IN_CHART
-    wanted, opposite = ({"negated"}, present) if claim.negated else (present, {"negated"})
-    if contexts & wanted:
-        return Verdict.SUPPORTED
-    return Verdict.CONTRADICTED if contexts & opposite else Verdict.NOT_IN_CHART
+    def _named(self, text: str, mention: Mention) -> bool:
+        """Whether a phenotype is named in so many words."""
+        return text[mention.start : mention.end].casefold() == self._graph.name(mention.concept).casefold()
 
 
 def against_labels(claim: NoteClaim, diagnoses: Collection[str]) -> Verdict:
@@ -71,3 +81,15 @@ def against_labels(claim: NoteClaim, diagnoses: Collection[str]) -> Verdict:
     key = claim.concept.removeprefix("phenotype:")
     assert key in phenotypes()  # the graph holds no other phenotypes
     return Verdict.SUPPORTED if key in diagnoses else Verdict.CONTRADICTED
+
+
+def concluded(text: str, mention: Mention) -> bool:
+    """Whether the mention is a conclusion: it stands after "pointing to" and the like in its clause."""
+    clause = re.split(r"[;.]\s", text[: mention.start])[-1]
+    return _LINKING.search(clause) is not None
+
+
+def _trimmed(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    """A sentence without the blanks around it."""
+    words = text[span[0] : span[1]]
+    return span[0] + len(words) - len(words.lstrip()), span[0] + len(words.rstrip())

@@ -17,7 +17,7 @@ from clinragen.teacher.files import Files
 from clinragen.teacher.journal import Journal
 from clinragen.teacher.llm import teach
 from clinragen.teacher.settings import Server, TeacherSettings
-from clinragen.verify.claims import ClaimReader
+from clinragen.verify.rationale import Verifier
 
 
 def settings(url: str, **changes) -> TeacherSettings:
@@ -39,9 +39,9 @@ def journaled(cohort):
 @pytest.fixture(autouse=True)
 def one_graph(graph, monkeypatch):
     """The curated graph is the same each time: read once."""
-    reader = ClaimReader(graph)
+    verifier = Verifier(graph)
     monkeypatch.setattr(llm, "build", lambda: graph)
-    monkeypatch.setattr(judge, "ClaimReader", lambda graph: reader)
+    monkeypatch.setattr(judge, "Verifier", lambda graph: verifier)
 
 
 @pytest.fixture(scope="module")

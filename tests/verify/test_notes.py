@@ -4,11 +4,11 @@ import pytest
 
 from clinragen.knowledge.graph import build
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.verify.claims import ClaimReader, Verdict
-from clinragen.verify.notes import verify
+from clinragen.verify.claims import Verdict
+from clinragen.verify.rationale import Verifier
 
 GRAPH = build()
-READER = ClaimReader(GRAPH)
+VERIFIER = Verifier(GRAPH)
 NOTE = [
     ("history_of_present_illness", "72F with dyspnea and orthopnea. Denies chest pain. No melena."),
     ("past_medical_history", "HFrEF\nCOPD"),
@@ -31,7 +31,7 @@ NOTE = [
     ],
 )
 def test_finding_claims(text, concept, verdict):
-    found = {c.concept: v for c, v in verify(text, NOTE, ["copd"], READER, GRAPH) if c.kind == "finding"}
+    found = {c.about: c.verdict for c in VERIFIER.check(text, "note", NOTE, {}, ["copd"]) if c.kind == "finding"}
     assert found == {concept: verdict}
 
 
@@ -46,13 +46,20 @@ def test_finding_claims(text, concept, verdict):
     ],
 )
 def test_diagnosis_claims(text, verdict):
-    checked = verify(text, NOTE, ["congestive_heart_failure"], READER, GRAPH)
-    assert [v for claim, v in checked if claim.kind == "diagnosis"] == [verdict]
+    checked = VERIFIER.check(text, "note", NOTE, {}, ["congestive_heart_failure"])
+    assert [claim.verdict for claim in checked if claim.kind == "diagnosis"] == [verdict]
 
 
 def test_the_evidence_teacher_passes():
     gold = ["congestive_heart_failure", "copd", "shock"]
     text = EvidenceTeacher(GRAPH).note(5, NOTE, gold).text
-    checked = verify(text, NOTE, gold, READER, GRAPH)
+    checked = VERIFIER.check(text, "note", NOTE, {}, gold)
     assert len(checked) >= 5
-    assert {verdict for _, verdict in checked} == {Verdict.SUPPORTED}
+    assert {claim.verdict for claim in checked} == {Verdict.SUPPORTED}
+
+
+def test_evidence_is_the_sentence_of_the_note_that_mentions_the_finding():
+    claim = next(c for c in VERIFIER.check("Denies chest pain.", "note", NOTE, {}, []) if c.kind == "finding")
+    (place,) = claim.places
+    assert NOTE[place.section][0] == place.name
+    assert NOTE[place.section][1][place.start : place.end].strip(".") == "Denies chest pain"

@@ -1,0 +1,64 @@
+"""A rationale before the chart: its claims with verdicts and evidence. Teachers, evaluation and report use it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.verify import notes, series
+from clinragen.verify.claims import Checked, Verdict
+from clinragen.verify.lexicon import Lexicon
+from clinragen.verify.reader import SeriesReader
+
+
+class Verifier:
+    """Checks rationales by the names of a concept graph. Building one takes some tenths of a second; reuse it."""
+
+    def __init__(self, graph: ConceptGraph) -> None:
+        self._notes = notes.NoteReader(graph)
+        self._series = SeriesReader(Lexicon(graph))
+
+    def check(
+        self,
+        text: str,
+        kind: str,
+        sections: Iterable[tuple[str, str]],
+        chart: series.Chart,
+        diagnoses: Collection[str],
+    ) -> list[Checked]:
+        """Claims in reading order.
+
+        Args:
+            kind: ``note``: findings are held against the note, diagnoses against note and labels; ``series``:
+                statements about variables are held against the chart, affirmed diagnoses against the labels.
+            sections: (section, text) pairs of the note; read for ``note`` only.
+            chart: the measurements of the stay; read for ``series`` only.
+            diagnoses: phenotype keys that may be affirmed.
+        """
+        found = self._of_note(text, sections, diagnoses) if kind == "note" else self._of_series(text, chart, diagnoses)
+        return sorted(found, key=lambda claim: (claim.start, claim.end, claim.kind))
+
+    def _of_note(self, text: str, sections: Iterable[tuple[str, str]], diagnoses: Collection[str]) -> list[Checked]:
+        mentioned = self._notes.note(sections)
+        found = []
+        for claim in self._notes.claims(text):
+            if claim.kind == "diagnosis" and not claim.negated:
+                verdict, places = notes.against_labels(claim, diagnoses), ()
+            else:
+                verdict, places = self._notes.against_note(claim, mentioned)
+            found.append(Checked(claim.start, claim.end, claim.kind, claim.concept, verdict, places=places))
+        return found
+
+    def _of_series(self, text: str, chart: series.Chart, diagnoses: Collection[str]) -> list[Checked]:
+        found = []
+        mentions = self._notes.mentions(text)
+        for claim in self._notes.claims(text, mentions):
+            if claim.kind == "diagnosis" and not claim.negated:
+                verdict = notes.against_labels(claim, diagnoses)
+                found.append(Checked(claim.start, claim.end, claim.kind, claim.concept, verdict))
+        named = [(m.start, m.end) for m in mentions if m.concept.split(":")[0] in ("phenotype", "disease")]
+        for read in self._series.read(text, named):
+            verdict = series.check(read, chart)
+            measured = tuple(series.telling(read, chart)) if verdict != Verdict.NOT_IN_CHART else ()
+            found.append(Checked(read.start, read.end, "series", ",".join(read.variables), verdict, measured))
+        return found

@@ -1,0 +1,49 @@
+"""Hand-labelled statements: read from ``claims/*.yaml``, judged by the verifier, and counted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from clinragen.verify.claims import Verdict
+from clinragen.verify.reader import SeriesReader
+from clinragen.verify.series import Chart, check
+
+FOLDER = Path(__file__).parent / "claims"
+LETTERS = {Verdict.SUPPORTED: "s", Verdict.CONTRADICTED: "c", Verdict.NOT_IN_CHART: "n"}
+
+
+class Labelled(NamedTuple):
+    """A statement about a stay of a cohort. One letter judges it as a whole; several name each of its claims."""
+
+    cohort: str
+    stay: int
+    label: str
+    text: str
+
+
+def labelled(part: str) -> list[Labelled]:
+    """The statements of ``claims/<part>.yaml``."""
+    found = []
+    for key, lines in yaml.safe_load((FOLDER / f"{part}.yaml").read_text(encoding="utf-8")).items():
+        cohort, stay = key.split()
+        for line in lines.splitlines():
+            label, _, text = line.partition("  ")
+            assert re.fullmatch("[scn]+|-", label), line
+            found.append(Labelled(cohort, int(stay), label, text))
+    return found
+
+
+def judged(text: str, stay: Chart, reader: SeriesReader) -> str:
+    """The letters of a statement's claims in reading order; "-" without any."""
+    return "".join(LETTERS[check(claim, stay)] for claim in reader.read(text)) or "-"
+
+
+def agrees(label: str, letters: str) -> bool:
+    """Whether the verifier's letters mean what the label says."""
+    if len(label) > 1:
+        return label == letters
+    return label == next((letter for letter in "cns" if letter in letters), "-")
