@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 #: Kinds of node, in the order they are listed and drawn.
 NODE_KINDS = ("phenotype", "disease", "finding", "symptom", "variable", "drug", "procedure")
 
+#: What a finding says of its variable. Trends are against the patient's own earlier values, whatever the range.
+DIRECTIONS = ("high", "low", "rising", "falling")
+#: Evidence of the other side: an edge that no source may add where the curated core states only the other.
+OPPOSITE = {"high": "low", "low": "high", "rising": "falling", "falling": "rising"}
+
 #: relation -> how a reader says it (head, relation, tail).
 RELATIONS = {
     "suggests": "suggests",
@@ -35,7 +40,7 @@ class Node:
     definition: str = ""
     identifiers: dict[str, str] = field(default_factory=dict, hash=False)
     variable: str | None = None  # findings: the catalogue's variable
-    direction: str | None = None  # findings: high or low
+    direction: str | None = None  # findings: one of DIRECTIONS
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def slug(name: str) -> str:
 
 
 def finding_id(variable: str, direction: str) -> str:
-    """The node of a variable's high or low finding.
+    """The node of a variable's finding.
 
     >>> finding_id("creatinine", "high")
     'finding:creatinine:high'

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from clinragen.catalog import phenotypes, variables
 from clinragen.knowledge.concepts import NODE_KINDS
@@ -14,6 +15,7 @@ from clinragen.knowledge.graph import ConceptGraph, Link
 #: What ``coverage`` asks of every phenotype.
 LEAST_FINDINGS = 8
 LEAST_VARIABLES = 3
+SHOWN_SYNONYMS = 20
 
 # (title, relations, direction, kinds): the sections of an entry, in order.
 _SECTIONS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
@@ -39,12 +41,17 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
 def entry(graph: ConceptGraph, node: str, width: int = 100) -> str:
     """A concept with its synonyms, codes, neighbours and numbered sources, as plain text."""
     data = graph.nodes[node]
-    codes = ", ".join(f"{system} {code}" for system, code in sorted(data["identifiers"].items()))
-    lines = [data["name"].upper(), f"{data['kind']} · {node}{' · ' + codes if codes else ''}", ""]
+    codes = ", ".join(_code(system, code) for system, code in sorted(data["identifiers"].items()))
+    lines = [
+        data["name"].upper(),
+        *textwrap.wrap(f"{data['kind']} · {node}{' · ' + codes if codes else ''}", width),
+        "",
+    ]
     lines += textwrap.wrap(data["definition"], width)
     names = [synonym.lstrip("=") for synonym in data["synonyms"]]
     if names:
-        lines += ["", *textwrap.wrap(f"Also written: {', '.join(names)}.", width)]
+        more = f" and {len(names) - SHOWN_SYNONYMS} more" if len(names) > SHOWN_SYNONYMS else ""
+        lines += ["", *textwrap.wrap(f"Also written: {', '.join(names[:SHOWN_SYNONYMS])}{more}.", width)]
     numbers: dict[str, int] = {}
     for title, relations, side, kinds in _SECTIONS:
         links = graph.into(node, relations) if side == "in" else graph.out_of(node, relations)
@@ -59,30 +66,38 @@ def entry(graph: ConceptGraph, node: str, width: int = 100) -> str:
     return "\n".join(lines)
 
 
+def _code(system: str, code: str) -> str:
+    return code if code.startswith(f"{system}:") or (system, code[:3]) == ("HPO", "HP:") else f"{system} {code}"
+
+
 def _rows(graph: ConceptGraph, links: list[Link], numbers: dict[str, int], width: int) -> list[str]:
-    """One line per concept and statement; concepts that share statement and weight share the line."""
-    groups: dict[tuple[float, str, str], list[str]] = {}
+    """What each source says, with the concepts it says it of and their weights, heaviest first."""
+    groups: dict[tuple[str, str], dict[float, list[str]]] = {}
     for link in links:
         node = graph.nodes[link.node]
-        name = f"{node['name']} ({_measure(link.node, graph)})" if node["kind"] == "finding" else node["name"]
-        groups.setdefault((link.weight, link.source, link.evidence), []).append(name)
+        name = node["name"]
+        if node["kind"] == "finding" and (measure := _measure(node)):
+            name = f"{name} ({measure})"
+        groups.setdefault((link.source, link.evidence.rstrip(".")), {}).setdefault(link.weight, []).append(name)
     lines: list[str] = []
-    for (weight, source, evidence), names in groups.items():
+    for (source, evidence), weights in groups.items():
         number = numbers.setdefault(source, len(numbers) + 1)
-        why = f": {evidence.rstrip('.')}" if evidence and len(names) == 1 else ""
-        text = f"{weight:.2f}  {', '.join(names)}{why} [{number}]"
-        lines += textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="        ")
+        said = f"{evidence[:1].upper()}{evidence[1:]} [{number}]" if evidence else f"[{number}]"
+        lines += textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="    ")
+        for weight, names in weights.items():
+            lines += textwrap.wrap(
+                f"{weight:.2f}  {', '.join(names)}", width, initial_indent="    ", subsequent_indent="          "
+            )
     return lines
 
 
-def _measure(node: str, graph: ConceptGraph) -> str:
-    data = graph.nodes[node]
+def _measure(data: Mapping[str, Any]) -> str:
+    """The bound of a finding, in the unit of its variable; empty for a trend or a variable that is not catalogued."""
     spec = variables().get(data["variable"] or "")
-    if spec is None:
-        return f"{data['variable']} {data['direction']}"
-    bound = spec.high if data["direction"] == "high" else spec.low
-    sign = ">" if data["direction"] == "high" else "<"
-    return f"{spec.label} {sign} {bound:g} {spec.unit}" if bound is not None else f"{spec.label} {data['direction']}"
+    if spec is None or data["direction"] not in ("high", "low"):
+        return ""
+    bound, sign = (spec.high, ">") if data["direction"] == "high" else (spec.low, "<")
+    return "" if bound is None else f"{spec.label} {sign} {bound:g} {spec.unit}"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Linker:
         for phrase, modifier in modifiers():
             node = self._walk(tokens(phrase))
             node[_END] = (*node.get(_END, ()), modifier)
-        named = [(node, data) for node, data in graph.nodes(data=True) if data["kind"] in kinds]
+        named = [(node, data) for node, data in graph.nodes(data=True) if data["kind"] in kinds and not _trend(data)]
         for node, data in named:
             for form in (data["name"], *data["synonyms"]):
                 self._add(form, node)
@@ -169,6 +169,11 @@ def tokens(text: str) -> list[str]:
     ['s', '/', 'p', 'st', 'elevation', 'mi', ',', 'cr', '3.2']
     """
     return _TOKEN.findall(text.translate(_LOWER))
+
+
+def _trend(data: dict[str, Any]) -> bool:
+    """Trends are read off the series; what a note calls "rising creatinine" is left to whoever reads claims."""
+    return data["direction"] in ("rising", "falling")
 
 
 def _measured(graph: ConceptGraph, finding: dict[str, Any]) -> list[str]:

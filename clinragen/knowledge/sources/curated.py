@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from clinragen.artifacts import sha256_file
-from clinragen.catalog import variables
+from clinragen.catalog import Variable, variables
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError, unknown_choice
-from clinragen.knowledge.concepts import Contribution, Edge, Node, finding_id, slug
+from clinragen.knowledge.concepts import DIRECTIONS, Contribution, Edge, Node, finding_id, slug
 from clinragen.label_sets import shipped
 
 FOLDER = CONFIG_ROOT / "knowledge"
-_FILES = ("sources", "findings", "symptoms", "drugs", "diseases", "procedures", "phenotypes")
+_FILES = ("sources", "findings", "symptoms", "drugs", "diseases", "procedures", "phenotypes", "identifiers")
 # A disease that leads to or follows from a phenotype is weaker evidence of it than membership.
 _CAUSAL_WEIGHT = 0.5
 
 
 @cache
 def contribute(folder: Path = FOLDER) -> Contribution:
-    """Read the seven files of the curated core and check every reference among them.
+    """Read the eight files of the curated core and check every reference among them.
 
     Raises:
         UserError: a missing file, or an unknown variable, phenotype, symptom or citation, with file and key.
@@ -37,6 +39,7 @@ def contribute(folder: Path = FOLDER) -> Contribution:
         *_entities("procedure", raw["procedures"]["procedures"]),
         *_phenotypes(raw["phenotypes"]["phenotypes"], folder),
     ]
+    nodes = _identified(nodes, raw["identifiers"]["identifiers"], folder)
     edges = [
         *_measures(raw["findings"]),
         *_drug_edges(raw["drugs"]["classes"]),
@@ -74,7 +77,7 @@ def _findings(raw: dict[str, Any], folder: Path) -> Iterator[Node]:
     for key, sides in raw["findings"].items():
         if key not in variables():
             raise UserError(f"{folder / 'findings.yaml'}: {unknown_choice('variable', key, variables())}")
-        for direction in ("high", "low"):
+        for direction in DIRECTIONS:
             if direction in sides:
                 yield _node(finding_id(key, direction), "finding", sides[direction], key, direction)
 
@@ -85,8 +88,7 @@ def _entities(kind: str, rows: dict[str, Any]) -> Iterator[Node]:
 
 
 def _node(node_id: str, kind: str, row: dict[str, Any], variable: str | None = None, side: str | None = None) -> Node:
-    systems = {"hpo": "HPO", "icd10": "ICD10"}
-    identifiers = {system: str(row[key]) for key, system in systems.items() if key in row}
+    identifiers = {key.upper(): str(row[key]) for key in ("hpo", "icd10") if key in row}
     synonyms = tuple(str(synonym) for synonym in row.get("synonyms") or ())
     return Node(node_id, kind, row["name"], synonyms, row["definition"], identifiers, variable, side)
 
@@ -117,21 +119,36 @@ def _phenotypes(rows: dict[str, Any], folder: Path) -> Iterator[Node]:
         yield Node(f"phenotype:{key}", "phenotype", phenotype.name, tuple(row["synonyms"]), row["definition"], codes)
 
 
+def _identified(nodes: list[Node], codes: dict[str, dict[str, str]], folder: Path) -> list[Node]:
+    """Nodes with the codes of identifiers.yaml, and findings with the LOINC code of their variable."""
+    known = {node.id for node in nodes}
+    unknown = next((node for node in codes if node not in known), None)
+    if unknown is not None:
+        raise UserError(f"{folder / 'identifiers.yaml'}: {_unknown(unknown, known)}")
+    found = []
+    for node in nodes:
+        more = {system.upper(): str(code) for system, code in codes.get(node.id, {}).items()}
+        if node.kind == "finding" and node.variable:
+            more["LOINC"] = variables()[node.variable].loinc
+        found.append(replace(node, identifiers={**node.identifiers, **more}))
+    return found
+
+
 def _measures(raw: dict[str, Any]) -> Iterator[Edge]:
     for key, sides in raw["findings"].items():
         variable = variables()[key]
-        for direction in ("high", "low"):
+        for direction in DIRECTIONS:
             if direction in sides:
-                bound, word = (variable.high, "above") if direction == "high" else (variable.low, "below")
-                limit = "the reference range" if bound is None else variable.format(bound)
-                yield Edge(
-                    f"variable:{key}",
-                    finding_id(key, direction),
-                    "measures",
-                    1.0,
-                    sides[direction].get("source", raw["source"]),
-                    f"{variable.label} {word} {limit}",
-                )
+                source = sides[direction].get("source", raw["source"])
+                said = _said(variable, direction)
+                yield Edge(f"variable:{key}", finding_id(key, direction), "measures", 1.0, source, said)
+
+
+def _said(variable: Variable, direction: str) -> str:
+    if direction in ("rising", "falling"):
+        return f"{variable.label} {direction} against the patient's own earlier values"
+    bound, word = (variable.high, "above") if direction == "high" else (variable.low, "below")
+    return f"{variable.label} {word} {'the reference range' if bound is None else variable.format(bound)}"
 
 
 def _drug_edges(classes: dict[str, Any]) -> Iterator[Edge]:
@@ -166,7 +183,7 @@ def _phenotype_edges(rows: dict[str, Any], folder: Path) -> Iterator[Edge]:
             source, evidence = _citation(group, key, folder)
             for concept, weight in members.items():
                 variable, _, direction = concept.rpartition(" ")
-                head = finding_id(variable, direction) if direction in ("high", "low") else f"symptom:{concept}"
+                head = finding_id(variable, direction) if direction in DIRECTIONS else f"symptom:{concept}"
                 yield Edge(head, f"phenotype:{key}", "suggests", weight, source, evidence)
         for group, members in (row.get("causes") or {}).items():
             source, evidence = _citation(group, key, folder)
@@ -181,14 +198,17 @@ def _citation(group: str, key: str, folder: Path) -> tuple[str, str]:
     return source.strip(), evidence.strip()
 
 
+def _unknown(name: str, known: set[str]) -> UserError:
+    near = get_close_matches(name, sorted(known), n=5, cutoff=0.4)
+    return unknown_choice("concept", name, near or [f"the {len(known)} concepts of the other files"])
+
+
 def _check(nodes: list[Node], edges: list[Edge], citations: dict[str, str], folder: Path) -> None:
     known = {node.id for node in nodes}
     for edge in edges:
         for end in (edge.head, edge.tail):
             if end not in known:
-                raise UserError(
-                    f"{folder}: {edge.head} {edge.relation} {edge.tail}: {unknown_choice('concept', end, known)}"
-                )
+                raise UserError(f"{folder}: {edge.head} {edge.relation} {edge.tail}: {_unknown(end, known)}")
         if edge.source not in citations:
             raise UserError(
                 f"{folder}: {edge.head} {edge.relation} {edge.tail}: source '{edge.source}' is not in sources.yaml"
