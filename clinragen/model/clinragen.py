@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import LogitsProcessorList
 
@@ -164,7 +164,11 @@ class ClinRaGen(nn.Module):
     def save_pretrained(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``clinragen.json``, the language model's config and the tokenizer."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(self._weights(), folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(
+            {name: tensor.contiguous() for name, tensor in self.weights().items()},
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
+        )
         self.language_model.save(folder / "language_model")
         self.graph.save(folder / "graph", replace=True)
         described = {
@@ -173,16 +177,34 @@ class ClinRaGen(nn.Module):
             "statistics": self.statistics.to_json(),
             "concepts": asdict(self.concepts),
             "labels": self.labels,
+            "base": self.language_model.base,
         }
         (folder / "clinragen.json").write_text(json.dumps(described), encoding="utf-8")
 
-    def _weights(self) -> dict[str, Tensor]:
-        """Weights by name, tied ones once. (``save_model`` lists what it left out in an order that changes by run.)"""
+    def weights(self) -> dict[str, Tensor]:
+        """Weights by name, tied ones once, those of a base model under adapters never.
+
+        (``save_model`` lists what it left out in an order that changes by run.)
+        """
         first: dict[tuple[int, torch.Size], str] = {}
-        for name, tensor in sorted(self.state_dict().items()):
-            first.setdefault((tensor.data_ptr(), tensor.shape), name)
         state = self.state_dict()
-        return {name: state[name].contiguous() for name in sorted(first.values())}
+        for name, tensor in sorted(state.items()):
+            if not name.startswith("language_model.") or self.language_model.saved(name):
+                first.setdefault((tensor.data_ptr(), tensor.shape), name)
+        return {name: state[name] for name in sorted(first.values())}
+
+    def load_weights(self, given: dict[str, Tensor]) -> None:
+        """Load what :meth:`weights` gave; a RuntimeError names what is missing or too much."""
+        expected = self.weights()
+        if missing := sorted(expected.keys() - given.keys()):
+            raise RuntimeError(f"{len(missing)} weights missing, the first {missing[0]}")
+        if alien := sorted(given.keys() - expected.keys()):
+            raise RuntimeError(f"{len(alien)} weights too many, the first {alien[0]}")
+        with torch.no_grad():
+            for name, tensor in expected.items():
+                if tensor.shape != given[name].shape:
+                    raise RuntimeError(f"{name} is {tuple(given[name].shape)}, expected {tuple(tensor.shape)}")
+                tensor.copy_(given[name])
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ClinRaGen:
@@ -208,7 +230,7 @@ class ClinRaGen(nn.Module):
                 "name a cohort with the labels it was trained on, or train anew"
             )
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
-        language_model = restore(config.language_model.architecture, folder / "language_model")
+        language_model = restore(config.language_model, folder / "language_model", described.get("base"))
         model = cls(
             config,
             SeriesStatistics(**described["statistics"]),
@@ -219,7 +241,7 @@ class ClinRaGen(nn.Module):
         )
         weights = folder / "model.safetensors"
         try:
-            load_model(model, str(weights), strict=True)
+            model.load_weights(load_file(weights))
         except FileNotFoundError:
             raise UserError(f"{weights} not found") from None
         except (RuntimeError, SafetensorError) as error:

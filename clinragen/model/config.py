@@ -9,11 +9,27 @@ from clinragen.errors import UserError
 
 
 @dataclass
+class LoraSettings:
+    """Low-rank adapters (Hu et al. 2022) beside the frozen weights of a pre-trained language model.
+
+    Attributes:
+        rank: of the update of each adapted weight, which is scaled by ``alpha / rank``.
+        targets: names of the linear layers to adapt, such as ``q_proj``; none means every linear layer.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.05
+    targets: list[str] = field(default_factory=list)
+
+
+@dataclass
 class LanguageModelConfig:
     """Which language model. ``name`` is a hub name or a local folder; with ``scratch`` a new one is made instead.
 
     ``scratch`` holds values of a transformers config (``model_type`` and the rest); its tokenizer of ``vocabulary``
-    entries is trained on the cohort's own training text.
+    entries is trained on the cohort's own training text. With ``lora`` only adapters are trained and saved.
+    ``gradient_checkpointing`` computes activations a second time instead of keeping them: less memory, a third slower.
     """
 
     architecture: str = "seq2seq"  # seq2seq or causal
@@ -21,6 +37,8 @@ class LanguageModelConfig:
     gguf_file: str | None = None
     scratch: dict[str, Any] = field(default_factory=dict)
     vocabulary: int = 4096
+    lora: LoraSettings | None = None
+    gradient_checkpointing: bool = False
 
 
 @dataclass
@@ -105,5 +123,12 @@ class ModelConfig:
         ):
             if value < least:
                 raise UserError(f"{where}: {key} is {value}, expected at least {least}")
+        if lora := self.language_model.lora:
+            if self.language_model.scratch:
+                raise UserError(
+                    f"{where}: language_model.lora adapts a pre-trained model, and this one is from scratch"
+                )
+            if lora.rank < 1 or not 0 <= lora.dropout < 1:
+                raise UserError(f"{where}: language_model.lora needs rank >= 1 and 0 <= dropout < 1")
         if self.series.d_model % self.series.heads:
             raise UserError(f"{where}: series.d_model {self.series.d_model} is not a multiple of series.heads")

@@ -15,8 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     LogitsProcessorList,
     PreTrainedTokenizerFast,
@@ -26,8 +24,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from clinragen.data.batch import IGNORED
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.config import LanguageModelConfig
-
-_AUTO = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
+from clinragen.model.pretrained import ADAPTER, AUTO, add_adapters, fingerprint, load_pretrained, merge_adapters
 
 
 @dataclass
@@ -59,6 +56,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
+        self.base: str | None = None  # with adapters, the fingerprint of the weights they stand beside
         self._scored: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._keep_scored)
 
@@ -114,6 +112,16 @@ class LanguageModel(nn.Module):
             eos_token_id=self.tokenizer.eos_token_id,
         )
         return generated[:, self.decoder_start :]
+
+    def saved(self, name: str) -> bool:
+        """Whether a run folder holds the weight of that name: with adapters, the rest is the base model's."""
+        return self.base is None or ADAPTER in name
+
+    def merge(self) -> None:
+        """Make adapters part of the weights: what follows is an ordinary language model."""
+        if self.base is not None:
+            merge_adapters(self.model)
+            self.base = None
 
     def save(self, folder: Path) -> None:
         """Write the architecture and the tokenizer; weights are saved with the whole model."""
@@ -210,32 +218,48 @@ def create(config: LanguageModelConfig, tokenizer: Any | None) -> LanguageModel:
             "eos_token_id": tokenizer.eos_token_id,
             "decoder_start_token_id": tokenizer.pad_token_id,
         }
-        model = _AUTO[config.architecture].from_config(AutoConfig.for_model(config.scratch["model_type"], **values))
+        model = AUTO[config.architecture].from_config(AutoConfig.for_model(config.scratch["model_type"], **values))
         return kind(model, tokenizer)
     if not config.name:
         raise UserError("language_model.name: give a hub name or a local folder, or `scratch` values for a new model")
-    source = {"gguf_file": config.gguf_file} if config.gguf_file else {}
-    try:
-        loaded: Any = AutoTokenizer.from_pretrained(config.name, **source)
-        model = _AUTO[config.architecture].from_pretrained(config.name, dtype=torch.float32, **source)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(
-            f"language_model.name: cannot load '{config.name}' ({str(error).splitlines()[0]}): give a reachable hub "
-            "name or a local folder, for example --set model.language_model.name=/path/to/model"
-        ) from None
-    if loaded.pad_token_id is None:
-        loaded.pad_token = loaded.eos_token
-    return kind(model, loaded)
+    model, loaded = load_pretrained(config)
+    return _adapted(kind, model, loaded, config)
 
 
-def restore(architecture: str, folder: Path) -> LanguageModel:
-    """An untrained model of the saved architecture with its tokenizer; weights are loaded by the caller."""
+def _adapted(kind: type[LanguageModel], model: Any, tokenizer: Any, config: LanguageModelConfig) -> LanguageModel:
+    """Wrap a model, with what ``config`` asks for beyond its weights."""
+    base = fingerprint(model) if config.lora else None
+    if config.lora:
+        model = add_adapters(model, config.lora)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    made = kind(model, tokenizer)
+    made.base = base
+    return made
+
+
+def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> LanguageModel:
+    """A language model of the saved architecture with its tokenizer; saved weights are loaded by the caller.
+
+    Args:
+        base: with adapters, the :func:`~clinragen.model.pretrained.fingerprint` of the weights they were trained on.
+    """
+    kind = _kind(config.architecture)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = _AUTO[architecture].from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        if not config.lora:
+            model = AUTO[config.architecture].from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} does not hold a language model ({str(error).splitlines()[0]})") from None
-    return _kind(architecture)(model, tokenizer)
+    if config.lora:
+        model, _ = load_pretrained(config)
+    restored = _adapted(kind, model, tokenizer, config)
+    if restored.base != base:
+        raise UserError(
+            f"{folder}: these adapters were trained on other weights than '{config.name}' holds now: "
+            "put the language model back that they were trained on, or train anew"
+        )
+    return restored
 
 
 def train_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:

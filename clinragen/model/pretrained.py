@@ -1,0 +1,109 @@
+"""Pre-trained language models from a hub name, a local folder or a GGUF file, and low-rank adapters on them.
+
+A GGUF file is converted once: its tensors take most of a minute to unpack, so the result is kept as safetensors in the
+user's cache folder under the hash of the file. No patient data is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from clinragen.artifacts import atomic_folder, sha256_file
+from clinragen.errors import UserError
+from clinragen.model.config import LanguageModelConfig, LoraSettings
+
+AUTO = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
+ADAPTER = ".lora_"  # in the name of every weight that peft adds
+
+
+def load_pretrained(config: LanguageModelConfig) -> tuple[Any, Any]:
+    """The model (float32, without adapters) and the tokenizer that ``config`` names.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    assert config.name
+    try:
+        source = _converted(config) if config.gguf_file else config.name
+        tokenizer: Any = AutoTokenizer.from_pretrained(source)
+        model = AUTO[config.architecture].from_pretrained(source, dtype=torch.float32)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(
+            f"language_model.name: cannot load '{config.name}' ({str(error).splitlines()[0]}): give a reachable hub "
+            "name or a local folder, for example --set model.language_model.name=/path/to/model"
+        ) from None
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def _converted(config: LanguageModelConfig) -> Path:
+    """A folder with the tokenizer and the unpacked weights of a GGUF file."""
+    from transformers import logging
+
+    assert config.name
+    assert config.gguf_file
+    file = Path(config.name) / config.gguf_file
+    if not file.is_file():
+        raise UserError(f"{file} not found: language_model.name is its folder, language_model.gguf_file its file name")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "clinragen" / "gguf"
+    folder = cache / f"{config.architecture}-{sha256_file(file)[:24]}"
+    if not folder.is_dir():
+        logging.disable_progress_bar()
+        tokenizer: Any = AutoTokenizer.from_pretrained(config.name, gguf_file=config.gguf_file)
+        model = AUTO[config.architecture].from_pretrained(config.name, gguf_file=config.gguf_file, dtype=torch.float32)
+        model.hf_quantizer.remove_quantization_config(model)  # it describes the file, not the unpacked weights
+        with atomic_folder(folder, replace=True) as made:
+            model.save_pretrained(made)
+            tokenizer.save_pretrained(made)
+    return folder
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Hex SHA-256 of the names and values of all weights but adapters."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if ADAPTER not in name:
+            digest.update(name.replace(".base_layer", "").encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def add_adapters(model: Any, settings: LoraSettings) -> Any:
+    """The model with adapters, which alone are trainable.
+
+    Raises:
+        UserError: peft is not installed, or the model has no layer of a given name.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise UserError("language_model.lora needs peft: install clinragen[lora]") from None
+    adapters = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.targets) or "all-linear",
+    )
+    try:
+        return inject_adapter_in_model(adapters, model)
+    except ValueError as error:
+        raise UserError(f"language_model.lora.targets: {str(error).splitlines()[0]}") from None
+
+
+def merge_adapters(model: nn.Module) -> None:
+    """Add each adapter to the weight it stands beside, and put the plain layer back in its place."""
+    from peft.tuners.lora import LoraLayer
+
+    adapted: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if isinstance(m, LoraLayer)]
+    for name, layer in adapted:
+        layer.merge(safe_merge=True)
+        parent, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(parent), attribute, layer.get_base_layer())
