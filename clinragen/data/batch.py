@@ -12,12 +12,13 @@ IGNORED = -100  # label value that the language-model loss skips
 
 @dataclass(frozen=True)
 class Batch:
-    """B stays, V variables, T hourly bins, N note tokens, C concepts, M target tokens, L phenotypes.
+    """B stays, V variables, T hourly bins, N note tokens, K terms, C concepts, M target tokens, L phenotypes.
 
     Attributes:
         stay_ids: int64 [B].
         note_ids, note_mask: int64 and bool [B, N]; N may be 0.
         mentions: bool [B, 2, C], concepts the note affirms and denies.
+        term_ids, term_weights: int64 and float32 [B, K], terms of the note by the model's lexicon; weight 0 pads.
         values: float32 [B, V, T], standardised, 0 where not observed.
         observed: bool [B, V, T].
         target_ids: int64 [B, M], padded with ``IGNORED``.
@@ -28,6 +29,8 @@ class Batch:
     note_ids: Tensor
     note_mask: Tensor
     mentions: Tensor
+    term_ids: Tensor
+    term_weights: Tensor
     values: Tensor
     observed: Tensor
     target_ids: Tensor
@@ -41,6 +44,8 @@ class Batch:
                 raise ValueError(f"{field.name} holds {len(tensor)} stays, expected {size}")
         if self.note_ids.shape != self.note_mask.shape:
             raise ValueError(f"note_mask is {tuple(self.note_mask.shape)}, expected {tuple(self.note_ids.shape)}")
+        if self.term_ids.shape != self.term_weights.shape:
+            raise ValueError(f"term_weights is {tuple(self.term_weights.shape)}, expected {tuple(self.term_ids.shape)}")
         if self.values.shape != self.observed.shape:
             raise ValueError(f"observed is {tuple(self.observed.shape)}, expected {tuple(self.values.shape)}")
 

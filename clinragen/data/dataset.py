@@ -13,10 +13,11 @@ from torch.utils.data import Dataset
 
 from clinragen.data.batch import IGNORED, Batch
 from clinragen.data.cohort import Cohort
+from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid
 from clinragen.data.targets import TargetFormat
-from clinragen.data.text import fit, section_title, sections_by_stay
+from clinragen.data.text import fit, note_text, sections_by_stay, written
 from clinragen.errors import UserError, unknown_choice
 
 SERIES_INPUTS = ("observed", "zeroed", "shuffled")
@@ -42,6 +43,8 @@ class Stay:
     values: np.ndarray
     observed: np.ndarray
     labels: np.ndarray
+    term_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    term_weights: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
 
 @dataclass
@@ -62,6 +65,7 @@ class StayDataset(Dataset[Stay]):
     max_target_tokens: int
     teacher: str | None = None
     series_input: str = "observed"
+    lexicon: Lexicon = field(default_factory=lambda: Lexicon([], []))
     cuts: Cuts = field(default_factory=Cuts)
 
     def __post_init__(self) -> None:
@@ -77,6 +81,7 @@ class StayDataset(Dataset[Stay]):
         sections = sections_by_stay(self.cohort.notes)
         self.notes = [self._encode_note(sections.get(int(stay), [])) for stay in self.stay_ids]
         self.mentions = [self.link(sections.get(int(stay), [])) for stay in self.stay_ids]
+        self.terms = self.lexicon.encode([note_text(sections.get(int(stay), [])) for stay in self.stay_ids])
         self.target_ids = self._encode_targets() if self.teacher else [[] for _ in self.stay_ids]
 
     def __len__(self) -> int:
@@ -91,6 +96,8 @@ class StayDataset(Dataset[Stay]):
             self.values[index],
             self.observed[index],
             self.labels[index],
+            self.terms[index].indices.astype(np.int64),
+            self.terms[index].data,
         )
 
     def length(self, index: int) -> int:
@@ -99,7 +106,7 @@ class StayDataset(Dataset[Stay]):
 
     def _encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
         """Token ids of a note; a lone end of sequence where there is none, for attention needs something to read."""
-        texts = [f"{section_title(name)}: {text}\n" for name, text in sections]
+        texts = [written(name, text) for name, text in sections]
         encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         kept = fit([len(ids) for ids in encoded], self.max_note_tokens)
         lost = sum(map(len, encoded)) - sum(kept)
@@ -156,6 +163,8 @@ def collate(stays: Sequence[Stay], pad_token_id: int) -> Batch:
         note_ids=note_ids,
         note_mask=torch.arange(note_ids.shape[1])[None] < lengths[:, None],
         mentions=torch.from_numpy(np.stack([stay.mentions for stay in stays])),
+        term_ids=pad_sequence([torch.from_numpy(stay.term_ids) for stay in stays], batch_first=True),
+        term_weights=pad_sequence([torch.from_numpy(stay.term_weights) for stay in stays], batch_first=True),
         values=torch.from_numpy(np.stack([stay.values for stay in stays])),
         observed=torch.from_numpy(np.stack([stay.observed for stay in stays])),
         target_ids=pad_sequence(

@@ -28,6 +28,16 @@ def section_title(section: str) -> str:
     return section.replace("_", " ").capitalize()
 
 
+def written(section: str, text: str) -> str:
+    """A section as it is read: its title and its text, on a line of its own."""
+    return f"{section_title(section)}: {text}\n"
+
+
+def note_text(sections: list[tuple[str, str]]) -> str:
+    """All sections of a stay as one text."""
+    return "".join(written(name, text) for name, text in sections)
+
+
 def sections_by_stay(notes: pl.DataFrame) -> dict[int, list[tuple[str, str]]]:
     """(section, text) of each stay in reading order; sections unknown to ``SECTIONS`` come last, by name."""
     rank = {name: position for position, name in enumerate(SECTIONS)}

@@ -75,6 +75,7 @@ class TrainedModel:
             self.model.config.max_note_tokens,
             self.model.config.max_target_tokens,
             series_input=series_input,
+            lexicon=self.model.lexicon,
         )
 
 

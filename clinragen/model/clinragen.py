@@ -18,6 +18,7 @@ from clinragen.artifacts import read_json
 from clinragen.catalog import phenotypes
 from clinragen.config import build
 from clinragen.data.batch import Batch
+from clinragen.data.lexicon import Lexicon
 from clinragen.data.series import SeriesStatistics
 from clinragen.data.targets import MARKERS, TargetFormat, sections_for
 from clinragen.errors import UserError
@@ -30,7 +31,7 @@ from clinragen.model.head import LabelHead
 from clinragen.model.language_model import Context, LanguageModel, create, restore
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass
@@ -57,6 +58,7 @@ class ClinRaGen(nn.Module):
         language_model: with its tokenizer.
         labels: phenotype key to name, the order of the logits.
         graph: the concept graph, saved with the model because new notes are linked to it.
+        lexicon: terms that a linear path reads in notes.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class ClinRaGen(nn.Module):
         language_model: LanguageModel,
         labels: dict[str, str],
         graph: ConceptGraph,
+        lexicon: Lexicon,
     ):
         super().__init__()
         if config.threads:
@@ -76,6 +79,7 @@ class ClinRaGen(nn.Module):
         self.concepts = concepts
         self.labels = labels
         self.graph = graph
+        self.lexicon = lexicon
         self.language_model = language_model
         self.series_encoder = SeriesEncoder(config.series, statistics)
         d_lm = language_model.hidden_size
@@ -89,7 +93,7 @@ class ClinRaGen(nn.Module):
         graph_path = None
         if config.attention.graph_path and concepts.edges:
             graph_path = GraphPath(concepts, statistics, list(labels), config.head.dim)
-        self.head = LabelHead(config.head, len(labels), d_lm, bins, len(concepts.ids), graph_path)
+        self.head = LabelHead(config.head, len(labels), d_lm, bins, len(concepts.ids), graph_path, len(lexicon.terms))
         with torch.no_grad():
             self.concept_attention.gain.fill_(language_model.embedding_weight.std())
 
@@ -134,6 +138,9 @@ class ClinRaGen(nn.Module):
         if self.head.graph_path is not None:
             values, observed = (batch.values, batch.observed) if "series" in inputs else (None, None)
             logits = logits + self.head.graph_path(batch.mentions if "note" in inputs else None, values, observed)
+        if self.head.linear is not None:
+            read = (batch.term_ids, batch.term_weights, batch.mentions) if "note" in inputs else None
+            logits = self.head.linear(logits, read, series.bins if series is not None else None)
         if knowledge is None or knowledge.attention is None:
             return Output(logits, reading.nll, None)
         weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
@@ -178,6 +185,7 @@ class ClinRaGen(nn.Module):
             "concepts": asdict(self.concepts),
             "labels": self.labels,
             "base": self.language_model.base,
+            "lexicon": asdict(self.lexicon),
         }
         (folder / "clinragen.json").write_text(json.dumps(described), encoding="utf-8")
 
@@ -219,7 +227,7 @@ class ClinRaGen(nn.Module):
         described = read_json(folder / "clinragen.json", "the description of a clinragen model")
         if described.get("format_version") != FORMAT_VERSION:
             raise UserError(f"{folder}: model format {described.get('format_version')}, expected {FORMAT_VERSION}")
-        if absent := {"config", "statistics", "concepts", "labels"} - set(described):
+        if absent := {"config", "statistics", "concepts", "labels", "lexicon"} - set(described):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: {', '.join(sorted(absent))} missing; train anew")
         expected = {key: entry.name for key, entry in phenotypes().items()}
         if list(described["labels"].items()) != list(expected.items()):  # the order is that of the logits
@@ -238,6 +246,7 @@ class ClinRaGen(nn.Module):
             language_model,
             described["labels"],
             ConceptGraph.load(folder / "graph"),
+            Lexicon(**described["lexicon"]),
         )
         weights = folder / "model.safetensors"
         try:
@@ -251,7 +260,11 @@ class ClinRaGen(nn.Module):
 
 
 def assemble(
-    config: ModelConfig, statistics: SeriesStatistics, graph: ConceptGraph, tokenizer: Any | None
+    config: ModelConfig,
+    statistics: SeriesStatistics,
+    graph: ConceptGraph,
+    tokenizer: Any | None,
+    lexicon: Lexicon | None = None,
 ) -> ClinRaGen:
     """A new student. ``tokenizer`` is needed by a language model from scratch only."""
     language_model = create(config.language_model, tokenizer)
@@ -259,4 +272,4 @@ def assemble(
         graph, statistics.variables, language_model.tokenizer, config.attention.knowledge, config.attention.seed
     )
     labels = {key: entry.name for key, entry in phenotypes().items()}
-    return ClinRaGen(config, statistics, concepts, language_model, labels, graph)
+    return ClinRaGen(config, statistics, concepts, language_model, labels, graph, lexicon or Lexicon([], []))

@@ -81,11 +81,17 @@ class AttentionConfig:
 
 @dataclass
 class HeadConfig:
-    """The multi-label head. ``wide``: a linear path from binned summaries (and note tokens) straight to the logits."""
+    """The multi-label head.
+
+    ``wide``: a linear path from binned summaries and mentions to the logits, trained with the network. ``linear``:
+    linear paths of their own, fitted after training, which also read up to ``lexicon`` terms of the note.
+    """
 
     dim: int = 64
     dropout: float = 0.2
     wide: bool = True
+    linear: bool = True
+    lexicon: int = 20_000
 
 
 @dataclass

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from clinragen.model.config import HeadConfig
 from clinragen.model.graph_path import GraphPath
+from clinragen.model.linear_paths import LinearPaths
 
 WIDE_SCALE = 3.0  # a few hundred steps of AdamW must be enough for one mention to move a logit
 
@@ -28,9 +29,11 @@ class LabelHead(nn.Module):
         bins: int,
         concepts: int,
         graph_path: GraphPath | None = None,
+        terms: int = 0,
     ):
         super().__init__()
-        self.graph_path = graph_path  # its logits are added by the model, which holds what it reads
+        self.graph_path = graph_path  # its logits are added by the model, which holds what it reads, as are those of:
+        self.linear = LinearPaths(terms, concepts, bins, labels) if config.linear else None
         dim = config.dim
         self.project = nn.ModuleDict({"note": nn.Linear(d_lm, dim), "series": nn.Linear(d_lm, dim)})
         self.query = nn.ParameterDict(

@@ -23,15 +23,18 @@ from clinragen import __version__
 from clinragen.artifacts import atomic_folder, read_json, sha256_file, sha256_json, write_json, write_text
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
+from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.data.targets import MARKERS, NO_DIAGNOSIS
+from clinragen.data.text import note_text, sections_by_stay
 from clinragen.errors import UserError
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
 from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.language_model import train_tokenizer
+from clinragen.stages.fusion import fit_linear_paths
 from clinragen.stages.module import StageModule
 from clinragen.stages.plan import RunConfig, as_dict, resolve
 from clinragen.stages.progress import StageProgress
@@ -82,7 +85,10 @@ def run_stage(request: Request, console: Console) -> dict[str, Any]:
     identity = sha256_json(identity)
     _prepare_folder(request, identity)
     _describe(console, request, config, model, datasets)
+    if model.head.linear is not None:
+        model.head.linear.reset()
     best = _fit(model, config, datasets, request, console)
+    fusion = fit_linear_paths(model, datasets, config.stage.inputs, config.stage.batch_size)
 
     logits, labels = score(model, datasets["validation"], config.stage.inputs, config.stage.batch_size)
     calibration = fit_calibration(logits, labels, list(model.labels))
@@ -108,6 +114,7 @@ def run_stage(request: Request, console: Console) -> dict[str, Any]:
         "notes_cut": datasets["train"].cuts.notes,
         "targets_cut": datasets["train"].cuts.targets,
         "best": best,
+        "fusion": fusion,
     }
     write_json(request.out / "manifest.json", manifest)
     shutil.rmtree(request.out / "resume", ignore_errors=True)
@@ -172,7 +179,11 @@ def _new_model(config: RunConfig, cohort: Cohort, request: Request) -> ClinRaGen
         tokenizer = train_tokenizer(
             _training_text(cohort, config.teacher, graph), config.model.language_model.vocabulary
         )
-    return assemble(config.model, statistics, graph, tokenizer)
+    lexicon = None
+    if config.model.head.linear:
+        sections = sections_by_stay(cohort.notes)
+        lexicon = Lexicon.fit([note_text(sections.get(int(stay), [])) for stay in train], config.model.head.lexicon)
+    return assemble(config.model, statistics, graph, tokenizer, lexicon)
 
 
 def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:
@@ -201,6 +212,7 @@ def _dataset(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str) ->
         config.model.max_note_tokens,
         config.model.max_target_tokens,
         teacher=config.teacher,
+        lexicon=model.lexicon,
     )
 
 

@@ -1,0 +1,47 @@
+"""Note text as weighted words and pairs of words (TF-IDF): what a linear reading of the note goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+MIN_NOTES = 3  # rarer terms teach nothing and may point to a person
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Terms with their inverse document frequencies, fitted on training notes and saved with the model."""
+
+    terms: list[str]
+    idf: list[float]
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], most: int) -> Lexicon:
+        """The ``most`` frequent terms that stand in at least ``MIN_NOTES`` of the notes; none where there are none."""
+        vectorizer = _vectorizer(min_df=MIN_NOTES, max_features=most)
+        try:
+            vectorizer.fit(texts)
+        except ValueError:  # scikit-learn's word for "no term is left"
+            return cls([], [])
+        return cls(vectorizer.get_feature_names_out().tolist(), vectorizer.idf_.tolist())
+
+    def encode(self, texts: Sequence[str]) -> csr_matrix:
+        """Weights of each text's terms, [n, terms], rows of length 1 (or 0 where no term is known)."""
+        if not self.terms:
+            return csr_matrix((len(texts), 0), dtype=np.float32)
+        return csr_matrix(self._vectorizer.transform(texts), dtype=np.float32)
+
+    @cached_property
+    def _vectorizer(self) -> TfidfVectorizer:
+        vectorizer = _vectorizer(vocabulary=self.terms)
+        vectorizer.idf_ = np.asarray(self.idf)
+        return vectorizer
+
+
+def _vectorizer(**options: object) -> TfidfVectorizer:
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32, **options)
