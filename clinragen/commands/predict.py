@@ -17,6 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--series-input", default="observed", help="observed (default); zeroed or shuffled as a control"
     )
+    parser.add_argument(
+        "--series-claims",
+        default="charted",
+        help="charted (default): only what the series shows can be written of it; free: whatever the model writes",
+    )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--limit", type=int, help="only the first stays")
     parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
@@ -44,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
         args.out,
         Console(stderr=True),
         series_input=args.series_input,
+        series_claims=args.series_claims,
         batch_size=args.batch_size,
         limit=args.limit,
         overwrite=args.overwrite,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
@@ -69,14 +70,7 @@ class StayDataset(Dataset[Stay]):
     cuts: Cuts = field(default_factory=Cuts)
 
     def __post_init__(self) -> None:
-        values = grid(self.cohort, self.stay_ids, self.statistics.variables, self.statistics.hours)
-        if self.series_input == "zeroed":
-            values[:] = np.nan
-        elif self.series_input == "shuffled":
-            values = values[self._strangers()]
-        elif self.series_input != "observed":
-            raise unknown_choice("series input", self.series_input, SERIES_INPUTS)
-        self.values, self.observed = self.statistics.standardise(values)
+        self.values, self.observed = self.statistics.standardise(self._grid())
         self.labels = self.cohort.label_matrix(self.stay_ids)
         sections = sections_by_stay(self.cohort.notes)
         self.notes = [self._encode_note(sections.get(int(stay), [])) for stay in self.stay_ids]
@@ -99,6 +93,30 @@ class StayDataset(Dataset[Stay]):
             self.terms[index].indices.astype(np.int64),
             self.terms[index].data,
         )
+
+    def measurements(self) -> pl.DataFrame:
+        """The series as the model reads it, after any alteration: stay_id, hour, variable, value (canonical unit)."""
+        values = self._grid()
+        stay, variable, hour = np.nonzero(np.isfinite(values))
+        return pl.DataFrame(
+            {
+                "stay_id": self.stay_ids[stay],
+                "hour": hour.astype(np.float32),
+                "variable": np.array(self.statistics.variables)[variable],
+                "value": values[stay, variable, hour],
+            }
+        )
+
+    def _grid(self) -> np.ndarray:
+        """Canonical values, NaN where missing, [n, variables, hours]."""
+        values = grid(self.cohort, self.stay_ids, self.statistics.variables, self.statistics.hours)
+        if self.series_input == "zeroed":
+            values[:] = np.nan
+        elif self.series_input == "shuffled":
+            values = values[self._strangers()]
+        elif self.series_input != "observed":
+            raise unknown_choice("series input", self.series_input, SERIES_INPUTS)
+        return values
 
     def length(self, index: int) -> int:
         """Tokens of a stay, the measure by which batches are bucketed."""

@@ -46,6 +46,12 @@ class TargetFormat:
         object.__setattr__(self, "separator", ids(";"))
         object.__setattr__(self, "end", ids("."))
 
+    def opening(self, section: int) -> list[int]:
+        """The ids that open a section (by its place); the end of the sequence after the last."""
+        if section < len(self.sections):
+            return list(self.markers[self.sections[section]])
+        return [self.tokenizer.eos_token_id]
+
     def diagnoses(self, present: Sequence[bool]) -> list[int]:
         """Ids of the diagnosis list, closed by a full stop."""
         chosen = [ids for ids, flag in zip(self.labels, present, strict=True) if flag] or [self.none]

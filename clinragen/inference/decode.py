@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from clinragen.data.targets import TargetFormat
+from clinragen.inference.charted import Charted
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,21 @@ class ReportGrammar(LogitsProcessor):
         beliefs: probability of each label for each sequence, [B, L], above 0.5 where the label is called; or None.
             The head's belief and the language model's are multiplied wherever the list branches (a product of
             experts), so that the written diagnoses and the probabilities beside them tell one story.
+        charted: what each sequence may say of its series; None leaves that section to the model.
     """
 
-    def __init__(self, target: TargetFormat, text_budget: int, skip: int, beliefs: np.ndarray | None = None):
+    def __init__(
+        self,
+        target: TargetFormat,
+        text_budget: int,
+        skip: int,
+        beliefs: np.ndarray | None = None,
+        charted: list[Charted] | None = None,
+    ):
         self.target = target
         self.text_budget = text_budget
         self.skip = skip
+        self.charted = charted
         self.eos: int = target.tokenizer.eos_token_id
         self.states: list[_State] = []
         self.beliefs = None if beliefs is None else np.clip(beliefs, 1e-6, 1 - 1e-6).tolist()
@@ -66,13 +76,17 @@ class ReportGrammar(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         rows = input_ids[:, self.skip :].tolist()
         if not rows[0]:
-            self.states = [_State(tokens=[], forced=self._marker(0)) for _ in rows]
+            self.states = [_State(tokens=[], forced=self.target.opening(0)) for _ in rows]
         else:
-            for state, row in zip(self.states, rows, strict=True):
+            for position, (state, row) in enumerate(zip(self.states, rows, strict=True)):
+                charted = self._charted(position, state)
                 self._advance(state, row[-1])
+                if charted is not None and charted is self._charted(position, state):
+                    charted.advance(row[-1])
         for position, state in enumerate(self.states):
             beliefs = self.beliefs[position] if self.beliefs else None
-            allowed = self._allowed(state, beliefs)
+            charted = self._charted(position, state)
+            allowed = charted.allowed() if charted is not None else self._allowed(state, beliefs)
             if allowed is None:
                 if state.section + 1 < len(self.target.sections):
                     scores[position, self.eos] = -torch.inf
@@ -84,10 +98,11 @@ class ReportGrammar(LogitsProcessor):
             scores[position, ids] = kept.to(scores.dtype)
         return scores
 
-    def _marker(self, section: int) -> list[int]:
-        """The ids that open a section; the end of the sequence after the last."""
-        sections = self.target.sections
-        return list(self.target.markers[sections[section]]) if section < len(sections) else [self.eos]
+    def _charted(self, position: int, state: _State) -> Charted | None:
+        """The grammar of the series sentence while it is being written."""
+        inside = 0 <= state.section < len(self.target.sections) and not state.forced
+        inside = inside and self.target.sections[state.section] == "series"
+        return self.charted[position] if self.charted and inside else None
 
     def _advance(self, state: _State, token: int) -> None:
         assert state.tokens is not None
@@ -101,9 +116,9 @@ class ReportGrammar(LogitsProcessor):
         state.tokens.append(token)
         if self.target.sections[state.section] == "diagnoses":
             if self._list_closed(state.tokens):
-                state.forced = self._marker(state.section + 1)
+                state.forced = self.target.opening(state.section + 1)
             return
-        following = self._marker(state.section + 1)
+        following = self.target.opening(state.section + 1)
         if len(state.tokens) >= len(following) and state.tokens[-len(following) :] == following:
             state.section, state.tokens = state.section + 1, []
         elif token == self.eos or len(state.tokens) >= self.text_budget:

@@ -11,9 +11,12 @@ from clinragen.teacher.wording import Wording, listed, words
 
 OPENING = "Lab test shows"
 MOST_WORDS = 50
-_MOST_CLAIMS = 4
+LINKS = ("pointing to", "supporting", "consistent with", "suggesting")
+NOT_MEASURED = ("no measurements", "nothing, as no values were charted")
+ALL_NORMAL = ("no abnormal values", "only values within the reference ranges")
+MOST_CLAIMS = 4
 #: A finding is tied to a diagnosis in words only from this edge weight on.
-_POINTS_TO = 0.35
+POINTS_TO = 0.35
 #: Findings that say nothing by themselves unless the diagnosis calls for them: treatment rather than patient.
 _TREATMENT = (
     "fio2",
@@ -65,11 +68,11 @@ def compose(
         diagnoses: gold phenotype keys.
     """
     if not measured:
-        return f"{OPENING} {wording.pick(('no measurements', 'nothing, as no values were charted'))}.", []
+        return f"{OPENING} {wording.pick(NOT_MEASURED)}.", []
     if not facts:
-        return f"{OPENING} {wording.pick(('no abnormal values', 'only values within the reference ranges'))}.", []
+        return f"{OPENING} {wording.pick(ALL_NORMAL)}.", []
     chosen = _choose(facts, diagnoses, graph)
-    claims = {fact: _claim(fact, graph, wording) for fact, _ in chosen}
+    claims = {fact: claim(fact, graph, wording) for fact, _ in chosen}
     for most in range(len(chosen), 0, -1):
         text = _sentence(chosen[:most], claims, diagnoses, wording)
         if words(text) <= MOST_WORDS:
@@ -83,34 +86,40 @@ def _choose(facts: list[Fact], diagnoses: list[str], graph: ConceptGraph) -> lis
     unexplained = dict.fromkeys(diagnoses, 1.0)
     left = list(facts)
     chosen: list[tuple[Fact, str | None]] = []
-    while left and len(chosen) < _MOST_CLAIMS:
+    while left and len(chosen) < MOST_CLAIMS:
         best: tuple[float, Fact, str | None] | None = None
         for fact in left:
-            weight = (0.35 + 0.65 * fact.severity) * _reliability(fact)
+            weight = (0.35 + 0.65 * fact.severity) * reliability(fact)
             ties = {key: graph.evidence[key].get(fact.finding, (0.0, ""))[0] for key in diagnoses}
             target = max(diagnoses, key=lambda key: (ties[key] * unexplained[key], key), default=None)
             gain = ties[target] * unexplained[target] if target else 0.0
             plain = 0.0 if fact.variable in _TREATMENT else 0.08 if diagnoses else 1.0
             score = weight * max(gain, plain)
             if best is None or (score, fact.finding) > (best[0], best[1].finding):
-                best = (score, fact, target if target and ties[target] >= _POINTS_TO else None)
+                best = (score, fact, target if target and ties[target] >= POINTS_TO else None)
         assert best is not None
         score, fact, target = best
         if score < 0.08 and chosen:
             break
         chosen.append((fact, target))
-        kin = next((family for family in _FAMILIES if fact.variable in family), (fact.variable,))
-        left = [other for other in left if other.variable not in kin]
+        left = [other for other in left if other.variable not in kin(fact)]
         for key in diagnoses:
             unexplained[key] *= 1.0 - 0.7 * graph.evidence[key].get(fact.finding, (0.0, ""))[0]
     return chosen
 
 
-def _reliability(fact: Fact) -> float:
+def kin(fact: Fact) -> tuple[str, ...]:
+    """The variables of which one tells what the others would, the fact's own among them."""
+    return next((family for family in _FAMILIES if fact.variable in family), (fact.variable,))
+
+
+def reliability(fact: Fact) -> float:
+    """How much a fact is worth for how often it was seen, 0..1: a single value of an hourly variable is little."""
     return 0.15 + 0.85 * fact.share if fact.spec.kind in _HOURLY else 0.5 + 0.5 * fact.share
 
 
-def _claim(fact: Fact, graph: ConceptGraph, wording: Wording) -> Claim:
+def claim(fact: Fact, graph: ConceptGraph, wording: Wording) -> Claim:
+    """One fact in words."""
     spec, direction = fact.spec, fact.direction
     label = name(fact.variable)
     if spec.unit == "flag":
@@ -167,7 +176,7 @@ def _sentence(
     groups: dict[str | None, list[str]] = {}
     for fact, target in chosen:
         groups.setdefault(target, []).append(claims[fact].statement)
-    link = wording.pick(("pointing to", "supporting", "consistent with", "suggesting"))
+    link = wording.pick(LINKS)
     names = phenotypes()
     parts = [
         f"{listed(statements)}, {link} {names[target].name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,6 +21,39 @@ class Wording:
         self._drawn += 1
         digest = hashlib.sha256(f"{self._seed}:{self._drawn}".encode()).digest()
         return choices[int.from_bytes(digest[:8], "big") % len(choices)]
+
+
+class _Scripted(Wording):
+    """Picks by a script, and the first choice where the script has ended; remembers how many choices there were."""
+
+    def __init__(self, script: Sequence[int]) -> None:
+        self.script = script
+        self.choices: list[int] = []
+
+    def pick(self, choices: Sequence[T]) -> T:
+        position = len(self.choices)
+        self.choices.append(len(choices))
+        return choices[self.script[position] if position < len(self.script) else 0]
+
+
+def every[M](make: Callable[[Wording], M]) -> list[M]:
+    """What ``make`` gives under every sequence of picks, without repetitions.
+
+    >>> sorted(every(lambda wording: wording.pick("ab") + wording.pick("xy")))
+    ['ax', 'ay', 'bx', 'by']
+    """
+    found: list[M] = []
+    scripts: list[list[int]] = [[]]
+    while scripts:
+        script = scripts.pop()
+        wording = _Scripted(script)
+        made = make(wording)
+        if made not in found:
+            found.append(made)
+        for depth in reversed(range(len(script), len(wording.choices))):
+            start = [*script, *[0] * (depth - len(script))]
+            scripts += [[*start, choice] for choice in reversed(range(1, wording.choices[depth]))]
+    return found
 
 
 def words(text: str) -> int:

@@ -1,0 +1,207 @@
+"""Series sentences that the chart bears out, as a grammar: the model chooses what to say, the chart what may be said.
+
+Every statement that the measurements of a stay support is offered in every wording; the language model's own scores
+choose among them, token by token. A number that was not measured cannot be written. Which diagnosis a statement is said
+to point to is held to the concept graph and to the diagnoses that the model calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clinragen.catalog import phenotypes
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.teacher.facts import Fact
+from clinragen.teacher.series_rationale import (
+    ALL_NORMAL,
+    LINKS,
+    MOST_CLAIMS,
+    NOT_MEASURED,
+    OPENING,
+    POINTS_TO,
+    claim,
+    kin,
+    reliability,
+)
+from clinragen.teacher.wording import every
+
+MOST_FACTS = 12  # offered to the model: the farthest out of range, those that speak for a called diagnosis first
+_CLOSING = 48  # tokens kept free for what may follow the last statement
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the sentence stands: what may come next depends on this alone."""
+
+    expects: str = "opening"  # opening, statement, after a comma, or end
+    told: tuple[Fact, ...] = ()
+    group: int = 0  # statements of the group that is being written
+    listing: bool = False  # the group has begun a list that "and" must close
+    last: bool = False  # "and" was written: one statement closes the group
+    also: bool = False  # the group stands for itself
+    linked: bool = False  # an earlier group pointed to a diagnosis
+
+
+@dataclass(frozen=True)
+class _Thread:
+    """A piece of text that is being written, as tokens, and where it leads."""
+
+    tokens: list[int]
+    at: int
+    mass: float
+    place: _Place
+
+
+class Charted:
+    """Follows one series sentence as it is written.
+
+    Args:
+        tokenizer: of the language model.
+        facts: what the series of the stay shows, as the model reads it; None when nothing was measured.
+        beliefs: of each phenotype, [L], above 0.5 where it is called.
+        graph: says which findings speak for which phenotype.
+        budget: most tokens of the sentence.
+        following: ids that open the next section, or end the sequence.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        facts: Sequence[Fact] | None,
+        beliefs: np.ndarray,
+        graph: ConceptGraph,
+        budget: int,
+        following: list[int],
+    ):
+        self.tokenizer = tokenizer
+        self.measured = facts is not None
+        self.graph = graph
+        self.following = following
+        self.called = {
+            key: float(belief) for key, belief in zip(phenotypes(), beliefs, strict=True) if belief > 0.5
+        }  # each with how sure the head is
+        self.facts = sorted(facts or (), key=self._worth, reverse=True)[:MOST_FACTS]
+        self.statements = {fact: self._wordings(fact) for fact in self.facts}
+        self.ids: dict[str, list[int]] = {}
+        told = [text for texts in self.statements.values() for text in texts]
+        self._tokenise([f"{text}{mark}" for text in told for mark in (",", " and", ".")])
+        longest = max((len(ids) for ids in self.ids.values()), default=0)
+        self.room = budget - _CLOSING - longest  # a further statement is begun only before this many tokens
+        self.written = 0
+        self.threads = self._next(_Place())
+
+    def allowed(self) -> dict[int, float]:
+        """Token ids that may come next, each with the belief in the best of what it leads to."""
+        found: dict[int, float] = {}
+        for thread in self.threads:
+            token = thread.tokens[thread.at]
+            found[token] = max(found.get(token, 0.0), thread.mass)
+        return found
+
+    def advance(self, token: int) -> None:
+        """Tell which token was written."""
+        self.written += 1
+        kept: list[_Thread] = []
+        for thread in self.threads:
+            if thread.tokens[thread.at] != token:
+                continue
+            if thread.at + 1 < len(thread.tokens):
+                kept.append(replace(thread, at=thread.at + 1))
+            else:
+                kept += self._next(thread.place)
+        self.threads = kept
+
+    def _next(self, place: _Place) -> list[_Thread]:
+        """Everything that may be written from here."""
+        if place.expects == "end":
+            return [_Thread(self.following, 0, 1.0, place)]
+        pieces = {
+            "opening": self._openings,
+            "statement": self._told,
+            "comma": self._after_comma,
+        }[place.expects](place)
+        self._tokenise([text for text, _, _ in pieces])
+        return [_Thread(self.ids[text], 0, mass, after) for text, mass, after in pieces]
+
+    def _openings(self, place: _Place) -> list[tuple[str, float, _Place]]:
+        if not self.facts:
+            said = ALL_NORMAL if self.measured else NOT_MEASURED
+            return [(f" {OPENING} {words}.", 1.0, replace(place, expects="end")) for words in said]
+        return [(f" {OPENING}", 1.0, replace(place, expects="statement"))]
+
+    def _told(self, place: _Place) -> list[tuple[str, float, _Place]]:
+        """Each statement not yet made, with the mark behind it."""
+        pieces = []
+        spent = {variable for fact in place.told for variable in kin(fact)}
+        left = [fact for fact in self.facts if fact.variable not in spent]
+        for fact in left:
+            after = replace(place, told=(*place.told, fact), group=place.group + 1)
+            others = {kin(other) for other in left} - {kin(fact)}
+            room = self.written <= self.room
+            for text in self.statements[fact]:
+                if self._may_close(after):
+                    if not self._links(after) or place.also:
+                        pieces.append((f"{text}.", 1.0, replace(after, expects="end")))
+                    if not place.also and (self._links(after) or self._silent(after)):
+                        pieces.append((f"{text},", 1.0, replace(after, expects="comma")))
+                if place.last or not (room or place.listing):
+                    continue
+                if others and len(after.told) < MOST_CLAIMS:
+                    following = replace(after, expects="statement", listing=True, last=True)
+                    pieces.append((f"{text} and", 1.0, following))
+                if room and len(others) > 1 and len(after.told) < MOST_CLAIMS - 1:
+                    pieces.append((f"{text},", 1.0, replace(after, expects="statement", listing=True)))
+        return pieces
+
+    def _may_close(self, place: _Place) -> bool:
+        return not place.listing or place.last
+
+    def _after_comma(self, place: _Place) -> list[tuple[str, float, _Place]]:
+        """The diagnosis that a group points to, and whether another group follows."""
+        names = phenotypes()
+        if not self._links(place):
+            silent = [names[key].name for key in self._silent(place)[:2]]
+            return [(f" without a value pointing to {' or '.join(silent)}.", 1.0, replace(place, expects="end"))]
+        pieces = []
+        spent = {variable for fact in place.told for variable in kin(fact)}
+        more = len(place.told) < MOST_CLAIMS and self.written <= self.room
+        more = more and any(fact.variable not in spent for fact in self.facts)
+        for key in self._links(place):
+            for link in LINKS:
+                text = f" {link} {names[key].name}"
+                pieces.append((f"{text}.", self.called[key], replace(place, expects="end")))
+                if more:
+                    fresh = _Place("statement", place.told, linked=True)
+                    pieces.append((f"{text};", self.called[key], fresh))
+                    pieces.append((f"{text}; also", self.called[key], replace(fresh, also=True)))
+        return pieces
+
+    def _links(self, place: _Place) -> list[str]:
+        """Called diagnoses that a statement of the present group speaks for, by the graph."""
+        group = place.told[len(place.told) - place.group :]
+        return [key for key in self.called if any(self._ties(fact, key) >= POINTS_TO for fact in group)]
+
+    def _silent(self, place: _Place) -> list[str]:
+        """Called diagnoses that nothing in the series speaks for, when no group points to any."""
+        if place.linked:
+            return []
+        return [key for key in self.called if all(self._ties(fact, key) < POINTS_TO for fact in self.facts)]
+
+    def _ties(self, fact: Fact, key: str) -> float:
+        return self.graph.evidence[key].get(fact.finding, (0.0, ""))[0]
+
+    def _worth(self, fact: Fact) -> tuple[bool, float, str]:
+        speaks = any(self._ties(fact, key) >= POINTS_TO for key in self.called)
+        return speaks, (0.35 + 0.65 * fact.severity) * reliability(fact), fact.finding
+
+    def _wordings(self, fact: Fact) -> list[str]:
+        return list(dict.fromkeys(f" {made.statement}" for made in every(lambda by: claim(fact, self.graph, by))))
+
+    def _tokenise(self, texts: list[str]) -> None:
+        fresh = [text for text in dict.fromkeys(texts) if text not in self.ids]
+        if fresh:
+            self.ids |= zip(fresh, self.tokenizer(fresh, add_special_tokens=False)["input_ids"], strict=True)

@@ -1,0 +1,69 @@
+"""The linear paths: fitted to the optimum, fused so that a useless path falls silent, and the same inside the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+from scipy.special import expit
+
+from clinragen.data.cohort import Cohort
+from clinragen.inference.predict import TrainedModel, batches, score
+from clinragen.stages.fusion import features, fit_logistic, fuse
+
+
+def draw(seed: int, stays: int = 400, width: int = 6, labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    chance = np.random.default_rng(seed)
+    read = chance.normal(size=(stays, width))
+    truth = chance.normal(size=(width, labels))
+    return read, (chance.random((stays, labels)) < expit(read @ truth - 1)).astype(float)
+
+
+@pytest.mark.parametrize("penalty", [0.1, 10.0])
+def test_the_fit_is_at_the_optimum(penalty):
+    read, labels = draw(0)
+    found = fit_logistic(read, labels, penalty)
+    slope = expit(read @ found[:-1] + found[-1]) - labels
+    assert np.abs(read.T @ slope + penalty * found[:-1]).max() < 0.05
+    assert np.abs(slope.sum(0)).max() < 0.05
+    assert np.allclose(found, fit_logistic(csr_matrix(read), labels, penalty), atol=1e-3)
+
+
+def test_a_label_nobody_has_does_no_harm():
+    read, labels = draw(1)
+    labels[:, 1] = 0
+    found = fit_logistic(read, labels, 1.0)
+    assert np.isfinite(found).all()
+    assert expit(read @ found[:-1, 1] + found[-1, 1]).max() < 0.05
+
+
+def test_a_path_of_noise_falls_silent_and_no_gain_is_negative():
+    read, labels = draw(2)
+    good = read @ fit_logistic(read, labels, 1.0)[:-1]
+    noise = np.random.default_rng(3).normal(size=good.shape)
+    gains = fuse(np.stack([noise, good, -good]), labels)
+    assert (gains >= 0).all()
+    assert gains[1] > 0.5
+    assert gains[0] < 0.2
+    assert gains[2] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_model_adds_what_was_fitted(runs, hospital):
+    """Logits of the whole model are the gains times the network's and the linear readings of the same stays."""
+    trained = TrainedModel.load(runs.multimodal)
+    model, inputs = trained.model, trained.manifest["inputs"]
+    data = trained.dataset(Cohort.load(hospital.cohort), "test")
+    paths = model.head.linear
+    assert paths is not None
+    assert trained.manifest["fusion"]["note_gain"] == pytest.approx(float(paths.gains[1]), abs=1e-3)
+    whole, _ = score(model, data, inputs)
+    gains = paths.gains.clone()
+    paths.reset()
+    network, _ = score(model, data, inputs)
+    read = [np.asarray(features(model, data, name) @ getattr(paths, name).numpy()) for name in ("note", "series")]
+    expected = np.tensordot(gains.numpy(), np.stack([network, *read]), axes=1)
+    assert np.allclose(whole, expected, atol=1e-4)
+    with torch.inference_mode():
+        rows, batch = next(iter(batches(model, data, 2)))
+        assert np.allclose(model(batch, inputs, targets=False).logits.numpy(), network[rows], atol=1e-4)
