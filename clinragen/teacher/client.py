@@ -36,12 +36,18 @@ _NEVER = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server sent, as it came. ``usage``: prompt_tokens and completion_tokens by its own count, or empty."""
+    """What a server sent, as it came.
+
+    Attributes:
+        usage: prompt_tokens and completion_tokens by its own count, or empty.
+        logprobs: for each token of the answer [token, log-probability, [[token, log-probability] of alternatives]].
+    """
 
     text: str
     finish_reason: str
     usage: dict[str, int]
     model: str
+    logprobs: list[list[Any]] | None = None
 
 
 class NoAnswerError(Exception):
@@ -266,8 +272,28 @@ def read(body: bytes) -> Answer:
     counts = usage if isinstance(usage, dict) else {}
     kept = {name: counts[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(counts.get(name), int)}
     return Answer(
-        text if isinstance(text, str) else "", str(choice.get("finish_reason")), kept, str(data.get("model", ""))
+        text if isinstance(text, str) else "",
+        str(choice.get("finish_reason")),
+        kept,
+        str(data.get("model", "")),
+        _logprobs(choice.get("logprobs")),
     )
+
+
+def _logprobs(sent: Any) -> list[list[Any]] | None:
+    """Log-probabilities in the form of ``Answer``; None where there are none or they are malformed."""
+    steps = sent.get("content") if isinstance(sent, dict) else None
+    try:
+        return [
+            [
+                str(step["token"]),
+                float(step["logprob"]),
+                [[str(other["token"]), float(other["logprob"])] for other in step.get("top_logprobs") or ()],
+            ]
+            for step in steps or ()
+        ] or None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _seconds(header: str | None) -> float | None:

@@ -11,6 +11,7 @@ from clinragen.teacher import answers, journal
 from clinragen.teacher.answers import BadAnswerError, Draft
 from clinragen.teacher.client import Answer, Asker, NoAnswerError
 from clinragen.teacher.judge import Judge, Judgement, words_of
+from clinragen.teacher.logprobs import of_text
 from clinragen.teacher.prompts import Prompts, Stay
 from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.tokens import Messages
@@ -28,6 +29,7 @@ class Outcome:
     way: str
     text: str | None
     verdicts: str  # JSON: claims and how it came about
+    logprobs: list[list[Any]] | None = None  # of its tokens, where kept and the text is the teacher's word for word
 
 
 class JournalOnly:
@@ -102,7 +104,8 @@ class Composer:
                 self.verdicts.update((kind, str(claim.verdict)) for claim in judgement.claims)
             if not judgement.unfounded and judgement.supported >= least:
                 way = "edited" if draft.shortened else "regenerated" if attempt else "as written"
-                return self._outcome(stay, kind, way, draft.text, judgement, reasons)
+                steps = of_text(draft.text, record.get("logprobs"))
+                return self._outcome(stay, kind, way, draft.text, judgement, reasons, steps)
             drafts.append((draft, judgement))
             if judgement.unfounded:
                 reasons.append("not borne out by the chart")
@@ -140,6 +143,8 @@ class Composer:
             "finish_reason": answer.finish_reason,
             "usage": answer.usage,
         }
+        if answer.logprobs is not None:
+            record["logprobs"] = answer.logprobs
         await self._journal.append(record)
         return record
 
@@ -155,12 +160,19 @@ class Composer:
         return draft
 
     def _outcome(
-        self, stay: Stay, kind: str, way: str, text: str | None, judgement: Judgement | None, reasons: list[str]
+        self,
+        stay: Stay,
+        kind: str,
+        way: str,
+        text: str | None,
+        judgement: Judgement | None,
+        reasons: list[str],
+        steps: list[list[Any]] | None = None,
     ) -> Outcome:
         self.ways[kind, way] += 1
         claims = [claim.as_json() for claim in judgement.claims] if judgement else []
         told = {"claims": claims, "way": way, "before": reasons}
-        return Outcome(stay.stay_id, kind, way, text, json.dumps(told, separators=(",", ":")))
+        return Outcome(stay.stay_id, kind, way, text, json.dumps(told, separators=(",", ":")), steps)
 
 
 def overlap(one: tuple[str, ...], other: list[str]) -> float:

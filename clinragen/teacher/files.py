@@ -30,3 +30,7 @@ class Files:
     @property
     def card(self) -> Path:
         return self.table.with_suffix(".card.md")
+
+    @property
+    def logprobs(self) -> Path:
+        return self.table.with_suffix(".logprobs.parquet")

@@ -19,7 +19,8 @@ from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALES, CohortPaths
-from clinragen.teacher import card, journal
+from clinragen.teacher import card, journal, logprobs
+from clinragen.teacher.batches import Batches, Engine
 from clinragen.teacher.client import Asker, Client, NoAnswerError
 from clinragen.teacher.compose import WAYS, Composer, JournalOnly, Outcome
 from clinragen.teacher.evidence import EvidenceTeacher
@@ -27,6 +28,7 @@ from clinragen.teacher.facts import facts
 from clinragen.teacher.files import Files
 from clinragen.teacher.judge import Judge
 from clinragen.teacher.prompts import Prompts, Stay
+from clinragen.teacher.settings import Engine as EngineSettings
 from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.stays import Stays
 
@@ -133,9 +135,8 @@ def teach(
             elif source is None and backend == "openai":
                 source = client = await stack.enter_async_context(Client(settings.server))
             elif source is None:
-                from clinragen.teacher.vllm_engine import Engine
-
-                source = await stack.enter_async_context(Engine(settings.engine))
+                engine = _engine(settings.engine)
+                source = await stack.enter_async_context(Batches(engine, settings.engine.batch))
             assert source is not None
             structured = await _structured(settings, kept, source, model)
             composer = Composer(settings, prompts, Judge(concepts), kept, source, model=model, structured=structured)
@@ -158,6 +159,7 @@ def teach(
     if shard == (0, 1) and (summary.complete or offline):
         table = _table(outcomes, stays, concepts, settings, name, prompts.version)
         write_table(files.table, table)
+        logprobs.write(files.logprobs, ((one.stay_id, one.kind, one.logprobs) for one in outcomes if one.logprobs))
         manifest = {
             "created_by": __version__,
             "teacher": name,
@@ -178,6 +180,16 @@ def teach(
         write_json(files.manifest, manifest)
         card.write(files.card, table, manifest)
     return summary
+
+
+def _engine(settings: EngineSettings) -> Engine:
+    if settings.replicas:
+        from clinragen.teacher.ray_engine import RayEngine
+
+        return RayEngine(settings)
+    from clinragen.teacher.vllm_engine import VllmEngine
+
+    return VllmEngine(settings)
 
 
 async def _structured(settings: TeacherSettings, kept: journal.Journal, source: Asker, model: str) -> bool:

@@ -40,11 +40,13 @@ class Sampling:
     top_p: float = 1.0
     max_tokens: int = 400
     seed: int = 0
+    logprobs: bool = False  # keep log-probabilities of the tokens, for distillation; not every server gives them
+    top_logprobs: int = 0  # and of so many alternatives
 
 
 @dataclass
 class Engine:
-    """vLLM offline: passed to ``vllm.LLM``; ``batch`` prompts are given to it at a time."""
+    """vLLM offline. ``batch`` prompts are given to it at a time; ``replicas`` above 0 asks Ray for so many engines."""
 
     model: str = ""
     tensor_parallel_size: int = 1
@@ -52,6 +54,12 @@ class Engine:
     gpu_memory_utilization: float = 0.9
     dtype: str = "auto"
     batch: int = 512
+    replicas: int = 0
+
+    def vllm_options(self) -> dict[str, Any]:
+        """Arguments of vLLM's engine, under its own names."""
+        names = ("tensor_parallel_size", "max_model_len", "gpu_memory_utilization", "dtype")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
@@ -97,11 +105,15 @@ class TeacherSettings:
             ("server.give_up_after", self.server.give_up_after, 1),
             ("sampling.max_tokens", self.sampling.max_tokens, 16),
             ("engine.batch", self.engine.batch, 1),
+            ("engine.replicas", self.engine.replicas, 0),
+            ("sampling.top_logprobs", self.sampling.top_logprobs, 0),
         ):
             if value < least:
                 raise UserError(f"teacher config: {name} is {value}, expected at least {least}")
         if not 0 < self.agreement <= 1:
             raise UserError(f"teacher config: agreement is {self.agreement}, expected above 0 and at most 1")
+        if self.sampling.logprobs and self.engine.replicas:
+            raise UserError("teacher config: sampling.logprobs needs engine.replicas=0: Ray's rows hold none")
         if self.server.timeout <= 0:
             raise UserError(f"teacher config: server.timeout is {self.server.timeout}, expected seconds above 0")
 
@@ -113,6 +125,8 @@ class TeacherSettings:
             "max_tokens": self.sampling.max_tokens,
             "seed": self.sampling.seed + attempt,
         }
+        if self.sampling.logprobs:
+            chosen |= {"logprobs": True, "top_logprobs": self.sampling.top_logprobs}
         if schema is not None:
             shape = {"name": "rationale", "strict": True, "schema": schema}
             chosen["response_format"] = {"type": "json_schema", "json_schema": shape}

@@ -40,7 +40,7 @@ def journaled(cohort):
 def one_graph(graph, monkeypatch):
     """The curated graph is the same each time: read once."""
     verifier = Verifier(graph)
-    monkeypatch.setattr(llm, "build", lambda: graph)
+    monkeypatch.setattr(llm, "open_graph", lambda folder: graph)
     monkeypatch.setattr(judge, "Verifier", lambda graph: verifier)
 
 
@@ -369,6 +369,45 @@ def test_export_shards_and_merge_give_the_same_table(cohort, good, tmp_path):
     assert merge(Files(CohortPaths(other), "llm").journal, parts) == 12
     teach(other, None, whole, "llm", offline=True)
     assert CohortPaths(other).rationales("llm").read_bytes() == expected
+
+
+def test_log_probabilities_are_kept_for_what_is_taught_word_for_word(cohort, good):
+    def spelt(server, request, times):
+        assert request["body"]["logprobs"] is True
+        text = json.dumps({"rationale": request["text"]})
+        if request["stay"] == 2:  # taught without the line breaks: not the teacher's own tokens
+            text = json.dumps({"rationale": request["text"].replace(" ", "\n")})
+        tokens = [text[place : place + 5] for place in range(0, len(text), 5)]
+        alternatives = [{"token": "x", "logprob": -2.0}]
+        steps = [{"token": token, "logprob": -0.25, "top_logprobs": alternatives, "bytes": None} for token in tokens]
+        choice = {"finish_reason": "stop", "message": {"content": text}, "logprobs": {"content": steps}}
+        return completion(request, choices=[choice])
+
+    chosen = settings("", structured="json_schema")
+    chosen.sampling.logprobs, chosen.sampling.top_logprobs = True, 1
+    with FaultServer(good, spelt) as server:
+        chosen.server.base_url = server.url
+        teach(cohort, None, chosen, "llm")
+    rows = read_table(Files(CohortPaths(cohort), "llm").logprobs).to_pylist()
+    texts = {(row["stay_id"], row["kind"]): row["text"] for row in table(cohort)}
+    assert {row["stay_id"] for row in rows} == {1, 3, 4, 5, 6}
+    for row in rows:
+        spelling = "".join(row["tokens"])
+        assert texts[row["stay_id"], row["kind"]] in spelling
+        assert len(spelling) < len(texts[row["stay_id"], row["kind"]]) + 10
+        assert row["logprobs"] == [-0.25] * len(row["tokens"])
+        assert row["top_tokens"][0] == ["x"]
+
+
+@pytest.mark.parametrize("sent", [None, {"content": None}, {"content": [{"tok": 1}]}, "no", [1]])
+def test_log_probabilities_that_do_not_come_are_no_fault(cohort, good, sent):
+    def odd(server, request, times):
+        message = {"role": "assistant", "content": request["text"]}
+        return completion(request, choices=[{"finish_reason": "stop", "message": message, "logprobs": sent}])
+
+    with FaultServer(good, odd) as server:
+        assert teach(cohort, None, settings(server.url), "llm").complete
+    assert not Files(CohortPaths(cohort), "llm").logprobs.exists()
 
 
 def test_manifest_and_card_say_where_it_came_from(cohort, good):

@@ -1,0 +1,124 @@
+"""An asker over engines that like their prompts in bulk: requests are gathered, handed over together, answered singly.
+
+What an engine has to do is ``run``: take a list of requests, give back (place in the list, answer) pairs in any order,
+as they come, so that each is journaled at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from clinragen.errors import UserError
+from clinragen.teacher.client import Answer, NoAnswerError
+from clinragen.teacher.tokens import Messages
+
+#: Seconds without a new request after which a batch goes out unfilled.
+_QUIET = 0.2
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt, and its parameters as ``TeacherSettings.parameters`` gives them."""
+
+    messages: Messages
+    parameters: dict[str, Any]
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema of the answer, where one is asked for."""
+        shape = self.parameters.get("response_format")
+        return shape["json_schema"]["schema"] if shape else None
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Parameters that ``vllm.SamplingParams`` takes under the same names."""
+        return {key: self.parameters[key] for key in ("temperature", "top_p", "max_tokens", "seed")}
+
+    @property
+    def most_logprobs(self) -> int | None:
+        """How many alternatives to report for each token, where log-probabilities are wanted at all."""
+        return self.parameters.get("top_logprobs", 0) if self.parameters.get("logprobs") else None
+
+
+class Engine(Protocol):
+    """Answers lists of requests, in a thread of its own."""
+
+    def run(self, requests: list[Request]) -> Iterable[tuple[int, Answer | NoAnswerError]]:
+        """Pairs of place and answer. Any exception but the ones in the answers ends the run."""
+        ...
+
+
+class Batches:
+    """Gathers up to ``most`` requests at a time. Use as an asynchronous context manager."""
+
+    def __init__(self, engine: Engine, most: int) -> None:
+        self._engine, self._most = engine, most
+        self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
+        self._batch: list[tuple[Request, asyncio.Future[Answer]]] = []
+        self._came = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._serving = asyncio.create_task(self._serve())
+        self._serving.add_done_callback(self._stopped)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
+
+    async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+        """One answer, from the batch that the request falls into.
+
+        Raises:
+            NoAnswerError: the engine had none for this request.
+            UserError: the engine died.
+        """
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((Request(messages, parameters), answer))
+        self._came.set()
+        return await answer
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._came.wait()
+            while len(self._waiting) < self._most:
+                seen = len(self._waiting)
+                await asyncio.sleep(_QUIET)
+                if len(self._waiting) == seen:
+                    break
+            self._batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            if not self._waiting:
+                self._came.clear()
+            await asyncio.to_thread(self._work, [request for request, _ in self._batch], loop)
+            await asyncio.sleep(0)  # answers of the last moment
+            for _, waiting in self._batch:
+                _settle(waiting, NoAnswerError("engine gave no answer"))
+
+    def _work(self, requests: list[Request], loop: asyncio.AbstractEventLoop) -> None:
+        for place, answer in self._engine.run(requests):
+            loop.call_soon_threadsafe(_settle, self._batch[place][1], answer)
+
+    def _stopped(self, serving: asyncio.Task[None]) -> None:
+        """Nobody waits for an engine that died."""
+        if serving.cancelled() or (error := serving.exception()) is None:
+            return
+        failure = UserError(f"the engine stopped ({type(error).__name__}); its messages above say why")
+        for _, waiting in [*self._batch, *self._waiting]:
+            _settle(waiting, failure)
+
+
+def _settle(waiting: asyncio.Future[Answer], answer: Answer | Exception) -> None:
+    if waiting.done():
+        return
+    if isinstance(answer, Exception):
+        waiting.set_exception(answer)
+    else:
+        waiting.set_result(answer)

@@ -1,0 +1,63 @@
+"""Log-probabilities of a teacher's tokens, in a Parquet file beside the rationales, for token-level distillation.
+
+Only of rationales that are taught word for word: in an edited text the teacher's probabilities would belong to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from clinragen.artifacts import write_table
+
+#: One row per rationale; the tokens put together hold the rationale. ``top``: alternatives at each token.
+SCHEMA = pa.schema(
+    [
+        pa.field("stay_id", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("tokens", pa.list_(pa.string()), nullable=False),
+        pa.field("logprobs", pa.list_(pa.float32()), nullable=False),
+        pa.field("top_tokens", pa.list_(pa.list_(pa.string())), nullable=False),
+        pa.field("top_logprobs", pa.list_(pa.list_(pa.float32())), nullable=False),
+    ]
+)
+
+
+def of_text(text: str, steps: list[list[Any]] | None) -> list[list[Any]] | None:
+    """The tokens of an answer that spell ``text``, or None where none do: the JSON around it is left out.
+
+    >>> of_text("fever", [['{"', -0.1, []], ["fe", -0.2, []], ["ver", -0.3, []], ['"}', -0.4, []]])
+    [['fe', -0.2, []], ['ver', -0.3, []]]
+    """
+    start = "".join(step[0] for step in steps or ()).find(text)
+    if start < 0 or not steps or not text:
+        return None
+    found, place = [], 0
+    for step in steps:
+        end = place + len(step[0])
+        if place < start + len(text) and end > start:
+            found.append(step)
+        place = end
+    return found
+
+
+def write(path: Path, rows: Iterable[tuple[int, str, list[list[Any]]]]) -> None:
+    """Write (stay, kind, steps) triples; no file where there are none."""
+    made = [
+        {
+            "stay_id": stay,
+            "kind": kind,
+            "tokens": [step[0] for step in steps],
+            "logprobs": [step[1] for step in steps],
+            "top_tokens": [[other[0] for other in step[2]] for step in steps],
+            "top_logprobs": [[other[1] for other in step[2]] for step in steps],
+        }
+        for stay, kind, steps in rows
+    ]
+    if made:
+        write_table(path, pa.Table.from_pylist(made, SCHEMA))
+    else:
+        path.unlink(missing_ok=True)  # of an earlier run

@@ -1,0 +1,82 @@
+"""vLLM on several machines: Ray Data LLM spreads each round of prompts over engines placed in a Ray cluster.
+
+A round is one dataset, and every round starts the engines anew; so rounds should be large (``engine.batch``). Answers
+stream back while the round runs, and are journaled one by one. Prompts go to the machines of the cluster: they must be
+yours (docs/privacy.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from clinragen.errors import UserError
+from clinragen.teacher.batches import Request
+from clinragen.teacher.client import Answer, NoAnswerError
+from clinragen.teacher.settings import Engine as EngineSettings
+
+
+class RayEngine:
+    """``ray.data.llm`` behind ``Batches``.
+
+    Args:
+        ray: stands in for the module.
+
+    Raises:
+        UserError: ray is not installed.
+    """
+
+    def __init__(self, settings: EngineSettings, ray: Any = None) -> None:
+        try:
+            self._ray = importlib.import_module("ray") if ray is None else ray
+            self._data = importlib.import_module(f"{self._ray.__name__}.data")
+            llm = importlib.import_module(f"{self._ray.__name__}.data.llm")
+        except ImportError:
+            raise UserError(
+                "engine.replicas needs Ray Data LLM: pip install 'ray[data,llm]', on machines with GPUs"
+            ) from None
+        self._model = settings.model
+        config = llm.vLLMEngineProcessorConfig(
+            model_source=settings.model,
+            concurrency=settings.replicas,
+            engine_kwargs=settings.vllm_options(),
+            should_continue_on_error=True,
+        )
+
+        # defined here, so that they travel to the workers by value: clinragen need not be installed there
+        def before(row: dict[str, Any]) -> dict[str, Any]:
+            return {"place": row["place"], **json.loads(row["request"])}
+
+        def after(row: dict[str, Any]) -> dict[str, Any]:
+            return {
+                "place": row["place"],
+                "text": row.get("generated_text") or "",
+                "read": row.get("num_input_tokens") or 0,
+                "written": row.get("num_generated_tokens") or 0,
+                "failed": bool(row.get("__inference_error__")),
+            }
+
+        self._process = llm.build_processor(config, preprocess=before, postprocess=after)
+
+    def run(self, requests: list[Request]) -> Iterator[tuple[int, Answer | NoAnswerError]]:
+        """Answers in the order in which the cluster finishes them. vLLM's reason to stop does not come back: an answer
+        that fills its limit counts as cut."""
+        items = [{"place": place, "request": json.dumps(_row(request))} for place, request in enumerate(requests)]
+        for row in self._process(self._data.from_items(items)).iter_rows():
+            place = int(row["place"])
+            if row["failed"]:
+                yield place, NoAnswerError("engine error, such as a prompt longer than the context")
+                continue
+            written = int(row["written"])
+            finish = "length" if written >= requests[place].parameters["max_tokens"] else "stop"
+            usage = {"prompt_tokens": int(row["read"]), "completion_tokens": written}
+            yield place, Answer(row["text"], finish, usage, self._model)
+
+
+def _row(request: Request) -> dict[str, Any]:
+    sampling = request.sampling
+    if request.schema is not None:
+        sampling["guided_decoding"] = {"json": json.dumps(request.schema)}  # Ray's name for structured outputs
+    return {"messages": request.messages, "sampling_params": sampling}
