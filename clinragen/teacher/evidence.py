@@ -16,7 +16,7 @@ from clinragen.teacher.facts import Fact
 from clinragen.teacher.wording import Wording
 
 #: Part of every rationale's prompt hash: raised when the wording or the choice of facts changes.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

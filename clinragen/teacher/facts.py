@@ -18,7 +18,7 @@ class Fact:
     """One variable of one stay, seen from one side of its reference range. Canonical units, hours from intime."""
 
     variable: str
-    direction: str  # high or low
+    direction: str  # high, low, or normal where no measurement lies outside
     count: int
     abnormal: int  # measurements on this side of the range
     first: float
@@ -40,6 +40,8 @@ class Fact:
     def severity(self) -> float:
         """How far the extreme lies outside the range, 0..1, in widths of the range."""
         spec = self.spec
+        if self.direction == "normal":
+            return 0.0
         bound = spec.high if self.direction == "high" else spec.low
         assert bound is not None  # only bounded sides give facts
         width = (spec.high - spec.low) if spec.low is not None and spec.high is not None else abs(bound)
@@ -66,11 +68,12 @@ class Fact:
         return 1 if change > 0 else -1
 
 
-def facts(series: pl.DataFrame) -> dict[int, list[Fact]]:
+def facts(series: pl.DataFrame, *, normal: bool = False) -> dict[int, list[Fact]]:
     """Facts of each stay: one per variable and side of the reference range with at least one value on that side.
 
     Args:
         series: columns stay_id, hour, variable, value (``schema.SERIES``).
+        normal: add a fact for each variable whose values all lie within the range.
     """
     ranges = pl.DataFrame(
         [(key, spec.low, spec.high, 10.0**spec.decimals) for key, spec in variables().items()],
@@ -89,6 +92,8 @@ def facts(series: pl.DataFrame) -> dict[int, list[Fact]]:
             pl.len().alias("count"),
             (written > pl.col("high")).fill_null(False).sum().alias("above"),
             (written < pl.col("low")).fill_null(False).sum().alias("below"),
+            (pl.col("low").is_not_null() | pl.col("high").is_not_null()).first().alias("bounded"),
+            pl.col("hour").last().alias("last_hour"),
             value.first().alias("first"),
             value.last().alias("last"),
             value.max().alias("max"),
@@ -105,6 +110,8 @@ def facts(series: pl.DataFrame) -> dict[int, list[Fact]]:
             sides.append(_fact(*common, "high", row["above"], row["max"], row["max_hour"]))
         if row["below"]:
             sides.append(_fact(*common, "low", row["below"], row["min"], row["min_hour"]))
+        if normal and not row["above"] and not row["below"] and row["bounded"]:
+            sides.append(_fact(*common, "normal", 0, row["last"], row["last_hour"]))
     return found
 
 

@@ -46,7 +46,7 @@ def generate(
     if missing := [stay for stay in stays if stay not in diagnoses]:
         raise UserError(f"{paths.labels}: no row for stay {missing[0]} of stays.parquet; prepare the cohort anew")
     sections = sections_of(paths)
-    found = facts(frame(paths, SERIES))
+    found = facts(frame(paths, SERIES), normal=True)
     concepts = open_graph(graph)
     composer = evidence.EvidenceTeacher(concepts)
     prompt = sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": concepts.manifest})

@@ -17,6 +17,7 @@ SUPPORTS = 0.35
 # An acute disease in the history is weak evidence that it is present now.
 _PAST_ACUTE = 0.3
 _LINKS = (("points to", "point to"), ("supports", "support"), ("suggests", "suggest"), ("indicates", "indicate"))
+_RECORDED = "the recorded diagnosis"
 _SKIPPED_SECTIONS = ("allergies", "social_history", "family_history")
 
 
@@ -53,7 +54,9 @@ def gather(sections: Iterable[tuple[str, str]], linker: Linker) -> list[Evidence
             elif mention.context in ("affirmed", "historical"):
                 past = _is_past(mention)
                 phrase = " ".join(text[mention.start : mention.end].split())
-                evidence = Evidence(mention.concept, section, mention.start, mention.end, _lower(phrase), past)
+                drug = mention.concept.startswith("drug:")
+                phrase = phrase.lower() if drug else _lower(phrase)
+                evidence = Evidence(mention.concept, section, mention.start, mention.end, phrase, past)
                 found.setdefault((mention.concept, past), evidence)
     return [item for item in found.values() if item.past or item.concept not in denied]
 
@@ -125,8 +128,12 @@ def _clauses(
         fresh = [item for item in items if item not in used]
         items = _varied(fresh or items)[:most]
         used += [item for item in items if item not in used]
-        parts = _parts(items)
-        clauses.append(f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {phenotypes()[key].name}")
+        name = phenotypes()[key].name
+        parts = _parts(items, name)
+        if parts == [_RECORDED]:
+            clauses.append(f"{'a history of ' if items[0].past else ''}{name} is recorded")
+        else:
+            clauses.append(f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {name}")
     return clauses, used
 
 
@@ -137,7 +144,10 @@ def _varied(items: list[Evidence]) -> list[Evidence]:
     return first + [item for item in items if item not in first]
 
 
-def _parts(items: list[Evidence]) -> list[str]:
+def _parts(items: list[Evidence], name: str) -> list[str]:
+    """Phrases as grounds for a diagnosis; its own name is no ground but a record of it."""
+    recorded = [_RECORDED] if any(item.phrase == name for item in items) else []
+    items = [item for item in items if item.phrase != name]
     present = [item.phrase for item in items if not item.past and not item.concept.startswith("drug:")]
     past = [item.phrase for item in items if item.past]
     drugs = [item.phrase for item in items if item.concept.startswith("drug:")]
@@ -146,7 +156,7 @@ def _parts(items: list[Evidence]) -> list[str]:
         parts.append(f"a history of {listed(past)}")
     if drugs:
         parts.append(f"treatment with {listed(drugs)}")
-    return parts
+    return parts + recorded
 
 
 def _assemble(clauses: list[str], silent: list[str], closing: str) -> str:
@@ -175,5 +185,11 @@ def _nothing_diagnosed(
 
 
 def _lower(phrase: str) -> str:
-    """Lower case, except for words that carry capitals inside, such as COPD or NSTEMI."""
+    """Lower case, except for words that carry capitals inside, such as COPD or NSTEMI; a whole phrase of capitals not.
+
+    >>> _lower("CHF"), _lower("Acute MI"), _lower("CHEST PAIN")
+    ('CHF', 'acute MI', 'chest pain')
+    """
+    if phrase.isupper() and (" " in phrase or len(phrase) > 6):
+        return phrase.lower()
     return " ".join(word if sum(letter.isupper() for letter in word) > 1 else word.lower() for word in phrase.split())

@@ -57,7 +57,7 @@ class SeriesClaim:
         severity: mild or marked.
         window: hours from intime that the statement is about, both ends included.
         moment: first, later or last, where the statement is about a part of the measurements.
-        hour: hours from intime of the number, or of the extreme.
+        hour: hours from intime of the number, or of the extreme, and by how much it may be off.
         negated: the statement is denied.
     """
 
@@ -73,7 +73,7 @@ class SeriesClaim:
     severity: str | None = None
     window: tuple[float, float] | None = None
     moment: str | None = None
-    hour: float | None = None
+    hour: tuple[float, float] | None = None
     negated: bool = False
 
 

@@ -98,10 +98,18 @@ def number(part: Part, how: str, spec: Variable, *, about: bool = False) -> Numb
         return Number(value - below, value + step - below, how)
     slack = max(step, 10.0**-spec.decimals) / 2
     if about:
-        beyond = max((spec.low or value) - value, value - (spec.high or value), 0.0)
-        slack = max(slack, min(0.1 * abs(value), max(0.25 * width(spec), 0.1 * beyond)))
+        slack = max(slack, tolerance(value, spec))
     slack += 1e-4 * max(1.0, abs(value))
     return Number(value - slack, value + slack, how)
+
+
+def tolerance(value: float, spec: Variable) -> float:
+    """By how much a value said with "about" may be off: a tenth of it, at most a quarter of the reference range.
+
+    Far outside the range, a tenth of the distance to it where that is more: "about 4,000" is said of large values.
+    """
+    beyond = max((spec.low or value) - value, value - (spec.high or value), 0.0)
+    return min(0.1 * abs(value), max(0.25 * width(spec), 0.1 * beyond))
 
 
 def width(spec: Variable) -> float:

@@ -56,7 +56,7 @@ class NoteReader:
     def against_note(self, claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[Place, ...]]:
         """Whether the note mentions the concept, or a narrower one, with the same negation, and where.
 
-        A diagnosis that the rationale denies is borne out by a note that does not affirm it.
+        A diagnosis that the rationale denies is borne out by a note that does not affirm it as present.
         """
         here = list(mentioned.get(claim.concept, ()))
         if claim.concept in self._graph.graph:
@@ -65,7 +65,8 @@ class NoteReader:
         present = tuple(dict.fromkeys(place for context, place in here if context in _PRESENT))
         denied = tuple(dict.fromkeys(place for context, place in here if context == "negated"))
         alike, opposite = (denied, present) if claim.negated else (present, denied)
-        if claim.kind == "diagnosis":
+        if claim.kind == "diagnosis":  # an old stroke does not gainsay "the notes do not show a stroke"
+            opposite = tuple(dict.fromkeys(place for context, place in here if context == "affirmed"))
             return (Verdict.CONTRADICTED, opposite) if opposite and not alike else (Verdict.SUPPORTED, alike)
         if alike:
             return Verdict.SUPPORTED, alike

@@ -31,6 +31,7 @@ _JOINS = frozenset((",", "and", "or", "nor", "/", "&", "plus", "as well as", "al
 _CUTS = frozenset((",", "and", "but", "then", "before", "after which", "yet", "later", "subsequently")) | frozenset(
     ("thereafter", "followed by", "although", "though", "while", "whereas", "with", "when")
 )
+_ABOUT = re.compile(r"\b(?:about|around)\b", re.I)
 _LATER = frozenset(("then", "later", "subsequently", "thereafter"))
 _JOINED = re.compile(
     r"(?:\s|,|\band\b|\bor\b|\bnor\b|/|&|\bplus\b|\bas well as\b|\balong with\b|\bboth\b|\bthe\b|\beither\b)*"
@@ -328,6 +329,7 @@ def _numbered(text: str, claim: SeriesClaim, of: Head, before: list[Cue], after:
     for place, cue in enumerate(stated):
         written: Written = cue.value
         about = any(c.kind == "about" and 0 <= cue.start - c.end <= 12 for c in (*before, *after))
+        about = about or _ABOUT.search(text[cue.start : cue.end]) is not None
         previous = stated[place - 1].end if place else -2
         mine = [how for how in hows if previous < how.end <= cue.start]
         trailing = [how for how in hows if how.start >= cue.end and place == len(stated) - 1]

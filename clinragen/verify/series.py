@@ -14,11 +14,10 @@ import numpy as np
 from clinragen.catalog import Variable, variables
 from clinragen.verify.claims import Number, Often, SeriesClaim, Verdict
 from clinragen.verify.figures import width
+from clinragen.verify.times import EXACTLY
 
 #: Part of the measurements that must agree for "persistently", "mostly" and "always", and the count for "repeatedly".
 PERSISTENT, MOSTLY, ALWAYS, REPEATED = 0.7, 0.5, 0.95, 2
-#: A stated hour may be off by so much: bins are an hour wide.
-HOURS = 1.0
 #: Part of the measurements that may stray while a variable still counts as normal, or as lying within a range.
 STRAY = 0.1
 #: Changes below these parts of the reference range are no trend, and no departure from "stable".
@@ -75,10 +74,10 @@ def holds(claim: SeriesClaim, spec: Variable, measured: Measured) -> bool | None
         return None
     if claim.trend is not None or claim.first is not None or claim.change is not None:
         return _moves(claim, spec, seen)
-    sides = np.array([spec.direction(value) for value in seen.values])
+    sides = _sides(claim, spec, seen.values)
     extreme = [number for number in claim.numbers if number.how in ("highest", "lowest")]
     if claim.hour is not None and not extreme:
-        near = np.abs(seen.hours - claim.hour) <= HOURS
+        near = _near(claim, seen.hours)
         if not near.any():
             return None
         seen, sides = Measured(seen.hours[near], seen.values[near]), sides[near]
@@ -106,11 +105,17 @@ def _within(claim: SeriesClaim, measured: Measured) -> Measured:
     if claim.window is not None:
         start, end = claim.window
         start = hours[-1] + start if start < 0 else start
-        keep &= (hours >= start - HOURS / 2) & (hours <= end + HOURS / 2)
+        keep &= (hours >= start - EXACTLY / 2) & (hours <= end + EXACTLY / 2)
     if claim.moment is not None and claim.trend is None and claim.first is None:
         later = hours > hours[0] + LATER * (hours[-1] - hours[0])
         keep &= {"first": hours <= hours[0] + MOMENT, "last": hours >= hours[-1] - MOMENT, "later": later}[claim.moment]
     return Measured(hours[keep], measured.values[keep])
+
+
+def _sides(claim: SeriesClaim, spec: Variable, values: np.ndarray) -> np.ndarray:
+    """-1, 0 or 1 for each value: below, within or above the range. "Normal" is what would be written as normal."""
+    exact = spec.decimals if claim.direction == "normal" else spec.decimals + 3
+    return np.array([spec.direction(round(float(value), exact)) for value in values])
 
 
 def _state(claim: SeriesClaim, sides: np.ndarray) -> np.ndarray:
@@ -170,9 +175,14 @@ def _extreme(claim: SeriesClaim, number: Number, seen: Measured) -> bool:
     if not number.low <= best <= number.high:
         return False
     at = hours[values == best]
-    if claim.hour is not None:
-        return bool((np.abs(at - claim.hour) <= HOURS).any())
-    return True
+    return bool(_near(claim, at).any())
+
+
+def _near(claim: SeriesClaim, hours: np.ndarray) -> np.ndarray:
+    """Which hours are the stated one; all, where none is stated."""
+    if claim.hour is None:
+        return np.ones(len(hours), dtype=bool)
+    return np.abs(hours - claim.hour[0]) <= claim.hour[1]
 
 
 def _mean(number: Number, spec: Variable, seen: Measured) -> bool:
@@ -210,7 +220,7 @@ def _moves(claim: SeriesClaim, spec: Variable, seen: Measured) -> bool | None:
     if any(not _often(claim, _meets(number, spec, seen), number, spec) for number in others if number.how != "mean"):
         return False
     if claim.direction is not None and claim.trend != "resolved":
-        sides = np.array([spec.direction(value) for value in values])
+        sides = _sides(claim, spec, values)
         agree = _state(claim, sides)
         if not (agree.mean() >= 1.0 - STRAY if claim.direction == "normal" else agree.any()):
             return False
@@ -248,7 +258,7 @@ def _stable(claim: SeriesClaim, spec: Variable, seen: Measured) -> bool:
     numbers = [
         _often(claim, _meets(number, spec, seen), number, spec) for number in claim.numbers if number.how != "mean"
     ]
-    sides = np.array([spec.direction(value) for value in values])
+    sides = _sides(claim, spec, values)
     agree = _state(claim, sides)
     return calm and all(numbers) and (claim.direction is None or bool(agree.mean() >= PERSISTENT))
 
@@ -280,7 +290,7 @@ def _passes(
         at = int(later[-1] if place == len(ordered) - 1 and place else later[0])
         start = at if place == 0 else start
     else:
-        if claim.hour is not None and abs(seen.hours[at] - claim.hour) > HOURS:
+        if not _near(claim, seen.hours)[at]:
             return False
         return _signed(course[at] - course[start], sign) and _amounts(claim, seen.values[start], seen.values[at])
     if claim.trend is None and len(ordered) == 2:  # "from 38 up to 278": the extremes, in whatever order
@@ -298,8 +308,7 @@ def _arrives(end: Number, course: np.ndarray, seen: Measured, sign: int, spec: V
         places = np.flatnonzero(values == (values.max() if end.how == "highest" else values.min()))
     else:
         places = np.flatnonzero(_meets(end, spec, seen))
-    if claim.hour is not None:
-        places = [place for place in places if abs(seen.hours[place] - claim.hour) <= HOURS]
+    places = places[_near(claim, seen.hours)[places]]
     return any(_approach(course, int(place)) == sign for place in places)
 
 

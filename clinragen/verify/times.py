@@ -8,6 +8,8 @@ from collections.abc import Callable
 from clinragen.verify.claims import Change, Often
 from clinragen.verify.figures import NUMERALS, UNIT
 
+#: A stated hour may be off by so much: bins are an hour wide; "around hour 12" is meant roughly.
+EXACTLY, ROUGHLY = 1.0, 3.0
 _FOREVER = float("inf")
 _H = r"(?:h|hr|hrs|hour|hours)\b"
 _N = r"(?P<n>\d+(?:\.\d+)?)"
@@ -47,14 +49,15 @@ _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], .
         lambda n, m: ("window", (0.0, _FOREVER)),
     ),
     (
-        rf"(?:at|around|near|on|about|by|approximately)?\s*(?:about\s+|around\s+|approximately\s+)?\bhour\s+{_N}",
-        lambda n, m: ("hour", n),
+        rf"(?:at\s+|by\s+)?(?:around|near|about|approximately)\s+(?:hour\s+{_N}|{_M}\s*{_H})",
+        lambda n, m: ("hour", (n or m, ROUGHLY)),
     ),
-    (rf"(?:at|around|about)\s+{_N}\s*{_H}", lambda n, m: ("hour", n)),
-    (rf"\(\s*(?:h|hr|t\s*=)\s*{_N}\s*h?\s*\)", lambda n, m: ("hour", n)),
+    (rf"(?:at|on|by)?\s*\bhour\s+{_N}", lambda n, m: ("hour", (n, EXACTLY))),
+    (rf"(?:at)\s+{_N}\s*{_H}", lambda n, m: ("hour", (n, EXACTLY))),
+    (rf"\(\s*(?:h|hr|t\s*=)\s*{_N}\s*h?\s*\)", lambda n, m: ("hour", (n, EXACTLY))),
     (
         rf"{_N}\s*{_H}\s+(?:after|into|post|from|since)\s+(?:ICU\s+|hospital\s+)?(?:admission|arrival|the stay)",
-        lambda n, m: ("hour", n),
+        lambda n, m: ("hour", (n, EXACTLY)),
     ),
     (rf"{_N}\s*(?:-\s*)?(?:{_UNITS_OF_TIME})", lambda n, m: None),
     (

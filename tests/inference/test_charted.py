@@ -16,12 +16,13 @@ from clinragen.knowledge.graph import build
 from clinragen.model.language_model import train_tokenizer
 from clinragen.teacher.facts import facts
 from clinragen.teacher.series_rationale import LINKS, MOST_CLAIMS, OPENING
-from clinragen.verify.claims import ClaimReader, Verdict
-from clinragen.verify.series import chart, verify
+from clinragen.verify.claims import Verdict
+from clinragen.verify.rationale import Verifier
+from clinragen.verify.series import chart
 
 BUDGET = 128
 GRAPH = build()
-READER = ClaimReader(GRAPH)
+VERIFIER = Verifier(GRAPH)
 NAMES = [phenotype.name for phenotype in phenotypes().values()]
 MEASURED = ["creatinine", "heart_rate", "lactate", "sodium", "systolic_bp", "mean_bp", "spo2", "wbc"]
 
@@ -29,7 +30,9 @@ MEASURED = ["creatinine", "heart_rate", "lactate", "sodium", "systolic_bp", "mea
 @pytest.fixture(scope="module")
 def tokenizer():
     words = [spec.label for spec in variables().values()] + NAMES
-    return train_tokenizer([f"{OPENING} high {word} up to 1.2 mg/dL, pointing to" for word in words], 600)
+    return train_tokenizer(
+        [f"{OPENING} high {word} up to about 1.2 mg/dL in the first 24 hours, pointing to" for word in words], 600
+    )
 
 
 def draw_series(seed: int) -> pl.DataFrame:
@@ -72,7 +75,8 @@ def test_whatever_is_written_is_true_and_whole(tokenizer, seed, called):
     rows: dict[str, list[tuple[float, float]]] = {}
     for _, hour, name, value in series.iter_rows():
         rows.setdefault(name, []).append((hour, value))
-    verdicts = [verdict for _, verdict in verify(text, chart(rows), READER)]
+    checked = VERIFIER.check(text, "series", [], chart(rows), called)
+    verdicts = [claim.verdict for claim in checked if claim.kind == "series"]
     assert set(verdicts) <= {Verdict.SUPPORTED}, text
     assert len(verdicts) <= MOST_CLAIMS
     assert bool(verdicts) == bool(facts(series).get(1)) if len(series) else not verdicts

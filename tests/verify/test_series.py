@@ -136,7 +136,7 @@ def test_every_claim_of_the_evidence_teacher_is_read_and_supported(rows, gold, s
         schema={"stay_id": pl.Int64, "hour": pl.Float32, "variable": pl.String, "value": pl.Float32},
         orient="row",
     )
-    rationale = TEACHER.series(stay, facts(frame)[stay], sorted(gold))
+    rationale = TEACHER.series(stay, facts(frame, normal=True)[stay], sorted(gold))
     by_variable: dict[str, list[tuple[float, float]]] = {}
     for (key, hour), value in cells.items():
         by_variable.setdefault(key, []).append((hour, value))
