@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--source",
         action="append",
         default=[],
-        metavar="NAME=FOLDER",
+        metavar="NAME[=PATH]",
         help="add a source beside the curated core; see: clinragen graph sources",
     )
     actions.add_parser("sources", help="list further knowledge sources, their licences and where to get them")
@@ -50,8 +50,9 @@ def run(args: argparse.Namespace) -> None:
         from clinragen.knowledge.sources.external import SOURCES
 
         for name, source in SOURCES.items():
-            print(f"{name}\n  adds     {source.adds}\n  licence  {source.licence}")
-            print(f"  files    {', '.join(source.files)}\n  from     {source.get}")
+            switch = f"--source {name}{'=FOLDER' if source.files else ''}"
+            print(f"{name}\n  adds     {source.adds}\n  licence  {source.licence}\n  version  {source.version}")
+            print(f"  files    {', '.join(source.files) or 'none'}\n  from     {source.get}\n  switch   {switch}\n")
         return
     graph = ConceptGraph.load(args.graph) if args.graph else build_graph()
     if args.action == "show":
@@ -72,12 +73,12 @@ def _contributions(wanted: list[str]) -> list:
     from clinragen.knowledge.sources import curated, external
 
     parts = [curated.contribute()]
-    names = build_graph(parts).names if wanted else {}
+    known = build_graph(parts).known
     for item in wanted:
         name, separator, folder = item.partition("=")
-        if not separator or not folder:
+        if separator and not folder:
             raise UserError(f"--source {item}: expected NAME=FOLDER; clinragen graph sources lists the names")
-        parts.append(external.contribute(name, Path(folder), names))
+        parts.append(external.contribute(name, Path(folder) if folder else None, known))
     return parts
 
 

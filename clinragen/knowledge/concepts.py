@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: Kinds of node, in the order they are listed and drawn.
@@ -10,7 +11,6 @@ NODE_KINDS = ("phenotype", "disease", "finding", "symptom", "variable", "drug", 
 
 #: What a finding says of its variable. Trends are against the patient's own earlier values, whatever the range.
 DIRECTIONS = ("high", "low", "rising", "falling")
-#: Evidence of the other side: an edge that no source may add where the curated core states only the other.
 OPPOSITE = {"high": "low", "low": "high", "rising": "falling", "falling": "rising"}
 
 #: relation -> how a reader says it (head, relation, tail).
@@ -69,6 +69,43 @@ class Contribution:
     files: dict[str, str]  # file name -> sha256 of what was read
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)  # further synonyms of nodes of other sources
     identifiers: dict[str, dict[str, str]] = field(default_factory=dict)  # further identifiers of such nodes
+
+
+@dataclass(frozen=True)
+class Known:
+    """The concepts that further sources may refer to: those of the curated core."""
+
+    names: Mapping[str, str]  # lower-case names and synonyms -> node id
+    codes: Mapping[tuple[str, str], tuple[str, ...]]  # (coding system, code) -> node ids
+    kinds: Mapping[str, str]  # node id -> kind
+    edges: frozenset[tuple[str, str]]  # (head, tail) of every edge
+
+    def called(self, name: str, *kinds: str) -> str | None:
+        """The node of one of the kinds with this name or synonym, in any case."""
+        node = self.names.get(name.strip().casefold())
+        return node if node is not None and (not kinds or self.kinds[node] in kinds) else None
+
+    def coded(self, system: str, code: str, *kinds: str) -> tuple[str, ...]:
+        """Nodes of one of the kinds with this code."""
+        return tuple(node for node in self.codes.get((system, code), ()) if not kinds or self.kinds[node] in kinds)
+
+    def contradicts(self, edge: Edge) -> bool:
+        """Whether the core says the opposite finding of what the edge says, and not this one."""
+        kind, _, rest = edge.head.partition(":")
+        variable, _, direction = rest.rpartition(":")
+        if kind != "finding" or direction not in OPPOSITE or (edge.head, edge.tail) in self.edges:
+            return False
+        return (finding_id(variable, OPPOSITE[direction]), edge.tail) in self.edges
+
+
+#: Kinds at the ends of the edges that sources add.
+CONDITIONS = ("phenotype", "disease")
+SIGNS = ("symptom", "finding")
+
+
+def drug_node(name: str, codes: dict[str, str], said: str) -> Node:
+    """A drug that the core lacks; ``said`` ends the sentence that defines it."""
+    return Node(f"drug:{slug(name)}", "drug", name.lower(), (), f"{name[:1].upper()}{name[1:]}, {said}.", codes)
 
 
 def slug(name: str) -> str:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from clinragen.artifacts import atomic_folder, read_json, read_table, sha256_file, write_json, write_table
 from clinragen.errors import UserError, unknown_choice
-from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NODE_KINDS, RELATIONS, Contribution, Edge, Node
+from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NODE_KINDS, RELATIONS, Contribution, Edge, Known, Node
 from clinragen.knowledge.sources import curated
 
 GRAPH_VERSION = 1
@@ -145,6 +145,22 @@ class ConceptGraph:
         return names
 
     @cached_property
+    def known(self) -> Known:
+        """What further sources may refer to."""
+        codes: dict[tuple[str, str], list[str]] = {}
+        for node, data in sorted(self.graph.nodes(data=True)):
+            for system, listed in data["identifiers"].items():
+                for code in listed.split():
+                    codes.setdefault((system, code), []).append(node)
+        kinds = dict(self.graph.nodes(data="kind"))
+        return Known(
+            self.names,
+            {code: tuple(nodes) for code, nodes in codes.items()},
+            kinds,
+            frozenset((head, tail) for head, tail in self.graph.edges()),
+        )
+
+    @cached_property
     def _simple(self) -> nx.DiGraph:
         return nx.DiGraph(self.graph)
 
@@ -199,7 +215,9 @@ class ConceptGraph:
 
 
 def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
-    """Merge sources into one graph, in the order given; a node already there is kept and gains the new synonyms.
+    """Merge sources into one graph, the core first and the others by name, so that their order does not matter.
+
+    A node already there is kept and gains the new synonyms and codes.
 
     Without an argument the graph is the curated core alone.
 
@@ -207,6 +225,7 @@ def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
         UserError: an edge whose end no source defines, an unknown node kind or relation.
     """
     parts = [curated.contribute()] if contributions is None else list(contributions)
+    parts.sort(key=lambda part: (part.name != "curated", part.name))
     nodes: dict[str, dict[str, Any]] = {}
     edges: dict[tuple[str, str, str, str, str], Edge] = {}
     for part in parts:

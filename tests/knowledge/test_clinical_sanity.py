@@ -1,22 +1,9 @@
 """The graph says what textbooks say, in the right direction, and not the opposite."""
 
-from pathlib import Path
-
 import pytest
+from textbook import named, textbook
 
-from clinragen.catalog import variables
-from clinragen.knowledge.concepts import finding_id
 from clinragen.knowledge.graph import ConceptGraph, build
-
-STATEMENTS = Path(__file__).parent / "textbook_statements.txt"
-LABELS = {spec.label.replace(",", ""): key for key, spec in variables().items()}
-
-
-def read(part: str) -> list[tuple[str, str]]:
-    lines = [line for line in STATEMENTS.read_text().splitlines() if line and not line.startswith("#")]
-    split = lines.index("FALSE")
-    chosen = lines[1:split] if part == "TRUE" else lines[split + 1 :]
-    return [tuple(line.split(" -> ")) for line in chosen]  # type: ignore[misc]
 
 
 @pytest.fixture(scope="module")
@@ -24,26 +11,19 @@ def graph() -> ConceptGraph:
     return build()
 
 
-def node(graph: ConceptGraph, name: str) -> str:
-    label, _, direction = name.rpartition(" ")
-    if direction in ("high", "low") and label in LABELS:
-        return finding_id(LABELS[label], direction)
-    return graph.find(name)
-
-
 def test_enough_statements():
-    assert len(set(read("TRUE"))) >= 150
-    assert len(set(read("FALSE"))) >= 50
+    assert len(set(textbook("TRUE"))) >= 150
+    assert len(set(textbook("FALSE"))) >= 50
 
 
-@pytest.mark.parametrize(("head", "tail"), read("TRUE"))
+@pytest.mark.parametrize(("head", "tail"), textbook("TRUE"))
 def test_textbook_statement_is_reachable_within_two_hops(graph, head, tail):
-    assert graph.paths(node(graph, head), node(graph, tail), hops=2)
+    assert graph.paths(named(graph, head), named(graph, tail), hops=2)
 
 
-@pytest.mark.parametrize(("head", "tail"), read("FALSE"))
+@pytest.mark.parametrize(("head", "tail"), textbook("FALSE"))
 def test_false_statement_is_no_edge(graph, head, tail):
-    assert not graph.graph.has_edge(node(graph, head), node(graph, tail))
+    assert not graph.graph.has_edge(named(graph, head), named(graph, tail))
 
 
 def test_opposite_findings_do_not_speak_for_the_same_phenotype_unless_both_may(graph):

@@ -46,7 +46,7 @@ def test_draw_gives_the_same_picture_again(tmp_path, ending):
         (["draw", "--out", "x.png", "--phenotype", "shok"], "did you mean 'shock'"),
         (["draw", "--out", "x.png", "--min-weight", "2"], "lower --min-weight"),
         (["stats", "--graph", "nowhere"], "clinragen graph build"),
-        (["build", "--out", "g", "--source", "hpo"], "NAME=FOLDER"),
+        (["build", "--out", "g", "--source", "hpo"], "expected hpo=FOLDER"),
     ],
 )
 def test_mistakes_give_one_clear_line(argv, says, tmp_path, monkeypatch):

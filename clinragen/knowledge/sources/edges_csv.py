@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import RELATIONS, Contribution, Edge
+from clinragen.knowledge.concepts import RELATIONS, Contribution, Edge, Known
 from clinragen.knowledge.sources.files import rows
 
 FILES = ("edges.csv",)
@@ -14,7 +13,7 @@ LICENCE = "as the user's"
 COLUMNS = ("head", "relation", "tail", "weight", "source", "evidence")
 
 
-def contribute(files: dict[str, Path], names: Mapping[str, str]) -> Contribution:
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
     """One edge per row; ``source`` is a full citation.
 
     Raises:
@@ -26,13 +25,16 @@ def contribute(files: dict[str, Path], names: Mapping[str, str]) -> Contribution
     for line, row in enumerate(rows(path, ",", COLUMNS), start=2):
         ends = []
         for end in (row["head"], row["tail"]):
-            node = end if end in names.values() else names.get(end.casefold())
+            node = end if end in known.kinds else known.called(end)
             if node is None:
                 raise ValueError(f"{path.name} line {line}: no concept is called '{end}'")
             ends.append(node)
         if row["relation"] not in RELATIONS:
             raise ValueError(f"{path.name} line {line}: relation '{row['relation']}' is none of {', '.join(RELATIONS)}")
-        weight = float(row["weight"])
+        try:
+            weight = float(row["weight"])
+        except ValueError:
+            raise ValueError(f"{path.name} line {line}: weight '{row['weight']}' is no number") from None
         if not 0 < weight <= 1:
             raise ValueError(f"{path.name} line {line}: weight {weight} is not in (0, 1]")
         citations[row["source"]] = row["source"]

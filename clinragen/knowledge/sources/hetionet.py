@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import Contribution, Edge, Node, slug
+from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known, Node, drug_node
 from clinragen.knowledge.sources.files import rows
 
 FILES = ("hetionet_v1.0_clinical_edges.tsv",)
@@ -17,7 +16,7 @@ _PRESENTS, _TREATS = "DpS", "CtD"
 _WEIGHTS = {_PRESENTS: 0.3, _TREATS: 0.5}
 
 
-def contribute(files: dict[str, Path], names: Mapping[str, str]) -> Contribution:
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
     """Edges symptom -> disease and drug -> disease; drugs that the core lacks become nodes with their DrugBank code."""
     (path,) = files.values()
     nodes: dict[str, Node] = {}
@@ -26,20 +25,20 @@ def contribute(files: dict[str, Path], names: Mapping[str, str]) -> Contribution
         kind = row["metaedge"]
         if kind not in _WEIGHTS:
             continue
-        disease = names.get(row["source_name" if kind == _PRESENTS else "target_name"].casefold(), "")
-        other_name = row["target_name" if kind == _PRESENTS else "source_name"]
-        other = names.get(other_name.casefold(), "")
-        if not disease.startswith(("phenotype:", "disease:")):
+        side, other = ("source", "target") if kind == _PRESENTS else ("target", "source")
+        named = known.called(row[f"{side}_name"], *CONDITIONS)
+        diseases = known.coded("DOID", row[side].partition("::")[2], *CONDITIONS) or ((named,) if named else ())
+        if not diseases:
             continue
-        if kind == _PRESENTS and other.startswith(("symptom:", "finding:")):
-            edges.append(Edge(other, disease, "suggests", _WEIGHTS[kind], "hetionet", "presents", "hetionet"))
-        elif kind == _TREATS:
-            if not other:
-                other = f"drug:{slug(other_name)}"
-                code = {"DrugBank": row["source"].rpartition("::")[2]}
-                text = f"{other_name}, a drug that Hetionet lists as a treatment of {row['target_name']}."
-                nodes.setdefault(other, Node(other, "drug", other_name.lower(), (), text, code))
-            if other.startswith("drug:"):
-                edges.append(Edge(other, disease, "treats", _WEIGHTS[kind], "hetionet", "treats", "hetionet"))
+        name = row[f"{other}_name"]
+        head = known.called(name, *(SIGNS if kind == _PRESENTS else ("drug",)))
+        if head is None and kind == _TREATS:
+            codes = {"DrugBank": row["source"].rpartition("::")[2]}
+            fresh = drug_node(name, codes, f"a drug that Hetionet lists as a treatment of {row['target_name']}")
+            head = nodes.setdefault(fresh.id, fresh).id
+        if head is not None:
+            relation, said = ("suggests", "presents with") if kind == _PRESENTS else ("treats", "is treated with")
+            said = f"{row[f'{side}_name']} {said} {name}"
+            edges += [Edge(head, node, relation, _WEIGHTS[kind], "hetionet", said, "hetionet") for node in diseases]
     hashes = {path.name: sha256_file(path)}
     return Contribution("hetionet", "1.0", LICENCE, list(nodes.values()), edges, {"hetionet": CITE}, hashes)

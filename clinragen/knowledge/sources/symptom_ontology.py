@@ -1,0 +1,30 @@
+"""Symptom Ontology: further names and SYMP codes of symptoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clinragen.artifacts import sha256_file
+from clinragen.knowledge.concepts import SIGNS, Contribution, Known
+from clinragen.knowledge.sources.files import obo, spare
+
+FILES = ("symp.obo",)
+LICENCE = "CC0 1.0"
+CITE = "Schriml LM et al. Symptom Ontology. Institute for Genome Sciences, University of Maryland"
+
+
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
+    """Exact synonyms that no concept has yet, of terms whose name or synonym the core knows."""
+    version, terms = obo(files["symp.obo"])
+    taken = set(known.names)
+    synonyms: dict[str, tuple[str, ...]] = {}
+    identifiers: dict[str, dict[str, str]] = {}
+    for key, term in sorted(terms.items()):
+        node = known.called(term.name, *SIGNS)
+        if node is None:
+            continue
+        identifiers.setdefault(node, {"SYMP": key})
+        if forms := spare(term.synonyms, taken):
+            synonyms[node] = (*synonyms.get(node, ()), *forms)
+    hashes = {path.name: sha256_file(path) for path in files.values()}
+    return Contribution("symptom_ontology", version, LICENCE, [], [], {"symp": CITE}, hashes, synonyms, identifiers)

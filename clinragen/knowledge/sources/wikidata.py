@@ -1,0 +1,60 @@
+"""Wikidata: symptoms, causes and treatments of diseases, as anybody may have entered them, so of little weight."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from clinragen.artifacts import sha256_file
+from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
+from clinragen.knowledge.sources.files import opened
+
+FILES = ("WikiDiseaseData.jl", "WikiMedicineData.jl")
+LICENCE = "CC0 1.0"
+CITE = "Wikidata, items of diseases (P780, P828, P2176) and of medicines (P2175), https://www.wikidata.org"
+_WEIGHTS = {"suggests": 0.25, "causes": 0.25, "treats": 0.3}
+
+
+def contribute(files: dict[str, Path], known: Known) -> Contribution:
+    """Edges between concepts that the core knows by name; Wikidata item numbers of diseases and drugs."""
+    edges: dict[tuple[str, str, str], Edge] = {}
+    identifiers: dict[str, dict[str, str]] = {}
+
+    def add(head: str | None, tail: str | None, relation: str, said: str) -> None:
+        if head and tail and head != tail:
+            edge = Edge(head, tail, relation, _WEIGHTS[relation], "wikidata", said, "wikidata")
+            edges.setdefault((head, tail, relation), edge)
+
+    for row in _records(files[FILES[0]], ("DiseaseURI", "Disease", "TreatmentDrugs", "Cause", "Symptons")):
+        disease = known.called(row["Disease"], *CONDITIONS)
+        if disease is None:
+            continue
+        identifiers.setdefault(disease, {"Wikidata": row["DiseaseURI"].rpartition("/")[2]})
+        for name in row["Symptons"]:
+            add(known.called(name, *SIGNS), disease, "suggests", f"{name} is a symptom of {row['Disease']}")
+        for name in row["Cause"]:
+            add(known.called(name, *CONDITIONS), disease, "causes", f"{name} is a cause of {row['Disease']}")
+        for name in row["TreatmentDrugs"]:
+            add(known.called(name, "drug"), disease, "treats", f"{name} treats {row['Disease']}")
+    for row in _records(files[FILES[1]], ("MedicineURI", "Medicine", "ConditionsTreated")):
+        drug = known.called(row["Medicine"], "drug")
+        if drug is None:
+            continue
+        identifiers.setdefault(drug, {"Wikidata": row["MedicineURI"].rpartition("/")[2]})
+        for name in row["ConditionsTreated"]:
+            add(drug, known.called(name, *CONDITIONS), "treats", f"{row['Medicine']} treats {name}")
+    hashes = {path.name: sha256_file(path) for path in files.values()}
+    return Contribution(
+        "wikidata", "extract", LICENCE, [], list(edges.values()), {"wikidata": CITE}, hashes, identifiers=identifiers
+    )
+
+
+def _records(path: Path, needed: tuple[str, ...]) -> Iterator[dict]:
+    with opened(path) as handle:
+        for number, line in enumerate(handle, start=1):
+            record = json.loads(line)
+            missing = [key for key in needed if key not in record]
+            if missing:
+                raise ValueError(f"{path.name} line {number}: '{missing[0]}' is missing")
+            yield record
