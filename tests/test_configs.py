@@ -35,6 +35,13 @@ def test_stages(name):
     assert config.stage.parent in (None, *STAGES)
 
 
+@pytest.mark.parametrize("name", names("trainer"))
+def test_trainers(name):
+    from clinragen.stages.plan import resolve
+
+    resolve("notes", "tiny", "evidence", [], name)
+
+
 @pytest.mark.parametrize("name", names("protocol"))
 def test_protocols(name):
     from mimic_prep import protocol

@@ -24,7 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a setting: stage.epochs=5, model.hours=24",
+        help="override a setting: stage.epochs=5, model.hours=24, trainer.devices=2",
+    )
+    parser.add_argument(
+        "--trainer", default="default", help="hardware preset or YAML file: default, ddp, fsdp, multi-node"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a finished run, or drop an unfinished one")
 
@@ -48,7 +51,10 @@ def run(args: argparse.Namespace) -> None:
         args.teacher,
         tuple(args.set),
         args.overwrite,
+        args.trainer,
     )
     manifest = run_stage(request, console)
+    if manifest is None:  # not the first of several processes
+        return
     best = ", ".join(f"{name} {value:.3f}" for name, value in manifest["best"].items() if name != "epoch")
     print(f"{args.out}: best epoch {manifest['best']['epoch'] + 1} by validation {best}")

@@ -118,6 +118,9 @@ class StayDataset(Dataset[Stay]):
             raise unknown_choice("series input", self.series_input, SERIES_INPUTS)
         return values
 
+    def begin(self, epoch: int) -> None:
+        """An epoch of training begins."""
+
     def length(self, index: int) -> int:
         """Tokens of a stay, the measure by which batches are bucketed."""
         return len(self.notes[index]) + len(self.target_ids[index])

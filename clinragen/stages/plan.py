@@ -14,6 +14,10 @@ from clinragen.model.config import ModelConfig
 STAGES = ("notes", "series", "multimodal")
 PARTS = ("language_model", "series_encoder", "concept_attention", "head")
 INPUTS = ("note", "series")
+CLASS_WEIGHTS = ("none", "sqrt", "balanced")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
+LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 
 
 @dataclass
@@ -27,7 +31,12 @@ class StageConfig:
         parent: the stage this one continues from; None starts a new model.
         label_weight: weight of the label head's loss beside the language model's.
         monitor: the validation metric that picks the best epoch: ``loss`` (less is better) or ``macro_auroc``.
-        precision: ``auto`` takes bf16 where the processor has it.
+        batch_size: stays of one forward pass at most.
+        accumulate: forward passes of one optimiser step; a step has ``batch_size * accumulate`` stays for each process.
+        tokens: padded tokens of one forward pass at most, for memory; 0 for no limit. It changes no result.
+        class_weights: whether rare phenotypes count more in the label loss: ``none``, ``sqrt`` or ``balanced``.
+        precision: ``auto`` takes bf16 where the processor has it and the model is large enough to gain.
+        checkpoint_minutes: how often an unfinished run is written; ``checkpoint_steps`` counts steps instead.
     """
 
     inputs: list[str] = MISSING
@@ -40,12 +49,16 @@ class StageConfig:
     monitor: str = "loss"
     batch_size: int = 16
     accumulate: int = 1
+    tokens: int = 0
+    class_weights: str = "none"
     weight_decay: float = 0.05
     warmup: float = 0.1
     clip: float = 1.0
     seed: int = 0
     precision: str = "auto"
     workers: int = 0
+    checkpoint_minutes: float = 5.0
+    checkpoint_steps: int = 0
 
     def check(self, where: str) -> None:
         """Raise a UserError for values that cannot be."""
@@ -61,7 +74,41 @@ class StageConfig:
             raise UserError(f"{where}: inputs and targets must each name at least one entry")
         if self.monitor not in ("loss", "macro_auroc"):
             raise unknown_choice(f"{where}.monitor", self.monitor, ("loss", "macro_auroc"))
-        for name in ("epochs", "batch_size", "accumulate", "patience"):
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise unknown_choice(f"{where}.class_weights", self.class_weights, CLASS_WEIGHTS)
+        if self.precision not in PRECISIONS:
+            raise unknown_choice(f"{where}.precision", self.precision, PRECISIONS)
+        for name, least in (
+            *((name, 1) for name in ("epochs", "batch_size", "accumulate", "patience")),
+            *((name, 0) for name in ("tokens", "workers", "checkpoint_steps", "checkpoint_minutes", "label_weight")),
+        ):
+            if getattr(self, name) < least:
+                raise UserError(f"{where}.{name} is {getattr(self, name)}, expected at least {least}")
+
+
+@dataclass
+class TrainerConfig:
+    """What a stage is trained on (``configs/trainer/*.yaml``), as Lightning Fabric names it.
+
+    Attributes:
+        accelerator: ``auto``, ``cpu``, ``gpu``.
+        devices: processes on each node.
+        strategy: ``auto``, ``ddp_find_unused_parameters_true``, ``fsdp``.
+        logger: where metrics go beside ``metrics.csv``: ``csv`` (nowhere else), ``tensorboard``, ``wandb``, ``mlflow``.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    logger: str = "csv"
+
+    def check(self, where: str) -> None:
+        """Raise a UserError for values that cannot be."""
+        for name, value, valid in (("strategy", self.strategy, STRATEGIES), ("logger", self.logger, LOGGERS)):
+            if value not in valid:
+                raise unknown_choice(f"{where}.{name}", value, valid)
+        for name in ("devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"{where}.{name} is {getattr(self, name)}, expected at least 1")
 
@@ -73,10 +120,13 @@ class RunConfig:
     stage_name: str = MISSING
     stage: StageConfig = field(default_factory=StageConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     teacher: str = "evidence"
 
 
-def resolve(stage: str, model: str | ModelConfig, teacher: str, overrides: list[str]) -> RunConfig:
+def resolve(
+    stage: str, model: str | ModelConfig, teacher: str, overrides: list[str], trainer: str = "default"
+) -> RunConfig:
     """Merge shipped configs and ``stage.*`` / ``model.*`` overrides.
 
     Args:
@@ -84,11 +134,11 @@ def resolve(stage: str, model: str | ModelConfig, teacher: str, overrides: list[
     """
     if stage not in STAGES:
         raise unknown_choice("stage", stage, STAGES)
-    groups: dict[str, list[str]] = {"stage": [], "model": []}
+    groups: dict[str, list[str]] = {"stage": [], "model": [], "trainer": []}
     for override in overrides:
         group, separator, rest = override.partition(".")
         if not separator or group not in groups:
-            raise UserError(f"--set {override}: expected stage.KEY=VALUE or model.KEY=VALUE")
+            raise UserError(f"--set {override}: expected stage.KEY=VALUE, model.KEY=VALUE or trainer.KEY=VALUE")
         groups[group].append(rest)
     settings = load("stage", stage, StageConfig, groups["stage"])
     settings.check(stage)
@@ -101,7 +151,9 @@ def resolve(stage: str, model: str | ModelConfig, teacher: str, overrides: list[
             raise UserError(f"--set model.{alien[0]}: the shape of the parent's model is fixed; only {', '.join(free)}")
         model = build(ModelConfig, asdict(model), "the parent's model", groups["model"])
     model.check("model")
-    return RunConfig(stage_name=stage, stage=settings, model=model, teacher=teacher)
+    hardware = load("trainer", trainer, TrainerConfig, groups["trainer"])
+    hardware.check("trainer")
+    return RunConfig(stage_name=stage, stage=settings, model=model, trainer=hardware, teacher=teacher)
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:

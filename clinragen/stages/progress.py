@@ -1,25 +1,28 @@
-"""One rich progress bar per stage with the time left, and a line per epoch."""
+"""One rich progress bar per stage with the time left, and a line per epoch; metric files beside it."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from clinragen.stages.checkpoint import Place
+from clinragen.stages.track import Tracker
 
-class StageProgress(Callback):
-    """Shows training batches over all epochs; quiet on all but the first process."""
 
-    def __init__(self, console: Console):
+class StageProgress:
+    """The watcher of a run's loop: quiet without a console, as on all but the first process."""
+
+    def __init__(self, console: Console | None, tracker: Tracker | None):
         self.console = console
+        self.tracker = tracker
         self.progress: Progress | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
+    def start(self, total: int, done: int) -> None:
+        """Training begins at step ``done`` of ``total``."""
+        if self.console is None:
             return
+        if done:
+            self.console.print(f"  resuming the unfinished run at step {done:,} of {total:,}")
         self.progress = Progress(
             TextColumn("  epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -29,29 +32,25 @@ class StageProgress(Callback):
             console=self.console,
             transient=True,
         )
-        total = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
         self.progress.start()
-        self.task = self.progress.add_task("train", total=total, epoch=1, completed=trainer.global_step)
+        self.task = self.progress.add_task("train", total=total, epoch=1, completed=done)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+    def step(self, epoch: int) -> None:
+        """An optimiser step was done."""
         if self.progress:
-            self.progress.update(self.task, advance=1, epoch=trainer.current_epoch + 1)
+            self.progress.update(self.task, advance=1, epoch=epoch + 1)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        metrics = trainer.callback_metrics
-        if self.progress and "validation/loss" in metrics:
-            self.console.print(
-                f"  epoch {trainer.current_epoch + 1:>2}: validation loss {metrics['validation/loss']:.3f}, "
-                f"macro AUROC {metrics['validation/macro_auroc']:.3f}"
-            )
+    def epoch(self, place: Place) -> None:
+        """An epoch is over."""
+        row = place.history[-1]
+        if self.console:
+            area = f", macro AUROC {row['validation/macro_auroc']:.3f}" if "validation/macro_auroc" in row else ""
+            self.console.print(f"  epoch {place.epoch:>2}: validation loss {row['validation/loss']:.3f}{area}")
+        if self.tracker:
+            self.tracker.epoch(place)
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Training is over, one way or another."""
         if self.progress:
             self.progress.stop()
             self.progress = None

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinragen.data.sampler import BucketedBatches
+from clinragen.data.sampler import BucketedBatches, StepPlan
 
 SIZES = st.lists(st.integers(0, 500), min_size=1, max_size=200)
 
@@ -47,3 +47,24 @@ def test_batches_hold_stays_of_like_length():
         for pool in (1, 16)
     ]
     assert padding[1] < 1.1 * sum(lengths) < padding[0]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=60),
+    step=st.integers(1, 20),
+    batch=st.integers(1, 9),
+    tokens=st.sampled_from([0, 100, 900]),
+    world=st.integers(1, 3),
+)
+def test_a_step_has_the_same_stays_however_it_is_cut(lengths, step, batch, tokens, world):
+    plan = StepPlan(lengths, step, batch, tokens, seed=3)
+    steps = plan.steps(epoch=1)
+    assert len(steps) == len(plan)
+    assert sorted(row for rows in steps for row in rows.tolist()) == list(range(len(lengths)))
+    for rows in steps:
+        cuts = [plan.cut(rows, rank, world) for rank in range(world)]
+        assert sorted(row for cut in cuts for piece in cut for row in piece) == sorted(rows.tolist())
+        for piece in (piece for cut in cuts for piece in cut):
+            assert 1 <= len(piece) <= batch
+            padded = len(piece) * max(lengths[row] for row in piece)
+            assert not tokens or padded <= tokens or len(piece) == 1

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.inference.predict import TrainedModel
-from clinragen.stages.module import StageModule, macro_auroc
+from clinragen.stages.loop import schedule
+from clinragen.stages.module import StageModule, macro_auroc, positive_weights
 from clinragen.stages.plan import resolve
 
 
@@ -33,22 +34,28 @@ DATASET = (
 )
 
 
-def gradients(trained: TrainedModel, stays: list, batches: list[slice], frozen: str = "") -> dict[str, torch.Tensor]:
-    """Gradients after the batches, as Lightning accumulates them (each loss over the number of batches)."""
+def gradients(
+    trained: TrainedModel, stays: list, batches: list[list[int]], frozen: str = ""
+) -> dict[str, torch.Tensor]:
+    """Gradients of one optimiser step that reads its stays in those batches."""
     stage = resolve("multimodal", trained.model.config, "evidence", []).stage
     stage.frozen = [frozen] if frozen else []
-    module = StageModule(trained.model.eval(), stage, total_steps=1)
-    module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign, assignment]
+    module = StageModule(trained.model.eval(), stage)
     trained.model.zero_grad()
-    for part in batches:
-        batch = collate(stays[part], trained.model.tokenizer.pad_token_id)
-        (module.training_step(batch, 0) / len(batches)).backward()
+    total = sum(map(len, batches))
+    for rows in batches:
+        batch = collate([stays[row] for row in rows], trained.model.tokenizer.pad_token_id)
+        (module(batch).loss.sum() / total).backward()
     return {name: p.grad.clone() for name, p in trained.model.named_parameters() if p.grad is not None}
 
 
-def test_accumulating_eight_batches_of_one_is_one_batch_of_eight(trained, stays):
-    whole = gradients(trained, stays, [slice(0, 8)])
-    pieces = gradients(trained, stays, [slice(row, row + 1) for row in range(8)])
+@pytest.mark.parametrize(
+    "batches", [[[row] for row in range(8)], [[0, 1, 2, 3, 4], [5, 6], [7]], [[7, 2, 4, 0, 1, 6, 3, 5]]]
+)
+def test_how_a_step_is_cut_and_ordered_changes_nothing(trained, stays, batches):
+    """Ragged batches too: each stay weighs the same."""
+    whole = gradients(trained, stays, [list(range(8))])
+    pieces = gradients(trained, stays, batches)
     assert whole.keys() == pieces.keys()
     for name, expected in whole.items():
         torch.testing.assert_close(pieces[name], expected, atol=1e-6, rtol=1e-3, msg=name)
@@ -56,7 +63,7 @@ def test_accumulating_eight_batches_of_one_is_one_batch_of_eight(trained, stays)
 
 @pytest.mark.parametrize("frozen", ["language_model", "series_encoder", "concept_attention", "head"])
 def test_frozen_parts_get_no_gradient_and_all_others_do(trained, stays, frozen):
-    names = set(gradients(trained, stays, [slice(0, 8)], frozen))
+    names = set(gradients(trained, stays, [list(range(8))], frozen))
     assert not any(name.startswith(frozen) for name in names)
     parts = {"language_model", "series_encoder", "concept_attention", "head"} - {frozen}
     assert {name.partition(".")[0] for name in names} == parts
@@ -79,22 +86,26 @@ def test_the_multimodal_stage_trains_every_part(runs):
     assert changed == {"language_model", "series_encoder", "concept_attention", "head"}
 
 
-def test_the_learning_rate_rises_then_falls(trained):
-    stage = resolve("multimodal", trained.model.config, "evidence", []).stage
-    configured = StageModule(trained.model, stage, total_steps=100).configure_optimizers()
-    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
-    rates = []
-    for _ in range(100):
-        rates.append(max(group["lr"] for group in optimizer.param_groups))
-        optimizer.step()
-        scheduler.step()
+def test_the_learning_rate_rises_then_falls():
+    rates = [schedule(step, 100, 0.1) for step in range(100)]
     peak = rates.index(max(rates))
     assert 5 <= peak <= 12
     assert rates[:peak] == sorted(rates[:peak])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
-    assert rates[-1] < 0.1 * max(rates)
-    covered = sum(len(group["params"]) for group in optimizer.param_groups)
-    assert covered == sum(1 for parameter in trained.model.parameters() if parameter.requires_grad)
+    assert 0 < rates[-1] < 0.1 * max(rates)
+
+
+def test_every_trained_weight_is_in_one_group_of_the_optimiser(trained):
+    stage = resolve("multimodal", trained.model.config, "evidence", []).stage
+    grouped = [id(p) for group in StageModule(trained.model, stage).groups() for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in trained.model.parameters() if p.requires_grad)
+
+
+def test_rare_phenotypes_weigh_more_when_asked():
+    labels = torch.tensor([[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 1]]).bool().numpy()
+    assert positive_weights(labels, "none") is None
+    assert positive_weights(labels, "balanced").tolist() == [4, 4, 1]
+    assert positive_weights(labels, "sqrt").tolist() == [2, 2, 1]
 
 
 def test_macro_auroc_leaves_out_phenotypes_of_one_class():

@@ -1,0 +1,64 @@
+"""What a stage is trained with: a new student where none is continued, and the stays of each split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars
+
+from clinragen.data.cohort import Cohort
+from clinragen.data.dataset import StayDataset
+from clinragen.data.lexicon import Lexicon
+from clinragen.data.mentions import MentionEncoder
+from clinragen.data.series import SeriesStatistics, grid, observed_variables
+from clinragen.data.targets import MARKERS, NO_DIAGNOSIS
+from clinragen.data.text import SECTIONS, note_text, section_title, sections_by_stay
+from clinragen.knowledge.relabel import open_graph
+from clinragen.model.clinragen import ClinRaGen, assemble
+from clinragen.model.language_model import train_tokenizer
+from clinragen.stages.plan import RunConfig
+
+
+def new_model(config: RunConfig, cohort: Cohort, graph: Path | None) -> ClinRaGen:
+    """A new student, its statistics and, from scratch, its tokenizer fitted on the training stays."""
+    train = cohort.split("train")
+    variables = observed_variables(cohort, train, config.model.series.min_share, config.model.hours)
+    values = grid(cohort, train, variables, config.model.hours)
+    statistics = SeriesStatistics.fit(values, variables, config.model.series.bins)
+    opened = open_graph(graph)
+    tokenizer = None
+    if config.model.language_model.scratch:
+        texts = _training_text(cohort, config.teacher, opened)
+        tokenizer = train_tokenizer(texts, config.model.language_model.vocabulary)
+    lexicon = None
+    if config.model.head.linear:
+        sections = sections_by_stay(cohort.notes)
+        lexicon = Lexicon.fit([note_text(sections.get(int(stay), [])) for stay in train], config.model.head.lexicon)
+    return assemble(config.model, statistics, opened, tokenizer, lexicon)
+
+
+def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:
+    """What a tokenizer from scratch is trained on: training stays, and the fixed words of targets and graph."""
+    mine = polars.col("stay_id").is_in(cohort.split("train"))
+    texts = cohort.notes.filter(mine)["text"].to_list() + cohort.rationales(teacher).filter(mine)["text"].to_list()
+    fixed = [*MARKERS.values(), NO_DIAGNOSIS, *(f" {p.name};" for p in cohort.label_set.values())]
+    fixed += [f"{section_title(section)}:" for section in SECTIONS]
+    fixed += [data["name"] for _, data in graph.nodes(data=True)]
+    return texts + fixed * 20
+
+
+def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str) -> StayDataset:
+    """The stays of a split as this model reads and writes them."""
+    return StayDataset(
+        cohort,
+        cohort.split(split),
+        model.tokenizer,
+        MentionEncoder(model.graph, model.concepts.ids),
+        model.statistics,
+        model.target_format(config.stage.targets),
+        config.model.max_note_tokens,
+        config.model.max_target_tokens,
+        teacher=config.teacher,
+        lexicon=model.lexicon,
+    )

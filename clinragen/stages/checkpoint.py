@@ -1,0 +1,112 @@
+"""Where an unfinished run stands: one safetensors file with the trained weights, the optimiser's state and the place.
+
+The file is whole or absent, so a run killed at any moment is taken up at the last step that was written.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from clinragen.artifacts import atomic_path
+from clinragen.errors import UserError
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
+
+
+@dataclass
+class Place:
+    """Where a run stands.
+
+    Attributes:
+        epoch, step: epochs finished, and optimiser steps done in the one begun.
+        sums: of the losses of the stays seen in it, and their number under ``stays``.
+        history: the metrics of each finished epoch.
+        best, best_epoch: the monitored metric of the best epoch so far.
+        seconds: of training up to here.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float | None = None
+    best_epoch: int = -1
+    seconds: float = 0.0
+
+
+def trained(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters that training changes, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor on the processor that shares no memory with the model; all of it where it is spread over processes."""
+    if isinstance(tensor, DTensor):
+        tensor = tensor.full_tensor()
+    return tensor.detach().cpu().clone().contiguous()
+
+
+def _put(target: Tensor, value: Tensor) -> None:
+    if isinstance(target, DTensor):
+        value = distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
+    target.copy_(value)
+
+
+def save(
+    path: Path, place: Place, model: nn.Module, optimizer: torch.optim.Optimizer | None, *, write: bool = True
+) -> None:
+    """Write where a run stands. All processes must call this; only one with ``write``."""
+    tensors = {f"model.{name}": _whole(parameter) for name, parameter in trained(model).items()}
+    if optimizer is not None:
+        for name, parameter in trained(model).items():
+            for moment in MOMENTS:
+                if moment in (state := optimizer.state.get(parameter, {})):
+                    tensors[f"{moment}.{name}"] = _whole(state[moment])
+    if write:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"place": json.dumps(asdict(place))})
+
+
+def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Place:
+    """Take up what :func:`save` wrote.
+
+    Raises:
+        UserError: the file is damaged or of another model.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            place = Place(**json.loads(file.metadata()["place"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(
+            f"{path} is damaged ({first}): the run cannot be taken up; start it anew with --overwrite"
+        ) from None
+    parameters = trained(model)
+    stored = {name.removeprefix("model.") for name in tensors if name.startswith("model.")}
+    if stored != set(parameters):
+        differing = sorted(stored ^ set(parameters))
+        raise UserError(f"{path} is of another model ({len(differing)} weights differ, the first {differing[0]})")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            _put(parameter, tensors[f"model.{name}"])
+            if optimizer is not None and f"step.{name}" in tensors:
+                optimizer.state[parameter] = _moments(parameter, tensors, name)
+    return place
+
+
+def _moments(parameter: Tensor, tensors: dict[str, Tensor], name: str) -> dict[str, Any]:
+    state: dict[str, Any] = {"step": tensors[f"step.{name}"]}
+    for moment in MOMENTS[1:]:
+        state[moment] = torch.zeros_like(parameter)
+        _put(state[moment], tensors[f"{moment}.{name}"])
+    return state

@@ -1,0 +1,91 @@
+"""The run folder: whose it is, whether it may be written, and the run it continues.
+
+An unfinished run folder holds ``resume/``; the same command continues it. A finished one holds ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clinragen.artifacts import read_json, sha256_file, write_json
+from clinragen.config import load
+from clinragen.errors import UserError
+from clinragen.model.clinragen import ClinRaGen
+from clinragen.stages.plan import StageConfig
+
+
+@dataclass
+class Request:
+    """What the user asked to train."""
+
+    stage: str
+    cohort: Path
+    out: Path
+    model: str = "tiny"
+    parent: Path | None = None
+    graph: Path | None = None
+    teacher: str = "evidence"
+    overrides: tuple[str, ...] = ()
+    overwrite: bool = False
+    trainer: str = "default"
+    pretrained: Path | None = None
+    preflight: bool = False
+
+
+def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
+    """The parent's model and manifest.
+
+    Raises:
+        UserError: it is of another stage than the one to continue, or its weights are not those it finished with.
+    """
+    wanted = load("stage", request.stage, StageConfig).parent
+    wanted = next((o.partition("=")[2] for o in request.overrides if o.startswith("stage.parent=")), wanted)
+    if wanted in (None, "null"):
+        if request.parent:
+            raise UserError(f"--parent {request.parent}: stage '{request.stage}' starts a new model and has no parent")
+        return None
+    if request.parent is None:
+        raise UserError(f"stage '{request.stage}' continues stage '{wanted}': pass its run folder with --parent")
+    if request.pretrained:
+        raise UserError(f"--pretrained {request.pretrained}: only a stage that starts a new model takes an encoder")
+    manifest = finished(request.parent, wanted)
+    model = ClinRaGen.from_pretrained(request.parent / "model")
+    if sha256_file(request.parent / "model" / "model.safetensors") != manifest["model_sha256"]:
+        raise UserError(
+            f"--parent {request.parent}: model.safetensors is not the file that this run finished with: train it anew"
+        )
+    return model, manifest
+
+
+def finished(run: Path, stage: str) -> dict[str, Any]:
+    """The manifest of a finished run of a stage."""
+    manifest = read_json(run / "manifest.json", f"a finished run of stage '{stage}'")
+    if manifest.get("stage") != stage:
+        raise UserError(f"--parent {run} is a run of stage '{manifest.get('stage')}', expected '{stage}'")
+    return manifest
+
+
+def check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that is not ours to write, before any work. Nothing is changed."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file, expected a folder")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    finished = (out / "manifest.json").exists()
+    if finished and not overwrite:
+        raise UserError(f"--out {out} holds a finished run: choose another folder, or pass --overwrite")
+    if not finished and not (out / "resume" / "identity.json").exists():
+        raise UserError(f"--out {out} is not empty and not a run of clinragen: choose another folder")
+
+
+def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
+    """Drop what ``--overwrite`` drops, and mark the folder as an unfinished run with everything that shapes it."""
+    started = out / "resume" / "identity.json"
+    if overwrite and out.exists():
+        shutil.rmtree(out)
+    if started.exists() and read_json(started, "the identity of an unfinished run").get("identity") != identity:
+        raise UserError(f"--out {out} holds an unfinished run of other data or settings: pass --overwrite to drop it")
+    write_json(started, {"identity": identity})

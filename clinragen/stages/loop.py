@@ -1,0 +1,260 @@
+"""The training loop of every stage, on Lightning Fabric: exact whatever the batches, and resumable at any step.
+
+Unusual here: an optimiser step is a fixed set of stays. Each process reads its share in as many forward passes as the
+token budget wants, and each stay weighs the same, so accumulation, bucketing and the number of processes change
+nothing. Chance (dropout) is drawn anew at each step from seed, epoch, step and process; the learning rate is a function
+of the step. So nothing but weights, moments and the place has to be kept for a run to go on as if never interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+import torch.distributed
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from clinragen.data.sampler import StepPlan
+from clinragen.errors import UserError
+from clinragen.stages import checkpoint
+from clinragen.stages.checkpoint import Place
+from clinragen.stages.plan import StageConfig
+
+FLOOR = 0.02  # of the learning rate, where the decay ends
+
+
+class Scored(NamedTuple):
+    """The loss of each stay [B]; its parts worth watching, each [B]; and what metrics need, each [B, ...]."""
+
+    loss: Tensor
+    parts: dict[str, Tensor]
+    evidence: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """What a stage minimises."""
+
+    def forward(self, batch: Any) -> Scored:
+        """Score a batch."""
+        raise NotImplementedError(type(self).__name__)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups of the optimiser, over what is trained."""
+        raise NotImplementedError(type(self).__name__)
+
+    def rest(self) -> None:
+        """Called when training begins or continues: no dropout in what rests."""
+
+    def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
+        """Validation metrics of what all stays gave (``loss``, parts and evidence by name), without a prefix."""
+        return {"loss": float(found["loss"].mean())}
+
+
+class Watcher(Protocol):
+    """Told what happens: progress bar, metric files, trackers."""
+
+    def start(self, total: int, done: int) -> None: ...
+    def step(self, epoch: int) -> None: ...
+    def epoch(self, place: Place) -> None: ...
+    def stop(self) -> None: ...
+
+
+def schedule(step: int, total: int, warmup: float) -> float:
+    """Factor of the learning rate: linear warm-up, then linear decay to ``FLOOR``."""
+    rising = max(1, round(warmup * total))
+    if step < rising:
+        return (step + 1) / rising
+    return max(FLOOR, (total - step) / max(1, total - rising))
+
+
+@dataclass
+class Loop:
+    """Trains an objective on the training stays and keeps the epoch that is best on the validation stays.
+
+    Attributes:
+        folder: holds ``state.safetensors`` and ``best.safetensors`` while the run is unfinished.
+    """
+
+    fabric: Fabric
+    objective: Objective
+    stage: StageConfig
+    data: dict[str, Any]
+    collate: Callable[[list[Any]], Any]
+    folder: Path
+    watcher: Watcher
+
+    def __post_init__(self) -> None:
+        stage, world = self.stage, self.fabric.world_size
+        lengths = [self.data["train"].length(row) for row in range(len(self.data["train"]))]
+        step_size = stage.batch_size * stage.accumulate * world
+        self.plan = StepPlan(lengths, step_size, stage.batch_size, stage.tokens, stage.seed)
+        self.total = len(self.plan) * stage.epochs
+        self.module = self.fabric.setup_module(self.objective)
+        self.optimizer = self.fabric.setup_optimizers(torch.optim.AdamW(self.objective.groups()))
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.place = Place()
+        self.saved_at = time.monotonic()
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    def fit(self) -> Place:
+        """Train to the end, from where an interrupted run was left; the objective then holds the best epoch."""
+        if resumed := self.state.exists():
+            self.place = checkpoint.load(self.state, self.objective, self._plain_optimizer())
+            if not self.fabric.is_global_zero:
+                self.place.sums = {}  # those of all processes are the first one's now
+        self.watcher.start(self.total, self.place.epoch * len(self.plan) + self.place.step)
+        began, before = time.monotonic(), self.place.seconds
+        try:
+            while not self._finished():
+                self._epoch()
+                self.place.seconds = before + time.monotonic() - began
+                self._end_of_epoch()
+        finally:
+            self.watcher.stop()
+        if resumed and not (self.folder / "best.safetensors").exists():
+            raise UserError(f"{self.folder}: best.safetensors is gone: start the run anew with --overwrite")
+        checkpoint.load(self.folder / "best.safetensors", self.objective, None)
+        return self.place
+
+    def _plain_optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizer.optimizer
+
+    def _finished(self) -> bool:
+        waited = self.place.epoch - 1 - self.place.best_epoch
+        return self.place.epoch >= self.stage.epochs or (self.place.epoch > 0 and waited >= self.stage.patience)
+
+    def _epoch(self) -> None:
+        self.module.train()
+        self.objective.rest()
+        for weight, batches in self.batches(self.place.epoch, self.place.step):
+            self._step(weight, batches)
+            self.place.step += 1
+            self.watcher.step(self.place.epoch)
+            if self._due():
+                self._save()
+
+    def _step(self, weight: float, batches: list[tuple[Any, bool]]) -> None:
+        """One optimiser step of ``batches`` (with whether a batch counts); each stay weighs ``weight``."""
+        place, stage = self.place, self.stage
+        origin = np.random.SeedSequence([stage.seed, place.epoch, place.step, self.fabric.global_rank])
+        torch.manual_seed(int(origin.generate_state(1)[0]))
+        sums: dict[str, float] = {}
+        for position, (batch, counts) in enumerate(batches):
+            with self.fabric.no_backward_sync(self.module, enabled=position + 1 < len(batches)):
+                scored: Scored = self.module(self.fabric.to_device(batch))
+                self.fabric.backward(scored.loss.sum() * (weight * counts * self.fabric.world_size))
+            if counts:
+                for name, value in ({"loss": scored.loss} | scored.parts).items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach().sum())
+                sums["stays"] = sums.get("stays", 0.0) + len(scored.loss)
+        if not math.isfinite(sums.get("loss", 0.0)):
+            stays = [int(stay) for batch, _ in batches for stay in batch.stay_ids]
+            raise UserError(
+                f"the loss is not finite in epoch {place.epoch + 1}, step {place.step + 1}, at stays {stays}: "
+                "lower model.learning_rate"
+            )
+        for name, value in sums.items():
+            place.sums[name] = place.sums.get(name, 0.0) + value
+        self.fabric.clip_gradients(self.module, self.optimizer, max_norm=stage.clip, error_if_nonfinite=False)
+        factor = schedule(place.epoch * len(self.plan) + place.step, self.total, stage.warmup)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def batches(self, epoch: int, first: int) -> Iterator[tuple[float, list[tuple[Any, bool]]]]:
+        """The steps of an epoch from ``first`` on: the weight of a stay, and this process's batches with whether each
+        counts (a process that a short step leaves nothing reads a stay that weighs nothing, for all must take part)."""
+        data = self.data["train"]
+        data.begin(epoch)
+        steps = self.plan.steps(epoch)[first:]
+        cuts = [self.plan.cut(rows, self.fabric.global_rank, self.fabric.world_size) for rows in steps]
+        counts = [bool(cut) for cut in cuts]
+        cuts = [cut or [[int(rows[0])]] for cut, rows in zip(cuts, steps, strict=True)]
+        loader = iter(self._loader(data, [piece for cut in cuts for piece in cut]))
+        for rows, cut, real in zip(steps, cuts, counts, strict=True):
+            yield 1 / len(rows), [(next(loader), real) for _ in cut]
+
+    def _loader(self, data: Any, pieces: Sequence[list[int]]) -> DataLoader:
+        return DataLoader(
+            data,
+            batch_sampler=pieces,  # type: ignore[arg-type]
+            collate_fn=self.collate,
+            num_workers=self.stage.workers,
+            generator=torch.Generator().manual_seed(self.stage.seed),  # its draws must not shift those of dropout
+        )
+
+    def validate(self) -> dict[str, float]:
+        """Validation metrics; each process scores its share of the stays."""
+        data = self.data["validation"]
+        lengths = [data.length(row) for row in range(len(data))]
+        plan = StepPlan(lengths, len(data), 4 * self.stage.batch_size, 4 * self.stage.tokens)
+        pieces = plan.cut(np.arange(len(data)), self.fabric.global_rank, self.fabric.world_size)
+        self.module.eval()
+        mine = []
+        with torch.inference_mode():
+            for batch in self._loader(data, pieces):
+                scored: Scored = self.module(self.fabric.to_device(batch))
+                named = {"loss": scored.loss} | scored.parts | scored.evidence
+                mine.append((batch.stay_ids, {name: value.float().cpu() for name, value in named.items()}))
+        shares: list[Any] = [mine]
+        if self.fabric.world_size > 1:
+            shares = [None] * self.fabric.world_size
+            torch.distributed.all_gather_object(shares, mine)
+        parts = [part for share in shares for part in share]
+        order = torch.cat([stays for stays, _ in parts]).argsort()  # the same sums for any number of processes
+        found = {name: torch.cat([values[name] for _, values in parts])[order] for name in parts[0][1]}
+        return {f"validation/{name}": value for name, value in self.objective.metrics(found).items()}
+
+    def _end_of_epoch(self) -> None:
+        place = self.place
+        sums = self._over_processes(place.sums)
+        stays = sums.pop("stays")
+        row: dict[str, float] = {"epoch": place.epoch + 1, "step": (place.epoch + 1) * len(self.plan)}
+        row |= {f"train/{name}": value / stays for name, value in sums.items()}
+        row |= self.validate()
+        place.history.append(row)
+        value = row[f"validation/{self.stage.monitor}"]
+        if math.isnan(value):
+            raise UserError(f"validation/{self.stage.monitor} is not a number in epoch {place.epoch + 1}")
+        sign = 1 if self.stage.monitor == "loss" else -1
+        better = place.best is None or sign * value < sign * place.best
+        if better:
+            place.best, place.best_epoch = value, place.epoch
+        place.epoch, place.step, place.sums = place.epoch + 1, 0, {}
+        if better:
+            checkpoint.save(
+                self.folder / "best.safetensors", place, self.objective, None, write=self.fabric.is_global_zero
+            )
+        self._save()
+        self.watcher.epoch(place)
+
+    def _over_processes(self, sums: dict[str, float]) -> dict[str, float]:
+        if self.fabric.world_size == 1:
+            return dict(sums)
+        shares: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(shares, sums)
+        return {name: sum(share.get(name, 0.0) for share in shares) for name in sorted({n for s in shares for n in s})}
+
+    def _due(self) -> bool:
+        """Whether it is time to write where the run stands; all processes must agree."""
+        if self.stage.checkpoint_steps:
+            return self.place.step % self.stage.checkpoint_steps == 0
+        due = time.monotonic() - self.saved_at > 60 * self.stage.checkpoint_minutes
+        return bool(self.fabric.broadcast(due)) if self.fabric.world_size > 1 else due
+
+    def _save(self) -> None:
+        place = replace(self.place, sums=self._over_processes(self.place.sums))
+        checkpoint.save(self.state, place, self.objective, self._plain_optimizer(), write=self.fabric.is_global_zero)
+        self.saved_at = time.monotonic()
