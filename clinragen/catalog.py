@@ -30,6 +30,7 @@ class Variable:
     accepts: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     rescale: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     sum_of: tuple[str, ...] = ()  # other variables whose sum it is
+    texts: dict[str, float] = field(default_factory=dict, hash=False)  # lower-case entry in words -> value
     #: release -> table -> {item id: unit or None (canonical)}, in order of priority
     items: dict[str, dict[str, dict[int | str, str | None]]] = field(default_factory=dict, hash=False)
 
@@ -86,6 +87,7 @@ def variables() -> dict[str, Variable]:
             accepts={unit: (pair[0], pair[1]) for unit, pair in (row.get("accepts") or {}).items()},
             rescale=tuple(row.get("rescale") or ()),
             sum_of=tuple(row.get("sum_of") or ()),
+            texts={words.lower(): float(value) for words, value in (row.get("texts") or {}).items()},
             items=items,
         )
     return found

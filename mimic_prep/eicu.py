@@ -28,8 +28,8 @@ class EicuReader:
 
     def tables(self) -> list[Table]:
         """All tables that a preparation may read."""
-        parts = [*self.events, *eicu.TEXTS]
-        return [eicu.PATIENT, eicu.DIAGNOSIS, *(part.table for part in parts)]
+        parts = [part.table for part in (*self.events, *eicu.TEXTS)]
+        return [eicu.PATIENT, eicu.DIAGNOSIS, *(table for table in parts if not table.part)]
 
     def population(self, raw: RawFolder, attrition: Attrition) -> Population:
         """Intensive care stays; step-down stays and rows without ids are counted."""

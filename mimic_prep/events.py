@@ -15,7 +15,7 @@ from clinragen.errors import UserError
 from mimic_prep.accounting import Sieve
 from mimic_prep.sources import EventTable, Only
 from mimic_prep.stays import StayIndex, seconds
-from mimic_prep.units import conversion
+from mimic_prep.units import conversion, foreign
 
 EVENTS = {"stay": pl.Int32, "second": pl.Int32, "variable": pl.Int16, "priority": pl.Int16, "value": pl.Float64}
 
@@ -54,13 +54,19 @@ class EventRules:
         self._drop_warnings = drop_warnings
         items = _items(release, source.table.name)
         self._ids = list(items)
-        self.only = None if source.wide else Only("item", tuple(items), "item not used")
+        wanted = (*items, source.generic) if source.generic else tuple(items)
+        self.only = None if source.wide else Only("item", wanted, "item not used")
         self._of_unit: dict[str, np.ndarray] = {}
         self._items = list(items.values())
         self._usual = np.array([(item.scale, item.offset) for item in self._items]).reshape(-1, 2)
         self._variable = np.array([item.index for item in self._items])
         self._priority = np.array([item.priority for item in self._items])
         self._bounds = np.array([item.variable.plausible for item in self._items]).reshape(-1, 2)
+        self._texts = [
+            (code, words, value)
+            for code, item in enumerate(self._items)
+            for words, value in item.variable.texts.items()
+        ]
         self._power = 10.0 ** np.array([item.variable.decimals + 3 for item in self._items])
 
     def __call__(self, sieve: Sieve) -> None:
@@ -76,11 +82,17 @@ class EventRules:
         items = [str(item) for item in self._ids if item in sieve.frame.columns]
         keep = [self._source.key, "time", "line"]
         bad = sum(len(lines) for _, lines in sieve.quarantined)
+        if self._source.minute is not None:
+            sieve.frame = sieve.frame.with_columns(time=pl.lit(self._source.minute, dtype=pl.Int64))
         sieve.frame = sieve.frame.unpivot(items, index=keep, variable_name="item").drop_nulls("value")
         sieve.read = sieve.frame.height + bad
 
     def _choose_items(self, sieve: Sieve) -> None:
         sieve.reject_missing("item")
+        if self._source.generic:
+            named = pl.when(pl.col("item") == self._source.generic).then("label").otherwise("item")
+            sieve.frame = sieve.frame.with_columns(item=named)
+            sieve.skip(pl.col("item").is_null() | ~pl.col("item").is_in(self._ids), "item not used")
         codes = range(len(self._ids))
         code = pl.col("item").replace_strict(self._ids, codes, default=None, return_dtype=pl.Int16)
         sieve.frame = sieve.frame.with_columns(code=code)
@@ -114,7 +126,14 @@ class EventRules:
         if self._drop_warnings and "warning" in sieve.frame.columns:
             sieve.reject(pl.col("warning") != 0, "marked with a warning")
         if sieve.frame.schema["value"] == pl.String:
-            sieve.frame = sieve.frame.with_columns(pl.col("value").str.strip_chars().cast(pl.Float64, strict=False))
+            number = pl.col("value").str.strip_chars().str.strip_suffix("%").str.strip_chars_end()
+            sieve.frame = sieve.frame.with_columns(number.cast(pl.Float64, strict=False).alias("value"))
+        if self._texts and "words" in sieve.frame.columns:
+            entry = pl.col("words").str.strip_chars().str.to_lowercase()
+            meant = pl.coalesce(
+                pl.when((pl.col("code") == code) & (entry == words)).then(value) for code, words, value in self._texts
+            )
+            sieve.frame = sieve.frame.with_columns(pl.coalesce("value", meant).alias("value"))
         sieve.reject(pl.col("value").is_null() | pl.col("value").is_infinite(), "no numeric value")
 
     def _convert(self, sieve: Sieve) -> None:
@@ -131,7 +150,9 @@ class EventRules:
             pl.Series("value", value, dtype=pl.Float64),
             "line",
             pl.Series("plausible", (value >= low) & (value <= high), dtype=pl.Boolean),
+            pl.Series("foreign", np.isnan(value), dtype=pl.Boolean),
         )
+        sieve.reject(pl.col("foreign"), "unit of another kind of variable")
         wrong = sieve.frame.filter(~pl.col("plausible"))["variable"].unique().sort().to_list()
         keys = list(variables())
         for index in wrong:
@@ -154,9 +175,17 @@ class EventRules:
         return factors[:, 0], factors[:, 1]
 
     def _factors_of(self, unit: str) -> np.ndarray:
-        """(items, 2): scale and offset of a value in ``unit``, the item's usual ones where the unit says nothing."""
+        """(items, 2): scale and offset of a value in ``unit``, the item's usual ones where it says nothing.
+
+        NaN where it is a unit of other variables only.
+        """
         if unit not in self._of_unit:
-            pairs = [conversion(item.variable, unit) or (item.scale, item.offset) for item in self._items]
+            unknown = (np.nan, np.nan)
+            pairs = [
+                conversion(item.variable, unit)
+                or (unknown if foreign(item.variable, unit) else (item.scale, item.offset))
+                for item in self._items
+            ]
             self._of_unit[unit] = np.array(pairs).reshape(-1, 2)
         return self._of_unit[unit]
 

@@ -112,7 +112,7 @@ class RawFolder:
         path = self.locate(table)
         if path is None:
             return
-        name = self.name(path)
+        name = f"{self.name(path)} ({table.part})" if table.part else self.name(path)
         read, line = 0, 2  # the header is line 1
         for sieve in self._sieves(path, table, rules, only):
             sieve.shift(line)

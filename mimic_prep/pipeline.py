@@ -85,8 +85,8 @@ def prepare(
     chosen = labels.load(protocol.labels)
     for table in reader.tables():
         raw.locate(table)  # a missing table is told before hours of work
-    if not any(raw.locate(source.table) for source in reader.events):
-        tried = ", ".join(source.table.path for source in reader.events)
+    if not any(raw.locate(source.table) for source in reader.events if not source.beside):
+        tried = ", ".join(source.table.path for source in reader.events if not source.beside)
         raise UserError(f"{raw.root}: no table of measurements found; expected at least one of {tried}")
     if out.exists() and not overwrite and not CohortPaths(out).manifest.exists():
         raise UserError(f"{out} already exists: choose another folder, or pass --overwrite to replace it")
@@ -173,6 +173,8 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
         if run.raw.locate(source.table) and not any(run.raw.has(name) for name in source.unless)
     ]
 
+    body = [place for place, variable in enumerate(variables().values()) if variable.kind == "body"]  # make no series
+
     def make(folder: Path) -> None:
         stay_ids = stays["stay_id"].to_numpy()
         measured = np.zeros(len(stay_ids), dtype=bool)
@@ -181,7 +183,7 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
             for shard in range(-(-len(stay_ids) // run.stays_per_shard)):
                 rows = spill.load(events, shard)
                 if rows is not None:
-                    measured[rows["stay"].to_numpy()] = True
+                    measured[rows.filter(~pl.col("variable").is_in(body))["stay"].to_numpy()] = True
                     yield hourly(rows, stay_ids)
 
         canonical.write_series(CohortPaths(folder).series, parts())

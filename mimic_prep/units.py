@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from clinragen.catalog import Variable
+from functools import cache
+
+from clinragen.catalog import Variable, variables
 
 _ALIASES = {
     "°f": "degf", "?f": "degf", "f": "degf", "deg.f": "degf", "°c": "degc", "?c": "degc", "c": "degc", "deg.c": "degc",
     "iu/l": "u/l", "units/l": "u/l", "mmhg": "mmhg", "torr": "torr", "gm/dl": "g/dl", "g/dl": "g/dl",
     "in": "inch", "inches": "inch", "lbs": "lb", "lbs.": "lb", "pounds": "lb", "cc": "ml", "sec": "s", "seconds": "s",
     "sec.": "s", "k/mcl": "k/ul", "10^3/ul": "k/ul", "x10^3/ul": "k/ul", "mcg/dl": "ug/dl", "uu/ml": "uiu/ml",
+    "mcu/ml": "uiu/ml", "mls": "ml",
     "miu/l": "uiu/ml", "mciu/ml": "uiu/ml", "ng/mlfeu": "ng/mlfeu", "mcg/mlfeu": "ug/mlfeu", "cmh20": "cmh2o",
 }  # fmt: skip
 
@@ -36,3 +39,18 @@ def conversion(variable: Variable, unit: str | None) -> tuple[float, float] | No
     if wanted == normalise(variable.unit):
         return 1.0, 0.0
     return next((pair for name, pair in variable.accepts.items() if normalise(name) == wanted), None)
+
+
+@cache
+def _spellings() -> frozenset[str]:
+    return frozenset(normalise(unit) for known in variables().values() for unit in (known.unit, *known.accepts))
+
+
+def foreign(variable: Variable, unit: str) -> bool:
+    """Whether a unit is known, but as that of other variables: its values must not be taken for the usual unit.
+
+    >>> from clinragen.catalog import variable
+    >>> foreign(variable("weight"), "mmHg"), foreign(variable("weight"), "N/A")
+    (True, False)
+    """
+    return conversion(variable, unit) is None and normalise(unit) in _spellings()

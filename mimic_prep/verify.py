@@ -99,7 +99,7 @@ def verify(
             pool.map(lambda table: _report(raw, table, sums if count else {}, count, progress), reader.tables())
         )
     problems = []
-    events = {source.table.name for source in reader.events}
+    events = {source.table.name for source in reader.events if not source.beside}
     if not any(table.file for table in tables if table.table in events):
         problems.append(f"no table of measurements: expected one of {', '.join(sorted(events))}")
     version = _expect(reader.name, tables)

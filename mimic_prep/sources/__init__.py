@@ -34,6 +34,7 @@ class Table:
     columns: dict[str, Column]
     required: bool = True
     multiline: bool = False  # text columns hold line breaks inside quotes
+    part: str = ""  # what is read of it, where another pass reads the rest: told in its account of rows
 
     @property
     def name(self) -> str:
@@ -51,18 +52,23 @@ class Only:
 
 @dataclass(frozen=True)
 class EventTable:
-    """A table of measurements, one per row: canonical columns item, time, value, and perhaps unit and error.
+    """A table of measurements, one per row: canonical columns item, time, value, and perhaps unit, words and error.
 
     ``key`` is ``stay_id``, or ``subject_id`` where rows carry no stay and belong to the stay that holds their time.
     The catalogue knows the table's item ids under ``Table.name``. ``time`` is a time, or minutes from ICU admission.
     In a ``wide`` table the items are columns, in place of item and value, and every filled cell counts as a row.
-    ``unless`` names the tables in whose absence this one counts.
+    ``unless`` names the tables in whose absence this one counts. Where the item is the word ``generic``, the canonical
+    column ``label`` holds it. ``minute`` is that of all rows of a table without times. A table that is only ``beside``
+    others makes no series by itself.
     """
 
     table: Table
     key: str
     wide: bool = False
     unless: tuple[str, ...] = ()
+    generic: str | None = None
+    minute: int | None = None
+    beside: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,15 +66,50 @@ NURSE_CHARTING = Table(
         "stay_id": _STAY,
         "time": Column("nursingchartoffset", INTEGER),
         "item": Column("nursingchartcelltypevalname", TEXT),
+        "label": Column("nursingchartcelltypevallabel", TEXT, required=False),
         "value": Column("nursingchartvalue", TEXT),
     },
     required=False,
+)
+RESPIRATORY_CHARTING = Table(
+    "respiratoryCharting",
+    {
+        "stay_id": _STAY,
+        "time": Column("respchartoffset", INTEGER),
+        "item": Column("respchartvaluelabel", TEXT),
+        "value": Column("respchartvalue", TEXT),
+    },
+    required=False,
+)
+INTAKE_OUTPUT = Table(
+    "intakeOutput",
+    {
+        "stay_id": _STAY,
+        "time": Column("intakeoutputoffset", INTEGER),
+        "item": Column("celllabel", TEXT),
+        "value": Column("cellvaluenumeric", NUMBER),
+    },
+    required=False,
+)
+BODY = Table(
+    "patient",
+    {
+        "stay_id": _STAY,
+        "time": Column("no such column", INTEGER, required=False),
+        "admissionheight": Column("admissionheight", NUMBER, required=False),
+        "admissionweight": Column("admissionweight", NUMBER, required=False),
+    },
+    required=False,
+    part="height and weight",
 )
 EVENTS = (
     EventTable(LAB, key="stay_id"),
     EventTable(_wide("vitalperiodic", "observationoffset"), key="stay_id", wide=True),
     EventTable(_wide("vitalaperiodic", "observationoffset"), key="stay_id", wide=True),
-    EventTable(NURSE_CHARTING, key="stay_id"),
+    EventTable(NURSE_CHARTING, key="stay_id", generic="Value"),
+    EventTable(RESPIRATORY_CHARTING, key="stay_id", beside=True),
+    EventTable(INTAKE_OUTPUT, key="stay_id", beside=True),
+    EventTable(BODY, key="stay_id", wide=True, minute=0, beside=True),
     EventTable(_wide("hourly_dyn", "time", stay="stay_id"), key="stay_id", wide=True, unless=("lab", "vitalperiodic")),
 )
 

@@ -71,6 +71,7 @@ CHARTEVENTS = Table(
         "stay_id": _STAY,
         **_VALUE,
         "value": Column("valuenum", NUMBER),
+        "words": Column("value", TEXT, required=False),
         "error": Column("error", NUMBER, required=False),
         "warning": Column("warning", NUMBER, required=False),
     },

@@ -75,6 +75,7 @@ CHARTEVENTS = Table(
         "item": Column("itemid", INTEGER),
         "time": Column("charttime", TIME),
         "value": Column("valuenum", NUMBER),
+        "words": Column("value", TEXT, required=False),
         "unit": Column("valueuom", WORD, required=False),
         "warning": Column("warning", NUMBER, required=False),
     },

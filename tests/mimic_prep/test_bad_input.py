@@ -61,6 +61,8 @@ _QUARANTINED = {  # a row put in as line 3 of a table -> the reason under which 
     "value too large": (_CHART, _chart(valuenum="7700"), "implausible heart_rate"),
     "negative value": (_CHART, _chart(valuenum="-7"), "implausible heart_rate"),
     "value in a wrong unit": (_CHART, _chart(itemid="226512", valuenum="70000", valueuom="kg"), "implausible weight"),
+    "unit of another quantity": (_CHART, _chart(itemid="226512", valueuom="mmHg"), "unit of another kind of variable"),
+    "words nobody knows": (_CHART, _chart(itemid="223951", value="see note", valuenum=""), "no numeric value"),
     "open quote": (_CHART, _chart(valueuom='"bpm'), "unbalanced quotes"),
     "NUL byte": (_CHART, _chart(valueuom="b\0pm"), "holds a NUL byte"),
     "laboratory text for a value": (_LAB, b"9,1,,50912," + _AT.encode() + b",___,,mg/dL", "no numeric value"),

@@ -118,6 +118,58 @@ def test_values_of_long_and_wide_tables(cohort):
     assert ("nurseCharting.csv", 4, "no numeric value") in reasons
 
 
+def test_tables_of_the_full_release(cohort):
+    """Columns and spellings of eICU 2.0: https://eicu-crd.mit.edu/eicutables/"""
+    tables = copy.deepcopy(_TABLES)
+    tables["patient"] = [
+        line + cells
+        for line, cells in zip(
+            tables["patient"], (",admissionheight,admissionweight", ",170.2,80.5", ",,", ",900,", ",1,1"), strict=True
+        )
+    ]
+    tables["nurseCharting"] = [
+        "nursingchartid,patientunitstayid,nursingchartoffset,nursingchartentryoffset,nursingchartcelltypecat,"
+        "nursingchartcelltypevallabel,nursingchartcelltypevalname,nursingchartvalue",
+        "1,1,130,131,Vital Signs,MAP (mmHg),Value,71",
+        "2,1,130,131,Other Vital Signs and Infusions,Score (Glasgow Coma Scale),Value,14",
+        "3,1,130,131,Other Vital Signs and Infusions,Sedation Scale,Value,-2",
+        "4,1,130,131,Scores,Glasgow coma score,Motor,6",
+    ]
+    tables["respiratoryCharting"] = [
+        "respchartid,patientunitstayid,respchartoffset,respchartentryoffset,respcharttypecat,respchartvaluelabel,"
+        "respchartvalue",
+        "1,1,190,190,respFlowSettings,FiO2,40%",
+        "2,1,190,190,respFlowSettings,PEEP,8",
+        "3,1,190,190,respFlowPtVentData,Plateau Pressure,22",
+        "4,1,190,190,respFlowCareData,Tidal Volume Observed (VT),0.45",
+        "5,1,190,190,respFlowSettings,RT Vent On/Off,Continued",
+    ]
+    path = "flowsheet|Flowsheet Cell Labels|I&O|Output (ml)|Urine"
+    tables["intakeOutput"] = [
+        "intakeoutputid,patientunitstayid,intakeoutputoffset,cellpath,celllabel,cellvaluenumeric,cellvaluetext",
+        f"1,1,250,{path},Urine,100,100",
+        f"2,1,260,{path},Foley,50,50",
+        "3,1,260,flowsheet|Flowsheet Cell Labels|I&O|Intake (ml)|Crystalloids,Crystalloids,500,500",
+    ]
+    read = cohort(tables)
+    charted = {pair: value for pair, value in _values(read("series"), 1).items() if pair[1] >= 2}
+    assert charted == {
+        ("mean_bp", 2.0): 71, ("gcs_total", 2.0): 14, ("gcs_motor", 2.0): 6, ("fio2", 3.0): 40, ("peep", 3.0): 8,
+        ("plateau_pressure", 3.0): 22, ("tidal_volume", 3.0): 450, ("urine_output", 4.0): 150,
+    }  # fmt: skip
+    body = {pair: value for pair, value in _values(read("series"), 1).items() if pair[0] in ("height", "weight")}
+    assert body == {("height", 0.0): 170.2, ("weight", 0.0): 80.5}
+
+
+def test_height_and_weight_alone_make_no_series(cohort):
+    tables = {name: rows for name, rows in _TABLES.items() if name != "vitalPeriodic"}
+    tables["patient"] = [
+        f"{line},{cell}" for line, cell in zip(_TABLES["patient"], ("admissionheight", 170, 171, 1, 1), strict=True)
+    ]
+    tables["lab"] = _TABLES["lab"][:3]  # of stay 1 only
+    assert cohort(tables)("stays")["stay_id"].to_list() == [1]
+
+
 def test_stays_of_a_hospital_stay_lie_rightly_in_time(cohort):
     stays = cohort()("stays").sort("stay_id")
     assert stays["stay_id"].to_list() == [1, 2]  # no step-down unit, no child

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clinragen.catalog import variables
+
 _QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _INTIME, _PREDICTION = datetime(2151, 3, 1, 8), datetime(2151, 3, 3, 8)
 _ITEMS = st.sampled_from([220045, 223761, 220739, 223900, 223901, 220050, 220179])
@@ -75,10 +77,42 @@ def test_row_order_and_shards_leave_no_trace(hospital, prepared, rows, seed, sha
 
 @_QUICK
 @given(celsius=st.integers(300, 420).map(lambda tenth: tenth / 10), kilos=st.integers(40, 150))
-def test_a_value_is_the_same_in_any_unit(hospital, prepared, celsius, kilos):
+def test_a_measurement_is_the_same_on_either_scale(hospital, prepared, celsius, kilos):
     base, other = hospital.copy(), hospital.copy()
     base.chart(100, _plus(_INTIME, 1), 223762, celsius, "°C")
     other.chart(100, _plus(_INTIME, 1), 223761, celsius * 9 / 5 + 32, "°F")
     base.chart(100, _plus(_INTIME, 1), 226512, kilos, "kg")
     other.chart(100, _plus(_INTIME, 1), 226531, kilos / 0.453592)
     assert prepared(base).inputs(100)[1] == prepared(other).inputs(100)[1]
+
+
+@settings(_QUICK, max_examples=6)
+@given(share=st.floats(0.01, 0.99))
+def test_every_variable_is_the_same_in_each_unit_it_accepts(hospital, prepared, share):
+    base, other = hospital.copy(), hospital.copy()
+    pairs = 0
+    for variable in variables().values():
+        tables = variable.items.get("mimic4", {})
+        item = next(((table, int(item)) for table in tables for item in tables[table]), None)
+        if item is None:
+            continue
+        low, high = (max(variable.plausible[0], 1e-3), variable.plausible[1])
+        value = round(low + share * (high - low), variable.decimals)
+        for hour, (unit, (scale, offset)) in enumerate(variable.accepts.items()):
+            for target, number, name in ((base, value, variable.unit), (other, (value - offset) / scale, unit)):
+                _enter(target, item, _plus(_INTIME, 600 + 60 * hour), number, name)
+            pairs += 1
+    assert pairs >= 45
+    assert prepared(base).inputs(100)[1] == prepared(other).inputs(100)[1]
+
+
+def _enter(hospital, item: tuple[str, int], time: str, value: float, unit: str) -> None:
+    table, number = item
+    if table == "chartevents":
+        hospital.chart(100, time, number, value, unit)
+    elif table == "labevents":
+        hospital.lab(1, time, number, value, unit)
+    else:
+        hospital.tables["icu/outputevents"].append(
+            {"stay_id": 100, "charttime": time, "itemid": number, "value": value, "valueuom": unit}
+        )

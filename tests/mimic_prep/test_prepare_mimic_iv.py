@@ -68,6 +68,16 @@ def test_units_are_those_of_the_row_or_else_of_the_item(hospital, prepared, item
     assert prepared(hospital).values(100)[variable, 4.0] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("item", "words", "flag"),
+    [(223951, "Normal <3 Seconds", 0), (224308, "Abnormal >3 Seconds", 1), (223951, " brisk", 0)],
+)
+def test_capillary_refill_is_charted_in_words(hospital, prepared, item, words, flag):
+    hospital.chart(100, "2151-03-01 13:00:00", item, "")
+    hospital.tables["icu/chartevents"][-1]["value"] = words
+    assert prepared(hospital).values(100)["capillary_refill", 5.0] == flag
+
+
 def test_laboratory_values_go_to_the_stay_that_holds_their_time(hospital, prepared):
     hospital.lab(2, "2150-06-05 00:00:00", 50912, 9.9, "mg/dL")  # between two stays
     hospital.lab(2, "2150-06-01 02:29:59", 50912, 9.8, "mg/dL")  # a second too early
