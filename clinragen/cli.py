@@ -16,6 +16,7 @@ COMMANDS = {
     "teach": "write teacher rationales for a cohort",
     "train": "run one distillation stage: notes, series or multimodal",
     "predict": "diagnose stays and write rationales, as JSONL and Parquet",
+    "explain": "show which concepts, variables and hours carried a diagnosis",
     "evaluate": "score predictions, with control experiments beside them",
     "report": "write predictions as a static HTML site",
     "demo": "run everything on a made-up hospital",

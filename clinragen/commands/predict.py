@@ -24,6 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--limit", type=int, help="only the first stays")
+    parser.add_argument(
+        "--explain", action="store_true", help="also write what carried each diagnosis (attributions.jsonl); slower"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
 
 
@@ -31,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Predict and say where the result is."""
     from rich.console import Console
 
+    from clinragen.attribution.explain import explanations
     from clinragen.data.cohort import Cohort
     from clinragen.errors import UserError
     from clinragen.inference.predict import TrainedModel, write_predictions
@@ -41,9 +45,10 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("--batch-size and --limit must be at least 1")
     if args.out.exists() and not args.overwrite:
         raise UserError(f"--out {args.out} already exists: choose another folder, or pass --overwrite to replace it")
+    trained, cohort = TrainedModel.load(args.model), Cohort.load(args.cohort)
     manifest = write_predictions(
-        TrainedModel.load(args.model),
-        Cohort.load(args.cohort),
+        trained,
+        cohort,
         args.cohort,
         args.split,
         args.out,
@@ -53,5 +58,6 @@ def run(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         limit=args.limit,
         overwrite=args.overwrite,
+        explain=(lambda dataset: explanations(trained, dataset, cohort)) if args.explain else None,
     )
     print(f"{args.out}: {manifest['stays']} stays, {manifest['parsed']} parsed into rationales and diagnoses")

@@ -73,7 +73,7 @@ class StayDataset(Dataset[Stay]):
         self.values, self.observed = self.statistics.standardise(self._grid())
         self.labels = self.cohort.label_matrix(self.stay_ids)
         sections = sections_by_stay(self.cohort.notes)
-        self.notes = [self._encode_note(sections.get(int(stay), [])) for stay in self.stay_ids]
+        self.notes = [self.encode_note(sections.get(int(stay), [])) for stay in self.stay_ids]
         self.mentions = [self.link(sections.get(int(stay), [])) for stay in self.stay_ids]
         self.terms = self.lexicon.encode([note_text(sections.get(int(stay), [])) for stay in self.stay_ids])
         self.target_ids = self._encode_targets() if self.teacher else [[] for _ in self.stay_ids]
@@ -125,7 +125,7 @@ class StayDataset(Dataset[Stay]):
         """Tokens of a stay, the measure by which batches are bucketed."""
         return len(self.notes[index]) + len(self.target_ids[index])
 
-    def _encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
+    def encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
         """Token ids of a note; a lone end of sequence where there is none, for attention needs something to read."""
         texts = [written(name, text) for name, text in sections]
         encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Predictions:
     note_rationales: list[str]
     series_rationales: list[str]
     concepts: list[list[tuple[str, float]]]  # per stay (concept id, attention weight), the heaviest first
+    attributions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # stay id -> explained diagnoses
 
     @property
     def table_hash(self) -> str:
@@ -92,7 +94,22 @@ def load_predictions(root: Path) -> Predictions:
             sorted(((str(row["concept"]), float(row["weight"])) for row in rows or []), key=lambda pair: -pair[1])
             for rows in table["concepts"].to_pylist()
         ],
+        attributions=_attributions(root / "attributions.jsonl"),
     )
+
+
+def _attributions(path: Path) -> dict[int, list[dict[str, Any]]]:
+    """What ``clinragen predict --explain`` wrote; nothing where it was not asked for."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            found[int(row["stay_id"])] = row["diagnoses"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}: line {number} is no explanation: run clinragen predict --explain anew") from None
+    return found
 
 
 def _probabilities(path: Path, column: pa.ChunkedArray, labels: list[str]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,13 @@ class TrainedModel:
         self, cohort: Cohort, split: str, series_input: str = "observed", limit: int | None = None
     ) -> StayDataset:
         """The stays of a split as inputs of this model, without targets."""
+        return self.stays(cohort, cohort.split(split)[:limit], series_input)
+
+    def stays(self, cohort: Cohort, stay_ids: np.ndarray, series_input: str = "observed") -> StayDataset:
+        """Stays, by ascending id, as inputs of this model, without targets."""
         return StayDataset(
             cohort,
-            cohort.split(split)[:limit],
+            stay_ids,
             self.model.tokenizer,
             MentionEncoder(self.model.graph, self.model.concepts.ids),
             self.model.statistics,
@@ -122,6 +126,7 @@ def write_predictions(
     limit: int | None = None,
     overwrite: bool = False,
     graph: Path | None = None,
+    explain: Callable[[StayDataset], Iterator[dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """Predict a split and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
 
@@ -129,6 +134,7 @@ def write_predictions(
         series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
         series_claims: ``charted`` holds what is written of the series to what the series shows; ``free`` does not.
         limit: only the first stays.
+        explain: gives what carried the diagnoses of each stay of a dataset, the lines of ``attributions.jsonl``.
 
     Returns:
         The manifest.
@@ -169,6 +175,11 @@ def write_predictions(
                         weights,
                     )
                 progress.advance(task, len(indices))
+        if explain is not None:
+            with Progress(console=console, transient=True) as progress:
+                found = progress.track(explain(dataset), total=len(dataset), description="  explaining")
+                lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found]
+            (folder / "attributions.jsonl").write_text("".join(lines), encoding="utf-8")
         done = [row for row in rows if row is not None]
         (folder / "predictions.jsonl").write_text(
             "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done), encoding="utf-8"

@@ -38,8 +38,8 @@ FORMAT_VERSION = 3
 class Output:
     """Label logits [B, L]; target negative log-likelihood per stay [B] or None.
 
-    When an explanation was asked for: the share of attention each key of the knowledge received, [B, keys]; and the
-    knowledge itself, with what every series token looked at. None otherwise, and without series or knowledge.
+    When an explanation was asked for and a series is read: the knowledge-augmented series, with what every token looked
+    at; and the share of attention each key of the knowledge received, [B, keys], if there is any. Else None.
     """
 
     logits: Tensor
@@ -141,10 +141,10 @@ class ClinRaGen(nn.Module):
         if self.head.linear is not None:
             read = (batch.term_ids, batch.term_weights, batch.mentions) if "note" in inputs else None
             logits = self.head.linear(logits, read, series.bins if series is not None else None)
-        if knowledge is None or knowledge.attention is None:
-            return Output(logits, reading.nll, None)
-        weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
-        return Output(logits, reading.nll, weights, knowledge)
+        weights = None
+        if knowledge is not None and knowledge.attention is not None:
+            weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
+        return Output(logits, reading.nll, weights, knowledge if explain else None)
 
     def generate(
         self, batch: Batch, inputs: Sequence[str], processors: LogitsProcessorList, max_new_tokens: int
@@ -268,8 +268,9 @@ def assemble(
 ) -> ClinRaGen:
     """A new student. ``tokenizer`` is needed by a language model from scratch only."""
     language_model = create(config.language_model, tokenizer)
+    wanted = config.attention
     concepts = export_concepts(
-        graph, statistics.variables, language_model.tokenizer, config.attention.knowledge, config.attention.seed
+        graph, statistics.variables, language_model.tokenizer, wanted.knowledge, wanted.seed, wanted.vocabulary
     )
     labels = {key: entry.name for key, entry in phenotypes().items()}
     return ClinRaGen(config, statistics, concepts, language_model, labels, graph, lexicon or Lexicon([], []))

@@ -153,14 +153,17 @@ class ConceptAttention(nn.Module):
             said = mentions.to(bias.dtype)[..., self.neighbours]  # [B, 2, G, K]
             boost = torch.einsum("bsgk,hs->ghbk", said, self.boost)
             bias = (bias + boost).repeat_interleave(patches, dim=2)  # [G, heads, B * P, K]
-        bias = bias.to(query.dtype).expand(-1, self.heads, query.shape[2], -1)
+        # Many keys without a bias: a mask of zeros or dropout would keep them off the fused kernel.
+        free = groups == 1 and self.prior is None and self.boost is None
+        bias = None if free else bias.to(query.dtype).expand(-1, self.heads, query.shape[2], -1)
         attended = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0
+            query, key, value, attn_mask=bias, dropout_p=self.dropout if self.training and not free else 0.0
         )
         attended = attended.transpose(1, 2).reshape(variables, size, patches, -1).transpose(0, 1)
         if not explain:
             return attended, None
-        scores = query.float() @ key.float().transpose(-1, -2) * query.shape[-1] ** -0.5 + bias.float()
+        scores = query.float() @ key.float().transpose(-1, -2) * query.shape[-1] ** -0.5
+        scores = scores if bias is None else scores + bias.float()
         attention = scores.softmax(-1).mean(1).reshape(variables, size, patches, -1)
         return attended, attention.transpose(0, 1).flatten(1, 2)
 

@@ -8,6 +8,7 @@ knowledge terms (the paper's V^k), as many subwords of any kind, or nothing.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,12 @@ class Concepts:
 
 
 def export_concepts(
-    graph: ConceptGraph, variables: list[str], tokenizer: Any, knowledge: str = "graph", seed: int = 0
+    graph: ConceptGraph,
+    variables: list[str],
+    tokenizer: Any,
+    knowledge: str = "graph",
+    seed: int = 0,
+    vocabulary: int = 512,
 ) -> Concepts:
     """The concepts of the graph and the keys that a kind of knowledge makes of them.
 
@@ -58,6 +64,7 @@ def export_concepts(
         variables: the variables of the model, the rows of ``near``.
         knowledge: one of ``KNOWLEDGE``.
         seed: of the random graph and of the plain vocabulary.
+        vocabulary: at most so many subwords, those that most terms need.
     """
     if knowledge not in KNOWLEDGE:
         raise unknown_choice("model.attention.knowledge", knowledge, KNOWLEDGE)
@@ -67,7 +74,7 @@ def export_concepts(
     if knowledge == "none":
         return Concepts(ids, names, [], [], [], [], relations)
     if knowledge in ("vocabulary", "plain_vocabulary"):
-        chosen = _spelling(names, tokenizer)
+        chosen = _spelling(names, tokenizer, vocabulary)
         if knowledge == "plain_vocabulary":
             words = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
             random = np.random.default_rng(seed)
@@ -123,10 +130,11 @@ def _edges(graph: nx.MultiDiGraph, column: dict[str, int]) -> list[list[float]]:
     return [[*key, weights[key]] for key in sorted(weights)]
 
 
-def _spelling(names: list[str], tokenizer: Any) -> list[int]:
-    """The subwords that spell the knowledge terms, ascending, each once."""
+def _spelling(names: list[str], tokenizer: Any, limit: int) -> list[int]:
+    """The subwords that spell most of the knowledge terms, ascending, each once."""
     spelled = tokenizer([f" {name}" for name in names], add_special_tokens=False)["input_ids"]
-    return sorted({token for tokens in spelled for token in tokens})
+    count = Counter(token for tokens in spelled for token in set(tokens))
+    return sorted(sorted(count, key=lambda token: (-count[token], token))[:limit])
 
 
 def _describe(data: dict[str, Any]) -> str:

@@ -67,6 +67,7 @@ class AttentionConfig:
 
     knowledge: str = "graph"
     seed: int = 0  # of the random graph and the plain vocabulary
+    vocabulary: int = 512  # subwords of a vocabulary, those that most terms need: all variables see all of them
     heads: int = 4
     prompts: int = 8
     neighbours: int = 64  # concepts a variable's tokens can see: the nearest in the graph
@@ -123,6 +124,7 @@ class ModelConfig:
             ("attention.heads", self.attention.heads, 1),
             ("attention.prompts", self.attention.prompts, 1),
             ("attention.neighbours", self.attention.neighbours, 1),
+            ("attention.vocabulary", self.attention.vocabulary, 1),
             ("attention.layers", self.attention.layers, 0),
             ("attention.bases", self.attention.bases, 1),
             ("head.dim", self.head.dim, 1),

@@ -84,7 +84,18 @@ class LabelHead(nn.Module):
             return absent
         states, mask, _ = modality
         projected = self.dropout(self.project[name](states))
-        scores = torch.einsum("ld,bnd->bln", self.query[name].to(projected.dtype), torch.tanh(projected)).float()
-        scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
-        context = scores.softmax(-1).to(projected.dtype) @ projected
+        context = self._weights(name, projected, mask).to(projected.dtype) @ projected
         return torch.where(mask.any(1)[:, None, None], context, absent.to(projected.dtype))
+
+    def _weights(self, name: str, projected: Tensor, mask: Tensor) -> Tensor:
+        scores = torch.einsum("ld,bnd->bln", self.query[name].to(projected.dtype), torch.tanh(projected)).float()
+        return scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min).softmax(-1)
+
+    def attention(self, name: str, states: Tensor, mask: Tensor) -> Tensor:
+        """How each phenotype's query weighs the tokens of a modality, [B, L, N].
+
+        Args:
+            name: ``note`` or ``series``.
+            states, mask: [B, N, d_lm] and [B, N].
+        """
+        return self._weights(name, self.project[name](states), mask)

@@ -145,6 +145,8 @@ def _views(report: Report) -> Iterator[views.StayView]:
             sections,
             {kind: texts[i] for kind, texts in taught.items()},
         )
+        explained = predictions.attributions.get(row["stay_id"], [])
+        carried, hours = views.carried_of(explained, label_name, report.nodes)
         window = (row["prediction_time"] - row["intime"]).total_seconds() / 3600
         yield views.StayView(
             stay_id=row["stay_id"],
@@ -159,8 +161,9 @@ def _views(report: Report) -> Iterator[views.StayView]:
             diagnoses=views.diagnoses_of(names, system.probabilities[i], system.thresholds, written[i], truth.gold[i]),
             rationales=rationales,
             sections=marked,
-            groups=views.chart_groups(_series(series.get(row["stay_id"])), window),
+            groups=views.chart_groups(_series(series.get(row["stay_id"])), window, hours),
             concepts=views.concepts_of(predictions.concepts[i], report.nodes),
+            carried=carried,
         )
 
 

@@ -87,12 +87,13 @@ class Measured:
         return ", ".join(said)
 
 
-def series_chart(measured: Measured, window: float) -> Markup:
+def series_chart(measured: Measured, window: float, carried: Sequence[tuple[float, float, str]] = ()) -> Markup:
     """One variable over the stay: reference range shaded, values outside marked, hour and value on hover.
 
     Args:
         measured: at least one value.
         window: hours that the time axis shows.
+        carried: (from hour, to hour, which diagnoses) of hours that carried a diagnosis, underlined.
     """
     variable, hours, values = measured.variable, measured.hours, measured.values
     bounds = [b for b in (variable.low, variable.high) if b is not None]
@@ -122,6 +123,11 @@ def series_chart(measured: Measured, window: float) -> Markup:
         end = ' class="x end"' if tick == window else ' class="x"'
         parts.append(f'<text{end} x="{x(tick):.1f}" y="{HEIGHT - 4}">{tick:g}</text>')
     parts.append(f'<path class="axis" d="M{LEFT} {TOP + down}h{across}"/>')
+    for start, end, what in carried:
+        left = x(start)
+        title = f"<title>hours {start:g} to {end:g} carried {escape(what)}</title>"
+        shape = f'x="{left:.1f}" y="{TOP}" width="{max(x(end) - left, 1):.1f}" height="{down}"'
+        parts.append(f'<rect class="carried" {shape}>{title}</rect>')
     points = [(x(h), y(v)) for h, v in zip(hours, values, strict=True)]
     if variable.bin != "sum":
         parts += _lines(points, hours)

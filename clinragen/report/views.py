@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,7 @@ GROUPS = {
     "output": "Output",
     "body": "Body size",
 }
+SHOWN = 5  # concepts, and blocks of hours, that are shown of what carried a diagnosis
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # variable -> hours, values
 
 
@@ -87,6 +88,16 @@ class Concept:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """What carried one diagnosis, by taking parts away: concepts with bars, and blocks of hours as text."""
+
+    name: str
+    probability: float
+    concepts: list[Concept]
+    hours: list[tuple[str, str, float]]  # variable, hours, fall of the logit
+
+
+@dataclass(frozen=True)
 class Rationale:
     """A generated rationale beside the teacher's."""
 
@@ -113,6 +124,7 @@ class StayView:
     sections: list[tuple[str, Segments]]
     groups: list[ChartGroup]
     concepts: list[Concept]
+    carried: list[Carried]
 
     def count(self, verdict: str) -> int:
         """Number of labels with this verdict."""
@@ -168,8 +180,14 @@ def diagnoses_of(
     ]
 
 
-def chart_groups(series: Series, window: float) -> list[ChartGroup]:
-    """The catalogue's variables by kind; hours on the time axis are whole."""
+def chart_groups(
+    series: Series, window: float, carried: Mapping[str, Sequence[tuple[float, float, str]]] | None = None
+) -> list[ChartGroup]:
+    """The catalogue's variables by kind; hours on the time axis are whole.
+
+    Args:
+        carried: by variable the hours that carried a diagnosis, as of :func:`charts.series_chart`.
+    """
     hours_shown = max(float(np.ceil(window)), 1.0)
     groups = []
     by_kind: dict[str, list[Variable]] = {}
@@ -179,7 +197,7 @@ def chart_groups(series: Series, window: float) -> list[ChartGroup]:
         title = GROUPS.get(kind, section_title(kind))
         names = {v.key: v.label.removeprefix(f"{title}, ") for v in by_kind[kind]}
         shown = [
-            _chart(charts.Measured(v, *series[v.key]), names[v.key], hours_shown)
+            _chart(charts.Measured(v, *series[v.key]), names[v.key], hours_shown, (carried or {}).get(v.key, ()))
             for v in by_kind[kind]
             if v.key in series
         ]
@@ -188,7 +206,7 @@ def chart_groups(series: Series, window: float) -> list[ChartGroup]:
     return groups
 
 
-def _chart(measured: charts.Measured, label: str, window: float) -> Chart:
+def _chart(measured: charts.Measured, label: str, window: float, carried: Sequence[tuple[float, float, str]]) -> Chart:
     return Chart(
         label=label,
         reference=charts.range_text(measured.variable),
@@ -196,7 +214,7 @@ def _chart(measured: charts.Measured, label: str, window: float) -> Chart:
         high=measured.sides.count(1),
         low=measured.sides.count(-1),
         values=charts.value_list(measured),
-        svg=charts.series_chart(measured, window),
+        svg=charts.series_chart(measured, window, carried),
     )
 
 
@@ -221,6 +239,33 @@ def concepts_of(weighed: Sequence[tuple[str, float]], nodes: Mapping[str, Mappin
             )
         )
     return concepts
+
+
+def carried_of(
+    explained: Sequence[Mapping[str, Any]], label_name: Callable[[str], str], nodes: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Carried], dict[str, list[tuple[float, float, str]]]]:
+    """What carried each diagnosis of a stay, and by variable the hours to mark in its chart.
+
+    Args:
+        explained: the diagnoses of one stay as ``clinragen predict --explain`` wrote them.
+        label_name: the readable name of a phenotype key.
+        nodes: attributes of the concept graph's nodes by id.
+    """
+    found, spans = [], {}
+    for row in explained:
+        name, parts = label_name(row["diagnosis"]), row["occlusion"]
+        weighed = [(entry["concept"], entry["score"]) for entry in parts["concepts"][:SHOWN]]
+        hours = []
+        for entry in parts["hours"][:SHOWN]:
+            start, end = entry["from_hour"], entry["to_hour"]
+            hours.append((variables()[entry["variable"]].label, f"{start}–{end} h", entry["score"]))
+            spans.setdefault(entry["variable"], {}).setdefault((start, end), []).append(name)
+        found.append(Carried(name, row["probability"], concepts_of(weighed, nodes), hours))
+    marked = {
+        variable: [(start, end, ", ".join(names)) for (start, end), names in sorted(blocks.items())]
+        for variable, blocks in spans.items()
+    }
+    return found, marked
 
 
 def concept_name(identifier: str) -> str:

@@ -68,8 +68,8 @@ def test_an_unknown_kind_is_refused_with_the_valid_ones():
 
 
 def test_the_vocabulary_spells_the_terms_and_the_plain_one_is_as_large_and_seeded(micro):
-    def exported(kind, seed=0):
-        return export_concepts(micro.graph, VARIABLES, micro.tokenizer, kind, seed)
+    def exported(kind, seed=0, vocabulary=5000):
+        return export_concepts(micro.graph, VARIABLES, micro.tokenizer, kind, seed, vocabulary)
 
     spelled = exported("vocabulary")
     known = {token for (token,) in spelled.token_ids}
@@ -80,6 +80,7 @@ def test_the_vocabulary_spells_the_terms_and_the_plain_one_is_as_large_and_seede
     assert plain == exported("plain_vocabulary")
     assert not known & set(micro.tokenizer.all_special_ids)
     assert spelled.edges == plain.edges == []
+    assert set(exported("vocabulary", vocabulary=9).keys) < set(spelled.keys)
 
 
 def test_the_linker_sees_the_same_concepts_whatever_the_knowledge(micro):

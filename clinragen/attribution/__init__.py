@@ -1,0 +1,1 @@
+"""Which concepts, variables and hours carried a diagnosis."""

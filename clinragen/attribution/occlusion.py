@@ -1,0 +1,126 @@
+"""What a diagnosis loses when a part of the stay is taken away: a finding, words of the note, a variable, some hours.
+
+The model is made for gaps, so a part that is taken away is what it sees every day: values become unmeasured, and words
+are cut out of the note with the links they made. Nothing is put in their place. A score is the fall of a
+phenotype's logit, so that scores of different phenotypes and of the two modalities compare.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from clinragen.data.dataset import Stay, StayDataset, collate
+from clinragen.model.clinragen import ClinRaGen
+
+ROWS = 64  # altered stays that are read at once
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a stay that can be taken away.
+
+    Attributes:
+        kind: ``finding`` and ``mention`` (a concept of the graph), ``variable``, or ``hours`` (of one variable).
+        name: the concept's id, or the variable.
+        hours: first hour and the hour after the last, of ``hours``.
+        without: the stay without it.
+        values: how many measurements are taken away.
+    """
+
+    kind: str
+    name: str
+    without: Stay
+    hours: tuple[int, int] | None = None
+    values: int = 0
+
+
+def findings(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
+    """Findings that the series show: the values beyond the reference bound go, the others stay."""
+    path = model.head.graph_path
+    if path is None:
+        return
+    rows = zip(path.node.tolist(), path.column.tolist(), path.sign.tolist(), path.bound.tolist(), strict=True)
+    for node, column, sign, bound in rows:
+        beyond = stay.observed[column] & (sign * (stay.values[column] - bound) > 0)
+        if beyond.any():
+            without, values = _unmeasured(stay, column, beyond)
+            yield Part("finding", model.concepts.ids[node], without, values=values)
+
+
+def mentions(dataset: StayDataset, stay: Stay, sections: Sequence[tuple[str, str]]) -> Iterator[Part]:
+    """Concepts that the note names, wherever it does: their words go."""
+    spans: dict[str, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    for position, (section, text) in enumerate(sections):
+        for mention in dataset.link.linker.link(text, section):
+            if mention.concept in dataset.link.column:
+                spans[mention.concept][position].append((mention.start, mention.end))
+    for concept in sorted(spans):
+        cut = [(name, _cut(text, spans[concept].get(i, []))) for i, (name, text) in enumerate(sections)]
+        linked = stay.mentions.copy()
+        linked[:, dataset.link.column[concept]] = False
+        yield Part("mention", concept, replace(stay, note_ids=dataset.encode_note(cut), mentions=linked))
+
+
+def variables(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
+    """Variables that were measured."""
+    for column, name in enumerate(model.statistics.variables):
+        if stay.observed[column].any():
+            without, values = _unmeasured(stay, column, stay.observed[column])
+            yield Part("variable", name, without, values=values)
+
+
+def hours(model: ClinRaGen, stay: Stay, chosen: Sequence[str]) -> Iterator[Part]:
+    """Blocks of hours, as long as the patches of the series encoder, in which a variable was measured."""
+    width = model.series_encoder.patch_hours
+    for name in chosen:
+        column = model.statistics.variables.index(name)
+        for start in range(0, stay.observed.shape[1], width):
+            end = min(start + width, stay.observed.shape[1])
+            block = np.zeros(stay.observed.shape[1], dtype=bool)
+            block[start:end] = stay.observed[column, start:end]
+            if block.any():
+                without, values = _unmeasured(stay, column, block)
+                yield Part("hours", name, without, (start, end), values)
+
+
+def without_cells(stay: Stay, cells: np.ndarray) -> Stay:
+    """The stay with the given (variable, hour) cells unmeasured.
+
+    Args:
+        cells: bool [V, T].
+    """
+    return replace(stay, values=np.where(cells, 0, stay.values).astype(np.float32), observed=stay.observed & ~cells)
+
+
+@torch.inference_mode()
+def logits(model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[str]) -> np.ndarray:
+    """Label logits of stays, float32 [n, L]."""
+    where = next(model.parameters()).device
+    found = []
+    for start in range(0, len(stays), ROWS):
+        batch = collate(stays[start : start + ROWS], model.tokenizer.pad_token_id).to(where)
+        found.append(model(batch, list(inputs), targets=False).logits.float().cpu().numpy())
+    return np.concatenate(found) if found else np.zeros((0, len(model.labels)), dtype=np.float32)
+
+
+def falls(model: ClinRaGen, stay: Stay, parts: Sequence[Part], inputs: Sequence[str]) -> np.ndarray:
+    """How far each logit falls without each part, [parts, L]; negative where a part spoke against a phenotype."""
+    found = logits(model, [stay, *(part.without for part in parts)], inputs)
+    return found[:1] - found[1:]
+
+
+def _unmeasured(stay: Stay, column: int, which: np.ndarray) -> tuple[Stay, int]:
+    cells = np.zeros_like(stay.observed)
+    cells[column] = which
+    return without_cells(stay, cells), int(which.sum())
+
+
+def _cut(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    for start, end in sorted(spans, reverse=True):
+        text = text[:start] + text[end:]
+    return text
