@@ -1,4 +1,6 @@
 import argparse
+import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -173,3 +175,35 @@ def test_verdicts_of_written_against_recorded():
     found = diagnoses_of(["a", "b", "c", "d"], np.array([0.9, 0.8, 0.7, 0.6]), np.full(4, 0.65), written, recorded)
     assert [d.verdict for d in found] == ["agrees", "extra", "missed", ""]
     assert [d.likely for d in found] == [True, True, True, False]
+
+
+def test_the_stay_page_says_what_carried_a_diagnosis(cohort, predictions, tmp_path):
+    folder = tmp_path / "explained"
+    shutil.copytree(predictions, folder)
+    stay = pq.read_table(folder / "predictions.parquet")["stay_id"][0].as_py()
+    block = {"variable": "heart_rate", "from_hour": 12, "to_hour": 24, "score": 0.8}
+    parts = {
+        "concepts": [{"concept": "finding:heart_rate:high", "in": "series", "score": 1.25}],
+        "variables": [{"variable": "heart_rate", "score": 1.5}],
+        "hours": [block],
+    }
+    row = {"diagnosis": "septicemia", "probability": 0.7, "threshold": 0.3, "occlusion": parts, "attention": parts}
+    (folder / "attributions.jsonl").write_text(json.dumps({"stay_id": stay, "diagnoses": [row]}) + "\n")
+    run(report, "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
+    page = Page(tmp_path / "site" / "stays" / f"{stay}.html")
+    assert "What carried the diagnoses" in page.text
+    assert "heart rate high" in page.text
+    assert "12–24 h" in page.text
+    marked = [attributes for tag, attributes in page.tags if tag == "rect" and attributes["class"] == "carried"]
+    assert len(marked) == 1
+    others = [path for path in (tmp_path / "site" / "stays").iterdir() if path.stem != str(stay)]
+    assert not any("What carried the diagnoses" in path.read_text() for path in others)
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"stay_id": 1}'])
+def test_a_damaged_explanation_is_told_in_one_line(cohort, predictions, tmp_path, line):
+    folder = tmp_path / "explained"
+    shutil.copytree(predictions, folder)
+    (folder / "attributions.jsonl").write_text(line + "\n")
+    with pytest.raises(UserError, match=r"attributions\.jsonl: line 1 is no explanation"):
+        run(report, "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
