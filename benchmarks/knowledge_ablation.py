@@ -58,7 +58,7 @@ class Bench:
 
     def __init__(self, cohort: Cohort, graph: ConceptGraph, stays: int | None, settings: list[str]):
         config = load("model", "tiny", ModelConfig, settings)
-        self.config = replace(config, max_note_tokens=1)
+        self.config = replace(config, max_note_tokens=1, head=replace(config.head, linear=False))
         self.graph = graph
         train = cohort.split("train")
         names = observed_variables(cohort, train, config.series.min_share, config.hours)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from clinragen.data.dataset import Stay, StayDataset, collate
+from clinragen.data.text import note_text
 from clinragen.model.clinragen import ClinRaGen
 
 ROWS = 64  # altered stays that are read at once
@@ -63,7 +64,15 @@ def mentions(dataset: StayDataset, stay: Stay, sections: Sequence[tuple[str, str
         cut = [(name, _cut(text, spans[concept].get(i, []))) for i, (name, text) in enumerate(sections)]
         linked = stay.mentions.copy()
         linked[:, dataset.link.column[concept]] = False
-        yield Part("mention", concept, replace(stay, note_ids=dataset.encode_note(cut), mentions=linked))
+        terms = dataset.lexicon.encode([note_text(cut)])
+        without = replace(
+            stay,
+            note_ids=dataset.encode_note(cut),
+            mentions=linked,
+            term_ids=terms.indices.astype(np.int64),
+            term_weights=terms.data,
+        )
+        yield Part("mention", concept, without)
 
 
 def variables(model: ClinRaGen, stay: Stay) -> Iterator[Part]:

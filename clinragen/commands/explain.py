@@ -55,25 +55,24 @@ def run(args: argparse.Namespace) -> None:
     for found in explain_cohort(trained, cohort, args.split, args.stay, args.diagnosis, args.limit):
         lines.append(json.dumps(found, ensure_ascii=False) + "\n")
         if args.stay:
-            _print(found, trained.model.graph.nodes, console)
+            _print(found, trained.model, console)
     if args.out:
         write_text(args.out, "".join(lines))
         print(f"{args.out}: {len(lines)} stays explained")
 
 
-def _print(found: Mapping[str, Any], nodes: Mapping[str, Any], console: Any) -> None:
+def _print(found: Mapping[str, Any], model: Any, console: Any) -> None:
     """One table per diagnosis: what it would lose without a part, and beside it what the model looked at."""
     from rich.table import Table
 
-    from clinragen.catalog import phenotypes
-
+    nodes = model.graph.nodes
     console.print(f"[bold]Stay {found['stay_id']}[/]")
     for row in found["diagnoses"]:
         table = Table(
             "",
             "fall of the logit when it is taken away",
             "share of attention",
-            title=f"{phenotypes()[row['diagnosis']].name}: probability {row['probability']:.2f}, "
+            title=f"{model.labels[row['diagnosis']]}: probability {row['probability']:.2f}, "
             f"threshold {row['threshold']:.2f}",
             title_justify="left",
         )
