@@ -1,7 +1,11 @@
-"""The dataset card of a rationale set: who wrote it, how it was checked, what it is like."""
+"""The dataset card of a rationale set: who wrote it, how it was checked, what it is like.
+
+Cards are made to be shown around, so they hold counts only; examples, which are patient data, are a file of their own.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -33,24 +37,31 @@ def statistics(texts: list[str]) -> dict[str, Any]:
     }
 
 
-def write(path: Path, table: pa.Table, manifest: dict[str, Any]) -> None:
-    """Write the card of ``table`` (``schema.RATIONALES``) from it and its manifest."""
+def write(card: Path, examples: Path, table: pa.Table, manifest: dict[str, Any]) -> None:
+    """Write the card of ``table`` (``schema.RATIONALES``) from it and its manifest, and some of its texts."""
     kinds = {}
     for kind in ("note", "series"):
-        rows = table.filter(pc.field("kind") == kind)
-        texts = rows.column("text").to_pylist()
+        rows = table.filter(pc.field("kind") == kind).to_pylist()
+        texts = [row["text"] for row in rows]
+        own = [row for row in rows if row["teacher"] == manifest["teacher"]]
+        claims = [claim for row in own for claim in json.loads(row["verdicts"]).get("claims", ())]
         kinds[kind] = {
             **statistics(texts),
-            "stand_ins": sum(name != manifest["teacher"] for name in rows.column("teacher").to_pylist()),
+            "stand_ins": len(rows) - len(own),
             "examples": texts[:SHOWN],
             "ways": manifest.get("ways", {}).get(kind, {}),
             "claims": manifest.get("first_draft_claims", {}).get(kind, {}),
+            "taught": Counter(claim["verdict"] for claim in claims),
         }
-    loader = jinja2.FileSystemLoader(CONFIG_ROOT / "teacher")
     environment = jinja2.Environment(
-        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(CONFIG_ROOT / "teacher"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    write_text(path, environment.get_template("card.md.j2").render(manifest=manifest, kinds=kinds) + "\n")
+    for path, template in ((card, "card.md.j2"), (examples, "examples.md.j2")):
+        text = environment.get_template(template).render(manifest=manifest, kinds=kinds, examples=examples.name)
+        write_text(path, text + "\n")
 
 
 def _grams(tokens: list[str], size: int) -> list[tuple[str, ...]]:

@@ -7,7 +7,9 @@ unknown model, a redirect) stop the run with one line. Nothing here ever prints 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from types import TracebackType
@@ -253,8 +255,6 @@ def read(body: bytes) -> Answer:
     Raises:
         NoAnswerError: half JSON, another shape, or no choices.
     """
-    import json
-
     try:
         data = json.loads(body)
     except ValueError:
@@ -273,11 +273,16 @@ def read(body: bytes) -> Answer:
     kept = {name: counts[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(counts.get(name), int)}
     return Answer(
         text if isinstance(text, str) else "",
-        str(choice.get("finish_reason")),
+        _name(choice.get("finish_reason")),
         kept,
-        str(data.get("model", "")),
+        _name(data.get("model")),
         _logprobs(choice.get("logprobs")),
     )
+
+
+def _name(sent: Any) -> str:
+    """A word that may be shown; anything longer could be the prompt sent back."""
+    return sent if isinstance(sent, str) and re.fullmatch(r"[\w./:@+-]{1,100}", sent) else "unknown"
 
 
 def _logprobs(sent: Any) -> list[list[Any]] | None:

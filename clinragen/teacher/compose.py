@@ -49,6 +49,7 @@ class Composer:
         verdicts: (kind, verdict) -> number of claims in first drafts, before anything was done about them.
         asked, found: requests sent, and answers that were already in the journal.
         tokens: prompt and completion tokens of the requests sent.
+        served_by: what the server called its model, with the number of answers.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Composer:
         self.missing: Counter[str] = Counter()
         self.asked = self.found = 0
         self.tokens: Counter[str] = Counter()
+        self.served_by: Counter[str] = Counter()
 
     async def compose(self, stay: Stay) -> list[Outcome]:
         """Both rationales; the one of the series is asked for in the light of the one of the note."""
@@ -127,10 +129,12 @@ class Composer:
         record = self._journal.get(name)
         if record is not None:
             self.found += 1
+            self.served_by[record.get("served_by", "")] += 1
             return record
         answer = await self._asker.ask(messages, parameters, name)
         self.asked += 1
         self.tokens.update(answer.usage)
+        self.served_by[answer.model] += 1
         record = {
             "key": name,
             "stay_id": stay_id,

@@ -32,5 +32,9 @@ class Files:
         return self.table.with_suffix(".card.md")
 
     @property
+    def examples(self) -> Path:
+        return self.table.with_suffix(".examples.md")
+
+    @property
     def logprobs(self) -> Path:
         return self.table.with_suffix(".logprobs.parquet")

@@ -41,9 +41,6 @@ _PROBE_SCHEMA = {
 }
 
 
-_PARTS = ("stays", "series", "notes", "labels")
-
-
 @dataclass
 class Summary:
     """What a run did, and how to go on. Counts only, no text of a patient."""
@@ -142,7 +139,7 @@ def teach(
             composer = Composer(settings, prompts, Judge(concepts), kept, source, model=model, structured=structured)
             # more than there are slots, so that none is idle while answers are put on the disk and checked
             workers = 2 * (settings.engine.batch if backend == "vllm" else settings.server.concurrency)
-            return composer, await _all(composer, stays, workers, progress), client
+            return composer, await _all(composer, stays, workers, progress, files.journal), client
 
     composer, outcomes, client = asyncio.run(run())
     summary = Summary(
@@ -165,6 +162,7 @@ def teach(
             "teacher": name,
             "backend": backend,
             "model": model,
+            "served_by": dict(sorted(composer.served_by.items())),
             "endpoint": client.endpoint.as_json() if client else None,
             "settings": {key: value for key, value in asdict(settings).items() if key != "prompts"},
             "prompt_hash": prompts.version,
@@ -178,7 +176,7 @@ def teach(
             "not_in_form": dict(sorted(summary.rejected.items())),
         }
         write_json(files.manifest, manifest)
-        card.write(files.card, table, manifest)
+        card.write(files.card, files.examples, table, manifest)
     return summary
 
 
@@ -218,7 +216,7 @@ async def _structured(settings: TeacherSettings, kept: journal.Journal, source: 
 
 
 async def _all(
-    composer: Composer, stays: Iterable[Stay], workers: int, progress: Callable[[int], None]
+    composer: Composer, stays: Iterable[Stay], workers: int, progress: Callable[[int], None], kept: Path
 ) -> list[Outcome]:
     waiting = iter(stays)
     outcomes: list[Outcome] = []
@@ -235,7 +233,8 @@ async def _all(
     except* UserError as errors:
         raise errors.exceptions[0] from None
     except* OSError as errors:
-        raise errors.exceptions[0] from None
+        why = str(getattr(errors.exceptions[0], "strerror", None) or "it cannot be written")
+        raise UserError(f"{kept}: {why}. Answers so far are kept: make room and run the same command again") from None
     return sorted(outcomes, key=lambda outcome: (outcome.stay_id, outcome.kind))
 
 

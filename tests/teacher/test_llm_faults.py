@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import logging
+import os
 import socket
+import stat
 import struct
+import traceback
 from collections import Counter
 
 import pytest
@@ -236,6 +240,66 @@ def test_one_answer_for_all_stays_is_not_taught(cohort, good):
     assert {row["stay_id"] for row in table(cohort) if row["teacher"] == "llm" and row["kind"] == "note"} <= right
 
 
+SECRETS = ("orthopnea", "hematemesis", "productive cough", "dyspnea", "Bed 3")
+ECHOES = {
+    "400": lambda r: http(json.dumps({"error": {"message": f"too long: {r['prompt']}"}}).encode(), "400 Bad Request"),
+    "401": lambda r: http(json.dumps({"error": {"message": r["prompt"]}}).encode(), "401 Unauthorized"),
+    "500": lambda r: http(r["prompt"].encode(), "500 Internal Server Error", "Content-Type: text/plain"),
+    "302": lambda r: http(b"", "302 Found", f"Location: /v1?{r['prompt'].split()[-1]}orthopnea"),
+    "header": lambda r: http(b"{}", "429 Later", f"Retry-After: dyspnea\r\nX-Prompt: {' '.join(r['prompt'].split())}"),
+    "no JSON": lambda r: http(r["prompt"].encode()),
+    "no HTTP": lambda r: r["prompt"].encode() + b"\r\n\r\n",
+    "answer": lambda r: completion(r, r["prompt"]),
+    "finish reason": lambda r: completion(r, finish=r["prompt"]),
+    "model name": lambda r: completion(r, model=r["prompt"]),
+}
+
+
+@pytest.mark.parametrize("kind", ECHOES)
+def test_a_server_that_sends_the_prompt_back_leaks_it_nowhere(kind, cohort, good, command, caplog, capfd, monkeypatch):
+    monkeypatch.setenv("OPENAI_LOG", "debug")
+    caplog.set_level(logging.DEBUG)
+    for name in ("openai", "aiohttp", "aiohttp.client", "httpx2", "asyncio"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    with FaultServer(good, lambda server, request, times: ECHOES[kind](request)) as server:
+        try:
+            told = "\n".join(teach(cohort, None, settings(server.url, tries=2), "llm").lines())
+        except UserError as error:
+            told = "".join(traceback.format_exception(error))
+    files = Files(CohortPaths(cohort), "llm")
+    told += "".join(path.read_text() for path in (files.card, files.manifest) if path.exists())
+    command("clinragen", "teach", "status", "--cohort", cohort, "--teacher", "openai", "--name", "llm")
+    printed = capfd.readouterr()
+    seen = "\n".join([told, caplog.text, printed.out, printed.err])
+    assert told
+    assert not [word for word in SECRETS if word in seen]
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(cohort, good, monkeypatch):
+    real, room = os.write, [900]
+
+    def write(file, data):
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return real(file, data)  # a socket or pipe
+        if room[0] <= 0:
+            raise OSError(28, "No space left on device")
+        written = real(file, bytes(data)[: room[0]])
+        room[0] -= written
+        return written
+
+    with FaultServer(good) as server:
+        monkeypatch.setattr(os, "write", write)
+        with pytest.raises(UserError, match=r"journal\.jsonl: No space left on device.*run the same command again"):
+            teach(cohort, None, settings(server.url, concurrency=1), "llm")
+        monkeypatch.undo()
+        kept = {record["key"]: server.served[record["key"]] for record in journaled(cohort)}
+        assert kept
+        summary = teach(cohort, None, settings(server.url), "llm")
+    assert summary.complete
+    assert {key: server.served[key] for key in kept} == kept
+    assert len(journaled(cohort)) == 12
+
+
 LOST = {
     "huge answer": lambda request: http(b'{"choices": "' + b"x" * 5_000_000 + b'"}'),
     "400": status("400 Bad Request"),
@@ -419,4 +483,10 @@ def test_manifest_and_card_say_where_it_came_from(cohort, good):
     assert manifest["ways"] == {"note": {"as written": 6}, "series": {"as written": 6}}
     card = files.card.read_text()
     assert "| as written | 6 | 6 |" in card
+    assert "m (12 answers)" in card
+    texts = [row["text"] for row in table(cohort)]
+    assert not [text for text in texts if text in card]  # cards are shown around
+    examples = files.examples.read_text()
+    assert "Derived from patient records" in examples
+    assert texts[0] in examples
     assert "nothing left this machine" in card
