@@ -24,14 +24,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-#: Short prompts, as one core reads about 200 tokens/s.
+#: Short prompts and one draft for each rationale, as one core reads about 200 tokens/s.
 CHANGES = (
     "exemplars=1",
-    "note_words=200",
-    "captions=10",
-    "knowledge=3",
-    "sampling.max_tokens=140",
-    "server.timeout=900",
+    "note_words=120",
+    "captions=8",
+    "knowledge=2",
+    "regenerate=0",
+    "sampling.max_tokens=120",
+    "server.timeout=1800",
 )
 
 

@@ -163,7 +163,7 @@ def teach(
             "backend": backend,
             "model": model,
             "served_by": dict(sorted(composer.served_by.items())),
-            "endpoint": client.endpoint.as_json() if client else None,
+            "endpoint": client.endpoint.as_json() if client else _cluster(settings.engine),
             "settings": {key: value for key, value in asdict(settings).items() if key != "prompts"},
             "prompt_hash": prompts.version,
             "graph": concepts.manifest,
@@ -188,6 +188,13 @@ def _engine(settings: EngineSettings) -> Engine:
     from clinragen.teacher.vllm_engine import VllmEngine
 
     return VllmEngine(settings)
+
+
+def _cluster(settings: EngineSettings) -> dict[str, object] | None:
+    """The attested cluster that had the prompts, in the form of ``policy.Endpoint.as_json``."""
+    if not (settings.replicas and settings.cluster):
+        return None
+    return {"base_url": f"ray://{settings.cluster}", "attestation": asdict(settings.attestation)}
 
 
 async def _structured(settings: TeacherSettings, kept: journal.Journal, source: Asker, model: str) -> bool:

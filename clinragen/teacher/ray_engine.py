@@ -1,14 +1,15 @@
 """vLLM on several machines: Ray Data LLM spreads each round of prompts over engines placed in a Ray cluster.
 
 A round is one dataset, and every round starts the engines anew; so rounds should be large (``engine.batch``). Answers
-stream back while the round runs, and are journaled one by one. Prompts go to the machines of the cluster: they must be
-yours (docs/privacy.md).
+stream back while the round runs, and are journaled one by one. Prompts go to the machines of a cluster, so that joining
+one needs an attestation, like any other host; without one, Ray runs on this machine alone.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,10 +26,12 @@ class RayEngine:
         ray: stands in for the module.
 
     Raises:
-        UserError: ray is not installed.
+        UserError: ray is not installed, or no attestation covers the cluster.
     """
 
     def __init__(self, settings: EngineSettings, ray: Any = None) -> None:
+        address = cluster(settings)
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         try:
             self._ray = importlib.import_module("ray") if ray is None else ray
             self._data = importlib.import_module(f"{self._ray.__name__}.data")
@@ -37,6 +40,8 @@ class RayEngine:
             raise UserError(
                 "engine.replicas needs Ray Data LLM: pip install 'ray[data,llm]', on machines with GPUs"
             ) from None
+        # workers' logs may quote prompts: they stay where they are written
+        self._ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
         self._model = settings.model
         config = llm.vLLMEngineProcessorConfig(
             model_source=settings.model,
@@ -73,6 +78,25 @@ class RayEngine:
             finish = "length" if written >= requests[place].parameters["max_tokens"] else "stop"
             usage = {"prompt_tokens": int(row["read"]), "completion_tokens": written}
             yield place, Answer(row["text"], finish, usage, self._model)
+
+
+def cluster(settings: EngineSettings) -> str:
+    """Where Ray is to run: ``local``, whatever RAY_ADDRESS says, or the attested cluster of the settings.
+
+    Raises:
+        UserError: not host:port, or not attested.
+    """
+    if not settings.cluster:
+        return "local"
+    host, _, port = settings.cluster.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"teacher config: engine.cluster is '{settings.cluster}', expected HOST:PORT of its head node")
+    if why := settings.attestation.refusal(host.lower(), int(port)):
+        raise UserError(
+            f"teacher config: engine.cluster '{settings.cluster}' is refused: {why}. Prompts would go to its machines: "
+            "engine.attestation must name it; see docs/privacy.md"
+        )
+    return settings.cluster
 
 
 def _row(request: Request) -> dict[str, Any]:

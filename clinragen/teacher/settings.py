@@ -55,6 +55,8 @@ class Engine:
     dtype: str = "auto"
     batch: int = 512
     replicas: int = 0
+    cluster: str = ""  # HOST:PORT of a Ray cluster; this machine without one
+    attestation: Attestation = field(default_factory=Attestation)  # for the cluster
 
     def vllm_options(self) -> dict[str, Any]:
         """Arguments of vLLM's engine, under its own names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ class VllmEngine:
     """
 
     def __init__(self, settings: EngineSettings, vllm: Any = None) -> None:
+        os.environ["VLLM_NO_USAGE_STATS"] = "1"  # vLLM reports its use to its makers otherwise
         try:
             self._vllm = importlib.import_module("vllm") if vllm is None else vllm
         except ImportError:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import pytest
 from clinragen.errors import UserError
 from clinragen.teacher.batches import Batches
 from clinragen.teacher.client import NoAnswerError
+from clinragen.teacher.policy import Attestation
 from clinragen.teacher.ray_engine import RayEngine
 from clinragen.teacher.settings import Engine as EngineSettings
 from clinragen.teacher.settings import Sampling, TeacherSettings
@@ -111,6 +113,7 @@ class Dataset:
 def ray(monkeypatch):
     """Ray Data LLM as documented: preprocess, an engine that adds columns, postprocess."""
     module, data, llm = (ModuleType(name) for name in ("standray", "standray.data", "standray.data.llm"))
+    module.init = lambda **options: llm.configs.append(options)  # type: ignore[attr-defined]
     data.from_items = Dataset  # type: ignore[attr-defined]
     llm.configs = []  # type: ignore[attr-defined]
 
@@ -145,9 +148,36 @@ def test_a_cluster_answers_in_any_order(ray):
     assert [answers[0].finish_reason, answers[1].finish_reason] == ["stop", "length"]
     assert str(answers[2]).startswith("engine error")
     assert "its text" not in str(answers[2])
-    (options,) = sys.modules["standray.data.llm"].configs
+    start, options = sys.modules["standray.data.llm"].configs
+    assert start["address"] == "local"
+    assert start["log_to_driver"] is False
     assert options["concurrency"] == 3
     assert options["engine_kwargs"]["tensor_parallel_size"] == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "told"),
+    [
+        ("10.0.0.5:6379", {"host": ""}, "attestation.host is empty"),
+        ("10.0.0.5:6379", {"host": "10.0.0.6"}, "attestation.host is '10.0.0.6'"),
+        ("10.0.0.5:6379", {"signature": "someone"}, "signature must repeat"),
+        ("127.0.0.1:6379", {}, "attestation.host"),  # a head here may have workers anywhere
+        ("auto", {}, "expected HOST:PORT"),
+        ("ray://10.0.0.5", {}, "expected HOST:PORT"),
+        ("10.0.0.5:6379", {}, None),
+    ],
+)
+def test_a_cluster_needs_an_attestation(ray, place, change, told, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "203.0.113.9:6379")
+    signed = Attestation("10.0.0.5", "Dr Ada Example", "DUA 1.5.0", "none kept", "2026-01-15", "Dr Ada Example")
+    settings = EngineSettings(model="m", replicas=1, cluster=place, attestation=replace(signed, **change))
+    if told is None:
+        RayEngine(settings, ray)
+        assert sys.modules["standray.data.llm"].configs[0]["address"] == place
+    else:
+        with pytest.raises(UserError, match=told):
+            RayEngine(settings, ray)
+        assert sys.modules["standray.data.llm"].configs == []
 
 
 def test_answers_that_came_before_a_cluster_died_are_kept(ray):

@@ -143,10 +143,12 @@ def test_an_attested_host_is_allowed_by_https_only(monkeypatch):
         endpoint("http://llm.example.org/v1", SIGNED)
 
 
-@pytest.mark.parametrize("addresses", [("169.254.169.254",), ("0.0.0.0",), ("224.0.0.1",), ("127.0.0.1", "1.1.1.1")])
+@pytest.mark.parametrize(
+    "addresses", [("::ffff:10.0.0.1",), ("169.254.169.254",), ("0.0.0.0",), ("224.0.0.1",), ("127.0.0.1", "1.1.1.1")]
+)
 def test_an_attested_name_may_not_point_to_odd_addresses(addresses, monkeypatch):
     monkeypatch.setattr(policy.socket, "getaddrinfo", names(*addresses))
-    with pytest.raises(UserError, match="resolves to"):
+    with pytest.raises(UserError, match="base_url host"):
         endpoint("https://llm.example.org/v1", SIGNED)
 
 
@@ -226,6 +228,28 @@ def test_redirects_are_not_followed(code, dialled):
     assert len(requests) == 1
     with pytest.raises(httpx2.UnsupportedProtocol):
         fetch(answer, follow_redirects=True)
+    assert set(dialled) <= {"127.0.0.1", "::1"}
+
+
+def test_headers_of_an_answer_lead_nowhere(dialled):
+    """Cookies, alternative services, refreshes: what a server asks of a browser."""
+    answer = (
+        b'HTTP/1.1 200 OK\r\nSet-Cookie: id=1; Domain=203.0.113.9\r\nAlt-Svc: h2="203.0.113.9:443"\r\n'
+        b"Refresh: 0; url=http://203.0.113.9/\r\nLink: <http://203.0.113.9/>; rel=preload\r\n"
+        b"Content-Length: 2\r\n\r\n{}"
+    )
+
+    async def go():
+        server, port, requests = await serve(answer)
+        target = endpoint(f"http://localhost:{port}/v1")
+        async with server, client(target, connections=2, timeout=5) as http:
+            for _ in range(2):
+                await http.get(f"{target.base_url}/models")
+        return requests
+
+    heads = asyncio.run(go())
+    assert len(heads) == 2
+    assert not [head for head in heads if b"ookie" in head]
     assert set(dialled) <= {"127.0.0.1", "::1"}
 
 
