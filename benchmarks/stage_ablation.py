@@ -1,0 +1,172 @@
+"""The paper's ablation on the made-up hospital, in one table: what each input, the knowledge and each stage is worth.
+
+    uv run python benchmarks/stage_ablation.py --out outputs/ablation [--patients 1500] [--rows full,without_knowledge]
+
+Makes the hospital, prepares it, and trains preset `tiny` once for every run that the rows need. A finished run is kept:
+the command can be stopped and typed again. Planted groups: `together` are the phenotypes that neither the note nor the
+series gives away alone (docs/synthetic.md). The oracle reads the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from clinragen.artifacts import read_json, write_json
+from clinragen.catalog import phenotypes
+from clinragen.data.cohort import Cohort
+from clinragen.evaluation.diagnosis import METRICS, System, bootstrap, interval
+from clinragen.inference.predict import TrainedModel, score
+from clinragen.stages.quiet import quiet_libraries
+from clinragen.stages.run import Request, run_stage
+from clinragen.teacher.generate import generate
+from mimic_prep.cli import main as mimic_prep
+
+GROUPS = ("note", "series", "both", "together")
+NEW = ("stage.parent=null",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: its stage, the run it continues, and what is changed."""
+
+    stage: str
+    parent: str | None = None
+    changes: tuple[str, ...] = ()
+
+
+DIAGNOSES_ONLY = ("stage.targets=[diagnoses]",)
+NO_KNOWLEDGE = ("model.attention.knowledge=none",)
+RUNS = {
+    "notes": Run("notes"),
+    "series": Run("series", "notes"),
+    "full": Run("multimodal", "series"),
+    "notes_long": Run("notes", None, ("stage.epochs={notes+multimodal}",)),
+    "notes_plain": Run("notes", None, NO_KNOWLEDGE),
+    "series_plain": Run("series", "notes_plain"),
+    "multimodal_plain": Run("multimodal", "series_plain"),
+    "notes_labels": Run("notes", None, DIAGNOSES_ONLY),
+    "series_labels": Run("series", "notes_labels", DIAGNOSES_ONLY),
+    "multimodal_labels": Run("multimodal", "series_labels", DIAGNOSES_ONLY),
+    "series_first": Run("series", None, (*NEW, "stage.frozen=[]")),
+    "without_stage_1": Run("multimodal", "series_first"),
+    "without_stage_2": Run("multimodal", "notes", ("stage.parent=notes",)),
+    "stage_3_alone": Run("multimodal", None, NEW),
+}
+#: Row -> its heading, the run it is measured on, and the series that run is given.
+ROWS = {
+    "full": ("full model", "full", "observed"),
+    "without_series": ("without series and knowledge", "notes_long", "observed"),
+    "without_knowledge": ("without knowledge", "multimodal_plain", "observed"),
+    "without_rationales": ("without rationales", "multimodal_labels", "observed"),
+    "without_stage_1": ("stage 1 skipped", "without_stage_1", "observed"),
+    "without_stage_2": ("stage 2 skipped", "without_stage_2", "observed"),
+    "stage_3_alone": ("stages 1 and 2 skipped", "stage_3_alone", "observed"),
+    "without_stage_3": ("stage 3 skipped", "series", "observed"),
+    "zeroed": ("full model, series zeroed", "full", "zeroed"),
+    "shuffled": ("full model, series of a stranger", "full", "shuffled"),
+}
+
+
+def prepare(out: Path, patients: int, seed: int) -> tuple[Path, Cohort]:
+    """The made-up hospital, its cohort and the teacher's rationales."""
+    raw, cohort = out / "raw", out / "cohort"
+    if not (raw / "truth").exists():
+        given = ["--patients", str(patients), "--seed", str(seed), "--out", str(raw)]
+        if mimic_prep(["synthesize", *given]):
+            raise SystemExit(f"{raw} could not be made")
+    if not (cohort / "rationales").exists():
+        if mimic_prep(["mimic-iv", "--raw", str(raw), "--out", str(cohort), "--overwrite"]):
+            raise SystemExit(f"{cohort} could not be prepared")
+        generate(cohort)
+    return raw, Cohort.load(cohort)
+
+
+def trained(name: str, out: Path, cohort: Cohort, epochs: dict[str, int], console: Console) -> Path:
+    """The run folder, trained with its parents where it is not there yet."""
+    run, here = RUNS[name], out / "runs" / name
+    if (here / "manifest.json").exists():
+        return here
+    parent = trained(run.parent, out, cohort, epochs, console) if run.parent else None
+    changes = [
+        change.replace("{notes+multimodal}", str(epochs["notes"] + epochs["multimodal"])) for change in run.changes
+    ]
+    settings = [f"stage.epochs={epochs[run.stage]}", f"stage.batch_size={16 if run.stage == 'series' else 8}", *changes]
+    run_stage(Request(run.stage, cohort.paths.root, here, "tiny", parent, overrides=tuple(settings)), console)
+    return here
+
+
+def measure(run: Path, cohort: Cohort, series_input: str) -> dict[str, list]:
+    """Calibrated test probabilities and thresholds of one run."""
+    model = TrainedModel.load(run)
+    logits, _ = score(model.model, model.dataset(cohort, "test", series_input), model.manifest["inputs"])
+    probabilities = model.calibration.probabilities(logits).round(6)
+    return {"probabilities": probabilities.tolist(), "thresholds": model.calibration.thresholds}
+
+
+def show(rows: dict[str, System], cohort: Cohort, planted: dict[str, np.ndarray]) -> None:
+    """One table; the groups are macro AUROC over the phenotypes planted so."""
+    held = cohort.stays.filter(pl.col("split") == "test")
+    gold = cohort.label_matrix(held["stay_id"].to_numpy())
+    found = bootstrap(gold, rows, held["subject_id"].to_numpy(), replicates=300)
+    table = Table(title=f"{len(held)} held-out stays, {(cohort.stays['split'] == 'train').sum()} to learn from")
+    for heading in ("model", "macro AUROC", "change", "micro F1", *GROUPS):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    area, f1 = METRICS.index("macro_auroc"), METRICS.index("thresholded_micro_f1")
+    for name, scores in found.items():
+        cells = [_interval(scores.value[area], scores.replicates[:, area])]
+        if name in ("full", "oracle") or "full" not in found:
+            cells.append("")
+        else:
+            full = found["full"]
+            lead = scores.replicates[:, area] - full.replicates[:, area]
+            cells.append(_interval(scores.value[area] - full.value[area], lead, "+"))
+        cells.append("" if name == "oracle" else f"{scores.value[f1]:.3f}")
+        cells += [f"{np.nanmean(scores.auroc[planted[group]]):.3f}" for group in GROUPS]
+        table.add_row(ROWS[name][0] if name in ROWS else "oracle, which reads the truth", *cells)
+    Console(width=150).print(table)
+
+
+def _interval(value: float, replicates: np.ndarray, sign: str = "") -> str:
+    found = interval(value, replicates)
+    return f"{found['value']:{sign}.3f} ({found['low']:{sign}.3f} to {found['high']:{sign}.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="hospital, cohort, runs and cells; run again to go on")
+    parser.add_argument("--patients", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--epochs", default="3,2,3", help="of the stages notes, series and multimodal")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
+    args = parser.parse_args()
+    quiet_libraries()
+    console = Console(stderr=True)
+    epochs = dict(zip(("notes", "series", "multimodal"), map(int, args.epochs.split(",")), strict=True))
+    raw, cohort = prepare(args.out, args.patients, args.seed)
+    rows: dict[str, System] = {}
+    for name in [name for name in ROWS if name in args.rows.split(",")]:
+        _, run, series_input = ROWS[name]
+        cell = args.out / "cells" / f"{name}.json"
+        if not cell.exists():
+            write_json(cell, measure(trained(run, args.out, cohort, epochs, console), cohort, series_input))
+        kept = read_json(cell, "a cell of this table")
+        rows[name] = System(np.array(kept["probabilities"]), np.array(kept["thresholds"]))
+    truth = pl.read_parquet(raw / "truth" / "conditions.parquet")
+    oracle = pl.read_parquet(raw / "truth" / "oracle.parquet")
+    held = cohort.stays.filter(pl.col("split") == "test").select("stay_id")
+    told = held.join(oracle, on="stay_id", how="left", maintain_order="left").select(list(phenotypes())).to_numpy()
+    rows["oracle"] = System(told, np.full(told.shape[1], 0.5))
+    kinds = dict(truth.select("condition", "planted").unique().iter_rows())
+    planted = {group: np.array([kinds[key] == group for key in phenotypes()]) for group in GROUPS}
+    show(rows, cohort, planted)
+
+
+if __name__ == "__main__":
+    main()
