@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,13 @@ from clinragen.teacher.series_rationale import (
     NOT_MEASURED,
     OPENING,
     POINTS_TO,
+    WORTH,
     claim,
     kin,
+    name,
     reliability,
 )
-from clinragen.teacher.wording import every
+from clinragen.teacher.wording import every, listed
 
 MOST_FACTS = 12  # offered to the model: the farthest out of range, those that speak for a called diagnosis first
 _CLOSING = 48  # tokens kept free for what may follow the last statement
@@ -37,13 +40,14 @@ _CLOSING = 48  # tokens kept free for what may follow the last statement
 class _Place:
     """Where the sentence stands: what may come next depends on this alone."""
 
-    expects: str = "opening"  # opening, statement, after a comma, or end
+    expects: str = "opening"  # opening, statement, link, group or end
     told: tuple[Fact, ...] = ()
     group: int = 0  # statements of the group that is being written
     listing: bool = False  # the group has begun a list that "and" must close
     last: bool = False  # "and" was written: one statement closes the group
     also: bool = False  # the group stands for itself
-    linked: bool = False  # an earlier group pointed to a diagnosis
+    closed: bool = False  # no group may follow
+    unsupported: bool = False  # diagnoses without a value have been named
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,16 @@ class _Thread:
     place: _Place
 
 
+_Piece = tuple[str, float, _Place]  # a text, the belief in it, and where it leads
+
+
 class Charted:
     """Follows one series sentence as it is written.
 
     Args:
         tokenizer: of the language model.
-        facts: what the series of the stay shows, as the model reads it; None when nothing was measured.
+        facts: what the series of the stay shows, as the model reads it, normal variables too; None when nothing was
+            measured.
         beliefs: of each phenotype, [L], above 0.5 where it is called.
         graph: says which findings speak for which phenotype.
         budget: most tokens of the sentence.
@@ -84,11 +92,15 @@ class Charted:
         self.called = {
             key: float(belief) for key, belief in zip(phenotypes(), beliefs, strict=True) if belief > 0.5
         }  # each with how sure the head is
-        self.facts = sorted(facts or (), key=self._worth, reverse=True)[:MOST_FACTS]
+        abnormal = [fact for fact in facts or () if fact.direction != "normal"]
+        self.facts = sorted(abnormal, key=self._worth, reverse=True)[:MOST_FACTS]
+        normal = {fact.variable for fact in facts or ()} - {fact.variable for fact in abnormal}
+        named = [name(variable) for variable in WORTH if variable in normal]
+        self.normal = [*named, *(listed(pair) for pair in combinations(named, 2))]
         self.statements = {fact: self._wordings(fact) for fact in self.facts}
         self.ids: dict[str, list[int]] = {}
         told = [text for texts in self.statements.values() for text in texts]
-        self._tokenise([f"{text}{mark}" for text in told for mark in (",", " and", ".")])
+        self._tokenise([f"{text}{mark}" for text in told for mark in (",", " and", ".", ";")])
         longest = max((len(ids) for ids in self.ids.values()), default=0)
         self.room = budget - _CLOSING - longest  # a further statement is begun only before this many tokens
         self.written = 0
@@ -122,74 +134,94 @@ class Charted:
         pieces = {
             "opening": self._openings,
             "statement": self._told,
-            "comma": self._after_comma,
+            "link": self._linked,
+            "group": self._following,
         }[place.expects](place)
         self._tokenise([text for text, _, _ in pieces])
         return [_Thread(self.ids[text], 0, mass, after) for text, mass, after in pieces]
 
-    def _openings(self, place: _Place) -> list[tuple[str, float, _Place]]:
+    def _openings(self, place: _Place) -> list[_Piece]:
         if not self.facts:
             said = ALL_NORMAL if self.measured else NOT_MEASURED
             return [(f" {OPENING} {words}.", 1.0, replace(place, expects="end")) for words in said]
         return [(f" {OPENING}", 1.0, replace(place, expects="statement"))]
 
-    def _told(self, place: _Place) -> list[tuple[str, float, _Place]]:
+    def _told(self, place: _Place) -> list[_Piece]:
         """Each statement not yet made, with the mark behind it."""
-        pieces = []
-        spent = {variable for fact in place.told for variable in kin(fact)}
-        left = [fact for fact in self.facts if fact.variable not in spent]
+        pieces: list[_Piece] = []
+        left = self._left(place)
+        room = self.written <= self.room
         for fact in left:
             after = replace(place, told=(*place.told, fact), group=place.group + 1)
-            others = {kin(other) for other in left} - {kin(fact)}
-            room = self.written <= self.room
-            for text in self.statements[fact]:
-                if self._may_close(after):
-                    if not self._links(after) or place.also:
-                        pieces.append((f"{text}.", 1.0, replace(after, expects="end")))
-                    if not place.also and (self._links(after) or self._silent(after)):
-                        pieces.append((f"{text},", 1.0, replace(after, expects="comma")))
-                if place.last or not (room or place.listing):
-                    continue
+            others = len({kin(other) for other in left} - {kin(fact)})
+            marks: list[tuple[str, _Place]] = []
+            if place.last or not place.listing:
+                if self._links(after):
+                    marks.append((",", replace(after, expects="link")))
+                else:
+                    marks += self._ends(replace(after, closed=True))
+            if not place.last and (room or place.listing):
                 if others and len(after.told) < MOST_CLAIMS:
-                    following = replace(after, expects="statement", listing=True, last=True)
-                    pieces.append((f"{text} and", 1.0, following))
-                if room and len(others) > 1 and len(after.told) < MOST_CLAIMS - 1:
-                    pieces.append((f"{text},", 1.0, replace(after, expects="statement", listing=True)))
+                    marks.append((" and", replace(after, expects="statement", listing=True, last=True)))
+                if room and others > 1 and len(after.told) < MOST_CLAIMS - 1:
+                    marks.append((",", replace(after, expects="statement", listing=True)))
+            pieces += [(f"{text}{mark}", 1.0, then) for text in self.statements[fact] for mark, then in marks]
         return pieces
 
-    def _may_close(self, place: _Place) -> bool:
-        return not place.listing or place.last
-
-    def _after_comma(self, place: _Place) -> list[tuple[str, float, _Place]]:
-        """The diagnosis that a group points to, and whether another group follows."""
+    def _linked(self, place: _Place) -> list[_Piece]:
+        """The diagnosis that a group points to."""
         names = phenotypes()
-        if not self._links(place):
-            silent = [names[key].name for key in self._silent(place)[:2]]
-            return [(f" without a value pointing to {' or '.join(silent)}.", 1.0, replace(place, expects="end"))]
-        pieces = []
-        spent = {variable for fact in place.told for variable in kin(fact)}
-        more = len(place.told) < MOST_CLAIMS and self.written <= self.room
-        more = more and any(fact.variable not in spent for fact in self.facts)
-        for key in self._links(place):
-            for link in LINKS:
-                text = f" {link} {names[key].name}"
-                pieces.append((f"{text}.", self.called[key], replace(place, expects="end")))
-                if more:
-                    fresh = _Place("statement", place.told, linked=True)
-                    pieces.append((f"{text};", self.called[key], fresh))
-                    pieces.append((f"{text}; also", self.called[key], replace(fresh, also=True)))
+        return [
+            (f" {link} {names[key].name}{mark}", self.called[key], then)
+            for key in self._links(place)
+            for link in LINKS
+            for mark, then in self._ends(place)
+        ]
+
+    def _following(self, place: _Place) -> list[_Piece]:
+        """What may follow a group: another group, diagnoses that no value points to, or values that are normal."""
+        pieces: list[_Piece] = []
+        if self._more(place):
+            fresh = _Place("statement", place.told)
+            pieces += [*self._told(fresh), (" also", 1.0, replace(fresh, also=True))]
+        closed = replace(place, closed=True)
+        for silent in self._silent(closed):
+            then = replace(closed, unsupported=True)
+            pieces += [(f" no value points to {silent}{mark}", 1.0, after) for mark, after in self._ends(then)]
+        pieces += [(f" normal {words}.", 1.0, replace(place, expects="end")) for words in self.normal]
         return pieces
+
+    def _ends(self, place: _Place) -> list[tuple[str, _Place]]:
+        """The marks that may close a group, each with where it leads."""
+        marks = [(".", replace(place, expects="end"))]
+        if self.normal or self._more(place) or self._silent(place):
+            marks.append((";", replace(place, expects="group")))
+        return marks
+
+    def _more(self, place: _Place) -> bool:
+        """Whether another group may follow."""
+        return (
+            not place.closed and len(place.told) < MOST_CLAIMS and self.written <= self.room and bool(self._left(place))
+        )
+
+    def _left(self, place: _Place) -> list[Fact]:
+        spent = {variable for fact in place.told for variable in kin(fact)}
+        return [fact for fact in self.facts if fact.variable not in spent]
 
     def _links(self, place: _Place) -> list[str]:
         """Called diagnoses that a statement of the present group speaks for, by the graph."""
+        if place.also:
+            return []
         group = place.told[len(place.told) - place.group :]
         return [key for key in self.called if any(self._ties(fact, key) >= POINTS_TO for fact in group)]
 
     def _silent(self, place: _Place) -> list[str]:
-        """Called diagnoses that nothing in the series speaks for, when no group points to any."""
-        if place.linked:
+        """Called diagnoses that nothing in the series speaks for, one or two at a time, in words."""
+        if place.unsupported:
             return []
-        return [key for key in self.called if all(self._ties(fact, key) < POINTS_TO for fact in self.facts)]
+        silent = [key for key in self.called if all(self._ties(fact, key) < POINTS_TO for fact in self.facts)]
+        named = [phenotypes()[key].name for key in silent]
+        return [*named, *(listed(pair, "or") for pair in combinations(named, 2))]
 
     def _ties(self, fact: Fact, key: str) -> float:
         return self.graph.evidence[key].get(fact.finding, (0.0, ""))[0]

@@ -208,7 +208,7 @@ def write_predictions(
 def shown_by(dataset: StayDataset) -> dict[int, list[Fact]]:
     """What the series of each stay shows, as the model reads it. Stays without any measurement are left out."""
     series = dataset.measurements()
-    found = facts(series)
+    found = facts(series, normal=True)
     return {stay: found.get(stay, []) for stay in series["stay_id"].unique().to_list()}
 
 

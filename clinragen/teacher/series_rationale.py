@@ -24,7 +24,7 @@ MOST_CLAIMS = 4
 #: Severity, in widths of the range, from which a finding may speak for a diagnosis.
 _SPEAKS = 0.1
 #: Laboratory values whose being normal is worth saying, and how many of them are named.
-_WORTH = ("creatinine", "lactate", "wbc", "hemoglobin", "platelets", "potassium", "sodium", "bilirubin_total", "inr")
+WORTH = ("creatinine", "lactate", "wbc", "hemoglobin", "platelets", "potassium", "sodium", "bilirubin_total", "inr")
 _MOST_NORMAL = 2
 #: The day ends here: extremes are placed before or after it.
 _DAY = 24
@@ -174,11 +174,11 @@ def _within(text: str, addition: str) -> str:
 def _normal(facts: list[Fact], wording: Wording) -> list[Claim]:
     """Which normal values are named: of those worth saying, a turn of them that varies from stay to stay."""
     known = {fact.variable: fact for fact in facts}
-    worth = [key for key in _WORTH if key in known]
+    worth = [key for key in WORTH if key in known]
     if not worth:
         return []
     first = wording.pick(range(len(worth)))
-    named = sorted({worth[(first + step) % len(worth)] for step in range(_MOST_NORMAL)}, key=_WORTH.index)
+    named = sorted({worth[(first + step) % len(worth)] for step in range(_MOST_NORMAL)}, key=WORTH.index)
     return [Claim(key, "normal", "normal", name(key), known[key].last) for key in named]
 
 
