@@ -28,10 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="print one concept like a textbook entry, with sources")
     show.add_argument("name", nargs="+", help="name, synonym or id: pneumonia, SOB, finding:lactate:high")
     stats = actions.add_parser("stats", help="print counts, licences and coverage")
-    draw = actions.add_parser("draw", help="draw findings, phenotypes and symptoms")
+    draw = actions.add_parser("draw", help="draw the graph, or one concept with its neighbours")
+    draw.add_argument("name", nargs="*", help="a concept by name, synonym or id (default: the whole graph)")
     draw.add_argument("--out", type=Path, required=True, help="picture to write: .png, .svg or .pdf")
-    draw.add_argument("--phenotype", help="only this phenotype and its neighbours")
-    draw.add_argument("--min-weight", type=float, default=0.5, help="leave out lighter edges (default: 0.5)")
+    draw.add_argument("--min-weight", type=float, help="leave out lighter edges (default: 0.5; 0.2 around one concept)")
     for action in (show, stats, draw):
         action.add_argument("--graph", type=Path, help="graph folder (default: the curated core)")
 
@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> None:
     elif args.action == "draw":
         from clinragen.knowledge.draw import draw
 
-        draw(graph, args.out, focus=args.phenotype, least=args.min_weight)
+        focus = graph.find(" ".join(args.name)) if args.name else None
+        least = args.min_weight if args.min_weight is not None else (0.2 if focus else 0.5)
+        draw(graph, args.out, focus=focus, least=least)
         print(f"drawn to {args.out}", file=sys.stderr)
     else:
         _stats(graph)

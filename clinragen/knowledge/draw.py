@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,44 +16,58 @@ from clinragen.artifacts import atomic_path
 from clinragen.catalog import phenotypes
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.neighbourhood import neighbourhood
 
 FORMATS = (".png", ".svg", ".pdf")
 
 
 def draw(graph: ConceptGraph, out: Path, *, focus: str | None = None, least: float = 0.5) -> None:
-    """Write the picture.
+    """Write the picture of the graph, or of the neighbourhood of one concept.
 
     Args:
         out: file whose ending gives the format.
-        focus: a phenotype key: only its neighbourhood.
+        focus: node id of the concept.
         least: edges lighter than this are left out.
 
     Raises:
-        UserError: unknown ending or phenotype, matplotlib not installed, nothing left to draw.
+        UserError: unknown ending, matplotlib not installed, nothing left to draw.
     """
     if out.suffix not in FORMATS:
         raise unknown_choice("picture format", out.suffix or out.name, FORMATS)
-    if focus is not None and focus not in phenotypes():
-        raise unknown_choice("phenotype", focus, phenotypes())
     try:
+        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise UserError("graph draw needs matplotlib: install it with pip install matplotlib") from None
+    figure = overview(graph, least) if focus is None else neighbourhood(graph, focus, least)
+    if figure is None:
+        raise UserError(f"no edge has a weight of {least} or more: lower --min-weight")
+    FigureCanvasAgg(figure)
+    buffer = BytesIO()
+    metadata = {"Date": None} if out.suffix == ".svg" else {"CreationDate": None} if out.suffix == ".pdf" else None
+    with rc_context({"svg.hashsalt": "clinragen", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format=out.suffix[1:], dpi=110, facecolor="white", metadata=metadata)
+    with atomic_path(out) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def overview(graph: ConceptGraph, least: float) -> Any:
+    """A matplotlib figure of all phenotypes with what suggests them; None when no edge weighs ``least``."""
+    from matplotlib.figure import Figure
+
     every = [
         (link.node, f"phenotype:{key}", link.weight)
-        for key in ([focus] if focus else phenotypes())
+        for key in phenotypes()
         for link in (*graph.findings_of(key), *graph.symptoms_of(key))
     ]
     edges = [edge for edge in every if edge[2] >= least]
     if not edges:
-        raise UserError(f"no edge has a weight of {least} or more: lower --min-weight")
+        return None
     middle = _seriate(sorted({tail for _, tail, _ in edges}), every)
     left = _by_barycentre("finding", edges, middle)
     right = _by_barycentre("symptom", edges, middle)
     height = max(5.0, 0.2 * max(len(left), len(right), 2 * len(middle)))
     figure = Figure(figsize=(15, height + 1.2), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.set_xlim(-1.75, 1.75)
@@ -74,11 +89,7 @@ def draw(graph: ConceptGraph, out: Path, *, focus: str | None = None, least: flo
     for node in middle:
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour[node], "linewidth": 1.6}
         axes.text(0.0, place[node][1], graph.name(node), ha="center", va="center", fontsize=9.5, bbox=box, zorder=5)
-    buffer = BytesIO()
-    metadata = {"Date": None} if out.suffix == ".svg" else {"CreationDate": None} if out.suffix == ".pdf" else None
-    figure.savefig(buffer, format=out.suffix[1:], dpi=110, facecolor="white", metadata=metadata)
-    with atomic_path(out) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    return figure
 
 
 def _seriate(nodes: list[str], edges: list[tuple[str, str, float]]) -> list[str]:

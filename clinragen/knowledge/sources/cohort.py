@@ -66,7 +66,7 @@ def _shown(series: Path, stays: pl.Series, known: Known) -> dict[str, tuple[set[
 
 
 def _edge(finding: str, key: str, shown: tuple[set[int], set[int]], labels: pl.DataFrame, tests: int) -> Edge | None:
-    from scipy.stats import fisher_exact
+    from scipy.stats import hypergeom
 
     shows, measured = shown
     positive = set(labels.filter(pl.col(key))["stay_id"]) & measured
@@ -74,12 +74,11 @@ def _edge(finding: str, key: str, shown: tuple[set[int], set[int]], labels: pl.D
     both = len(shows & positive)
     if both < _LEAST_STAYS or not negative:
         return None
-    table = [[both, len(positive) - both], [len(shows & negative), len(negative - shows)]]
-    with_it, without = both / len(positive), table[1][0] / len(negative)
+    with_it, without = both / len(positive), len(shows & negative) / len(negative)
     if with_it < _LEAST_RATIO * without:
         return None
-    chance = float(fisher_exact(table, alternative="greater").pvalue)
-    if chance * tests > _ALPHA:
+    # Fisher's exact test, one-sided: the upper tail of the hypergeometric distribution
+    if float(hypergeom.sf(both - 1, len(measured), len(positive), len(shows))) * tests > _ALPHA:
         return None
     weight = _MOST_WEIGHT * (with_it - without)
     said = f"in {with_it:.0%} of {len(positive)} training stays with it, {without:.0%} of {len(negative)} without"
