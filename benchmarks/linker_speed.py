@@ -2,8 +2,8 @@
 
     python benchmarks/linker_speed.py --raw MADE_UP_HOSPITAL --cohort EICU_COHORT
 
-Speed is processor time over text that is already in memory, the median of five runs. ``--raw`` is a folder of raw tables
-with ``note/discharge.csv.gz``; ``--cohort`` a cohort folder with ``notes.parquet``. Either may be left out.
+Speed is text over processor time, the median of five runs on text in memory. ``--raw`` is a folder of raw tables with
+``note/discharge.csv.gz``; ``--cohort`` a cohort folder with ``notes.parquet``. Either may be left out.
 """
 
 from __future__ import annotations
