@@ -103,10 +103,12 @@ def _stats(graph) -> None:
     kinds = table("Nodes", "kind", "count")
     for kind, count in describe.counts(graph.nodes[node]["kind"] for node in graph.nodes):
         kinds.add_row(kind, str(count))
-    relations = table("\nEdges", "relation", "count")
+    relations = table("\nEdges", "relation", "count", "by source")
+    relations.columns[-1].justify = "left"
     edges = [data for _, _, data in graph.graph.edges(data=True)]
     for relation, count in describe.counts(edge["relation"] for edge in edges):
-        relations.add_row(relation, str(count))
+        shares = describe.counts(edge["origin"] for edge in edges if edge["relation"] == relation)
+        relations.add_row(relation, str(count), ", ".join(f"{name} {number}" for name, number in shares))
     sources = Table(title="\nKnowledge sources", title_justify="left", box=None, pad_edge=False)
     for column in ("source", "version", "edges", "licence"):
         sources.add_column(column)
@@ -122,11 +124,14 @@ def _stats(graph) -> None:
         covered.add_row(row.phenotype, *map(str, numbers), enough)
     for made in (kinds, relations, sources, covered):
         console.print(made)
+    poor = [row.phenotype for row in describe.coverage(graph) if not row.met]
+    asked = f"{describe.LEAST_FINDINGS} findings or symptoms and {describe.LEAST_VARIABLES} variables"
+    console.print(f"\nFewer than {asked}: {', '.join(poor) or 'no phenotype'}.", highlight=False)
     tied, bounded = describe.tied_variables(graph)
     missing = describe.uncovered_sides(graph)
     cited = len(graph.manifest["citations"])
     console.print(
-        f"\n{tied} of {bounded} variables with a reference range are tied to findings; {cited} works are cited.\n"
+        f"{tied} of {bounded} variables with a reference range are tied to findings; {cited} works are cited.\n"
         f"{len(missing)} sides of a range carry no finding, because none exists clinically: {', '.join(missing)}",
         highlight=False,
     )

@@ -1,5 +1,7 @@
 """The graph says what textbooks say, in the right direction, and not the opposite."""
 
+from collections import Counter
+
 import pytest
 from textbook import named, textbook
 
@@ -14,6 +16,14 @@ def graph() -> ConceptGraph:
 def test_enough_statements():
     assert len(set(textbook("TRUE"))) >= 150
     assert len(set(textbook("FALSE"))) >= 50
+
+
+def test_every_phenotype_has_its_share_of_statements(graph):
+    told = Counter(named(graph, tail) for _, tail in textbook("TRUE"))
+    denied = Counter(named(graph, tail) for _, tail in textbook("FALSE"))
+    for phenotype in graph.of_kind("phenotype"):
+        assert told[phenotype] >= 5, phenotype
+        assert denied[phenotype] >= 2, phenotype
 
 
 @pytest.mark.parametrize(("head", "tail"), textbook("TRUE"))
