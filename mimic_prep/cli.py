@@ -16,6 +16,7 @@ COMMANDS = {
     "mimic-iii": ("mimic_prep.commands.mimic_iii", "prepare a cohort from MIMIC-III 1.4"),
     "eicu": ("mimic_prep.commands.eicu", "prepare a cohort from eICU 2.0 or its demo"),
     "meds": ("mimic_prep.commands.meds", "prepare a cohort from a MEDS dataset"),
+    "physionet-2012": ("mimic_prep.commands.physionet_2012", "prepare unlabelled stays to pretrain the series encoder"),
     "verify": (
         "mimic_prep.commands.verify",
         "check raw tables before work: release, files, columns, row counts, SHA-256",

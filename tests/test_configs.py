@@ -28,9 +28,9 @@ def test_model_presets(name):
 
 @pytest.mark.parametrize("name", names("stage"))
 def test_stages(name):
-    from clinragen.stages.plan import STAGES, resolve
+    from clinragen.stages.plan import PRETRAIN, STAGES, resolve
 
-    assert name in STAGES
+    assert name in (PRETRAIN, *STAGES)
     config = resolve(name, "tiny", "evidence", [])
     assert config.stage.parent in (None, *STAGES)
 

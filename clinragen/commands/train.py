@@ -10,7 +10,7 @@ HELP = "Train one distillation stage. An unfinished run is resumed by the same c
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("stage", help="notes, series or multimodal")
+    parser.add_argument("stage", help="pretrain, notes, series or multimodal")
     parser.add_argument("--cohort", type=Path, required=True, help="cohort folder made by mimic-prep")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--parent", type=Path, help="run folder of the stage before (series, multimodal)")
@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a setting: stage.epochs=5, model.hours=24, trainer.devices=2",
     )
+    parser.add_argument("--pretrained", type=Path, help="run of stage pretrain whose series encoder a new model takes")
     parser.add_argument(
         "--trainer", default="default", help="hardware preset or YAML file: default, ddp, fsdp, multi-node"
     )
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
         tuple(args.set),
         args.overwrite,
         args.trainer,
+        args.pretrained,
     )
     manifest = run_stage(request, console)
     if manifest is None:  # not the first of several processes

@@ -18,14 +18,24 @@ from clinragen.knowledge.relabel import open_graph
 from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.language_model import train_tokenizer
 from clinragen.stages.plan import RunConfig
+from clinragen.stages.pretrain import PretrainedEncoder
 
 
-def new_model(config: RunConfig, cohort: Cohort, graph: Path | None) -> ClinRaGen:
-    """A new student, its statistics and, from scratch, its tokenizer fitted on the training stays."""
+def new_model(
+    config: RunConfig, cohort: Cohort, graph: Path | None, pretrained: PretrainedEncoder | None = None
+) -> ClinRaGen:
+    """A new student, its statistics and, from scratch, its tokenizer fitted on the training stays.
+
+    Args:
+        pretrained: an encoder to start from: its weights and statistics, for the variables that it knows.
+    """
     train = cohort.split("train")
     variables = observed_variables(cohort, train, config.model.series.min_share, config.model.hours)
     values = grid(cohort, train, variables, config.model.hours)
     statistics = SeriesStatistics.fit(values, variables, config.model.series.bins)
+    if pretrained:
+        pretrained.check(config.model)
+        statistics = pretrained.standardise_alike(statistics)
     opened = open_graph(graph)
     tokenizer = None
     if config.model.language_model.scratch:
@@ -35,7 +45,10 @@ def new_model(config: RunConfig, cohort: Cohort, graph: Path | None) -> ClinRaGe
     if config.model.head.linear:
         sections = sections_by_stay(cohort.notes)
         lexicon = Lexicon.fit([note_text(sections.get(int(stay), [])) for stay in train], config.model.head.lexicon)
-    return assemble(config.model, statistics, opened, tokenizer, lexicon)
+    model = assemble(config.model, statistics, opened, tokenizer, lexicon)
+    if pretrained:
+        pretrained.load_into(model.series_encoder, variables)
+    return model
 
 
 def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:

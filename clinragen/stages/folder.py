@@ -60,11 +60,11 @@ def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
     return model, manifest
 
 
-def finished(run: Path, stage: str) -> dict[str, Any]:
+def finished(run: Path, stage: str, option: str = "--parent") -> dict[str, Any]:
     """The manifest of a finished run of a stage."""
     manifest = read_json(run / "manifest.json", f"a finished run of stage '{stage}'")
     if manifest.get("stage") != stage:
-        raise UserError(f"--parent {run} is a run of stage '{manifest.get('stage')}', expected '{stage}'")
+        raise UserError(f"{option} {run} is a run of stage '{manifest.get('stage')}', expected '{stage}'")
     return manifest
 
 

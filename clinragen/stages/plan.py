@@ -12,6 +12,7 @@ from clinragen.errors import UserError, unknown_choice
 from clinragen.model.config import ModelConfig
 
 STAGES = ("notes", "series", "multimodal")
+PRETRAIN = "pretrain"  # before them, on unlabelled series
 PARTS = ("language_model", "series_encoder", "concept_attention", "head")
 INPUTS = ("note", "series")
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
@@ -35,6 +36,7 @@ class StageConfig:
         accumulate: forward passes of one optimiser step; a step has ``batch_size * accumulate`` stays for each process.
         tokens: padded tokens of one forward pass at most, for memory; 0 for no limit. It changes no result.
         class_weights: whether rare phenotypes count more in the label loss: ``none``, ``sqrt`` or ``balanced``.
+        masked: share of patches that ``pretrain`` hides.
         precision: ``auto`` takes bf16 where the processor has it and the model is large enough to gain.
         checkpoint_minutes: how often an unfinished run is written; ``checkpoint_steps`` counts steps instead.
     """
@@ -51,6 +53,7 @@ class StageConfig:
     accumulate: int = 1
     tokens: int = 0
     class_weights: str = "none"
+    masked: float = 0.4
     weight_decay: float = 0.05
     warmup: float = 0.1
     clip: float = 1.0
@@ -70,10 +73,12 @@ class StageConfig:
             for value in given:
                 if value not in valid:
                     raise unknown_choice(f"value in {where}.{name}", value, valid)
-        if not self.inputs or not self.targets:
+        if not self.inputs or not (self.targets or where == PRETRAIN):
             raise UserError(f"{where}: inputs and targets must each name at least one entry")
         if self.monitor not in ("loss", "macro_auroc"):
             raise unknown_choice(f"{where}.monitor", self.monitor, ("loss", "macro_auroc"))
+        if not 0 < self.masked < 1:
+            raise UserError(f"{where}.masked is {self.masked}, expected a share between 0 and 1")
         if self.class_weights not in CLASS_WEIGHTS:
             raise unknown_choice(f"{where}.class_weights", self.class_weights, CLASS_WEIGHTS)
         if self.precision not in PRECISIONS:
@@ -132,8 +137,8 @@ def resolve(
     Args:
         model: preset name or path, or the configuration of the parent's model, which overrides cannot change.
     """
-    if stage not in STAGES:
-        raise unknown_choice("stage", stage, STAGES)
+    if stage not in (PRETRAIN, *STAGES):
+        raise unknown_choice("stage", stage, (PRETRAIN, *STAGES))
     groups: dict[str, list[str]] = {"stage": [], "model": [], "trainer": []}
     for override in overrides:
         group, separator, rest = override.partition(".")

@@ -25,7 +25,8 @@ from clinragen.stages.fusion import fit_linear_paths
 from clinragen.stages.hardware import make_fabric, precision
 from clinragen.stages.loop import Loop
 from clinragen.stages.module import StageModule, positive_weights
-from clinragen.stages.plan import RunConfig, as_dict, resolve
+from clinragen.stages.plan import PRETRAIN, RunConfig, as_dict, resolve
+from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
 from clinragen.stages.progress import StageProgress
 from clinragen.stages.track import Tracker
 
@@ -38,20 +39,24 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     Raises:
         UserError: anything the user can mend, before compute is spent where it can be known before.
     """
+    if request.stage == PRETRAIN:
+        return run_pretrain(request, console)
     cohort = Cohort.load(request.cohort)
+    pretrained = PretrainedEncoder(request.pretrained) if request.pretrained else None
     parent = load_parent(request)
     model_config = parent[0].config if parent else request.model
     config = resolve(request.stage, model_config, request.teacher, [*request.overrides], request.trainer)
     check_folder(request.out, request.overwrite)
     torch.manual_seed(config.stage.seed)
 
-    model = parent[0] if parent else new_model(config, cohort, request.graph)
+    model = parent[0] if parent else new_model(config, cohort, request.graph, pretrained)
     model.config = config.model
     model.check_context()
     data = {split: stays(model, config, cohort, split) for split in ("train", "validation")}
     if not data["validation"].labels.any():
         raise UserError(f"{cohort.paths.labels}: no validation stay has a phenotype: calibration needs more stays")
-    identity = _identity(config, cohort, model, parent[1] if parent else None)
+    origin = str(request.pretrained and sha256_file(request.pretrained / "manifest.json"))
+    identity = sha256_json([_identity(config, cohort, model, parent[1] if parent else None), origin])
     module = StageModule(model, config.stage, positive_weights(data["train"].labels, config.stage.class_weights))
     fabric = make_fabric(config.trainer, precision(config.stage.precision, model.language_model.hidden_size))
     first = fabric.is_global_zero
@@ -120,6 +125,7 @@ def _manifest(
         "cohort_sha256": cohort.sha256,
         "protocol": cohort.manifest.get("protocol"),
         "parent": str(request.parent) if request.parent else None,
+        "pretrained": str(request.pretrained) if request.pretrained else None,
         "parent_stages": ([*parent["parent_stages"], parent["stage"]] if parent else []),
         "model_sha256": sha256_file(request.out / "model" / "model.safetensors"),
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -1,0 +1,154 @@
+"""The `pretrain` stage, from any cohort folder without labels or notes, and what a new student takes from its run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from clinragen import __version__
+from clinragen.artifacts import atomic_path, read_json, sha256_file, sha256_json, write_json, write_text
+from clinragen.data.cohort import Cohort
+from clinragen.data.series import SeriesStatistics, grid, observed_variables
+from clinragen.errors import UserError
+from clinragen.model.config import ModelConfig
+from clinragen.model.series_encoder import SeriesEncoder
+from clinragen.stages.folder import Request, check_folder, finished, prepare_folder
+from clinragen.stages.hardware import make_fabric, precision
+from clinragen.stages.loop import Loop
+from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
+from clinragen.stages.plan import PRETRAIN, as_dict, resolve
+from clinragen.stages.progress import StageProgress
+from clinragen.stages.track import Tracker
+
+SHARED = ("patch_transformer.", "norm.")  # weights that serve all variables; the others have a row for each
+
+
+def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
+    """Train the series encoder alone and return the manifest; None on all but the first of several processes."""
+    for given, option in ((request.parent, "--parent"), (request.pretrained, "--pretrained")):
+        if given:
+            raise UserError(f"{option} {given}: stage '{PRETRAIN}' starts from nothing")
+    cohort = Cohort.load(request.cohort)
+    config = resolve(PRETRAIN, request.model, request.teacher, [*request.overrides], request.trainer)
+    check_folder(request.out, request.overwrite)
+    torch.manual_seed(config.stage.seed)
+    train = cohort.split("train")
+    variables = observed_variables(cohort, train, config.model.series.min_share, config.model.hours)
+    statistics = SeriesStatistics.fit(
+        grid(cohort, train, variables, config.model.hours), variables, config.model.series.bins
+    )
+    data = {
+        split: MaskedStays(cohort, split, statistics, config.model.series.patch_hours, config.stage)
+        for split in ("train", "validation")
+    }
+    settings = as_dict(config)
+    described = {"series": settings["model"]["series"], "hours": config.model.hours, "statistics": statistics.to_json()}
+    objective = MaskedPatches(config.model, statistics, config.stage)
+    fabric = make_fabric(config.trainer, precision(config.stage.precision, config.model.series.d_model))
+    first = fabric.is_global_zero
+    if first:
+        identity = sha256_json(
+            {"config": settings, "cohort": cohort.sha256, "series": sha256_file(cohort.paths.series)}
+        )
+        prepare_folder(request.out, request.overwrite, identity)
+        console.print(
+            f"stage [bold]{PRETRAIN}[/]: {len(variables)} variables; {len(data['train']):,} training and "
+            f"{len(data['validation']):,} validation stays"
+        )
+    fabric.barrier()
+    tracker = Tracker(request.out, config.trainer.logger, PRETRAIN, config.stage.monitor) if first else None
+    watcher = StageProgress(console if first else None, tracker)
+    place = Loop(fabric, objective, config.stage, data, collate, request.out / "resume", watcher).fit()
+    if tracker is None:
+        return None
+    tracker.close(place)
+    weights = request.out / "model" / "encoder.safetensors"
+    with atomic_path(weights) as temporary:
+        save_file({k: v.cpu().contiguous() for k, v in objective.encoder.state_dict().items()}, temporary)
+    write_json(weights.with_suffix(".json"), described)
+    write_text(request.out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+    manifest = {
+        "clinragen": __version__,
+        "stage": PRETRAIN,
+        "cohort": str(request.cohort),
+        "cohort_sha256": cohort.sha256,
+        "model_sha256": sha256_file(weights),
+        "stays": {split: len(stays) for split, stays in data.items()},
+        "best": {"epoch": place.best_epoch, "loss": place.best}
+        | {"explained": place.history[place.best_epoch]["validation/explained"]},
+        "seconds": round(place.seconds, 1),
+    }
+    write_json(request.out / "manifest.json", manifest)
+    shutil.rmtree(request.out / "resume", ignore_errors=True)
+    return manifest
+
+
+class PretrainedEncoder:
+    """A finished run of the stage, for a new student to start from."""
+
+    def __init__(self, run: Path):
+        self.run = run
+        manifest = finished(run, PRETRAIN, "--pretrained")
+        path = run / "model" / "encoder.safetensors"
+        self.described = read_json(path.with_suffix(".json"), "the description of a pretrained encoder")
+        self.statistics = SeriesStatistics(**self.described["statistics"])
+        try:
+            self.weights = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run the stage again") from None
+        if sha256_file(path) != manifest["model_sha256"]:
+            raise UserError(f"{path} is not the file that this run finished with: run the stage again")
+
+    def check(self, config: ModelConfig) -> None:
+        """Raise a UserError for an encoder of another shape than the student's."""
+        free = ("min_share", "dropout")
+        wanted = {key: value for key, value in asdict(config.series).items() if key not in free}
+        wanted["hours"] = config.hours
+        found = self.described["series"] | {"hours": self.described["hours"]}
+        if differing := [key for key, value in wanted.items() if found.get(key) != value]:
+            key = differing[0]
+            raise UserError(
+                f"--pretrained {self.run}: its encoder has series.{key} {found.get(key)}, this model {wanted[key]}: "
+                "pretrain with the same --model"
+            )
+
+    def standardise_alike(self, statistics: SeriesStatistics) -> SeriesStatistics:
+        """The student's statistics with those of the encoder for the variables that both know."""
+        row = {name: position for position, name in enumerate(self.statistics.variables)}
+        if not row.keys() & set(statistics.variables):
+            raise UserError(f"--pretrained {self.run}: it knows none of the variables of this cohort")
+
+        def merged(name: str) -> list[Any]:
+            own, other = getattr(statistics, name), getattr(self.statistics, name)
+            return [
+                other[row[key]] if key in row else value for key, value in zip(statistics.variables, own, strict=True)
+            ]
+
+        return replace(statistics, centre=merged("centre"), scale=merged("scale"), edges=merged("edges"))
+
+    def load_into(self, encoder: SeriesEncoder, variables: list[str]) -> list[str]:
+        """Copy every weight of the variables that both know, and return those variables."""
+        row = {name: position for position, name in enumerate(self.statistics.variables)}
+        known = [name for name in variables if name in row]
+        mine = torch.tensor([variables.index(name) for name in known])
+        theirs = torch.tensor([row[name] for name in known])
+        state = encoder.state_dict()
+        if state.keys() != self.weights.keys():
+            differing = sorted(state.keys() ^ self.weights.keys())
+            raise UserError(f"--pretrained {self.run}: its encoder is of another version (differs in {differing[0]})")
+        with torch.no_grad():
+            for name, tensor in state.items():
+                given = self.weights[name]
+                if name.startswith(SHARED):
+                    tensor.copy_(given)
+                else:
+                    tensor[mine] = given[theirs]
+        return known

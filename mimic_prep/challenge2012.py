@@ -1,0 +1,139 @@
+"""PhysioNet/CinC Challenge 2012 -> a cohort folder of stays and series alone: no notes, no labels, for pretraining."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from clinragen.artifacts import atomic_folder, sha256_file, sha256_json, write_table
+from clinragen.catalog import variable
+from clinragen.config import CONFIG_ROOT, load_yaml
+from clinragen.errors import UserError
+from clinragen.schema import SERIES, STAYS, CohortPaths
+from mimic_prep.canonical import made_from, typed, write_manifest, write_series
+from mimic_prep.protocol import Protocol
+from mimic_prep.splits import assign
+from mimic_prep.units import conversion
+
+HOURS = 48
+EPOCH = datetime(2012, 1, 1)  # the challenge has no dates
+ROWS = {"RecordID": pl.Int64, "Minute": pl.Int64, "Parameter": pl.String, "Value": pl.Float64}
+
+
+def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write the cohort and return its manifest.
+
+    Args:
+        raw: a folder with ``set-a`` and ``set-b`` (and ``set-c``), each a folder of the challenge's text files or one
+            ``.parquet`` of the columns RecordID, Minute, Parameter, Value.
+
+    Raises:
+        UserError: no such sets, a damaged file, or an output folder that exists.
+    """
+    rows, inputs = _rows(raw)
+    parameters = load_yaml(CONFIG_ROOT / "physionet" / "challenge-2012.yaml")["parameters"]
+    events, counts = _events(rows, parameters)
+    stays = _stays(rows, events, protocol)
+    if stays.is_empty():
+        raise UserError(f"{raw} holds no stay of an adult with measurements")
+    series = events.filter(pl.col("stay_id").is_in(stays["stay_id"].implode())).sort("stay_id", "hour", "variable")
+    counts |= {"stays": len(stays), "measurements": len(series)}
+    with atomic_folder(out, replace=overwrite) as folder:
+        paths = CohortPaths(folder)
+        write_table(paths.stays, typed(stays, STAYS))
+        write_series(paths.series, [typed(series, SERIES)])
+        origin = made_from("physionet-2012", protocol, {}, inputs, sha256_json(parameters))
+        return write_manifest(paths, origin, {"rows": counts})
+
+
+def _rows(raw: Path) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Every row of every set, and the hash of every input."""
+    parts: list[pl.DataFrame] = []
+    inputs = {}
+    for name in ("set-a", "set-b", "set-c"):
+        table, folder = raw / f"{name}.parquet", raw / name
+        files = sorted(folder.glob("*.txt"))
+        if table.exists():
+            try:
+                parts.append(pl.read_parquet(table).select(pl.col(key).cast(kind) for key, kind in ROWS.items()))
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise UserError(f"{table} cannot be read ({str(error).splitlines()[0]})") from None
+            inputs[table.name] = sha256_file(table)
+        elif files:
+            parts += [_text_file(file) for file in files]
+            inputs[name] = sha256_json({file.name: sha256_file(file) for file in files})
+    if not parts:
+        raise UserError(
+            f"{raw} has no set-a, set-b or set-c of the Challenge 2012 (folders of .txt, or .parquet files)"
+        )
+    return pl.concat(parts), inputs
+
+
+def _text_file(path: Path) -> pl.DataFrame:
+    """One stay: lines of ``hh:mm,parameter,value``."""
+    try:
+        read = pl.read_csv(path, schema={"Time": pl.String, "Parameter": pl.String, "Value": pl.Float64})
+        clock = pl.col("Time").str.split_exact(":", 1)
+        minute = clock.struct[0].cast(pl.Int64) * 60 + clock.struct[1].cast(pl.Int64)
+        return read.select(
+            pl.lit(int(path.stem), pl.Int64).alias("RecordID"), minute.alias("Minute"), "Parameter", "Value"
+        )
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        raise UserError(f"{path} is not a file of the Challenge 2012 ({str(error).splitlines()[0]})") from None
+
+
+def _events(rows: pl.DataFrame, parameters: dict[str, Any]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """One value for each stay, hour and variable, and what became of the rows."""
+    mapping = []
+    for rank, (name, entry) in enumerate(parameters.items()):
+        known = variable(entry["variable"])
+        factors = conversion(known, entry["unit"])
+        if factors is None:
+            raise UserError(f"configs/physionet: unit '{entry['unit']}' of {name} is unknown for {known.key}")
+        mapping.append((name, rank, known.key, *map(float, factors), *map(float, known.plausible), known.bin))
+    table = pl.DataFrame(
+        mapping, schema=["Parameter", "rank", "variable", "scale", "offset", "low", "high", "bin"], orient="row"
+    )
+    named = rows.join(table, on="Parameter").with_columns(value=pl.col("Value") * pl.col("scale") + pl.col("offset"))
+    inside = pl.col("Minute").is_between(0, HOURS * 60, closed="left")
+    good = inside & pl.col("value").is_between("low", "high")
+    kept = named.filter(good).with_columns(hour=(pl.col("Minute") // 60).cast(pl.Float32))
+    keys = ["stay_id", "hour", "variable"]
+    kept = kept.rename({"RecordID": "stay_id"}).sort("stay_id", "Minute", "rank", descending=[False, False, True])
+    grouped = kept.group_by(keys, maintain_order=True).agg(
+        pl.when(pl.col("bin").first() == "sum").then(pl.col("value").sum()).otherwise(pl.col("value").last())
+    )
+    counts = {"read": len(rows), "of_the_catalogue": len(named), "implausible_or_outside": len(named) - len(kept)}
+    return grouped, counts
+
+
+def _stays(rows: pl.DataFrame, events: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    """Stays of adults with at least one measurement."""
+    told = rows.filter(pl.col("Minute") == 0)
+
+    def first(name: str) -> pl.DataFrame:
+        return (
+            told.filter((pl.col("Parameter") == name) & (pl.col("Value") >= 0))
+            .group_by("RecordID")
+            .agg(pl.col("Value").first().alias(name))
+        )
+
+    measured = events.select(pl.col("stay_id").unique()).rename({"stay_id": "RecordID"})
+    stays = measured.join(first("Age"), on="RecordID").join(first("Gender"), on="RecordID", how="left")
+    stays = stays.filter(pl.col("Age") >= protocol.rules.min_age).rename({"RecordID": "stay_id"})
+    splits = assign(stays["stay_id"], protocol.splits)
+    return (
+        stays.with_columns(subject_id=pl.col("stay_id"), hadm_id=pl.col("stay_id"))
+        .join(splits, on="subject_id")
+        .with_columns(
+            intime=pl.lit(EPOCH),
+            outtime=pl.lit(EPOCH + timedelta(hours=HOURS)),
+            prediction_time=pl.lit(EPOCH + timedelta(hours=HOURS)),
+            age=pl.col("Age"),
+            sex=pl.col("Gender").replace_strict({0.0: "F", 1.0: "M"}, default=None),
+        )
+        .sort("stay_id")
+    )
