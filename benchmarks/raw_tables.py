@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,10 @@ _OTHER_ITEMS = {  # ids of items that are not used lie between these
     "hosp/labevents": (51_500, 53_000),
     "icu/outputevents": (226_100, 227_500),
 }
+_ROWS_PER_ROUND = {"icu/chartevents": 9, "hosp/labevents": 18, "icu/outputevents": 1}  # that share one time
+_ON_THE_HOUR = {"icu/chartevents": 0.6, "hosp/labevents": 0.1, "icu/outputevents": 0.7}  # share of these times
+_FALLOFF = {"icu/chartevents": 0.9, "hosp/labevents": 0.95, "icu/outputevents": 0.5}  # from one used item to the next
+_PROVIDERS = [f"P{number * 7919 % 100_000:05d}" for number in range(2_000)]
 _WORDS = ["Clear", "Intermittent", "Side rails up, bed low", "Normal", "Alarm On", "Right lower lobe", "Yes", "None"]
 _STAYS_PER_CHUNK = 100
 _DAY = 86_400
@@ -47,33 +53,38 @@ def write(chart_rows: int, out: Path, level: int = 4) -> dict[str, int]:
     frames = _people(stays) | {"hosp/d_labitems": _kinds("hosp/labevents")["frame"]}
     counts = {name: frame.height for name, frame in frames.items()}
     for name, frame in frames.items():
-        _write(out / f"{name}.csv.gz", name, iter([frame]), level)
+        _write(out / f"{name}.csv.gz", name, iter([frame.clone]), level)
     total = {
         "icu/chartevents": chart_rows,
         "hosp/labevents": round(chart_rows * LABS_PER_CHART_ROW),
         "icu/outputevents": round(chart_rows * OUTPUTS_PER_CHART_ROW),
     }
-    with ThreadPoolExecutor(2) as pool:  # compression leaves Python to other threads
-        jobs = [
-            pool.submit(_write, out / f"{name}.csv.gz", name, _events(name, frames["icu/icustays"], rows), level)
-            for name, rows in total.items()
-        ]
-        for job in jobs:
-            job.result()
+    for name, rows in total.items():
+        _write(out / f"{name}.csv.gz", name, _events(name, frames["icu/icustays"], rows), level)
     return counts | total
 
 
-def _write(path: Path, name: str, parts: Iterator[pl.DataFrame], level: int) -> None:
+def _write(path: Path, name: str, parts: Iterator[Callable[[], pl.DataFrame]], level: int) -> None:
+    """One gzip member; the next part is made while one is compressed, which leaves Python to other threads."""
+
+    def text(number: int, part: Callable[[], pl.DataFrame]) -> memoryview:
+        frame, buffer = part(), io.BytesIO()
+        absent = [pl.lit(None, pl.String).alias(column) for column in COLUMNS[name] if column not in frame.columns]
+        frame.with_columns(absent).select(COLUMNS[name]).write_csv(
+            buffer, include_header=not number, datetime_format="%Y-%m-%d %H:%M:%S"
+        )
+        return buffer.getbuffer()
+
     path.parent.mkdir(parents=True, exist_ok=True)
     packer = zlib.compressobj(level, wbits=31)
-    with path.open("wb") as file:
+    with path.open("wb") as file, ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[memoryview]] = deque()
         for number, part in enumerate(parts):
-            absent = [pl.lit(None, pl.String).alias(column) for column in COLUMNS[name] if column not in part.columns]
-            buffer = io.BytesIO()
-            part.with_columns(absent).select(COLUMNS[name]).write_csv(
-                buffer, include_header=not number, datetime_format="%Y-%m-%d %H:%M:%S"
-            )
-            file.write(packer.compress(buffer.getbuffer()))
+            waiting.append(pool.submit(text, number, part))
+            if len(waiting) > 2:
+                file.write(packer.compress(waiting.popleft().result()))
+        for ready in waiting:
+            file.write(packer.compress(ready.result()))
         file.write(packer.flush())
 
 
@@ -116,40 +127,45 @@ def _people(stays: int) -> dict[str, pl.DataFrame]:
     return {"hosp/patients": shown, "hosp/admissions": shown, "icu/icustays": shown, "hosp/diagnoses_icd": codes}
 
 
-def _events(name: str, stays: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
-    """The rows of one measurement table, some stays at a time."""
+def _events(name: str, stays: pl.DataFrame, rows: int) -> Iterator[Callable[[], pl.DataFrame]]:
+    """What makes the rows of one measurement table, some stays at a time."""
     bounds = np.linspace(0, rows, stays.height + 1).astype(int)
     begin = stays["intime"].dt.epoch("s").to_numpy()
     keys = {key: stays[key].to_numpy() for key in ("subject_id", "hadm_id", "stay_id")}
     length = stays["long"].to_numpy()
     kinds = _kinds(name)
-    for first in range(0, stays.height, _STAYS_PER_CHUNK):
-        last = min(first + _STAYS_PER_CHUNK, stays.height)
+
+    def make(first: int, last: int) -> pl.DataFrame:
         rng = np.random.default_rng([2, len(name), first])
-        stay = np.repeat(np.arange(first, last), np.diff(bounds[first : last + 1]))
-        share = rng.random(len(stay))
-        time = begin[stay] + (length[stay] * share).astype(int) // 60 * 60
-        kind = np.where(
-            rng.random(len(stay)) < _USED[name],
-            rng.integers(0, kinds["used"], len(stay)),
-            rng.integers(kinds["used"], kinds["frame"].height, len(stay)),
-        )
+        counts = np.diff(bounds[first : last + 1])
+        stay = np.repeat(np.arange(first, last), counts)
+        per_stay = counts // _ROWS_PER_ROUND[name] + 1
+        of_round = np.repeat(np.arange(first, last), per_stay)
+        start = np.cumsum(per_stay) - per_stay
+        moment = begin[of_round] + (length[of_round] * rng.random(len(of_round))).astype(int)
+        moment -= moment % np.where(rng.random(len(moment)) < _ON_THE_HOUR[name], 3_600, 60)
+        at = start[stay - first] + (rng.random(len(stay)) * per_stay[stay - first]).astype(int)
         frame = pl.DataFrame(
             {
                 **{key: values[stay] for key, values in keys.items()},
-                "kind": kind,
-                "charttime": time,
+                "kind": rng.choice(len(kinds["share"]), len(stay), p=kinds["share"]),
+                "charttime": moment[at],
+                "store": (moment + rng.integers(1, 120, len(moment)) * 60)[at],
                 "draw": rng.random(len(stay)),
                 "labevent_id": bounds[first] + np.arange(len(stay)),
-                "specimen_id": rng.integers(10_000_000, 99_999_999, len(stay)),
-                "caregiver_id": 10_000 + stay % 80_000,
+                "specimen_id": rng.integers(10_000_000, 99_999_999, len(moment))[at],
+                "caregiver_id": 10_000 + (stay + moment[at] // (_DAY // 2)) % 80_000,
+                "order_provider_id": pl.Series(_PROVIDERS).gather(rng.integers(0, len(_PROVIDERS), len(moment))[at]),
             }
         )
-        yield _shown(name, frame.sort("subject_id", "charttime", "kind").join(kinds["frame"], on="kind", how="left"))
+        return _shown(name, frame.sort("subject_id", "charttime", "kind").join(kinds["frame"], on="kind", how="left"))
+
+    for first in range(0, stays.height, _STAYS_PER_CHUNK):
+        yield partial(make, first, min(first + _STAYS_PER_CHUNK, stays.height))
 
 
 def _kinds(name: str) -> dict:
-    """A numbered list of item ids: the used ones first, with the range values are drawn from."""
+    """A numbered list of item ids with the range that values are drawn from, and the share of rows of each."""
     table = name.rsplit("/", 1)[-1]
     used = {
         int(item): (entry, unit)
@@ -164,24 +180,27 @@ def _kinds(name: str) -> dict:
     ] + [(item, 0.0, 200.0 if number % 2 else None, 0, None) for number, item in enumerate(others)]
     columns = ["itemid", "low", "high", "decimals", "valueuom"]
     frame = pl.DataFrame(rows, schema=columns, orient="row", strict=False).with_row_index("kind")
-    return {"used": len(used), "frame": frame.with_columns(pl.col("kind").cast(pl.Int64))}
+    often, seldom = _FALLOFF[name] ** np.arange(len(used)), 0.98 ** np.arange(len(others))
+    share = np.concatenate([often / often.sum() * _USED[name], seldom / seldom.sum() * (1 - _USED[name])])
+    return {"share": share, "frame": frame.with_columns(pl.col("kind").cast(pl.Int64))}
 
 
 def _shown(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     drawn = pl.col("low") + (pl.col("high") - pl.col("low")) * pl.col("draw")
     power = 10.0 ** pl.col("decimals")
     word = pl.lit(pl.Series(_WORDS)).gather((pl.col("draw") * len(_WORDS)).cast(pl.UInt32))
-    text = pl.when(pl.col("decimals") == 0).then(pl.col("number").cast(pl.Int64).cast(pl.String))
-    frame = frame.with_columns(number=(drawn * power).round() / power, store=pl.col("charttime") + 1_500)
-    frame = frame.with_columns(shown=pl.coalesce(text.otherwise(pl.col("number").cast(pl.String)), word))
+    number = pl.when(pl.col("decimals") == 0).then(pl.col("number").cast(pl.Int64).cast(pl.String))
+    frame = frame.with_columns(number=(drawn * power).round() / power)
+    frame = frame.with_columns(number=number.otherwise(pl.col("number").cast(pl.String)))
     return frame.with_columns(
         _time("charttime"),
         _time("store").alias("storetime"),
-        value=pl.col("number").cast(pl.String) if name == "icu/outputevents" else pl.col("shown"),
+        hadm_id=pl.when(pl.lit(name != "hosp/labevents") | (pl.col("specimen_id") % 4 > 0)).then("hadm_id"),
+        value=pl.coalesce("number", word),
         valuenum="number",
         warning=pl.lit(0),
-        ref_range_lower="low",
-        ref_range_upper="high",
+        ref_range_lower=pl.col("low").cast(pl.String).str.strip_suffix(".0"),
+        ref_range_upper=pl.col("high").cast(pl.String).str.strip_suffix(".0"),
         flag=pl.when(pl.col("draw") > 0.7).then(pl.lit("abnormal")),
         priority=pl.lit("ROUTINE"),
         comments=pl.when(pl.col("high").is_null()).then(pl.lit("HEMOLYZED, SLIGHTLY.  INTERPRET WITH CARE.")),
