@@ -5,17 +5,19 @@
 
 For each number of chart rows, raw MIMIC-IV tables (labs in proportion) are made once below DIR. Then, each in a process
 of its own: decompressing them; DuckDB reading them and counting the rows whose item is used; ``mimic-prep mimic-iv``;
-with ``--pyhealth`` PyHealth's loading of the same tables (its shipped configuration, chart events added). Wall and CPU
-seconds and peak resident memory come from the kernel's account of the process. Other load on the machine changes the
-wall times: compare CPU times too. ``--repeat`` gives the median of several rounds, the processes taking turns.
+with ``--pyhealth`` PyHealth's loading of the same tables (its shipped configuration, chart events added). CPU seconds
+come from the kernel's account of the process; peak memory is that of the whole process tree, looked at fifty times a
+second, and at least the kernel's peak of its largest process. Other load on the machine changes the wall times: compare
+CPU times too. ``--repeat`` gives the median of several rounds, the processes taking turns. Every program finds its
+byte code compiled and the files in the page cache, as far as they fit.
 
-Needs ``duckdb``, and ``clinragen[pyhealth]`` for the last.
+Needs ``duckdb`` and ``psutil``, and ``clinragen[pyhealth]`` for the last.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
+import json
 import math
 import os
 import shutil
@@ -27,95 +29,58 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+import psutil
+import raw_tables
 from rich.console import Console
 from rich.table import Table
 
 EVENTS = ("icu/chartevents", "hosp/labevents", "icu/outputevents")
+_LOOK_EVERY = 0.02  # seconds
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one process took: seconds, seconds of all cores, bytes."""
+    """What one program took: seconds, seconds of all cores, bytes of memory, bytes left on disk."""
 
     wall: float
     cpu: float
     peak: float
 
 
-def measure(command: list[str]) -> Cost:
+def measure(command: list[str], work: Path, stdin: str = "") -> Cost:
     """Run a command to its end; it must succeed."""
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(work.resolve() / "pycache"), "PYTHONPATH": str(_ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment, text=True)
+    assert child.stdin is not None
+    child.stdin.write(stdin)
+    child.stdin.close()
+    tree, peak = psutil.Process(child.pid), 0
+    while True:
+        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            break
+        peak = max(peak, _resident(tree))
+        time.sleep(_LOOK_EVERY)
     wall = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"exit code {child.returncode}: {' '.join(command)}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, max(peak, usage.ru_maxrss * unit))
 
 
-def step_make(raw: Path, rows: int) -> None:
-    """Write the raw tables."""
-    import raw_tables
-
-    partial = raw.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    raw_tables.write(rows, partial)
-    partial.rename(raw)
-
-
-def step_gunzip(raw: Path, _: int) -> None:
-    """Decompress and forget, with the standard library's zlib."""
-    for name in EVENTS:
-        with gzip.open(raw / f"{name}.csv.gz") as file:
-            while file.read(1 << 20):
-                pass
-
-
-def step_duckdb(raw: Path, _: int) -> None:
-    """Read all columns' text and count the rows of used items."""
-    import duckdb
-    import raw_tables
-
-    for name in EVENTS:
-        wanted = ", ".join(map(str, raw_tables.items(name)))
-        query = f"select count(*) from read_csv('{raw / name}.csv.gz') where itemid in ({wanted})"
-        print(name, duckdb.connect().execute(query).fetchall())
-
-
-def step_pyhealth(raw: Path, _: int) -> None:
-    """PyHealth's event table of the same files."""
-    import pyhealth.datasets as datasets
-    import yaml
-
-    shipped = yaml.safe_load((Path(datasets.__file__).parent / "configs" / "mimic4_ehr.yaml").read_text())
-    shipped["tables"]["chartevents"] = {
-        "file_path": "icu/chartevents.csv.gz",
-        "patient_id": "subject_id",
-        "timestamp": "charttime",
-        "attributes": ["hadm_id", "stay_id", "itemid", "value", "valuenum", "valueuom"],
-    }
-    cache = raw.with_suffix(".pyhealth")
-    shutil.rmtree(cache, ignore_errors=True)
-    cache.mkdir()
-    config = cache / "config.yaml"
-    config.write_text(yaml.safe_dump(shipped))
-    tables = ["diagnoses_icd", "labevents", "chartevents"]
-    dataset = datasets.MIMIC4EHRDataset(
-        root=str(raw), tables=tables, config_path=str(config), cache_dir=str(cache), num_workers=os.cpu_count() or 1
-    )
-    if dataset.global_event_df is None:  # builds the event table on disk, which every use of the data set starts from
-        raise SystemExit("no events")
-    shutil.rmtree(cache)
-
-
-STEPS = {
-    "make": step_make,
-    "decompress": step_gunzip,
-    "duckdb": step_duckdb,
-    "pyhealth": step_pyhealth,
-}
+def _resident(process: psutil.Process) -> int:
+    """Bytes in memory of a process and its descendants."""
+    total = 0
+    try:
+        for one in (process, *process.children(recursive=True)):
+            total += one.memory_info().rss
+    except psutil.NoSuchProcess:
+        pass
+    return total
 
 
 def ours(raw: Path, out: Path, workers: int) -> Cost:
@@ -123,30 +88,48 @@ def ours(raw: Path, out: Path, workers: int) -> Cost:
     for path in (out, out.with_name(f".{out.name}.work")):
         shutil.rmtree(path, ignore_errors=True)
     command = [sys.executable, "-m", "mimic_prep.cli", "mimic-iv", "--raw", str(raw), "--out", str(out)]
-    return measure([*command, "--workers", str(workers)])
+    return measure([*command, "--workers", str(workers)], out.parent)
 
 
-def step(name: str, raw: Path, rows: int) -> Cost:
-    """One of ``STEPS`` in a process of its own."""
-    return measure([sys.executable, __file__, "--work", str(raw), "--step", name, str(rows)])
+def rival(name: str, raw: Path) -> Cost:
+    """One of those in ``prepare_rivals.py``."""
+    items = {table: raw_tables.items(table) for table in EVENTS}
+    command = [sys.executable, str(Path(__file__).with_name("prepare_rivals.py")), name, str(raw)]
+    return measure(command, raw.parent, json.dumps(items))
+
+
+def tables(rows: int, work: Path) -> Path:
+    """Raw tables with so many chart rows, made unless they are there."""
+    raw = work / f"raw-{rows}"
+    if not raw.exists():
+        partial = raw.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        raw_tables.write(rows, partial)
+        partial.rename(raw)
+    return raw
 
 
 def run_size(rows: int, args: argparse.Namespace) -> dict[str, Cost]:
     """Median cost of everything at one size."""
-    raw = args.work / f"raw-{rows}"
-    args.work.mkdir(parents=True, exist_ok=True)
-    if not raw.exists():
-        step("make", raw, rows)
+    raw, out = tables(rows, args.work), args.work / f"cohort-{rows}"
     names = ["decompress", "duckdb", "mimic-prep", *(["pyhealth"] if args.pyhealth else [])]
     rounds: dict[str, list[Cost]] = {name: [] for name in names}
     for _ in range(args.repeat):
         for name in names:
-            out = args.work / f"cohort-{rows}"
-            rounds[name].append(ours(raw, out, args.workers) if name == "mimic-prep" else step(name, raw, rows))
+            rounds[name].append(ours(raw, out, args.workers) if name == "mimic-prep" else rival(name, raw))
     return {
         name: Cost(*(median(getattr(cost, part) for cost in costs) for part in ("wall", "cpu", "peak")))
         for name, costs in rounds.items()
     }
+
+
+def disk(rows: int, work: Path) -> str:
+    """What lies on disk after a preparation."""
+    raw, cohort, stages = (
+        sum(path.stat().st_size for path in (work / name).rglob("*") if path.is_file()) / 2**20
+        for name in (f"raw-{rows}", f"cohort-{rows}", f".cohort-{rows}.work")
+    )
+    return f"{rows:,}: raw tables {raw:,.0f} MiB, cohort {cohort:,.0f} MiB, stages beside it {stages:,.0f} MiB"
 
 
 def show(results: dict[int, dict[str, Cost]], console: Console) -> None:
@@ -181,16 +164,20 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads of mimic-prep that parse")
     parser.add_argument("--repeat", type=int, default=1, help="rounds of which the median is shown")
     parser.add_argument("--pyhealth", action="store_true", help="also time PyHealth's loading")
-    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.step:
-        STEPS[args.step](args.work, args.rows[0])
-        return
+    args.work.mkdir(parents=True, exist_ok=True)
     console = Console(width=110)
     console.print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {args.workers} workers, {args.repeat} rounds"
     )
-    show({rows: run_size(rows, args) for rows in args.rows}, console)
+    warm = tables(10_000, args.work)
+    for name in ("duckdb", *(["pyhealth"] if args.pyhealth else [])):
+        rival(name, warm)
+    ours(warm, args.work / "cohort-10000", args.workers)
+    results = {rows: run_size(rows, args) for rows in args.rows}
+    show(results, console)
+    for rows in results:
+        console.print(disk(rows, args.work))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from clinragen import label_sets
-from clinragen.config import CONFIG_ROOT, load_yaml
+from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError, unknown_choice
 from clinragen.label_sets import Phenotype
 
@@ -62,7 +65,7 @@ class Variable:
 def variables() -> dict[str, Variable]:
     """All variables by key, in file order."""
     path = CONFIG_ROOT / "concepts" / "variables.yaml"
-    raw = load_yaml(path)
+    raw = _read(path)
     sources = raw["sources"]
     found: dict[str, Variable] = {}
     for key, row in raw["variables"].items():
@@ -91,6 +94,11 @@ def variables() -> dict[str, Variable]:
             items=items,
         )
     return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    # ten times as fast as with OmegaConf, which every command would wait for
+    return yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _items(ids: list[Any]) -> dict[int | str, str | None]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from clinragen.artifacts import read_json, read_table, write_json, write_table
+from clinragen.artifacts import read_json, write_json, write_table
 from clinragen.errors import UserError
 
 FEW_BAD = 100  # so many bad rows never stop a preparation, however short the table
@@ -130,7 +129,7 @@ class Ledger:
             ledger.tables[file] = TableCount(
                 count["read"], count["kept"], Counter(count["out_of_scope"]), Counter(count["quarantined"])
             )
-        bad = cast(pl.DataFrame, pl.from_arrow(read_table(folder / _BAD, QUARANTINE)))
+        bad = pl.read_parquet(folder / _BAD)
         for (file, reason), rows in bad.partition_by("file", "reason", as_dict=True, maintain_order=True).items():
             ledger._bad.append((file, rows["line"].to_numpy(), reason))
         return ledger
@@ -140,11 +139,9 @@ class Ledger:
 
     def quarantine(self) -> pa.Table:
         """One row for each quarantined row: file, line, reason; sorted."""
-        rows = [
-            (file, int(line), reason)
-            for file, lines, reason in sorted(self._bad, key=lambda entry: (entry[0], entry[2]))
-            for line in lines
+        parts = [
+            pl.select(file=pl.lit(file), line=pl.Series(lines, dtype=pl.Int64), reason=pl.lit(reason))
+            for file, lines, reason in self._bad
         ]
-        rows.sort()
-        columns = list(zip(*rows, strict=True)) if rows else [[], [], []]
-        return pa.table(dict(zip(QUARANTINE.names, map(list, columns), strict=True)), schema=QUARANTINE)
+        none = pl.DataFrame(schema={"file": pl.String, "line": pl.Int64, "reason": pl.String})
+        return pl.concat([none, *parts]).sort("file", "line", "reason").to_arrow().cast(QUARANTINE)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import re
+from bisect import bisect_left
 from functools import cache
 from importlib.resources import files
 
 import polars as pl
 
+_LAST = "\uffff"  # sorts after every code that begins alike
 _ICD9_CATEGORY = re.compile(r"^(\d+)\s{2,}(\S.*)$")
 
 
@@ -31,12 +33,10 @@ class CodeMap:
     def __init__(self, categories: dict[str, int], names: dict[str, str]) -> None:
         self._categories = categories
         self._names = names
-        self._prefixes: dict[str, set[int]] = {}
+        self._sorted = sorted(categories)
         self._members: dict[int, list[str]] = {}
-        for code, category in sorted(categories.items()):
-            self._members.setdefault(category, []).append(code)
-            for length in range(3, len(code) + 1):
-                self._prefixes.setdefault(code[:length], set()).add(category)
+        for code in self._sorted:
+            self._members.setdefault(categories[code], []).append(code)
 
     def ccs(self, code: str) -> int | None:
         """The category of a normalised code, None when the map cannot tell."""
@@ -44,7 +44,8 @@ class CodeMap:
         if exact is not None:
             return exact
         for length in range(len(code), 2, -1):
-            known = self._prefixes.get(code[:length])
+            first, last = (bisect_left(self._sorted, code[:length] + end) for end in ("", _LAST))
+            known = {self._categories[other] for other in self._sorted[first:last]}
             if known:
                 return min(known) if len(known) == 1 else None
         return None

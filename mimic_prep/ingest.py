@@ -6,9 +6,8 @@ deep, so that a release may be given as it was unpacked.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
 from mimic_prep.accounting import Ledger, Sieve
 from mimic_prep.blocks import check_columns, read_blocks
+from mimic_prep.parallel import in_order
 from mimic_prep.rows import from_batch, parse
 from mimic_prep.sources import Only, Table
 
@@ -142,14 +142,13 @@ class RawFolder:
         if path.suffix.lower() == ".parquet":
             yield from self._parquet(path, table, rules, only)
             return
-        with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[Future[Sieve]] = deque()
-            for header, block in read_blocks(path, table, self._progress):
-                waiting.append(pool.submit(_sift, block, header, table, rules, only))
-                if len(waiting) > self.workers + 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+
+        def sift(part: tuple[list[str], bytes]) -> Sieve:
+            sieve = parse(part[1], part[0], table, only)
+            rules(sieve)
+            return sieve
+
+        yield from in_order(sift, read_blocks(path, table, self._progress), self.workers)
 
     def _parquet(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
         try:
@@ -166,12 +165,6 @@ class RawFolder:
                 f"{path} is not readable Parquet ({str(error).splitlines()[0]}): download it again"
             ) from None
         self._progress(path.stat().st_size)
-
-
-def _sift(block: bytes, header: list[str], table: Table, rules: Rules, only: Only | None) -> Sieve:
-    sieve = parse(block, header, table, only)
-    rules(sieve)
-    return sieve
 
 
 def _find(root: Path) -> dict[str, list[Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -17,12 +17,13 @@ from clinragen.artifacts import atomic_folder, write_table, write_text
 from clinragen.catalog import variables
 from clinragen.errors import UserError
 from clinragen.label_sets import Phenotype
-from clinragen.schema import SPLITS, CohortPaths
+from clinragen.schema import SERIES, SPLITS, CohortPaths
 from mimic_prep import canonical, cohort, consort, labels, notes, spill, splits
 from mimic_prep.accounting import Ledger
 from mimic_prep.cohort import Attrition, Population
 from mimic_prep.events import EventRules
 from mimic_prep.ingest import RawFolder
+from mimic_prep.parallel import in_order
 from mimic_prep.protocol import Protocol as CohortProtocol
 from mimic_prep.sources import EventTable, Table
 from mimic_prep.spill import STAYS_PER_SHARD, Spill
@@ -179,14 +180,15 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
         stay_ids = stays["stay_id"].to_numpy()
         measured = np.zeros(len(stay_ids), dtype=bool)
 
-        def parts() -> Iterator[pa.Table]:
-            for shard in range(-(-len(stay_ids) // run.stays_per_shard)):
-                rows = spill.load(events, shard)
-                if rows is not None:
-                    measured[rows.filter(~pl.col("variable").is_in(body))["stay"].to_numpy()] = True
-                    yield hourly(rows, stay_ids)
+        def part(shard: int) -> pa.Table:
+            rows = spill.load(events, shard)
+            if rows is None:
+                return SERIES.empty_table()
+            measured[rows.filter(~pl.col("variable").is_in(body))["stay"].to_numpy()] = True
+            return hourly(rows, stay_ids)
 
-        canonical.write_series(CohortPaths(folder).series, parts())
+        shards = range(-(-len(stay_ids) // run.stays_per_shard))
+        canonical.write_series(CohortPaths(folder).series, in_order(part, shards, run.raw.workers))
         pl.DataFrame({"stay_id": stay_ids[measured]}).write_parquet(folder / _MEASURED)
 
     return run.stage("series", [windows, [place.name for place in events]], make)
