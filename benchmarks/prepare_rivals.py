@@ -31,7 +31,7 @@ def duckdb(raw: Path, items: dict[str, list[int]]) -> None:
 
 
 def pyhealth(raw: Path, _: dict[str, list[int]]) -> None:
-    """PyHealth's event table of the same files: its shipped configuration, to which chart and output events are added."""
+    """PyHealth's event table of the same files: its shipped configuration, chart and output events added."""
     import pyhealth.datasets as datasets
     import yaml
 
@@ -64,6 +64,5 @@ def pyhealth(raw: Path, _: dict[str, list[int]]) -> None:
 
 
 if __name__ == "__main__":
-    {"decompress": decompress, "duckdb": duckdb, "pyhealth": pyhealth}[sys.argv[1]](
-        Path(sys.argv[2]), json.load(sys.stdin)
-    )
+    rivals = {"decompress": decompress, "duckdb": duckdb, "pyhealth": pyhealth}
+    rivals[sys.argv[1]](Path(sys.argv[2]), json.load(sys.stdin))

@@ -98,7 +98,8 @@ def variables() -> dict[str, Variable]:
 
 def _read(path: Path) -> dict[str, Any]:
     # ten times as fast as with OmegaConf, which every command would wait for
-    return yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506 (both loaders are safe)
 
 
 def _items(ids: list[Any]) -> dict[int | str, str | None]:

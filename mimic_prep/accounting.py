@@ -63,6 +63,39 @@ class Sieve:
             self.reject(pl.col(column).is_null(), f"no {column}")
 
 
+class Screen:
+    """Several rules over the rows of a sieve at once: they only mark rows, and ``apply`` takes those out together.
+
+    A row counts under the first rule that it meets. Masks are as long as the sieve's frame.
+    """
+
+    def __init__(self, sieve: Sieve) -> None:
+        self._sieve = sieve
+        self._left = np.ones(sieve.frame.height, dtype=bool)
+
+    def skip(self, mask: np.ndarray | pl.Series, reason: str) -> None:
+        """Like ``Sieve.skip``."""
+        hit = self._take(mask)
+        if hit.size:
+            self._sieve.out_of_scope[reason] += hit.size
+
+    def reject(self, mask: np.ndarray | pl.Series, reason: str) -> None:
+        """Like ``Sieve.reject``."""
+        hit = self._take(mask)
+        if hit.size:
+            self._sieve.quarantined.append((reason, self._sieve.frame["line"].to_numpy()[hit]))
+
+    def _take(self, mask: np.ndarray | pl.Series) -> np.ndarray:
+        hit = np.flatnonzero(self._left & np.asarray(mask))
+        self._left[hit] = False
+        return hit
+
+    def apply(self, **columns: np.ndarray) -> None:
+        """Leave the sieve the rows that met no rule, with ``columns`` beside them."""
+        frame = self._sieve.frame.with_columns(pl.Series(name, values) for name, values in columns.items())
+        self._sieve.frame = frame.filter(pl.Series(self._left))
+
+
 @dataclass
 class TableCount:
     """The account of one table: ``read == kept + out of scope + quarantined``."""

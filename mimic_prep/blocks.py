@@ -46,7 +46,7 @@ class _CountedFile(io.FileIO):
         return size
 
 
-def read_blocks(path: Path, table: Table, progress: Callable[[int], None]) -> Iterator[tuple[list[str], bytes]]:
+def read_blocks(path: Path, table: Table, progress: Callable[[int], None]) -> Iterator[tuple[list[str], bytearray]]:
     """(header in lower case, whole rows) of a file, front to back, packed or not.
 
     Raises:
@@ -77,22 +77,26 @@ def _text(raw: _CountedFile, path: Path) -> IO[bytes]:
     return cast(IO[bytes], raw)
 
 
-def _blocks(handle: IO[bytes], path: Path, table: Table) -> Iterator[tuple[list[str], bytes]]:
+def _blocks(handle: IO[bytes], path: Path, table: Table) -> Iterator[tuple[list[str], bytearray]]:
     """(header, bytes that end at the end of a row)."""
-    data = b""
-    while b"\n" not in data and len(data) < _LONGEST_HEADER and (chunk := handle.read(BLOCK_BYTES)):
-        data += chunk
-    header_line, _, data = data.partition(b"\n")
-    header = _header(header_line, path, table)
+    rest = bytearray()
+    while b"\n" not in rest and len(rest) < _LONGEST_HEADER and (chunk := handle.read(BLOCK_BYTES)):
+        rest += chunk
+    header_line, _, rest = rest.partition(b"\n")
+    header = _header(bytes(header_line), path, table)
     while True:
-        chunk = handle.read(BLOCK_BYTES)
-        cut = _row_end(data, table.multiline) if chunk else len(data)
+        block = bytearray(len(rest) + BLOCK_BYTES)  # filled in place: each copy of a block would cost time
+        block[: len(rest)] = rest
+        with memoryview(block) as view:
+            read = handle.readinto(view[len(rest) :])  # type: ignore[attr-defined]
+        del block[len(rest) + read :]
+        cut = _row_end(block, table.multiline) if read else len(block)
+        rest = block[cut:]
         if cut:
-            yield header, data[:cut]
-            data = data[cut:]
-        if not chunk:
+            del block[cut:]
+            yield header, block
+        if not read:
             return
-        data += chunk
 
 
 def _header(line: bytes, path: Path, table: Table) -> list[str]:
@@ -114,7 +118,7 @@ def check_columns(header: list[str], path: Path, table: Table) -> None:
             raise UserError(f"{path}: column '{column.raw}' stands twice in the header; keep one")
 
 
-def _row_end(data: bytes, multiline: bool) -> int:
+def _row_end(data: bytearray, multiline: bool) -> int:
     """How many bytes make whole rows. With line breaks inside quotes, a row ends where the quotes are balanced."""
     cut = data.rfind(b"\n") + 1
     if not multiline or not cut:

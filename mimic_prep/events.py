@@ -12,7 +12,7 @@ import polars as pl
 
 from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError
-from mimic_prep.accounting import Sieve
+from mimic_prep.accounting import Screen, Sieve
 from mimic_prep.sources import EventTable, Only
 from mimic_prep.stays import StayIndex, seconds
 from mimic_prep.units import conversion, foreign
@@ -72,7 +72,6 @@ class EventRules:
     def __call__(self, sieve: Sieve) -> None:
         if self._source.wide:
             self._unfold(sieve)
-        self._choose_items(sieve)
         self._attach(sieve)
         self._check_value(sieve)
         self._convert(sieve)
@@ -87,38 +86,35 @@ class EventRules:
         sieve.frame = sieve.frame.unpivot(items, index=keep, variable_name="item").drop_nulls("value")
         sieve.read = sieve.frame.height + bad
 
-    def _choose_items(self, sieve: Sieve) -> None:
-        sieve.reject_missing("item")
+    def _attach(self, sieve: Sieve) -> None:
+        """Item, stay and second from intime of each row; rows outside the window leave, all at once."""
+        screen = Screen(sieve)
+        screen.reject(sieve.frame["item"].is_null(), "no item")
         if self._source.generic:
             named = pl.when(pl.col("item") == self._source.generic).then("label").otherwise("item")
             sieve.frame = sieve.frame.with_columns(item=named)
-            sieve.skip(pl.col("item").is_null() | ~pl.col("item").is_in(self._ids), "item not used")
+            used = sieve.frame["item"].is_in(self._ids)
+            screen.skip(~used.fill_null(False), "item not used")
+        frame = sieve.frame
+        key, time = frame[self._source.key], frame["time"]
+        screen.skip(key.is_null(), f"no {key.name}")
+        keys = key.fill_null(-1).to_numpy()
+        minutes = time.dtype == pl.Int64  # from ICU admission
+        moment = time.fill_null(0).to_numpy() * 60 if minutes else seconds(time)
+        if key.name == "stay_id":
+            rank = self._index.by_stay(keys)
+        else:
+            screen.skip(~np.isin(keys, self._index.subjects), "patient not in the cohort")
+            screen.reject(time.is_null(), "no time")
+            rank = self._index.by_time(keys, moment)
+        screen.skip(rank < 0, "stay not in the cohort")
+        screen.reject(time.is_null(), "no time")
+        second = moment if minutes else moment - self._index.intime[rank]
+        screen.skip((second < self._index.start[rank]) | (second >= self._index.end[rank]), "outside the window")
+        screen.apply(stay=rank.astype(np.int32), second=second)
         codes = range(len(self._ids))
         code = pl.col("item").replace_strict(self._ids, codes, default=None, return_dtype=pl.Int16)
         sieve.frame = sieve.frame.with_columns(code=code)
-
-    def _attach(self, sieve: Sieve) -> None:
-        key = self._source.key
-        sieve.skip(pl.col(key).is_null(), f"no {key}")
-        if key == "stay_id":
-            rank = self._index.by_stay(sieve.frame[key].to_numpy())
-        else:
-            known = pl.Series(np.isin(sieve.frame[key].to_numpy(), self._index.subjects))
-            sieve.frame = sieve.frame.with_columns(known=known)
-            sieve.skip(~pl.col("known"), "patient not in the cohort")
-            sieve.reject_missing("time")
-            rank = self._index.by_time(sieve.frame[key].to_numpy(), seconds(sieve.frame["time"]))
-        sieve.frame = sieve.frame.with_columns(stay=pl.Series(rank, dtype=pl.Int32))
-        sieve.skip(pl.col("stay") < 0, "stay not in the cohort")
-        sieve.reject_missing("time")
-        stay = sieve.frame["stay"].to_numpy()
-        if sieve.frame.schema["time"] == pl.Int64:  # minutes from ICU admission
-            second = sieve.frame["time"].to_numpy() * 60
-        else:
-            second = seconds(sieve.frame["time"]) - self._index.intime[stay]
-        inside = (second >= self._index.start[stay]) & (second < self._index.end[stay])
-        sieve.frame = sieve.frame.with_columns(second=pl.Series(second), inside=pl.Series(inside))
-        sieve.skip(~pl.col("inside"), "outside the window")
 
     def _check_value(self, sieve: Sieve) -> None:
         if "error" in sieve.frame.columns:

@@ -143,7 +143,7 @@ class RawFolder:
             yield from self._parquet(path, table, rules, only)
             return
 
-        def sift(part: tuple[list[str], bytes]) -> Sieve:
+        def sift(part: tuple[list[str], bytearray]) -> Sieve:
             sieve = parse(part[1], part[0], table, only)
             rules(sieve)
             return sieve

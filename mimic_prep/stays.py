@@ -50,8 +50,8 @@ class StayIndex:
 
 
 def seconds(times: pl.Series) -> np.ndarray:
-    """Epoch seconds of a datetime column without nulls."""
-    return times.dt.epoch("s").to_numpy()
+    """Epoch seconds of a datetime column, 0 where it is null."""
+    return times.dt.epoch("s").fill_null(0).to_numpy()
 
 
 def _position(sorted_values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
