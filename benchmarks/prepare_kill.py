@@ -1,9 +1,11 @@
 """Kill a preparation at random moments, resume it, and compare every byte with one that was left alone.
 
-    python benchmarks/prepare_kill.py --work DIR --kills 50
+    python benchmarks/prepare_kill.py --work DIR --kills 50 --raw PATH/TO/mimic-iv-demo
+    python benchmarks/prepare_kill.py --work DIR --kills 5
 
-Each round prepares a made-up hospital anew, kills it with SIGKILL at a random moment of its run, and runs it again
-to the end. The moments are drawn over the time an uninterrupted run takes. Prints how far the killed runs had come.
+Each round prepares the tables (without ``--raw`` those of a made-up hospital) anew, kills the preparation with SIGKILL
+at a random moment of its run, and runs it again to the end. The moments are drawn over the time an uninterrupted run
+takes. Prints how far the killed runs had come.
 """
 
 from __future__ import annotations
@@ -29,16 +31,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="scratch folder, made anew")
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--raw", type=Path, help="raw MIMIC-IV tables; made up when not given")
     parser.add_argument("--patients", type=int, default=60, help="size of the made-up hospital")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     shutil.rmtree(args.work, ignore_errors=True)
     args.work.mkdir(parents=True)
-    raw, out = args.work / "raw", args.work / "cohort"
+    raw, out = args.raw or args.work / "raw", args.work / "cohort"
     program = [sys.executable, "-m", "mimic_prep.cli"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    made = [*program, "synthesize", "--patients", str(args.patients), "--out", str(raw)]
-    subprocess.run(made, check=True, **quiet)  # type: ignore[call-overload]
+    if not args.raw:
+        made = [*program, "synthesize", "--patients", str(args.patients), "--out", str(raw)]
+        subprocess.run(made, check=True, **quiet)  # type: ignore[call-overload]
     command = [*program, "mimic-iv", "--raw", str(raw), "--out"]
     start = time.perf_counter()
     subprocess.run([*command, str(args.work / "whole")], check=True, **quiet)  # type: ignore[call-overload]

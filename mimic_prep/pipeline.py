@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -31,6 +33,7 @@ from mimic_prep.stages import Stages, code_hash, frame_hash, stages_of
 from mimic_prep.stays import StayIndex
 from mimic_prep.timeline import hourly
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MEASURED, _TEXTS = "measured.parquet", "texts.parquet"
 
 
@@ -104,8 +107,16 @@ def prepare(
     raw.max_bad_share = protocol.rules.max_bad_share
     with stages_of(out, tell) as stages:
         run = _Run(reader, raw, protocol, chosen, inputs, stages, stays_per_shard)
-        with atomic_folder(out, replace=overwrite) as folder:
-            manifest = _fill(run, CohortPaths(folder), made_from)
+        try:
+            with atomic_folder(out, replace=overwrite) as folder:
+                manifest = _fill(run, CohortPaths(folder), made_from)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise UserError(
+                f"{out.parent} has no room left ({os.strerror(error.errno)}): free some and type the same command "
+                "again, which goes on from the last finished stage"
+            ) from None
         stages.sweep()
     return manifest
 
@@ -189,7 +200,7 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
 
         shards = range(-(-len(stay_ids) // run.stays_per_shard))
         canonical.write_series(CohortPaths(folder).series, in_order(part, shards, run.raw.workers))
-        pl.DataFrame({"stay_id": stay_ids[measured]}).write_parquet(folder / _MEASURED)
+        write_table(folder / _MEASURED, pl.DataFrame({"stay_id": stay_ids[measured]}).to_arrow())
 
     return run.stage("series", [windows, [place.name for place in events]], make)
 
@@ -215,7 +226,8 @@ def _texts(run: _Run, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFr
     """Text of each stay, as a stage that depends on every table but those of measurements."""
 
     def make(folder: Path) -> None:
-        run.reader.texts(run.raw, stays, diagnoses, run.protocol).sort(*notes.ORDER).write_parquet(folder / _TEXTS)
+        texts = run.reader.texts(run.raw, stays, diagnoses, run.protocol)
+        write_table(folder / _TEXTS, texts.sort(*notes.ORDER).to_arrow())
 
     measurements = {run.raw.name(path) for source in run.reader.events if (path := run.raw.locate(source.table))}
     others = {name: found for name, found in run.inputs.items() if name not in measurements}

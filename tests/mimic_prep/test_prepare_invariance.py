@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clinragen.catalog import variables
+from mimic_prep import blocks
 
 _QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _INTIME, _PREDICTION = datetime(2151, 3, 1, 8), datetime(2151, 3, 3, 8)
@@ -63,14 +65,19 @@ def test_rows_of_other_patients_change_nothing(hospital, prepared, rows, code):
 
 
 @_QUICK
-@given(rows=_LATER, seed=st.integers(0, 1000), shard=st.integers(1, 5))
-def test_row_order_and_shards_leave_no_trace(hospital, prepared, rows, seed, shard):
+@given(
+    rows=_LATER, seed=st.integers(0, 1000), shard=st.integers(1, 5), workers=st.integers(1, 4),
+    block=st.sampled_from([100, 1000, 1 << 22]),
+)  # fmt: skip
+def test_order_shards_workers_and_blocks_leave_no_trace(hospital, prepared, rows, seed, shard, workers, block):
     base = hospital.copy()
     _add_measurements(base, rows, _INTIME)
     shuffled = base.copy()
     for table in shuffled.tables.values():
         random.Random(seed).shuffle(table)
-    first, second = prepared(base), prepared(shuffled, stays_per_shard=shard)
+    first = prepared(base)
+    with patch.object(blocks, "BLOCK_BYTES", block):
+        second = prepared(shuffled, stays_per_shard=shard, workers=workers)
     for name in ("stays", "series", "notes", "labels"):
         assert (first.root / f"{name}.parquet").read_bytes() == (second.root / f"{name}.parquet").read_bytes()
 
