@@ -125,12 +125,21 @@ class EventRules:
             number = pl.col("value").str.strip_chars().str.strip_suffix("%").str.strip_chars_end()
             sieve.frame = sieve.frame.with_columns(number.cast(pl.Float64, strict=False).alias("value"))
         if self._texts and "words" in sieve.frame.columns:
-            entry = pl.col("words").str.strip_chars().str.to_lowercase()
-            meant = pl.coalesce(
-                pl.when((pl.col("code") == code) & (entry == words)).then(value) for code, words, value in self._texts
-            )
-            sieve.frame = sieve.frame.with_columns(pl.coalesce("value", meant).alias("value"))
+            sieve.frame = sieve.frame.with_columns(value=self._read_words(sieve.frame))
         sieve.reject(pl.col("value").is_null() | pl.col("value").is_infinite(), "no numeric value")
+
+    def _read_words(self, frame: pl.DataFrame) -> pl.Series:
+        """The values, and where there is none what the entry's text means; few rows need their text read."""
+        code = frame["code"].to_numpy()
+        worded = np.isin(code, [code for code, _, _ in self._texts])
+        rows = np.flatnonzero(worded & frame["value"].is_null().to_numpy())
+        if not len(rows):
+            return frame["value"]
+        entry = frame["words"].gather(rows).str.strip_chars().str.to_lowercase()
+        meant = frame["value"].to_numpy().copy()
+        for wanted, words, value in self._texts:
+            meant[rows[(code[rows] == wanted) & (entry == words).fill_null(False).to_numpy()]] = value
+        return pl.Series("value", meant, nan_to_null=True)
 
     def _convert(self, sieve: Sieve) -> None:
         code = sieve.frame["code"].to_numpy()
