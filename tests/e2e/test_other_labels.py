@@ -1,0 +1,61 @@
+"""A cohort with labels of its own goes through every command; a model of one label set is refused on another."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from clinragen import label_sets
+from clinragen.catalog import phenotypes
+from clinragen.data.cohort import Cohort
+
+_OWN = """labels:
+  lungs: {name: disease of the lungs, icd9: ["460-519"], icd10: [J00-J99]}
+  pneumonia: {name: pneumonia, kind: acute, ccs: [122]}
+  heart: {name: "heart disease", icd9: ["390-429"], icd10: [I00-I52]}
+"""
+
+
+@pytest.fixture(scope="module")
+def cohort(hospital, command, tmp_path_factory):
+    root = tmp_path_factory.mktemp("labels")
+    (root / "own.yaml").write_text(_OWN)
+    given = ("--raw", hospital.raw, "--out", root / "cohort", "--set", f"labels={root / 'own.yaml'}")
+    assert command("mimic-prep", "mimic-iv", *given) == 0
+    return root / "cohort"
+
+
+def test_every_command_takes_a_cohort_with_its_own_labels(cohort, hospital, command, tmp_path, capsys):
+    assert command("clinragen", "teach", "--cohort", cohort) == 0
+    told = " ".join(Cohort.load(cohort).rationales("evidence").filter(pl.col("kind") == "note")["text"])
+    assert "disease of the lungs" in told
+    assert "septicemia" not in told
+    train = ("--out", tmp_path / "notes", "--model", hospital.model, "--set", "stage.epochs=1")
+    assert command("clinragen", "train", "notes", "--cohort", cohort, *train) == 0
+    predict = ("--model", tmp_path / "notes", "--cohort", cohort, "--out", tmp_path / "predictions")
+    assert command("clinragen", "predict", *predict) == 0
+    given = ("--predictions", tmp_path / "predictions", "--cohort", cohort)
+    assert command("clinragen", "evaluate", *given, "--out", tmp_path / "evaluation") == 0
+    scored = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert [row["name"] for row in scored["phenotypes"]] == ["disease of the lungs", "pneumonia", "heart disease"]
+    assert command("clinragen", "report", *given, "--out", tmp_path / "report") == 0
+    assert "disease of the lungs" in (tmp_path / "report" / "index.html").read_text()
+    assert list(phenotypes()) == list(label_sets.shipped())  # in force only while a command runs
+    capsys.readouterr()
+    wrong = ("--model", tmp_path / "notes", "--cohort", hospital.cohort, "--out", tmp_path / "wrong")
+    assert command("clinragen", "predict", *wrong) == 2
+    assert "was trained on another label set" in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_the_teacher_says_for_which_labels_it_knows_no_grounds(hospital, command, tmp_path, capsys):
+    given = ("--raw", hospital.raw, "--out", tmp_path / "cohort", "--set", "labels=icd_chapters")
+    assert command("mimic-prep", "mimic-iv", *given) == 0
+    capsys.readouterr()
+    assert command("clinragen", "teach", "--cohort", tmp_path / "cohort") == 0
+    said = capsys.readouterr().err
+    assert "knows nothing that speaks for" in said
+    assert "congenital" in said
+    assert "circulatory" not in said
