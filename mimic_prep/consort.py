@@ -5,7 +5,13 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-_WIDTH, _BOX, _SIDE, _LINE, _GAP, _PAD = 760, 300, 380, 20, 26, 12
+_WIDTH, _SIDE, _LINE, _GAP, _PAD = 760, 440, 20, 26, 12
+_BOX = (_WIDTH - 20 - 2 * _GAP) / 3  # a split's: the main line runs down to the first of them
+#: Counts of ``cohort`` told below that of its stays.
+_OF_THE_COHORT = {
+    "patients": "patients", "stays_with_note": "with notes", "stays_with_digest": "with a digest",
+    "stays_with_phenotype": "with a label",
+}  # fmt: skip
 _STYLE = (
     "text{font:14px system-ui,sans-serif;fill:#1b2733}.n{font-weight:600}"
     "rect{fill:#fff;stroke:#5b6b7b;stroke-width:1.2;rx:6}path{stroke:#5b6b7b;stroke-width:1.2;fill:none}"
@@ -26,30 +32,32 @@ def draw(attrition: dict[str, Any], cohort: dict[str, Any]) -> str:
         side = top + _GAP
         bottom = _draw_box(parts, _WIDTH - _SIDE - 10, side, _SIDE, lines)
         middle = (side + bottom) / 2
-        parts.append(f'<path d="M{10 + _BOX / 2} {middle}H{_WIDTH - _SIDE - 10}" marker-end="url(#a)"/>')
+        parts.append(f'<path d="M{10 + _BOX / 2:g} {middle}H{_WIDTH - _SIDE - 10}" marker-end="url(#a)"/>')
         start, top = top, bottom
     else:
         start = top
     kept_top = top + _GAP
-    parts.append(f'<path d="M{10 + _BOX / 2} {start}V{kept_top}" marker-end="url(#a)"/>')
-    lines = [("Stays in the cohort", attrition["kept"]), ("of patients", cohort["patients"])]
+    parts.append(f'<path d="M{10 + _BOX / 2:g} {start}V{kept_top}" marker-end="url(#a)"/>')
+    lines = [("Stays in the cohort", attrition["kept"])]
+    lines += [(f"   {said}", cohort[key]) for key, said in _OF_THE_COHORT.items() if key in cohort]
     bottom = _draw_box(parts, 10, kept_top, _BOX, lines)
-    width = (_WIDTH - 20 - 2 * _GAP) / len(cohort["splits"])
     split_top = bottom + 2 * _GAP
     bus = bottom + _GAP
-    parts.append(f'<path d="M{10 + _BOX / 2} {bottom}V{bus}"/>')
+    parts.append(f'<path d="M{10 + _BOX / 2:g} {bottom}V{bus}"/>')
     for place, (name, count) in enumerate(cohort["splits"].items()):
-        left = 10 + place * (width + _GAP)
-        middle = left + width / 2
-        parts.append(f'<path d="M{10 + _BOX / 2} {bus}H{middle:g}V{split_top}" marker-end="url(#a)"/>')
-        end = _draw_box(parts, left, split_top, width, [(name.capitalize(), count)])
+        left = 10 + place * (_BOX + _GAP)
+        middle = left + _BOX / 2
+        parts.append(f'<path d="M{10 + _BOX / 2:g} {bus}H{middle:g}V{split_top}" marker-end="url(#a)"/>')
+        end = _draw_box(parts, left, split_top, _BOX, [(name.capitalize(), count)])
         bottom = max(bottom, end)
     height = bottom + 10
     arrow = '<defs><marker id="a" markerWidth="9" markerHeight="9" refX="8" refY="4" orient="auto">'
     arrow += '<path d="M1 1L8 4L1 7"/></marker></defs>'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:g}" role="img">'
+    size = f'width="{_WIDTH}" height="{height:g}" viewBox="0 0 {_WIDTH} {height:g}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
+    ground = f'<path d="M0 0H{_WIDTH}V{height:g}H0Z" style="fill:#fff;stroke:none"/>'
     title = f"<title>Flow of {attrition['entered']} stays into the cohort</title>"
-    return "\n".join([head, title, f"<style>{_STYLE}</style>", arrow, *parts, "</svg>", ""])
+    return "\n".join([head, title, f"<style>{_STYLE}</style>", arrow, ground, *parts, "</svg>", ""])
 
 
 def _draw_box(parts: list[str], left: float, top: float, width: float, lines: list[tuple[str, int]]) -> float:

@@ -129,14 +129,13 @@ def named(cohort: Cohort, allow: Collection[str]) -> Check:
     elif chronic:
         says = f"The history names chronic diseases only ({plural(len(chronic), 'label')}), known before the stay."
     columns = (
-        Column("section", "Section"), Column("phenotype", "Label"),
+        Column("section", "Section"), Column("phenotype", "Label"), Column("verdict", "Verdict"),
         Column("with", "named, label true", "share"), Column("without", "named, label false", "share"),
         Column("precision", "right where named", "share"), Column("affirmed_stays", "stays naming it", "count"),
         Column("icd_stays", "by ICD text", "count"),
         Column("negated_with", "negated, true", "percent"), Column("negated_without", "negated, false", "percent"),
         Column("historical_with", "history, true", "percent"),
         Column("historical_without", "history, false", "percent"),
-        Column("verdict", "Verdict"),
     )  # fmt: skip
     asks = (
         "Names of labels, their synonyms, ICD titles and codes in the text of stays that carry the label, against "

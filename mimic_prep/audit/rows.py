@@ -126,7 +126,7 @@ def prevalence(cohort: Cohort) -> Check:
         )
     if absent:
         says = f"Splits without any stay: {', '.join(absent)}. {says}"
-    columns = [Column("phenotype", "Phenotype")]
+    columns = [Column("phenotype", "Label")]
     for split in splits:
         columns += [Column(f"{split}_stays", split.capitalize(), "count"), Column(split, "share", "share")]
     return Check(
