@@ -71,7 +71,7 @@ def build[T](schema: type[T], values: dict[str, Any], where: str, overrides: lis
             raise UserError(f"--set {override}: expected key=value")
         try:
             merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([override]))
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, YAMLError) as error:
             raise UserError(f"--set {override}: {_explain(error)}") from None
     try:
         return OmegaConf.to_object(merged)  # type: ignore[return-value]

@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from clinragen import __version__
-from clinragen.errors import exit_code
+from clinragen.errors import UserError, exit_code
 
 #: subcommand -> module with ``configure(parser)`` and ``run(args)``, one line of help
 COMMANDS = {
@@ -26,8 +27,15 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mimic-prep", description="Turn raw electronic health records into a cohort folder, without leaks."
     )
     parser.add_argument("--version", action="version", version=f"mimic-prep {__version__}")

@@ -87,13 +87,16 @@ def prepare(
         UserError: a table is missing or broken, no stay is included, or ``out`` exists and would change.
     """
     chosen = labels.load(protocol.labels)
+    splits.test_subjects(protocol.splits)  # what is wrong with the settings is told before hours of work, too
     for table in reader.tables():
         raw.locate(table)  # a missing table is told before hours of work
     if not any(raw.locate(source.table) for source in reader.events if not source.beside):
         tried = ", ".join(source.table.path for source in reader.events if not source.beside)
         raise UserError(f"{raw.root}: no table of measurements found; expected at least one of {tried}")
-    if out.exists() and not overwrite and not CohortPaths(out).manifest.exists():
-        raise UserError(f"{out} already exists: choose another folder, or pass --overwrite to replace it")
+    if out.exists() and not CohortPaths(out).manifest.exists():
+        raise UserError(
+            f"{out} already exists and is no cohort: choose another folder; --overwrite replaces cohorts only"
+        )
     inputs = raw.hashes(reader.tables())
     made_from = canonical.made_from(reader.name, protocol, chosen, inputs, code_hash())
     if (manifest := canonical.unchanged(CohortPaths(out), made_from)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from clinragen import config
@@ -25,7 +26,7 @@ class Window:
     def __post_init__(self) -> None:
         if self.kind not in WINDOW_KINDS:
             raise ValueError(f"window.kind '{self.kind}' is unknown; choose from: {', '.join(WINDOW_KINDS)}")
-        if self.kind != "whole" and (self.hours is None or self.hours <= 0):
+        if self.kind != "whole" and not 0 < (self.hours or 0) < math.inf:
             raise ValueError(f"window.hours must be a positive number for window.kind {self.kind}")
 
 
@@ -45,6 +46,13 @@ class Rules:
     def __post_init__(self) -> None:
         if not 0 <= self.max_bad_share <= 1:
             raise ValueError(f"rules.max_bad_share must lie between 0 and 1, not {self.max_bad_share:g}")
+        for key in ("min_age", "max_age", "min_stay_hours", "max_stay_hours"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"rules.{key} must be 0 or more, not {value:g}")
+        for low, high in (("min_age", "max_age"), ("min_stay_hours", "max_stay_hours")):
+            if (most := getattr(self, high)) is not None and most < getattr(self, low):
+                raise ValueError(f"rules.{high} {most:g} is less than rules.{low} {getattr(self, low):g}")
 
 
 @dataclass
@@ -82,7 +90,7 @@ class Splits:
 
     def __post_init__(self) -> None:
         shares = [self.train, self.validation, self.test]
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        if not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-9):
             raise ValueError(
                 f"splits: the shares of {', '.join(SPLITS)} must be positive and sum to 1, not {sum(shares):g}"
             )

@@ -41,13 +41,17 @@ def assign(subjects: pl.Series, splits: Splits) -> pl.DataFrame:
     With ``test_subjects`` the file is the test split, and the others share train and validation in proportion.
 
     Raises:
-        UserError: the file is missing or holds something else than one subject id per line.
+        UserError: the file is missing, holds something else than one subject id per line, or none of ``subjects``.
     """
     unique = sorted(set(subjects.to_list()))
     if splits.test_subjects is None:
         chosen = [split_of(subject, splits) for subject in unique]
     else:
-        listed = _subject_list(Path(splits.test_subjects))
+        listed = test_subjects(splits)
+        if not listed & set(unique):
+            raise UserError(
+                f"splits.test_subjects: none of the {len(listed):,} subjects of {splits.test_subjects} is in the cohort"
+            )
         rest = splits.train + splits.validation
         train = splits.train / rest if rest else 1.0
         chosen = [
@@ -57,15 +61,25 @@ def assign(subjects: pl.Series, splits: Splits) -> pl.DataFrame:
     return pl.DataFrame({"subject_id": unique, "split": chosen}, schema={"subject_id": pl.Int64, "split": pl.String})
 
 
-def _subject_list(path: Path) -> set[int]:
-    """Subject ids, one in each line; further comma-separated fields are ignored, as in the benchmark's list."""
+def test_subjects(splits: Splits) -> set[int]:
+    """The listed subject ids, one in each line; none without a list.
+
+    In the list of the MIMIC-III benchmark a second field tells test subjects (1) from the others (0).
+
+    Raises:
+        UserError: the file is missing or holds something else than one subject id per line.
+    """
+    if splits.test_subjects is None:
+        return set()
+    path = Path(splits.test_subjects)
     if not path.is_file():
         raise UserError(f"splits.test_subjects: {path} not found")
     subjects: set[int] = set()
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        field = line.split(",")[0].strip()
+        field, *others = (cell.strip() for cell in line.split(","))
         if field.isdigit():
-            subjects.add(int(field))
+            if others[:1] != ["0"]:
+                subjects.add(int(field))
         elif field and number > 1:  # the first line may be a header
             raise UserError(f"{path}, line {number}: expected a subject id")
     return subjects

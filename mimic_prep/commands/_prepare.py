@@ -41,6 +41,7 @@ def run_reader(reader: Reader, args: argparse.Namespace) -> int | None:
     chosen = protocol.load(args.protocol, args.set)
     if args.workers < 1:
         raise UserError(f"--workers {args.workers}: expected a positive number")
+    _right_release(reader, args.raw)
     bars = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
     with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"reading {reader.name}")
@@ -54,3 +55,19 @@ def run_reader(reader: Reader, args: argparse.Namespace) -> int | None:
     summary.show(manifest, console)
     console.print(f"[bold]{args.out}[/bold]", highlight=False, soft_wrap=True)
     return None
+
+
+def _right_release(reader: Reader, root: Path) -> None:
+    """Tell a folder of another release before any of its columns is found missing."""
+    from clinragen.errors import UserError
+    from mimic_prep.verify import reader_of
+
+    commands = {"MIMIC-IV": "mimic-iv", "MIMIC-III": "mimic-iii", "eICU": "eicu"}
+    if reader.name not in commands:
+        return
+    try:
+        found = reader_of(root).name
+    except UserError:
+        return  # none that is known: the preparation says what it lacks
+    if found != reader.name:
+        raise UserError(f"{root} holds {found}, not {reader.name}: use mimic-prep {commands[found]}")

@@ -31,12 +31,14 @@ def test_another_salt_draws_anew():
 
 def test_a_published_test_list(tmp_path):
     path = tmp_path / "testset.csv"
-    path.write_text("subject_id,test\n3,1\n5,1\n")
+    path.write_text("subject_id,test\n3,1\n4,0\n5,1\n")
     rows = dict(assign(pl.Series(range(10)), Splits(test_subjects=str(path))).rows())
     assert [subject for subject, split in rows.items() if split == "test"] == [3, 5]
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "not found"), ("1\nx\n", "line 2")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "not found"), ("1\nx\n", "line 2"), ("7\n8\n", "none of the 2")]
+)
 def test_a_broken_test_list(tmp_path, content, message):
     path = tmp_path / "list.txt"
     if content:

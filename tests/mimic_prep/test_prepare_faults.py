@@ -115,6 +115,14 @@ def test_the_same_table_in_two_places(hospital, fails, tmp_path):
         ("notes.kinds=[radiologie]", "notes.kinds 'radiologie' is unknown"),
         ("notes.also=[admission_diagnoses]", "notes.also 'admission_diagnoses' is unknown"),
         ("notes.also=[brief_hospital_course]", "is written after the prediction time"),
+        ("window.hours=.nan", "positive"),
+        ("window.hours=.inf", "positive"),
+        ("rules.min_age=-5", "rules.min_age must be 0 or more"),
+        ("rules.max_age=10", "rules.max_age 10 is less than rules.min_age 18"),
+        ("splits.train=.nan", "sum to 1"),
+        ("splits.test_subjects=/nowhere.csv", "/nowhere.csv not found"),
+        ("notes.sections=[", "--set notes.sections=["),
+        ("labels=icd", "unknown label set"),
         ("nonsense", "expected key=value"),
     ],
 )
@@ -138,11 +146,49 @@ def test_nobody_left(hospital, fails, tmp_path):
 
 def test_an_existing_cohort_stays_unless_told(hospital, fails, tmp_path, capsys):
     raw = hospital.write(tmp_path / "raw")
+    command = ["mimic-iv", "--raw", str(raw), "--out", str(tmp_path / "cohort")]
+    assert main(command) == 0
+    assert "already exists, made from other" in fails(raw, "--set", "window.hours=24")
+    assert main([*command, "--set", "window.hours=24", "--overwrite"]) == 0
+    assert "3 stays of 2 patients" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("more", [(), ("--overwrite",)])
+def test_a_folder_that_is_no_cohort_is_never_replaced(hospital, fails, tmp_path, more):
+    raw = hospital.write(tmp_path / "raw")
     (tmp_path / "cohort").mkdir()
     (tmp_path / "cohort" / "mine.txt").write_text("keep me")
-    assert "already exists" in fails(raw)
+    assert "already exists and is no cohort" in fails(raw, *more)
     assert not (tmp_path / ".cohort.work").exists()
-    assert (tmp_path / "cohort" / "mine.txt").exists()
-    assert main(["mimic-iv", "--raw", str(raw), "--out", str(tmp_path / "cohort"), "--overwrite"]) == 0
-    assert "3 stays of 2 patients" in " ".join(capsys.readouterr().out.split())
-    assert (tmp_path / "cohort" / "manifest.json").exists()
+    assert (tmp_path / "cohort" / "mine.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("command", ["mimic-iii", "eicu"])
+def test_a_folder_of_another_release_is_told(hospital, tmp_path, capsys, command):
+    raw = hospital.write(tmp_path / "raw")
+    assert main([command, "--raw", str(raw), "--out", str(tmp_path / "cohort")]) == 2
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith(f"{raw} holds MIMIC-IV, not {_NAMES[command]}: use mimic-prep mimic-iv")
+    )
+
+
+_NAMES = {"mimic-iii": "MIMIC-III", "eicu": "eICU"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "arguments are required: COMMAND"),
+        (["eicuu"], "invalid choice: 'eicuu'"),
+        (["eicu"], "required: --raw, --out"),
+        (["eicu", "--raw", "a", "--out", "b", "--workers", "many"], "invalid int value: 'many'"),
+        (["eicu", "--raw", "a", "--out", "b", "--wrokers", "2"], "unrecognized arguments"),
+    ],
+)
+def test_a_slip_of_the_command_line_is_one_line(capsys, words, says):
+    assert main(words) == 2
+    line = capsys.readouterr().err.strip()
+    assert says in line
+    assert len(line.splitlines()) == 1
