@@ -28,13 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--predictions-shuffled", type=Path, metavar="DIR", help="the same with each series taken from another patient")
     add("--no-controls", action="store_true", help="do not run the model on zeroed and shuffled series")
     add("--teacher", metavar="NAME", help="whose rationales to compare with (default: evidence, where it exists)")
+    add("--graph", type=Path, metavar="DIR", help="concept graph by which claims are read (default: the model's)")
     add("--out", type=Path, metavar="DIR", help="where evaluation.json goes (default: the predictions folder)")
     add("--replicates", type=int, default=1000, metavar="N", help="bootstrap replicates (default: 1000)")
     add("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int | None:
-    """Score, write ``evaluation.json``, print the tables.
+    """Score, write ``evaluation.json`` and the claims of each rationale, print the tables.
 
     Raises:
         UserError: the folders do not belong together.
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int | None:
     from rich.console import Console
 
     from clinragen.data.cohort import Cohort
-    from clinragen.evaluation.inputs import default_teacher, load_predictions, load_truth
+    from clinragen.evaluation import faithfulness
+    from clinragen.evaluation.inputs import default_teacher, graph_of, load_predictions, load_truth
     from clinragen.evaluation.summary import summarize
     from clinragen.evaluation.table import render
 
@@ -50,16 +52,19 @@ def run(args: argparse.Namespace) -> int | None:
         raise UserError(f"--replicates {args.replicates}: expected 1 or more")
     predictions = load_predictions(args.predictions)
     truth = load_truth(predictions, Cohort.load(args.cohort))
+    claims = faithfulness.check(predictions, truth, graph_of(predictions, args.graph))
     evaluation = summarize(
         predictions,
         truth,
         _controls(args, predictions, truth),
+        claims=claims,
         teacher=args.teacher or default_teacher(truth.cohort),
         replicates=args.replicates,
         seed=args.seed,
     )
     path = (args.out or args.predictions) / "evaluation.json"
     write_json(path, evaluation)
+    faithfulness.write(path.with_name("claims.jsonl"), predictions, claims)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(render(evaluation))
     console.print(f"Written to {path}", highlight=False, soft_wrap=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from clinragen.artifacts import read_json
 from clinragen.errors import UserError
@@ -19,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--predictions", type=Path, required=True, metavar="DIR", help="what clinragen predict wrote")
     add("--cohort", type=Path, required=True, metavar="DIR", help="the cohort the predictions were made from")
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write the site to")
-    add("--graph", type=Path, metavar="DIR", help="concept graph, for the concepts' names (default: the model's)")
+    add("--graph", type=Path, metavar="DIR", help="concept graph, for claims and names (default: the model's)")
     add("--evaluation", type=Path, metavar="FILE", help="default: evaluation.json beside the predictions, if there")
     add("--teacher", metavar="NAME", help="whose rationales to show beside (default: evidence, where it exists)")
     add("--overwrite", action="store_true", help="replace the folder if it exists")
@@ -35,7 +33,8 @@ def run(args: argparse.Namespace) -> int | None:
     from rich.progress import Progress
 
     from clinragen.data.cohort import Cohort
-    from clinragen.evaluation.inputs import default_teacher, load_predictions, load_truth
+    from clinragen.evaluation import faithfulness
+    from clinragen.evaluation.inputs import default_teacher, graph_of, load_predictions, load_truth
     from clinragen.report.build import Report, check_evaluation, write_report
 
     if args.out.exists() and not args.overwrite:  # before the work, not after it
@@ -46,25 +45,18 @@ def run(args: argparse.Namespace) -> int | None:
     evaluation = None
     if args.evaluation or path.is_file():
         evaluation = check_evaluation(read_json(path, "what clinragen evaluate wrote"), path, predictions)
-    report = Report(
-        predictions=predictions,
-        truth=truth,
-        nodes=_nodes(args.graph, predictions.manifest.get("graph")),
-        evaluation=evaluation,
-        teacher=args.teacher or default_teacher(truth.cohort),
-    )
+    graph = graph_of(predictions, args.graph)
     with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("claims", total=len(predictions.stay_ids))
+        report = Report(
+            predictions=predictions,
+            truth=truth,
+            claims=faithfulness.check(predictions, truth, graph, lambda: progress.advance(task)),
+            nodes=dict(graph.nodes),
+            evaluation=evaluation,
+            teacher=args.teacher or default_teacher(truth.cohort),
+        )
         task = progress.add_task("stays", total=len(predictions.stay_ids))
         count = write_report(report, args.out, overwrite=args.overwrite, progress=lambda: progress.advance(task))
     print(f"{count} stays; open {args.out / 'index.html'}")
     return 0
-
-
-def _nodes(given: Path | None, recorded: str | None) -> Mapping[str, Mapping[str, Any]]:
-    """Attributes of the graph's nodes by id; none if the user gave no graph and the model's is not here any more."""
-    folder = given or (Path(recorded) if recorded else None)
-    if folder is None or (given is None and not folder.is_dir()):
-        return {}
-    from clinragen.knowledge.relabel import open_graph
-
-    return dict(open_graph(folder).nodes)

@@ -38,8 +38,12 @@ def note_text(sections: list[tuple[str, str]]) -> str:
     return "".join(written(name, text) for name, text in sections)
 
 
-def sections_by_stay(notes: pl.DataFrame) -> dict[int, list[tuple[str, str]]]:
-    """(section, text) of each stay in reading order; sections unknown to ``SECTIONS`` come last, by name."""
+def sections_by_stay(notes: pl.DataFrame, *, layout: bool = False) -> dict[int, list[tuple[str, str]]]:
+    """(section, text) of each stay in reading order; sections unknown to ``SECTIONS`` come last, by name.
+
+    Args:
+        layout: keep line breaks and runs of blanks, by which lists are told from sentences.
+    """
     rank = {name: position for position, name in enumerate(SECTIONS)}
     ordered = (
         notes.filter(pl.col("text").str.strip_chars() != "")
@@ -48,7 +52,7 @@ def sections_by_stay(notes: pl.DataFrame) -> dict[int, list[tuple[str, str]]]:
     )
     found: dict[int, list[tuple[str, str]]] = {}
     for stay_id, section, text in ordered.select("stay_id", "section", "text").iter_rows():
-        found.setdefault(stay_id, []).append((section, " ".join(text.split())))
+        found.setdefault(stay_id, []).append((section, text if layout else " ".join(text.split())))
     return found
 
 

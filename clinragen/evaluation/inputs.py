@@ -16,6 +16,8 @@ from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALE_KINDS
 
 _FIELDS = ("model", "model_hash", "cohort", "cohort_hash", "labels", "thresholds", "series_input", "split")
@@ -215,6 +217,15 @@ def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> di
     rows = cohort.rationales(teacher).select("stay_id", "kind", "text").iter_rows()
     texts = {(stay, kind): text for stay, kind, text in rows}
     return {kind: [texts.get((int(stay), kind)) for stay in stay_ids] for kind in RATIONALE_KINDS}
+
+
+def graph_of(predictions: Predictions, given: Path | None) -> ConceptGraph:
+    """The concept graph by which claims are read: the user's, else the model's own where it still is, else the core."""
+    if given is not None:
+        return open_graph(given)
+    recorded = predictions.manifest.get("graph")
+    places = [Path(predictions.manifest["model"]) / "model" / "graph", *([Path(recorded)] if recorded else [])]
+    return open_graph(next((place for place in places if place.is_dir()), None))
 
 
 def default_teacher(cohort: Cohort) -> str | None:

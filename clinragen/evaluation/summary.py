@@ -9,7 +9,7 @@ import numpy as np
 
 from clinragen import __version__
 from clinragen.data.cohort import Cohort
-from clinragen.evaluation import text
+from clinragen.evaluation import faithfulness, text
 from clinragen.evaluation.diagnosis import (
     METRICS,
     Bootstrapped,
@@ -38,6 +38,7 @@ def summarize(
     truth: Truth,
     controls: dict[str, System],
     *,
+    claims: list[faithfulness.StayClaims],
     teacher: str | None,
     replicates: int = 1000,
     seed: int = 0,
@@ -48,6 +49,7 @@ def summarize(
         predictions: of ``n`` stays.
         truth: the cohort and its rows for them.
         controls: name (``zeroed``, ``shuffled``) -> what the model says then.
+        claims: of each stay's rationales, with their verdicts.
         teacher: whose rationales the generated ones are compared with; None: lengths and variety only.
         replicates: of the bootstrap.
         seed: of the bootstrap.
@@ -58,7 +60,8 @@ def summarize(
         systems["prevalence"] = prevalence_guess(truth.training, n)
     systems["model"] = predictions.system
     systems |= {name: controls[name] for name in ("zeroed", "shuffled") if name in controls}
-    scored = bootstrap(gold, systems, truth.stays["subject_id"].to_numpy(), replicates, seed)
+    patients = truth.stays["subject_id"].to_numpy()
+    scored = bootstrap(gold, systems, patients, replicates, seed)
     both = gold.any(axis=0) & ~gold.all(axis=0)
     return {
         "created_by": __version__,
@@ -82,6 +85,7 @@ def summarize(
         },
         "phenotypes": _per_phenotype(predictions, gold, scored["model"]),
         "text": _text(predictions, truth.cohort, teacher),
+        "claims": faithfulness.summarize(claims, patients, replicates, seed),
     }
 
 

@@ -52,7 +52,7 @@ def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> Rendera
         parts.append(Text(f"Left out of AUROC and AUPRC, one class only: {listed}"))
     if per_phenotype:
         parts.append(_phenotypes(evaluation))
-    parts.append(_texts(evaluation))
+    parts += [_texts(evaluation), _claims(evaluation)]
     return Group(*parts)
 
 
@@ -116,4 +116,34 @@ def _texts(evaluation: dict[str, Any]) -> Table:
             str(row["too_long"]),
             *(number(row[f"distinct_{n}"]) for n in (1, 2, 4)),
         )
+    return table
+
+
+_CLAIMS = {
+    "finding": "findings",
+    "series": "measurements",
+    "diagnosis": "diagnoses",
+    "all": "all",
+}
+
+
+def _claims(evaluation: dict[str, Any]) -> Table:
+    table = Table(title="Claims of the rationales against the chart; 95 % interval by patient", show_edge=False)
+    table.add_column("", no_wrap=True)
+    for title in (
+        "claims per\nrationale",
+        "supported",
+        "contradicted",
+        "not in\nthe chart",
+        "rationales\nwholly supported",
+    ):
+        table.add_column(title, justify="right", no_wrap=True)
+    for kind, rows in evaluation["claims"].items():
+        for about, row in rows.items():
+            per = row["per_rationale"]["value"]
+            shares = [with_interval(row[name]) for name in ("supported", "contradicted", "not_in_the_chart")]
+            whole = with_interval(row["wholly_supported"]) if about == "all" else ""
+            table.add_row(
+                f"{kind}: {_CLAIMS[about]}", f"{per:.1f}", *shares, whole, style="bold" if about == "all" else None
+            )
     return table

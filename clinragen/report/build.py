@@ -23,17 +23,20 @@ from clinragen import __version__
 from clinragen.artifacts import atomic_folder
 from clinragen.data.text import sections_by_stay
 from clinragen.errors import UserError
+from clinragen.evaluation.faithfulness import StayClaims
 from clinragen.evaluation.inputs import Predictions, Truth, label_name, teacher_rationales
 from clinragen.evaluation.table import bounds, number
 from clinragen.report import charts, views
+from clinragen.verify.claims import Verdict
 
 
 @dataclass(frozen=True)
 class Report:
-    """What goes into a report. ``nodes`` are the concept graph's node attributes by id."""
+    """What goes into a report. ``claims``: of each prediction; ``nodes``: the concept graph's attributes by id."""
 
     predictions: Predictions
     truth: Truth
+    claims: list[StayClaims]
     nodes: Mapping[str, Mapping[str, Any]]
     evaluation: dict[str, Any] | None
     teacher: str | None
@@ -130,7 +133,7 @@ def _views(report: Report) -> Iterator[views.StayView]:
     predictions, truth = report.predictions, report.truth
     wanted = pl.Series("stay_id", predictions.stay_ids)
     series = _by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted.implode())).sort("stay_id", "hour"))
-    notes = sections_by_stay(truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted.implode())))
+    notes = sections_by_stay(truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted.implode())), layout=True)
     taught = teacher_rationales(truth.cohort, report.teacher, predictions.stay_ids) if report.teacher else {}
     names = [label_name(key) for key in predictions.labels]
     system = predictions.system
@@ -140,10 +143,11 @@ def _views(report: Report) -> Iterator[views.StayView]:
         row = rows[i]
         sections = notes.get(row["stay_id"], [])
         rationales, marked = views.rationales_of(
-            predictions.note_rationales[i],
-            predictions.series_rationales[i],
+            {"note": predictions.note_rationales[i], "series": predictions.series_rationales[i]},
+            report.claims[i],
             sections,
             {kind: texts[i] for kind, texts in taught.items()},
+            report.nodes,
         )
         explained = predictions.attributions.get(row["stay_id"], [])
         carried, hours = views.carried_of(explained, label_name, report.nodes)
@@ -199,6 +203,8 @@ def _row(view: views.StayView) -> dict[str, Any]:
         "extra": view.count("extra"),
         "missed": view.count("missed"),
         "f1": view.f1,
+        "claims": view.claims(),
+        **{verdict.replace(" ", "_"): view.claims(verdict) for verdict in map(str, Verdict)},
     }
 
 

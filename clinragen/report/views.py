@@ -15,6 +15,8 @@ from clinragen.catalog import Variable, variables
 from clinragen.data.text import section_title
 from clinragen.report import charts
 from clinragen.report.evidence import Segments, mark_shared
+from clinragen.report.verdicts import Marked, Told, marked, told
+from clinragen.verify.claims import Checked
 
 GROUPS = {
     "vital": "Vital signs",
@@ -58,6 +60,7 @@ class Diagnosis:
 class Chart:
     """One measured variable."""
 
+    key: str
     label: str
     reference: str
     last: Markup
@@ -102,8 +105,13 @@ class Rationale:
     """A generated rationale beside the teacher's."""
 
     title: str
-    segments: Segments
+    segments: list[Marked]
+    claims: list[Told]
     teacher: str | None
+
+    def count(self, verdict: str) -> int:
+        """Number of claims with this verdict."""
+        return sum(claim.verdict == verdict for claim in self.claims)
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,15 @@ class StayView:
     def count(self, verdict: str) -> int:
         """Number of labels with this verdict."""
         return sum(d.verdict == verdict for d in self.diagnoses)
+
+    def claims(self, verdict: str | None = None) -> int:
+        """Number of claims in both rationales, of one verdict or of all."""
+        return sum(len(r.claims) if verdict is None else r.count(verdict) for r in self.rationales)
+
+    @property
+    def marks_note(self) -> bool:
+        """Whether any words of the note are marked."""
+        return any(shared for _, segments in self.sections for _, shared in segments)
 
     @property
     def f1(self) -> float:
@@ -208,6 +225,7 @@ def chart_groups(
 
 def _chart(measured: charts.Measured, label: str, window: float, carried: Sequence[tuple[float, float, str]]) -> Chart:
     return Chart(
+        key=measured.variable.key,
         label=label,
         reference=charts.range_text(measured.variable),
         last=Markup(measured.texts[-1]),
@@ -280,15 +298,24 @@ def concept_name(identifier: str) -> str:
 
 
 def rationales_of(
-    note: str, series: str, sections: Sequence[tuple[str, str]], teacher: Mapping[str, str | None]
+    texts: Mapping[str, str],
+    claims: Mapping[str, Sequence[Checked]],
+    sections: Sequence[tuple[str, str]],
+    teacher: Mapping[str, str | None],
+    names: Mapping[str, Mapping[str, Any]],
 ) -> tuple[list[Rationale], list[tuple[str, Segments]]]:
-    """The two rationales and the note's sections, split at the phrases that both share."""
-    marked, marked_sections = mark_shared(note, [text for _, text in sections])
-    rationales = [
-        Rationale("From the notes", marked, teacher.get("note")),
-        Rationale("From the series", [(series, False)] if series else [], teacher.get("series")),
-    ]
+    """The two rationales, cut at their claims, and the note's sections, cut at the phrases that the rationale shares.
+
+    Args:
+        texts, claims, teacher: by kind of rationale.
+        names: attributes of the concept graph's nodes by id.
+    """
+    _, marked_sections = mark_shared(texts["note"], [text for _, text in sections])
     titles = [section_title(key) for key, _ in sections]
+    rationales = []
+    for kind, title in (("note", "From the notes"), ("series", "From the series")):
+        spoken = [told(claim, sections, titles, names) for claim in claims[kind]]
+        rationales.append(Rationale(title, marked(texts[kind], spoken), spoken, teacher.get(kind)))
     return rationales, list(zip(titles, marked_sections, strict=True))
 
 

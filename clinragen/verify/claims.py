@@ -104,6 +104,7 @@ class Checked:
     Attributes:
         kind: series, finding (of the note) or diagnosis.
         about: the variables, joined by commas, or the concept.
+        negated: the rationale denies it.
         measured: of a series claim, the measurements it was held against: (variable, hour, value), the telling ones.
         places: of a note claim, the sentences that mention the concept.
     """
@@ -113,6 +114,7 @@ class Checked:
     kind: str
     about: str
     verdict: Verdict
+    negated: bool = False
     measured: tuple[tuple[str, float, float], ...] = field(default=())
     places: tuple[Place, ...] = field(default=())
 
@@ -125,6 +127,8 @@ class Checked:
             "about": self.about,
             "verdict": str(self.verdict),
         }
+        if self.negated:
+            made["negated"] = True
         if self.measured:
             made["measured"] = [list(row) for row in self.measured]
         if self.places:

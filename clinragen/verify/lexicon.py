@@ -54,7 +54,7 @@ class Lexicon:
         for phrase, keys in names.items():
             self._add(phrase, ("head", Head(keys)))
         for _, data in graph.nodes(data=True):
-            if data["kind"] != "finding":
+            if data["kind"] != "finding" or data["direction"] not in ("high", "low"):
                 continue
             for phrase in (data["name"], *data["synonyms"]):
                 if not self._composed(phrase):

@@ -46,7 +46,9 @@ class Verifier:
                 verdict, places = notes.against_labels(claim, diagnoses), ()
             else:
                 verdict, places = self._notes.against_note(claim, mentioned)
-            found.append(Checked(claim.start, claim.end, claim.kind, claim.concept, verdict, places=places))
+            found.append(
+                Checked(claim.start, claim.end, claim.kind, claim.concept, verdict, claim.negated, places=places)
+            )
         return found
 
     def _of_series(self, text: str, chart: series.Chart, diagnoses: Collection[str]) -> list[Checked]:
@@ -60,5 +62,7 @@ class Verifier:
         for read in self._series.read(text, named):
             verdict = series.check(read, chart)
             measured = tuple(series.telling(read, chart)) if verdict != Verdict.NOT_IN_CHART else ()
-            found.append(Checked(read.start, read.end, "series", ",".join(read.variables), verdict, measured))
+            found.append(
+                Checked(read.start, read.end, "series", ",".join(read.variables), verdict, read.negated, measured)
+            )
         return found

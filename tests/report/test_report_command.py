@@ -101,7 +101,7 @@ def test_stay_page_shows_what_the_files_say(site, cohort, predictions):
     assert " ".join(row["note_rationale"].split()) in text
     assert "Not for clinical use" in text
     assert "not measured:" in text
-    assert "white blood cell count high" in text  # a concept, named without the graph
+    assert "leukocytosis" in text  # a concept by its name in the core graph, as none was given
     labels = {r["stay_id"]: r for r in pq.read_table(cohort / "labels.parquet").to_pylist()}[stay]
     agree = sum(labels[key] for key in row["diagnoses"])
     missed = sum(labels[key] for key in phenotypes() if key not in row["diagnoses"])
@@ -192,7 +192,7 @@ def test_the_stay_page_says_what_carried_a_diagnosis(cohort, predictions, tmp_pa
     run(report, "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
     page = Page(tmp_path / "site" / "stays" / f"{stay}.html")
     assert "What carried the diagnoses" in page.text
-    assert "heart rate high" in page.text
+    assert "tachycardia" in page.text
     assert "12–24 h" in page.text
     marked = [attributes for tag, attributes in page.tags if tag == "rect" and attributes["class"] == "carried"]
     assert len(marked) == 1
@@ -207,3 +207,27 @@ def test_a_damaged_explanation_is_told_in_one_line(cohort, predictions, tmp_path
     (folder / "attributions.jsonl").write_text(line + "\n")
     with pytest.raises(UserError, match=r"attributions\.jsonl: line 1 is no explanation"):
         run(report, "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
+
+
+def test_claims_are_marked_with_their_verdict_and_lead_to_the_evidence(cohort, tmp_path):
+    predictions = make_predictions(tmp_path / "predictions", cohort)
+    path = predictions / "predictions.parquet"
+    rows, schema = pq.read_table(path).to_pylist(), pq.read_table(path).schema
+    rows[0]["series_rationale"] = (
+        "Lab test shows heart rate of 7 bpm and ferritin of 9; high ammonia; <s>normal</s> pulse of 6."
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    page = Page(tmp_path / "site" / "stays" / f"{rows[0]['stay_id']}.html")
+    marks = [attributes for _, attributes in page.tags if (attributes.get("class") or "").startswith("claim ")]
+    refuted = [
+        mark for mark in marks if mark["class"] == "claim contradicted" and "heart rate" in (mark.get("title") or "")
+    ]
+    assert refuted
+    assert "reference range 60–100 bpm" in refuted[0]["title"]
+    assert refuted[0]["href"] == "#chart-heart_rate"
+    assert any(attributes.get("id") == "chart-heart_rate" for _, attributes in page.tags)
+    assert any(mark["class"] == "claim not-in-the-chart" for mark in marks)
+    assert ("s", {}) not in page.tags  # what the model wrote stays text
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "Claims of the rationales" in index
