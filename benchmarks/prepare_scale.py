@@ -41,7 +41,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one program took: seconds, seconds of all cores, bytes of memory, bytes left on disk."""
+    """What one program took: seconds, seconds of all cores, bytes of memory."""
 
     wall: float
     cpu: float
@@ -116,7 +116,9 @@ def run_size(rows: int, args: argparse.Namespace) -> dict[str, Cost]:
     rounds: dict[str, list[Cost]] = {name: [] for name in names}
     for _ in range(args.repeat):
         for name in names:
-            rounds[name].append(ours(raw, out, args.workers) if name == "mimic-prep" else rival(name, raw))
+            cost = ours(raw, out, args.workers) if name == "mimic-prep" else rival(name, raw)
+            print(f"{rows:,} {name}: {cost.wall:.1f} s", file=sys.stderr, flush=True)
+            rounds[name].append(cost)
     return {
         name: Cost(*(median(getattr(cost, part) for cost in costs) for part in ("wall", "cpu", "peak")))
         for name, costs in rounds.items()

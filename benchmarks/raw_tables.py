@@ -177,7 +177,10 @@ def _kinds(name: str) -> dict:
     rows = [
         (item, (entry.low or entry.plausible[0]), entry.high or entry.plausible[1], entry.decimals, unit or entry.unit)
         for item, (entry, unit) in used.items()
-    ] + [(item, 0.0, 200.0 if number % 2 else None, 0, None) for number, item in enumerate(others)]
+    ] + [
+        (item, 0.0, 200.0 if number % 2 or name == "icu/outputevents" else None, 0, None)
+        for number, item in enumerate(others)
+    ]
     columns = ["itemid", "low", "high", "decimals", "valueuom"]
     frame = pl.DataFrame(rows, schema=columns, orient="row", strict=False).with_row_index("kind")
     often, seldom = _FALLOFF[name] ** np.arange(len(used)), 0.98 ** np.arange(len(others))
@@ -196,7 +199,7 @@ def _shown(name: str, frame: pl.DataFrame) -> pl.DataFrame:
         _time("charttime"),
         _time("store").alias("storetime"),
         hadm_id=pl.when(pl.lit(name != "hosp/labevents") | (pl.col("specimen_id") % 4 > 0)).then("hadm_id"),
-        value=pl.coalesce("number", word),
+        value="number" if name == "icu/outputevents" else pl.coalesce("number", word),
         valuenum="number",
         warning=pl.lit(0),
         ref_range_lower=pl.col("low").cast(pl.String).str.strip_suffix(".0"),

@@ -40,6 +40,14 @@ class Sieve:
         if "line" in self.frame.columns:
             self.frame = self.frame.with_columns(pl.col("line") + lines)
 
+    def joined(self, below: Sieve) -> Sieve:
+        """The sieve of this block and of the one below it, neither shifted yet, as one block."""
+        below.shift(self.lines)
+        both = Sieve(pl.concat([self.frame, below.frame]), read=self.read + below.read, lines=self.lines + below.lines)
+        both.out_of_scope = self.out_of_scope + below.out_of_scope
+        both.quarantined = self.quarantined + below.quarantined
+        return both
+
     def skip(self, condition: pl.Expr, reason: str) -> None:
         """Rows that meet ``condition`` are sound, but not asked for."""
         hit = self._hit(condition)

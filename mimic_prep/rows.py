@@ -21,6 +21,7 @@ from mimic_prep.accounting import Sieve
 from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Only, Table
 
 NULLS = ["", " ", "NULL", "null", "NA", "N/A", "NaN", "nan"]
+_SMALL = 1 << 16  # bytes of a block that is read line by line when it is not perfect
 _MANY = 1 << 24  # item ids up to here are looked up in a table
 _TYPES: dict[pa.DataType, tuple[pl.DataType, str]] = {
     INTEGER: (pl.Int64(), "a whole number"),
@@ -37,7 +38,14 @@ def parse(block: bytes | bytearray, header: list[str], table: Table, only: Only 
 
     Bad rows are already quarantined, and rows that ``only`` does not want already counted.
     """
-    return _parse_fast(block, header, table, only) or _parse_slow(block, header, table, only)
+    sieve = _parse_fast(block, header, table, only)
+    if sieve is not None:
+        return sieve
+    middle = block.find(b"\n", len(block) // 2) + 1
+    if table.multiline or len(block) < _SMALL or middle in (0, len(block)):
+        return _parse_slow(block, header, table, only)
+    first, second = (parse(half, header, table, only) for half in (block[:middle], block[middle:]))
+    return first.joined(second)  # a bad row slows down only the rows around it
 
 
 def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> Sieve | None:

@@ -9,7 +9,7 @@ from typing import cast
 import polars as pl
 import pyarrow as pa
 
-STAYS_PER_SHARD = 1024
+STAYS_PER_SHARD = 512
 _FLUSH_ROWS = 1 << 19
 
 

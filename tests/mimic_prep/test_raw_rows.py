@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clinragen.errors import UserError
-from mimic_prep import blocks
+from mimic_prep import blocks, rows
 from mimic_prep.accounting import Sieve
 from mimic_prep.ingest import RawFolder
 from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, Column, Table
@@ -137,3 +137,18 @@ def test_a_sieve_counts_what_leaves():
 def test_a_header_without_the_column(read):
     with pytest.raises(UserError, match="column 'valuenum' is missing"):
         read(b"itemid,charttime\n1,2\n")
+
+
+def test_bad_rows_here_and_there_leave_the_fast_way_to_the_others(read, monkeypatch):
+    good, bad = b"%d,2150-01-01 00:00:00,80,bpm\n", b"%d,yesterday,80,bpm\n"
+    lines = [(bad if number % 997 == 5 else good) % number for number in range(20_000)]
+    slow: list[int] = []
+    parse_slow = rows._parse_slow
+    monkeypatch.setattr(rows, "_parse_slow", lambda block, *rest: slow.append(len(block)) or parse_slow(block, *rest))
+    monkeypatch.setattr(rows, "_SMALL", 1 << 12)
+    frame, found = read(_HEADER + b"".join(lines), block=1 << 20)
+    wrong = [number for number in range(20_000) if number % 997 == 5]
+    assert [line for line, _ in found] == [number + 2 for number in wrong]
+    assert frame["item"].to_list() == [number for number in range(20_000) if number % 997 != 5]
+    assert frame["line"].to_list() == [number + 2 for number in range(20_000) if number % 997 != 5]
+    assert sum(slow) < len(b"".join(lines)) / 4
