@@ -124,6 +124,9 @@ PASSING = {
     "empty choices": lambda request: completion(request, choices=[]),
     "choices null": lambda request: completion(request, choices=None),
     "no message": lambda request: completion(request, choices=[{"finish_reason": "stop"}]),
+    "event stream": lambda request: http(
+        b'data: {"choices": []}\n\ndata: [DONE]\n\n', headers="Content-Type: text/event-stream"
+    ),
     "not UTF-8": lambda request: http(b'{"choices": [{"message": {"content": "\xff\xfe'),
     "bad gzip": lambda request: http(b"no gzip", headers="Content-Encoding: gzip"),
 }

