@@ -173,6 +173,12 @@ REJECTED = {
         if r["kind"] == "note"
         else "Lab test shows low natriuretic peptide of 3 pg/mL, rising hemoglobin and low temperature.",
     ),
+    "instructions": lambda r: completion(
+        r, f"{r['text'].rstrip('.').split(',')[0]}, state only what the data says, copy numbers and units."
+    ),
+    "invented": lambda r: completion(
+        r, "Based on the medical notes, jaundice and hemoptysis were present." if r["kind"] == "note" else None
+    ),
     "never measured": lambda r: completion(
         r, None if r["kind"] == "note" else "Lab test shows lactate rising from 1.1 to 9.4 mmol/L, high."
     ),
@@ -193,7 +199,7 @@ def test_a_bad_answer_is_asked_for_again(kind, cohort, good):
         assert summary.complete
         assert {row["text"] for row in table(cohort)} == {text for _, _, text in good.values()}
         assert set(ways) <= {"regenerated", "as written"}
-        assert ways.count("regenerated") == (2 if kind == "never measured" else 4)
+        assert ways.count("regenerated") == (2 if kind in ("never measured", "invented") else 4)
         asked = server.requests.total()
         teach(cohort, None, settings(server.url), "llm", overwrite=True)
     assert server.requests.total() == asked  # bad answers were paid for, too
