@@ -130,7 +130,7 @@ def _verify_meds(root: Path) -> Verification:
 
 
 def columns_of(path: Path) -> list[str]:
-    """Column names of a table in lower case; none when it cannot be read."""
+    """Column names of a table in lower case; none when it cannot be read, or is cut off before its first line ends."""
     try:
         if path.suffix.lower() == ".parquet":
             return [name.lower() for name in pq.read_schema(path).names]
@@ -140,7 +140,10 @@ def columns_of(path: Path) -> list[str]:
             head = zlib.decompressobj(31).decompress(head, 1 << 16)
     except (pa.ArrowInvalid, zlib.error, OSError):
         return []
-    line = head.partition(b"\n")[0].decode("utf-8-sig", errors="replace").rstrip("\r")
+    first, end, _ = head.partition(b"\n")
+    if not end:
+        return []
+    line = first.decode("utf-8-sig", errors="replace").rstrip("\r")
     return [name.strip().lower() for name in next(csv.reader([line]), [])]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mimic_prep.ingest import RawFolder
     from mimic_prep.pipeline import Reader
 
 
@@ -46,6 +47,7 @@ def run_reader(reader: Reader, args: argparse.Namespace) -> int | None:
     with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"reading {reader.name}")
         raw = RawFolder(args.raw, reader.name, args.workers, lambda size: progress.advance(task, size))
+        _headers(reader, raw)
         progress.update(task, total=raw.total_bytes(reader.tables()))
         manifest = prepare(
             reader, raw, args.out, chosen, overwrite=args.overwrite,
@@ -71,3 +73,15 @@ def _right_release(reader: Reader, root: Path) -> None:
         return  # none that is known: the preparation says what it lacks
     if found != reader.name:
         raise UserError(f"{root} holds {found}, not {reader.name}: use mimic-prep {commands[found]}")
+
+
+def _headers(reader: Reader, raw: RawFolder) -> None:
+    """Tell a missing column before hours of work, not when its table's turn comes."""
+    from mimic_prep.blocks import check_columns
+    from mimic_prep.verify import columns_of
+
+    for table in reader.tables():
+        path = raw.locate(table)
+        columns = columns_of(path) if path else []
+        if path and any(columns):  # what has no header at all is told with more words when it is read
+            check_columns(columns, path, table)

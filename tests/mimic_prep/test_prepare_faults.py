@@ -55,6 +55,13 @@ def test_a_missing_column(hospital, fails, tmp_path):
     assert "chartevents.csv.gz" in message
 
 
+def test_a_missing_column_is_told_before_any_table_is_read(hospital, fails, tmp_path):
+    for row in hospital.tables["hosp/labevents"]:
+        del row["charttime"]
+    assert "column 'charttime' is missing" in fails(hospital.write(tmp_path / "raw"))
+    assert not (tmp_path / ".cohort.work").exists()
+
+
 def test_a_column_twice(hospital, fails, tmp_path):
     raw = hospital.write(tmp_path / "raw", packed=False)
     path = raw / "hosp" / "patients.csv"
