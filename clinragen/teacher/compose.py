@@ -158,7 +158,7 @@ class Composer:
         reasoning = self._settings.mode == "reason"
         draft = answers.parse(record["text"], kind, reason=reasoning, structured=self._structured)
         if self._prompts.echoed(draft.text, messages):
-            raise BadAnswerError("the instructions repeated")
+            raise BadAnswerError("the prompt repeated")
         if draft.diagnoses is not None and overlap(draft.diagnoses, stay.diagnoses) < self._settings.agreement:
             raise BadAnswerError("its diagnoses do not agree with the labels")
         return draft

@@ -142,7 +142,9 @@ class Prompts:
         return [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": feedback}]
 
     def echoed(self, text: str, messages: list[dict[str, str]]) -> bool:
-        """Whether an answer repeats the instructions at length, as small models do."""
+        """Whether an answer repeats an example, or the instructions at length, as small models do."""
+        if any(text in exemplar.rationales.values() for exemplar in self._exemplars):
+            return True
         told = f"{messages[0]['content']} {messages[1]['content'].rpartition('END PATIENT DATA')[2]}"
         return not _runs(told).isdisjoint(_runs(text))
 

@@ -60,6 +60,9 @@ def test_exemplars_are_true_of_their_charts_and_in_the_form_asked_for(graph, kin
         judgement = judge.judge(draft.text, exemplar.stay, kind)
         assert not judgement.unfounded
         assert judgement.supported
+        stranger = Stay(99, exemplar.stay.diagnoses, [("history_of_present_illness", "Patient in bed.")], {})
+        taken = judge.mended(draft.text, stranger, kind, 1)  # copied for someone else, nothing of it stands
+        assert taken is None
 
 
 def test_what_is_the_same_for_all_stays_stands_first(graph):
@@ -79,6 +82,8 @@ def test_an_echo_of_the_instructions_is_told_from_a_rationale(graph):
         asked,
     )
     assert not prompts.echoed("Based on the medical notes, no disease was diagnosed; the patient had oliguria.", asked)
+    example = exemplars(SHIPPED / "exemplars.yaml")[0]
+    assert prompts.echoed(example.rationales["note"], asked)
     listed = prompts.messages(STAY, "note", structured=False)
     names = "acute renal failure; shock; complications of surgical or medical care"
     assert not prompts.echoed(f"Based on the medical notes, oliguria points to {names}.", listed)
