@@ -16,7 +16,7 @@ _N = r"(?P<n>\d+(?:\.\d+)?)"
 _M = r"(?P<m>\d+(?:\.\d+)?)"
 _IN = r"(?:within|in|during|over|on|by|for|throughout|across)"
 _UNITS_OF_TIME = (
-    rf"{_H}|days?\b|weeks?\b|months?\b|min(?:ute)?s?\b|years?\b|yo\b|y/o\b|L\b|liters?\b|mg\b(?!/)|g\b(?!/)"
+    rf"{_H}|days?\b|weeks?\b|months?\b|min(?:ute)?s?\b|years?\b|yo\b|y/o\b|L\b(?!/)|liters?\b|mg\b(?!/)|g\b(?!/)"
 )
 _CHECK = r"(?:check|sample|measurement|reading|value|draw|lab)\b"
 _CHECKS = r"(?:time|readings|measurements|values|stay|hours|checks|samples)"

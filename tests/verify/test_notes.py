@@ -63,3 +63,78 @@ def test_evidence_is_the_sentence_of_the_note_that_mentions_the_finding():
     (place,) = claim.places
     assert NOTE[place.section][0] == place.name
     assert NOTE[place.section][1][place.start : place.end].strip(".") == "Denies chest pain"
+
+
+LONG = [
+    ("chief_complaint", "shortness of breath"),
+    (
+        "history_of_present_illness",
+        "68M with HTN and DM2 presents with three days of productive cough and fevers to 102. He denies hemoptysis, "
+        "chest pain or leg swelling. CXR showed RLL infiltrate. Started on ceftriaxone and azithromycin.\n"
+        "In the ED he was hypoxic and was intubated. No melena or hematochezia.",
+    ),
+    ("past_medical_history", "1. Atrial fibrillation on warfarin\n2. Stroke in 2012\n3. Hyperlipidemia"),
+    ("family_history", "Mother with breast cancer, father with MI."),
+    ("medications_on_admission", "1. Warfarin 5 mg daily\n2. Metformin 500 mg BID\n3. Atorvastatin 40 mg QHS"),
+]
+S, C, N = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.NOT_IN_CHART
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("The patient had a productive cough.", S),
+        ("He was febrile.", S),
+        ("No fever was noted.", C),
+        ("There was dyspnea.", S),
+        ("He had chest pain.", C),
+        ("He did not have chest pain.", S),
+        ("Leg swelling was present.", C),
+        ("He has no hemoptysis.", S),
+        ("He had hemoptysis.", C),
+        ("He was hypoxic.", S),
+        ("He was not hypoxic.", C),
+        ("Mechanical ventilation was needed.", S),
+        ("He was treated with ceftriaxone.", S),
+        ("He was treated with vancomycin.", N),
+        ("He takes metformin.", S),
+        ("He takes insulin.", N),
+        ("He takes warfarin.", S),
+        ("There was no melena.", S),
+        ("Melena was reported.", C),
+        ("Hematemesis was reported.", N),
+        ("Orthopnea was reported.", N),
+        ("He has a history of atrial fibrillation.", S),
+        ("He has a history of AF.", S),
+        ("He has hypertension.", S),
+        ("He has type 2 diabetes.", S),
+        ("He has cirrhosis.", N),
+        ("Abdominal pain was present.", N),
+        ("There was no abdominal pain.", N),
+        ("He had a seizure.", N),
+        ("He takes atorvastatin.", S),
+    ],
+)
+def test_labelled_note_claims(text, verdict):
+    checked = VERIFIER.check(text, "note", LONG, {}, [])
+    assert {claim.verdict for claim in checked if claim.kind == "finding"} == {verdict}
+    for claim in checked:
+        assert (claim.verdict == N) == (not claim.places) or claim.kind == "diagnosis"
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed", "verdict"),
+    [
+        ("Cough and fever point to pneumonia.", ["pneumonia"], S),
+        ("Cough and fever point to pneumonia.", ["shock"], C),
+        ("This is consistent with respiratory failure.", ["respiratory_failure"], S),
+        ("This suggests septicemia.", [], C),
+        ("Atrial fibrillation supports cardiac dysrhythmias.", ["cardiac_dysrhythmias"], S),
+        ("The notes do not show acute renal failure.", ["acute_renal_failure"], S),
+        ("The notes do not show acute cerebrovascular disease.", [], S),  # an old stroke
+        ("Metformin indicates diabetes without complication.", ["diabetes_without_complication"], S),
+    ],
+)
+def test_labelled_diagnosis_claims(text, allowed, verdict):
+    checked = VERIFIER.check(text, "note", LONG, {}, allowed)
+    assert [claim.verdict for claim in checked if claim.kind == "diagnosis"] == [verdict]
