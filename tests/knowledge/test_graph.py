@@ -13,6 +13,7 @@ from clinragen.knowledge.concepts import NODE_KINDS, RELATIONS
 from clinragen.knowledge.graph import ConceptGraph, build
 from clinragen.knowledge.linker import tokens
 from clinragen.knowledge.sources import curated
+from mimic_prep.codes import code_map
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,24 @@ def test_nodes_are_described(graph):
         assert data["name"] == data["name"].strip()
     assert {n.removeprefix("phenotype:") for n in graph.of_kind("phenotype")} == set(phenotypes())
     assert {n.removeprefix("variable:") for n in graph.of_kind("variable")} == set(variables())
+
+
+# CCS files these with another category than a clinician does: under its cause, its organ, or the infection alone.
+OTHERWISE_BY_CCS = {
+    "ischemic_cardiomyopathy", "cor_pulmonale", "gastroparesis", "mucus_plugging", "sinusitis", "bacteremia",
+    "line_infection",
+}  # fmt: skip
+
+
+def test_icd_codes_exist_and_lie_in_the_category_of_their_phenotype(graph):
+    for node in graph.of_kind("disease"):
+        told = {link.node.partition(":")[2] for link in graph.out_of(node, ("is_a",))}
+        wanted = {category for key in told for category in phenotypes()[key].ccs}
+        for version in (9, 10):
+            code = graph.nodes[node]["identifiers"][f"ICD{version}"].replace(".", "")
+            category = code_map(version).ccs(code)
+            assert category is not None, (node, code)
+            assert not wanted or category in wanted or node.partition(":")[2] in OTHERWISE_BY_CCS, (node, code)
 
 
 def test_no_surface_form_belongs_to_two_concepts(graph):
