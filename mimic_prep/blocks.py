@@ -23,7 +23,7 @@ except ImportError:
     GzipFile = gzip.GzipFile
     BAD_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
-BLOCK_BYTES = 1 << 23  # smaller ones cost more per row, larger ones memory
+BLOCK_BYTES = 1 << 24  # smaller ones cost more per row, larger ones memory
 _LONGEST_HEADER = 1 << 20
 _AHEAD = 3  # blocks that wait for the parsers
 

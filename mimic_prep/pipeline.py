@@ -215,7 +215,8 @@ def _events(run: _Run, source: EventTable, index: StayIndex, windows: str) -> Pa
     def make(folder: Path) -> None:
         rules = EventRules(source, run.reader.items, index, drop_warnings=drop_warnings)
         shards = Spill(folder, run.stays_per_shard)
-        for events in run.raw.stream(source.table, rules, rules.only):
+        table = source.table if drop_warnings else source.table.without("warning")
+        for events in run.raw.stream(table, rules, rules.only):
             shards.add(events)
         shards.close()
 

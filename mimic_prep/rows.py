@@ -52,7 +52,7 @@ def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only:
     if b"\0" in block:  # Arrow would take it as text
         return None
     quoted = b'"' in block
-    if quoted and _count(block, b'"') % 2:  # Arrow would take a quote left open at the end of the block
+    if quoted and _left_open(block, table):
         return None
     present = {name: column for name, column in table.columns.items() if column.raw in header}
     try:
@@ -84,6 +84,16 @@ def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only:
     if only is not None and read > len(at):
         sieve.out_of_scope[only.reason] += read - len(at)
     return sieve
+
+
+def _left_open(block: bytes | bytearray, table: Table) -> bool:
+    """Whether a quote is open at the end of the block, which Arrow would take.
+
+    One that was opened before the last line has swallowed a line end, which shows in the number of rows.
+    """
+    if table.multiline:
+        return _count(block, b'"') % 2 == 1
+    return block.count(b'"', block.rfind(b"\n", 0, len(block) - 1) + 1) % 2 == 1
 
 
 def _count(block: bytes | bytearray, byte: bytes) -> int:

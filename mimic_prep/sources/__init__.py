@@ -6,7 +6,7 @@ its file (compared without regard to case). ``required`` columns must be there; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -39,6 +39,10 @@ class Table:
     @property
     def name(self) -> str:
         return self.path.rsplit("/", 1)[-1].lower()
+
+    def without(self, column: str) -> Table:
+        """The same file with a column that nobody reads."""
+        return replace(self, columns={name: kind for name, kind in self.columns.items() if name != column})
 
 
 @dataclass(frozen=True)
