@@ -25,6 +25,7 @@ except ImportError:
 
 BLOCK_BYTES = 1 << 24  # smaller ones cost more per row, larger ones memory
 _LONGEST_HEADER = 1 << 20
+_LONGEST_ROW = 1 << 25  # of a table whose rows hold line breaks
 _AHEAD = 3  # blocks that wait for the parsers
 
 
@@ -128,7 +129,7 @@ def _row_end(data: bytearray, multiline: bool) -> int:
     while odd:
         before = data.rfind(b"\n", 0, cut - 1) + 1
         if not before:
-            return 0 if len(data) < 8 * BLOCK_BYTES else last  # a stray quote must not swallow the file
+            return 0 if len(data) < _LONGEST_ROW else last  # a stray quote must not swallow the file
         odd ^= data.count(b'"', before, cut) % 2
         cut = before
     return cut
