@@ -50,8 +50,8 @@ def main() -> None:
     whole = contents(args.work / "whole")
     rng = random.Random(args.seed)
     reached: Counter[str] = Counter()
-    different = 0
-    for _ in range(args.kills):
+    different = kills = 0
+    while kills < args.kills:
         stages = out.with_name(f".{out.name}.work")
         for folder in (out, stages):
             shutil.rmtree(folder, ignore_errors=True)
@@ -60,9 +60,12 @@ def main() -> None:
             child.wait(rng.uniform(0.1, 1) * duration)
         except subprocess.TimeoutExpired:
             child.kill()
-        killed = child.wait() == -signal.SIGKILL
+        if child.wait() != -signal.SIGKILL:
+            reached["ended before it was killed, and not counted"] += 1
+            continue
+        kills += 1
         done = len([path for path in stages.glob("*-*") if not path.name.startswith(".")])
-        reached[f"killed with {done} stages done" if killed else "ended before it was killed"] += 1
+        reached[f"killed with {done} stages done"] += 1
         subprocess.run([*command, str(out)], check=True, **quiet)  # type: ignore[call-overload]
         different += contents(out) != whole
     for what, count in sorted(reached.items()):
