@@ -88,11 +88,11 @@ class GraphPath(nn.Module):
         gain = torch.exp(GAIN_SCALE * self.edge_gain).repeat_interleave(
             torch.tensor([len(NOTE), len(SERIES)], device=self.weight.device), dim=1
         )
-        coefficient = self.weight[:, None] * gain * self.relation_gain[self.relation]  # [E, channels]
+        coefficient = self.weight[:, None] * gain * self.relation_gain.index_select(0, self.relation)  # [E, channels]
         state = lit
         for _ in range(HOPS):
-            state = lit.index_add(0, self.tail, state[self.head] * coefficient[:, None])
-        evidence = state[self.label_node].transpose(0, 1)  # [B, L, channels]
+            state = lit.index_add(0, self.tail, state.index_select(0, self.head) * coefficient[:, None])
+        evidence = state.index_select(0, self.label_node).transpose(0, 1)  # [B, L, channels]
         note, series = self.note(evidence[..., : len(NOTE)]), self.series(evidence[..., len(NOTE) :])
         joined = F.gelu(self.join(torch.cat([note, series, note * series], dim=-1)))
         return ((joined * self.out).sum(-1) + (evidence * self.direct).sum(-1)).float()

@@ -46,8 +46,8 @@ class RelationalLayer(nn.Module):
 
     def forward(self, concepts: Tensor) -> Tensor:
         """Refine embeddings [C, d]."""
-        share = (self.share[:, None] * self.mix[self.kind]).to(concepts.dtype)  # [2E, bases]
-        heard = concepts[self.source]
+        share = (self.share[:, None] * self.mix.index_select(0, self.kind)).to(concepts.dtype)  # [2E, bases]
+        heard = concepts.index_select(0, self.source)
         update = concepts.new_zeros(concepts.shape)
         for basis, weights in enumerate(share.unbind(1)):
             mean = torch.zeros_like(concepts).index_add(0, self.target, heard * weights[:, None])

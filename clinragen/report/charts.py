@@ -93,7 +93,7 @@ def series_chart(measured: Measured, window: float, carried: Sequence[tuple[floa
     Args:
         measured: at least one value.
         window: hours that the time axis shows.
-        carried: (from hour, to hour, which diagnoses) of hours that carried a diagnosis, underlined.
+        carried: (from hour, to hour, which diagnoses) of hours that carried a diagnosis, shaded.
     """
     variable, hours, values = measured.variable, measured.hours, measured.values
     bounds = [b for b in (variable.low, variable.high) if b is not None]
