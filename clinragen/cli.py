@@ -14,10 +14,12 @@ from clinragen.errors import exit_code, unknown_choice
 COMMANDS = {
     "graph": "build, show, draw and count the medical concept graph",
     "teach": "write teacher rationales for a cohort",
-    "train": "run one distillation stage: notes, series or multimodal",
+    "distill": "run all distillation stages",
+    "train": "run one distillation stage: pretrain, notes, series or multimodal",
     "predict": "diagnose stays and write rationales, as JSONL and Parquet",
     "explain": "show which concepts, variables and hours carried a diagnosis",
     "evaluate": "score predictions, with control experiments beside them",
+    "export": "write a finished run as a folder to hand over, with a model card",
     "report": "write predictions as a static HTML site",
     "demo": "run everything on a made-up hospital",
 }

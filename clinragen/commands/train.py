@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clinragen.stages.folder import Request
 
 HELP = "Train one distillation stage. An unfinished run is resumed by the same command."
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("stage", help="pretrain, notes, series or multimodal")
+def add_common(parser: argparse.ArgumentParser, out: str) -> None:
+    """Options of one stage and of all."""
     parser.add_argument("--cohort", type=Path, required=True, help="cohort folder made by mimic-prep")
-    parser.add_argument("--out", type=Path, required=True, help="run folder to write")
-    parser.add_argument("--parent", type=Path, help="run folder of the stage before (series, multimodal)")
+    parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument(
         "--model", default="tiny", help="model preset or YAML file, for a stage that starts a new model"
     )
@@ -26,11 +29,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a setting: stage.epochs=5, model.hours=24, trainer.devices=2",
     )
-    parser.add_argument("--pretrained", type=Path, help="run of stage pretrain whose series encoder a new model takes")
     parser.add_argument(
         "--trainer", default="default", help="hardware preset or YAML file: default, ddp, fsdp, multi-node"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a finished run, or drop an unfinished one")
+    parser.add_argument("--preflight", action="store_true", help="check everything, tell the plan, and train nothing")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("stage", help="pretrain, notes, series or multimodal")
+    add_common(parser, "run folder to write")
+    parser.add_argument("--parent", type=Path, help="run folder of the stage before (series, multimodal)")
+    parser.add_argument("--pretrained", type=Path, help="run of stage pretrain whose series encoder a new model takes")
+    parser.add_argument(
+        "--finish", action="store_true", help="a finished run of the same settings is kept, not refused"
+    )
+
+
+def request_of(args: argparse.Namespace, **other: Any) -> Request:
+    """The request that the options make, with values for what they do not tell."""
+    from clinragen.stages.folder import Request
+
+    known = {field.name for field in fields(Request)}
+    told = {name: value for name, value in vars(args).items() if name in known}
+    return Request(**{"overrides": tuple(args.set), **told, **other})
 
 
 def run(args: argparse.Namespace) -> None:
@@ -38,25 +61,11 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from clinragen.stages.quiet import quiet_libraries
-    from clinragen.stages.run import Request, run_stage
+    from clinragen.stages.run import run_stage
 
     quiet_libraries()
-    console = Console(stderr=True)
-    request = Request(
-        args.stage,
-        args.cohort,
-        args.out,
-        args.model,
-        args.parent,
-        args.graph,
-        args.teacher,
-        tuple(args.set),
-        args.overwrite,
-        args.trainer,
-        args.pretrained,
-    )
-    manifest = run_stage(request, console)
-    if manifest is None:  # not the first of several processes
+    manifest = run_stage(request_of(args), Console(stderr=True))
+    if manifest is None or args.preflight:  # not the first of several processes
         return
     best = ", ".join(f"{name} {value:.3f}" for name, value in manifest["best"].items() if name != "epoch")
     print(f"{args.out}: best epoch {manifest['best']['epoch'] + 1} by validation {best}")

@@ -1,9 +1,11 @@
-"""Stays as model inputs: tokenised once, held as flat arrays."""
+"""Stays as model inputs: tokenised once, held as flat arrays, memory-mapped where a store is given."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,20 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from clinragen.artifacts import sha256_json
 from clinragen.data.batch import IGNORED, Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid
+from clinragen.data.store import Ragged, code_hash, file_hashes, stored
 from clinragen.data.targets import TargetFormat
 from clinragen.data.text import fit, note_text, sections_by_stay, written
 from clinragen.errors import UserError, unknown_choice
 
+#: Modules whose code shapes tokens and mentions.
+CODE = tuple(f"clinragen.{name}" for name in ("data.dataset", "data.mentions", "data.targets", "data.text"))
+CODE += ("clinragen.knowledge.linker", "clinragen.knowledge.context")
 SERIES_INPUTS = ("observed", "zeroed", "shuffled")
 
 
@@ -53,7 +60,8 @@ class StayDataset(Dataset[Stay]):
     """The stays of one split, ready for a model.
 
     ``series_input`` serves control experiments: ``zeroed`` removes every measurement, ``shuffled`` hands each stay
-    the series of another patient. ``teacher`` is None when no targets are needed.
+    the series of another patient. ``teacher`` is None when no targets are needed; where it wrote several rationales
+    for a stay, each epoch takes the next. ``store`` is a folder in which tokens are kept for the next run.
     """
 
     cohort: Cohort
@@ -68,15 +76,49 @@ class StayDataset(Dataset[Stay]):
     series_input: str = "observed"
     lexicon: Lexicon = field(default_factory=lambda: Lexicon([], []))
     cuts: Cuts = field(default_factory=Cuts)
+    store: Path | None = None
 
     def __post_init__(self) -> None:
         self.values, self.observed = self.statistics.standardise(self._grid())
         self.labels = self.cohort.label_matrix(self.stay_ids)
-        sections = sections_by_stay(self.cohort.notes)
-        self.notes = [self.encode_note(sections.get(int(stay), [])) for stay in self.stay_ids]
-        self.mentions = [self.link(sections.get(int(stay), [])) for stay in self.stay_ids]
-        self.terms = self.lexicon.encode([note_text(sections.get(int(stay), [])) for stay in self.stay_ids])
-        self.target_ids = self._encode_targets() if self.teacher else [[] for _ in self.stay_ids]
+        self.sections = sections_by_stay(self.cohort.notes)
+        self.epoch = 0
+        found = stored(self.store, self._origin() if self.store else None, self._encode)
+        self.notes = Ragged(found["notes"], found["note_ends"])
+        self.mentions = found["mentions"]
+        self.target_ids = Ragged(found["targets"], found["target_ends"])
+        self.variants = found["variants"]  # the place of the first target of each stay, and the end
+        self.cuts = Cuts(*found["cuts"].tolist())
+        self.terms = self.lexicon.encode([note_text(self.sections.get(int(stay), [])) for stay in self.stay_ids])
+
+    def _origin(self) -> dict[str, Any]:
+        """Everything that shapes tokens and mentions."""
+        paths = self.cohort.paths
+        read = [paths.notes, paths.labels, *([paths.rationales(self.teacher)] if self.teacher else [])]
+        return {
+            "files": file_hashes(read),
+            "stays": sha256_json(self.stay_ids.tolist()),
+            "tokenizer": sha256_json(self.tokenizer.backend_tokenizer.to_str()),
+            "targets": [list(self.targets.sections), list(self.targets.label_names)] if self.teacher else None,
+            "limits": [self.max_note_tokens, self.max_target_tokens],
+            "concepts": self.link.fingerprint,
+            "code": code_hash(map(sys.modules.get, CODE)),  # type: ignore[arg-type]
+        }
+
+    def _encode(self) -> dict[str, np.ndarray]:
+        notes = Ragged.of([self.encode_note(self.sections.get(int(stay), [])) for stay in self.stay_ids])
+        mentions = np.stack([self.link(self.sections.get(int(stay), [])) for stay in self.stay_ids])
+        encoded = self._encode_targets() if self.teacher else [[[]] for _ in self.stay_ids]
+        targets = Ragged.of([ids for variants in encoded for ids in variants])
+        return {
+            "notes": notes.flat,
+            "note_ends": notes.ends,
+            "mentions": mentions,
+            "targets": targets.flat,
+            "target_ends": targets.ends,
+            "variants": np.cumsum([0, *map(len, encoded)]),
+            "cuts": np.array([self.cuts.notes, self.cuts.targets, self.cuts.tokens]),
+        }
 
     def __len__(self) -> int:
         return len(self.stay_ids)
@@ -86,7 +128,7 @@ class StayDataset(Dataset[Stay]):
             int(self.stay_ids[index]),
             self.notes[index],
             self.mentions[index],
-            self.target_ids[index],
+            self.target_ids[self._variant(index)],
             self.values[index],
             self.observed[index],
             self.labels[index],
@@ -119,11 +161,17 @@ class StayDataset(Dataset[Stay]):
         return values
 
     def begin(self, epoch: int) -> None:
-        """An epoch of training begins."""
+        """An epoch of training begins: stays with several rationales take the next."""
+        self.epoch = epoch
+
+    def _variant(self, index: int) -> int:
+        first, end = self.variants[index : index + 2].tolist()
+        return first + self.epoch % (end - first)
 
     def length(self, index: int) -> int:
         """Tokens of a stay, the measure by which batches are bucketed."""
-        return len(self.notes[index]) + len(self.target_ids[index])
+        first, end = self.variants[index : index + 2].tolist()
+        return self.notes.length(index) + max(self.target_ids.length(place) for place in range(first, end))
 
     def encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
         """Token ids of a note; a lone end of sequence where there is none, for attention needs something to read."""
@@ -136,25 +184,35 @@ class StayDataset(Dataset[Stay]):
         read = [token for ids, count in zip(encoded, kept, strict=True) for token in ids[:count]]
         return read or [self.tokenizer.eos_token_id]
 
-    def _encode_targets(self) -> list[list[int]]:
+    def _encode_targets(self) -> list[list[list[int]]]:
+        """The targets of each stay: as many as the rationales of the kind that has most, the others in turn."""
         assert self.teacher is not None
-        texts: dict[str, dict[int, str]] = {"note": {}, "series": {}}
+        texts: dict[str, dict[int, list[str]]] = {"note": {}, "series": {}}
         for stay, kind, text in self.cohort.rationales(self.teacher).select("stay_id", "kind", "text").iter_rows():
-            texts[kind][stay] = text
+            texts[kind].setdefault(stay, []).append(text)
         wanted = [kind for kind in ("note", "series") if kind in self.targets.sections]
+        path = self.cohort.paths.rationales(self.teacher)
         encoded = []
         for stay, present in zip(self.stay_ids.tolist(), self.labels, strict=True):
             for kind in wanted:
                 if stay not in texts[kind]:
                     raise UserError(
-                        f"{self.cohort.paths.rationales(self.teacher)}: stay {stay} has no {kind} rationale: "
+                        f"{path}: stay {stay} has no {kind} rationale: "
                         f"run `clinragen teach --teacher {self.teacher}` on this cohort again"
                     )
-            ids, shortened = self.targets.encode(
-                texts["note"].get(stay, ""), texts["series"].get(stay, ""), present.tolist(), self.max_target_tokens
-            )
-            self.cuts.targets += shortened
-            encoded.append(ids)
+            given = {kind: texts[kind].get(stay, [""]) for kind in texts}
+            mine = []
+            for turn in range(max([1, *(len(given[kind]) for kind in wanted)])):
+                note, series = (given[kind][turn % len(given[kind])] for kind in ("note", "series"))
+                ids, shortened = self.targets.encode(note, series, present.tolist(), self.max_target_tokens)
+                if len(ids) <= self.targets.fixed:
+                    raise UserError(
+                        f"stay {stay}: nothing of its target fits into model.max_target_tokens "
+                        f"{self.max_target_tokens}: raise it"
+                    )
+                self.cuts.targets += shortened
+                mine.append(ids)
+            encoded.append(mine)
         return encoded
 
     def _strangers(self) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from clinragen.artifacts import sha256_json
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 
@@ -21,7 +22,16 @@ class MentionEncoder:
 
     def __init__(self, graph: ConceptGraph, ids: list[str]):
         self.linker = Linker(graph)
+        self.graph = graph
         self.column = {node: position for position, node in enumerate(ids)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what may be found: the concepts of the model, and the graph's words for all of its own."""
+        words = [
+            [node, data["kind"], data["name"], sorted(data["synonyms"])] for node, data in self.graph.nodes(data=True)
+        ]
+        return sha256_json([list(self.column), words])
 
     def __call__(self, sections: Iterable[tuple[str, str]]) -> np.ndarray:
         """Mentions of one note, bool [2, concepts]: row ``AFFIRMED`` holds what is stated, present or past; row

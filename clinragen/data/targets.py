@@ -52,6 +52,11 @@ class TargetFormat:
             return list(self.markers[self.sections[section]])
         return [self.tokenizer.eos_token_id]
 
+    @property
+    def fixed(self) -> int:
+        """Tokens that every target has: the markers, and the end of sequence."""
+        return sum(len(self.markers[name]) for name in self.sections) + 1
+
     def diagnoses(self, present: Sequence[bool]) -> list[int]:
         """Ids of the diagnosis list, closed by a full stop."""
         chosen = [ids for ids, flag in zip(self.labels, present, strict=True) if flag] or [self.none]
@@ -72,9 +77,8 @@ class TargetFormat:
             else self.tokenizer(" " + texts[name], add_special_tokens=False)["input_ids"]
             for name in self.sections
         }
-        fixed = sum(len(self.markers[name]) for name in self.sections) + 1
         rationales = [name for name in self.sections if name != "diagnoses"]
-        excess = fixed + sum(map(len, pieces.values())) - budget
+        excess = self.fixed + sum(map(len, pieces.values())) - budget
         shortened = excess > 0
         while excess > 0 and rationales:
             longest = max(rationales, key=lambda name: len(pieces[name]))

@@ -61,8 +61,9 @@ class TrainedModel:
                 raise UserError(
                     f"{run / 'manifest.json'}: '{key}' is missing: expected a run written by `clinragen train`"
                 )
-        model = ClinRaGen.from_pretrained(run / "model")
-        stored = read_json(run / "model" / "calibration.json", "the calibration of the model")
+        folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no folder within
+        model = ClinRaGen.from_pretrained(folder)
+        stored = read_json(folder / "calibration.json", "the calibration of the model")
         return cls(model, Calibration.from_json(stored, list(model.labels)), manifest, run)
 
     def dataset(

@@ -61,8 +61,8 @@ def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:
     return texts + fixed * 20
 
 
-def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str) -> StayDataset:
-    """The stays of a split as this model reads and writes them."""
+def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store: Path | None = None) -> StayDataset:
+    """The stays of a split as this model reads and writes them; ``store`` keeps their tokens for the next run."""
     return StayDataset(
         cohort,
         cohort.split(split),
@@ -74,4 +74,5 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str) -> St
         config.model.max_target_tokens,
         teacher=config.teacher,
         lexicon=model.lexicon,
+        store=store,
     )

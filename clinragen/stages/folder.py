@@ -33,13 +33,14 @@ class Request:
     trainer: str = "default"
     pretrained: Path | None = None
     preflight: bool = False
+    finish: bool = False  # a finished run of the same settings is kept, not refused
 
 
-def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
-    """The parent's model and manifest.
+def expected_parent(request: Request) -> dict[str, Any] | None:
+    """The manifest of the run to continue; None for a stage that starts a new model.
 
     Raises:
-        UserError: it is of another stage than the one to continue, or its weights are not those it finished with.
+        UserError: the parent is missing, not wanted, or a run of another stage.
     """
     wanted = load("stage", request.stage, StageConfig).parent
     wanted = next((o.partition("=")[2] for o in request.overrides if o.startswith("stage.parent=")), wanted)
@@ -51,13 +52,39 @@ def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
         raise UserError(f"stage '{request.stage}' continues stage '{wanted}': pass its run folder with --parent")
     if request.pretrained:
         raise UserError(f"--pretrained {request.pretrained}: only a stage that starts a new model takes an encoder")
-    manifest = finished(request.parent, wanted)
+    return finished(request.parent, wanted)
+
+
+def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
+    """The parent's model and manifest.
+
+    Raises:
+        UserError: it is of another stage than the one to continue, or its weights are not those it finished with.
+    """
+    manifest = expected_parent(request)
+    if manifest is None or request.parent is None:
+        return None
     model = ClinRaGen.from_pretrained(request.parent / "model")
     if sha256_file(request.parent / "model" / "model.safetensors") != manifest["model_sha256"]:
         raise UserError(
             f"--parent {request.parent}: model.safetensors is not the file that this run finished with: train it anew"
         )
     return model, manifest
+
+
+def kept(request: Request, identity: str) -> dict[str, Any] | None:
+    """The manifest of a finished run of the same identity, which ``finish`` keeps.
+
+    Raises:
+        UserError: the finished run is of other data or settings.
+    """
+    path = request.out / "manifest.json"
+    if request.overwrite or not request.finish or not path.exists():
+        return None
+    manifest = read_json(path, "the manifest of a finished run")
+    if manifest.get("identity") != identity:
+        raise UserError(f"--out {request.out} holds a finished run of other data or settings: pass --overwrite")
+    return manifest
 
 
 def finished(run: Path, stage: str, option: str = "--parent") -> dict[str, Any]:

@@ -39,10 +39,21 @@ class Scored(NamedTuple):
     evidence: dict[str, Tensor]
 
 
+class Sealed:
+    """A batch that Fabric hands on untouched: it would take its values to bf16 before the model sees them."""
+
+    def __init__(self, batch: Any):
+        self.batch = batch
+
+
 class Objective(nn.Module):
     """What a stage minimises."""
 
-    def forward(self, batch: Any) -> Scored:
+    def forward(self, sealed: Sealed) -> Scored:
+        """Score a batch, through the wrappers of Fabric."""
+        return self.score(sealed.batch)
+
+    def score(self, batch: Any) -> Scored:
         """Score a batch."""
         raise NotImplementedError(type(self).__name__)
 
@@ -98,7 +109,7 @@ class Loop:
         self.plan = StepPlan(lengths, step_size, stage.batch_size, stage.tokens, stage.seed)
         self.total = len(self.plan) * stage.epochs
         self.module = self.fabric.setup_module(self.objective)
-        self.optimizer = self.fabric.setup_optimizers(torch.optim.AdamW(self.objective.groups()))
+        self.optimizer: Any = self.fabric.setup_optimizers(torch.optim.AdamW(self.objective.groups()))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.place = Place()
         self.saved_at = time.monotonic()
@@ -152,7 +163,7 @@ class Loop:
         sums: dict[str, float] = {}
         for position, (batch, counts) in enumerate(batches):
             with self.fabric.no_backward_sync(self.module, enabled=position + 1 < len(batches)):
-                scored: Scored = self.module(self.fabric.to_device(batch))
+                scored: Scored = self.module(Sealed(self.fabric.to_device(batch)))
                 self.fabric.backward(scored.loss.sum() * (weight * counts * self.fabric.world_size))
             if counts:
                 for name, value in ({"loss": scored.loss} | scored.parts).items():
@@ -173,6 +184,11 @@ class Loop:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    def trial(self, batch: Any) -> None:
+        """A forward and a backward pass of which nothing remains."""
+        self.fabric.backward(self.module(Sealed(self.fabric.to_device(batch))).loss.mean())
+        self.optimizer.zero_grad()
+
     def batches(self, epoch: int, first: int) -> Iterator[tuple[float, list[tuple[Any, bool]]]]:
         """The steps of an epoch from ``first`` on: the weight of a stay, and this process's batches with whether each
         counts (a process that a short step leaves nothing reads a stay that weighs nothing, for all must take part)."""
@@ -182,11 +198,12 @@ class Loop:
         cuts = [self.plan.cut(rows, self.fabric.global_rank, self.fabric.world_size) for rows in steps]
         counts = [bool(cut) for cut in cuts]
         cuts = [cut or [[int(rows[0])]] for cut, rows in zip(cuts, steps, strict=True)]
-        loader = iter(self._loader(data, [piece for cut in cuts for piece in cut]))
+        loader = iter(self.loader(data, [piece for cut in cuts for piece in cut]))
         for rows, cut, real in zip(steps, cuts, counts, strict=True):
             yield 1 / len(rows), [(next(loader), real) for _ in cut]
 
-    def _loader(self, data: Any, pieces: Sequence[list[int]]) -> DataLoader:
+    def loader(self, data: Any, pieces: Sequence[list[int]]) -> DataLoader:
+        """Batches of those rows of a split."""
         return DataLoader(
             data,
             batch_sampler=pieces,  # type: ignore[arg-type]
@@ -204,8 +221,8 @@ class Loop:
         self.module.eval()
         mine = []
         with torch.inference_mode():
-            for batch in self._loader(data, pieces):
-                scored: Scored = self.module(self.fabric.to_device(batch))
+            for batch in self.loader(data, pieces):
+                scored: Scored = self.module(Sealed(self.fabric.to_device(batch)))
                 named = {"loss": scored.loss} | scored.parts | scored.evidence
                 mine.append((batch.stay_ids, {name: value.float().cpu() for name, value in named.items()}))
         shares: list[Any] = [mine]

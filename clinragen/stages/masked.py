@@ -78,7 +78,7 @@ class MaskedPatches(Objective):
         self.encoder = SeriesEncoder(config.series, statistics)
         self.decoder = nn.Linear(2 * config.series.d_model, config.series.patch_hours)
 
-    def forward(self, batch: Hidden) -> Scored:
+    def score(self, batch: Hidden) -> Scored:
         shown = torch.where(batch.observed, batch.values, 0)
         tokens = self.encoder(shown, batch.observed).tokens
         patches, summary = (

@@ -37,7 +37,7 @@ class StageModule(Objective):
         for part in self.stage.frozen:
             getattr(self.model, part).eval()
 
-    def forward(self, batch: Batch) -> Scored:
+    def score(self, batch: Batch) -> Scored:
         output = self.model(batch, self.stage.inputs)
         assert output.nll is not None
         bce = F.binary_cross_entropy_with_logits(

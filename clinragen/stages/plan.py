@@ -161,6 +161,10 @@ def resolve(
     return RunConfig(stage_name=stage, stage=settings, model=model, trainer=hardware, teacher=teacher)
 
 
-def as_dict(config: RunConfig) -> dict[str, Any]:
-    """Plain values of a resolved configuration."""
-    return asdict(config)
+def shaping(config: RunConfig) -> dict[str, Any]:
+    """The settings that shape the result of a run, as plain values: not where and how it is computed."""
+    settings = asdict(config)
+    hardware = settings.pop("trainer")
+    for name in ("checkpoint_minutes", "checkpoint_steps", "workers", "tokens"):
+        del settings["stage"][name]
+    return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}

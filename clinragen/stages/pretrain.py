@@ -20,11 +20,12 @@ from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.errors import UserError
 from clinragen.model.config import ModelConfig
 from clinragen.model.series_encoder import SeriesEncoder
-from clinragen.stages.folder import Request, check_folder, finished, prepare_folder
+from clinragen.stages import preflight
+from clinragen.stages.folder import Request, finished, kept, prepare_folder
 from clinragen.stages.hardware import make_fabric, precision
 from clinragen.stages.loop import Loop
 from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
-from clinragen.stages.plan import PRETRAIN, as_dict, resolve
+from clinragen.stages.plan import PRETRAIN, resolve, shaping
 from clinragen.stages.progress import StageProgress
 from clinragen.stages.track import Tracker
 
@@ -38,7 +39,6 @@ def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
             raise UserError(f"{option} {given}: stage '{PRETRAIN}' starts from nothing")
     cohort = Cohort.load(request.cohort)
     config = resolve(PRETRAIN, request.model, request.teacher, [*request.overrides], request.trainer)
-    check_folder(request.out, request.overwrite)
     torch.manual_seed(config.stage.seed)
     train = cohort.split("train")
     variables = observed_variables(cohort, train, config.model.series.min_share, config.model.hours)
@@ -49,16 +49,18 @@ def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
         split: MaskedStays(cohort, split, statistics, config.model.series.patch_hours, config.stage)
         for split in ("train", "validation")
     }
-    settings = as_dict(config)
+    settings = shaping(config)
     described = {"series": settings["model"]["series"], "hours": config.model.hours, "statistics": statistics.to_json()}
     objective = MaskedPatches(config.model, statistics, config.stage)
+    identity = sha256_json({"config": settings, "cohort": cohort.sha256, "series": sha256_file(cohort.paths.series)})
+    if done := kept(request, identity):
+        console.print(f"stage [bold]{PRETRAIN}[/]: finished before, kept")
+        return done
     fabric = make_fabric(config.trainer, precision(config.stage.precision, config.model.series.d_model))
     first = fabric.is_global_zero
-    if first:
-        identity = sha256_json(
-            {"config": settings, "cohort": cohort.sha256, "series": sha256_file(cohort.paths.series)}
-        )
+    if first and not request.preflight:
         prepare_folder(request.out, request.overwrite, identity)
+    if first:
         console.print(
             f"stage [bold]{PRETRAIN}[/]: {len(variables)} variables; {len(data['train']):,} training and "
             f"{len(data['validation']):,} validation stays"
@@ -66,7 +68,12 @@ def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
     fabric.barrier()
     tracker = Tracker(request.out, config.trainer.logger, PRETRAIN, config.stage.monitor) if first else None
     watcher = StageProgress(console if first else None, tracker)
-    place = Loop(fabric, objective, config.stage, data, collate, request.out / "resume", watcher).fit()
+    loop = Loop(fabric, objective, config.stage, data, collate, request.out / "resume", watcher)
+    if not loop.state.exists():
+        preflight.rehearse(loop, request.out, console if first else None)
+    if request.preflight:
+        return None
+    place = loop.fit()
     if tracker is None:
         return None
     tracker.close(place)
@@ -80,6 +87,7 @@ def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
         "stage": PRETRAIN,
         "cohort": str(request.cohort),
         "cohort_sha256": cohort.sha256,
+        "identity": identity,
         "model_sha256": sha256_file(weights),
         "stays": {split: len(stays) for split, stays in data.items()},
         "best": {"epoch": place.best_epoch, "loss": place.best}

@@ -18,17 +18,20 @@ from clinragen.errors import UserError
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
 from clinragen.model.clinragen import ClinRaGen
+from clinragen.stages import preflight
 from clinragen.stages.assemble import new_model, stays
 from clinragen.stages.checkpoint import Place
-from clinragen.stages.folder import Request, check_folder, load_parent, prepare_folder
+from clinragen.stages.folder import Request, kept, load_parent, prepare_folder
 from clinragen.stages.fusion import fit_linear_paths
 from clinragen.stages.hardware import make_fabric, precision
 from clinragen.stages.loop import Loop
 from clinragen.stages.module import StageModule, positive_weights
-from clinragen.stages.plan import PRETRAIN, RunConfig, as_dict, resolve
+from clinragen.stages.plan import PRETRAIN, RunConfig, resolve, shaping
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
 from clinragen.stages.progress import StageProgress
 from clinragen.stages.track import Tracker
+
+TOKENS = ".tokens"  # beside the run folders: the stages of one distillation share it
 
 __all__ = ["Request", "run_stage"]
 
@@ -39,6 +42,7 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     Raises:
         UserError: anything the user can mend, before compute is spent where it can be known before.
     """
+    preflight.check(request)
     if request.stage == PRETRAIN:
         return run_pretrain(request, console)
     cohort = Cohort.load(request.cohort)
@@ -46,22 +50,26 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     parent = load_parent(request)
     model_config = parent[0].config if parent else request.model
     config = resolve(request.stage, model_config, request.teacher, [*request.overrides], request.trainer)
-    check_folder(request.out, request.overwrite)
     torch.manual_seed(config.stage.seed)
 
     model = parent[0] if parent else new_model(config, cohort, request.graph, pretrained)
     model.config = config.model
     model.check_context()
-    data = {split: stays(model, config, cohort, split) for split in ("train", "validation")}
+    store = None if request.preflight else request.out.absolute().parent / TOKENS
+    data = {split: stays(model, config, cohort, split, store) for split in ("train", "validation")}
     if not data["validation"].labels.any():
         raise UserError(f"{cohort.paths.labels}: no validation stay has a phenotype: calibration needs more stays")
     origin = str(request.pretrained and sha256_file(request.pretrained / "manifest.json"))
     identity = sha256_json([_identity(config, cohort, model, parent[1] if parent else None), origin])
+    if done := kept(request, identity):
+        console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
+        return done
     module = StageModule(model, config.stage, positive_weights(data["train"].labels, config.stage.class_weights))
     fabric = make_fabric(config.trainer, precision(config.stage.precision, model.language_model.hidden_size))
     first = fabric.is_global_zero
-    if first:
+    if first and not request.preflight:
         prepare_folder(request.out, request.overwrite, identity)
+    if first:
         _describe(console, config, model, data)
     fabric.barrier()
     if model.head.linear is not None:
@@ -70,6 +78,10 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     watcher = StageProgress(console if first else None, tracker)
     pad = model.tokenizer.pad_token_id
     loop = Loop(fabric, module, config.stage, data, lambda rows: collate(rows, pad), request.out / "resume", watcher)
+    if not loop.state.exists():
+        preflight.rehearse(loop, request.out, console if first else None)
+    if request.preflight:
+        return None
     place = loop.fit()
     if tracker is None:
         return None
@@ -90,14 +102,9 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
 
 def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: dict[str, Any] | None) -> str:
     """Everything that shapes a run: only a run of the same identity is taken up."""
-    settings = as_dict(config)
-    hardware = settings.pop("trainer")
-    for name in ("checkpoint_minutes", "checkpoint_steps", "workers", "tokens"):  # these change no result
-        del settings["stage"][name]
     return sha256_json(
         {
-            "config": settings,
-            "processes": hardware["devices"] * hardware["num_nodes"],
+            "config": shaping(config),
             "cohort": cohort.sha256,
             "rationales": sha256_file(cohort.paths.rationales(config.teacher)),
             "parent": parent["model_sha256"] if parent else None,
@@ -123,6 +130,7 @@ def _manifest(
         "teacher": config.teacher,
         "cohort": str(request.cohort),
         "cohort_sha256": cohort.sha256,
+        "source": cohort.manifest.get("source"),
         "protocol": cohort.manifest.get("protocol"),
         "parent": str(request.parent) if request.parent else None,
         "pretrained": str(request.pretrained) if request.pretrained else None,

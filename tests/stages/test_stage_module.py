@@ -45,7 +45,7 @@ def gradients(
     total = sum(map(len, batches))
     for rows in batches:
         batch = collate([stays[row] for row in rows], trained.model.tokenizer.pad_token_id)
-        (module(batch).loss.sum() / total).backward()
+        (module.score(batch).loss.sum() / total).backward()
     return {name: p.grad.clone() for name, p in trained.model.named_parameters() if p.grad is not None}
 
 

@@ -157,3 +157,12 @@ def test_killed_and_resumed_equals_uninterrupted(hospital, command, capsys, tmp_
         torch.testing.assert_close(got[name], tensor, atol=1e-6, rtol=0, msg=name)
     assert not (broken / "resume").exists()
     assert (broken / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_half_precision_trains_and_stays_near_full_precision(hospital, runs, command, tmp_path):
+    train = ("clinragen", "train", "notes", "--cohort", hospital.cohort, "--model", hospital.model)
+    settings = ("--set", "stage.precision=bf16-mixed", "--set", "stage.epochs=1")
+    assert command(*train, "--out", tmp_path / "half", *settings) == 0
+    half, full = (json.loads((run / "manifest.json").read_text()) for run in (tmp_path / "half", runs.notes))
+    assert abs(half["best"]["loss"] - full["best"]["loss"]) < 0.05 * full["best"]["loss"]
+    assert half["model_sha256"] != full["model_sha256"]

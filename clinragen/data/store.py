@@ -1,0 +1,87 @@
+"""Arrays that are made once and memory-mapped from then on, kept under the hash of everything they were made from.
+
+Tokens of notes are patient text: the store lies beside the runs of its owner, never in a place shared by users.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from clinragen.artifacts import atomic_folder, sha256_file, sha256_json
+
+
+class Ragged(Sequence[list[int]]):
+    """Lists of token ids of different lengths as one flat array.
+
+    >>> Ragged.of([[5, 6], [], [7]])[0]
+    [5, 6]
+    """
+
+    def __init__(self, flat: np.ndarray, ends: np.ndarray):
+        self.flat = flat
+        self.ends = ends
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int]]) -> Ragged:
+        """From plain lists."""
+        ends = np.cumsum([len(entry) for entry in lists], dtype=np.int64)
+        return cls(np.fromiter((token for entry in lists for token in entry), dtype=np.int32, count=-1), ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> list[int]:  # type: ignore[override]
+        return self.flat[self._start(index) : self.ends[index]].tolist()
+
+    def length(self, index: int) -> int:
+        """Tokens of one list, without reading it."""
+        return int(self.ends[index] - self._start(index))
+
+    def _start(self, index: int) -> int:
+        if not 0 <= index < len(self.ends):
+            raise IndexError(index)
+        return int(self.ends[index - 1]) if index else 0
+
+
+def code_hash(modules: Iterable[ModuleType]) -> str:
+    """Hash of the source of modules: what they make is of this version of them."""
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What ``make`` gives, mapped from ``folder`` when it was made before.
+
+    Args:
+        folder: where stores are kept; None makes it anew in memory.
+        origin: everything that shapes the arrays, as a JSON value: hashes of files, settings.
+    """
+    if folder is None:
+        return make()
+    place = folder / sha256_json(origin)[:24]
+    if place.is_dir():
+        try:
+            return _mapped(place)
+        except (ValueError, OSError, EOFError):  # damaged: made anew
+            pass
+    arrays = make()
+    with atomic_folder(place, replace=True) as made:
+        for name, array in arrays.items():
+            np.save(made / f"{name}.npy", array, allow_pickle=False)
+    return _mapped(place)
+
+
+def _mapped(place: Path) -> dict[str, np.ndarray]:
+    return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(place.glob("*.npy"))}
+
+
+def file_hashes(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of each file by its name."""
+    return {path.name: sha256_file(path) for path in paths}

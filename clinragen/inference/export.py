@@ -1,0 +1,103 @@
+"""A finished run as one folder in the style of Hugging Face: merged weights in safetensors and a model card.
+
+The folder loads wherever a run folder does. It holds no path of the machine it was made on, and nothing of a patient.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+
+from clinragen import __version__
+from clinragen.artifacts import atomic_folder, read_json, sha256_file, write_json, write_text
+from clinragen.config import CONFIG_ROOT
+from clinragen.errors import UserError
+from clinragen.inference.predict import TrainedModel
+
+LOCAL = ("cohort", "parent", "pretrained")  # of the manifest: paths of the machine it was trained on
+
+
+def export(
+    run: Path, out: Path, *, evaluation: Path | None = None, title: str | None = None, overwrite: bool = False
+) -> dict[str, Any]:
+    """Write the folder and return its manifest.
+
+    Args:
+        evaluation: ``evaluation.json`` of this very model, for the card.
+
+    Raises:
+        UserError: not a finished run, or an evaluation of another model.
+    """
+    trained = TrainedModel.load(run)
+    model = trained.model
+    scores = read_json(evaluation, "an evaluation written by `clinragen evaluate`") if evaluation else None
+    if scores and scores["predictions"]["model_hash"] != trained.manifest["model_sha256"]:
+        raise UserError(f"--evaluation {evaluation} scores another model than {run}: evaluate its own predictions")
+    merged = model.language_model.base is not None
+    with torch.no_grad():
+        model.language_model.merge()
+    settings = model.config.language_model
+    settings.lora, settings.gguf_file = None, None
+    if settings.name and Path(settings.name).is_dir():
+        settings.name = Path(settings.name).name
+    manifest = {key: None if key in LOCAL else value for key, value in trained.manifest.items()}
+    manifest["pretrained"] = bool(trained.manifest.get("pretrained"))
+    with atomic_folder(out, replace=overwrite) as folder:
+        model.save_pretrained(folder)
+        write_json(folder / "calibration.json", trained.calibration.to_json())
+        manifest |= {"exported_by": __version__, "trained_as": trained.manifest["model_sha256"]}
+        manifest["model_sha256"] = sha256_file(folder / "model.safetensors")
+        write_json(folder / "manifest.json", manifest)
+        write_json(
+            folder / "config.json",
+            {"model_type": "clinragen", "architectures": ["ClinRaGen"], "clinragen_version": __version__},
+        )
+        write_text(folder / "README.md", _card(trained, scores, title or out.name, merged))
+    return manifest
+
+
+def _card(trained: TrainedModel, evaluation: dict[str, Any] | None, title: str, merged: bool) -> str:
+    manifest, settings = trained.manifest, trained.model.config.language_model
+    scores = []
+    if evaluation:
+        scores = [(n, s) for n, s in evaluation["systems"]["model"]["scores"].items() if s and s["value"] is not None]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(CONFIG_ROOT / "export"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown from our own counts
+    )
+    return environment.get_template("card.md.j2").render(
+        title=title,
+        manifest={"teacher": None, "pretrained": None, **manifest},
+        labels=list(trained.model.labels.values()),
+        protocol=manifest.get("protocol"),
+        source=manifest.get("source") or "not recorded",
+        base=settings.name if settings.name and "/" in settings.name else None,
+        language_model=settings.name or f"{settings.scratch.get('model_type')}, trained from nothing",
+        merged=merged,
+        evaluation=evaluation,
+        scores=scores,
+        validation=_validation(trained),
+    )
+
+
+def _validation(trained: TrainedModel) -> list[tuple[str, float]]:
+    """The metrics of the epoch that was kept."""
+    path = trained.folder / "metrics.csv"
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    row = rows[trained.manifest["best"]["epoch"]]
+    return [
+        (name.removeprefix("validation/"), float(value))
+        for name, value in row.items()
+        if name.startswith("validation/") and value
+    ]

@@ -1,0 +1,117 @@
+"""All stages with one command: what is finished is kept, what was interrupted goes on, what changed is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from clinragen.errors import UserError, unknown_choice
+from clinragen.stages import preflight
+from clinragen.stages.folder import Request
+from clinragen.stages.plan import PRETRAIN, STAGES, RunConfig, resolve
+from clinragen.stages.run import run_stage
+
+
+@dataclass
+class Chain:
+    """The runs of a distillation, in folders named after their stages.
+
+    Attributes:
+        base: what all stages share; its ``out`` is the folder of the runs.
+        unlabelled: a cohort to pretrain the series encoder on, or None.
+        overrides: by stage, beside those of ``base`` for all.
+    """
+
+    base: Request
+    unlabelled: Path | None
+    overrides: dict[str, list[str]]
+
+    def requests(self) -> list[Request]:
+        """One request for each stage, each continuing the one before."""
+        base, made = self.base, []
+        if self.unlabelled:
+            own = self._own(PRETRAIN)
+            made.append(replace(base, stage=PRETRAIN, cohort=self.unlabelled, out=base.out / PRETRAIN, overrides=own))
+        pretrained = base.out / PRETRAIN if self.unlabelled else None
+        parent = None
+        for stage in STAGES:
+            mine = replace(base, stage=stage, out=base.out / stage, parent=parent, overrides=self._own(stage))
+            if parent is None:
+                mine = replace(mine, pretrained=pretrained)
+            else:  # the shape of the model is the first stage's
+                shape = tuple(o for o in mine.overrides if not o.startswith("model."))
+                rates = tuple(o for o in mine.overrides if o.startswith("model.learning_rate"))
+                mine = replace(mine, overrides=shape + rates)
+            made.append(mine)
+            parent = mine.out
+        return made
+
+    def _own(self, stage: str) -> tuple[str, ...]:
+        return (*self.base.overrides, *self.overrides.get(stage, []))
+
+
+def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+    """``notes.stage.epochs=5`` is of one stage, ``stage.epochs=5`` of all.
+
+    >>> split_overrides(["stage.epochs=2", "series.stage.epochs=9"])
+    (('stage.epochs=2',), {'series': ['stage.epochs=9']})
+    """
+    common: list[str] = []
+    own: dict[str, list[str]] = {}
+    for override in given:
+        stage, _, rest = override.partition(".")
+        if stage in (PRETRAIN, *STAGES):
+            own.setdefault(stage, []).append(rest)
+        elif stage in ("stage", "model", "trainer"):
+            common.append(override)
+        else:
+            raise unknown_choice(f"group in --set {override}:", stage, ("stage", "model", "trainer", PRETRAIN, *STAGES))
+    return tuple(common), own
+
+
+def distill(chain: Chain, console: Console) -> dict[str, Any]:
+    """Run every stage and return the manifest of the last; with ``preflight`` only check, and rehearse the first."""
+    requests = chain.requests()
+    preflight.check(requests[0])
+    manifest: dict[str, Any] = {}
+    for request in requests:
+        config = resolve(request.stage, "tiny", request.teacher, _free(request), request.trainer)
+        if _spawns(config):
+            _apart(request)
+            manifest = {}
+        else:
+            manifest = run_stage(request, console) or {}
+        if request.preflight:
+            break
+    return manifest
+
+
+def _free(request: Request) -> list[str]:
+    return [override for override in request.overrides if not override.startswith("model.")]
+
+
+def _spawns(config: RunConfig) -> bool:
+    """Whether a stage starts processes of its own, which would run this whole command again."""
+    return config.trainer.devices * config.trainer.num_nodes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ
+
+
+def _apart(request: Request) -> None:
+    """A stage as a command of its own."""
+    arguments = ["--cohort", request.cohort, "--out", request.out, "--model", request.model]
+    arguments += ["--teacher", request.teacher, "--trainer", request.trainer, "--finish"]
+    for option in ("parent", "graph", "pretrained"):
+        if value := getattr(request, option):
+            arguments += [f"--{option}", value]
+    for override in request.overrides:
+        arguments += ["--set", override]
+    arguments += ["--overwrite"] * request.overwrite + ["--preflight"] * request.preflight
+    program = Path(sys.argv[0]).with_name("clinragen") if Path(sys.argv[0]).name == "clinragen" else Path(sys.argv[0])
+    done = subprocess.run([sys.executable, str(program), "train", request.stage, *map(str, arguments)], check=False)
+    if done.returncode:
+        raise UserError(f"stage '{request.stage}' ended with code {done.returncode}: see above")

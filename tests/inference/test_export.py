@@ -1,0 +1,96 @@
+"""`clinragen export`: the folder stands alone, gives the same logits, and its card says what it must."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from clinragen.data.cohort import Cohort
+from clinragen.inference.export import export
+from clinragen.inference.predict import TrainedModel, score
+from clinragen.model.language_model import train_tokenizer
+
+SETTINGS = ("--set", "stage.precision=32-true", "--set", "stage.epochs=1")
+
+
+@pytest.fixture(scope="module")
+def adapted(hospital, command, tmp_path_factory):
+    """A run of the first stage with adapters on a pre-trained language model, and the folder of that model."""
+    root = tmp_path_factory.mktemp("adapted")
+    tokenizer = train_tokenizer(["creatinine 1.2 mg/dL; sepsis. Note rationale: none of the listed"] * 9, 300)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, **shape)
+    LlamaForCausalLM(config).save_pretrained(root / "base")
+    tokenizer.save_pretrained(root / "base")
+    settings = root / "model.yaml"
+    settings.write_text(
+        f"language_model: {{architecture: causal, name: {root / 'base'}, lora: {{rank: 2, alpha: 64, dropout: 0}}}}\n"
+        "series: {patch_hours: 12, d_model: 16, layers: 1, heads: 2, ffn: 16}\n"
+        "attention: {heads: 2, prompts: 4, neighbours: 16}\n"
+        "max_note_tokens: 64\nmax_target_tokens: 128\nlearning_rate: 0.05\n"
+    )
+    train = ("clinragen", "train", "notes", "--cohort", hospital.cohort, "--model", settings)
+    assert command(*train, "--out", root / "run", *SETTINGS) == 0
+    return root
+
+
+def logits(run, cohort):
+    trained = TrainedModel.load(run)
+    return trained, score(trained.model, trained.dataset(cohort, "validation"), trained.manifest["inputs"])[0]
+
+
+def test_adapters_alone_are_saved_and_merged_on_export(adapted, hospital, tmp_path):
+    cohort = Cohort.load(hospital.cohort)
+    saved = (adapted / "run" / "model" / "model.safetensors").stat().st_size
+    trained, before = logits(adapted / "run", cohort)
+    names = [name for name in trained.model.weights() if name.startswith("language_model.")]
+    assert names
+    assert all(".lora_" in name for name in names)
+    assert any(trained.model.state_dict()[name].abs().sum() > 0 for name in names if ".lora_B" in name)
+    export(adapted / "run", tmp_path / "out", title="A student")
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size > saved
+    (adapted / "base").rename(adapted / "moved")  # the export needs it no more
+    exported, after = logits(tmp_path / "out", cohort)
+    (adapted / "moved").rename(adapted / "base")
+    assert not any(".lora_" in name for name in exported.model.state_dict())
+    torch.testing.assert_close(torch.from_numpy(after), torch.from_numpy(before), atol=1e-4, rtol=1e-4)
+    assert str(adapted) not in (tmp_path / "out" / "clinragen.json").read_text()
+
+
+def test_adapters_for_other_weights_are_refused(adapted, hospital, command, capsys, tmp_path):
+    model = LlamaForCausalLM.from_pretrained(adapted / "base")
+    kept = (adapted / "base" / "model.safetensors").read_bytes()
+    with torch.no_grad():
+        next(model.parameters()).add_(0.1)
+    model.save_pretrained(adapted / "base")
+    given = ("clinragen", "predict", "--model", adapted / "run", "--cohort", hospital.cohort, "--out", tmp_path / "out")
+    assert command(*given) == 2
+    (adapted / "base" / "model.safetensors").write_bytes(kept)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert "trained on other weights" in lines[-1]
+
+
+def test_the_card_and_the_files(runs, hospital, command, tmp_path):
+    out = tmp_path / "student"
+    assert command("clinragen", "export", "--model", runs.multimodal, "--out", out) == 0
+    suffixes = {path.suffix for path in out.rglob("*") if path.is_file()}
+    assert suffixes <= {".safetensors", ".json", ".md", ".parquet", ".txt", ".jinja"}
+    card = (out / "README.md").read_text()
+    for part in (
+        "Not for clinical use",
+        "admission",
+        "notes → series → multimodal",
+        "evidence",
+        "macro_auroc",
+        "Limits",
+    ):
+        assert part in card, part
+    assert str(hospital.root) not in card + (out / "manifest.json").read_text()
+    assert json.loads((out / "config.json").read_text())["model_type"] == "clinragen"
+    first = TrainedModel.load(runs.multimodal).model.state_dict()
+    assert all(torch.equal(tensor, first[name]) for name, tensor in TrainedModel.load(out).model.state_dict().items())
+    assert command("clinragen", "export", "--model", runs.multimodal, "--out", out) == 2  # not overwritten by accident
