@@ -40,6 +40,7 @@ def planted(runs) -> TrainedModel:
     with torch.no_grad():
         for parameter in trained.model.head.parameters():
             parameter.zero_()
+        trained.model.head.linear.reset()
         trained.model.head.graph_path.relation_gain.fill_(1.0)
         trained.model.head.graph_path.direct[:, [0, 2, 3]] = 1.0  # affirmed, farthest value, share of hours
     return trained
