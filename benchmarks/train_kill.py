@@ -24,7 +24,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 import clinragen.stages.run  # noqa: F401, read once for all children
-from clinragen.cli import main as main_command
+from clinragen.cli import dispatch
+from clinragen.errors import exit_code
 
 MICRO = Path(__file__).parents[1] / "tests" / "micro_model.yaml"
 STAGES = ("pretrain", "notes", "series", "multimodal")
@@ -34,7 +35,8 @@ def train(arguments: list[str]) -> None:
     """In the child: the command, in silence."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
-    sys.exit(main_command(arguments))
+    os.dup2(quiet, 2)
+    sys.exit(exit_code(dispatch, arguments))
 
 
 def start(arguments: list[str]) -> multiprocessing.Process:

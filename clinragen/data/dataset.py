@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class StayDataset(Dataset[Stay]):
     ``series_input`` serves control experiments: ``zeroed`` removes every measurement, ``shuffled`` hands each stay
     the series of another patient. ``teacher`` is None when no targets are needed; where it wrote several rationales
     for a stay, each epoch takes the next. ``store`` is a folder in which tokens are kept for the next run.
+    With ``separate`` the rationales and the diagnoses are targets of their own, in turn (Hsieh et al. 2023): the marker
+    that opens a target is the prefix of its task.
     """
 
     cohort: Cohort
@@ -77,6 +79,7 @@ class StayDataset(Dataset[Stay]):
     lexicon: Lexicon = field(default_factory=lambda: Lexicon([], []))
     cuts: Cuts = field(default_factory=Cuts)
     store: Path | None = None
+    separate: bool = False
 
     def __post_init__(self) -> None:
         self.values, self.observed = self.statistics.standardise(self._grid())
@@ -100,6 +103,7 @@ class StayDataset(Dataset[Stay]):
             "stays": sha256_json(self.stay_ids.tolist()),
             "tokenizer": sha256_json(self.tokenizer.backend_tokenizer.to_str()),
             "targets": [list(self.targets.sections), list(self.targets.label_names)] if self.teacher else None,
+            "separate": self.separate,
             "limits": [self.max_note_tokens, self.max_target_tokens],
             "concepts": self.link.fingerprint,
             "code": code_hash(map(sys.modules.get, CODE)),  # type: ignore[arg-type]
@@ -166,7 +170,7 @@ class StayDataset(Dataset[Stay]):
 
     def _variant(self, index: int) -> int:
         first, end = self.variants[index : index + 2].tolist()
-        return first + self.epoch % (end - first)
+        return first + (self.epoch + index) % (end - first)
 
     def length(self, index: int) -> int:
         """Tokens of a stay, the measure by which batches are bucketed."""
@@ -192,6 +196,10 @@ class StayDataset(Dataset[Stay]):
             texts[kind].setdefault(stay, []).append(text)
         wanted = [kind for kind in ("note", "series") if kind in self.targets.sections]
         path = self.cohort.paths.rationales(self.teacher)
+        formats = [self.targets]
+        if self.separate and wanted and "diagnoses" in self.targets.sections:
+            apart = (tuple(wanted), ("diagnoses",))
+            formats = [replace(self.targets, sections=sections) for sections in apart]
         encoded = []
         for stay, present in zip(self.stay_ids.tolist(), self.labels, strict=True):
             for kind in wanted:
@@ -204,14 +212,15 @@ class StayDataset(Dataset[Stay]):
             mine = []
             for turn in range(max([1, *(len(given[kind]) for kind in wanted)])):
                 note, series = (given[kind][turn % len(given[kind])] for kind in ("note", "series"))
-                ids, shortened = self.targets.encode(note, series, present.tolist(), self.max_target_tokens)
-                if len(ids) <= self.targets.fixed:
-                    raise UserError(
-                        f"stay {stay}: nothing of its target fits into model.max_target_tokens "
-                        f"{self.max_target_tokens}: raise it"
-                    )
-                self.cuts.targets += shortened
-                mine.append(ids)
+                for target in formats:
+                    ids, shortened = target.encode(note, series, present.tolist(), self.max_target_tokens)
+                    if len(ids) <= target.fixed:
+                        raise UserError(
+                            f"stay {stay}: nothing of its target fits into model.max_target_tokens "
+                            f"{self.max_target_tokens}: raise it"
+                        )
+                    self.cuts.targets += shortened
+                    mine.append(ids)
             encoded.append(mine)
         return encoded
 

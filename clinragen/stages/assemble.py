@@ -75,4 +75,5 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store
         teacher=config.teacher,
         lexicon=model.lexicon,
         store=store,
+        separate=config.stage.tasks == "separate" and split == "train",
     )

@@ -16,6 +16,7 @@ PRETRAIN = "pretrain"  # before them, on unlabelled series
 PARTS = ("language_model", "series_encoder", "concept_attention", "head")
 INPUTS = ("note", "series")
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
+TASKS = ("joint", "separate")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
@@ -36,6 +37,7 @@ class StageConfig:
         accumulate: forward passes of one optimiser step; a step has ``batch_size * accumulate`` stays for each process.
         tokens: padded tokens of one forward pass at most, for memory; 0 for no limit. It changes no result.
         class_weights: whether rare phenotypes count more in the label loss: ``none``, ``sqrt`` or ``balanced``.
+        tasks: ``joint`` writes rationales and diagnoses as one text; ``separate`` trains them as two tasks, in turn.
         masked: share of patches that ``pretrain`` hides.
         precision: ``auto`` takes bf16 where the processor has it and the model is large enough to gain.
         checkpoint_minutes: how often an unfinished run is written; ``checkpoint_steps`` counts steps instead.
@@ -53,6 +55,7 @@ class StageConfig:
     accumulate: int = 1
     tokens: int = 0
     class_weights: str = "none"
+    tasks: str = "joint"
     masked: float = 0.4
     weight_decay: float = 0.05
     warmup: float = 0.1
@@ -77,6 +80,8 @@ class StageConfig:
             raise UserError(f"{where}: inputs and targets must each name at least one entry")
         if self.monitor not in ("loss", "macro_auroc"):
             raise unknown_choice(f"{where}.monitor", self.monitor, ("loss", "macro_auroc"))
+        if self.tasks not in TASKS:
+            raise unknown_choice(f"{where}.tasks", self.tasks, TASKS)
         if not 0 < self.masked < 1:
             raise UserError(f"{where}.masked is {self.masked}, expected a share between 0 and 1")
         if self.class_weights not in CLASS_WEIGHTS:

@@ -126,3 +126,56 @@ def test_sections_come_in_reading_order_whatever_the_rows(cohort):
     for sections in ordered.values():
         known = [SECTIONS.index(name) for name, _ in sections if name in SECTIONS]
         assert known == sorted(known)
+
+
+def test_several_rationales_of_a_stay_are_taken_in_turn(trained, hospital, cohort, tmp_path):
+    for path in hospital.cohort.iterdir():
+        if path.name != "rationales":
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "rationales").mkdir()
+    table = pl.read_parquet(CohortPaths(hospital.cohort).rationales("evidence"))
+    more = table.filter(pl.col("kind") == "series").with_columns(text=pl.lit("Lab test shows nothing else."))
+    pl.concat([table, more]).write_parquet(CohortPaths(tmp_path).rationales("evidence"))
+    data = dataset(trained, Cohort.load(tmp_path), teacher="evidence")
+    texts = []
+    for epoch in range(4):
+        data.begin(epoch)
+        texts.append(trained.model.tokenizer.decode(data[0].target_ids))
+    assert texts[:2] == texts[2:]
+    assert sum("nothing else" in text for text in texts) == 2
+
+
+def test_separate_tasks_begin_with_their_marker_and_share_nothing(trained, cohort):
+    data = dataset(trained, cohort, teacher="evidence", separate=True)
+    texts = []
+    for epoch in (0, 1):
+        data.begin(epoch)
+        texts.append(trained.model.tokenizer.decode(data[0].target_ids))
+    assert ["Diagnoses:" in text for text in texts] == [False, True]
+    assert ["rationale:" in text for text in texts] == [True, False]
+
+
+def test_stored_tokens_are_those_made_anew_and_other_notes_are_not_mistaken_for_them(
+    trained, hospital, cohort, tmp_path
+):
+    fresh = dataset(trained, cohort, teacher="evidence")
+    for _ in range(2):  # made, then mapped
+        kept = dataset(trained, cohort, teacher="evidence", store=tmp_path / "store")
+        for row in range(len(fresh)):
+            assert kept[row].note_ids == fresh[row].note_ids
+            assert kept[row].target_ids == fresh[row].target_ids
+            assert np.array_equal(kept[row].mentions, fresh[row].mentions)
+        assert kept.cuts == fresh.cuts
+    assert len(list((tmp_path / "store").iterdir())) == 1
+    next((tmp_path / "store").glob("*/notes.npy")).write_bytes(b"cut")  # damaged: made anew
+    again = dataset(trained, cohort, teacher="evidence", store=tmp_path / "store")
+    assert again[0].note_ids == fresh[0].note_ids
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for path in hospital.cohort.iterdir():
+        if path.name != "notes.parquet":
+            (changed / path.name).symlink_to(path)
+    notes = pl.read_parquet(CohortPaths(hospital.cohort).notes).with_columns(text=pl.lit("Sepsis."))
+    notes.write_parquet(changed / "notes.parquet")  # the manifest is the same: the file's own bytes must tell
+    other = dataset(trained, Cohort.load(changed), teacher="evidence", store=tmp_path / "store")
+    assert other[0].note_ids != fresh[0].note_ids
