@@ -171,6 +171,7 @@ def _evidence(args: argparse.Namespace) -> None:
     from clinragen.artifacts import read_table
     from clinragen.knowledge.relabel import open_graph, unknown
     from clinragen.schema import CohortPaths
+    from clinragen.teacher.files import Files
     from clinragen.teacher.generate import generate
 
     paths = CohortPaths(args.cohort)
@@ -201,4 +202,5 @@ def _evidence(args: argparse.Namespace) -> None:
             f"{kind:<6}  {len(texts)} rationales, {mean:.1f} words on average (at most {max(lengths, default=0)}), "
             f"{len(set(texts))} distinct, {told} name evidence in the chart"
         )
-    print(f"written to {paths.rationales(args.teacher)}")
+    files = Files(paths, args.teacher)
+    print(f"written to {files.table}, with {files.card.name} and {files.manifest.name} beside it")

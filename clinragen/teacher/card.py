@@ -14,8 +14,11 @@ import jinja2
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clinragen.artifacts import write_text
+from clinragen import __version__
+from clinragen.artifacts import sha256_file, write_text
 from clinragen.config import CONFIG_ROOT
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.teacher.files import Files
 from clinragen.teacher.wording import words
 
 #: Examples shown of each kind.
@@ -37,6 +40,23 @@ def statistics(texts: list[str]) -> dict[str, Any]:
     }
 
 
+def provenance(
+    files: Files, graph: ConceptGraph, *, backend: str, model: str | None, endpoint: Any, prompt_hash: str
+) -> dict[str, Any]:
+    """What the manifest of every rationale set says: who wrote it, of what, with which graph, and the table's hash."""
+    return {
+        "created_by": __version__,
+        "teacher": files.name,
+        "backend": backend,
+        "model": model,
+        "endpoint": endpoint,
+        "prompt_hash": prompt_hash,
+        "graph": graph.manifest,
+        "cohort": {part: sha256_file(getattr(files.cohort, part)) for part in ("stays", "series", "notes", "labels")},
+        "table": sha256_file(files.table),
+    }
+
+
 def write(card: Path, examples: Path, table: pa.Table, manifest: dict[str, Any]) -> None:
     """Write the card of ``table`` (``schema.RATIONALES``) from it and its manifest, and some of its texts."""
     kinds = {}
@@ -44,14 +64,14 @@ def write(card: Path, examples: Path, table: pa.Table, manifest: dict[str, Any])
         rows = table.filter(pc.field("kind") == kind).to_pylist()
         texts = [row["text"] for row in rows]
         own = [row for row in rows if row["teacher"] == manifest["teacher"]]
-        claims = [claim for row in own for claim in json.loads(row["verdicts"]).get("claims", ())]
+        claims = [c for row in own for c in json.loads(row["verdicts"]).get("claims", ()) if "verdict" in c]
         kinds[kind] = {
             **statistics(texts),
             "stand_ins": len(rows) - len(own),
             "examples": texts[:SHOWN],
             "ways": manifest.get("ways", {}).get(kind, {}),
             "claims": manifest.get("first_draft_claims", {}).get(kind, {}),
-            "taught": Counter(claim["verdict"] for claim in claims),
+            "taught": manifest.get("taught_claims", {}).get(kind) or Counter(claim["verdict"] for claim in claims),
         }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(CONFIG_ROOT / "teacher"),

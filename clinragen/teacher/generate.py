@@ -1,19 +1,22 @@
-"""Rationales for every stay of a cohort, written to ``<cohort>/rationales/<teacher>.parquet``."""
+"""Rationales of a whole cohort by the evidence teacher, held against the chart like anyone's: table, manifest, card."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 
-from clinragen.artifacts import read_table, sha256_json, write_table
+from clinragen.artifacts import sha256_json, write_json, write_table
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.relabel import open_graph
-from clinragen.schema import RATIONALES, SERIES, STAYS, CohortPaths
-from clinragen.teacher import evidence
+from clinragen.schema import RATIONALE_KINDS, RATIONALES, CohortPaths
+from clinragen.teacher import card, evidence
 from clinragen.teacher.facts import facts
-from clinragen.teacher.stays import diagnoses_of, frame, sections_of
+from clinragen.teacher.files import Files
+from clinragen.teacher.judge import Judge
+from clinragen.teacher.stays import Stays
 
 TEACHERS = ("evidence",)
 
@@ -37,27 +40,23 @@ def generate(
     """
     if teacher not in TEACHERS:
         raise unknown_choice("teacher", teacher, TEACHERS)
-    paths = CohortPaths(cohort)
-    out = paths.rationales(teacher)
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} already exists: pass --overwrite to replace it")
-    stays = read_table(paths.stays, STAYS).column("stay_id").to_pylist()
-    diagnoses = diagnoses_of(paths)
-    if missing := [stay for stay in stays if stay not in diagnoses]:
-        raise UserError(f"{paths.labels}: no row for stay {missing[0]} of stays.parquet; prepare the cohort anew")
-    sections = sections_of(paths)
-    found = facts(frame(paths, SERIES), normal=True)
+    files = Files(CohortPaths(cohort), teacher)
+    if files.table.exists() and not overwrite:
+        raise UserError(f"{files.table} already exists: pass --overwrite to replace it")
+    stays = Stays(files.cohort)
+    found = facts(stays.series, normal=True)
     concepts = open_graph(graph)
-    composer = evidence.EvidenceTeacher(concepts)
+    composer, judge = evidence.EvidenceTeacher(concepts), Judge(concepts)
     prompt = sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": concepts.manifest})
-    rows = []
-    for done, stay in enumerate(sorted(stays), start=1):
-        gold = diagnoses[stay]
-        written = (composer.note(stay, sections.get(stay, ()), gold), composer.series(stay, found.get(stay), gold))
-        for rationale in written:
+    rows, claims = [], {kind: Counter[str]() for kind in RATIONALE_KINDS}
+    for done, stay in enumerate(stays, start=1):
+        for rationale in (
+            composer.note(stay.stay_id, stay.sections, stay.diagnoses),
+            composer.series(stay.stay_id, found.get(stay.stay_id), stay.diagnoses),
+        ):
             rows.append(
                 {
-                    "stay_id": stay,
+                    "stay_id": stay.stay_id,
                     "kind": rationale.kind,
                     "text": rationale.text,
                     "verdicts": rationale.verdicts,
@@ -65,8 +64,14 @@ def generate(
                     "prompt_hash": prompt,
                 }
             )
+            judged = judge.judge(rationale.text, stay, rationale.kind)
+            claims[rationale.kind].update(claim.verdict for claim in judged.claims)
         if done % 50 == 0 or done == len(stays):
             progress(done)
     table = pa.Table.from_pylist(rows, RATIONALES)
-    write_table(out, table)
+    write_table(files.table, table)
+    manifest = card.provenance(files, concepts, backend=teacher, model=None, endpoint=None, prompt_hash=prompt)
+    manifest["taught_claims"] = {kind: dict(sorted(counts.items())) for kind, counts in claims.items()}
+    write_json(files.manifest, manifest)
+    card.write(files.card, files.examples, table, manifest)
     return table

@@ -13,8 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clinragen import __version__
-from clinragen.artifacts import sha256_file, write_json, write_table
+from clinragen.artifacts import write_json, write_table
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
@@ -157,20 +156,16 @@ def teach(
         table = _table(outcomes, stays, concepts, settings, name, prompts.version)
         write_table(files.table, table)
         logprobs.write(files.logprobs, ((one.stay_id, one.kind, one.logprobs) for one in outcomes if one.logprobs))
-        manifest = {
-            "created_by": __version__,
-            "teacher": name,
-            "backend": backend,
-            "model": model,
+        manifest = card.provenance(
+            files,
+            concepts,
+            backend=backend,
+            model=model,
+            endpoint=client.endpoint.as_json() if client else _cluster(settings.engine),
+            prompt_hash=prompts.version,
+        ) | {
             "served_by": dict(sorted(composer.served_by.items())),
-            "endpoint": client.endpoint.as_json() if client else _cluster(settings.engine),
             "settings": {key: value for key, value in asdict(settings).items() if key != "prompts"},
-            "prompt_hash": prompts.version,
-            "graph": concepts.manifest,
-            "cohort": {
-                part: sha256_file(getattr(files.cohort, part)) for part in ("stays", "series", "notes", "labels")
-            },
-            "table": sha256_file(files.table),
             "ways": _nested(summary.ways),
             "first_draft_claims": _nested(summary.verdicts),
             "not_in_form": dict(sorted(summary.rejected.items())),

@@ -225,6 +225,17 @@ def test_generate_writes_two_rows_per_stay_in_order_and_the_same_bytes_again(coh
     assert cohort.rationales("evidence").read_bytes() == before
 
 
+def test_the_card_holds_counts_and_verdicts_but_no_text(cohort):
+    table = generate(cohort.root)
+    folder = cohort.rationales("evidence").parent
+    card, manifest = (folder / "evidence.card.md").read_text(), json.loads((folder / "evidence.json").read_text())
+    assert manifest["taught_claims"]["series"].keys() == {"supported"}
+    assert f"| claims of what is taught: supported | {manifest['taught_claims']['note'].get('supported', 0)} |" in card
+    texts = table.column("text").to_pylist()
+    assert not [text for text in texts if text in card]
+    assert any(text in (folder / "evidence.examples.md").read_text() for text in texts)
+
+
 def test_generate_refuses_what_it_cannot_read(cohort, tmp_path):
     with pytest.raises(UserError, match="evidence"):
         generate(cohort.root, teacher="evidense")
