@@ -184,6 +184,11 @@ class Loop:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    def look(self, batch: Any) -> Scored:
+        """Score a batch without training, past DDP, whose forward waits for all processes: their shares differ."""
+        with self.fabric.autocast():
+            return self.objective(Sealed(self.fabric.to_device(batch)))
+
     def trial(self, batch: Any) -> None:
         """A forward and a backward pass of which nothing remains."""
         self.fabric.backward(self.module(Sealed(self.fabric.to_device(batch))).loss.mean())
@@ -222,7 +227,7 @@ class Loop:
         mine = []
         with torch.inference_mode():
             for batch in self.loader(data, pieces):
-                scored: Scored = self.module(Sealed(self.fabric.to_device(batch)))
+                scored = self.look(batch)
                 named = {"loss": scored.loss} | scored.parts | scored.evidence
                 mine.append((batch.stay_ids, {name: value.float().cpu() for name, value in named.items()}))
         shares: list[Any] = [mine]

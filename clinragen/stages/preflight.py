@@ -24,7 +24,7 @@ from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.relabel import open_graph
 from clinragen.model.config import ModelConfig
 from clinragen.stages.folder import Request, check_folder, expected_parent
-from clinragen.stages.loop import Loop, Sealed
+from clinragen.stages.loop import Loop
 from clinragen.stages.plan import PRETRAIN, STAGES, resolve
 
 GIB = 2**30
@@ -116,7 +116,7 @@ def rehearse(loop: Loop, out: Path, console: Console | None) -> Plan:
         loop.module.eval()
         with torch.inference_mode():
             for batch in loop.loader(held, [[row] for row in shown]):
-                loop.module(Sealed(loop.fabric.to_device(batch)))
+                loop.look(batch)
         check_seconds = (time.perf_counter() - began) / max(1, len(shown)) * len(held)
     seconds = loop.stage.epochs * (spent[-1] * float(cost.sum()) + check_seconds)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB

@@ -19,6 +19,10 @@ def test_two_processes_equal_one(hospital, command, tmp_path):
     given += ["--set", "stage.precision=32-true", "--set", "stage.epochs=1"]
     given += ["--set", "model.language_model.scratch.dropout=0.0", "--set", "model.head.dropout=0"]
     pair = ["--trainer", "ddp", "--set", "trainer.accelerator=cpu", "--set", "stage.batch_size=4"]
+    pair += [
+        "--set",
+        "stage.tokens=20",
+    ]  # one stay in a forward pass, so that one process validates twice, the other once
     arguments = [str(value) for value in (*given, *pair, "--out", tmp_path / "two")]
     done = subprocess.run(
         [sys.executable, str(tmp_path / "program.py"), *arguments],
