@@ -44,6 +44,7 @@ from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.concepts import KNOWLEDGE
 from clinragen.model.config import ModelConfig
 from clinragen.model.language_model import train_tokenizer
+from clinragen.stages.loop import schedule
 from clinragen.stages.module import StageModule, macro_auroc
 from clinragen.stages.plan import StageConfig
 from clinragen.stages.quiet import quiet_libraries
@@ -97,8 +98,8 @@ class Bench:
         train, validation = self.data["train"], self.data["validation"]
         count, steps = round(share * len(train)), round(steps * share**0.5)
         stage = StageConfig(inputs=INPUTS, targets=["diagnoses"], seed=seed)
-        optimised = StageModule(model, stage, steps).configure_optimizers()
-        optimizer, scheduler = optimised["optimizer"], optimised["lr_scheduler"]["scheduler"]
+        optimizer = torch.optim.AdamW(StageModule(model, stage).groups())
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, steps, stage.warmup))
         random = np.random.default_rng(seed)
         stream = itertools.chain.from_iterable(
             random.permutation(self.order[:count]).tolist() for _ in itertools.count()
