@@ -189,6 +189,7 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
     ]
 
     body = [place for place, variable in enumerate(variables().values()) if variable.kind == "body"]  # make no series
+    required = run.protocol.rules.require_series
 
     def make(folder: Path) -> None:
         stay_ids = stays["stay_id"].to_numpy()
@@ -198,14 +199,17 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
             rows = spill.load(events, shard)
             if rows is None:
                 return SERIES.empty_table()
-            measured[rows.filter(~pl.col("variable").is_in(body))["stay"].to_numpy()] = True
+            telling = rows.filter(~pl.col("variable").is_in(body))["stay"].unique()
+            measured[telling.to_numpy()] = True
+            if required:  # the stays without a series leave the cohort, and their body sizes with them
+                rows = rows.filter(pl.col("stay").is_in(telling.implode()))
             return hourly(rows, stay_ids)
 
         shards = range(-(-len(stay_ids) // run.stays_per_shard))
         canonical.write_series(CohortPaths(folder).series, in_order(part, shards, run.raw.workers))
         write_table(folder / _MEASURED, pl.DataFrame({"stay_id": stay_ids[measured]}).to_arrow())
 
-    return run.stage("series", [windows, [place.name for place in events]], make)
+    return run.stage("series", [windows, required, [place.name for place in events]], make)
 
 
 def _events(run: _Run, source: EventTable, index: StayIndex, windows: str) -> Path:

@@ -167,7 +167,9 @@ def test_height_and_weight_alone_make_no_series(cohort):
         f"{line},{cell}" for line, cell in zip(_TABLES["patient"], ("admissionheight", 170, 171, 1, 1), strict=True)
     ]
     tables["lab"] = _TABLES["lab"][:3]  # of stay 1 only
-    assert cohort(tables)("stays")["stay_id"].to_list() == [1]
+    read = cohort(tables)
+    assert read("stays")["stay_id"].to_list() == [1]
+    assert read("series")["stay_id"].unique().to_list() == [1]
 
 
 def test_stays_of_a_hospital_stay_lie_rightly_in_time(cohort):

@@ -30,6 +30,10 @@ def test_every_stay_and_row_is_accounted_for_and_a_second_run_is_identical(
     attrition = manifest["attrition"]
     assert attrition["entered"] == entered
     assert attrition["kept"] == kept == entered - sum(step["stays"] for step in attrition["excluded"])
+    stays = pl.read_parquet(tmp_path / "first" / "stays.parquet")
+    for table in ("series", "notes", "labels"):
+        rows = pl.read_parquet(tmp_path / "first" / f"{table}.parquet")
+        assert rows.join(stays, on="stay_id", how="anti").is_empty(), table
     for table, account in manifest["tables"].items():
         lost = sum(account["out_of_scope"].values()) + sum(account["quarantined"].values())
         assert account["read"] == account["kept"] + lost, table
