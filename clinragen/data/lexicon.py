@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -43,5 +44,5 @@ class Lexicon:
         return vectorizer
 
 
-def _vectorizer(**options: object) -> TfidfVectorizer:
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32, **options)
+def _vectorizer(**options: Any) -> TfidfVectorizer:
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=cast(Any, np.float32), **options)

@@ -76,7 +76,7 @@ class StepPlan:
 
     def steps(self, epoch: int) -> list[np.ndarray]:
         """The rows of each step of an epoch; every row comes exactly once."""
-        batches = BucketedBatches(self.lengths, self.step_size, self.seed, pool=self.pool)
+        batches = BucketedBatches(self.lengths.tolist(), self.step_size, self.seed, pool=self.pool)
         batches.set_epoch(epoch)
         return [np.asarray(rows) for rows in batches]
 

@@ -34,7 +34,8 @@ def fit_linear_paths(model: ClinRaGen, data: dict[str, StayDataset], inputs: lis
         return {}
     paths.reset()
     network, labels = score(model, data["validation"], inputs, size)
-    parts, chosen = [network.astype(float)], {}
+    parts: list[np.ndarray] = [network.astype(float)]
+    chosen: dict[str, float] = {}
     for name, weight in (("note", paths.note), ("series", paths.series)):
         if name not in inputs or not len(weight):
             weight.zero_()
@@ -43,7 +44,7 @@ def fit_linear_paths(model: ClinRaGen, data: dict[str, StayDataset], inputs: lis
         read = {split: features(model, data[split], name) for split in data}
         fitted, chosen[f"{name}_penalty"] = _choose(read, data["train"].labels, labels, PENALTIES[name])
         weight.copy_(torch.from_numpy(fitted))
-        parts.append(read["validation"] @ fitted)
+        parts.append(np.asarray(read["validation"] @ fitted))
     gains = fuse(np.stack(parts), labels)
     paths.gains.copy_(torch.from_numpy(gains))
     return chosen | dict(zip(("network_gain", "note_gain", "series_gain"), gains.round(4).tolist(), strict=True))
@@ -52,7 +53,7 @@ def fit_linear_paths(model: ClinRaGen, data: dict[str, StayDataset], inputs: lis
 def features(model: ClinRaGen, data: StayDataset, path: str) -> csr_matrix | np.ndarray:
     """What a linear path reads of each stay, [n, features]."""
     if path == "note":
-        mentions = np.stack(data.mentions).reshape(len(data), -1)
+        mentions = data.mentions.reshape(len(data), -1)
         return csr_matrix(hstack([data.terms, MENTION_SCALE * csr_matrix(mentions, dtype=np.float32)]))
     with torch.inference_mode():
         summaries = summarise(torch.from_numpy(data.values), torch.from_numpy(data.observed))
@@ -64,11 +65,10 @@ def _choose(
 ) -> tuple[np.ndarray, float]:
     """Weights [features, L] under the penalty with the least validation loss, and that penalty."""
     best: tuple[float, np.ndarray, float] | None = None
-    start = None
+    start: np.ndarray | None = None
     for penalty in penalties:
         start = fit_logistic(read["train"], train.astype(float), penalty, start)
-        scores = read["validation"] @ start[:-1] + start[-1]
-        loss = _loss(scores, validation)
+        loss = _loss(read["validation"] @ start[:-1] + start[-1], validation)
         if best is not None and loss > best[0]:
             break  # the loss has one valley
         best = (loss, start[:-1], penalty)
@@ -87,7 +87,8 @@ def fit_logistic(
         penalty: half of it times the squared weights is added to the summed loss.
         start: where to begin; the common shares when not given.
     """
-    shape = (read.shape[1] + 1, labels.shape[1])
+    width = read.shape[1] if isinstance(read, np.ndarray) else read.get_shape()[1]
+    shape = (width + 1, labels.shape[1])
     if start is None:
         share = labels.mean(0).clip(0.5 / len(labels), 1 - 0.5 / len(labels))
         start = np.zeros(shape)
