@@ -30,13 +30,15 @@ class Modifier:
 def modifiers() -> list[tuple[str, Modifier]]:
     """Every modifier phrase of the shipped rules with its effect; a phrase may stand on both sides."""
     raw = load_yaml(CONFIG_ROOT / "knowledge" / "context.yaml")
-    words = {"relative": raw["relatives"], "whose": raw["whose"]}
+    words = {"relative": raw["relatives"], "whose": raw["whose"], "month": raw["month"], "since": raw["since"]}
+    words["year"] = [str(year) for year in range(1950, 2030)]
     found: list[tuple[str, Modifier]] = []
     for kind in PRIORITY:
         for side in ("before", "after"):
             phrases = dict.fromkeys(form for phrase in raw[kind][side] for form in _spelled(phrase, words))
             found += [(phrase, Modifier(kind, side)) for phrase in phrases]
-    found += [(phrase, Modifier("inert", "")) for phrase in dict.fromkeys(raw["inert"])]
+    inert = dict.fromkeys(form for phrase in raw["inert"] for form in _spelled(phrase, words))
+    found += [(phrase, Modifier("inert", "")) for phrase in inert]
     found += [(phrase, Modifier("terminator", "")) for phrase in dict.fromkeys(raw["terminators"])]
     return found
 

@@ -1,8 +1,8 @@
 """Note text -> concept mentions, by longest match in a trie of tokens; several megabytes per second on one core.
 
-Synonyms come from the graph, contexts from ``context``. A hyphen equals a space, the plural is matched too, and a
-synonym that starts with "=" matches only in exactly that case. Shorthand such as "w/r/r" is one mention for each part.
-Offsets are those of the text as given.
+Synonyms come from the graph, contexts from ``context``. A hyphen equals a space; plurals, British spelling, the other
+side and another's possession are matched too; a synonym that starts with "=" matches only in exactly that case.
+Shorthand such as "w/r/r" is one mention for each part. Offsets are those of the text as given.
 """
 
 from __future__ import annotations
@@ -19,9 +19,35 @@ LINKED_KINDS = ("phenotype", "disease", "finding", "symptom", "drug", "procedure
 _ADJECTIVES = {"high": ("elevated", "high", "raised", "increased"), "low": ("low", "decreased", "reduced")}
 _COPULAS = tuple(
     f"{verb}{adverb}"
-    for verb in ("", "is ", "was ", "were ", "remained ", "remains ")
-    for adverb in ("", "markedly ", "significantly ", "mildly ", "persistently ")
+    for verb in ("", "is ", "are ", "was ", "were ", "remained ", "remains ", "came back ", "noted to be ")
+    for adverb in ("", "markedly ", "significantly ", "mildly ", "slightly ", "very ", "persistently ")
 )
+
+#: A concept's written forms are matched with each of these in the place of the others.
+_WHOSE = ("his", "her", "my", "your", "their", "the", "both")
+_POSSESSIVE = re.compile(r" (?:his|her|my|the) (?!time)")
+_SIDES = ("left", "right", "L", "R")
+_SIDE = re.compile(
+    r"\b(left|right|l|r)([ -](?:sided?|arms?|legs?|hands?|foot|face|facial|hemi\w+|mca|pca|upper extremity"
+    r"|lower extremity|lung|lower lobe|upper lobe|pleural|effusion|basilar|base)\b)",
+    re.IGNORECASE,
+)
+_BRITISH = [
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        (r"(?<!a)emi(a|c)(?=\b|s\b)", r"aemi\1"),
+        (r"\bhem(?=[ao])", "haem"),
+        (r"\bedema", "oedema"),
+        (r"rrhea\b", "rrhoea"),
+        (r"pnea\b", "pnoea"),
+        (r"pneic\b", "pnoeic"),
+        (r"ischem", "ischaem"),
+        (r"\besophag", "oesophag"),
+        (r"leuko", "leuco"),
+        (r"\banemi", "anaemi"),
+        (r"labored", "laboured"),
+    )
+]
 
 #: What a mention is when no word of its sentence says otherwise.
 SECTION_CONTEXTS: dict[str, Context] = {"past_medical_history": "historical", "family_history": "family"}
@@ -46,7 +72,7 @@ class Mention(NamedTuple):
 
 
 class Linker:
-    """Finds the concepts of a graph in text. Building one takes about 0.3 s; reuse it."""
+    """Finds the concepts of a graph in text. Building one takes about a second; reuse it."""
 
     def __init__(self, graph: ConceptGraph, kinds: tuple[str, ...] = LINKED_KINDS) -> None:
         self._trie: dict[str, Any] = {}
@@ -61,11 +87,12 @@ class Linker:
             if data["kind"] == "finding":
                 for form in _measured(graph, data):
                     self._add(form, node)
-        for node, data in named:  # last: a plural never takes the place of a form that was written down
+        for node, data in named:  # last: a variant never takes the place of a form that was written down
             for form in (data["name"], *data["synonyms"]):
-                last = tokens(form)[-1]
-                if last.isalpha() and len(last) > 3 and not last.endswith("s"):
-                    self._add(f"{form}s", node)
+                if form.startswith("="):
+                    continue
+                for variant in _variants(form):
+                    self._add(variant, node)
         kept = {node for node, _ in named} | {None}
         for form, concepts in shorthand().items():
             if kept.issuperset(concepts):
@@ -191,6 +218,25 @@ def _measured(graph: ConceptGraph, finding: dict[str, Any]) -> list[str]:
     return before + after
 
 
+def _variants(form: str) -> set[str]:
+    """Other ways to write a form: whose it is, on which side, British spelling, the plural."""
+    found = {form}
+    found |= {_POSSESSIVE.sub(f" {word} ", form) for word in _WHOSE}
+    found |= {_SIDE.sub(lambda match, word=word: f"{word}{match.group(2)}", form) for word in _SIDES}
+    found |= {british for each in found if (british := _british(each)) != each}
+    for each in list(found):
+        last = tokens(each)[-1]
+        if last.isalpha() and len(last) > 3 and not last.endswith("s"):
+            found.add(f"{each}s")
+    return found - {form}
+
+
+def _british(form: str) -> str:
+    for pattern, replacement in _BRITISH:
+        form = pattern.sub(replacement, form)
+    return form
+
+
 def _squeeze(form: str) -> str:
     return " ".join(form.replace("-", " ").split())
 
@@ -202,7 +248,7 @@ def _ends(word: str, words: list[str], starts: list[int], position: int, text: s
     if following < len(text) and not text[following].isspace():
         return False  # "q.d.", "e.g."
     previous = words[position - 1] if position else ""
-    return len(previous) > 1 and previous not in _ABBREVIATIONS
+    return (len(previous) > 1 or previous.isdigit()) and previous not in _ABBREVIATIONS
 
 
 def _flush(
