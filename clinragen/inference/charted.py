@@ -33,7 +33,6 @@ from clinragen.teacher.series_rationale import (
 from clinragen.teacher.wording import every, listed
 
 MOST_FACTS = 12  # offered to the model: the farthest out of range, those that speak for a called diagnosis first
-_CLOSING = 48  # tokens kept free for what may follow the last statement
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,11 @@ class Charted:
         self.statements = {fact: self._wordings(fact) for fact in self.facts}
         self.ids: dict[str, list[int]] = {}
         told = [text for texts in self.statements.values() for text in texts]
-        self._tokenise([f"{text}{mark}" for text in told for mark in (",", " and", ".", ";")])
-        longest = max((len(ids) for ids in self.ids.values()), default=0)
-        self.room = budget - _CLOSING - longest  # a further statement is begun only before this many tokens
+        self.statement = self._longest([f"{text}{mark}" for text in told for mark in (",", " and", ".", ";")])
+        links = self._longest([f" {link} {phenotypes()[key].name};" for link in LINKS for key in self.called])
+        silent = self._longest([f" no value points to {words};" for words in self._silent(_Place())])
+        self.room = budget - links - silent - self._longest([f" normal {words}." for words in self.normal])
+        self.ahead = max(self.statement, links)  # tokens of the piece behind which a group may be promised
         self.written = 0
         self.threads = self._next(_Place())
 
@@ -150,7 +151,6 @@ class Charted:
         """Each statement not yet made, with the mark behind it."""
         pieces: list[_Piece] = []
         left = self._left(place)
-        room = self.written <= self.room
         for fact in left:
             after = replace(place, told=(*place.told, fact), group=place.group + 1)
             others = len({kin(other) for other in left} - {kin(fact)})
@@ -160,10 +160,10 @@ class Charted:
                     marks.append((",", replace(after, expects="link")))
                 else:
                     marks += self._ends(replace(after, closed=True))
-            if not place.last and (room or place.listing):
-                if others and len(after.told) < MOST_CLAIMS:
+            if not place.last:
+                if others and len(after.told) < MOST_CLAIMS and (place.listing or self._fits(2)):
                     marks.append((" and", replace(after, expects="statement", listing=True, last=True)))
-                if room and others > 1 and len(after.told) < MOST_CLAIMS - 1:
+                if others > 1 and len(after.told) < MOST_CLAIMS - 1 and self._fits(3):
                     marks.append((",", replace(after, expects="statement", listing=True)))
             pieces += [(f"{text}{mark}", 1.0, then) for text in self.statements[fact] for mark, then in marks]
         return pieces
@@ -194,15 +194,18 @@ class Charted:
     def _ends(self, place: _Place) -> list[tuple[str, _Place]]:
         """The marks that may close a group, each with where it leads."""
         marks = [(".", replace(place, expects="end"))]
-        if self.normal or self._more(place) or self._silent(place):
+        if self.normal or self._more(place, self.ahead) or self._silent(place):
             marks.append((";", replace(place, expects="group")))
         return marks
 
-    def _more(self, place: _Place) -> bool:
-        """Whether another group may follow."""
-        return (
-            not place.closed and len(place.told) < MOST_CLAIMS and self.written <= self.room and bool(self._left(place))
-        )
+    def _more(self, place: _Place, ahead: int = 0) -> bool:
+        """Whether another group may follow ``ahead`` tokens from here, when what was promised must hold."""
+        fits = self._fits(1, ahead) and len(place.told) < MOST_CLAIMS
+        return fits and not place.closed and bool(self._left(place))
+
+    def _fits(self, statements: int, ahead: int = 0) -> bool:
+        """Whether so many statements and what may close the sentence fit behind ``ahead`` further tokens."""
+        return self.written + ahead + statements * self.statement <= self.room
 
     def _left(self, place: _Place) -> list[Fact]:
         spent = {variable for fact in place.told for variable in kin(fact)}
@@ -232,6 +235,10 @@ class Charted:
 
     def _wordings(self, fact: Fact) -> list[str]:
         return list(dict.fromkeys(f" {made.statement}" for made in every(lambda by: claim(fact, self.graph, by))))
+
+    def _longest(self, texts: list[str]) -> int:
+        self._tokenise(texts)
+        return max((len(self.ids[text]) for text in texts), default=0)
 
     def _tokenise(self, texts: list[str]) -> None:
         fresh = [text for text in dict.fromkeys(texts) if text not in self.ids]

@@ -82,6 +82,13 @@ def test_whatever_is_written_is_true_and_whole(tokenizer, seed, called):
     assert bool(verdicts) == bool(facts(series).get(1)) if len(series) else not verdicts
 
 
+def test_no_choice_leads_to_a_dead_end_or_beyond_the_room(tokenizer):
+    for seed in (88, 273, 295, 401, 594, 605, 673, *range(20)):  # the first have ended nowhere, or beyond the room
+        chance = random.Random(seed)
+        called = chance.sample(list(phenotypes()), chance.randrange(5))
+        assert write(tokenizer, draw_series(seed), called, seed).endswith(".")
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), called=st.lists(st.sampled_from(list(phenotypes())), unique=True, max_size=4))
 def test_a_statement_points_to_called_diagnoses_only(tokenizer, seed, called):
