@@ -40,7 +40,7 @@ from mimic_prep.cli import main as mimic_prep
 SHARES = ("splits.train=0.64", "splits.validation=0.16", "splits.test=0.20")
 HELD = ("validation", "test")
 FEW = 5  # labels with fewer positives among the test stays are left out of the second AUROC
-EPOCHS = {"tiny": (1, 1, 1), "smollm2": (1, 1, 1)}  # of notes, series, multimodal
+EPOCHS = {"tiny": (3, 2, 3), "smollm2": (1, 1, 1)}  # of notes, series, multimodal
 Scores = dict[str, np.ndarray]  # validation and test probabilities, [n, L]
 
 
