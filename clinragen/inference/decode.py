@@ -17,6 +17,10 @@ from transformers import LogitsProcessor
 from clinragen.data.targets import TargetFormat
 from clinragen.inference.charted import Charted
 
+#: How often the head's belief counts beside the language model's, which small models overstate. On validation stays of
+#: the made-up hospital the written list's micro F1 was .695 at 1, .726 at 3 and .736 at 8.
+HEAD_WEIGHT = 8.0
+
 
 @dataclass(frozen=True)
 class Report:
@@ -44,8 +48,9 @@ class ReportGrammar(LogitsProcessor):
         text_budget: most tokens of each free-text section.
         skip: tokens at the start of a sequence that the model was given, not asked for.
         beliefs: probability of each label for each sequence, [B, L], above 0.5 where the label is called; or None.
-            The head's belief and the language model's are multiplied wherever the list branches (a product of
-            experts), so that the written diagnoses and the probabilities beside them tell one story.
+            The head's belief, to the power of ``HEAD_WEIGHT``, and the language model's are multiplied wherever the
+            list branches (a product of experts), so that the written diagnoses and the probabilities beside them tell
+            one story.
         charted: what each sequence may say of its series; None leaves that section to the model.
     """
 
@@ -93,7 +98,8 @@ class ReportGrammar(LogitsProcessor):
                 continue
             ids = list(allowed)
             kept = scores[position, ids].float().log_softmax(0).nan_to_num(nan=0.0, neginf=-1e4)
-            kept += torch.tensor([math.log(max(mass, 1e-30)) for mass in allowed.values()], device=kept.device)
+            masses = [math.log(max(mass, 1e-30)) for mass in allowed.values()]
+            kept += (HEAD_WEIGHT if charted is None else 1.0) * torch.tensor(masses, device=kept.device)
             scores[position] = -torch.inf
             scores[position, ids] = kept.to(scores.dtype)
         return scores
