@@ -1,6 +1,7 @@
 """Diagnoses on the eICU demo, side by side: classical baselines, PyHealth's models and clinragen, on the same stays.
 
     uv run python benchmarks/eicu_table.py --raw PATH/TO/eicu-demo --out outputs/eicu_table [--models text,both,tiny]
+    (row tiny_pretrained: beside it --unlabelled COHORT, written by `mimic-prep physionet-2012`)
 
 Five patient-disjoint splits (64/16/20, by salt), first 48 hours, the default protocol; with `--admission-diagnosis`
 every model may also read why the patient was taken in, which often names a label. All rows read the same stays.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,7 @@ SHARES = ("splits.train=0.64", "splits.validation=0.16", "splits.test=0.20")
 HELD = ("validation", "test")
 FEW = 5  # labels with fewer positives among the test stays are left out of the second AUROC
 EPOCHS = {"tiny": (3, 2, 3), "smollm2": (1, 1, 1)}  # of notes, series, multimodal
+PRETRAINED = "pretrain"  # the run folder of the series encoder, one for all splits
 Scores = dict[str, np.ndarray]  # validation and test probabilities, [n, L]
 
 
@@ -126,7 +129,13 @@ def pyhealth(name: str) -> Callable[[Cohort, Path], Scores]:
     return run
 
 
-def student(preset: str) -> Callable[[Cohort, Path], Scores]:
+def pretrain(unlabelled: Path, here: Path) -> None:
+    """The series encoder of preset `tiny`, trained on stays without labels."""
+    if not (here / "manifest.json").exists():
+        run_stage(Request("pretrain", unlabelled, here), Console(stderr=True))
+
+
+def student(preset: str, *, pretrained: bool = False) -> Callable[[Cohort, Path], Scores]:
     """clinragen: three stages, then the calibrated probabilities. Run folders stay, for `clinragen predict`."""
 
     def run(cohort: Cohort, out: Path) -> Scores:
@@ -134,13 +143,14 @@ def student(preset: str) -> Callable[[Cohort, Path], Scores]:
         settings = [f"stage.batch_size={8 if preset == 'tiny' else 4}"]
         shape = [] if preset == "tiny" else smollm2_settings()
         parent = None
+        encoder = out.parents[2] / PRETRAINED if pretrained else None
         for stage, epochs in zip(("notes", "series", "multimodal"), EPOCHS[preset], strict=True):
             here = out / stage
             if not (here / "manifest.json").exists():
                 given = [*settings, f"stage.epochs={epochs}", *(shape if parent is None else [])]
                 model = "tiny" if preset == "tiny" else "smollm2_135m"
                 request = Request(stage, cohort.paths.root, here, model, parent, overrides=tuple(given))
-                run_stage(request, console)
+                run_stage(replace(request, pretrained=encoder if parent is None else None), console)
             parent = here
         trained = TrainedModel.load(out / "multimodal")
         inputs = trained.manifest["inputs"]
@@ -166,6 +176,7 @@ ROWS = {
     "rnn": "PyHealth RNN",
     "transformer": "PyHealth Transformer",
     "tiny": "clinragen, tiny",
+    "tiny_pretrained": "clinragen, tiny, encoder pretrained on other stays",
     "smollm2": "clinragen, SmolLM2-135M, LoRA",
 }
 CLASSICAL = ("text", "series", "both", "added")
@@ -173,6 +184,7 @@ TRAINED = {
     "rnn": pyhealth("RNN"),
     "transformer": pyhealth("Transformer"),
     "tiny": student("tiny"),
+    "tiny_pretrained": student("tiny", pretrained=True),
     "smollm2": student("smollm2"),
 }
 
@@ -256,12 +268,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", type=Path, required=True, help="the folder of the eICU demo")
     parser.add_argument("--out", type=Path, required=True, help="cohorts, run folders and cells; run again to go on")
+    parser.add_argument("--unlabelled", type=Path, help="cohort to pretrain on, for row tiny_pretrained")
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--models", default=",".join(ROWS), help=f"rows: {', '.join(ROWS)}")
+    plain = [name for name in ROWS if name != "tiny_pretrained"]
+    parser.add_argument("--models", default=",".join(plain), help=f"rows: {', '.join(ROWS)}")
     parser.add_argument("--admission-diagnosis", action="store_true", help="let every model read it")
     args = parser.parse_args()
     names = [name for name in ROWS if name in args.models.split(",")]
     quiet_libraries()
+    if "tiny_pretrained" in names:
+        if args.unlabelled is None:
+            parser.error("row tiny_pretrained needs --unlabelled, a folder written by `mimic-prep physionet-2012`")
+        pretrain(args.unlabelled, args.out / PRETRAINED)
     splits = []
     for number in range(1, args.splits + 1):
         out = args.out / ("with_diagnosis" if args.admission_diagnosis else "default") / f"split{number}"
