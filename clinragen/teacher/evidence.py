@@ -16,7 +16,7 @@ from clinragen.teacher.facts import Fact
 from clinragen.teacher.wording import Wording
 
 #: Part of every rationale's prompt hash: raised when the wording or the choice of facts changes.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class EvidenceTeacher:
     def note(self, stay_id: int, sections: Iterable[tuple[str, str]], diagnoses: list[str]) -> Rationale:
         """R_m from (section, text) pairs and the gold phenotype keys."""
         present = [(section, text) for section, text in sections if text.strip()]
-        evidence = note_rationale.gather(present, self._linker)
+        evidence = note_rationale.gather(present, self._linker, self.graph)
         wording = Wording(stay_id, "note")
         text, used = note_rationale.compose(evidence, bool(present), diagnoses, self.graph, wording)
         return Rationale("note", text, _json({"evidence": [item.as_json() for item in used]}))

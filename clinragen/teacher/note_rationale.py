@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from clinragen.catalog import phenotypes
@@ -19,6 +20,10 @@ _PAST_ACUTE = 0.3
 _LINKS = (("points to", "point to"), ("supports", "support"), ("suggests", "suggest"), ("indicates", "indicate"))
 _RECORDED = "the recorded diagnosis"
 _SKIPPED_SECTIONS = ("allergies", "social_history", "family_history")
+#: Lists that pass from record to record; the other sections were written for this admission.
+_CARRIED_OVER = ("past_medical_history", "medications_on_admission")
+_DISEASES = ("phenotype", "disease")
+_CUTS = re.compile(r"[;.]\s")  # would end a clause of the rationale
 
 
 @dataclass(frozen=True)
@@ -37,28 +42,61 @@ class Evidence:
         return {"concept": self.concept, "section": self.section, "start": self.start, "end": self.end}
 
 
-def gather(sections: Iterable[tuple[str, str]], linker: Linker) -> list[Evidence]:
+def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGraph) -> list[Evidence]:
     """Concepts that the note affirms or records as history, one per concept and standing, in reading order.
 
+    What a note says of a concept in one place and denies in another, counts by two rules. A denial in what was written
+    for this admission outweighs a list carried over from earlier records; the reverse does not hold. Of places of equal
+    weight any that affirms counts for what happens at a time, a symptom, sign, drug or procedure ("no chest pain on
+    arrival, ... developed chest pain overnight"); for a disease, which is a judgement, the last word does ("thought to
+    be pneumonia, ... pneumonia was ruled out"). An entry of the past stands beside either.
+
     Args:
-        sections: (section, text) pairs.
+        sections: (section, text) pairs in reading order.
     """
-    found: dict[tuple[str, bool], Evidence] = {}
-    denied: set[str] = set()
+    found: dict[tuple[str, bool], list[tuple[int, Evidence]]] = {}
+    denied: dict[str, list[tuple[bool, int]]] = {}
+    for place, (section, text, mention) in enumerate(_mentions(sections, linker)):
+        if mention.negated:
+            denied.setdefault(mention.concept, []).append((section in _CARRIED_OVER, place))
+        elif mention.context in ("affirmed", "historical"):
+            past = _is_past(mention)
+            phrase = _phrase(text, mention, linker, graph)
+            evidence = Evidence(mention.concept, section, mention.start, mention.end, phrase, past)
+            found.setdefault((mention.concept, past), []).append((place, evidence))
+    told: list[Evidence] = []
+    for (concept, past), stated in found.items():
+        denials = denied.get(concept, ())
+        told += [item for place, item in stated if past or not _outweighed(item, place, denials)][:1]
+    return told
+
+
+def _mentions(sections: Iterable[tuple[str, str]], linker: Linker) -> Iterator[tuple[str, str, Mention]]:
+    """Every mention in the sections that speak of the patient's own condition."""
     for section, text in sections:
-        if section in _SKIPPED_SECTIONS:
-            continue
-        for mention in linker.link(text, section):
-            if mention.negated:
-                denied.add(mention.concept)
-            elif mention.context in ("affirmed", "historical"):
-                past = _is_past(mention)
-                phrase = " ".join(text[mention.start : mention.end].split())
-                drug = mention.concept.startswith("drug:")
-                phrase = phrase.lower() if drug else _lower(phrase)
-                evidence = Evidence(mention.concept, section, mention.start, mention.end, phrase, past)
-                found.setdefault((mention.concept, past), evidence)
-    return [item for item in found.values() if item.past or item.concept not in denied]
+        if section not in _SKIPPED_SECTIONS:
+            yield from ((section, text, mention) for mention in linker.link(text, section))
+
+
+def _outweighed(item: Evidence, place: int, denials: Iterable[tuple[bool, int]]) -> bool:
+    """Whether a denial counts for more than this mention. ``denials``: (in a list carried over, place in the note)."""
+    carried = item.section in _CARRIED_OVER
+    judged = item.concept.split(":")[0] in _DISEASES
+    return any(
+        carried if listed != carried else judged and there > place  # a weightier section, or the last word
+        for listed, there in denials
+    )
+
+
+def _phrase(text: str, mention: Mention, linker: Linker, graph: ConceptGraph) -> str:
+    """The words of the note, or the concept's name where they do not speak for themselves: the "n" of "n/v"."""
+    verbatim = " ".join(text[mention.start : mention.end].split())
+    lowered = verbatim.lower() if mention.concept.startswith("drug:") else _lower(verbatim)
+    for phrase in (lowered, verbatim):
+        read = linker.link(phrase)
+        if len(read) == 1 and read[0].concept == mention.concept and not _CUTS.search(phrase):
+            return phrase
+    return graph.name(mention.concept)
 
 
 def compose(
@@ -98,7 +136,7 @@ def compose(
 
 
 def _is_past(mention: Mention) -> bool:
-    return mention.context == "historical" and mention.concept.split(":")[0] in ("phenotype", "disease", "procedure")
+    return mention.context == "historical" and mention.concept.split(":")[0] in (*_DISEASES, "procedure")
 
 
 def _ranked(evidence: list[Evidence], key: str, graph: ConceptGraph) -> list[tuple[float, Evidence]]:
