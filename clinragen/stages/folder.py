@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clinragen.artifacts import read_json, sha256_file, write_json
+from omegaconf import OmegaConf
+
+from clinragen.artifacts import read_json, sha256_file, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.stages.plan import StageConfig
+from clinragen.stages.plan import RunConfig, StageConfig
 
 
 @dataclass
@@ -116,3 +118,10 @@ def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
     if started.exists() and read_json(started, "the identity of an unfinished run").get("identity") != identity:
         raise UserError(f"--out {out} holds an unfinished run of other data or settings: pass --overwrite to drop it")
     write_json(started, {"identity": identity})
+
+
+def finish_folder(out: Path, config: RunConfig, manifest: dict[str, Any]) -> None:
+    """Mark the folder as a finished run: settings, then the manifest, and nothing to resume any more."""
+    write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+    write_json(out / "manifest.json", manifest)
+    shutil.rmtree(out / "resume", ignore_errors=True)

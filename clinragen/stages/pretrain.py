@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from clinragen import __version__
-from clinragen.artifacts import atomic_path, read_json, sha256_file, sha256_json, write_json, write_text
+from clinragen.artifacts import atomic_path, read_json, sha256_file, sha256_json, write_json
 from clinragen.data.cohort import Cohort
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.errors import UserError
 from clinragen.model.config import ModelConfig
 from clinragen.model.series_encoder import SeriesEncoder
-from clinragen.stages import preflight
-from clinragen.stages.folder import Request, finished, kept, prepare_folder
-from clinragen.stages.hardware import make_fabric, precision
-from clinragen.stages.loop import Loop
+from clinragen.stages.folder import Request, finish_folder, finished, kept
 from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
 from clinragen.stages.plan import PRETRAIN, resolve, shaping
-from clinragen.stages.progress import StageProgress
-from clinragen.stages.track import Tracker
+from clinragen.stages.training import train
 
 SHARED = ("patch_transformer.", "norm.")  # weights that serve all variables; the others have a row for each
 
@@ -40,10 +34,10 @@ def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
     cohort = Cohort.load(request.cohort)
     config = resolve(PRETRAIN, request.model, request.teacher, [*request.overrides], request.trainer)
     torch.manual_seed(config.stage.seed)
-    train = cohort.split("train")
-    variables = observed_variables(cohort, train, config.model.series.min_share, config.model.hours)
+    stays = cohort.split("train")
+    variables = observed_variables(cohort, stays, config.model.series.min_share, config.model.hours)
     statistics = SeriesStatistics.fit(
-        grid(cohort, train, variables, config.model.hours), variables, config.model.series.bins
+        grid(cohort, stays, variables, config.model.hours), variables, config.model.series.bins
     )
     data = {
         split: MaskedStays(cohort, split, statistics, config.model.series.patch_hours, config.stage)
@@ -56,32 +50,24 @@ def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
     if done := kept(request, identity):
         console.print(f"stage [bold]{PRETRAIN}[/]: finished before, kept")
         return done
-    fabric = make_fabric(config.trainer, precision(config.stage.precision, config.model.series.d_model))
-    first = fabric.is_global_zero
-    if first and not request.preflight:
-        prepare_folder(request.out, request.overwrite, identity)
-    if first:
-        console.print(
-            f"stage [bold]{PRETRAIN}[/]: {len(variables)} variables; {len(data['train']):,} training and "
-            f"{len(data['validation']):,} validation stays"
-        )
-    fabric.barrier()
-    tracker = Tracker(request.out, config.trainer.logger, PRETRAIN, config.stage.monitor) if first else None
-    watcher = StageProgress(console if first else None, tracker)
-    loop = Loop(fabric, objective, config.stage, data, collate, request.out / "resume", watcher)
-    if not loop.state.exists():
-        preflight.rehearse(loop, request.out, console if first else None)
-    if request.preflight:
+    place = train(
+        request,
+        config,
+        objective,
+        data,
+        collate,
+        width=config.model.series.d_model,
+        identity=identity,
+        described=f"stage [bold]{PRETRAIN}[/]: {len(variables)} variables; {len(data['train']):,} training and "
+        f"{len(data['validation']):,} validation stays",
+        console=console,
+    )
+    if place is None:
         return None
-    place = loop.fit()
-    if tracker is None:
-        return None
-    tracker.close(place)
     weights = request.out / "model" / "encoder.safetensors"
     with atomic_path(weights) as temporary:
         save_file({k: v.cpu().contiguous() for k, v in objective.encoder.state_dict().items()}, temporary)
     write_json(weights.with_suffix(".json"), described)
-    write_text(request.out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
     manifest = {
         "clinragen": __version__,
         "stage": PRETRAIN,
@@ -89,13 +75,12 @@ def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
         "cohort_sha256": cohort.sha256,
         "identity": identity,
         "model_sha256": sha256_file(weights),
-        "stays": {split: len(stays) for split, stays in data.items()},
+        "stays": {split: len(rows) for split, rows in data.items()},
         "best": {"epoch": place.best_epoch, "loss": place.best}
         | {"explained": place.history[place.best_epoch]["validation/explained"]},
         "seconds": round(place.seconds, 1),
     }
-    write_json(request.out / "manifest.json", manifest)
-    shutil.rmtree(request.out / "resume", ignore_errors=True)
+    finish_folder(request.out, config, manifest)
     return manifest
 
 

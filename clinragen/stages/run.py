@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from clinragen import __version__
-from clinragen.artifacts import atomic_folder, sha256_file, sha256_json, write_json, write_text
+from clinragen.artifacts import atomic_folder, sha256_file, sha256_json, write_json
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.errors import UserError
@@ -21,15 +19,12 @@ from clinragen.model.clinragen import ClinRaGen
 from clinragen.stages import preflight
 from clinragen.stages.assemble import new_model, stays
 from clinragen.stages.checkpoint import Place
-from clinragen.stages.folder import Request, kept, load_parent, prepare_folder
+from clinragen.stages.folder import Request, finish_folder, kept, load_parent
 from clinragen.stages.fusion import fit_linear_paths
-from clinragen.stages.hardware import make_fabric, precision
-from clinragen.stages.loop import Loop
 from clinragen.stages.module import StageModule, positive_weights
 from clinragen.stages.plan import PRETRAIN, RunConfig, resolve, shaping
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
-from clinragen.stages.progress import StageProgress
-from clinragen.stages.track import Tracker
+from clinragen.stages.training import train
 
 TOKENS = ".tokens"  # beside the run folders: the stages of one distillation share it
 
@@ -65,27 +60,22 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
     module = StageModule(model, config.stage, positive_weights(data["train"].labels, config.stage.class_weights))
-    fabric = make_fabric(config.trainer, precision(config.stage.precision, model.language_model.hidden_size))
-    first = fabric.is_global_zero
-    if first and not request.preflight:
-        prepare_folder(request.out, request.overwrite, identity)
-    if first:
-        _describe(console, config, model, data)
-    fabric.barrier()
     if model.head.linear is not None:
         model.head.linear.reset()
-    tracker = Tracker(request.out, config.trainer.logger, config.stage_name, config.stage.monitor) if first else None
-    watcher = StageProgress(console if first else None, tracker)
     pad = model.tokenizer.pad_token_id
-    loop = Loop(fabric, module, config.stage, data, lambda rows: collate(rows, pad), request.out / "resume", watcher)
-    if not loop.state.exists():
-        preflight.rehearse(loop, request.out, console if first else None)
-    if request.preflight:
+    place = train(
+        request,
+        config,
+        module,
+        data,
+        lambda rows: collate(rows, pad),
+        width=model.language_model.hidden_size,
+        identity=identity,
+        described=_described(config, model, data),
+        console=console,
+    )
+    if place is None:
         return None
-    place = loop.fit()
-    if tracker is None:
-        return None
-    tracker.close(place)
     model.eval()
     fusion = fit_linear_paths(model, data, config.stage.inputs, config.stage.batch_size)
     logits, labels = score(model, data["validation"], config.stage.inputs, config.stage.batch_size)
@@ -93,10 +83,8 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
         write_json(folder / "calibration.json", calibration.to_json())
-    write_text(request.out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
     manifest = _manifest(request, config, cohort, model, data, place, parent[1] if parent else None)
-    write_json(request.out / "manifest.json", manifest | {"identity": identity, "fusion": fusion})
-    shutil.rmtree(request.out / "resume", ignore_errors=True)
+    finish_folder(request.out, config, manifest | {"identity": identity, "fusion": fusion})
     return manifest
 
 
@@ -145,13 +133,14 @@ def _manifest(
     }
 
 
-def _describe(console: Console, config: RunConfig, model: ClinRaGen, data: dict[str, StayDataset]) -> None:
+def _described(config: RunConfig, model: ClinRaGen, data: dict[str, StayDataset]) -> str:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    train = data["train"]
-    console.print(
+    cuts = data["train"].cuts
+    told = (
         f"stage [bold]{config.stage_name}[/]: reads {' + '.join(config.stage.inputs)}, writes "
         f"{' + '.join(config.stage.targets)}; {trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters "
-        f"trained; {len(train):,} training and {len(data['validation']):,} validation stays"
+        f"trained; {len(data['train']):,} training and {len(data['validation']):,} validation stays"
     )
-    if train.cuts.notes or train.cuts.targets:
-        console.print(f"  {train.cuts.notes} notes and {train.cuts.targets} targets were cut to fit the context")
+    if cuts.notes or cuts.targets:
+        told += f"\n  {cuts.notes} notes and {cuts.targets} targets were cut to fit the context"
+    return told

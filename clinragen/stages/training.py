@@ -1,0 +1,62 @@
+"""What the runs of all stages share: processes, run folder, rehearsal, and training under progress bar and tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from clinragen.stages import preflight
+from clinragen.stages.checkpoint import Place
+from clinragen.stages.folder import Request, prepare_folder
+from clinragen.stages.hardware import make_fabric, precision
+from clinragen.stages.loop import Loop, Objective
+from clinragen.stages.plan import RunConfig
+from clinragen.stages.progress import StageProgress
+from clinragen.stages.track import Tracker
+
+
+def train(
+    request: Request,
+    config: RunConfig,
+    objective: Objective,
+    data: dict[str, Any],
+    collate: Callable[[list[Any]], Any],
+    *,
+    width: int,
+    identity: str,
+    described: str,
+    console: Console,
+) -> Place | None:
+    """Train an objective in the request's run folder, from where an interrupted run was left.
+
+    Args:
+        data: ``train`` and ``validation``.
+        width: hidden size of the objective's largest part, which decides the precision where none is asked for.
+        identity: of everything that shapes the run.
+        described: what is trained on what, for the console.
+
+    Returns:
+        Where the run ended; the objective then holds its best epoch. None after a preflight, and on all but the first
+        of several processes.
+    """
+    fabric = make_fabric(config.trainer, precision(config.stage.precision, width))
+    first = fabric.is_global_zero
+    if first and not request.preflight:
+        prepare_folder(request.out, request.overwrite, identity)
+    if first:
+        console.print(described)
+    fabric.barrier()
+    tracker = Tracker(request.out, config.trainer.logger, config.stage_name, config.stage.monitor) if first else None
+    watcher = StageProgress(console if first else None, tracker)
+    loop = Loop(fabric, objective, config.stage, data, collate, request.out / "resume", watcher)
+    if not loop.state.exists():
+        preflight.rehearse(loop, request.out, console if first else None)
+    if request.preflight:
+        return None
+    place = loop.fit()
+    if tracker is None:
+        return None
+    tracker.close(place)
+    return place
