@@ -111,12 +111,15 @@ def check_folder(out: Path, overwrite: bool) -> None:
 
 
 def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
-    """Drop what ``--overwrite`` drops, and mark the folder as an unfinished run with everything that shapes it."""
+    """Drop what ``--overwrite`` drops and what killed writers left half-written, and mark the folder as an unfinished
+    run with everything that shapes it."""
     started = out / "resume" / "identity.json"
     if overwrite and out.exists():
         shutil.rmtree(out)
     if started.exists() and read_json(started, "the identity of an unfinished run").get("identity") != identity:
         raise UserError(f"--out {out} holds an unfinished run of other data or settings: pass --overwrite to drop it")
+    for half in (*out.glob(".*.tmp"), *out.glob(".model.*.old"), *started.parent.glob(".*.tmp")):
+        shutil.rmtree(half) if half.is_dir() else half.unlink()
     write_json(started, {"identity": identity})
 
 

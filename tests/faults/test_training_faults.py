@@ -87,6 +87,13 @@ def test_a_full_disk_in_the_middle_leaves_the_last_checkpoint(train, interrupted
     assert code == 0
 
 
+def test_what_killed_writers_left_is_swept_away(train, interrupted):
+    (interrupted / ".model.0123.tmp").mkdir()
+    (interrupted / ".curve.png.4567.tmp").write_bytes(b"half")
+    assert train()[0] == 0
+    assert not list(interrupted.rglob(".*"))
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_stays(train, monkeypatch):
     from clinragen.stages.module import StageModule
 
