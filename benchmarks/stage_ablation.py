@@ -4,7 +4,8 @@
 
 Makes the hospital, prepares it, and trains preset `tiny` once for every run that the rows need. A finished run is kept:
 the command can be stopped and typed again. Planted groups: `together` are the phenotypes that neither the note nor the
-series gives away alone (docs/synthetic.md). The oracle reads the truth.
+series gives away alone (docs/synthetic.md). The oracle reads the truth. The last columns show what the linear paths
+hide: macro AUROC of the network without them, and the loss per token of the reports that it is taught to write.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,8 +23,10 @@ from rich.table import Table
 from clinragen.artifacts import read_json, write_json
 from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
+from clinragen.data.targets import MARKERS
 from clinragen.evaluation.diagnosis import METRICS, System, bootstrap, interval
 from clinragen.inference.predict import TrainedModel, score
+from clinragen.stages.module import macro_auroc
 from clinragen.stages.quiet import quiet_libraries
 from clinragen.stages.run import Request, run_stage
 from clinragen.teacher.generate import generate
@@ -102,21 +106,33 @@ def trained(name: str, out: Path, cohort: Cohort, epochs: dict[str, int], consol
     return here
 
 
-def measure(run: Path, cohort: Cohort, series_input: str) -> dict[str, list]:
-    """Calibrated test probabilities and thresholds of one run."""
+def measure(run: Path, cohort: Cohort, series_input: str) -> dict[str, Any]:
+    """Calibrated test probabilities and thresholds of one run; macro AUROC of its network without the linear paths; and
+    the validation loss of the tokens of its reports, of the epoch that was kept, where it writes all three sections."""
     model = TrainedModel.load(run)
-    logits, _ = score(model.model, model.dataset(cohort, "test", series_input), model.manifest["inputs"])
-    probabilities = model.calibration.probabilities(logits).round(6)
-    return {"probabilities": probabilities.tolist(), "thresholds": model.calibration.thresholds}
+    held, inputs = model.dataset(cohort, "test", series_input), model.manifest["inputs"]
+    logits, gold = score(model.model, held, inputs)
+    paths = model.model.head.linear
+    assert paths is not None
+    paths.reset()
+    network, _ = score(model.model, held, inputs)
+    history = pl.read_csv(run / "metrics.csv")
+    written = len(model.manifest["targets"]) == len(MARKERS) and series_input == "observed"
+    return {
+        "probabilities": model.calibration.probabilities(logits).round(6).tolist(),
+        "thresholds": model.calibration.thresholds,
+        "network": macro_auroc(gold, network),
+        "nll": history["validation/nll"][model.manifest["best"]["epoch"]] if written else None,
+    }
 
 
-def show(rows: dict[str, System], cohort: Cohort, planted: dict[str, np.ndarray]) -> None:
-    """One table; the groups are macro AUROC over the phenotypes planted so."""
+def show(rows: dict[str, System], apart: dict[str, list[str]], cohort: Cohort, planted: dict[str, np.ndarray]) -> None:
+    """One table; the groups are macro AUROC over the phenotypes planted so; ``apart`` has the last cells of a row."""
     held = cohort.stays.filter(pl.col("split") == "test")
     gold = cohort.label_matrix(held["stay_id"].to_numpy())
     found = bootstrap(gold, rows, held["subject_id"].to_numpy(), replicates=300)
     table = Table(title=f"{len(held)} held-out stays, {(cohort.stays['split'] == 'train').sum()} to learn from")
-    for heading in ("model", "macro AUROC", "change", "micro F1", *GROUPS):
+    for heading in ("model", "macro AUROC", "change", "micro F1", *GROUPS, "network alone", "loss of reports"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     area, f1 = METRICS.index("macro_auroc"), METRICS.index("thresholded_micro_f1")
     for name, scores in found.items():
@@ -129,8 +145,8 @@ def show(rows: dict[str, System], cohort: Cohort, planted: dict[str, np.ndarray]
             cells.append(_interval(scores.value[area] - full.value[area], lead, "+"))
         cells.append("" if name == "oracle" else f"{scores.value[f1]:.3f}")
         cells += [f"{np.nanmean(scores.auroc[planted[group]]):.3f}" for group in GROUPS]
-        table.add_row(ROWS[name][0] if name in ROWS else "oracle, which reads the truth", *cells)
-    Console(width=150).print(table)
+        table.add_row(ROWS[name][0] if name in ROWS else "oracle, which reads the truth", *cells, *apart.get(name, []))
+    Console(width=180).print(table)
 
 
 def _interval(value: float, replicates: np.ndarray, sign: str = "") -> str:
@@ -151,6 +167,7 @@ def main() -> None:
     epochs = dict(zip(("notes", "series", "multimodal"), map(int, args.epochs.split(",")), strict=True))
     raw, cohort = prepare(args.out, args.patients, args.seed)
     rows: dict[str, System] = {}
+    apart: dict[str, list[str]] = {}
     for name in [name for name in ROWS if name in args.rows.split(",")]:
         _, run, series_input = ROWS[name]
         cell = args.out / "cells" / f"{name}.json"
@@ -158,6 +175,7 @@ def main() -> None:
             write_json(cell, measure(trained(run, args.out, cohort, epochs, console), cohort, series_input))
         kept = read_json(cell, "a cell of this table")
         rows[name] = System(np.array(kept["probabilities"]), np.array(kept["thresholds"]))
+        apart[name] = [f"{kept['network']:.3f}", f"{kept['nll']:.3f}" if kept["nll"] is not None else ""]
     truth = pl.read_parquet(raw / "truth" / "conditions.parquet")
     oracle = pl.read_parquet(raw / "truth" / "oracle.parquet")
     held = cohort.stays.filter(pl.col("split") == "test").select("stay_id")
@@ -165,7 +183,7 @@ def main() -> None:
     rows["oracle"] = System(told, np.full(told.shape[1], 0.5))
     kinds = dict(truth.select("condition", "planted").unique().iter_rows())
     planted = {group: np.array([kinds[key] == group for key in phenotypes()]) for group in GROUPS}
-    show(rows, cohort, planted)
+    show(rows, apart, cohort, planted)
 
 
 if __name__ == "__main__":
