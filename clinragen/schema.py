@@ -53,6 +53,17 @@ RATIONALES = pa.schema(
         ("prompt_hash", pa.string()),
     ]
 )
+#: One row per rationale that is taught as its teacher wrote it; the tokens put together hold its text.
+LOGPROBS = pa.schema(
+    [
+        pa.field("stay_id", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("tokens", pa.list_(pa.string()), nullable=False),
+        pa.field("logprobs", pa.list_(pa.float32()), nullable=False),  # natural
+        pa.field("top_tokens", pa.list_(pa.list_(pa.string())), nullable=False),  # the likeliest at each token
+        pa.field("top_logprobs", pa.list_(pa.list_(pa.float32())), nullable=False),
+    ]
+)
 
 
 def labels_schema(phenotypes: list[str]) -> pa.Schema:
@@ -88,3 +99,6 @@ class CohortPaths:
 
     def rationales(self, teacher: str) -> Path:
         return self.root / "rationales" / f"{teacher}.parquet"
+
+    def logprobs(self, teacher: str) -> Path:
+        return self.root / "rationales" / f"{teacher}.logprobs.parquet"

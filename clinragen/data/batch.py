@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 IGNORED = -100  # label value that the language-model loss skips
+
+
+class SoftBatch(NamedTuple):
+    """Soft targets at A places of B stays, with S tokens each.
+
+    Attributes:
+        places: int64 [B, A], positions in the targets, padded with ``IGNORED``.
+        ids: int64 [B, A, S], tokens.
+        probs: float32 [B, A, S], the teacher's; 0 pads.
+    """
+
+    places: Tensor
+    ids: Tensor
+    probs: Tensor
 
 
 @dataclass(frozen=True)
@@ -23,6 +38,7 @@ class Batch:
         observed: bool [B, V, T].
         target_ids: int64 [B, M], padded with ``IGNORED``.
         labels: float32 [B, L].
+        soft_places, soft_ids, soft_probs: see ``soft``; without places where no log-probabilities are read.
     """
 
     stay_ids: Tensor
@@ -35,6 +51,9 @@ class Batch:
     observed: Tensor
     target_ids: Tensor
     labels: Tensor
+    soft_places: Tensor
+    soft_ids: Tensor
+    soft_probs: Tensor
 
     def __post_init__(self) -> None:
         size = len(self.stay_ids)
@@ -46,11 +65,17 @@ class Batch:
             raise ValueError(f"note_mask is {tuple(self.note_mask.shape)}, expected {tuple(self.note_ids.shape)}")
         if self.term_ids.shape != self.term_weights.shape:
             raise ValueError(f"term_weights is {tuple(self.term_weights.shape)}, expected {tuple(self.term_ids.shape)}")
+        if self.soft_ids.shape != self.soft_probs.shape:
+            raise ValueError(f"soft_probs is {tuple(self.soft_probs.shape)}, expected {tuple(self.soft_ids.shape)}")
         if self.values.shape != self.observed.shape:
             raise ValueError(f"observed is {tuple(self.observed.shape)}, expected {tuple(self.values.shape)}")
 
     def __len__(self) -> int:
         return len(self.stay_ids)
+
+    @property
+    def soft(self) -> SoftBatch:
+        return SoftBatch(self.soft_places, self.soft_ids, self.soft_probs)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """A copy on another device."""

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from clinragen import label_sets
 from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.errors import UserError, unknown_choice
 from clinragen.schema import (
+    LOGPROBS,
     NOTES,
     RATIONALE_KINDS,
     RATIONALES,
@@ -98,13 +100,33 @@ class Cohort:
         """Teacher rationales: stay_id, kind (note, series), text, verdicts, teacher, prompt_hash."""
         path = self.paths.rationales(teacher)
         if not path.exists():
-            have = sorted(p.stem for p in path.parent.glob("*.parquet"))
+            have = sorted(p.stem for p in path.parent.glob("*.parquet") if not p.stem.endswith(".logprobs"))
             made = f"; this cohort has: {', '.join(have)}" if have else ""
             raise UserError(f"{path} not found{made}: make it with `clinragen teach --teacher {teacher}`")
         table = self._owned(frame(read_table(path, RATIONALES)), path)
         if alien := set(table["kind"].unique()) - set(RATIONALE_KINDS):
             raise UserError(f"{path}: unknown kind {sorted(alien)}; expected {', '.join(RATIONALE_KINDS)}")
         return table
+
+    def logprobs(self, teacher: str) -> pl.DataFrame:
+        """A teacher's log-probabilities (``schema.LOGPROBS``), of those rationales that have them.
+
+        Raises:
+            UserError: there are none, or the file is damaged.
+        """
+        path = self.paths.logprobs(teacher)
+        if not path.exists():
+            raise UserError(
+                f"{path} not found: teacher '{teacher}' has no log-probabilities: run `clinragen teach` with "
+                "sampling.logprobs=true on a server that returns them, or set stage.token_weight=0"
+            )
+        table = read_table(path, LOGPROBS)
+        if not all(map(_sound, table.select(LOGPROBS.names[2:]).to_batches())):
+            raise UserError(
+                f"{path} is damaged (tokens and log-probabilities do not belong together): run `clinragen teach` "
+                f"again for teacher '{teacher}'"
+            )
+        return self._owned(frame(table), path)
 
     def split(self, name: str) -> np.ndarray:
         """Stay ids of a split, ascending, int64 [n].
@@ -135,6 +157,19 @@ class Cohort:
 
 def _finite(column: pl.Series) -> bool:
     return not column.null_count() and bool(column.is_finite().all())
+
+
+def _sound(batch: pa.RecordBatch) -> bool:
+    """Whether each token has a log-probability, and each of its alternatives."""
+    tokens, logprobs, top_tokens, top_logprobs = batch.columns
+    words, scores = top_tokens.flatten(), top_logprobs.flatten()
+    values = [tokens.flatten(), logprobs.flatten(), words.flatten(), scores.flatten()]
+    pairs = [(tokens, logprobs), (tokens, top_tokens), (tokens, top_logprobs), (words, scores)]
+    return (
+        not any(one.null_count for one in (*batch.columns, words, scores, *values))
+        and all(one.value_lengths().equals(other.value_lengths()) for one, other in pairs)
+        and all((one.to_numpy(zero_copy_only=False) <= 1e-3).all() for one in values[1::2])  # NaN is not, either
+    )
 
 
 def frame(table: Any) -> pl.DataFrame:

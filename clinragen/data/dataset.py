@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ from clinragen.data.cohort import Cohort
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid
+from clinragen.data.soft_targets import NOTHING, Alignment, Place, Soft, SoftTargets, TeacherTokens
 from clinragen.data.store import Ragged, code_hash, file_hashes, stored
 from clinragen.data.targets import TargetFormat
 from clinragen.data.text import fit, note_text, sections_by_stay, written
 from clinragen.errors import UserError, unknown_choice
 
 #: Modules whose code shapes tokens and mentions.
-CODE = tuple(f"clinragen.{name}" for name in ("data.dataset", "data.mentions", "data.targets", "data.text"))
+CODE = tuple(
+    f"clinragen.{name}" for name in ("data.dataset", "data.mentions", "data.soft_targets", "data.targets", "data.text")
+)
 CODE += ("clinragen.knowledge.linker", "clinragen.knowledge.context")
 SERIES_INPUTS = ("observed", "zeroed", "shuffled")
 
@@ -53,6 +56,7 @@ class Stay:
     labels: np.ndarray
     term_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     term_weights: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    soft: Soft = NOTHING
 
 
 @dataclass
@@ -62,6 +66,7 @@ class StayDataset(Dataset[Stay]):
     ``series_input`` serves control experiments: ``zeroed`` removes every measurement, ``shuffled`` hands each stay
     the series of another patient. ``teacher`` is None when no targets are needed; where it wrote several rationales
     for a stay, each epoch takes the next. ``store`` is a folder in which tokens are kept for the next run.
+    With ``soft_targets`` a target comes with the teacher's probabilities of its tokens, where it has log-probabilities.
     With ``separate`` the rationales and the diagnoses are targets of their own, in turn (Hsieh et al. 2023): the marker
     that opens a target is the prefix of its task.
     """
@@ -80,24 +85,29 @@ class StayDataset(Dataset[Stay]):
     cuts: Cuts = field(default_factory=Cuts)
     store: Path | None = None
     separate: bool = False
+    soft_targets: bool = False
 
     def __post_init__(self) -> None:
         self.values, self.observed = self.statistics.standardise(self._grid())
         self.labels = self.cohort.label_matrix(self.stay_ids)
         self.sections = sections_by_stay(self.cohort.notes)
         self.epoch = 0
+        self.alignment = Alignment()
         found = stored(self.store, self._origin() if self.store else None, self._encode)
         self.notes = Ragged(found["notes"], found["note_ends"])
         self.mentions = found["mentions"]
         self.target_ids = Ragged(found["targets"], found["target_ends"])
         self.variants = found["variants"]  # the place of the first target of each stay, and the end
         self.cuts = Cuts(*found["cuts"].tolist())
+        self.alignment = Alignment(*found["alignment"].tolist())
+        self.soft = SoftTargets(found) if self.soft_targets else None
         self.terms = self.lexicon.encode([note_text(self.sections.get(int(stay), [])) for stay in self.stay_ids])
 
     def _origin(self) -> dict[str, Any]:
         """Everything that shapes tokens and mentions."""
         paths = self.cohort.paths
         read = [paths.notes, paths.labels, *([paths.rationales(self.teacher)] if self.teacher else [])]
+        read += [paths.logprobs(self.teacher)] if self.teacher and self.soft_targets else []
         return {
             "files": file_hashes(read),
             "stays": sha256_json(self.stay_ids.tolist()),
@@ -112,8 +122,9 @@ class StayDataset(Dataset[Stay]):
     def _encode(self) -> dict[str, np.ndarray]:
         notes = Ragged.of([self.encode_note(self.sections.get(int(stay), [])) for stay in self.stay_ids])
         mentions = np.stack([self.link(self.sections.get(int(stay), [])) for stay in self.stay_ids])
-        encoded = self._encode_targets() if self.teacher else [[[]] for _ in self.stay_ids]
-        targets = Ragged.of([ids for variants in encoded for ids in variants])
+        encoded = self._encode_targets() if self.teacher else [[([], [])] for _ in self.stay_ids]
+        targets = Ragged.of([ids for variants in encoded for ids, _ in variants])
+        soft = SoftTargets.of([places for variants in encoded for _, places in variants])
         return {
             "notes": notes.flat,
             "note_ends": notes.ends,
@@ -121,23 +132,27 @@ class StayDataset(Dataset[Stay]):
             "targets": targets.flat,
             "target_ends": targets.ends,
             "variants": np.cumsum([0, *map(len, encoded)]),
-            "cuts": np.array([self.cuts.notes, self.cuts.targets, self.cuts.tokens]),
+            "cuts": np.array(astuple(self.cuts)),
+            "alignment": np.array(astuple(self.alignment)),
+            **(soft.arrays if self.soft_targets else {}),
         }
 
     def __len__(self) -> int:
         return len(self.stay_ids)
 
     def __getitem__(self, index: int) -> Stay:
+        target = self._variant(index)
         return Stay(
             int(self.stay_ids[index]),
             self.notes[index],
             self.mentions[index],
-            self.target_ids[self._variant(index)],
+            self.target_ids[target],
             self.values[index],
             self.observed[index],
             self.labels[index],
             self.terms[index].indices.astype(np.int64),
             self.terms[index].data,
+            self.soft[target] if self.soft else NOTHING,
         )
 
     def measurements(self) -> pl.DataFrame:
@@ -188,9 +203,13 @@ class StayDataset(Dataset[Stay]):
         read = [token for ids, count in zip(encoded, kept, strict=True) for token in ids[:count]]
         return read or [self.tokenizer.eos_token_id]
 
-    def _encode_targets(self) -> list[list[list[int]]]:
-        """The targets of each stay: as many as the rationales of the kind that has most, the others in turn."""
+    def _encode_targets(self) -> list[list[tuple[list[int], list[Place]]]]:
+        """The targets of each stay: as many as the rationales of the kind that has most, the others in turn.
+
+        Each is its token ids with its soft targets.
+        """
         assert self.teacher is not None
+        tokens = TeacherTokens(self.cohort.logprobs(self.teacher), self.tokenizer) if self.soft_targets else None
         texts: dict[str, dict[int, list[str]]] = {"note": {}, "series": {}}
         for stay, kind, text in self.cohort.rationales(self.teacher).select("stay_id", "kind", "text").iter_rows():
             texts[kind].setdefault(stay, []).append(text)
@@ -213,15 +232,17 @@ class StayDataset(Dataset[Stay]):
             for turn in range(max([1, *(len(given[kind]) for kind in wanted)])):
                 note, series = (given[kind][turn % len(given[kind])] for kind in ("note", "series"))
                 for target in formats:
-                    ids, shortened = target.encode(note, series, present.tolist(), self.max_target_tokens)
+                    ids, shortened, places = target.encode(note, series, present.tolist(), self.max_target_tokens)
                     if len(ids) <= target.fixed:
                         raise UserError(
                             f"stay {stay}: nothing of its target fits into model.max_target_tokens "
                             f"{self.max_target_tokens}: raise it"
                         )
                     self.cuts.targets += shortened
-                    mine.append(ids)
+                    soft = tokens.places(stay, {"note": note, "series": series}, places) if tokens else []
+                    mine.append((ids, soft))
             encoded.append(mine)
+        self.alignment = tokens.alignment if tokens else self.alignment
         return encoded
 
     def _strangers(self) -> np.ndarray:
@@ -259,4 +280,16 @@ def collate(stays: Sequence[Stay], pad_token_id: int) -> Batch:
             [torch.tensor(stay.target_ids, dtype=torch.long) for stay in stays], batch_first=True, padding_value=IGNORED
         ),
         labels=torch.from_numpy(np.stack([stay.labels for stay in stays]).astype(np.float32)),
+        soft_places=_stack([stay.soft.places for stay in stays], IGNORED),
+        soft_ids=_stack([stay.soft.ids for stay in stays], 0),
+        soft_probs=_stack([stay.soft.probs for stay in stays], 0),
     )
+
+
+def _stack(arrays: Sequence[np.ndarray], padding: int) -> torch.Tensor:
+    """Arrays of one type, padded at the end of each axis to the largest."""
+    shape = np.max([array.shape for array in arrays], axis=0)
+    padded = np.full((len(arrays), *shape), padding, dtype=arrays[0].dtype)
+    for row, array in zip(padded, arrays, strict=True):
+        row[tuple(map(slice, array.shape))] = array
+    return torch.from_numpy(padded)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from clinragen.errors import unknown_choice
 
@@ -18,6 +18,14 @@ ORDERS = {
     "rationales_first": ("note", "series", "diagnoses"),
     "diagnoses_first": ("diagnoses", "note", "series"),  # the paper's order, eq. 4
 }
+
+
+class Target(NamedTuple):
+    """Token ids, whether a rationale had to be shortened, and where in ``ids`` each rationale stands."""
+
+    ids: list[int]
+    shortened: bool
+    rationales: dict[str, range]
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,8 @@ class TargetFormat:
             joined += (self.separator if position else []) + ids
         return joined + self.end
 
-    def encode(self, note: str, series: str, present: Sequence[bool], budget: int) -> tuple[list[int], bool]:
-        """Target ids with the end-of-sequence token, and whether a rationale had to be shortened to fit ``budget``.
+    def encode(self, note: str, series: str, present: Sequence[bool], budget: int) -> Target:
+        """The target with the end-of-sequence token, its rationales shortened where need be to fit ``budget``.
 
         The diagnoses are never cut: rationales give way, the longer one first.
         """
@@ -87,9 +95,12 @@ class TargetFormat:
             pieces[longest] = pieces[longest][:-1]
             excess -= 1
         joined: list[int] = []
+        places: dict[str, range] = {}
         for name in self.sections:
             joined += self.markers[name] + pieces[name]
-        return [*joined, self.tokenizer.eos_token_id], shortened
+            if name != "diagnoses":
+                places[name] = range(len(joined) - len(pieces[name]), len(joined))
+        return Target([*joined, self.tokenizer.eos_token_id], shortened, places)
 
 
 def sections_for(targets: Sequence[str], order: str) -> tuple[str, ...]:

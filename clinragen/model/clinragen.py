@@ -36,7 +36,8 @@ FORMAT_VERSION = 3
 
 @dataclass
 class Output:
-    """Label logits [B, L]; target negative log-likelihood per stay [B] or None.
+    """Label logits [B, L]; per stay [B] or None the negative log-likelihood of its target, and ``kl`` of the student's
+    probabilities from the teacher's where the batch has soft targets (0 for a stay without).
 
     When an explanation was asked for and a series is read: the knowledge-augmented series, with what every token looked
     at; and the share of attention each key of the knowledge received, [B, keys], if there is any. Else None.
@@ -44,6 +45,7 @@ class Output:
 
     logits: Tensor
     nll: Tensor | None
+    kl: Tensor | None
     concept_weights: Tensor | None
     knowledge: Knowledge | None = None
 
@@ -128,7 +130,8 @@ class ClinRaGen(nn.Module):
             explain: also return the attention each concept received.
         """
         context, series, knowledge = self._context(batch, inputs, explain=explain)
-        reading = self.language_model.read(context, batch.target_ids if targets else None)
+        soft = batch.soft if batch.soft_places.shape[1] else None
+        reading = self.language_model.read(context, batch.target_ids if targets else None, soft)
         note = signal = None
         if "note" in inputs:
             note = (reading.states, reading.mask, batch.mentions)
@@ -144,7 +147,7 @@ class ClinRaGen(nn.Module):
         weights = None
         if knowledge is not None and knowledge.attention is not None:
             weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
-        return Output(logits, reading.nll, weights, knowledge if explain else None)
+        return Output(logits, reading.nll, reading.kl, weights, knowledge if explain else None)
 
     def generate(
         self, batch: Batch, inputs: Sequence[str], processors: LogitsProcessorList, max_new_tokens: int

@@ -21,10 +21,11 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from clinragen.data.batch import IGNORED
+from clinragen.data.batch import IGNORED, SoftBatch
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.config import LanguageModelConfig
 from clinragen.model.pretrained import ADAPTER, AUTO, add_adapters, fingerprint, load_pretrained, merge_adapters
+from clinragen.model.soft_loss import divergence
 
 
 @dataclass
@@ -37,14 +38,17 @@ class Context:
 
 @dataclass
 class Reading:
-    """Hidden states of the context [B, S, d] with their mask, and the negative log-likelihood per stay [B] or None.
+    """Hidden states of the context [B, S, d] with their mask, and losses per stay [B] or None.
 
-    The likelihood is averaged over a stay's own target tokens, so padding and batch mates do not enter it.
+    Attributes:
+        nll: mean negative log-likelihood of a stay's own target tokens: padding and batch mates do not enter it.
+        kl: :func:`~clinragen.model.soft_loss.divergence` from the soft targets, where they were given.
     """
 
     states: Tensor
     mask: Tensor
     nll: Tensor | None
+    kl: Tensor | None
 
 
 class LanguageModel(nn.Module):
@@ -64,12 +68,13 @@ class LanguageModel(nn.Module):
         """Let the output layer see only the positions that enter the loss: padding would double its cost."""
         return args if self._scored is None else (args[0][self._scored],)
 
-    def _nll(self, logits: Tensor, target_ids: Tensor) -> Tensor:
-        """Mean negative log-likelihood of each stay's target tokens, [B], from logits [scored tokens, vocabulary]."""
+    def _losses(self, logits: Tensor, target_ids: Tensor, soft: SoftBatch | None) -> tuple[Tensor, Tensor | None]:
+        """``nll`` and ``kl`` of :class:`Reading` from logits [scored tokens, vocabulary], by one softmax."""
         scored = target_ids != IGNORED
-        losses = F.cross_entropy(logits.float(), target_ids[scored], reduction="none")
+        log_probs = logits.float().log_softmax(1)
+        losses = F.nll_loss(log_probs, target_ids[scored], reduction="none")
         sums = losses.new_zeros(len(target_ids)).index_add(0, scored.nonzero()[:, 0], losses)
-        return sums / scored.sum(1).clamp_min(1)
+        return sums / scored.sum(1).clamp_min(1), None if soft is None else divergence(log_probs, scored, soft)
 
     @property
     def hidden_size(self) -> int:
@@ -91,8 +96,8 @@ class LanguageModel(nn.Module):
     def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
         return Context(embeddings, mask)
 
-    def read(self, context: Context, target_ids: Tensor | None) -> Reading:
-        """Encode the context and, when targets [B, M] are given, score them."""
+    def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
+        """Encode the context and, when targets [B, M] are given, score them, against soft targets too if there are."""
         raise NotImplementedError(f"{type(self).__name__}.read")
 
     def room(self, read: int, written: int) -> int:
@@ -134,11 +139,11 @@ class Seq2Seq(LanguageModel):
 
     decoder_start = 1
 
-    def read(self, context: Context, target_ids: Tensor | None) -> Reading:
+    def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
         states = self.model.get_encoder()(
             inputs_embeds=context.embeddings, attention_mask=context.mask.long()
         ).last_hidden_state
-        nll = None
+        nll = kl = None
         if target_ids is not None:
             self._scored = target_ids != IGNORED
             logits = self.model(
@@ -148,8 +153,8 @@ class Seq2Seq(LanguageModel):
                 use_cache=False,
             ).logits
             self._scored = None
-            nll = self._nll(logits, target_ids)
-        return Reading(states, context.mask, nll)
+            nll, kl = self._losses(logits, target_ids, soft)
+        return Reading(states, context.mask, nll, kl)
 
 
 class Causal(LanguageModel):
@@ -173,7 +178,7 @@ class Causal(LanguageModel):
         order = mask.int().argsort(dim=1, stable=True)  # padding to the left, the rest in its order
         return Context(embeddings.gather(1, order[..., None].expand_as(embeddings)), mask.gather(1, order))
 
-    def read(self, context: Context, target_ids: Tensor | None) -> Reading:
+    def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
         embeddings, mask = context.embeddings, context.mask
         length = embeddings.shape[1]
         if target_ids is not None:
@@ -186,11 +191,11 @@ class Causal(LanguageModel):
             position_ids=(mask.long().cumsum(1) - 1).clamp_min(0),
             use_cache=False,
         ).last_hidden_state
-        nll = None
+        nll = kl = None
         if target_ids is not None:
             logits = self.model.get_output_embeddings()(states[:, length - 1 : -1][target_ids != IGNORED])
-            nll = self._nll(logits, target_ids)
-        return Reading(states[:, :length], context.mask, nll)
+            nll, kl = self._losses(logits, target_ids, soft)
+        return Reading(states[:, :length], context.mask, nll, kl)
 
 
 _KINDS: dict[str, type[LanguageModel]] = {"seq2seq": Seq2Seq, "causal": Causal}

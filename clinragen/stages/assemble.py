@@ -76,4 +76,5 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store
         lexicon=model.lexicon,
         store=store,
         separate=config.stage.tasks == "separate" and split == "train",
+        soft_targets=config.stage.token_weight > 0,
     )

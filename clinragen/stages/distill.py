@@ -78,7 +78,7 @@ def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[s
 def distill(chain: Chain, console: Console) -> dict[str, Any]:
     """Run every stage and return the manifest of the last; with ``preflight`` only check, and rehearse the first."""
     requests = chain.requests()
-    preflight.check(requests[0])
+    preflight.check(requests[0], requests[1:])
     manifest: dict[str, Any] = {}
     for request in requests:
         config = resolve(request.stage, "tiny", request.teacher, _free(request), request.trainer)

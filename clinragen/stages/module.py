@@ -17,7 +17,7 @@ from clinragen.stages.plan import StageConfig
 
 
 class StageModule(Objective):
-    """Trains a :class:`ClinRaGen` on ``nll(targets) + label_weight * bce(labels)``.
+    """Trains a :class:`ClinRaGen` on ``nll(targets) + label_weight * bce(labels) + token_weight * kl(soft targets)``.
 
     Args:
         positive: weight of a present phenotype beside an absent one in the label loss, [phenotypes]; None for 1.
@@ -44,11 +44,15 @@ class StageModule(Objective):
             output.logits, batch.labels, pos_weight=self.positive, reduction="none"
         ).mean(1)
         loss = output.nll + self.stage.label_weight * bce
-        return Scored(loss, {"nll": output.nll, "bce": bce}, {"logits": output.logits, "labels": batch.labels})
+        parts = {"nll": output.nll, "bce": bce}
+        if self.stage.token_weight:
+            parts["kl"] = torch.zeros_like(bce) if output.kl is None else output.kl
+            loss = loss + self.stage.token_weight * parts["kl"]
+        return Scored(loss, parts, {"logits": output.logits, "labels": batch.labels})
 
     def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
         labels, logits = found["labels"].numpy(), found["logits"].numpy()
-        scores = {name: float(found[name].mean()) for name in ("loss", "nll", "bce")}
+        scores = {name: float(found[name].mean()) for name in ("loss", "nll", "bce", "kl") if name in found}
         scores["macro_auroc"] = macro_auroc(labels, logits)
         areas = aurocs(labels, logits)
         return scores | {

@@ -32,6 +32,7 @@ class StageConfig:
         frozen: parts of the model that are not trained.
         parent: the stage this one continues from; None starts a new model.
         label_weight: weight of the label head's loss beside the language model's.
+        token_weight: weight of the divergence from the teacher's probabilities of its tokens, where it has them.
         monitor: the validation metric that picks the best epoch: ``loss`` (less is better) or ``macro_auroc``.
         batch_size: stays of one forward pass at most.
         accumulate: forward passes of one optimiser step; a step has ``batch_size * accumulate`` stays for each process.
@@ -48,6 +49,7 @@ class StageConfig:
     frozen: list[str] = field(default_factory=list)
     parent: str | None = None
     label_weight: float = 1.0
+    token_weight: float = 0.0
     epochs: int = 20
     patience: int = 3
     monitor: str = "loss"
@@ -90,7 +92,8 @@ class StageConfig:
             raise unknown_choice(f"{where}.precision", self.precision, PRECISIONS)
         for name, least in (
             *((name, 1) for name in ("epochs", "batch_size", "accumulate", "patience")),
-            *((name, 0) for name in ("tokens", "workers", "checkpoint_steps", "checkpoint_minutes", "label_weight")),
+            *((name, 0) for name in ("tokens", "workers", "checkpoint_steps", "checkpoint_minutes")),
+            *((name, 0) for name in ("label_weight", "token_weight")),
         ):
             if getattr(self, name) < least:
                 raise UserError(f"{where}.{name} is {getattr(self, name)}, expected at least {least}")
@@ -172,4 +175,6 @@ def shaping(config: RunConfig) -> dict[str, Any]:
     hardware = settings.pop("trainer")
     for name in ("checkpoint_minutes", "checkpoint_steps", "workers", "tokens"):
         del settings["stage"][name]
+    if not settings["stage"]["token_weight"]:
+        del settings["stage"]["token_weight"]  # off, it leaves a run what it was before there was such a setting
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}

@@ -11,8 +11,9 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,11 @@ from clinragen.stages.plan import PRETRAIN, STAGES, resolve
 GIB = 2**30
 
 
-def check(request: Request) -> None:
+def check(request: Request, later: Sequence[Request] = ()) -> None:
     """Everything that can be known without a model.
+
+    Args:
+        later: stages that will continue this one, of which the settings are checked, and what these ask of the cohort.
 
     Raises:
         UserError: the last mistake found; the others have been printed to standard error, one line each.
@@ -61,13 +65,20 @@ def check(request: Request) -> None:
     if request.stage != PRETRAIN:
         attempt(lambda: open_graph(request.graph))
         attempt(lambda: expected_parent(request))
-    model = request.model if request.parent is None else ModelConfig()  # a parent's is read with the parent
-    attempt(lambda: resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer))
+    for one in (request, *later):
+        attempt(partial(_check_settings, one))
     attempt(lambda: check_folder(request.out, request.overwrite or request.finish))
     for error in problems[:-1]:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     if problems:
         raise problems[-1]
+
+
+def _check_settings(request: Request) -> None:
+    model = request.model if request.parent is None else ModelConfig()  # a parent's is read with the parent
+    config = resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer)
+    if config.stage.token_weight and request.stage != PRETRAIN:
+        Cohort.load(request.cohort).logprobs(request.teacher)
 
 
 @dataclass

@@ -54,6 +54,11 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     data = {split: stays(model, config, cohort, split, store) for split in ("train", "validation")}
     if not data["validation"].labels.any():
         raise UserError(f"{cohort.paths.labels}: no validation stay has a phenotype: calibration needs more stays")
+    if config.stage.token_weight and not data["train"].alignment.aligned:
+        raise UserError(
+            f"{cohort.paths.logprobs(config.teacher)}: no token of the targets of stage '{config.stage_name}' has "
+            "log-probabilities: teach the training stays with them, or set stage.token_weight=0"
+        )
     origin = str(request.pretrained and sha256_file(request.pretrained / "manifest.json"))
     identity = sha256_json([_identity(config, cohort, model, parent[1] if parent else None), origin])
     if done := kept(request, identity):
@@ -90,15 +95,16 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
 
 def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: dict[str, Any] | None) -> str:
     """Everything that shapes a run: only a run of the same identity is taken up."""
-    return sha256_json(
-        {
-            "config": shaping(config),
-            "cohort": cohort.sha256,
-            "rationales": sha256_file(cohort.paths.rationales(config.teacher)),
-            "parent": parent["model_sha256"] if parent else None,
-            "concepts": asdict(model.concepts),
-        }
-    )
+    shapes = {
+        "config": shaping(config),
+        "cohort": cohort.sha256,
+        "rationales": sha256_file(cohort.paths.rationales(config.teacher)),
+        "parent": parent["model_sha256"] if parent else None,
+        "concepts": asdict(model.concepts),
+    }
+    if config.stage.token_weight:
+        shapes["logprobs"] = sha256_file(cohort.paths.logprobs(config.teacher))
+    return sha256_json(shapes)
 
 
 def _manifest(
@@ -128,6 +134,7 @@ def _manifest(
         "stays": {split: len(stays) for split, stays in data.items()},
         "notes_cut": data["train"].cuts.notes,
         "targets_cut": data["train"].cuts.targets,
+        "soft_targets": asdict(data["train"].alignment) if config.stage.token_weight else None,
         "best": {"epoch": place.best_epoch, config.stage.monitor: place.best},
         "seconds": round(place.seconds, 1),
     }
@@ -143,4 +150,10 @@ def _described(config: RunConfig, model: ClinRaGen, data: dict[str, StayDataset]
     )
     if cuts.notes or cuts.targets:
         told += f"\n  {cuts.notes} notes and {cuts.targets} targets were cut to fit the context"
+    if config.stage.token_weight:
+        found = data["train"].alignment
+        told += (
+            f"\n  soft targets at {found.aligned:,} of {found.tokens:,} tokens of rationales; {found.spelt:,} of "
+            f"{found.rationales:,} rationales have log-probabilities"
+        )
     return told

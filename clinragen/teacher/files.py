@@ -37,4 +37,4 @@ class Files:
 
     @property
     def logprobs(self) -> Path:
-        return self.table.with_suffix(".logprobs.parquet")
+        return self.cohort.logprobs(self.name)

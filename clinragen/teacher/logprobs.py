@@ -12,18 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from clinragen.artifacts import write_table
-
-#: One row per rationale; the tokens put together hold the rationale. ``top``: alternatives at each token.
-SCHEMA = pa.schema(
-    [
-        pa.field("stay_id", pa.int64(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("tokens", pa.list_(pa.string()), nullable=False),
-        pa.field("logprobs", pa.list_(pa.float32()), nullable=False),
-        pa.field("top_tokens", pa.list_(pa.list_(pa.string())), nullable=False),
-        pa.field("top_logprobs", pa.list_(pa.list_(pa.float32())), nullable=False),
-    ]
-)
+from clinragen.schema import LOGPROBS
 
 
 def of_text(text: str, steps: list[list[Any]] | None) -> list[list[Any]] | None:
@@ -58,6 +47,6 @@ def write(path: Path, rows: Iterable[tuple[int, str, list[list[Any]]]]) -> None:
         for stay, kind, steps in rows
     ]
     if made:
-        write_table(path, pa.Table.from_pylist(made, SCHEMA))
+        write_table(path, pa.Table.from_pylist(made, LOGPROBS))
     else:
         path.unlink(missing_ok=True)  # of an earlier run

@@ -38,7 +38,7 @@ def test_every_diagnosis_list_reads_back(tokenizer, present):
 @given(st.integers(0, 1), TARGETS, st.sampled_from(sorted(ORDERS)), TEXT, TEXT, PRESENT)
 def test_every_target_reads_back(tokenizer, targets, order, note, series, present):
     target = make(tokenizer, targets, order)
-    ids, shortened = target.encode(note, series, present, budget=10_000)
+    ids, shortened, _ = target.encode(note, series, present, budget=10_000)
     report = read_report(target, ids)
     assert report.parsed
     assert not shortened
@@ -51,14 +51,17 @@ def test_every_target_reads_back(tokenizer, targets, order, note, series, presen
 @given(st.integers(0, 1), st.sampled_from(sorted(ORDERS)), TEXT, TEXT, PRESENT, st.integers(1, 400))
 def test_diagnoses_are_never_cut(tokenizer, order, note, series, present, budget):
     target = make(tokenizer, set(MARKERS), order)
-    whole, _ = target.encode(note, series, present, budget=10_000)
-    ids, shortened = target.encode(note, series, present, budget)
+    whole = target.encode(note, series, present, budget=10_000).ids
+    ids, shortened, places = target.encode(note, series, present, budget)
     assert shortened == (len(whole) > budget)
     assert ids[-1] == target.tokenizer.eos_token_id
     listed = target.markers["diagnoses"] + target.diagnoses(present)
     assert str(listed)[1:-1] in str(ids)
     least = sum(map(len, target.markers.values())) + len(target.diagnoses(present)) + 1
     assert len(ids) <= max(budget, least)
+    for kind, text in (("note", note), ("series", series)):  # what was cut was the end of a rationale
+        tokens = target.tokenizer(" " + text, add_special_tokens=False)["input_ids"]
+        assert [ids[place] for place in places[kind]] == tokens[: len(places[kind])]
 
 
 def test_unknown_targets_and_orders_list_the_choices():

@@ -89,7 +89,7 @@ def test_a_model_that_repeats_one_token_still_writes_a_report(tokenizer, targets
 def test_a_model_that_knows_the_target_writes_it(tokenizer, order, present):
     """The grammar forbids no target it was taught with."""
     target = TargetFormat(TOKENIZERS[tokenizer], NAMES, sections_for(sorted(MARKERS), order))
-    wanted, _ = target.encode("fever and cough", "lactate 4.1 mmol/L.", present, budget=500)
+    wanted = target.encode("fever and cough", "lactate 4.1 mmol/L.", present, budget=500).ids
 
     def scores(step: int) -> torch.Tensor:
         row = torch.zeros(1, len(target.tokenizer))
@@ -111,7 +111,7 @@ def test_impossible_scores_still_give_a_report():
 def test_what_is_no_report_is_not_parsed(cut):
     target = TargetFormat(TOKENIZERS[0], NAMES, sections_for(sorted(MARKERS), "rationales_first"))
     present = [index in (1, 4) for index in range(len(NAMES))]
-    whole, _ = target.encode("fever", "lactate 4", present, budget=500)
+    whole = target.encode("fever", "lactate 4", present, budget=500).ids
     listed = target.diagnoses(present)
     head = whole[: -len(listed) - 1]
     tokens = {

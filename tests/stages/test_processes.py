@@ -12,10 +12,14 @@ from safetensors.torch import load_file
 MAIN = "from clinragen.cli import main\nif __name__ == '__main__':\n    main()\n"
 
 
-def test_two_processes_equal_one(hospital, command, tmp_path):
-    """The step has eight stays either way; 57 stays leave a step of one, in which a process has nothing to read."""
+def test_two_processes_equal_one(hospital, taught, command, tmp_path):
+    """The step has eight stays either way; 57 stays leave a step of one, in which a process has nothing to read.
+
+    The teacher's log-probabilities are learnt from, too, of which some stays have none.
+    """
     (tmp_path / "program.py").write_text(MAIN)
-    given = ["train", "notes", "--cohort", hospital.cohort, "--model", hospital.model]
+    given = ["train", "notes", "--cohort", taught, "--model", hospital.model]
+    given += ["--teacher", "llm", "--set", "stage.token_weight=0.5"]
     given += ["--set", "stage.precision=32-true", "--set", "stage.epochs=1"]
     given += ["--set", "model.language_model.scratch.dropout=0.0", "--set", "model.head.dropout=0"]
     pair = ["--trainer", "ddp", "--set", "trainer.accelerator=cpu", "--set", "stage.batch_size=4"]

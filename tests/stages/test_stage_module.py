@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
+from clinragen.data.soft_targets import Soft
 from clinragen.inference.predict import TrainedModel
 from clinragen.stages.loop import schedule
 from clinragen.stages.module import StageModule, macro_auroc, positive_weights
@@ -35,10 +38,10 @@ DATASET = (
 
 
 def gradients(
-    trained: TrainedModel, stays: list, batches: list[list[int]], frozen: str = ""
+    trained: TrainedModel, stays: list, batches: list[list[int]], frozen: str = "", settings: tuple[str, ...] = ()
 ) -> dict[str, torch.Tensor]:
     """Gradients of one optimiser step that reads its stays in those batches."""
-    stage = resolve("multimodal", trained.model.config, "evidence", []).stage
+    stage = resolve("multimodal", trained.model.config, "evidence", [*settings]).stage
     stage.frozen = [frozen] if frozen else []
     module = StageModule(trained.model.eval(), stage)
     trained.model.zero_grad()
@@ -49,13 +52,33 @@ def gradients(
     return {name: p.grad.clone() for name, p in trained.model.named_parameters() if p.grad is not None}
 
 
+def sure(ids: list[int]) -> Soft:
+    """Soft targets of a teacher that is sure of those tokens, the first of the target."""
+    return Soft(np.arange(len(ids)), np.array(ids, dtype=np.int64)[:, None], np.ones((len(ids), 1), dtype=np.float32))
+
+
+def test_a_teacher_that_is_sure_of_every_token_weighs_the_likelihood_anew(trained, stays):
+    batch = [list(range(8))]
+    soft = [replace(stay, soft=sure(stay.target_ids)) for stay in stays]
+    off = gradients(trained, soft, batch)
+    plain = gradients(trained, stays, batch)
+    assert all(torch.equal(off[name], plain[name]) for name in plain)
+    # nll + 1 * kl + 1 * bce, against twice (nll + 0.5 * bce)
+    more = gradients(trained, soft, batch, settings=("stage.token_weight=1",))
+    twice = gradients(trained, stays, batch, settings=("stage.label_weight=0.5",))
+    for name, gradient in twice.items():
+        torch.testing.assert_close(more[name], 2 * gradient, atol=1e-6, rtol=1e-3, msg=name)
+
+
 @pytest.mark.parametrize(
     "batches", [[[row] for row in range(8)], [[0, 1, 2, 3, 4], [5, 6], [7]], [[7, 2, 4, 0, 1, 6, 3, 5]]]
 )
 def test_how_a_step_is_cut_and_ordered_changes_nothing(trained, stays, batches):
-    """Ragged batches too: each stay weighs the same."""
-    whole = gradients(trained, stays, [list(range(8))])
-    pieces = gradients(trained, stays, batches)
+    """Ragged batches too: each stay weighs the same. Some have soft targets, one without neighbours that have any."""
+    stays = [replace(stay, soft=sure(stay.target_ids[:row])) if row % 3 else stay for row, stay in enumerate(stays)]
+    settings = ("stage.token_weight=0.5",)
+    whole = gradients(trained, stays, [list(range(8))], settings=settings)
+    pieces = gradients(trained, stays, batches, settings=settings)
     assert whole.keys() == pieces.keys()
     for name, expected in whole.items():
         torch.testing.assert_close(pieces[name], expected, atol=1e-6, rtol=1e-3, msg=name)

@@ -1,0 +1,34 @@
+"""Token-level distillation: how far the student's next-token probabilities are from a teacher's.
+
+The teacher names its likeliest tokens only (``data.soft_targets``). All others are one more outcome, the rest, for both
+models: the Kullback-Leibler divergence between the two coarsened distributions, which is at most that of the whole ones
+(by the data-processing inequality) and 0 where they agree. There is no temperature (Hinton et al. 2015): it would need
+the teacher's probabilities of all tokens, and a second softmax of the student.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from clinragen.data.batch import IGNORED, SoftBatch
+
+FLOOR = 1e-6  # of the student's rest, which is a difference in single precision: below lies rounding
+
+
+def divergence(log_probs: Tensor, scored: Tensor, soft: SoftBatch) -> Tensor:
+    """Mean over the places of each stay of KL(teacher || student) in nats, [B]; 0 for a stay without places.
+
+    Args:
+        log_probs: of the student, [scored positions, vocabulary].
+        scored: bool [B, M], the positions of targets that ``log_probs`` holds, row by row.
+        soft: places as positions in the targets.
+    """
+    held = soft.places != IGNORED
+    rows = (scored.flatten().cumsum(0) - 1).view_as(scored).gather(1, soft.places.clamp_min(0))[held]
+    teacher = soft.probs[held]
+    student = log_probs[rows[:, None], soft.ids[held]]
+    rest = (1 - teacher.sum(1)).clamp_min(0)
+    left = (1 - (student.exp() * (teacher > 0)).sum(1)).clamp_min(FLOOR)
+    losses = (teacher.xlogy(teacher) - teacher * student).sum(1) + rest.xlogy(rest) - rest * left.log()
+    sums = losses.new_zeros(len(scored)).index_add(0, held.nonzero()[:, 0], losses)
+    return sums / held.sum(1).clamp_min(1)
