@@ -24,7 +24,15 @@ from transformers.modeling_outputs import BaseModelOutput
 from clinragen.data.batch import IGNORED, SoftBatch
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.config import LanguageModelConfig
-from clinragen.model.pretrained import ADAPTER, AUTO, add_adapters, fingerprint, load_pretrained, merge_adapters
+from clinragen.model.pretrained import (
+    ADAPTER,
+    AUTO,
+    add_adapters,
+    fingerprint,
+    load_pretrained,
+    merge_adapters,
+    recompute_layers,
+)
 from clinragen.model.soft_loss import divergence
 
 
@@ -224,7 +232,7 @@ def create(config: LanguageModelConfig, tokenizer: Any | None) -> LanguageModel:
             "decoder_start_token_id": tokenizer.pad_token_id,
         }
         model = AUTO[config.architecture].from_config(AutoConfig.for_model(config.scratch["model_type"], **values))
-        return kind(model, tokenizer)
+        return _adapted(kind, model, tokenizer, config)
     if not config.name:
         raise UserError("language_model.name: give a hub name or a local folder, or `scratch` values for a new model")
     model, loaded = load_pretrained(config)
@@ -237,7 +245,7 @@ def _adapted(kind: type[LanguageModel], model: Any, tokenizer: Any, config: Lang
     if config.lora:
         model = add_adapters(model, config.lora)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        recompute_layers(model)
     made = kind(model, tokenizer)
     made.base = base
     return made

@@ -1,4 +1,4 @@
-"""Pre-trained language models from a hub name, a local folder or a GGUF file, and low-rank adapters on them.
+"""Pre-trained language models from a hub name, a local folder or a GGUF file; low-rank adapters and checkpointing.
 
 A GGUF file is converted once: its tensors take most of a minute to unpack, so the result is kept as safetensors in the
 user's cache folder under the hash of the file. No patient data is in it.
@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from clinragen.artifacts import atomic_folder, sha256_file
 from clinragen.errors import UserError
@@ -96,6 +100,29 @@ def add_adapters(model: Any, settings: LoraSettings) -> Any:
         return inject_adapter_in_model(adapters, model)
     except ValueError as error:
         raise UserError(f"language_model.lora.targets: {str(error).splitlines()[0]}") from None
+
+
+def recompute_layers(model: nn.Module) -> None:
+    """Gradient checkpointing: keep only what enters each layer, and compute it again in the backward pass.
+
+    Also where the model rests and gradients only pass through it to the prompts: transformers' own switch would do
+    nothing there, for it looks at the layers' mode.
+
+    Raises:
+        UserError: none of the model's layers can be run twice.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    if not layers:
+        raise UserError(f"language_model.gradient_checkpointing: a {type(model).__name__} has no layers that allow it")
+    for layer in layers:
+        layer.forward = MethodType(_recomputed, layer)
+
+
+def _recomputed(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    compute = partial(type(layer).forward, layer)
+    if not torch.is_grad_enabled():
+        return compute(*args, **kwargs)
+    return checkpoint(compute, *args, use_reentrant=False, **kwargs)  # with the same dropout
 
 
 def merge_adapters(model: nn.Module) -> None:

@@ -166,3 +166,22 @@ def test_half_precision_trains_and_stays_near_full_precision(hospital, runs, com
     half, full = (json.loads((run / "manifest.json").read_text()) for run in (tmp_path / "half", runs.notes))
     assert abs(half["best"]["loss"] - full["best"]["loss"]) < 0.05 * full["best"]["loss"]
     assert half["model_sha256"] != full["model_sha256"]
+
+
+def test_gradient_checkpointing_changes_no_weight(hospital, runs, command, tmp_path, monkeypatch):
+    """In a stage that trains the language model, and in one where gradients only pass through it."""
+    from clinragen.model import pretrained
+
+    calls = []
+    checkpoint = pretrained.checkpoint
+    monkeypatch.setattr(pretrained, "checkpoint", lambda *a, **k: (calls.append(1), checkpoint(*a, **k))[1])
+    train = ("--cohort", hospital.cohort, "--set", "stage.precision=32-true", "--set", "stage.epochs=1")
+    first = ("--model", hospital.model, "--set", "model.language_model.gradient_checkpointing=true")
+    for stage, begins in (("notes", first), ("series", ("--parent", tmp_path / "notes"))):
+        calls.clear()
+        assert command("clinragen", "train", stage, *train, *begins, "--out", tmp_path / stage) == 0
+        assert calls
+        expected, got = (load_file(run / stage / "model" / "model.safetensors") for run in (runs.root, tmp_path))
+        for name, tensor in expected.items():
+            if ".linear." not in name:  # fitted after training, to a tolerance of its own
+                torch.testing.assert_close(got[name], tensor, atol=1e-6, rtol=0, msg=name)
