@@ -213,7 +213,7 @@ class ClinRaGen(nn.Module):
             raise RuntimeError(f"{len(alien)} weights too many, the first {alien[0]}")
         with torch.no_grad():
             for name, tensor in expected.items():
-                if tensor.shape != given[name].shape:
+                if tensor.shape != (given[name].shape or (1,)):
                     raise RuntimeError(f"{name} is {tuple(given[name].shape)}, expected {tuple(tensor.shape)}")
                 tensor.copy_(given[name])
 

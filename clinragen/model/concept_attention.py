@@ -83,8 +83,12 @@ class ConceptAttention(nn.Module):
         self.resample_key = nn.Linear(d_lm, d_lm)
         self.resample_value = nn.Linear(d_lm, d_lm)
         self.prompt_norm = nn.LayerNorm(d_lm)
-        self.gain = nn.Parameter(torch.ones(()))  # set to the scale of the language model's embeddings
+        self.gain = nn.Parameter(torch.ones(1))  # set to the scale of the language model's embeddings
         self._pooled: tuple[tuple[int, int], Tensor] | None = None
+
+    def train(self, mode: bool = True) -> ConceptAttention:
+        self._pooled = None  # sharded weights change without a new address or version
+        return super().train(mode)
 
     def concept_embeddings(self, embedding_weight: Tensor) -> Tensor:
         """Mean language-model embedding of every subword of each key, refined over the graph, [keys, d_lm]."""

@@ -8,6 +8,9 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from clinragen.errors import UserError
 from clinragen.stages.plan import TrainerConfig
@@ -38,7 +41,8 @@ def make_fabric(config: TrainerConfig, numbers: Any) -> Fabric:
     """
     strategy: Any = config.strategy
     if strategy == "fsdp":
-        strategy = ModelParallelStrategy(shard, data_parallel_size=config.devices, tensor_parallel_size=1)
+        processes = config.devices * config.num_nodes
+        strategy = ModelParallelStrategy(shard, data_parallel_size=processes, tensor_parallel_size=1)
     try:
         fabric = Fabric(
             accelerator=config.accelerator,
@@ -54,15 +58,32 @@ def make_fabric(config: TrainerConfig, numbers: Any) -> Fabric:
     return fabric
 
 
-def shard(model: nn.Module, mesh: Any) -> nn.Module:
-    """FSDP2: each block of the language model is a unit of its own, gathered when needed, and the rest another."""
-    from torch.distributed.fsdp import fully_shard
+def is_sharded(fabric: Fabric) -> bool:
+    """Whether each process holds a share of the weights, so that a forward pass needs all of them."""
+    return isinstance(fabric.strategy, ModelParallelStrategy)
 
+
+def shard(objective: nn.Module, mesh: Any) -> nn.Module:
+    """FSDP2: each block of a language model is a unit of its own, gathered when needed, and the rest another.
+
+    Between passes only shares are held, also of the rest: what is saved and optimised then are always shares.
+    """
     mesh = mesh["data_parallel"]
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList):
-            for block in module:
-                if any(parameter.numel() > 1_000_000 for parameter in block.parameters()):
-                    fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
-    return model
+    for block in [module for module in objective.modules() if isinstance(module, GradientCheckpointingLayer)]:
+        fully_shard(block, mesh=mesh)
+    fully_shard(objective, mesh=mesh, reshard_after_forward=True)
+    return objective
+
+
+def gather(objective: nn.Module) -> None:
+    """Undo :func:`shard`: whole weights in plain modules, for one process to go on alone. All must call this."""
+    whole: dict[nn.Parameter, nn.Parameter] = {}  # tied weights stay tied
+    for module in objective.modules():
+        for name, share in list(module.named_parameters(recurse=False)):
+            if isinstance(share, DTensor) and share not in whole:
+                whole[share] = nn.Parameter(share.full_tensor().detach(), requires_grad=share.requires_grad)
+            setattr(module, name, whole.get(share, share))
+        if isinstance(module, FSDPModule):
+            module._forward_pre_hooks.clear()
+            module._forward_hooks.clear()
+            module.__class__ = type(module).__mro__[2]  # FSDP put itself and a mixin before the module's own class

@@ -26,6 +26,7 @@ from clinragen.data.sampler import StepPlan
 from clinragen.errors import UserError
 from clinragen.stages import checkpoint
 from clinragen.stages.checkpoint import Place
+from clinragen.stages.hardware import gather, is_sharded
 from clinragen.stages.plan import StageConfig
 
 FLOOR = 0.02  # of the learning rate, where the decay ends
@@ -108,6 +109,7 @@ class Loop:
         step_size = stage.batch_size * stage.accumulate * world
         self.plan = StepPlan(lengths, step_size, stage.batch_size, stage.tokens, stage.seed)
         self.total = len(self.plan) * stage.epochs
+        self.sharded = is_sharded(self.fabric)
         self.module = self.fabric.setup_module(self.objective)
         self.optimizer: Any = self.fabric.setup_optimizers(torch.optim.AdamW(self.objective.groups()))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -136,6 +138,8 @@ class Loop:
         if resumed and not (self.folder / "best.safetensors").exists():
             raise UserError(f"{self.folder}: best.safetensors is gone: start the run anew with --overwrite")
         checkpoint.load(self.folder / "best.safetensors", self.objective, None)
+        if self.sharded:
+            gather(self.objective)
         return self.place
 
     def _plain_optimizer(self) -> torch.optim.Optimizer:
@@ -186,7 +190,7 @@ class Loop:
 
     def look(self, batch: Any) -> Scored:
         """Score a batch without training, past DDP, whose forward waits for all processes: their shares differ."""
-        with self.fabric.autocast():
+        with torch.no_grad(), self.fabric.autocast():  # not inference mode: FSDP trains with what it gathers here
             return self.objective(Sealed(self.fabric.to_device(batch)))
 
     def trial(self, batch: Any) -> None:
@@ -196,16 +200,26 @@ class Loop:
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[float, list[tuple[Any, bool]]]]:
         """The steps of an epoch from ``first`` on: the weight of a stay, and this process's batches with whether each
-        counts (a process that a short step leaves nothing reads a stay that weighs nothing, for all must take part)."""
+        counts."""
         data = self.data["train"]
         data.begin(epoch)
         steps = self.plan.steps(epoch)[first:]
-        cuts = [self.plan.cut(rows, self.fabric.global_rank, self.fabric.world_size) for rows in steps]
-        counts = [bool(cut) for cut in cuts]
-        cuts = [cut or [[int(rows[0])]] for cut, rows in zip(cuts, steps, strict=True)]
-        loader = iter(self.loader(data, [piece for cut in cuts for piece in cut]))
-        for rows, cut, real in zip(steps, cuts, counts, strict=True):
-            yield 1 / len(rows), [(next(loader), real) for _ in cut]
+        cuts = [self.share(self.plan, rows) for rows in steps]
+        loader = iter(self.loader(data, [piece for cut in cuts for piece, _ in cut]))
+        for rows, cut in zip(steps, cuts, strict=True):
+            yield 1 / len(rows), [(next(loader), counts) for _, counts in cut]
+
+    def share(self, plan: StepPlan, rows: np.ndarray) -> list[tuple[list[int], bool]]:
+        """This process's forward passes over some rows, and whether each counts.
+
+        Where weights are sharded all processes take part in every pass, so each makes as many as the one with the most,
+        else at least one, for the backward pass. What is missing reads a stay that weighs nothing.
+        """
+        world = self.fabric.world_size
+        cuts = [plan.cut(rows, rank, world) for rank in (range(world) if self.sharded else [self.fabric.global_rank])]
+        mine = cuts[self.fabric.global_rank if self.sharded else 0]
+        missing = max(1, *map(len, cuts)) - len(mine)
+        return [(piece, True) for piece in mine] + [([int(rows[0])], False)] * missing
 
     def loader(self, data: Any, pieces: Sequence[list[int]]) -> DataLoader:
         """Batches of those rows of a split."""
@@ -222,13 +236,13 @@ class Loop:
         data = self.data["validation"]
         lengths = [data.length(row) for row in range(len(data))]
         plan = StepPlan(lengths, len(data), 4 * self.stage.batch_size, 4 * self.stage.tokens)
-        pieces = plan.cut(np.arange(len(data)), self.fabric.global_rank, self.fabric.world_size)
+        share = self.share(plan, np.arange(len(data)))
         self.module.eval()
         mine = []
-        with torch.inference_mode():
-            for batch in self.loader(data, pieces):
-                scored = self.look(batch)
-                named = {"loss": scored.loss} | scored.parts | scored.evidence
+        for batch, (_, counts) in zip(self.loader(data, [piece for piece, _ in share]), share, strict=True):
+            scored = self.look(batch)
+            named = {"loss": scored.loss} | scored.parts | scored.evidence
+            if counts:
                 mine.append((batch.stay_ids, {name: value.float().cpu() for name, value in named.items()}))
         shares: list[Any] = [mine]
         if self.fabric.world_size > 1:

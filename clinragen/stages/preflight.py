@@ -100,6 +100,8 @@ def rehearse(loop: Loop, out: Path, console: Console | None) -> Plan:
     total = sum(p.numel() for p in loop.objective.parameters())
     trained = sum(p.numel() for p in loop.objective.parameters() if p.requires_grad)
     steady = (4 * total + 12 * trained) / GIB  # weights, and for what is trained gradients and two moments
+    if loop.sharded:
+        steady /= loop.fabric.world_size
     disk = 2 * (4 * total + 12 * trained) / GIB  # what is kept, and the copy that replaces it
     _enough_disk(out, disk)
     if (machine := _memory()) and steady > machine:
@@ -108,7 +110,7 @@ def rehearse(loop: Loop, out: Path, console: Console | None) -> Plan:
             "take a smaller model, or model.language_model.lora"
         )
     train = loop.plan.steps(0)
-    pieces = [piece for rows in train for piece in loop.plan.cut(rows, loop.fabric.global_rank, loop.fabric.world_size)]
+    pieces = [piece for rows in train for piece, _ in loop.share(loop.plan, rows)]
     lengths = loop.plan.lengths
     cost = np.array([len(piece) * int(lengths[piece].max()) for piece in pieces], dtype=float)
     longest, usual = int(cost.argmax()), int(np.argsort(cost)[len(cost) // 2])
@@ -125,9 +127,8 @@ def rehearse(loop: Loop, out: Path, console: Console | None) -> Plan:
         shown = sorted(range(len(held)), key=held.length)[-2:]
         began = time.perf_counter()
         loop.module.eval()
-        with torch.inference_mode():
-            for batch in loop.loader(held, [[row] for row in shown]):
-                loop.look(batch)
+        for batch in loop.loader(held, [[row] for row in shown]):
+            loop.look(batch)
         check_seconds = (time.perf_counter() - began) / max(1, len(shown)) * len(held)
     seconds = loop.stage.epochs * (spent[-1] * float(cost.sum()) + check_seconds)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
