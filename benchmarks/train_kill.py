@@ -57,10 +57,12 @@ class Command:
         self.arguments = [*arguments, "--out", str(out)]
         self.out = out
         self.state = out / "resume" / "state.safetensors"
+        self.first_step: float | None = None
+        self.spans = (0.0, 0.0)  # seconds of a whole run, and those after its first step
 
     def start(self) -> None:
         """Begin, or go on with what was interrupted."""
-        self.found = self.written()
+        self.found, self.began, self.first_step = self.written(), time.monotonic(), None
         self.process = multiprocessing.get_context("fork").Process(target=train, args=(self.arguments,))
         self.process.start()
 
@@ -79,10 +81,14 @@ class Command:
         """Return after the first step of this start, or when it ends without one."""
         while self.process.exitcode is None and not self.stepped():
             time.sleep(0.005)
+        self.first_step = time.monotonic()
 
     def ended(self) -> bool:
         """Wait for the end: whether it came by itself and not by a kill."""
         self.process.join()
+        if self.process.exitcode == 0 and self.found is None and self.first_step:
+            now = time.monotonic()  # the latest whole run counts, for the load of the machine changes
+            self.spans = now - self.began, now - self.first_step
         if self.process.exitcode not in (0, -signal.SIGKILL):
             raise SystemExit(f"`clinragen {' '.join(self.arguments)}` ended with code {self.process.exitcode}")
         return self.process.exitcode == 0
@@ -101,12 +107,11 @@ class Command:
         return [FELL[2 if trained else 1], *[FELL[3]] * any(self.out.rglob(".*.tmp"))]
 
 
-def torment(command: Command, left_alone: dict, spans: tuple[float, float], kills: int, epochs: int, seed: int) -> list:
+def torment(command: Command, left_alone: dict, kills: int, epochs: int, seed: int) -> list:
     """Kill and resume a command: what happened, as a row of the table.
 
     Args:
         left_alone: the weights of a run that nothing interrupted.
-        spans: how long such a run takes, and how much of it follows its first step, in seconds.
     """
     chance = random.Random(seed)
     where: Counter[str] = Counter()
@@ -115,10 +120,12 @@ def torment(command: Command, left_alone: dict, spans: tuple[float, float], kill
     while done < kills or of_this_run:
         command.start()
         if done < kills:
-            early = done % 4 == 0
-            if not early:
+            whole, training = command.spans
+            if done % 4:
                 command.await_step()
-            command.process.join(chance.uniform(0, spans[0] if early else spans[1]))
+                command.process.join(chance.uniform(0, training))
+            else:
+                command.process.join(chance.uniform(0, whole))
             command.process.kill()
         if not command.ended():
             done, of_this_run = done + 1, of_this_run + 1
@@ -154,17 +161,14 @@ def main() -> None:
             common += ["--set", f"stage.epochs={epochs}"]
             common += ["--parent", str(root / STAGES[number - 1])] if number > 1 else ["--model", str(MICRO)]
             whole = Command(common, root / stage)
-            began = time.monotonic()
             whole.start()
             whole.await_step()
-            stepped = time.monotonic()
             whole.ended()
             if stage not in args.stages:
                 continue
-            now = time.monotonic()
             broken = Command(common, root / f"{stage}-killed")
-            spans = (now - began, now - stepped)
-            row = torment(broken, whole.weights(), spans, args.kills, epochs, args.seed)
+            broken.spans = whole.spans
+            row = torment(broken, whole.weights(), args.kills, epochs, args.seed)
             worst = max(worst, row[-1])
             print(f"| `{stage}` | " + " | ".join(map(str, row[:-1])) + f" | {row[-1]:.1e} |", flush=True)
     print(f"largest difference of any weight: {worst:.1e}")
