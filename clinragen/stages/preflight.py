@@ -27,6 +27,7 @@ from clinragen.model.config import ModelConfig
 from clinragen.stages.folder import Request, check_folder, expected_parent
 from clinragen.stages.loop import Loop
 from clinragen.stages.plan import PRETRAIN, STAGES, resolve
+from clinragen.stages.track import check_tracker
 
 GIB = 2**30
 
@@ -77,6 +78,7 @@ def check(request: Request, later: Sequence[Request] = ()) -> None:
 def _check_settings(request: Request) -> None:
     model = request.model if request.parent is None else ModelConfig()  # a parent's is read with the parent
     config = resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer)
+    check_tracker(config.trainer.logger)
     if config.stage.token_weight and request.stage != PRETRAIN:
         Cohort.load(request.cohort).logprobs(request.teacher)
 

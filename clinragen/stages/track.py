@@ -7,32 +7,72 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from clinragen.artifacts import atomic_path, write_text
 from clinragen.errors import UserError
 from clinragen.stages.checkpoint import Place
 
 
-def make_tracker(kind: str, out: Path, name: str) -> Any:
-    """Lightning's logger of that kind, or None for ``csv``. Only numbers ever go to it.
+class Sink(NamedTuple):
+    """A tracker's run: ``log(metrics by name, step)`` and ``close()``."""
 
-    Raises:
-        UserError: its package is not installed.
-    """
-    if kind == "csv":
-        return None
-    from pytorch_lightning import loggers
+    log: Callable[[dict[str, float], int], object]
+    close: Callable[[], object]
 
-    try:
-        if kind == "tensorboard":
-            return loggers.TensorBoardLogger(out, name="", version="tensorboard")
-        if kind == "wandb":
-            return loggers.WandbLogger(name=name, save_dir=out, project="clinragen")
-        return loggers.MLFlowLogger(run_name=name, experiment_name="clinragen", save_dir=str(out / "mlruns"))
-    except ModuleNotFoundError:
-        raise UserError(f"trainer.logger={kind} needs its package: install clinragen[{kind}]") from None
+
+def _tensorboard(out: Path, name: str) -> Sink:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=0)  # hides what an interrupted run wrote before
+
+    def log(row: dict[str, float], step: int) -> None:
+        for metric, value in row.items():
+            writer.add_scalar(metric, value, step)
+        writer.flush()
+
+    return Sink(log, writer.close)
+
+
+def _wandb(out: Path, name: str) -> Sink:
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    wandb = import_module("wandb")
+    # What it would send beside metrics: the console, which may name stays, the command with its paths, the machine.
+    closed = {"console": "off", "disable_git": True, "disable_code": True, "x_disable_meta": True}
+    settings = wandb.Settings(**closed, x_disable_stats=True, quiet=True)
+    run = wandb.init(project="clinragen", name=name, dir=str(out), settings=settings)
+    return Sink(run.log, run.finish)
+
+
+def _mlflow(out: Path, name: str) -> Sink:
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    mlflow = import_module("mlflow")
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # in a folder, without a database
+        mlflow.set_tracking_uri((out / "mlruns").absolute().as_uri())
+    mlflow.set_experiment("clinragen")
+    mlflow.start_run(run_name=name)
+    return Sink(mlflow.log_metrics, mlflow.end_run)
+
+
+TRACKERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
+
+
+def check_tracker(kind: str) -> None:
+    """Raise a UserError when the package of a tracker is not installed."""
+    if kind in TRACKERS and find_spec(kind) is None:
+        raise UserError(f"trainer.logger={kind} needs its package: install clinragen[{kind}]")
+
+
+def _failed(kind: str, error: Exception) -> str:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"trainer.logger={kind} failed ({first})"
 
 
 def write_metrics(out: Path, history: list[dict[str, float]]) -> None:
@@ -74,26 +114,48 @@ def draw_curve(out: Path, place: Place, monitor: str) -> None:
 
 
 class Tracker:
-    """Metric files and tracker of a run; does nothing on all but the first process."""
+    """Metric files and tracker of a run, for the first process alone.
+
+    Of the data only metrics go to a tracker. One that fails in the middle of training does not stop it: it is told what
+    it missed after the next epoch. A resumed run tells all its epochs again.
+
+    Raises:
+        UserError: the tracker cannot be reached when training begins.
+    """
 
     def __init__(self, out: Path, kind: str, name: str, monitor: str):
         self.out = out
+        self.kind = kind
         self.monitor = monitor
-        self.logger = make_tracker(kind, out, name)
+        self.told = 0  # epochs that the tracker knows
+        self.sink: Sink | None = None
+        if kind in TRACKERS:
+            try:
+                self.sink = TRACKERS[kind](out, name)
+            except Exception as error:
+                raise UserError(f"{_failed(kind, error)}: mend it, or pass --set trainer.logger=csv") from error
 
     def epoch(self, place: Place) -> None:
         """Called after each epoch."""
         write_metrics(self.out, place.history)
         draw_curve(self.out, place, self.monitor)
-        if self.logger:
-            row = place.history[-1]
-            self.logger.log_metrics(
-                {name: value for name, value in row.items() if name not in ("epoch", "step")}, step=int(row["step"])
-            )
+        self._tell(place)
 
     def close(self, place: Place) -> None:
         """The curve again with the epoch that was kept in the end."""
         if place.history:
             draw_curve(self.out, place, self.monitor)
-        if self.logger:
-            self.logger.finalize("success")
+        self._tell(place, last=True)
+
+    def _tell(self, place: Place, *, last: bool = False) -> None:
+        if self.sink is None:
+            return
+        try:
+            for row in place.history[self.told :]:
+                metrics = {name: value for name, value in row.items() if name not in ("epoch", "step")}
+                self.sink.log(metrics, int(row["step"]))
+                self.told += 1
+            if last:
+                self.sink.close()
+        except Exception as error:  # noqa: BLE001, of any library, and never worth hours of training
+            print(f"warning: {_failed(self.kind, error)}: metrics.csv has everything", file=sys.stderr)

@@ -48,7 +48,9 @@ def train(
     if first:
         console.print(described)
     fabric.barrier()
-    tracker = Tracker(request.out, config.trainer.logger, config.stage_name, config.stage.monitor) if first else None
+    tracker = None
+    if first and not request.preflight:
+        tracker = Tracker(request.out, config.trainer.logger, config.stage_name, config.stage.monitor)
     watcher = StageProgress(console if first else None, tracker)
     loop = Loop(fabric, objective, config.stage, data, collate, request.out / "resume", watcher)
     if not loop.state.exists():

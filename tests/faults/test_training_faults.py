@@ -114,9 +114,3 @@ def test_a_target_of_which_nothing_fits_is_an_error(train):
     code, lines = train("--set", "stage.targets=[note]", "--set", "model.max_target_tokens=2")
     assert code == 2
     assert "nothing of its target fits" in lines[-1]
-
-
-def test_a_tracker_that_is_not_installed_is_named(train):
-    code, lines = train("--set", "trainer.logger=wandb")
-    assert code == 2
-    assert "install clinragen[wandb]" in lines[-1]
