@@ -92,6 +92,40 @@ def test_frozen_parts_get_no_gradient_and_all_others_do(trained, stays, frozen):
     assert {name.partition(".")[0] for name in names} == parts
 
 
+@pytest.mark.parametrize(
+    ("frozen", "part", "gradients_pass"),
+    [
+        (["series_encoder"], "series_encoder", False),
+        (["language_model"], "language_model", True),
+        (["series_encoder", "concept_attention", "language_model"], "language_model", False),
+    ],
+    ids=["encoder", "language model between", "everything before the head"],
+)
+def test_what_rests_keeps_no_graph_unless_gradients_pass_through_and_has_no_dropout(
+    trained, stays, frozen, part, gradients_pass
+):
+    stage = resolve("multimodal", trained.model.config, "evidence", []).stage
+    stage.frozen = frozen
+    module = StageModule(trained.model, stage)
+    given = []
+    watched = (
+        module.model.series_encoder if part == "series_encoder" else module.model.language_model.model.get_decoder()
+    )
+    watched.register_forward_hook(lambda rests, args, output: given.append(output))
+    drawn = []
+    for _ in range(2):
+        module.train()
+        module.rest()
+        batch = collate(stays, trained.model.tokenizer.pad_token_id)
+        loss = module.score(batch).loss.sum()
+        loss.backward()
+        drawn.append(given[-1].tokens if part == "series_encoder" else given[-1].last_hidden_state)
+    assert drawn[0].requires_grad == gradients_pass
+    assert not any(child.training for child in watched.modules())
+    if not gradients_pass:
+        assert torch.equal(*drawn)
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "model" / "model.safetensors")
 
