@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinragen.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def sha256_file(path: Path) -> str:
@@ -77,6 +80,27 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)
+
+
+@contextmanager
+def room_in(folder: Path, goes_on: str) -> Iterator[None]:
+    """Say in one line that a disk is full.
+
+    Args:
+        goes_on: where the same command will go on from.
+
+    Raises:
+        UserError: instead of an ``OSError`` for want of room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"{folder} has no room left ({os.strerror(error.errno)}): free some and type the same command again, which "
+            f"goes on from {goes_on}"
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinragen.artifacts import atomic_folder, write_table, write_text
+from clinragen.artifacts import atomic_folder, room_in, write_table, write_text
 from clinragen.catalog import variables
 from clinragen.errors import UserError
 from clinragen.label_sets import Phenotype
@@ -33,7 +31,6 @@ from mimic_prep.stages import Stages, code_hash, frame_hash, stages_of
 from mimic_prep.stays import StayIndex
 from mimic_prep.timeline import hourly
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MEASURED, _TEXTS = "measured.parquet", "texts.parquet"
 
 
@@ -110,16 +107,8 @@ def prepare(
     raw.max_bad_share = protocol.rules.max_bad_share
     with stages_of(out, tell) as stages:
         run = _Run(reader, raw, protocol, chosen, inputs, stages, stays_per_shard)
-        try:
-            with atomic_folder(out, replace=overwrite) as folder:
-                manifest = _fill(run, CohortPaths(folder), made_from)
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise UserError(
-                f"{out.parent} has no room left ({os.strerror(error.errno)}): free some and type the same command "
-                "again, which goes on from the last finished stage"
-            ) from None
+        with room_in(out.parent, "the last finished stage"), atomic_folder(out, replace=overwrite) as folder:
+            manifest = _fill(run, CohortPaths(folder), made_from)
         stages.sweep()
     return manifest
 

@@ -127,6 +127,24 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
 
 
 @pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a causal language model of random weights, as a hub would give it. Tests must not change it."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from clinragen.model.language_model import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("llama")
+    tokenizer = train_tokenizer(["creatinine 1.2 mg/dL; sepsis. Note rationale: none of the listed"] * 9, 300)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, **shape)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, hospital: Hospital) -> Runs:
     """The three stages, trained for one epoch each, and predictions for the test split."""
 

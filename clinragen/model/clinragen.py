@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import LogitsProcessorList
 
@@ -30,6 +30,7 @@ from clinragen.model.graph_path import GraphPath
 from clinragen.model.head import LabelHead
 from clinragen.model.language_model import Context, LanguageModel, create, restore
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
+from clinragen.tensors import write_tensors
 
 FORMAT_VERSION = 3
 
@@ -174,11 +175,7 @@ class ClinRaGen(nn.Module):
     def save_pretrained(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``clinragen.json``, the language model's config and the tokenizer."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: tensor.contiguous() for name, tensor in self.weights().items()},
-            folder / "model.safetensors",
-            metadata={"format": "pt"},
-        )
+        write_tensors(folder / "model.safetensors", self.weights(), {"format": "pt"})
         self.language_model.save(folder / "language_model")
         self.graph.save(folder / "graph", replace=True)
         described = {

@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from clinragen.artifacts import atomic_path
 from clinragen.errors import UserError
+from clinragen.tensors import write_tensors
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
 
@@ -72,8 +71,7 @@ def save(
                 if moment in (state := optimizer.state.get(parameter, {})):
                     tensors[f"{moment}.{name}"] = _whole(state[moment])
     if write:
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"place": json.dumps(asdict(place))})
+        write_tensors(path, tensors, {"place": json.dumps(asdict(place))})
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Place:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from clinragen import __version__
-from clinragen.artifacts import atomic_path, read_json, sha256_file, sha256_json, write_json
+from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json
 from clinragen.data.cohort import Cohort
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.errors import UserError
@@ -22,6 +22,7 @@ from clinragen.stages.folder import Request, finish_folder, finished, kept
 from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
 from clinragen.stages.plan import PRETRAIN, resolve, shaping
 from clinragen.stages.training import train
+from clinragen.tensors import write_tensors
 
 SHARED = ("patch_transformer.", "norm.")  # weights that serve all variables; the others have a row for each
 
@@ -65,8 +66,7 @@ def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
     if place is None:
         return None
     weights = request.out / "model" / "encoder.safetensors"
-    with atomic_path(weights) as temporary:
-        save_file({k: v.cpu().contiguous() for k, v in objective.encoder.state_dict().items()}, temporary)
+    write_tensors(weights, objective.encoder.state_dict())
     write_json(weights.with_suffix(".json"), described)
     manifest = {
         "clinragen": __version__,

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from clinragen import __version__
-from clinragen.artifacts import atomic_folder, sha256_file, sha256_json, write_json
+from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json, write_json
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.errors import UserError
@@ -37,6 +37,11 @@ def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     Raises:
         UserError: anything the user can mend, before compute is spent where it can be known before.
     """
+    with room_in(request.out, "the last checkpoint"):
+        return _run_stage(request, console)
+
+
+def _run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     preflight.check(request)
     if request.stage == PRETRAIN:
         return run_pretrain(request, console)
@@ -104,6 +109,8 @@ def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: dict[
     }
     if config.stage.token_weight:
         shapes["logprobs"] = sha256_file(cohort.paths.logprobs(config.teacher))
+    if model.language_model.base:  # adapters mean nothing beside other weights
+        shapes["base"] = model.language_model.base
     return sha256_json(shapes)
 
 

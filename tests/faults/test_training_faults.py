@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import errno
+import itertools
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,23 +32,50 @@ def train(hospital, command, capsys, tmp_path):
     return run
 
 
-@pytest.fixture
-def interrupted(train, tmp_path, monkeypatch) -> Path:
-    """An unfinished run: it was stopped after its third step."""
+def told(lines: list[str]) -> str:
+    """What was said in the end, as one line."""
+    last = max(number for number, line in enumerate(lines) if line.startswith(("error: ", "  resuming", "stage ")))
+    return " ".join(" ".join(lines[last:]).split())
+
+
+@contextmanager
+def stopped_after(steps: int) -> Iterator[None]:
+    """Training stops dead in the step after so many."""
     from clinragen.stages.progress import StageProgress
 
-    steps = []
+    done = itertools.count(1)
 
     def stop(self, epoch):
-        steps.append(epoch)
-        if len(steps) == 4:
+        if next(done) > steps:
             raise Stopped
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StageProgress, "step", stop)
-        with pytest.raises(Stopped):
-            train()
+        yield
+
+
+@pytest.fixture
+def interrupted(train, tmp_path) -> Path:
+    """An unfinished run: it was stopped after its third step."""
+    with stopped_after(3), pytest.raises(Stopped):
+        train()
     return tmp_path / "out"
+
+
+@pytest.fixture
+def little_room():
+    """``with little_room():`` no file can grow beyond 100 kB, which the system refuses as it does on a full disk."""
+
+    @contextmanager
+    def limited() -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 def test_a_cut_checkpoint_is_named(train, interrupted):
@@ -68,23 +98,80 @@ def test_a_cohort_that_vanished_or_changed_is_named(train, interrupted, hospital
     assert lines[-1].startswith("error: ")
 
 
-def test_a_full_disk_in_the_middle_leaves_the_last_checkpoint(train, interrupted, monkeypatch):
-    from clinragen.stages import checkpoint
+def test_a_cohort_that_vanishes_in_the_middle_is_not_missed(train, hospital, tmp_path, monkeypatch):
+    """All that a run needs was read before it trains."""
+    from clinragen.stages.progress import StageProgress
 
+    cohort = Path(shutil.copytree(hospital.cohort, tmp_path / "cohort"))
+    monkeypatch.setattr(StageProgress, "step", lambda self, epoch: shutil.rmtree(cohort, ignore_errors=True))
+    code, _ = train(cohort=cohort)
+    assert not cohort.exists()
+    assert code == 0
+
+
+def test_a_parent_that_was_cut_is_named(runs, hospital, command, capsys, tmp_path):
+    parent = Path(shutil.copytree(runs.notes, tmp_path / "notes"))
+    weights = parent / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    given = ("clinragen", "train", "series", "--cohort", hospital.cohort, "--parent", parent, "--out", tmp_path / "out")
+    capsys.readouterr()
+    assert command(*given) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{weights} is damaged" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_in_the_middle_leaves_the_last_checkpoint(train, interrupted, little_room):
     before = (interrupted / "resume" / "state.safetensors").read_bytes()
-
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
+    with little_room():
         code, lines = train()
     assert code == 2
-    assert "No space left on device" in lines[-1]
+    assert f"{interrupted} has no room left" in told(lines)
     assert (interrupted / "resume" / "state.safetensors").read_bytes() == before
     assert not list((interrupted / "resume").glob(".*"))
+    assert train()[0] == 0
+
+
+def test_a_disk_that_is_full_when_the_model_is_written_costs_no_training(train, tmp_path, little_room, monkeypatch):
+    from clinragen.stages import run
+
+    out, fit, room = tmp_path / "out", run.fit_linear_paths, little_room()
+
+    def late(*given):
+        room.__enter__()
+        return fit(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "fit_linear_paths", late)
+        code, lines = train()
+    room.__exit__(None, None, None)
+    assert code == 2
+    assert "has no room left" in told(lines)
+    assert not (out / "manifest.json").exists()
+    assert not list(out.rglob(".*"))
     code, lines = train()
     assert code == 0
+    assert "resuming the unfinished run at step 8 of 8" in told(lines)
+
+
+def test_adapters_of_an_unfinished_run_are_not_put_beside_other_weights(hospital, llama, command, capsys, tmp_path):
+    from transformers import LlamaForCausalLM
+
+    base = Path(shutil.copytree(llama, tmp_path / "base"))
+    settings = tmp_path / "model.yaml"
+    small = hospital.model.read_text().partition("\nseries:")[2]
+    settings.write_text(f"language_model: {{architecture: causal, name: {base}, lora: {{rank: 2}}}}\nseries:{small}")
+    given = ("clinragen", "train", "notes", "--cohort", hospital.cohort, "--out", tmp_path / "out", *SETTINGS)
+    given += ("--model", settings)
+    with stopped_after(3), pytest.raises(Stopped):
+        command(*given)
+    model = LlamaForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        next(model.parameters()).add_(0.1)
+    model.save_pretrained(base)
+    capsys.readouterr()
+    assert command(*given) == 2
+    assert "holds an unfinished run of other data or settings" in told(capsys.readouterr().err.splitlines())
 
 
 def test_what_killed_writers_left_is_swept_away(train, interrupted):

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from clinragen.data.cohort import Cohort
 from clinragen.inference.export import export
 from clinragen.inference.predict import TrainedModel, score
-from clinragen.model.language_model import train_tokenizer
 
 SETTINGS = ("--set", "stage.precision=32-true", "--set", "stage.epochs=1")
 
 
 @pytest.fixture(scope="module")
-def adapted(hospital, command, tmp_path_factory):
+def adapted(hospital, llama, command, tmp_path_factory):
     """A run of the first stage with adapters on a pre-trained language model, and the folder of that model."""
     root = tmp_path_factory.mktemp("adapted")
-    tokenizer = train_tokenizer(["creatinine 1.2 mg/dL; sepsis. Note rationale: none of the listed"] * 9, 300)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, **shape)
-    LlamaForCausalLM(config).save_pretrained(root / "base")
-    tokenizer.save_pretrained(root / "base")
+    shutil.copytree(llama, root / "base")
     settings = root / "model.yaml"
     settings.write_text(
         f"language_model: {{architecture: causal, name: {root / 'base'}, lora: {{rank: 2, alpha: 64, dropout: 0}}}}\n"
