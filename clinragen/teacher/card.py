@@ -5,7 +5,6 @@ Cards are made to be shown around, so they hold counts only; examples, which are
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from clinragen import __version__
 from clinragen.artifacts import sha256_file, write_text
 from clinragen.config import CONFIG_ROOT
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher.files import Files
 from clinragen.teacher.wording import words
 
@@ -41,9 +41,20 @@ def statistics(texts: list[str]) -> dict[str, Any]:
 
 
 def provenance(
-    files: Files, graph: ConceptGraph, *, backend: str, model: str | None, endpoint: Any, prompt_hash: str
+    files: Files,
+    graph: ConceptGraph,
+    *,
+    backend: str,
+    model: str | None,
+    endpoint: Any,
+    prompt_hash: str,
+    taught: Counter[tuple[str, str]],
 ) -> dict[str, Any]:
-    """What the manifest of every rationale set says: who wrote it, of what, with which graph, and the table's hash."""
+    """What the manifest of every rationale set says: who wrote it, of what, with which graph, and the table's hash.
+
+    Args:
+        taught: (kind, verdict) -> claims of the rationales in the table that this teacher wrote.
+    """
     return {
         "created_by": __version__,
         "teacher": files.name,
@@ -54,24 +65,35 @@ def provenance(
         "graph": graph.manifest,
         "cohort": {part: sha256_file(getattr(files.cohort, part)) for part in ("stays", "series", "notes", "labels")},
         "table": sha256_file(files.table),
+        "taught_claims": by_kind(taught),
     }
+
+
+def by_kind(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """(kind, what) -> number, as a manifest holds it.
+
+    >>> by_kind(Counter({("note", "supported"): 2}))
+    {'note': {'supported': 2}, 'series': {}}
+    """
+    nested: dict[str, dict[str, int]] = {kind: {} for kind in RATIONALE_KINDS}
+    for (kind, what), count in sorted(counts.items()):
+        nested[kind][what] = count
+    return nested
 
 
 def write(card: Path, examples: Path, table: pa.Table, manifest: dict[str, Any]) -> None:
     """Write the card of ``table`` (``schema.RATIONALES``) from it and its manifest, and some of its texts."""
     kinds = {}
-    for kind in ("note", "series"):
+    for kind in RATIONALE_KINDS:
         rows = table.filter(pc.field("kind") == kind).to_pylist()
         texts = [row["text"] for row in rows]
-        own = [row for row in rows if row["teacher"] == manifest["teacher"]]
-        claims = [c for row in own for c in json.loads(row["verdicts"]).get("claims", ()) if "verdict" in c]
         kinds[kind] = {
             **statistics(texts),
-            "stand_ins": len(rows) - len(own),
+            "stand_ins": sum(row["teacher"] != manifest["teacher"] for row in rows),
             "examples": texts[:SHOWN],
             "ways": manifest.get("ways", {}).get(kind, {}),
             "claims": manifest.get("first_draft_claims", {}).get(kind, {}),
-            "taught": manifest.get("taught_claims", {}).get(kind) or Counter(claim["verdict"] for claim in claims),
+            "taught": manifest["taught_claims"][kind],
         }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(CONFIG_ROOT / "teacher"),

@@ -47,6 +47,7 @@ class Composer:
         ways: (kind, way) -> number of rationales.
         rejected: why answers were no rationales, with counts.
         verdicts: (kind, verdict) -> number of claims in first drafts, before anything was done about them.
+        taught: the same of the rationales that came of them.
         asked, found: requests sent, and answers that were already in the journal.
         tokens: prompt and completion tokens of the requests sent.
         served_by: what the server called its model, with the number of answers.
@@ -69,6 +70,7 @@ class Composer:
         self.ways: Counter[tuple[str, str]] = Counter()
         self.rejected: Counter[str] = Counter()
         self.verdicts: Counter[tuple[str, str]] = Counter()
+        self.taught: Counter[tuple[str, str]] = Counter()
         self.missing: Counter[str] = Counter()
         self.asked = self.found = 0
         self.tokens: Counter[str] = Counter()
@@ -174,6 +176,7 @@ class Composer:
         steps: list[list[Any]] | None = None,
     ) -> Outcome:
         self.ways[kind, way] += 1
+        self.taught.update((kind, str(claim.verdict)) for claim in (judgement.claims if judgement else ()))
         claims = [claim.as_json() for claim in judgement.claims] if judgement else []
         told = {"claims": claims, "way": way, "before": reasons}
         return Outcome(stay.stay_id, kind, way, text, json.dumps(told, separators=(",", ":")), steps)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from clinragen.artifacts import sha256_json, write_json, write_table
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.relabel import open_graph
-from clinragen.schema import RATIONALE_KINDS, RATIONALES, CohortPaths
+from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import card, evidence
 from clinragen.teacher.facts import facts
 from clinragen.teacher.files import Files
@@ -48,7 +48,7 @@ def generate(
     concepts = open_graph(graph)
     composer, judge = evidence.EvidenceTeacher(concepts), Judge(concepts)
     prompt = sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": concepts.manifest})
-    rows, claims = [], {kind: Counter[str]() for kind in RATIONALE_KINDS}
+    rows, taught = [], Counter[tuple[str, str]]()
     for done, stay in enumerate(stays, start=1):
         for rationale in (
             composer.note(stay.stay_id, stay.sections, stay.diagnoses),
@@ -65,13 +65,14 @@ def generate(
                 }
             )
             judged = judge.judge(rationale.text, stay, rationale.kind)
-            claims[rationale.kind].update(claim.verdict for claim in judged.claims)
+            taught.update((rationale.kind, str(claim.verdict)) for claim in judged.claims)
         if done % 50 == 0 or done == len(stays):
             progress(done)
     table = pa.Table.from_pylist(rows, RATIONALES)
     write_table(files.table, table)
-    manifest = card.provenance(files, concepts, backend=teacher, model=None, endpoint=None, prompt_hash=prompt)
-    manifest["taught_claims"] = {kind: dict(sorted(counts.items())) for kind, counts in claims.items()}
+    manifest = card.provenance(
+        files, concepts, backend=teacher, model=None, endpoint=None, prompt_hash=prompt, taught=taught
+    )
     write_json(files.manifest, manifest)
     card.write(files.card, files.examples, table, manifest)
     return table

@@ -163,11 +163,12 @@ def teach(
             model=model,
             endpoint=client.endpoint.as_json() if client else _cluster(settings.engine),
             prompt_hash=prompts.version,
+            taught=composer.taught,
         ) | {
             "served_by": dict(sorted(composer.served_by.items())),
             "settings": {key: value for key, value in asdict(settings).items() if key != "prompts"},
-            "ways": _nested(summary.ways),
-            "first_draft_claims": _nested(summary.verdicts),
+            "ways": card.by_kind(summary.ways),
+            "first_draft_claims": card.by_kind(summary.verdicts),
             "not_in_form": dict(sorted(summary.rejected.items())),
         }
         write_json(files.manifest, manifest)
@@ -269,10 +270,3 @@ def _table(
 
 def _counts(counts: Counter[str] | dict[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    nested: dict[str, dict[str, int]] = {}
-    for (kind, what), count in sorted(counts.items()):
-        nested.setdefault(kind, {})[what] = count
-    return nested

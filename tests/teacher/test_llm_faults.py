@@ -226,6 +226,14 @@ def test_what_stays_contradicted_is_edited_or_dropped(cohort, good):
     again = next(body for body in server.bodies if len(body["messages"]) == 4)
     assert "high lactate of 9.9 mmol/L" in again["messages"][3]["content"]
     assert "1 dropped" in "\n".join(summary.lines())
+    files = Files(CohortPaths(cohort), "llm")
+    taught, card = json.loads(files.manifest.read_text())["taught_claims"], files.card.read_text()
+    for kind, counts in taught.items():  # of what the table holds by this teacher: not the drafts, not the stand-in
+        own = [json.loads(r["verdicts"])["claims"] for r in table(cohort) if (r["kind"], r["teacher"]) == (kind, "llm")]
+        assert counts == Counter(claim["verdict"] for claims in own for claim in claims)
+    assert taught["series"].keys() == {"supported"}
+    numbers = f"{taught['note']['supported']} | {taught['series']['supported']}"
+    assert f"| claims of what is taught: supported | {numbers} |" in card
 
 
 def test_dropped_rationales_can_be_left_out(cohort, good):
