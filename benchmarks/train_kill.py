@@ -27,8 +27,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 import clinragen.stages.run  # noqa: F401, read once for all children
 from clinragen.cli import dispatch
@@ -107,6 +109,13 @@ class Command:
         return [FELL[2 if trained else 1], *[FELL[3]] * any(self.out.rglob(".*.tmp"))]
 
 
+def difference(one: Tensor, other: Tensor) -> float:
+    """The largest of two tensors; equal infinities do not differ, and what is not a number differs from all."""
+    if torch.equal(one, other):
+        return 0.0
+    return float((one.double() - other.double()).abs().nan_to_num(nan=float("inf")).max())
+
+
 def torment(command: Command, left_alone: dict, kills: int, epochs: int, seed: int) -> list:
     """Kill and resume a command: what happened, as a row of the table.
 
@@ -134,7 +143,7 @@ def torment(command: Command, left_alone: dict, kills: int, epochs: int, seed: i
         if of_this_run:
             got = command.weights()
             assert left_alone.keys() == got.keys()
-            apart = max([apart, *(float((left_alone[name] - got[name]).abs().max()) for name in got)])
+            apart = max([apart, *(difference(left_alone[name], got[name]) for name in got)])
             compared += 1
         shutil.rmtree(command.out)
         of_this_run = 0
