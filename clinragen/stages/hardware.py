@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,6 +58,24 @@ def make_fabric(config: TrainerConfig, numbers: Any) -> Fabric:
         raise UserError(f"trainer: this machine cannot run these settings ({first}): see configs/trainer") from None
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def in_company(fabric: Fabric) -> Iterator[None]:
+    """Say in one line that another process of the run has ended, where the broken connection would say it in fifty.
+
+    Raises:
+        UserError: it has.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if fabric.world_size == 1 or "by peer" not in str(error):
+            raise
+        raise UserError(
+            "another process of this run has ended (what it said tells why; if nothing, the system killed it, perhaps "
+            "for want of memory): the same command goes on from the last checkpoint"
+        ) from None
 
 
 def is_sharded(fabric: Fabric) -> bool:

@@ -10,7 +10,7 @@ from rich.console import Console
 from clinragen.stages import preflight
 from clinragen.stages.checkpoint import Place
 from clinragen.stages.folder import Request, prepare_folder
-from clinragen.stages.hardware import make_fabric, precision
+from clinragen.stages.hardware import in_company, make_fabric, precision
 from clinragen.stages.loop import Loop, Objective
 from clinragen.stages.plan import RunConfig
 from clinragen.stages.progress import StageProgress
@@ -53,11 +53,12 @@ def train(
         tracker = Tracker(request.out, config.trainer.logger, config.stage_name, config.stage.monitor)
     watcher = StageProgress(console if first else None, tracker)
     loop = Loop(fabric, objective, config.stage, data, collate, request.out / "resume", watcher)
-    if not loop.state.exists():
-        preflight.rehearse(loop, request.out, console if first else None)
-    if request.preflight:
-        return None
-    place = loop.fit()
+    with in_company(fabric):
+        if not loop.state.exists():
+            preflight.rehearse(loop, request.out, console if first else None)
+        if request.preflight:
+            return None
+        place = loop.fit()
     if tracker is None:
         return None
     tracker.close(place)
