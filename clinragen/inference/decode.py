@@ -2,12 +2,15 @@
 
 The grammar is ``marker text ... Diagnoses: label; label.``: free text between the markers, and after the diagnoses
 marker nothing but names of the closed list, each at most once and in catalogue order. Nothing is matched by similarity.
+Where a section is grounded, its text follows a grammar of its own (``grounded``) that the stay's chart bears out.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from clinragen.data.targets import TargetFormat
-from clinragen.inference.charted import Charted
+from clinragen.inference.grounded import Grounded
 
 #: How often the head's belief counts beside the language model's, which small models overstate. On validation stays of
 #: the made-up hospital the written list's micro F1 was .695 at 1, .726 at 3 and .736 at 8.
@@ -51,7 +54,7 @@ class ReportGrammar(LogitsProcessor):
             The head's belief, to the power of ``HEAD_WEIGHT``, and the language model's are multiplied wherever the
             list branches (a product of experts), so that the written diagnoses and the probabilities beside them tell
             one story.
-        charted: what each sequence may say of its series; None leaves that section to the model.
+        grounded: by section, what each sequence may say there; the model is free in the others.
     """
 
     def __init__(
@@ -60,12 +63,12 @@ class ReportGrammar(LogitsProcessor):
         text_budget: int,
         skip: int,
         beliefs: np.ndarray | None = None,
-        charted: list[Charted] | None = None,
+        grounded: Mapping[str, Sequence[Grounded[Any]]] | None = None,
     ):
         self.target = target
         self.text_budget = text_budget
         self.skip = skip
-        self.charted = charted
+        self.grounded = grounded or {}
         self.eos: int = target.tokenizer.eos_token_id
         self.states: list[_State] = []
         self.beliefs = None if beliefs is None else np.clip(beliefs, 1e-6, 1 - 1e-6).tolist()
@@ -75,7 +78,8 @@ class ReportGrammar(LogitsProcessor):
         """Tokens of the longest report the grammar allows: every section full and every label listed."""
         target = self.target
         listed = sum(len(label) + len(target.separator) for label in target.labels) + len(target.end)
-        bodies = sum(listed if name == "diagnoses" else self.text_budget for name in target.sections)
+        texts = {name: max(text.limit.tokens for text in of) for name, of in self.grounded.items()}
+        bodies = sum(listed if name == "diagnoses" else texts.get(name, self.text_budget) for name in target.sections)
         return bodies + sum(len(target.markers[name]) for name in target.sections) + 1
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -84,33 +88,39 @@ class ReportGrammar(LogitsProcessor):
             self.states = [_State(tokens=[], forced=self.target.opening(0)) for _ in rows]
         else:
             for position, (state, row) in enumerate(zip(self.states, rows, strict=True)):
-                charted = self._charted(position, state)
-                self._advance(state, row[-1])
-                if charted is not None and charted is self._charted(position, state):
-                    charted.advance(row[-1])
+                grounded = self._grounded(position, state)
+                self._advance(state, row[-1], None if grounded else self.text_budget)
+                if grounded is not None and grounded is self._grounded(position, state):
+                    grounded.advance(row[-1])
         for position, state in enumerate(self.states):
             beliefs = self.beliefs[position] if self.beliefs else None
-            charted = self._charted(position, state)
-            allowed = charted.allowed() if charted is not None else self._allowed(state, beliefs)
+            grounded = self._grounded(position, state)
+            allowed = grounded.allowed() if grounded is not None else self._allowed(state, beliefs)
             if allowed is None:
                 if state.section + 1 < len(self.target.sections):
                     scores[position, self.eos] = -torch.inf
                 continue
             ids = list(allowed)
+            if len(ids) == 1:
+                scores[position] = -torch.inf
+                scores[position, ids[0]] = 0.0
+                continue
             kept = scores[position, ids].float().log_softmax(0).nan_to_num(nan=0.0, neginf=-1e4)
             masses = [math.log(max(mass, 1e-30)) for mass in allowed.values()]
-            kept += (HEAD_WEIGHT if charted is None else 1.0) * torch.tensor(masses, device=kept.device)
+            kept += (HEAD_WEIGHT if grounded is None else 1.0) * torch.tensor(masses, device=kept.device)
             scores[position] = -torch.inf
             scores[position, ids] = kept.to(scores.dtype)
         return scores
 
-    def _charted(self, position: int, state: _State) -> Charted | None:
-        """The grammar of the series sentence while it is being written."""
-        inside = 0 <= state.section < len(self.target.sections) and not state.forced
-        inside = inside and self.target.sections[state.section] == "series"
-        return self.charted[position] if self.charted and inside else None
+    def _grounded(self, position: int, state: _State) -> Grounded[Any] | None:
+        """The grammar of the section that is being written, if it has one."""
+        if state.forced or not 0 <= state.section < len(self.target.sections):
+            return None
+        texts = self.grounded.get(self.target.sections[state.section])
+        return texts[position] if texts else None
 
-    def _advance(self, state: _State, token: int) -> None:
+    def _advance(self, state: _State, token: int, budget: int | None) -> None:
+        """Move on by a token; ``budget`` is where free text ends, None where a grammar ends it."""
         assert state.tokens is not None
         if state.forced:
             state.forced.pop(0)
@@ -127,7 +137,7 @@ class ReportGrammar(LogitsProcessor):
         following = self.target.opening(state.section + 1)
         if len(state.tokens) >= len(following) and state.tokens[-len(following) :] == following:
             state.section, state.tokens = state.section + 1, []
-        elif token == self.eos or len(state.tokens) >= self.text_budget:
+        elif budget is not None and (token == self.eos or len(state.tokens) >= budget):
             state.forced = following
 
     def _allowed(self, state: _State, beliefs: list[float] | None) -> dict[int, float] | None:

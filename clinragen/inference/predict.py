@@ -24,16 +24,14 @@ from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import SERIES_INPUTS, StayDataset, collate
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
-from clinragen.data.targets import TargetFormat
 from clinragen.errors import UserError, unknown_choice
 from clinragen.inference.calibrate import Calibration
-from clinragen.inference.charted import Charted
+from clinragen.inference.chart import Chart
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.teacher.facts import Fact, facts
 
 TOP_CONCEPTS = 15
-SERIES_CLAIMS = ("charted", "free")
+CLAIMS = ("grounded", "free")
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def write_predictions(
     console: Console,
     *,
     series_input: str = "observed",
-    series_claims: str = "charted",
+    claims: str = "grounded",
     batch_size: int = 64,
     limit: int | None = None,
     overwrite: bool = False,
@@ -133,7 +131,7 @@ def write_predictions(
 
     Args:
         series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
-        series_claims: ``charted`` holds what is written of the series to what the series shows; ``free`` does not.
+        claims: ``grounded`` holds what is written of note and series to what they show; ``free`` does not.
         limit: only the first stays.
         explain: gives what carried the diagnoses of each stay of a dataset, the lines of ``attributions.jsonl``.
 
@@ -142,17 +140,16 @@ def write_predictions(
     """
     if series_input not in SERIES_INPUTS:
         raise unknown_choice("series input", series_input, SERIES_INPUTS)
-    if series_claims not in SERIES_CLAIMS:
-        raise unknown_choice("series claims", series_claims, SERIES_CLAIMS)
+    if claims not in CLAIMS:
+        raise unknown_choice("claims", claims, CLAIMS)
     model, manifest = trained.model, trained.manifest
     dataset = trained.dataset(cohort, split, series_input, limit)
     where = device()
     model.to(where).eval()
     target = model.target_format(manifest["targets"])
     budget = model.config.max_target_tokens // 2  # tokens of one rationale
-    shown = None
-    if series_claims == "charted" and "series" in manifest["inputs"] and "series" in target.sections:
-        shown = shown_by(dataset)
+    held = [kind for kind in target.sections if kind in manifest["inputs"]] if claims == "grounded" else []
+    chart = Chart.of(dataset, held)
     rows: list[dict[str, Any] | None] = [None] * len(dataset)
     with atomic_folder(out, replace=overwrite) as folder:
         with Progress(console=console, transient=True) as progress:
@@ -162,8 +159,8 @@ def write_predictions(
                 output = model(batch, manifest["inputs"], targets=False, explain=True)
                 probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
                 beliefs = trained.calibration.beliefs(probabilities)
-                charted = _charted(model, target, shown, batch, beliefs, budget) if shown is not None else None
-                grammar = ReportGrammar(target, budget, model.language_model.decoder_start, beliefs, charted)
+                grounded = chart.grammars(model, target, batch, beliefs, budget)
+                grammar = ReportGrammar(target, budget, model.language_model.decoder_start, beliefs, grounded)
                 generated = model.generate(batch, manifest["inputs"], LogitsProcessorList([grammar]), grammar.longest)
                 for position, index in enumerate(indices):
                     weights = output.concept_weights[position] if output.concept_weights is not None else None
@@ -197,36 +194,13 @@ def write_predictions(
             "labels": list(model.labels),
             "thresholds": dict(zip(model.labels, trained.calibration.thresholds, strict=True)),
             "series_input": series_input,
-            "series_claims": series_claims if shown is not None else "free",
+            "claims": {kind: "grounded" if kind in held else "free" for kind in target.sections if kind != "diagnoses"},
             "stays": len(done),
             "parsed": sum(row["parsed"] for row in done),
             "training": manifest,
         }
         write_json(folder / "manifest.json", written)
     return written
-
-
-def shown_by(dataset: StayDataset) -> dict[int, list[Fact]]:
-    """What the series of each stay shows, as the model reads it. Stays without any measurement are left out."""
-    series = dataset.measurements()
-    found = facts(series, normal=True)
-    return {stay: found.get(stay, []) for stay in series["stay_id"].unique().to_list()}
-
-
-def _charted(
-    model: ClinRaGen,
-    target: TargetFormat,
-    shown: dict[int, list[Fact]],
-    batch: Batch,
-    beliefs: np.ndarray,
-    budget: int,
-) -> list[Charted]:
-    """A grammar of true series sentences for each stay of a batch."""
-    following = target.opening(target.sections.index("series") + 1)
-    return [
-        Charted(model.tokenizer, shown.get(stay), belief, model.graph, budget, following)
-        for stay, belief in zip(batch.stay_ids.tolist(), beliefs, strict=True)
-    ]
 
 
 def _row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from clinragen.catalog import phenotypes
@@ -15,9 +15,19 @@ OPENING = "Based on the medical notes"
 MOST_WORDS = 100
 #: Below this strength the note is said not to support the diagnosis.
 SUPPORTS = 0.35
+MOST_GROUNDS = 3  # of one diagnosis
+MOST_SIGNS = 2  # named where nothing was diagnosed
 # An acute disease in the history is weak evidence that it is present now.
 _PAST_ACUTE = 0.3
-_LINKS = (("points to", "point to"), ("supports", "support"), ("suggests", "suggest"), ("indicates", "indicate"))
+#: Of one ground, of several.
+LINKS = (("points to", "point to"), ("supports", "support"), ("suggests", "suggest"), ("indicates", "indicate"))
+#: Before diagnoses that nothing in the note speaks for: after other clauses, and alone.
+CLOSINGS = ("the notes do not show", "the notes alone do not support", "nothing in the notes points to")
+NO_FINDING = "no finding supports"
+NO_DISEASE = "no disease was diagnosed"
+ALTHOUGH = ("although the patient had", "despite", "although the notes mention")
+#: How phrases are told, in the order of a clause.
+KINDS = ("sign", "past", "drug")
 _RECORDED = "the recorded diagnosis"
 _SKIPPED_SECTIONS = ("allergies", "social_history", "family_history")
 #: Lists that pass from record to record; the other sections were written for this admission.
@@ -109,30 +119,80 @@ def compose(
         diagnoses: gold phenotype keys.
     """
     if not diagnoses:
-        return _nothing_diagnosed(evidence, noted, graph, wording)
+        return _nothing_diagnosed(evidence, noted, wording)
     if not noted:
-        names = listed([phenotypes()[key].name for key in diagnoses], "or")
-        text = f"{OPENING}, nothing can be said about {names}, as no note is available."
-        if words(text) > MOST_WORDS:
-            text = f"{OPENING}, nothing can be said about the {len(diagnoses)} diagnoses, as no note is available."
-        return text, []
-    # the exact name of a label that the stay does not carry would read as a diagnosis
-    others = {phenotypes()[key].name for key in phenotypes() if key not in diagnoses}
-    evidence = [item for item in evidence if item.phrase not in others]
-    ranked = {key: _ranked(evidence, key, graph) for key in diagnoses}
+        return next(text for text in without_note(diagnoses) if words(text) <= MOST_WORDS), []
+    ranked = grounds(evidence, diagnoses, graph)
     supported = sorted((key for key in diagnoses if ranked[key]), key=lambda key: (-ranked[key][0][0], key))
     silent = [key for key in diagnoses if not ranked[key]]
-    link = wording.pick(_LINKS)
-    closing = wording.pick(
-        ("the notes do not show", "the notes alone do not support", "nothing in the notes points to")
-    )
-    for most, share in ((3, 1.0), (2, 1.0), (1, 1.0), (1, 0.7), (1, 0.5), (1, 0.3)):
+    link = wording.pick(LINKS)
+    closing = wording.pick(CLOSINGS)
+    for most, share in ((MOST_GROUNDS, 1.0), (2, 1.0), (1, 1.0), (1, 0.7), (1, 0.5), (1, 0.3)):
         kept = supported[: max(1, round(len(supported) * share))]
         clauses, used = _clauses(kept, ranked, most, link)
         text = _assemble(clauses, silent, closing)
         if words(text) <= MOST_WORDS:
             return text, used
     return _assemble(clauses, [], closing), used
+
+
+def grounds(
+    evidence: list[Evidence], diagnoses: Collection[str], graph: ConceptGraph
+) -> dict[str, list[tuple[float, Evidence]]]:
+    """What speaks for each diagnosis by the graph, with its strength, the strongest first; each phrase once."""
+    # the exact name of a label that the stay does not carry would read as a diagnosis
+    others = {phenotypes()[key].name for key in phenotypes() if key not in diagnoses}
+    evidence = [item for item in evidence if item.phrase not in others]
+    return {key: _ranked(evidence, key, graph) for key in diagnoses}
+
+
+def kind(item: Evidence) -> str:
+    """How a phrase is told: sign, past or drug."""
+    return "drug" if item.concept.startswith("drug:") else "past" if item.past else "sign"
+
+
+def clause(items: Sequence[Evidence], name: str, link: tuple[str, str]) -> str:
+    """What speaks for the diagnosis of this name; its own name is no ground but a record of it."""
+    told = {each: [item.phrase for item in items if kind(item) == each and item.phrase != name] for each in KINDS}
+    parts = [*told["sign"]]
+    if told["past"]:
+        parts.append(f"a history of {listed(told['past'])}")
+    if told["drug"]:
+        parts.append(f"treatment with {listed(told['drug'])}")
+    if not parts:
+        return f"{'a history of ' if items[0].past else ''}{name} is recorded"
+    if any(item.phrase == name for item in items):
+        parts.append(_RECORDED)
+    return f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {name}"
+
+
+def unsupported(diagnoses: Sequence[str]) -> list[str]:
+    """The names of diagnoses that nothing speaks for: all of them, then shorter."""
+    names = [phenotypes()[key].name for key in diagnoses]
+    short = [f"{names[0]} and {len(names) - 1} other diagnoses"] if len(names) > 2 else []
+    return [listed(names, "or"), *short]
+
+
+def without_note(diagnoses: Sequence[str]) -> list[str]:
+    """What is said of diagnoses, or of none, where there is no note: in full, then shorter."""
+    if not diagnoses:
+        return [f"{OPENING}, {NO_DISEASE}; no note is available."]
+    names = listed([phenotypes()[key].name for key in diagnoses], "or")
+    return [
+        f"{OPENING}, nothing can be said about {of}, as no note is available."
+        for of in (names, f"the {len(diagnoses)} diagnoses")
+    ]
+
+
+def undiagnosed(signs: Sequence[Evidence], link: str) -> str:
+    """What is said where nothing was diagnosed, in spite of the signs."""
+    told = listed([item.phrase for item in signs])
+    return f"{OPENING}, {NO_DISEASE}{f', {link} {told}' if told else ''}."
+
+
+def signs(evidence: Iterable[Evidence]) -> list[Evidence]:
+    """Present symptoms and findings."""
+    return [item for item in evidence if item.concept.split(":")[0] in ("symptom", "finding") and not item.past]
 
 
 def _is_past(mention: Mention) -> bool:
@@ -166,60 +226,31 @@ def _clauses(
         fresh = [item for item in items if item not in used]
         items = _varied(fresh or items)[:most]
         used += [item for item in items if item not in used]
-        name = phenotypes()[key].name
-        parts = _parts(items, name)
-        if parts == [_RECORDED]:
-            clauses.append(f"{'a history of ' if items[0].past else ''}{name} is recorded")
-        else:
-            clauses.append(f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {name}")
+        clauses.append(clause(items, phenotypes()[key].name, link))
     return clauses, used
 
 
 def _varied(items: list[Evidence]) -> list[Evidence]:
     """The strongest sign, piece of history and drug first, then the rest."""
-    kinds = {("drug" if item.concept.startswith("drug:") else item.past): item for item in reversed(items)}
+    kinds = {kind(item): item for item in reversed(items)}
     first = [item for item in items if item in kinds.values()]
     return first + [item for item in items if item not in first]
-
-
-def _parts(items: list[Evidence], name: str) -> list[str]:
-    """Phrases as grounds for a diagnosis; its own name is no ground but a record of it."""
-    recorded = [_RECORDED] if any(item.phrase == name for item in items) else []
-    items = [item for item in items if item.phrase != name]
-    present = [item.phrase for item in items if not item.past and not item.concept.startswith("drug:")]
-    past = [item.phrase for item in items if item.past]
-    drugs = [item.phrase for item in items if item.concept.startswith("drug:")]
-    parts = [*present]
-    if past:
-        parts.append(f"a history of {listed(past)}")
-    if drugs:
-        parts.append(f"treatment with {listed(drugs)}")
-    return parts + recorded
 
 
 def _assemble(clauses: list[str], silent: list[str], closing: str) -> str:
     text = f"{OPENING}, {'; '.join(clauses)}" if clauses else OPENING
     if silent:
-        names = listed([phenotypes()[key].name for key in silent], "or")
-        phrase = closing if clauses else "no finding supports"
-        full = f"{text}{'; ' if clauses else ', '}{phrase} {names}"
-        if words(full) > MOST_WORDS and len(silent) > 2:
-            names = f"{listed([phenotypes()[key].name for key in silent[:1]])} and {len(silent) - 1} other diagnoses"
-            full = f"{text}{'; ' if clauses else ', '}{phrase} {names}"
-        text = full
+        before = f"{text}{'; ' if clauses else ', '}{closing if clauses else NO_FINDING}"
+        full = [f"{before} {names}" for names in unsupported(silent)]
+        text = next((each for each in full if words(each) <= MOST_WORDS), full[-1])
     return f"{text}."
 
 
-def _nothing_diagnosed(
-    evidence: list[Evidence], noted: bool, graph: ConceptGraph, wording: Wording
-) -> tuple[str, list[Evidence]]:
+def _nothing_diagnosed(evidence: list[Evidence], noted: bool, wording: Wording) -> tuple[str, list[Evidence]]:
     if not noted:
-        return f"{OPENING}, no disease was diagnosed; no note is available.", []
-    told = [item for item in evidence if item.concept.split(":")[0] in ("symptom", "finding") and not item.past][:2]
-    if not told:
-        return f"{OPENING}, no disease was diagnosed.", []
-    link = wording.pick(("although the patient had", "despite", "although the notes mention"))
-    return f"{OPENING}, no disease was diagnosed, {link} {listed([item.phrase for item in told])}.", told
+        return without_note([])[0], []
+    told = signs(evidence)[:MOST_SIGNS]
+    return undiagnosed(told, wording.pick(ALTHOUGH)), told
 
 
 def _lower(phrase: str) -> str:

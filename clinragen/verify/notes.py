@@ -55,17 +55,19 @@ class NoteReader:
     def against_note(self, claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[Place, ...]]:
         """Whether the note mentions the concept, or a narrower one, with the same negation, and where.
 
-        A diagnosis that the rationale denies is borne out by a note that does not affirm it as present.
+        A diagnosis that the rationale denies is borne out by a note that does not affirm it as present, or that denies
+        in one place what it affirms in another.
         """
-        here = list(mentioned.get(claim.concept, ()))
-        if claim.concept in self._graph.graph:
-            for link in self._graph.into(claim.concept, ("is_a",)):  # HFrEF in the note is heart failure
-                here += [row for row in mentioned.get(link.node, ()) if row[0] in _PRESENT]
+        own, narrower = mentioned.get(claim.concept, []), []
+        if claim.concept in self._graph.graph:  # HFrEF in the note is heart failure
+            narrower = [mentioned.get(link.node, []) for link in self._graph.into(claim.concept, ("is_a",))]
+        here = [*own, *(row for rows in narrower for row in rows if row[0] in _PRESENT)]
         present = tuple(dict.fromkeys(place for context, place in here if context in _PRESENT))
         denied = tuple(dict.fromkeys(place for context, place in here if context == "negated"))
         alike, opposite = (denied, present) if claim.negated else (present, denied)
         if claim.kind == "diagnosis":  # an old stroke does not gainsay "the notes do not show a stroke"
-            opposite = tuple(dict.fromkeys(place for context, place in here if context == "affirmed"))
+            held = [rows for rows in [own, *narrower] if not any(context == "negated" for context, _ in rows)]
+            opposite = tuple(dict.fromkeys(p for rows in held for context, p in rows if context == "affirmed"))
             return (Verdict.CONTRADICTED, opposite) if opposite and not alike else (Verdict.SUPPORTED, alike)
         if alike:
             return Verdict.SUPPORTED, alike

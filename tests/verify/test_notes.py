@@ -138,3 +138,23 @@ def test_labelled_note_claims(text, verdict):
 def test_labelled_diagnosis_claims(text, allowed, verdict):
     checked = VERIFIER.check(text, "note", LONG, {}, allowed)
     assert [claim.verdict for claim in checked if claim.kind == "diagnosis"] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("note", "verdict"),
+    [
+        ("L MCA stroke.", C),
+        ("No L MCA stroke.", S),
+        ("Thought to be an L MCA stroke, but an L MCA stroke was ruled out.", S),
+        ("L MCA stroke. No headache.", C),
+    ],
+)
+def test_a_diagnosis_is_denied_in_vain_where_the_note_affirms_it_and_denies_it_nowhere(note, verdict):
+    text = "The notes do not show acute cerebrovascular disease."
+    (claim,) = VERIFIER.check(text, "note", [("history_of_present_illness", note)], {}, [])
+    assert claim.verdict == verdict
+
+
+def test_that_no_note_is_available_claims_nothing():
+    text = EvidenceTeacher(GRAPH).note(1, [], ["shock", "pneumonia"]).text
+    assert VERIFIER.check(text, "note", [], {}, []) == []

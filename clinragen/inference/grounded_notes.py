@@ -1,0 +1,268 @@
+"""Note rationales that the note bears out, as a grammar.
+
+It has the clauses of the evidence teacher. Their blanks are filled with phrases that the linker finds affirmed or
+historical in the note of the stay, and only with those that speak, by the concept graph, for the diagnosis of the
+clause, which the model must call. Of called diagnoses that nothing in the note speaks for, it says so. The model
+chooses the phrases, the words between, and the order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations_with_replacement
+
+from clinragen.catalog import phenotypes
+from clinragen.inference.grounded import Grounded, Piece, Size, Spelling
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.teacher.note_rationale import (
+    ALTHOUGH,
+    CLOSINGS,
+    KINDS,
+    LINKS,
+    MOST_GROUNDS,
+    MOST_SIGNS,
+    MOST_WORDS,
+    NO_FINDING,
+    OPENING,
+    Evidence,
+    clause,
+    grounds,
+    kind,
+    signs,
+    undiagnosed,
+    unsupported,
+    without_note,
+)
+
+MOST_PHRASES = 8  # offered for one diagnosis, the strongest first
+_BLANK = "\0"
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A clause with blanks: what is written before each and behind the last, and the kind of phrase that fills it."""
+
+    texts: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str, kinds: tuple[str, ...] = ()) -> _Form:
+        """From a text in which blanks are marked."""
+        return cls(tuple(text.split(_BLANK)), kinds)
+
+    def before(self, blank: int) -> str:
+        """What stands before a blank; a comma belongs to the phrase before it."""
+        return f" {self.texts[blank].lstrip(', ')}"
+
+    def behind(self, blank: int) -> str:
+        """The mark that ends a phrase: a comma, or the full stop where nothing follows."""
+        text = self.texts[blank + 1]
+        return text[:1].strip() if text else "."
+
+    def ends(self, marks: str) -> list[str]:
+        """What stands behind the last blank, with each of the marks."""
+        return [f" {self.texts[-1].strip()}{mark}" for mark in marks] if self.texts[-1] else []
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the rationale stands: what may come next depends on this alone."""
+
+    untold: tuple[str, ...] = ()  # diagnoses that something speaks for
+    used: frozenset[Evidence] = frozenset()  # phrases of former clauses
+    key: str = ""  # the diagnosis of the clause that is being written; none where nothing was diagnosed
+    told: tuple[Evidence, ...] = ()  # phrases of that clause
+    forms: tuple[_Form, ...] = ()  # how that clause may go on; none between clauses
+    opened: bool = True
+
+
+class GroundedNote(Grounded[_Place]):
+    """Follows one note rationale as it is written.
+
+    Args:
+        spelling: by the tokenizer of the language model.
+        evidence: of the stay's note (``teacher.note_rationale.gather``); None where there is no note.
+        called: phenotype keys that the model calls, each with how sure it is.
+        graph: says which phrases speak for which phenotype.
+        budget: most tokens of the rationale.
+        following: ids that open the next section, or end the sequence.
+    """
+
+    def __init__(
+        self,
+        spelling: Spelling,
+        evidence: list[Evidence] | None,
+        called: Mapping[str, float],
+        graph: ConceptGraph,
+        budget: int,
+        following: list[int],
+    ):
+        super().__init__(spelling, Size(budget, MOST_WORDS), following)
+        self.called = called
+        ranked = grounds(evidence or [], called, graph)
+        self.phrases = {key: [item for _, item in found][:MOST_PHRASES] for key, found in ranked.items() if found}
+        self.closings: list[str] = []
+        self.room = {key: self._room(self._forms(key, frozenset(), 1), key) for key in self.phrases}
+        self.further = {key: self._further(self._forms(key, frozenset(), MOST_GROUNDS), key) for key in self.phrases}
+        if evidence is None:
+            self.begin(_Place(forms=(self._whole(without_note(list(called))),)))
+        elif not called:
+            self.phrases[""] = signs(evidence)[:MOST_PHRASES]
+            forms = _undiagnosed(min(MOST_SIGNS, len(self.phrases[""])))
+            self.further[""] = self._further(forms, "")
+            self.begin(_Place(forms=forms))
+        elif not self.phrases:
+            texts = [f"{OPENING}, {NO_FINDING} {names}." for names in unsupported(list(called))]
+            self.begin(_Place(forms=(self._whole(texts),)))
+        else:
+            self.closings = self._closings([key for key in called if key not in self.phrases])
+            self.begin(_Place(tuple(self.phrases), opened=False))
+
+    def least(self, place: _Place) -> Size:
+        """Room in which the rationale can be ended from a place."""
+        closing = self.spelling.longest(self.closings)
+        if place.forms:
+            blanks = min(len(form.kinds) for form in place.forms)
+            ends = [text for form in place.forms if len(form.kinds) == blanks for text in form.ends(".;")]
+            room = self.spelling.longest(ends) + closing
+            for _ in range(blanks - len(place.told)):
+                room = room + self.further[place.key]
+            return room
+        room = closing if self.closings else self._shortest(place.untold)
+        return room if place.opened else self.spelling.size(f" {OPENING},") + room
+
+    def pieces(self, place: _Place, left: Size) -> list[Piece[_Place]]:
+        """Everything that may be said at a place."""
+        if place.forms:
+            return self._continued(place, left)
+        if not place.opened:
+            return [Piece(f" {OPENING},", 1.0, replace(place, opened=True))]
+        left = left - self.spelling.longest(self.closings)
+        fitting = [key for key in place.untold if self.room[key].within(left)]
+        if not fitting:
+            return [Piece(text, 1.0, None) for text in self.closings]
+        spare = left
+        for key in place.untold:  # each is to be told of before any is told of at length
+            spare = spare - self.room[key]
+        pieces: list[Piece[_Place]] = []
+        for key in fitting:
+            most, more = 1, self.further[key]
+            while most < MOST_GROUNDS and more.within(spare):
+                most, more = most + 1, more + self.further[key]
+            pieces += self._continued(replace(place, key=key, forms=self._forms(key, place.used, most)), left)
+        return pieces
+
+    def _continued(self, place: _Place, left: Size) -> list[Piece[_Place]]:
+        """How a clause may go on: another phrase, or its end."""
+        pieces: list[Piece[_Place]] = []
+        blank = len(place.told)
+        waiting: dict[tuple[str, str, str], list[_Form]] = {}
+        for form in place.forms:
+            if len(form.kinds) == blank:
+                pieces += self._ended(place, form, left)
+            else:
+                waiting.setdefault((form.before(blank), form.kinds[blank], form.behind(blank)), []).append(form)
+        for (before, wanted, behind), forms in waiting.items():
+            for item in self._fresh(place.key, place.used):
+                if kind(item) == wanted and item not in place.told and item.phrase != self._name(place.key):
+                    then = replace(place, told=(*place.told, item), forms=tuple(forms))
+                    pieces.append(Piece(f"{before}{item.phrase}{behind}", 1.0, None if behind == "." else then))
+        return pieces
+
+    def _ended(self, place: _Place, form: _Form, left: Size) -> list[Piece[_Place]]:
+        """The end of a clause: the full stop only where nothing more has to be said, or can be."""
+        if not place.key:
+            return [Piece(text, 1.0, None) for text in form.ends(".")]
+        untold = tuple(key for key in place.untold if key != place.key)
+        then = _Place(untold, place.used.union(place.told))
+        (stopped,), (going_on,) = form.ends("."), form.ends(";")
+        room = self.spelling.size(going_on) + self._shortest(untold)
+        if self.closings or (untold and room.within(left)):
+            return [Piece(going_on, self.called[place.key], then)]
+        return [Piece(stopped, self.called[place.key], None)]
+
+    def _forms(self, key: str, used: frozenset[Evidence], most: int) -> tuple[_Form, ...]:
+        """Every clause on a diagnosis that its phrases can fill, of so many grounds at most."""
+        name = self._name(key)
+        fresh = self._fresh(key, used)
+        record = next((item.past for item in fresh if item.phrase == name), None)
+        kinds = Counter(kind(item) for item in fresh if item.phrase != name)
+        return _clauses(name, record, tuple(min(kinds[each], most) for each in KINDS), most)
+
+    def _fresh(self, key: str, used: frozenset[Evidence]) -> list[Evidence]:
+        """Phrases that speak for a diagnosis, those not yet written if there are any."""
+        return [item for item in self.phrases[key] if item not in used] or self.phrases[key]
+
+    def _room(self, forms: tuple[_Form, ...], key: str) -> Size:
+        """Room for any clause of one phrase."""
+        return self._further(forms, key) + self.spelling.longest([text for form in forms for text in form.ends(".;")])
+
+    def _further(self, forms: tuple[_Form, ...], key: str) -> Size:
+        """Room for any phrase with what stands around it."""
+        blanks = {
+            (form.before(blank), wanted, form.behind(blank))
+            for form in forms
+            for blank, wanted in enumerate(form.kinds)
+        }
+        return self.spelling.longest(
+            f"{before}{item.phrase}{behind}"
+            for before, wanted, behind in blanks
+            for item in self.phrases[key]
+            if kind(item) == wanted
+        )
+
+    def _shortest(self, keys: tuple[str, ...]) -> Size:
+        return min((self.room[key] for key in keys), key=lambda size: size.tokens, default=Size())
+
+    def _closings(self, silent: list[str]) -> list[str]:
+        """What is said of the diagnoses that nothing speaks for: all of them, if a clause fits beside them."""
+        closings: list[str] = []
+        for names in unsupported(silent) if silent else ():
+            closings = [f" {closing} {names}." for closing in CLOSINGS]
+            room = self.spelling.size(f" {OPENING},") + self._shortest(tuple(self.phrases))
+            if (room + self.spelling.longest(closings)).within(self.limit):
+                break
+        return closings
+
+    def _whole(self, texts: list[str]) -> _Form:
+        """The first of the texts that fits, or the last."""
+        fitting = [text for text in texts if self.spelling.size(f" {text}").within(self.limit)]
+        return _Form.of((fitting or texts[-1:])[0].removesuffix("."))
+
+    def _name(self, key: str) -> str:
+        return phenotypes()[key].name if key else ""
+
+
+@cache
+def _clauses(name: str, record: bool | None, have: tuple[int, ...], most: int) -> tuple[_Form, ...]:
+    """Clauses on the diagnosis of a name, of so many grounds at most.
+
+    Args:
+        record: the name itself stands in the note, as past (true) or present.
+        have: phrases of each kind in ``KINDS``.
+    """
+    forms: dict[_Form, None] = {}
+    for recorded in [[], [Evidence("", "", 0, 0, name, record)]] if record is not None else [[]]:
+        for count in range(1 - len(recorded), most + 1 - len(recorded)):
+            for kinds in combinations_with_replacement(KINDS, count):
+                if all(kinds.count(each) <= there for each, there in zip(KINDS, have, strict=True)):
+                    blanks = [_blank(each) for each in kinds]
+                    forms |= {_Form.of(clause([*blanks, *recorded], name, link), kinds): None for link in LINKS}
+    return tuple(forms)
+
+
+@cache
+def _undiagnosed(most: int) -> tuple[_Form, ...]:
+    """What is said where nothing was diagnosed, with up to so many signs."""
+    forms = {_Form.of(undiagnosed([], "").removesuffix(".")): None}
+    for count in range(1, most + 1):
+        blanks = [_blank("sign")] * count
+        forms |= {_Form.of(undiagnosed(blanks, link).removesuffix("."), ("sign",) * count): None for link in ALTHOUGH}
+    return tuple(forms)
+
+
+def _blank(wanted: str) -> Evidence:
+    return Evidence("drug:" if wanted == "drug" else "", "", 0, 0, _BLANK, wanted == "past")
