@@ -100,19 +100,8 @@ def test_any_text_is_read_and_spans_lie_within_it(text):
         assert check(claim, HOSPITAL[39550756]) in Verdict
 
 
-@settings(max_examples=80, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 47), st.sampled_from(sorted(variables())), st.floats(0, 1)), min_size=1, max_size=40
-    ),
-    st.sets(st.sampled_from(sorted(phenotypes())), max_size=6),
-    st.integers(0, 10**6),
-)
-def test_every_claim_of_the_evidence_teacher_is_read_and_supported(rows, gold, stay):
-    cells = {}
-    for hour, key, share in rows:
-        low, high = variables()[key].plausible
-        cells[(key, hour)] = float(np.float32(low + share**3 * (high - low)))
+def assert_read_and_supported(cells: dict[tuple[str, int], float], gold: set[str], stay: int) -> None:
+    """All the evidence teacher says of these values, (variable, hour) -> value, is read and supported."""
     frame = pl.DataFrame(
         [(stay, float(hour), key, value) for (key, hour), value in cells.items()],
         schema={"stay_id": pl.Int64, "hour": pl.Float32, "variable": pl.String, "value": pl.Float32},
@@ -126,3 +115,25 @@ def test_every_claim_of_the_evidence_teacher_is_read_and_supported(rows, gold, s
     assert {claim.verdict for claim in checked} <= {Verdict.SUPPORTED}, (rationale.text, checked)
     found = [claim.verdict for claim in checked if claim.kind == "series"]
     assert len(found) >= len(json.loads(rationale.verdicts)["claims"]), (rationale.text, found)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 47), st.sampled_from(sorted(variables())), st.floats(0, 1)), min_size=1, max_size=40
+    ),
+    st.sets(st.sampled_from(sorted(phenotypes())), max_size=6),
+    st.integers(0, 10**6),
+)
+def test_every_claim_of_the_evidence_teacher_is_read_and_supported(rows, gold, stay):
+    cells = {}
+    for hour, key, share in rows:
+        low, high = variables()[key].plausible
+        cells[(key, hour)] = float(np.float32(low + share**3 * (high - low)))
+    assert_read_and_supported(cells, gold, stay)
+
+
+@pytest.mark.parametrize("key", sorted(variables()))
+def test_the_highest_and_the_lowest_value_of_every_variable_are_read(key):
+    for value in variables()[key].plausible:
+        assert_read_and_supported({(key, 0): float(np.float32(value))}, {"shock"}, 0)
