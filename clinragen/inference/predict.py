@@ -131,7 +131,8 @@ def write_predictions(
 
     Args:
         series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
-        claims: ``grounded`` holds what is written of note and series to what they show; ``free`` does not.
+        claims: ``grounded`` holds what is written of note and series to what they show, and the list of diagnoses to
+            those that the rationales argue for, which the head calls; ``free`` leaves both to the language model.
         limit: only the first stays.
         explain: gives what carried the diagnoses of each stay of a dataset, the lines of ``attributions.jsonl``.
 
@@ -160,7 +161,9 @@ def write_predictions(
                 probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
                 beliefs = trained.calibration.beliefs(probabilities)
                 grounded = chart.grammars(model, target, batch, beliefs, budget)
-                grammar = ReportGrammar(target, budget, model.language_model.decoder_start, beliefs, grounded)
+                # grounded rationales argue for what the head calls: the list must not name anything else
+                listed = (beliefs > 0.5).astype(float) if held else beliefs
+                grammar = ReportGrammar(target, budget, model.language_model.decoder_start, listed, grounded)
                 generated = model.generate(batch, manifest["inputs"], LogitsProcessorList([grammar]), grammar.longest)
                 for position, index in enumerate(indices):
                     weights = output.concept_weights[position] if output.concept_weights is not None else None

@@ -38,6 +38,14 @@ def test_all_outputs_are_reports_of_the_closed_list(predicted):
         assert all(0 <= p <= 1 for p in row["probabilities"].values())
 
 
+def test_the_list_names_what_the_rationales_argue_for(predicted, runs):
+    """Grounded rationales speak of the diagnoses whose probability reaches the threshold, and so does the list."""
+    thresholds = json.loads((runs.predictions / "manifest.json").read_text())["thresholds"]
+    for row in predicted.iter_rows(named=True):
+        assert row["diagnoses"] == [key for key, p in row["probabilities"].items() if p > thresholds[key]]
+        assert ("no disease was diagnosed" in row["note_rationale"]) == (not row["diagnoses"])
+
+
 def test_concepts_are_weighed_heaviest_first(predicted):
     for concepts in predicted["concepts"].to_list():
         weights = [row["weight"] for row in concepts]
