@@ -44,7 +44,6 @@ SHARES = ("splits.train=0.64", "splits.validation=0.16", "splits.test=0.20")
 HELD = ("validation", "test")
 FEW = 5  # labels with fewer positives among the test stays are left out of the second AUROC
 EPOCHS = {"tiny": (3, 2, 3), "smollm2": (1, 1, 1)}  # of notes, series, multimodal
-PRETRAINED = "pretrain"  # the run folder of the series encoder, one for all splits
 Scores = dict[str, np.ndarray]  # validation and test probabilities, [n, L]
 
 
@@ -129,13 +128,14 @@ def pyhealth(name: str) -> Callable[[Cohort, Path], Scores]:
     return run
 
 
-def pretrain(unlabelled: Path, here: Path) -> None:
-    """The series encoder of preset `tiny`, trained on stays without labels."""
+def pretrain(unlabelled: Path, here: Path) -> Path:
+    """The run folder of the series encoder of preset `tiny`, trained on stays without labels."""
     if not (here / "manifest.json").exists():
         run_stage(Request("pretrain", unlabelled, here), Console(stderr=True))
+    return here
 
 
-def student(preset: str, *, pretrained: bool = False) -> Callable[[Cohort, Path], Scores]:
+def student(preset: str, encoder: Path | None = None) -> Callable[[Cohort, Path], Scores]:
     """clinragen: three stages, then the calibrated probabilities. Run folders stay, for `clinragen predict`."""
 
     def run(cohort: Cohort, out: Path) -> Scores:
@@ -143,7 +143,6 @@ def student(preset: str, *, pretrained: bool = False) -> Callable[[Cohort, Path]
         settings = [f"stage.batch_size={8 if preset == 'tiny' else 4}"]
         shape = [] if preset == "tiny" else smollm2_settings()
         parent = None
-        encoder = out.parents[2] / PRETRAINED if pretrained else None
         for stage, epochs in zip(("notes", "series", "multimodal"), EPOCHS[preset], strict=True):
             here = out / stage
             if not (here / "manifest.json").exists():
@@ -184,7 +183,6 @@ TRAINED = {
     "rnn": pyhealth("RNN"),
     "transformer": pyhealth("Transformer"),
     "tiny": student("tiny"),
-    "tiny_pretrained": student("tiny", pretrained=True),
     "smollm2": student("smollm2"),
 }
 
@@ -279,7 +277,7 @@ def main() -> None:
     if "tiny_pretrained" in names:
         if args.unlabelled is None:
             parser.error("row tiny_pretrained needs --unlabelled, a folder written by `mimic-prep physionet-2012`")
-        pretrain(args.unlabelled, args.out / PRETRAINED)
+        TRAINED["tiny_pretrained"] = student("tiny", pretrain(args.unlabelled, args.out / "pretrain"))
     splits = []
     for number in range(1, args.splits + 1):
         out = args.out / ("with_diagnosis" if args.admission_diagnosis else "default") / f"split{number}"

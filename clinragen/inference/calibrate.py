@@ -30,10 +30,10 @@ class Calibration:
         return np.exp(-np.logaddexp(0, -(self.slope * logits + np.asarray(self.offsets))))
 
     def beliefs(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities with each phenotype's odds divided by its threshold's: above 0.5 where it is called."""
+        """Probabilities with each phenotype's odds divided by its threshold's: above 0.5 where called, never 0 or 1."""
         threshold = np.asarray(self.thresholds)
         odds = probabilities / (1 - probabilities).clip(1e-9) * (1 - threshold) / threshold
-        return odds / (1 + odds)
+        return (odds / (1 + odds)).clip(1e-6, 1 - 1e-6)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

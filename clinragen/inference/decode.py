@@ -52,9 +52,9 @@ class ReportGrammar(LogitsProcessor):
         text_budget: most tokens of each free-text section.
         skip: tokens at the start of a sequence that the model was given, not asked for.
         beliefs: probability of each label for each sequence, [B, L], above 0.5 where the label is called; or None.
-            The head's belief, to the power of ``HEAD_WEIGHT``, and the language model's are multiplied wherever the
-            list branches (a product of experts), so that the written diagnoses and the probabilities beside them tell
-            one story.
+            Beliefs of 0 and 1 are the list. Else the head's belief, to the power of ``HEAD_WEIGHT``, and the language
+            model's are multiplied wherever the list branches (a product of experts), so that the written diagnoses and
+            the probabilities beside them tell one story.
         grounded: by section, what each sequence may say there; the model is free in the others.
     """
 
@@ -72,7 +72,7 @@ class ReportGrammar(LogitsProcessor):
         self.grounded = grounded or {}
         self.eos: int = target.tokenizer.eos_token_id
         self.states: list[_State] = []
-        self.beliefs = None if beliefs is None else np.clip(beliefs, 1e-6, 1 - 1e-6).tolist()
+        self.beliefs = None if beliefs is None else beliefs.tolist()
 
     @property
     def longest(self) -> int:
@@ -150,7 +150,7 @@ class ReportGrammar(LogitsProcessor):
             return {self.eos: 1.0}
         if self.target.sections[state.section] == "diagnoses":
             allowed = self._continuations(state.tokens, beliefs or [0.5] * len(self.target.labels))
-            return allowed if beliefs else dict.fromkeys(allowed, 1.0)
+            return {token: mass for token, mass in allowed.items() if mass} if beliefs else dict.fromkeys(allowed, 1.0)
         return None
 
     def _list_closed(self, tokens: list[int]) -> bool:

@@ -105,6 +105,7 @@ class GroundedNote(Grounded[_Place]):
         ranked = grounds(evidence or [], called, graph)
         self.phrases = {key: [item for _, item in found][:MOST_PHRASES] for key, found in ranked.items() if found}
         self.closings: list[str] = []
+        self.closing = Size()
         self.room = {key: self._room(self._forms(key, frozenset(), 1), key) for key in self.phrases}
         self.further = {key: self._further(self._forms(key, frozenset(), MOST_GROUNDS), key) for key in self.phrases}
         if evidence is None:
@@ -119,19 +120,19 @@ class GroundedNote(Grounded[_Place]):
             self.begin(_Place(forms=(self._whole(texts),)))
         else:
             self.closings = self._closings([key for key in called if key not in self.phrases])
+            self.closing = spelling.longest(self.closings)
             self.begin(_Place(tuple(self.phrases), opened=False))
 
     def least(self, place: _Place) -> Size:
         """Room in which the rationale can be ended from a place."""
-        closing = self.spelling.longest(self.closings)
         if place.forms:
             blanks = min(len(form.kinds) for form in place.forms)
             ends = [text for form in place.forms if len(form.kinds) == blanks for text in form.ends(".;")]
-            room = self.spelling.longest(ends) + closing
+            room = self.spelling.longest(ends) + self.closing
             for _ in range(blanks - len(place.told)):
                 room = room + self.further[place.key]
             return room
-        room = closing if self.closings else self._shortest(place.untold)
+        room = self.closing if self.closings else self._shortest(place.untold)
         return room if place.opened else self.spelling.size(f" {OPENING},") + room
 
     def pieces(self, place: _Place, left: Size) -> list[Piece[_Place]]:
@@ -140,7 +141,7 @@ class GroundedNote(Grounded[_Place]):
             return self._continued(place, left)
         if not place.opened:
             return [Piece(f" {OPENING},", 1.0, replace(place, opened=True))]
-        left = left - self.spelling.longest(self.closings)
+        left = left - self.closing
         fitting = [key for key in place.untold if self.room[key].within(left)]
         if not fitting:
             return [Piece(text, 1.0, None) for text in self.closings]

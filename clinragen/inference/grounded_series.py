@@ -77,13 +77,15 @@ class GroundedSeries(Grounded[_Place]):
         self.called = called
         self.graph = graph
         abnormal = [fact for fact in facts or () if fact.direction != "normal"]
+        self.points = {
+            fact: [key for key in called if graph.strength(fact.finding, key) >= POINTS_TO] for fact in abnormal
+        }
         self.facts = sorted(abnormal, key=self._worth, reverse=True)[:MOST_FACTS]
         normal = {fact.variable for fact in facts or ()} - {fact.variable for fact in abnormal}
         named = [name(variable) for variable in WORTH if variable in normal]
         self.normal = [f" normal {words}." for words in (*named, *(listed(pair) for pair in combinations(named, 2)))]
         self.statements = {fact: self._wordings(fact) for fact in self.facts}
-        self.points = {fact: [key for key in called if self._ties(fact, key) >= POINTS_TO] for fact in self.facts}
-        names = [phenotypes()[key].name for key in called if all(key not in keys for keys in self.points.values())]
+        names = [phenotypes()[key].name for key in called if all(key not in self.points[fact] for fact in self.facts)]
         silent = [*names, *(listed(pair, "or") for pair in combinations(names, 2))]
         self.silent = [f" no value points to {words}" for words in silent]
         links = [f" {link} {phenotypes()[key].name}" for link in LINKS for key in called]
@@ -205,12 +207,8 @@ class GroundedSeries(Grounded[_Place]):
         """What may be said of called diagnoses that nothing in the series speaks for, one or two at a time."""
         return [] if place.unsupported else self.silent
 
-    def _ties(self, fact: Fact, key: str) -> float:
-        return self.graph.evidence[key].get(fact.finding, (0.0, ""))[0]
-
     def _worth(self, fact: Fact) -> tuple[bool, float, str]:
-        speaks = any(self._ties(fact, key) >= POINTS_TO for key in self.called)
-        return speaks, (0.35 + 0.65 * fact.severity) * reliability(fact), fact.finding
+        return bool(self.points[fact]), (0.35 + 0.65 * fact.severity) * reliability(fact), fact.finding
 
     def _wordings(self, fact: Fact) -> list[str]:
         return list(dict.fromkeys(f" {made.statement}" for made in every(lambda by: claim(fact, self.graph, by))))

@@ -117,6 +117,10 @@ class ConceptGraph:
             found[node.removeprefix("phenotype:")] = best
         return found
 
+    def strength(self, concept: str, key: str) -> float:
+        """How strongly a mention of a concept speaks for a phenotype, 0..1."""
+        return self.evidence[key].get(concept, (0.0, ""))[0]
+
     def find(self, name: str) -> str:
         """The node with this id, name or synonym (any case), phenotypes first.
 

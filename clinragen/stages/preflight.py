@@ -66,8 +66,11 @@ def check(request: Request, later: Sequence[Request] = ()) -> None:
     if request.stage != PRETRAIN:
         attempt(lambda: open_graph(request.graph))
         attempt(lambda: expected_parent(request))
+    taught: dict[tuple[Path, str], None] = {}  # cohorts and teachers of which log-probabilities are read
     for one in (request, *later):
-        attempt(partial(_check_settings, one))
+        attempt(partial(_check_settings, one, taught))
+    for where, teacher in taught:
+        attempt(partial(_check_logprobs, where, teacher))
     attempt(lambda: check_folder(request.out, request.overwrite or request.finish))
     for error in problems[:-1]:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -75,12 +78,16 @@ def check(request: Request, later: Sequence[Request] = ()) -> None:
         raise problems[-1]
 
 
-def _check_settings(request: Request) -> None:
+def _check_settings(request: Request, taught: dict[tuple[Path, str], None]) -> None:
     model = request.model if request.parent is None else ModelConfig()  # a parent's is read with the parent
     config = resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer)
     check_tracker(config.trainer.logger)
     if config.stage.token_weight and request.stage != PRETRAIN:
-        Cohort.load(request.cohort).logprobs(request.teacher)
+        taught[request.cohort, request.teacher] = None
+
+
+def _check_logprobs(cohort: Path, teacher: str) -> None:
+    Cohort.load(cohort).logprobs(teacher)
 
 
 @dataclass

@@ -200,11 +200,10 @@ def _is_past(mention: Mention) -> bool:
 
 
 def _ranked(evidence: list[Evidence], key: str, graph: ConceptGraph) -> list[tuple[float, Evidence]]:
-    ties = graph.evidence[key]
     acute = phenotypes()[key].kind == "acute"
     ranked: list[tuple[float, Evidence]] = []
     for item in evidence:
-        strength = ties.get(item.concept, (0.0, ""))[0]
+        strength = graph.strength(item.concept, key)
         if item.past and acute and not item.concept.startswith("procedure:"):
             strength *= _PAST_ACUTE
         if strength >= SUPPORTS:

@@ -120,7 +120,7 @@ def _choose(facts: list[Fact], diagnoses: list[str], graph: ConceptGraph) -> lis
         best: tuple[float, Fact, str | None] | None = None
         for fact in left:
             weight = (0.35 + 0.65 * fact.severity) * reliability(fact)
-            ties = {key: graph.evidence[key].get(fact.finding, (0.0, ""))[0] for key in diagnoses}
+            ties = {key: graph.strength(fact.finding, key) for key in diagnoses}
             target = max(diagnoses, key=lambda key: (ties[key] * unexplained[key], key), default=None)
             gain = ties[target] * unexplained[target] if target else 0.0
             plain = (
@@ -141,7 +141,7 @@ def _choose(facts: list[Fact], diagnoses: list[str], graph: ConceptGraph) -> lis
         chosen.append((fact, target))
         left = [other for other in left if other.variable not in kin(fact)]
         for key in diagnoses:
-            unexplained[key] *= 1.0 - 0.7 * graph.evidence[key].get(fact.finding, (0.0, ""))[0]
+            unexplained[key] *= 1.0 - 0.7 * graph.strength(fact.finding, key)
     return chosen
 
 

@@ -167,7 +167,7 @@ def test_whatever_is_written_of_a_note_is_true_whole_and_short(tokenizer, seed, 
 def supports(phrase: str, key: str) -> bool:
     """Whether a concept of this name speaks for the diagnosis, by the graph."""
     concepts = [mention.concept for mention in LINKER.link(phrase)]
-    return any(GRAPH.evidence[key].get(concept, (0.0, ""))[0] >= SUPPORTS for concept in concepts)
+    return any(GRAPH.strength(concept, key) >= SUPPORTS for concept in concepts)
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,9 +19,9 @@ TOKENIZERS = [train_tokenizer([*NAMES, *MARKERS.values()], size) for size in (15
 TARGETS = st.sets(st.sampled_from(sorted(MARKERS)), min_size=1)
 
 
-def decode(target: TargetFormat, budget: int, skip: int, scores, rows: int = 3) -> list[list[int]]:
+def decode(target: TargetFormat, budget: int, skip: int, scores, rows: int = 3, beliefs=None) -> list[list[int]]:
     """Greedy decoding as transformers does it, from ``scores(step)``, [rows, vocabulary]."""
-    grammar = ReportGrammar(target, budget, skip)
+    grammar = ReportGrammar(target, budget, skip, beliefs)
     eos, pad = target.tokenizer.eos_token_id, target.tokenizer.pad_token_id
     ids = torch.full((rows, skip), pad, dtype=torch.long)
     alive = torch.ones(rows, dtype=torch.bool)
@@ -98,6 +99,21 @@ def test_a_model_that_knows_the_target_writes_it(tokenizer, order, present):
 
     (written,) = decode(target, 100, 0, scores, rows=1)
     assert written == wanted
+    assert read_report(target, written).diagnoses == [i for i, flag in enumerate(present) if flag]
+
+
+@settings(deadline=None, max_examples=10)
+@given(
+    tokenizer=st.integers(0, 1),
+    seed=st.integers(0, 2**31),
+    present=st.lists(st.booleans(), min_size=len(NAMES), max_size=len(NAMES)),
+)
+def test_beliefs_of_0_and_1_are_the_list_whatever_the_model_prefers(tokenizer, seed, present):
+    target = TargetFormat(TOKENIZERS[tokenizer], NAMES, sections_for(sorted(MARKERS), "rationales_first"))
+    generator = torch.Generator().manual_seed(seed)
+    width = len(target.tokenizer)
+    beliefs = np.array([present], dtype=float)
+    (written,) = decode(target, 8, 0, lambda _: 1e4 * torch.randn(1, width, generator=generator), 1, beliefs)
     assert read_report(target, written).diagnoses == [i for i, flag in enumerate(present) if flag]
 
 
