@@ -35,6 +35,7 @@ def series_statistics(series: pl.DataFrame, stay_ids: pl.DataFrame) -> np.ndarra
         mean=pl.col("value").mean(), low=pl.col("value").min(), high=pl.col("value").max(),
         last=pl.col("value").last(), number=pl.len(),
     )  # fmt: skip
+    statistics = statistics.sort("variable", "stay_id")  # boosting breaks ties by the order of columns
     wide = statistics.pivot(on="variable", index="stay_id", values=["mean", "low", "high", "last", "number"])
     return stay_ids.join(wide, on="stay_id", how="left", maintain_order="left").drop("stay_id").to_numpy().astype(float)
 
