@@ -23,16 +23,14 @@ from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.teacher import note_rationale, series_rationale
 from clinragen.teacher.captions import Bands, Caption, Cells, captions
+from clinragen.teacher.sanitize import sanitize
 from clinragen.teacher.settings import TeacherSettings
 
 SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
 OPENINGS = {"note": note_rationale.OPENING, "series": series_rationale.OPENING}
 MOST_WORDS = {"note": note_rationale.MOST_WORDS, "series": series_rationale.MOST_WORDS}
-#: Marks by which chat templates separate speakers: in a note they would let the note speak for someone else.
 #: So many words in a row, found in the instructions, too, are no rationale.
 _ECHO = 8
-_FENCE = re.compile(r"\b(?:BEGIN|END)\s+PATIENT\s+DATA\b", re.I)
-_CONTROL = re.compile(r"<\|[^|<>]{0,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</?think>", re.I)
 
 
 @dataclass(frozen=True)
@@ -127,9 +125,9 @@ class Prompts:
             "labels": [phenotype.name for phenotype in phenotypes().values()],
             "exemplars": [self._example(exemplar, kind) for exemplar in self._exemplars],
             "knowledge": self._knowledge(stay, told),
-            "sections": [(_harmless(name.replace("_", " "), fence), _harmless(text, fence)) for name, text in sections],
+            "sections": [(sanitize(name.replace("_", " "), fence), sanitize(text, fence)) for name, text in sections],
             "captions": [caption.text for caption in told],
-            "note_rationale": _harmless(note_rationale, fence),
+            "note_rationale": sanitize(note_rationale, fence),
         }
         return [
             {"role": "system", "content": self._render("system.j2", values)},
@@ -237,8 +235,3 @@ def _runs(text: str) -> set[tuple[str, ...]]:
 
 def _named(keys: Iterable[str]) -> list[str]:
     return [phenotypes()[key].name for key in keys]
-
-
-def _harmless(text: str, fence: str) -> str:
-    """Text that can neither close the fence nor speak for someone else; what is cut out leaves a gap."""
-    return _FENCE.sub(" ", _CONTROL.sub(" ", text)).replace(fence, " ")
