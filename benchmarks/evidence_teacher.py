@@ -30,6 +30,7 @@ from clinragen.teacher.facts import facts
 from clinragen.teacher.generate import generate
 from clinragen.teacher.stays import Stays, frame
 from clinragen.verify import series
+from clinragen.verify.claims import ABSENCE
 from clinragen.verify.rationale import Verifier
 
 
@@ -71,7 +72,8 @@ def check(root: Path, teacher: EvidenceTeacher, verifier: Verifier) -> None:
         for rationale in (note, measured):
             texts[rationale.kind].append(rationale.text)
             for claim in verifier.check(rationale.text, rationale.kind, stay.sections, chart, stay.diagnoses):
-                verdicts[f"{rationale.kind}, {claim.kind}", str(claim.verdict)] += 1
+                if claim.standing != ABSENCE:
+                    verdicts[f"{rationale.kind}, {claim.kind}", claim.standing] += 1
         seconds += time.perf_counter() - began
     print(f"{root}: {len(stays)} stays; verified in {seconds:.0f} s")
     for kind in sorted({kind for kind, _ in verdicts}):

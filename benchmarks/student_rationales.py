@@ -33,7 +33,7 @@ from clinragen.teacher.judge import Judge
 from clinragen.teacher.prompts import MOST_WORDS, Stay
 from clinragen.teacher.stays import Stays
 from clinragen.teacher.wording import words
-from clinragen.verify.claims import Verdict
+from clinragen.verify.claims import ABSENCE, Verdict
 
 KINDS = ("note", "series")
 Likeness = Callable[[str, str], float]  # of a text to the teacher's
@@ -86,12 +86,13 @@ def count(
     judge: Judge, texts: Texts, stays: dict[int, Stay], teacher: dict[int, str], kind: str, likeness: list[Likeness]
 ) -> list[str]:
     """Cells of one row, in the order of the headings in ``main``."""
-    claims: Counter[Verdict] = Counter()
-    diagnoses: Counter[Verdict] = Counter()
+    claims: Counter[str] = Counter()
+    diagnoses: Counter[str] = Counter()
     for stay, (text, listed) in texts.items():
         asked = Stay(stay, listed, stays[stay].sections, stays[stay].cells)
         for claim in judge.judge(text, asked, kind).claims:
-            (diagnoses if claim.kind == "diagnosis" else claims)[claim.verdict] += 1
+            if claim.standing != ABSENCE:
+                (diagnoses if claim.kind == "diagnosis" else claims)[claim.standing] += 1
     written = [text for text, _ in texts.values()]
     alike = [np.mean([of(text, teacher[stay]) for stay, (text, _) in texts.items()]) for of in likeness]
     return [

@@ -70,7 +70,7 @@ def check(cohort: Path, name: str) -> None:
         authors[row["kind"], row["teacher"]] += 1
         if row["teacher"] == name:
             judgement = judge.judge(row["text"], stays[row["stay_id"]], row["kind"])
-            claims.update(str(claim.verdict) for claim in judgement.claims)
+            claims.update(claim.standing for claim in judgement.claims)
             bad += bool(judgement.unfounded)
     print("written by:", ", ".join(f"{kind} {count} {who}" for (kind, who), count in sorted(authors.items())))
     print("claims in the model's rationales that are taught:", json.dumps(dict(sorted(claims.items()))))

@@ -102,6 +102,25 @@ def of_manifest(manifest: Any) -> dict[str, Phenotype]:
         raise UserError(f"manifest.json: {_MANIFEST} is damaged: prepare the cohort anew") from None
 
 
+def of_model(description: Path) -> dict[str, Phenotype]:
+    """The labels of a model, from its ``clinragen.json``: the catalogue's where they are those, else keys and names.
+
+    Which codes give them stands in the manifest of the cohort, not in a model.
+
+    Raises:
+        UserError: no description, or its labels are not names by key.
+    """
+    described = read_json(description, "the description of a clinragen model")
+    names = described.get("labels") if isinstance(described, dict) else None
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise UserError(f"{description}: labels is damaged: expected the name of each label by its key; train anew")
+    known = shipped()
+    if list(names.items()) == [(key, label.name) for key, label in known.items()]:
+        return known
+    return {key: known[key] if key in known and known[key].name == name else Phenotype(key, name)
+            for key, name in names.items()}  # fmt: skip
+
+
 _forced: dict[str, Phenotype] | None = None
 
 

@@ -46,6 +46,11 @@ class System:
         """[n, L] bool."""
         return self.probabilities >= self.thresholds[None, :]
 
+    @property
+    def listed(self) -> np.ndarray:
+        """[n, L] bool: the diagnoses it gives, as written where it writes."""
+        return self.thresholded if self.decoded is None else self.decoded
+
 
 def agreement(gold: np.ndarray, said: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Per-label ``precision``, ``recall``, ``f1`` [L], and the same over all labels together as ``micro`` [3].

@@ -1,6 +1,8 @@
-"""Whether generated rationales are true to the chart: the verdicts of their claims, counted, with intervals by patient.
+"""Whether generated rationales are true to the chart, and give reasons: the verdicts of their claims, and coverage.
 
-A diagnosis is held against those that the same output lists: agreement with the labels is scored elsewhere.
+Both are counted with intervals by patient. A diagnosis is held against those that the same output lists: agreement with
+the labels is scored elsewhere. Statements of absence are counted apart, as they give no reason; coverage says how many
+of the listed diagnoses have a stated ground.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from clinragen.evaluation.inputs import Predictions, Truth
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.verify import series
-from clinragen.verify.claims import Checked, Verdict
+from clinragen.verify.claims import ABSENCE, Checked, Verdict
+from clinragen.verify.grounds import grounded_diagnoses, with_absences
 from clinragen.verify.rationale import Verifier
 
 VERDICTS = tuple(Verdict)
@@ -39,15 +42,18 @@ def check(
     wanted = pl.Series("stay_id", predictions.stay_ids).implode()
     notes = sections_by_stay(truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted)), layout=True)
     cells = _cells(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted)))
-    system = predictions.system
-    written = system.thresholded if system.decoded is None else system.decoded
+    listed = predictions.system.listed
     found = []
     for row, stay in enumerate(predictions.stay_ids.tolist()):
-        said = [predictions.labels[i] for i in np.flatnonzero(written[row])]
+        said = [predictions.labels[i] for i in np.flatnonzero(listed[row])]
         chart = series.chart(cells.get(stay, {}))
         texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
-        claims = {kind: verifier.check(texts[kind], kind, notes.get(stay, []), chart, said) for kind in RATIONALE_KINDS}
-        found.append(claims)
+        found.append(
+            {
+                kind: with_absences(text, verifier.check(text, kind, notes.get(stay, []), chart, said))
+                for kind, text in texts.items()
+            }
+        )
         progress()
     return found
 
@@ -62,6 +68,8 @@ def _cells(table: pl.DataFrame) -> dict[int, dict[str, list[tuple[float, float]]
 def summarize(claims: list[StayClaims], patients: np.ndarray, replicates: int, seed: int) -> dict[str, Any]:
     """Shares of verdicts, claims per rationale, and rationales of which every claim is supported.
 
+    Statements of absence are no claims: their number stands beside, as ``absences``.
+
     Args:
         claims: of ``n`` stays.
         patients: [n] patient ids; stays of one patient are drawn together.
@@ -73,17 +81,44 @@ def summarize(claims: list[StayClaims], patients: np.ndarray, replicates: int, s
     weights = np.array([np.ones(len(claims)), *patient_bootstrap(patients, replicates, seed)])
     found: dict[str, Any] = {kind: {} for kind in RATIONALE_KINDS}
     for kind, about in ((rationale, row) for rationale in RATIONALE_KINDS for row in ROWS[rationale]):
-        of = [[c for c in stay[kind] if about in ("all", c.kind)] for stay in claims]
-        counts = np.array([[sum(c.verdict == verdict for c in row) for verdict in VERDICTS] for row in of])
+        of = [[c.standing for c in stay[kind] if about in ("all", c.kind)] for stay in claims]
+        counts = np.array([[row.count(verdict) for verdict in VERDICTS] for row in of])
         total = counts.sum(axis=1)
         shares = {str(v).replace(" ", "_"): _ratio(weights, counts[:, i], total) for i, v in enumerate(VERDICTS)}
         found[kind][about] = {
             "claims": int(total.sum()),
+            "absences": sum(row.count(ABSENCE) for row in of),
             "per_rationale": _ratio(weights, total, np.ones(len(claims))),
             **shares,
             "wholly_supported": _ratio(weights, (total > 0) & (counts[:, 0] == total), total > 0),
         }
     return found
+
+
+def grounded(predictions: Predictions, claims: list[StayClaims]) -> np.ndarray:
+    """[n, L] bool: the listed diagnoses for which a rationale states a ground that the chart bears out."""
+    columns = {label: column for column, label in enumerate(predictions.labels)}
+    found = np.zeros_like(predictions.system.listed)
+    for row, stay in enumerate(claims):
+        texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
+        for label in grounded_diagnoses((texts[kind], stay[kind]) for kind in RATIONALE_KINDS):
+            found[row, columns[label]] = True
+    return found & predictions.system.listed
+
+
+def coverage(
+    listed: np.ndarray, grounded: np.ndarray, patients: np.ndarray, replicates: int, seed: int
+) -> dict[str, Any]:
+    """Listed diagnoses with a stated ground over listed diagnoses, with its interval; None where nothing is listed.
+
+    Args:
+        listed: [n] number of diagnoses that each stay's output lists.
+        grounded: [n] how many of them have a stated ground.
+        patients: [n] patient ids; stays of one patient are drawn together.
+    """
+    weights = np.array([np.ones(len(listed)), *patient_bootstrap(patients, replicates, seed)])
+    share = _ratio(weights, grounded, listed)
+    return {"listed": int(listed.sum()), "grounded": int(grounded.sum()), "share": share}
 
 
 def _ratio(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> dict[str, float | None]:

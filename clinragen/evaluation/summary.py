@@ -86,6 +86,13 @@ def summarize(
         "phenotypes": _per_phenotype(predictions, gold, scored["model"]),
         "text": _text(predictions, truth.cohort, teacher),
         "claims": faithfulness.summarize(claims, patients, replicates, seed),
+        "coverage": faithfulness.coverage(
+            predictions.system.listed.sum(axis=1),
+            faithfulness.grounded(predictions, claims).sum(axis=1),
+            patients,
+            replicates,
+            seed,
+        ),
     }
 
 

@@ -43,6 +43,11 @@ def with_interval(score: dict[str, float | None]) -> str:
     return number(score["value"]) + (f" ({bounds(score)})" if bounds(score) else "")
 
 
+def _stacked(score: dict[str, float | None]) -> str:
+    """The value above its interval."""
+    return f"{number(score['value'])}\n{bounds(score)}"
+
+
 def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> RenderableType:
     """The table of systems, what the controls cost, the phenotypes, and the texts."""
     parts: list[RenderableType] = [_systems(evaluation), *_costs(evaluation)]
@@ -52,7 +57,7 @@ def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> Rendera
         parts.append(Text(f"Left out of AUROC and AUPRC, one class only: {listed}"))
     if per_phenotype:
         parts.append(_phenotypes(evaluation))
-    parts += [_texts(evaluation), _claims(evaluation)]
+    parts += [_texts(evaluation), _claims(evaluation), Text(coverage_text(evaluation["coverage"]))]
     return Group(*parts)
 
 
@@ -67,8 +72,7 @@ def _systems(evaluation: dict[str, Any]) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for name, system in evaluation["systems"].items():
         scores = [system["scores"][metric] for metric in _COLUMNS]
-        cells = [f"{number(s['value'])}\n{bounds(s)}" for s in scores]
-        table.add_row(system["title"], *cells, style="bold" if name == "model" else None)
+        table.add_row(system["title"], *map(_stacked, scores), style="bold" if name == "model" else None)
     return table
 
 
@@ -132,6 +136,7 @@ def _claims(evaluation: dict[str, Any]) -> Table:
     table.add_column("", no_wrap=True)
     for title in (
         "claims per\nrationale",
+        "states\nabsence",
         "supported",
         "contradicted",
         "not in\nthe chart",
@@ -141,9 +146,24 @@ def _claims(evaluation: dict[str, Any]) -> Table:
     for kind, rows in evaluation["claims"].items():
         for about, row in rows.items():
             per = row["per_rationale"]["value"]
-            shares = [with_interval(row[name]) for name in ("supported", "contradicted", "not_in_the_chart")]
-            whole = with_interval(row["wholly_supported"]) if about == "all" else ""
+            shares = [_stacked(row[name]) for name in ("supported", "contradicted", "not_in_the_chart")]
+            whole = _stacked(row["wholly_supported"]) if about == "all" else ""
             table.add_row(
-                f"{kind}: {_CLAIMS[about]}", f"{per:.1f}", *shares, whole, style="bold" if about == "all" else None
+                f"{kind}: {_CLAIMS[about]}",
+                f"{per:.1f}",
+                str(row["absences"]),
+                *shares,
+                whole,
+                style="bold" if about == "all" else None,
             )
     return table
+
+
+def coverage_text(coverage: dict[str, Any]) -> str:
+    """How many of the listed diagnoses a rationale gives a ground for, in a line.
+
+    >>> coverage_text({"listed": 205, "grounded": 123, "share": {"value": 0.6, "low": 0.5, "high": 0.7}})
+    'Coverage: 123 of 205 listed diagnoses with a stated ground: .600 (.500–.700)'
+    """
+    counts = f"{coverage['grounded']} of {coverage['listed']} listed diagnoses with a stated ground"
+    return f"Coverage: {counts}: {with_interval(coverage['share'])}"

@@ -12,11 +12,13 @@ from typing import Any
 import jinja2
 import torch
 
-from clinragen import __version__
+from clinragen import __version__, label_sets
 from clinragen.artifacts import atomic_folder, read_json, sha256_file, write_json, write_text
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError
+from clinragen.evaluation.table import coverage_text, with_interval
 from clinragen.inference.predict import TrainedModel
+from clinragen.schema import RATIONALE_KINDS
 
 LOCAL = ("cohort", "parent", "pretrained")  # of the manifest: paths of the machine it was trained on
 
@@ -32,7 +34,11 @@ def export(
     Raises:
         UserError: not a finished run, or an evaluation of another model.
     """
-    trained = TrainedModel.load(run)
+    inner = run / "model" if (run / "model").is_dir() else run
+    # a model of a cohort with labels of its own; what is no model at all, load says best
+    described = inner / "clinragen.json"
+    with label_sets.use(label_sets.of_model(described) if described.is_file() else label_sets.shipped()):
+        trained = TrainedModel.load(run)
     model = trained.model
     scores = read_json(evaluation, "an evaluation written by `clinragen evaluate`") if evaluation else None
     if scores and scores["predictions"]["model_hash"] != trained.manifest["model_sha256"]:
@@ -84,8 +90,18 @@ def _card(trained: TrainedModel, evaluation: dict[str, Any] | None, title: str, 
         merged=merged,
         evaluation=evaluation,
         scores=scores,
+        claims=_claims(evaluation),
+        coverage=coverage_text(evaluation["coverage"]) if evaluation else None,
         validation=_validation(trained),
     )
+
+
+def _claims(evaluation: dict[str, Any] | None) -> list[tuple[str, int, str]]:
+    """Of each kind of rationale the number of claims, and what share of them the chart bears out, in words."""
+    if evaluation is None:
+        return []
+    rows = [(kind, evaluation["claims"][kind]["all"]) for kind in RATIONALE_KINDS]
+    return [(kind, row["claims"], with_interval(row["supported"])) for kind, row in rows]
 
 
 def _validation(trained: TrainedModel) -> list[tuple[str, float]]:

@@ -23,11 +23,12 @@ from clinragen import __version__
 from clinragen.artifacts import atomic_folder
 from clinragen.data.text import sections_by_stay
 from clinragen.errors import UserError
+from clinragen.evaluation import faithfulness
 from clinragen.evaluation.faithfulness import StayClaims
 from clinragen.evaluation.inputs import Predictions, Truth, label_name, teacher_rationales
 from clinragen.evaluation.table import bounds, number
 from clinragen.report import charts, views
-from clinragen.verify.claims import Verdict
+from clinragen.verify.claims import STANDINGS
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _views(report: Report) -> Iterator[views.StayView]:
     taught = teacher_rationales(truth.cohort, report.teacher, predictions.stay_ids) if report.teacher else {}
     names = [label_name(key) for key in predictions.labels]
     system = predictions.system
-    written = system.thresholded if system.decoded is None else system.decoded
+    grounded = faithfulness.grounded(predictions, report.claims)
     rows = truth.stays.rows(named=True)
     for i in sorted(range(len(rows)), key=lambda i: rows[i]["stay_id"]):
         row = rows[i]
@@ -162,7 +163,9 @@ def _views(report: Report) -> Iterator[views.StayView]:
             prediction_time=row["prediction_time"],
             parsed=bool(predictions.parsed[i]),
             complaint=next((" ".join(text.split()) for key, text in sections if key == "chief_complaint"), ""),
-            diagnoses=views.diagnoses_of(names, system.probabilities[i], system.thresholds, written[i], truth.gold[i]),
+            diagnoses=views.diagnoses_of(
+                names, system.probabilities[i], system.thresholds, system.listed[i], truth.gold[i], grounded[i]
+            ),
             rationales=rationales,
             sections=marked,
             groups=views.chart_groups(_series(series.get(row["stay_id"])), window, hours),
@@ -204,7 +207,9 @@ def _row(view: views.StayView) -> dict[str, Any]:
         "missed": view.count("missed"),
         "f1": view.f1,
         "claims": view.claims(),
-        **{verdict.replace(" ", "_"): view.claims(verdict) for verdict in map(str, Verdict)},
+        **{standing.replace(" ", "_"): view.claims(standing) for standing in STANDINGS},
+        "listed": view.written,
+        "grounded": view.grounded,
     }
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 from clinragen.catalog import variables
 from clinragen.report.charts import range_text, unit_text
-from clinragen.verify.claims import Checked, Verdict
+from clinragen.verify.claims import ABSENCE, Checked, Verdict
 
-#: Of claims on the same words the worst verdict shows.
-_WORST = (Verdict.CONTRADICTED, Verdict.NOT_IN_CHART, Verdict.SUPPORTED)
+#: Of claims on the same words the worst shows; what gives no reason never looks like what is borne out.
+_WORST = (Verdict.CONTRADICTED, Verdict.NOT_IN_CHART, ABSENCE, Verdict.SUPPORTED)
 
 
 @dataclass(frozen=True)
 class Told:
-    """A claim as the page tells it: ``start`` and ``end`` in the rationale."""
+    """A claim as the page tells it: ``start`` and ``end`` in the rationale. ``verdict``: what it counts as."""
 
     start: int
     end: int
@@ -62,7 +62,9 @@ def told(
         sections: (key, text) of the note's sections, which the claim's places refer to; ``titles`` as shown.
         names: attributes of the concept graph's nodes by id.
     """
-    if claim.kind == "series":
+    if claim.kind == "absence":
+        about, evidence, target = "nothing to hold against the chart", "", ""
+    elif claim.kind == "series":
         about, evidence, target = _measured(claim)
     else:
         about, target = str(names.get(claim.about, {}).get("name") or claim.about.partition(":")[2]), ""
@@ -70,12 +72,12 @@ def told(
         if claim.places:
             target = f"note-{claim.places[0].section}"
         elif claim.kind == "diagnosis" and claim.negated:
-            about, evidence = f"no {about}", "The note does not affirm it."
+            about, evidence = f"no {about}", "This states that nothing speaks for it, and gives no reason."
         elif claim.kind == "diagnosis":
             about, target = f"{about}, as a diagnosis", "diagnoses"
             listed = "among" if claim.verdict == Verdict.SUPPORTED else "not among"
             evidence = f"It is {listed} the diagnoses of this output."
-    return Told(claim.start, claim.end, str(claim.verdict), about, evidence, target)
+    return Told(claim.start, claim.end, claim.standing, about, evidence, target)
 
 
 def marked(text: str, claims: Sequence[Told]) -> list[Marked]:
@@ -84,11 +86,21 @@ def marked(text: str, claims: Sequence[Told]) -> list[Marked]:
     >>> [(part.text, len(part.claims)) for part in marked("high lactate.", [Told(0, 12, "supported", "", "", "")])]
     [('high lactate', 1), ('.', 0)]
     """
-    owners = [tuple(claim for claim in claims if claim.start <= place < claim.end) for place in range(len(text))]
-    parts = []
-    for owner, group in groupby(range(len(text)), key=owners.__getitem__):
-        places = list(group)
-        parts.append(Marked(text[places[0] : places[-1] + 1], owner))
+    spans = [(max(claim.start, 0), min(claim.end, len(text)), claim) for claim in claims]
+    cuts = sorted({0, len(text), *(start for start, _, _ in spans), *(end for _, end, _ in spans)})
+    opening: dict[int, list[Told]] = {}
+    for start, end, claim in spans:
+        if start < end:
+            opening.setdefault(start, []).append(claim)
+    parts: list[Marked] = []
+    owners: tuple[Told, ...] = ()
+    for start, end in pairwise(cut for cut in cuts if cut <= len(text)):
+        still = (*(claim for claim in owners if claim.end > start), *opening.get(start, ()))
+        if parts and parts[-1].claims == still:
+            parts[-1] = Marked(parts[-1].text + text[start:end], still)
+        else:
+            parts.append(Marked(text[start:end], still))
+        owners = still
     return parts
 
 

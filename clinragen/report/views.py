@@ -16,7 +16,7 @@ from clinragen.data.text import section_title
 from clinragen.report import charts
 from clinragen.report.evidence import Segments, mark_shared
 from clinragen.report.verdicts import Marked, Told, marked, told
-from clinragen.verify.claims import Checked
+from clinragen.verify.claims import ABSENCE, Checked, Verdict
 
 GROUPS = {
     "vital": "Vital signs",
@@ -41,6 +41,7 @@ class Diagnosis:
     threshold: float
     written: bool
     recorded: bool
+    grounded: bool  # written, and a rationale gives a ground for it that the chart bears out
     bar: Markup
 
     @property
@@ -113,6 +114,20 @@ class Rationale:
         """Number of claims with this verdict."""
         return sum(claim.verdict == verdict for claim in self.claims)
 
+    @property
+    def absences(self) -> int:
+        """Number of statements of absence, which are no claims."""
+        return self.count(ABSENCE)
+
+    @property
+    def summary(self) -> list[tuple[str, bool]]:
+        """How many claims it makes, by verdict, and how many statements of absence; and whether that is bad."""
+        claims = len(self.claims) - self.absences
+        counts = [(f"{self.count(v)} {v}", v == Verdict.CONTRADICTED) for v in Verdict if self.count(v)]
+        if self.absences:
+            counts.append((f"{self.absences} statement{'s' if self.absences > 1 else ''} of absence", False))
+        return [(f"{claims} claim{'s' if claims > 1 else ''}" if claims else "No claim", False), *counts]
+
 
 @dataclass(frozen=True)
 class StayView:
@@ -139,8 +154,26 @@ class StayView:
         return sum(d.verdict == verdict for d in self.diagnoses)
 
     def claims(self, verdict: str | None = None) -> int:
-        """Number of claims in both rationales, of one verdict or of all."""
-        return sum(len(r.claims) if verdict is None else r.count(verdict) for r in self.rationales)
+        """Number of claims in both rationales, of one verdict or of all; statements of absence are none."""
+        return sum(len(r.claims) - r.absences if verdict is None else r.count(verdict) for r in self.rationales)
+
+    @property
+    def written(self) -> int:
+        """Number of diagnoses that the output lists."""
+        return sum(d.written for d in self.diagnoses)
+
+    @property
+    def grounded(self) -> int:
+        """How many of those a rationale gives a ground for."""
+        return sum(d.grounded for d in self.diagnoses)
+
+    @property
+    def coverage(self) -> str:
+        """Both numbers in words."""
+        if not self.written:
+            return "none listed"
+        noun = "diagnosis" if self.written == 1 else "diagnoses"
+        return f"{self.grounded} of {self.written} listed {noun} with a stated ground"
 
     @property
     def marks_note(self) -> bool:
@@ -179,7 +212,12 @@ def sex_text(sex: str | None) -> str:
 
 
 def diagnoses_of(
-    names: list[str], probabilities: np.ndarray, thresholds: np.ndarray, written: np.ndarray, recorded: np.ndarray
+    names: list[str],
+    probabilities: np.ndarray,
+    thresholds: np.ndarray,
+    written: np.ndarray,
+    recorded: np.ndarray,
+    grounded: np.ndarray | None = None,
 ) -> list[Diagnosis]:
     """All labels of a stay, the most probable first; every array is [L]."""
     order = np.argsort(-probabilities, kind="stable")
@@ -191,6 +229,7 @@ def diagnoses_of(
             threshold=float(thresholds[i]),
             written=bool(written[i]),
             recorded=bool(recorded[i]),
+            grounded=grounded is not None and bool(grounded[i]),
             bar=charts.probability_bar(float(probabilities[i]), float(thresholds[i]), names[int(i)]),
         )
         for i in order

@@ -49,11 +49,13 @@ def provenance(
     endpoint: Any,
     prompt_hash: str,
     taught: Counter[tuple[str, str]],
+    coverage: Counter[str],
 ) -> dict[str, Any]:
     """What the manifest of every rationale set says: who wrote it, of what, with which graph, and the table's hash.
 
     Args:
         taught: (kind, verdict) -> claims of the rationales in the table that this teacher wrote.
+        coverage: number of diagnoses ``listed``, and of those that one of its two rationales has ``grounded``.
     """
     return {
         "created_by": __version__,
@@ -66,6 +68,7 @@ def provenance(
         "cohort": {part: sha256_file(getattr(files.cohort, part)) for part in ("stays", "series", "notes", "labels")},
         "table": sha256_file(files.table),
         "taught_claims": by_kind(taught),
+        "coverage": {"listed": coverage["listed"], "grounded": coverage["grounded"]},
     }
 
 

@@ -15,6 +15,7 @@ from clinragen.teacher.logprobs import of_text
 from clinragen.teacher.prompts import Prompts, Stay
 from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.tokens import Messages
+from clinragen.verify.grounds import grounded_diagnoses
 
 #: How a rationale came about, the best first. ``missing``: no answer came, so another run may still get one.
 WAYS = ("as written", "regenerated", "edited", "dropped", "missing")
@@ -29,6 +30,7 @@ class Outcome:
     way: str
     text: str | None
     verdicts: str  # JSON: claims and how it came about
+    grounded: frozenset[str] = frozenset()  # keys of the diagnoses that the text gives a ground for
     logprobs: list[list[Any]] | None = None  # of its tokens, where kept and the text is the teacher's word for word
 
 
@@ -48,6 +50,7 @@ class Composer:
         rejected: why answers were no rationales, with counts.
         verdicts: (kind, verdict) -> number of claims in first drafts, before anything was done about them.
         taught: the same of the rationales that came of them.
+        coverage: diagnoses ``listed``, and those of them that a rationale that came of it has ``grounded``.
         asked, found: requests sent, and answers that were already in the journal.
         tokens: prompt and completion tokens of the requests sent.
         served_by: what the server called its model, with the number of answers.
@@ -71,6 +74,7 @@ class Composer:
         self.rejected: Counter[str] = Counter()
         self.verdicts: Counter[tuple[str, str]] = Counter()
         self.taught: Counter[tuple[str, str]] = Counter()
+        self.coverage: Counter[str] = Counter(listed=0, grounded=0)
         self.missing: Counter[str] = Counter()
         self.asked = self.found = 0
         self.tokens: Counter[str] = Counter()
@@ -78,6 +82,12 @@ class Composer:
 
     async def compose(self, stay: Stay) -> list[Outcome]:
         """Both rationales; the one of the series is asked for in the light of the one of the note."""
+        outcomes = await self._both(stay)
+        grounded = frozenset[str]().union(*(outcome.grounded for outcome in outcomes))
+        self.coverage.update(listed=len(stay.diagnoses), grounded=len(grounded.intersection(stay.diagnoses)))
+        return outcomes
+
+    async def _both(self, stay: Stay) -> list[Outcome]:
         note = await self._rationale(stay, "note", "")
         if note.way == "missing":  # its prompt would change once the note's rationale is there
             self.ways["series", "missing"] += 1
@@ -105,7 +115,7 @@ class Composer:
                 continue
             judgement = self._judge.judge(draft.text, stay, kind)
             if not drafts:
-                self.verdicts.update((kind, str(claim.verdict)) for claim in judgement.claims)
+                self.verdicts.update((kind, claim.standing) for claim in judgement.claims)
             if not judgement.unfounded and judgement.supported >= least:
                 way = "edited" if draft.shortened else "regenerated" if attempt else "as written"
                 steps = of_text(draft.text, record.get("logprobs"))
@@ -176,10 +186,11 @@ class Composer:
         steps: list[list[Any]] | None = None,
     ) -> Outcome:
         self.ways[kind, way] += 1
-        self.taught.update((kind, str(claim.verdict)) for claim in (judgement.claims if judgement else ()))
+        self.taught.update((kind, claim.standing) for claim in (judgement.claims if judgement else ()))
         claims = [claim.as_json() for claim in judgement.claims] if judgement else []
         told = {"claims": claims, "way": way, "before": reasons}
-        return Outcome(stay.stay_id, kind, way, text, json.dumps(told, separators=(",", ":")), steps)
+        grounded = frozenset(grounded_diagnoses([(text, judgement.claims)]) if text is not None and judgement else ())
+        return Outcome(stay.stay_id, kind, way, text, json.dumps(told, separators=(",", ":")), grounded, steps)
 
 
 def overlap(one: tuple[str, ...], other: list[str]) -> float:

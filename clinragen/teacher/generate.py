@@ -17,6 +17,7 @@ from clinragen.teacher.facts import facts
 from clinragen.teacher.files import Files
 from clinragen.teacher.judge import Judge
 from clinragen.teacher.stays import Stays
+from clinragen.verify.grounds import grounded_diagnoses
 
 TEACHERS = ("evidence",)
 
@@ -48,8 +49,9 @@ def generate(
     concepts = open_graph(graph)
     composer, judge = evidence.EvidenceTeacher(concepts), Judge(concepts)
     prompt = sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": concepts.manifest})
-    rows, taught = [], Counter[tuple[str, str]]()
+    rows, taught, coverage = [], Counter[tuple[str, str]](), Counter[str]()
     for done, stay in enumerate(stays, start=1):
+        grounded: set[str] = set()
         for rationale in (
             composer.note(stay.stay_id, stay.sections, stay.diagnoses),
             composer.series(stay.stay_id, found.get(stay.stay_id), stay.diagnoses),
@@ -65,13 +67,22 @@ def generate(
                 }
             )
             judged = judge.judge(rationale.text, stay, rationale.kind)
-            taught.update((rationale.kind, str(claim.verdict)) for claim in judged.claims)
+            taught.update((rationale.kind, claim.standing) for claim in judged.claims)
+            grounded |= grounded_diagnoses([(rationale.text, judged.claims)])
+        coverage.update(listed=len(stay.diagnoses), grounded=len(grounded.intersection(stay.diagnoses)))
         if done % 50 == 0 or done == len(stays):
             progress(done)
     table = pa.Table.from_pylist(rows, RATIONALES)
     write_table(files.table, table)
     manifest = card.provenance(
-        files, concepts, backend=teacher, model=None, endpoint=None, prompt_hash=prompt, taught=taught
+        files,
+        concepts,
+        backend=teacher,
+        model=None,
+        endpoint=None,
+        prompt_hash=prompt,
+        taught=taught,
+        coverage=coverage,
     )
     write_json(files.manifest, manifest)
     card.write(files.card, files.examples, table, manifest)

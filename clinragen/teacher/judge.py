@@ -11,6 +11,7 @@ from clinragen.teacher.prompts import OPENINGS, Stay
 from clinragen.verify import series
 from clinragen.verify.claims import Checked as Claim
 from clinragen.verify.claims import Verdict
+from clinragen.verify.grounds import with_absences
 from clinragen.verify.rationale import Verifier
 
 #: Between statements that can stand alone, and, finer, between parts of one.
@@ -38,7 +39,7 @@ class Judgement:
     @property
     def supported(self) -> int:
         """Number of findings and values (not of diagnoses, which were given) that the chart bears out."""
-        return sum(claim.verdict == Verdict.SUPPORTED and claim.kind != "diagnosis" for claim in self.claims)
+        return sum(claim.standing == Verdict.SUPPORTED and claim.kind != "diagnosis" for claim in self.claims)
 
 
 class Judge:
@@ -50,7 +51,8 @@ class Judge:
     def judge(self, text: str, stay: Stay, kind: str) -> Judgement:
         """Claims about the note (kind note) or the series (kind series), and every diagnosis that is affirmed."""
         chart = series.chart(stay.cells) if kind == "series" else {}
-        return Judgement(self._verifier.check(text, kind, stay.sections, chart, stay.diagnoses))
+        claims = self._verifier.check(text, kind, stay.sections, chart, stay.diagnoses)
+        return Judgement(with_absences(text, claims))
 
     def mended(self, text: str, stay: Stay, kind: str, least: int) -> tuple[str, Judgement] | None:
         """The text without the statements that the chart does not bear out, or None where too little stands.

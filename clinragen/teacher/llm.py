@@ -164,6 +164,7 @@ def teach(
             endpoint=client.endpoint.as_json() if client else _cluster(settings.engine),
             prompt_hash=prompts.version,
             taught=composer.taught,
+            coverage=composer.coverage,
         ) | {
             "served_by": dict(sorted(composer.served_by.items())),
             "settings": {key: value for key, value in asdict(settings).items() if key != "prompts"},

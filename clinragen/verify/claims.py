@@ -15,6 +15,12 @@ class Verdict(StrEnum):
     NOT_IN_CHART = "not in the chart"
 
 
+#: How a claim stands that is true but gives no reason: it states that nothing speaks for something.
+ABSENCE = "absence"
+#: Everything a claim can count as.
+STANDINGS = (*map(str, Verdict), ABSENCE)
+
+
 class Number(NamedTuple):
     """A number as stated, in the variable's canonical unit: what it may mean lies from ``low`` to ``high``.
 
@@ -102,11 +108,12 @@ class Checked:
     """A claim of a rationale with its verdict: ``text[start:end]``.
 
     Attributes:
-        kind: series, finding (of the note) or diagnosis.
-        about: the variables, joined by commas, or the concept.
+        kind: series, finding (of the note), diagnosis, or absence (words that deny and claim nothing besides).
+        about: the variables, joined by commas, or the concept; empty for an absence.
         negated: the rationale denies it.
         measured: of a series claim, the measurements it was held against: (variable, hour, value), the telling ones.
         places: of a note claim, the sentences that mention the concept.
+        absence: it states that nothing speaks for something, or that nothing is abnormal.
     """
 
     start: int
@@ -117,6 +124,12 @@ class Checked:
     negated: bool = False
     measured: tuple[tuple[str, float, float], ...] = field(default=())
     places: tuple[Place, ...] = field(default=())
+    absence: bool = False
+
+    @property
+    def standing(self) -> str:
+        """What it counts as: its verdict, but ``absence`` where it is true by giving no reason."""
+        return ABSENCE if self.absence and self.verdict == Verdict.SUPPORTED else str(self.verdict)
 
     def as_json(self) -> dict[str, object]:
         """Everything but the words, which are in the rationale and the note."""
@@ -125,7 +138,7 @@ class Checked:
             "end": self.end,
             "kind": self.kind,
             "about": self.about,
-            "verdict": str(self.verdict),
+            "verdict": self.standing,
         }
         if self.negated:
             made["negated"] = True

@@ -26,7 +26,7 @@ class Verifier:
         chart: series.Chart,
         diagnoses: Collection[str],
     ) -> list[Checked]:
-        """Claims in reading order.
+        """Claims in reading order. ``grounds.with_absences`` adds words that only say that there is nothing.
 
         Args:
             kind: ``note``: findings are held against the note, diagnoses against note and labels; ``series``:
@@ -46,23 +46,27 @@ class Verifier:
                 verdict, places = notes.against_labels(claim, diagnoses), ()
             else:
                 verdict, places = self._notes.against_note(claim, mentioned)
-            found.append(
-                Checked(claim.start, claim.end, claim.kind, claim.concept, verdict, claim.negated, places=places)
-            )
+            absence = claim.kind == "diagnosis" and claim.negated  # that nothing speaks for it
+            span = (claim.start, claim.end, claim.kind, claim.concept)
+            found.append(Checked(*span, verdict, claim.negated, places=places, absence=absence))
         return found
 
     def _of_series(self, text: str, chart: series.Chart, diagnoses: Collection[str]) -> list[Checked]:
         found = []
         mentions = self._notes.mentions(text)
         for claim in self._notes.claims(text, mentions):
-            if claim.kind == "diagnosis" and not claim.negated:
-                verdict = notes.against_labels(claim, diagnoses)
-                found.append(Checked(claim.start, claim.end, claim.kind, claim.concept, verdict))
+            if claim.kind != "diagnosis":
+                continue
+            span = (claim.start, claim.end, claim.kind, claim.concept)
+            if claim.negated:  # "no value points to shock": nothing that the measurements could refute
+                found.append(Checked(*span, Verdict.SUPPORTED, negated=True, absence=True))
+            else:
+                found.append(Checked(*span, notes.against_labels(claim, diagnoses)))
         named = [(m.start, m.end) for m in mentions if m.concept.split(":")[0] in ("phenotype", "disease")]
         for read in self._series.read(text, named):
             verdict = series.check(read, chart)
             measured = tuple(series.telling(read, chart)) if verdict != Verdict.NOT_IN_CHART else ()
-            found.append(
-                Checked(read.start, read.end, "series", ",".join(read.variables), verdict, read.negated, measured)
-            )
+            absence = read.negated and read.direction == "abnormal"  # a sign that is denied is a fact, "no fever"
+            span = (read.start, read.end, "series", ",".join(read.variables))
+            found.append(Checked(*span, verdict, read.negated, measured, absence=absence))
         return found

@@ -42,6 +42,15 @@ def test_every_command_takes_a_cohort_with_its_own_labels(cohort, hospital, comm
     assert [row["name"] for row in scored["phenotypes"]] == ["disease of the lungs", "pneumonia", "heart disease"]
     assert command("clinragen", "report", *given, "--out", tmp_path / "report") == 0
     assert "disease of the lungs" in (tmp_path / "report" / "index.html").read_text()
+    evaluated = ("--evaluation", tmp_path / "evaluation" / "evaluation.json")
+    assert command("clinragen", "export", "--model", tmp_path / "notes", "--out", tmp_path / "student", *evaluated) == 0
+    card = (tmp_path / "student" / "README.md").read_text()
+    assert "Labels: disease of the lungs; pneumonia; heart disease." in card
+    assert "listed diagnoses with a stated ground" in card
+    again = ("--model", tmp_path / "student", "--cohort", cohort, "--out", tmp_path / "again")
+    assert command("clinragen", "predict", *again) == 0
+    first, second = (pl.read_parquet(tmp_path / name / "predictions.parquet") for name in ("predictions", "again"))
+    assert first["diagnoses"].to_list() == second["diagnoses"].to_list()
     assert list(phenotypes()) == list(label_sets.shipped())  # in force only while a command runs
     capsys.readouterr()
     wrong = ("--model", tmp_path / "notes", "--cohort", hospital.cohort, "--out", tmp_path / "wrong")

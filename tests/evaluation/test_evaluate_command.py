@@ -140,3 +140,14 @@ def test_control_of_another_model_is_refused(cohort, predictions, tmp_path):
 def test_unknown_teacher_lists_the_known(cohort, predictions, tmp_path):
     with pytest.raises(UserError, match="evidence"):
         run("--predictions", predictions, "--cohort", cohort, "--out", tmp_path, "--teacher", "oracle")
+
+
+def test_coverage_stands_beside_the_supported_share(cohort, predictions, tmp_path, capsys):
+    found = run("--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "scores", "--replicates", "20")
+    table = pq.read_table(predictions / "predictions.parquet")
+    listed = sum(map(len, table["diagnoses"].to_pylist()))
+    # the fixture's note rationale argues for every diagnosis that it lists, from findings that the note holds
+    assert (found["coverage"]["listed"], found["coverage"]["grounded"]) == (listed, listed)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"{listed} of {listed} listed diagnoses with a stated ground: 1.000" in shown
+    assert "absence" in shown  # how many statements of absence, beside the shares that they leave

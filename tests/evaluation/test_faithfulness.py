@@ -10,12 +10,16 @@ import pytest
 from small_hospital import make_predictions
 
 from clinragen.commands import evaluate
-from clinragen.evaluation.faithfulness import summarize
+from clinragen.evaluation.faithfulness import coverage, summarize
 from clinragen.verify.claims import Checked, Verdict
 
 
 def claim(verdict: Verdict, kind: str = "series") -> Checked:
     return Checked(0, 1, kind, "lactate", verdict)
+
+
+def absent(verdict: Verdict = Verdict.SUPPORTED) -> Checked:
+    return Checked(0, 1, "diagnosis", "phenotype:shock", verdict, negated=True, absence=True)
 
 
 def test_shares_are_of_claims_and_wholly_supported_of_rationales_that_claim_anything():
@@ -36,6 +40,48 @@ def test_shares_are_of_claims_and_wholly_supported_of_rationales_that_claim_anyt
 def test_no_claim_gives_no_share():
     row = summarize([{"note": [], "series": []}], np.zeros(1), 10, 0)["note"]["finding"]
     assert (row["claims"], row["supported"]["value"], row["per_rationale"]["value"]) == (0, None, 0.0)
+
+
+def test_a_statement_of_absence_leaves_the_shares_unless_it_is_refuted():
+    good, bad, _ = (claim(verdict) for verdict in Verdict)
+    stays = [{"note": row, "series": []} for row in ([absent()] * 7, [good, absent()], [bad], [absent()])]
+    row = summarize(stays, np.arange(4), 50, 0)["note"]["all"]
+    assert (row["claims"], row["absences"]) == (2, 9)
+    assert row["supported"]["value"] == 0.5
+    assert row["per_rationale"]["value"] == 0.5
+    assert row["wholly_supported"]["value"] == 0.5  # of the two that claim anything
+    refuted = summarize([{"note": [good, absent(Verdict.CONTRADICTED)], "series": []}], np.zeros(1), 5, 0)["note"]
+    assert (refuted["all"]["absences"], refuted["all"]["contradicted"]["value"]) == (0, 0.5)
+    assert refuted["diagnosis"]["contradicted"]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("listed", "grounded", "share"),
+    [
+        ([0, 0], [0, 0], None),  # nothing listed: not defined, rather than perfect or nought
+        ([3, 2], [0, 0], 0.0),
+        ([3, 2], [3, 2], 1.0),
+        ([3, 1], [1, 1], 0.5),
+        ([0, 2], [0, 1], 0.5),
+    ],
+)
+def test_coverage_is_the_share_of_listed_diagnoses_that_are_grounded(listed, grounded, share):
+    found = coverage(np.array(listed), np.array(grounded), np.arange(2), 50, 0)
+    assert (found["listed"], found["grounded"], found["share"]["value"]) == (sum(listed), sum(grounded), share)
+    if share is None:
+        assert found["share"]["low"] is None
+    else:
+        assert found["share"]["low"] <= share <= found["share"]["high"]
+
+
+def test_the_interval_of_coverage_draws_patients_not_stays():
+    listed, grounded = np.array([1, 1, 1, 1]), np.array([1, 1, 0, 0])
+    apart = coverage(listed, grounded, np.array([1, 2, 3, 4]), 400, 0)["share"]
+    together = coverage(listed, grounded, np.array([1, 1, 2, 2]), 400, 0)["share"]
+    assert (together["low"], together["high"]) == (0.0, 1.0)
+    assert apart["high"] - apart["low"] <= 1.0
+    same = coverage(listed, grounded, np.array([7, 7, 7, 7]), 400, 0)["share"]
+    assert (same["low"], same["high"]) == (0.5, 0.5)
 
 
 def test_evaluate_writes_each_claim_with_its_evidence(cohort, tmp_path, capsys):

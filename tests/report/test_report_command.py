@@ -231,3 +231,58 @@ def test_claims_are_marked_with_their_verdict_and_lead_to_the_evidence(cohort, t
     assert ("s", {}) not in page.tags  # what the model wrote stays text
     index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "Claims of the rationales" in index
+
+
+def rewritten(root: Path, cohort: Path, **changes: object) -> tuple[Path, int]:
+    """Predictions whose first row is changed, and the stay of that row."""
+    predictions = make_predictions(root, cohort)
+    path = predictions / "predictions.parquet"
+    rows, schema = pq.read_table(path).to_pylist(), pq.read_table(path).schema
+    rows[0] |= changes
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    return predictions, rows[0]["stay_id"]
+
+
+def test_a_statement_of_absence_has_a_mark_of_its_own_and_is_no_claim(cohort, tmp_path):
+    predictions, stay = rewritten(
+        tmp_path / "predictions",
+        cohort,
+        note_rationale="Based on the medical notes, fever points to pneumonia; no finding supports shock.",
+        series_rationale="Lab test shows no abnormal values.",
+        diagnoses=["pneumonia", "shock"],
+    )
+    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    page = Page(tmp_path / "site" / "stays" / f"{stay}.html")
+    text = " ".join(page.text.split())
+    marks = [(attributes["class"], attributes.get("title") or "") for _, attributes in page.tags
+             if (attributes.get("class") or "").startswith("claim ")]  # fmt: skip
+    absent = [title for kind, title in marks if kind == "claim absence"]
+    assert any("no shock" in title for title in absent)
+    assert any("nothing" in title for title in absent)
+    assert not any("shock" in title for kind, title in marks if kind == "claim supported")
+    assert "2 claims: 2 supported, 1 statement of absence" in text  # fever and pneumonia; shock is denied
+    assert "No claim: 1 statement of absence" in text
+    assert "1 of 2 listed diagnoses with a stated ground" in text
+    assert "no ground stated" in text
+
+
+@pytest.mark.parametrize(
+    ("listed", "text"),
+    [([], "none listed"), (["shock"], "0 of 1 listed diagnosis with a stated ground"),
+     (["pneumonia"], "1 of 1 listed diagnosis with a stated ground")],
+)  # fmt: skip
+def test_the_stay_page_says_how_many_diagnoses_have_a_ground(cohort, tmp_path, listed, text):
+    predictions, stay = rewritten(
+        tmp_path / "predictions",
+        cohort,
+        note_rationale="Based on the medical notes, fever points to pneumonia; no finding supports shock.",
+        diagnoses=listed,
+    )
+    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    assert text in " ".join(Page(tmp_path / "site" / "stays" / f"{stay}.html").text.split())
+
+
+def test_the_index_shows_coverage_beside_the_supported_share(site):
+    text = " ".join(Page(site / "index.html").text.split())
+    assert "listed diagnoses with a stated ground" in text
+    assert text.count("Coverage") >= 2  # of the pages shown, and of the evaluation with its interval

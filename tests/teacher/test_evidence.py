@@ -272,7 +272,11 @@ def test_the_card_holds_counts_and_verdicts_but_no_text(cohort):
     table = generate(cohort.root)
     folder = cohort.rationales("evidence").parent
     card, manifest = (folder / "evidence.card.md").read_text(), json.loads((folder / "evidence.json").read_text())
-    assert manifest["taught_claims"]["series"].keys() == {"supported"}
+    assert manifest["taught_claims"]["series"].keys() - {"absence"} == {"supported"}
+    covered = manifest["coverage"]
+    gold = pl.read_parquet(cohort.labels).select(KEYS).to_numpy()
+    assert covered["listed"] == gold.sum() >= covered["grounded"] > 0
+    assert f"Coverage: {covered['grounded']} of {covered['listed']} diagnoses" in card
     assert f"| claims of what is taught: supported | {manifest['taught_claims']['note'].get('supported', 0)} |" in card
     texts = table.column("text").to_pylist()
     assert not [text for text in texts if text in card]

@@ -72,10 +72,10 @@
 
   function sort(column, down) {
     const number = heads[column].dataset.sort === "number";
-    // "over 89" sorts after every age, ".851" is a number
+    // "over 89" sorts after every age, ".851" is a number, "3/5" sorts by its 3
     const value = (row) => {
       const text = row.tr.cells[column].textContent.trim();
-      return number ? Number(text.replace("over ", "")) + (text.startsWith("over") ? 1 : 0) : words(text);
+      return number ? parseFloat(text.replace("over ", "")) + (text.startsWith("over") ? 1 : 0) : words(text);
     };
     const keyed = rows.map((row, i) => [value(row), i, row]);
     keyed.sort(([a, i], [b, j]) => (a < b ? -1 : a > b ? 1 : 0) * (down ? -1 : 1) || i - j);
