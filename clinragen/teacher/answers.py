@@ -10,13 +10,46 @@ from typing import Any
 from clinragen.catalog import phenotypes
 from clinragen.teacher.prompts import MOST_WORDS, OPENINGS
 from clinragen.teacher.tokens import Messages, least_tokens
+from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
 from clinragen.teacher.wording import words
 
-_FINISHED = ("stop", "eos", "eos_token", "end_turn")
-_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.S)
-_MARKUP = re.compile(r"```|\*\*|^#|^\s*[-*]\s|</?\w+>|BEGIN PATIENT|END PATIENT|<\|", re.M)
+#: Words by which servers say that an answer came to its own end, in small letters.
+_FINISHED = (
+    "stop", "eos", "eos_token", "end_turn", "end_of_turn", "stop_sequence", "stop_token", "stop_string", "complete",
+    "completed", "finish", "finished", "done", "end",
+)  # fmt: skip
+_CUT = (
+    "length",
+    "max_tokens",
+    "max_output_tokens",
+    "max_completion_tokens",
+    "model_length",
+    "token_limit",
+    "max_length",
+)
+_FILTERED = ("content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii")
+_OTHER = {
+    "tool_calls": "tool call",
+    "function_call": "tool call",
+    "tool_use": "tool call",
+    "refusal": "refused by the model",
+    **dict.fromkeys(("abort", "aborted", "cancelled", "error", "timeout", "network_error"), "stopped by the server"),
+    "insufficient_system_resource": "stopped by the server",
+}
+_MARKUP = re.compile(r"```|\*\*|^#|^[ \t]*[-*]\s|</?\w+>|BEGIN PATIENT|END PATIENT|<\|", re.M)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
-_DIAGNOSES = re.compile(r"\A\s*Diagnoses:\s*(?P<names>[^\n]*)\n+(?P<rationale>.*)\Z", re.S)
+_LISTED = "Diagnoses:"
+_DIAGNOSES = re.compile(rf"\A\s*{_LISTED}[ \t]*(?P<names>[^\n]*)\n+(?P<rationale>.*)\Z", re.S)
+#: No word of a rationale is longer on average, so no rationale is longer than its words allow.
+_MOST_CHARACTERS_PER_WORD = 40
+#: What a user can do about answers that are not in form, by the beginning of the reason.
+REMEDIES = {
+    "answer cut by length": "raise sampling.max_tokens",
+    "reasoning without an answer": "raise sampling.max_tokens, or switch off the thoughts of the model",
+    "server counts no tokens": "server.require_usage=false takes answers without proof that the prompt was read whole",
+    "prompt cut by the server": "give the server a longer context; if it leaves cached tokens out of its count, set "
+    "server.counts_prompt=false",
+}
 
 
 class BadAnswerError(Exception):
@@ -32,39 +65,70 @@ class Draft:
     shortened: bool = False
 
 
-def check_whole(record: dict[str, Any], messages: Messages, most_tokens: int, *, require_usage: bool) -> None:
-    """Neither the prompt nor the answer was cut, by the server's own count.
+def check_whole(
+    record: dict[str, Any],
+    messages: Messages,
+    most_tokens: int,
+    *,
+    require_usage: bool = True,
+    counts_prompt: bool = True,
+) -> None:
+    """Neither the prompt nor the answer was cut, by the server's own word and count.
+
+    Args:
+        require_usage: a server that does not count is not believed.
+        counts_prompt: whether its count of the prompt means anything.
 
     Raises:
-        BadAnswerError: one of them was, or the server does not count.
+        BadAnswerError: one of them was cut, or the server does not count.
     """
-    reason, usage = record["finish_reason"], record["usage"]
-    if reason == "length" or usage.get("completion_tokens", 0) >= most_tokens:
-        raise BadAnswerError("answer cut by length")
-    if reason not in _FINISHED:
-        raise BadAnswerError(f"finish reason {reason if reason in ('content_filter', 'tool_calls') else 'unknown'}")
-    if "prompt_tokens" not in usage:
+    usage = record["usage"]
+    _check_end(record["finish_reason"].lower().rpartition(".")[2], usage, most_tokens, record["text"])
+    read = usage.get("prompt_tokens")
+    if not counts_prompt:
+        return
+    if read is None or (read == 0 and not usage.get("completion_tokens")):
         if require_usage:
             raise BadAnswerError("server counts no tokens")
-    elif usage["prompt_tokens"] < least_tokens(messages):
+    elif 0 < read < least_tokens(messages):  # 0: all of it was in the server's cache, so all of it had been read
         raise BadAnswerError("prompt cut by the server")
 
 
+def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) -> None:
+    """The answer came to its own end: the server says so, or its count shows it."""
+    written = usage.get("completion_tokens")
+    if written is not None and written > most_tokens:  # some hold thoughts to no limit, but count them
+        written -= usage.get("reasoning_tokens", 0)
+    if reason in _CUT or (written or 0) >= most_tokens:
+        raise BadAnswerError("answer cut by length")
+    if reason in _FILTERED:
+        raise BadAnswerError("finish reason content_filter")
+    if reason in _OTHER:
+        raise BadAnswerError(_OTHER[reason])
+    if reason not in _FINISHED and not written and not text.rstrip().endswith((".", "!", "?", "}", "`", '"')):
+        raise BadAnswerError("answer perhaps cut: neither a finish reason nor a count of tokens")
+
+
 def parse(text: str, kind: str, *, reason: bool, structured: bool) -> Draft:
-    """The rationale in an answer.
+    """The rationale in an answer, out of whatever the model wrapped it in.
 
     Args:
         reason: diagnoses are expected, too.
-        structured: JSON was asked for; a server that ignores that may still answer in plain form.
+        structured: JSON was asked for; both a server that ignores that and one that does it unasked are understood.
 
     Raises:
         BadAnswerError: any other form.
     """
-    text = _THOUGHTS.sub("", text).strip()
+    if not text.strip():
+        raise BadAnswerError("empty answer")
+    try:
+        text = unwrap(text, (_LISTED,) if reason else (OPENINGS[kind],))
+    except NoAnswerFoundError:
+        raise BadAnswerError("reasoning without an answer") from None
     if not text:
         raise BadAnswerError("empty answer")
     found: tuple[str, ...] | None = None
-    if structured and text.startswith("{"):
+    if text.startswith(("{", "[")):
         data = _json(text, reason=reason)
         rationale = data["rationale"]
         if reason:
@@ -83,16 +147,26 @@ def parse(text: str, kind: str, *, reason: bool, structured: bool) -> Draft:
 
 
 def _json(text: str, *, reason: bool) -> dict[str, Any]:
+    """The object that a text begins with; more keys than those asked for do no harm, the same key twice does."""
     try:
-        data = json.loads(text)
-    except ValueError:
+        data, _ = json.JSONDecoder(object_pairs_hook=_once).raw_decode(text)
+    except (ValueError, RecursionError):
         raise BadAnswerError("answer is no JSON") from None
-    expected = {"diagnoses", "rationale"} if reason else {"rationale"}
-    if not isinstance(data, dict) or set(data) != expected or not isinstance(data["rationale"], str):
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]
+    if not isinstance(data, dict) or not isinstance(data.get("rationale"), str):
         raise BadAnswerError("JSON of another form")
-    if reason and not (isinstance(data["diagnoses"], list) and all(isinstance(n, str) for n in data["diagnoses"])):
+    names = data.get("diagnoses")
+    if reason and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise BadAnswerError("JSON of another form")
     return data
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise BadAnswerError("JSON of another form")
+    return made
 
 
 def _keys(names: list[str]) -> tuple[str, ...]:
@@ -113,11 +187,13 @@ def _formed(rationale: str, kind: str) -> tuple[str, bool]:
         raise BadAnswerError("another opening")
     if not text.isprintable():
         raise BadAnswerError("control characters")
-    sentences = _SENTENCE.split(text)
-    kept = sentences[:1] if kind == "series" else sentences
-    while kept and words(" ".join(kept)) > MOST_WORDS[kind]:
-        kept = kept[:-1]
-    if not kept:
+    kept, room = [], MOST_WORDS[kind]
+    for sentence in _SENTENCE.split(text)[: 1 if kind == "series" else None]:
+        room -= words(sentence)
+        if room < 0:
+            break
+        kept.append(sentence)
+    if not kept or sum(map(len, kept)) > _MOST_CHARACTERS_PER_WORD * MOST_WORDS[kind]:
         raise BadAnswerError("too long")
     short = " ".join(kept)
     if words(short) <= len(OPENINGS[kind].split()) + 1:

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from clinragen.errors import UserError
-from clinragen.teacher.client import Answer, NoAnswerError
+from clinragen.teacher.client import NoAnswerError
+from clinragen.teacher.completions import Answer
 from clinragen.teacher.tokens import Messages
 
 #: Seconds without a new request after which a batch goes out unfilled.

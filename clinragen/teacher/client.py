@@ -7,11 +7,8 @@ unknown model, a redirect) stop the run with one line. Nothing here ever prints 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import re
 from collections import Counter
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -21,7 +18,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_random_exponential
 
 from clinragen.errors import UserError
-from clinragen.teacher import gate, policy
+from clinragen.teacher import completions, gate, policy, refusals
+from clinragen.teacher.completions import Answer
 from clinragen.teacher.settings import Server
 from clinragen.teacher.tokens import Messages, least_tokens
 
@@ -36,22 +34,6 @@ _NEVER = {
 }
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a server sent, as it came.
-
-    Attributes:
-        usage: prompt_tokens and completion_tokens by its own count, or empty.
-        logprobs: for each token of the answer [token, log-probability, [[token, log-probability] of alternatives]].
-    """
-
-    text: str
-    finish_reason: str
-    usage: dict[str, int]
-    model: str
-    logprobs: list[list[Any]] | None = None
-
-
 class NoAnswerError(Exception):
     """A request that brought no answer. ``str(error)`` is a short reason, such as "HTTP 503", for the summary."""
 
@@ -63,6 +45,16 @@ class _PassingError(NoAnswerError):
         super().__init__(reason)
         self.pause = pause
         self.busy = busy
+
+
+class ParameterError(UserError):
+    """The server refuses a parameter. ``parameter`` is its name, ``str(error)`` names the setting, too."""
+
+    def __init__(self, where: str, code: int, parameter: str) -> None:
+        super().__init__(
+            f"{where}: HTTP {code}: the server does not take '{parameter}': --set {refusals.REMEDIES[parameter]}"
+        )
+        self.parameter = parameter
 
 
 class Asker(Protocol):
@@ -140,7 +132,12 @@ class Client:
         self.failed: Counter[str] = Counter()
         self._in_a_row = 0
         self._end: UserError | None = None  # once set, nothing more is sent
-        self._http = gate.client(self.endpoint, connections=settings.concurrency, timeout=settings.timeout)
+        self._http = gate.client(
+            self.endpoint,
+            connections=settings.concurrency,
+            timeout=settings.timeout,
+            most_bytes=settings.largest_answer,
+        )
         self._sdk = openai.AsyncOpenAI(
             base_url=self.endpoint.base_url, api_key=secret, max_retries=0, http_client=self._http
         )
@@ -194,32 +191,48 @@ class Client:
         async with self.slots:
             if self._end is not None:
                 raise self._end
+            body = self._body(messages, parameters)
             try:
                 async with asyncio.timeout(self.settings.timeout):
                     # the SDK's request for any path: its typed method walks through every message, at twice the cost
                     response = await self._sdk.post(
                         "/chat/completions",
                         cast_to=httpx2.Response,
-                        body={"model": self.settings.model, "messages": messages, **parameters},
+                        body=body,
                         options={"headers": {"Idempotency-Key": name}},
                     )
-                answer = read(response.content)
+                answer = completions.read(response.content)
             except (openai.OpenAIError, httpx2.HTTPError, TimeoutError) as error:
-                failure = self._explain(error)
+                failure = self._explain(error, body)
                 if isinstance(failure, _PassingError):
                     self.retried[str(failure)] += 1
                     if failure.busy:
                         self.slots.pressed()
-                elif isinstance(failure, UserError):
-                    self._end = failure
+                elif isinstance(failure, UserError) and getattr(failure, "parameter", "") != "response_format":
+                    self._end = failure  # a form that is refused may only have been tried
                 raise failure from None
-            except _PassingError as error:
+            except completions.UnreadableError as error:
                 self.retried[str(error)] += 1
-                raise
+                raise _PassingError(str(error)) from None
             self.slots.well()
             return answer
 
-    def _explain(self, error: Exception) -> Exception:
+    def _body(self, messages: Messages, parameters: dict[str, Any]) -> dict[str, Any]:
+        """A request in the server's dialect; its journal key is that of the plain request, since it asks the same."""
+        settings = self.settings
+        body = {name: value for name, value in parameters.items() if name not in settings.omit}
+        if "max_tokens" in body:
+            body[settings.max_tokens_name] = body.pop("max_tokens")
+        if settings.stream:
+            body["stream"] = True
+            if "stream_options" not in settings.omit:
+                body["stream_options"] = {"include_usage": True}
+        if not settings.system_role and messages[0]["role"] == "system":
+            question = f"{messages[0]['content']}\n\n{messages[1]['content']}"
+            messages = [{**messages[1], "content": question}, *messages[2:]]
+        return {"model": settings.model, "messages": messages, **body}
+
+    def _explain(self, error: Exception, sent: dict[str, Any]) -> Exception:
         """Our own failure, in words that hold nothing of the server's or the chart's."""
         if isinstance(error, openai.APIStatusError):
             code = error.status_code
@@ -230,7 +243,10 @@ class Client:
                 return UserError(f"{self.endpoint.base_url} redirects (HTTP {code}): set server.base_url to the target")
             if code in _NEVER:
                 return UserError(f"{self.endpoint.base_url}: HTTP {code}: {_NEVER[code]}")
-            return NoAnswerError(f"HTTP {code}")
+            named = refusals.refused(error.response.content, sent) if code in (400, 422) else None
+            if named == refusals.CONTEXT:
+                return NoAnswerError("prompt longer than the context")
+            return ParameterError(self.endpoint.base_url, code, named) if named else NoAnswerError(f"HTTP {code}")
         causes = [cause for cause in (error, error.__cause__, error.__context__) if cause is not None]
         if any(isinstance(cause, httpx2.UnsupportedProtocol) for cause in causes):
             return UserError(f"{self.endpoint.base_url}: the privacy gate refused the request")
@@ -247,58 +263,6 @@ class Client:
         if room and least_tokens(messages) + parameters["max_tokens"] > room:
             self.failed["prompt longer than the context"] += 1
             raise NoAnswerError("prompt longer than the context")
-
-
-def read(body: bytes) -> Answer:
-    """An answer from the body of a chat completion.
-
-    Raises:
-        NoAnswerError: half JSON, another shape, or no choices.
-    """
-    try:
-        data = json.loads(body)
-    except ValueError:
-        raise _PassingError("answer is no whole JSON") from None
-    if not isinstance(data, dict) or "choices" not in data:
-        raise _PassingError("answer is no chat completion")
-    choices = data["choices"]
-    if not isinstance(choices, list) or not choices:
-        raise _PassingError("answer without choices")
-    choice = choices[0] if isinstance(choices[0], dict) else {}
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        raise _PassingError("answer without a message")
-    text, usage = message.get("content"), data.get("usage")
-    counts = usage if isinstance(usage, dict) else {}
-    kept = {name: counts[name] for name in ("prompt_tokens", "completion_tokens") if isinstance(counts.get(name), int)}
-    return Answer(
-        text if isinstance(text, str) else "",
-        _name(choice.get("finish_reason")),
-        kept,
-        _name(data.get("model")),
-        _logprobs(choice.get("logprobs")),
-    )
-
-
-def _name(sent: Any) -> str:
-    """A word that may be shown; anything longer could be the prompt sent back."""
-    return sent if isinstance(sent, str) and re.fullmatch(r"[\w./:@+-]{1,100}", sent) else "unknown"
-
-
-def _logprobs(sent: Any) -> list[list[Any]] | None:
-    """Log-probabilities in the form of ``Answer``; None where there are none or they are malformed."""
-    steps = sent.get("content") if isinstance(sent, dict) else None
-    try:
-        return [
-            [
-                str(step["token"]),
-                float(step["logprob"]),
-                [[str(other["token"]), float(other["logprob"])] for other in step.get("top_logprobs") or ()],
-            ]
-            for step in steps or ()
-        ] or None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
 
 
 def _seconds(header: str | None) -> float | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from clinragen.teacher import answers, journal
 from clinragen.teacher.answers import BadAnswerError, Draft
-from clinragen.teacher.client import Answer, Asker, NoAnswerError
+from clinragen.teacher.client import Asker, NoAnswerError
+from clinragen.teacher.completions import Answer
 from clinragen.teacher.judge import Judge, Judgement, words_of
 from clinragen.teacher.logprobs import of_text
 from clinragen.teacher.prompts import Prompts, Stay
@@ -154,7 +155,7 @@ class Composer:
             "model": self._model,
             "served_by": answer.model,
             "attempt": attempt,
-            "seed": parameters["seed"],
+            "seed": None if "seed" in self._settings.server.omit else parameters["seed"],
             "text": answer.text,
             "finish_reason": answer.finish_reason,
             "usage": answer.usage,
@@ -166,7 +167,13 @@ class Composer:
 
     def _draft(self, record: dict[str, Any], messages: Messages, stay: Stay, kind: str) -> Draft:
         server, sampling = self._settings.server, self._settings.sampling
-        answers.check_whole(record, messages, sampling.max_tokens, require_usage=server.require_usage)
+        answers.check_whole(
+            record,
+            messages,
+            sampling.max_tokens,
+            require_usage=server.require_usage,
+            counts_prompt=server.counts_prompt,
+        )
         reasoning = self._settings.mode == "reason"
         draft = answers.parse(record["text"], kind, reason=reasoning, structured=self._structured)
         if self._prompts.echoed(draft.text, messages):

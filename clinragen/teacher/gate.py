@@ -17,9 +17,8 @@ import yarl
 
 from clinragen.errors import UserError
 from clinragen.teacher.policy import Endpoint
+from clinragen.teacher.settings import MOST_BYTES
 
-#: An answer larger than this is no rationale; reading stops there.
-MOST_BYTES = 4_000_000
 #: What a request may carry. Anything that the environment or a library adds besides is left out.
 _HEADERS = frozenset(
     ("accept", "api-key", "authorization", "connection", "content-length", "content-type", "idempotency-key")
@@ -28,20 +27,25 @@ _HEADERS = frozenset(
 _LOGGERS = ("openai", "httpx2", "aiohttp")
 
 
-def client(target: Endpoint, *, connections: int, timeout: float) -> httpx2.AsyncClient:
-    """The HTTP client that reaches ``target`` and nothing else. ``timeout``: seconds between bytes."""
+def client(target: Endpoint, *, connections: int, timeout: float, most_bytes: int = MOST_BYTES) -> httpx2.AsyncClient:
+    """The HTTP client that reaches ``target`` and nothing else.
+
+    Args:
+        timeout: seconds between bytes.
+        most_bytes: a response larger than this is no answer; reading stops there.
+    """
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
         logger.propagate = False
     if httpx2.URL(target.base_url).host.strip("[]") != target.host:  # two readers of one URL must agree
         raise UserError(f"base_url host '{target.host}' is read in two ways: write it plainly")
-    gate = Gate(target, connections, timeout)
+    gate = Gate(target, connections, timeout, most_bytes)
     return httpx2.AsyncClient(transport=gate, timeout=timeout, follow_redirects=False, trust_env=False)
 
 
 class TooLargeError(httpx2.DecodingError):
-    """A response body beyond ``MOST_BYTES``."""
+    """A response body beyond the limit."""
 
 
 class Gate(httpx2.AsyncBaseTransport):
@@ -51,8 +55,8 @@ class Gate(httpx2.AsyncBaseTransport):
     proxies, redirects, compression and the environment are switched off.
     """
 
-    def __init__(self, target: Endpoint, connections: int, timeout: float) -> None:
-        self._target, self._connections = target, connections
+    def __init__(self, target: Endpoint, connections: int, timeout: float, most_bytes: int) -> None:
+        self._target, self._connections, self._most_bytes = target, connections, most_bytes
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
         self._session: aiohttp.ClientSession | None = None
 
@@ -84,8 +88,8 @@ class Gate(httpx2.AsyncBaseTransport):
                 body = bytearray()
                 async for part in answer.content.iter_any():
                     body += part
-                    if len(body) > MOST_BYTES:
-                        raise TooLargeError(f"answer larger than {MOST_BYTES} bytes", request=request)
+                    if len(body) > self._most_bytes:
+                        raise TooLargeError(f"answer larger than {self._most_bytes} bytes", request=request)
                 return httpx2.Response(answer.status, headers=answer.raw_headers, content=bytes(body), request=request)
         except TimeoutError:
             raise httpx2.ReadTimeout("timeout", request=request) from None

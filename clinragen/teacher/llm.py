@@ -19,8 +19,9 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import card, journal, logprobs
+from clinragen.teacher.answers import REMEDIES
 from clinragen.teacher.batches import Batches, Engine
-from clinragen.teacher.client import Asker, Client, NoAnswerError
+from clinragen.teacher.client import Asker, Client, NoAnswerError, ParameterError
 from clinragen.teacher.compose import WAYS, Composer, JournalOnly, Outcome
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.facts import facts
@@ -74,6 +75,7 @@ class Summary:
         ):
             if counts:
                 told.append(f"{title}: {_counts(counts)}")
+        told += [f"{reason}: {remedy}" for reason, remedy in REMEDIES.items() if self.rejected[reason]]
         if self.tokens:
             told.append(f"tokens: {self.tokens['prompt_tokens']} read, {self.tokens['completion_tokens']} written")
         if not self.complete:
@@ -208,6 +210,10 @@ async def _structured(settings: TeacherSettings, kept: journal.Journal, source: 
         try:
             answer = await source.ask(_PROBE, parameters, name)
             record |= {"text": answer.text, "finish_reason": answer.finish_reason, "usage": answer.usage}
+        except ParameterError as error:
+            if error.parameter != "response_format":
+                raise
+            record |= {"finish_reason": "refused"}
         except NoAnswerError as error:
             if str(error) not in ("HTTP 400", "HTTP 422", "HTTP 500", "HTTP 501"):
                 raise UserError(f"no answer from {settings.server.base_url}: {error}. Is the server up?") from None
@@ -215,7 +221,7 @@ async def _structured(settings: TeacherSettings, kept: journal.Journal, source: 
         await kept.append(record)
     try:
         return isinstance(json.loads(record["text"])["ready"], bool)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False
 
 

@@ -12,6 +12,10 @@ MODES = ("rationalize", "reason")
 STRUCTURED = ("auto", "json_schema", "plain")
 BANDS = ("reference", "statistical")
 DROPPED = ("evidence", "omit")
+OMITTABLE = ("max_tokens", "seed", "stream_options", "temperature", "top_logprobs", "top_p")
+#: Bytes of a response. Rationales have hundreds, long thoughts some hundred thousand.
+MOST_BYTES = 4_000_000
+LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
 
 @dataclass
@@ -29,6 +33,13 @@ class Server:
     give_up_after: int = 20  # requests failed for good in a row
     context_tokens: int = 0  # of the server, where known: longer prompts are refused here
     require_usage: bool = True  # a server that counts no tokens cannot prove that it read the whole prompt
+    counts_prompt: bool = True  # false: its count of prompt tokens leaves some out and proves nothing
+    largest_answer: int = MOST_BYTES  # bytes of a response; reading stops there
+    # the server's dialect: what is asked stays the same, and so do the answers in the journal
+    omit: list[str] = field(default_factory=list)  # parameters that it does not take, such as seed
+    max_tokens_name: str = "max_tokens"  # some call it max_completion_tokens
+    system_role: bool = True  # false: the instructions go before the question
+    stream: bool = False  # for servers that answer in no other way
     attestation: Attestation = field(default_factory=Attestation)
 
 
@@ -96,6 +107,11 @@ class TeacherSettings:
         for name, choices in (("mode", MODES), ("structured", STRUCTURED), ("band", BANDS), ("dropped", DROPPED)):
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
+        if self.server.max_tokens_name not in LIMIT_NAMES:
+            raise unknown_choice("server.max_tokens_name", self.server.max_tokens_name, LIMIT_NAMES)
+        for name in self.server.omit:
+            if name not in OMITTABLE:
+                raise unknown_choice("parameter in server.omit", name, OMITTABLE)
         for name, value, least in (
             ("samples", self.samples, 1),
             ("regenerate", self.regenerate, 0),
@@ -105,6 +121,7 @@ class TeacherSettings:
             ("server.concurrency", self.server.concurrency, 1),
             ("server.tries", self.server.tries, 1),
             ("server.give_up_after", self.server.give_up_after, 1),
+            ("server.largest_answer", self.server.largest_answer, 1000),
             ("sampling.max_tokens", self.sampling.max_tokens, 16),
             ("engine.batch", self.engine.batch, 1),
             ("engine.replicas", self.engine.replicas, 0),

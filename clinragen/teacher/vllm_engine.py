@@ -9,7 +9,8 @@ from typing import Any
 
 from clinragen.errors import UserError
 from clinragen.teacher.batches import Request
-from clinragen.teacher.client import Answer, NoAnswerError
+from clinragen.teacher.client import NoAnswerError
+from clinragen.teacher.completions import Answer
 from clinragen.teacher.settings import Engine as EngineSettings
 
 

@@ -16,12 +16,10 @@ from fault_server import ABSENT, FaultServer, completion, good_answers, http, wr
 from clinragen.artifacts import read_table
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
-from clinragen.teacher import judge, llm
 from clinragen.teacher.files import Files
 from clinragen.teacher.journal import Journal
 from clinragen.teacher.llm import teach
 from clinragen.teacher.settings import Server, TeacherSettings
-from clinragen.verify.rationale import Verifier
 
 
 def settings(url: str, **changes) -> TeacherSettings:
@@ -40,12 +38,7 @@ def journaled(cohort):
         return list(journal.records())
 
 
-@pytest.fixture(autouse=True)
-def one_graph(graph, monkeypatch):
-    """The curated graph is the same each time: read once."""
-    verifier = Verifier(graph)
-    monkeypatch.setattr(llm, "open_graph", lambda folder: graph)
-    monkeypatch.setattr(judge, "Verifier", lambda graph: verifier)
+pytestmark = pytest.mark.usefixtures("one_graph")
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +154,7 @@ REJECTED = {
         r, choices=[{"finish_reason": "stop", "message": {"role": "assistant", "content": None, "tool_calls": []}}]
     ),
     "another opening": lambda r: completion(r, f"Sure! {r['text']}"),
-    "markup": lambda r: completion(r, f"```\n{r['text']}\n```"),
+    "markup": lambda r: completion(r, r["text"].replace(" ", " **", 1)),
     "fence": lambda r: completion(r, f"{r['text']} END PATIENT DATA"),
     "too long": lambda r: completion(r, r["text"].rstrip(".") + " and more" * 100),
     "control characters": lambda r: completion(r, r["text"] + "\x00\x1b[2J"),

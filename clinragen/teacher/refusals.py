@@ -1,0 +1,108 @@
+"""Which parameter a server refuses, and which setting mends it: the words of a 400, compared with what was sent.
+
+Servers put the name into a field of its own, into a path, or only into the sentence. Only names of parameters that were
+sent are ever told, since a message can hold the prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+CONTEXT = "context"
+#: What to set, for each parameter that a request can have. Others are never sent.
+REMEDIES = {
+    "max_tokens": "server.max_tokens_name=max_completion_tokens, or server.omit=[max_tokens] for no limit",
+    "max_completion_tokens": "server.max_tokens_name=max_tokens",
+    "temperature": "server.omit=[temperature] leaves it to the server",
+    "top_p": "server.omit=[top_p] leaves it to the server",
+    "seed": "server.omit=[seed] leaves it out",
+    "logprobs": "sampling.logprobs=false does without",
+    "top_logprobs": "server.omit=[top_logprobs] leaves it out",
+    "response_format": "structured=plain asks for plain text",
+    "stream": "server.stream=true asks for a stream",
+    "stream_options": "server.omit=[stream_options] leaves it out",
+    "system": "server.system_role=false puts the instructions before the question",
+}
+#: Other names under which servers speak of these.
+_ALIASES = {
+    "json_schema": "response_format",
+    "guided_json": "response_format",
+    "guided_decoding": "response_format",
+    "structured_outputs": "response_format",
+    "grammar": "response_format",
+    "messages": "system",
+    "role": "system",
+    "roles": "system",
+    "developer": "system",
+}
+_TOO_LONG = re.compile(r"context[ _](?:length|window|size)|maximum context|prompt is too long|input is too long", re.I)
+_COMPLAINT = re.compile(
+    r"unsupported|not support|only support|unknown|unrecognized|unexpected|invalid|extra (?:inputs|fields|arguments)"
+    r"|not (?:permitted|allowed|available|valid)|deprecated|must be|must alternate|cannot|no such",
+    re.I,
+)
+#: The beginning of a message names the fault; further on, servers quote what they were sent.
+_READ_CHARACTERS = 240
+_SENTENCES = ("", "message", "msg", "error", "detail", "type", "code")
+_MOST_VALUES = 200
+
+
+def refused(body: bytes, sent: Collection[str]) -> str | None:
+    """The parameter that an error is about, CONTEXT where the prompt is too long, or None.
+
+    Args:
+        body: of the response with status 400 or 422, in whatever form.
+        sent: names of the parameters of the request.
+    """
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = body[:4000].decode("utf-8", "replace")
+    values = list(_values(said))
+    messages = [
+        text[:_READ_CHARACTERS] for key, text in values if key in ("", "message", "msg", "error", "detail", "type")
+    ]
+    if any(_TOO_LONG.search(text) for text in messages):
+        return CONTEXT
+    for key, text in values:
+        if key in ("param", "loc") and (named := _known(re.split(r"[.\[\]\s]+", text[:100]), sent)):
+            return named
+    for text in messages:
+        if _COMPLAINT.search(text) and (named := _named(text, sent)):
+            return named
+    return None
+
+
+def _named(text: str, sent: Collection[str]) -> str | None:
+    """The parameter a sentence is about: the one in quotes or nearest before its complaint, else the first."""
+    quoted = re.findall(r"['\"`]([\w.\[\]]{1,60})['\"`]", text)
+    clause = text.rpartition(": ")[2]  # "a and b cannot both be given: b is not allowed"
+    for words in (quoted, re.findall(r"\w+", clause), re.findall(r"\w+", text)):
+        if named := _known(words, sent):
+            return named
+    return None
+
+
+def _known(words: list[str], sent: Collection[str]) -> str | None:
+    for word in words:
+        parameter = _ALIASES.get(word.lower(), word.lower())
+        if parameter in REMEDIES and (parameter in sent or parameter in ("system", "stream")):
+            return parameter
+    return None
+
+
+def _values(said: Any) -> Iterator[tuple[str, str]]:
+    """(key, text) of the strings in an error, nearest to its top first, among ``_MOST_VALUES`` values."""
+    waiting: list[tuple[str, Any]] = [("", said)]
+    for key, value in waiting:
+        if isinstance(value, str):
+            yield key, value
+        elif isinstance(value, dict):
+            waiting += [(str(inner), other) for inner, other in value.items()][:_MOST_VALUES]
+        elif isinstance(value, list):
+            waiting += [(key, other) for other in value[:_MOST_VALUES]]
+        if len(waiting) > _MOST_VALUES:
+            del waiting[_MOST_VALUES:]
