@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,38 @@ from clinragen import label_sets
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError, unknown_choice
 from clinragen.label_sets import Phenotype
+
+_CATALOGUE = CONFIG_ROOT / "concepts" / "variables.yaml"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One variable over another: the last value of ``of[1]`` at or up to ``hours`` before each one of ``of[0]``."""
+
+    of: tuple[str, str]
+    scale: float
+    hours: float
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """What sample a blood gas analyser was given: rows of ``items`` say it about the rows of ``analyser``."""
+
+    items: dict[str, dict[str, tuple[int, ...]]]  # release -> table -> item ids
+    analyser: dict[str, dict[str, tuple[int, ...]]]
+    arterial: re.Pattern[str]
+    unknown: re.Pattern[str]
+    fluid: re.Pattern[str]
+
+    def level(self, text: str | None) -> int:
+        """0 arterial blood or not told, 1 other blood, 2 no blood at all.
+
+        >>> [specimen().level(text) for text in ("ART.", None, "CENTRAL VENOUS.", "PLEURAL")]
+        [0, 0, 1, 2]
+        """
+        if text is None or self.arterial.match(text) or self.unknown.match(text):
+            return 0
+        return 2 if self.fluid.search(text) else 1
 
 
 @dataclass(frozen=True)
@@ -33,6 +66,11 @@ class Variable:
     accepts: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     rescale: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     sum_of: tuple[str, ...] = ()  # other variables whose sum it is
+    ratio_of: Ratio | None = None
+    arterial: bool = False  # of arterial blood only
+    untestable: re.Pattern[str] | None = field(default=None, hash=False)  # entries that say it could not be tested
+    #: release -> table -> what flowed in with, and out again: {"in": item ids, "out": item ids}
+    irrigation: dict[str, dict[str, dict[str, tuple[int, ...]]]] = field(default_factory=dict, hash=False)
     texts: dict[str, float] = field(default_factory=dict, hash=False)  # lower-case entry in words -> value
     #: release -> table -> {item id: unit or None (canonical)}, in order of priority
     items: dict[str, dict[str, dict[int | str, str | None]]] = field(default_factory=dict, hash=False)
@@ -64,8 +102,8 @@ class Variable:
 @cache
 def variables() -> dict[str, Variable]:
     """All variables by key, in file order."""
-    path = CONFIG_ROOT / "concepts" / "variables.yaml"
-    raw = _read(path)
+    path = _CATALOGUE
+    raw = _catalogue()
     sources = raw["sources"]
     found: dict[str, Variable] = {}
     for key, row in raw["variables"].items():
@@ -90,10 +128,38 @@ def variables() -> dict[str, Variable]:
             accepts={unit: (pair[0], pair[1]) for unit, pair in (row.get("accepts") or {}).items()},
             rescale=tuple(row.get("rescale") or ()),
             sum_of=tuple(row.get("sum_of") or ()),
+            ratio_of=_ratio(row.get("ratio_of")),
+            arterial=bool(row.get("arterial")),
+            untestable=re.compile(row["untestable"], re.IGNORECASE) if row.get("untestable") else None,
+            irrigation={
+                release: {table: {way: tuple(ids) for way, ids in ways.items()} for table, ways in tables.items()}
+                for release, tables in (row.get("irrigation") or {}).items()
+            },
             texts={words.lower(): float(value) for words, value in (row.get("texts") or {}).items()},
             items=items,
         )
     return found
+
+
+@cache
+def specimen() -> Specimen:
+    """How the specimen of a blood gas is told."""
+    raw = _catalogue()["specimen"]
+    items, analyser = (
+        {release: {table: tuple(ids) for table, ids in tables.items()} for release, tables in raw[key].items()}
+        for key in ("items", "analyser")
+    )
+    words = {key: re.compile(raw[key], re.IGNORECASE) for key in ("arterial", "unknown", "fluid")}
+    return Specimen(items, analyser, **words)
+
+
+@cache
+def _catalogue() -> dict[str, Any]:
+    return _read(_CATALOGUE)
+
+
+def _ratio(row: dict[str, Any] | None) -> Ratio | None:
+    return None if row is None else Ratio((row["of"][0], row["of"][1]), float(row["scale"]), float(row["hours"]))
 
 
 def _read(path: Path) -> dict[str, Any]:

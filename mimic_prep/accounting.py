@@ -6,7 +6,7 @@ Reasons and line numbers are kept, cell contents never are: quarantined rows may
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class Sieve:
         self.lines = lines  # lines of the block, which may be more
         self.out_of_scope: Counter[str] = Counter()
         self.quarantined: list[tuple[str, np.ndarray]] = []
+        self.remarks: Counter[str] = Counter()  # what the user should know of rows that were kept
 
     def shift(self, lines: int) -> None:
         """Count lines from the start of the file, ``lines`` above the block."""
@@ -46,6 +47,7 @@ class Sieve:
         both = Sieve(pl.concat([self.frame, below.frame]), read=self.read + below.read, lines=self.lines + below.lines)
         both.out_of_scope = self.out_of_scope + below.out_of_scope
         both.quarantined = self.quarantined + below.quarantined
+        both.remarks = self.remarks + below.remarks
         return both
 
     def skip(self, condition: pl.Expr, reason: str) -> None:
@@ -106,19 +108,22 @@ class Screen:
 
 @dataclass
 class TableCount:
-    """The account of one table: ``read == kept + out of scope + quarantined``."""
+    """The account of one table: ``read == kept + out of scope + quarantined``; ``remarks`` are on rows kept."""
 
     read: int = 0
     kept: int = 0
     out_of_scope: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, object]:
+        remarks = {"remarks": dict(sorted(self.remarks.items()))} if self.remarks else {}
         return {
             "read": self.read,
             "kept": self.kept,
             "out_of_scope": dict(sorted(self.out_of_scope.items())),
             "quarantined": dict(sorted(self.quarantined.items())),
+            **remarks,
         }
 
 
@@ -128,6 +133,7 @@ class Ledger:
     def __init__(self) -> None:
         self.tables: dict[str, TableCount] = {}
         self._bad: list[tuple[str, np.ndarray, str]] = []
+        self._remarks: dict[str, Counter[str]] = {}  # of files that were read in another stage
 
     def add(self, file: str, sieve: Sieve) -> None:
         """Book one block that has been through its sieve."""
@@ -135,9 +141,15 @@ class Ledger:
         count.read += sieve.read
         count.kept += sieve.frame.height
         count.out_of_scope.update(sieve.out_of_scope)
+        count.remarks.update(sieve.remarks)
         for reason, lines in sieve.quarantined:
             count.quarantined[reason] += len(lines)
             self._bad.append((file, lines, reason))
+
+    def remark(self, file: str, remarks: Counter[str]) -> None:
+        """Book remarks on rows of a file that another ledger accounts for."""
+        if remarks:
+            self._remarks.setdefault(file, Counter()).update(remarks)
 
     def check(self, file: str, max_bad_share: float) -> None:
         """Raise a UserError when too many rows of a file cannot be trusted for the rest to be."""
@@ -156,27 +168,37 @@ class Ledger:
         """Take over the accounts of other files."""
         self.tables.update(other.tables)
         self._bad += other._bad
+        for file, remarks in other._remarks.items():
+            self.remark(file, remarks)
 
     def save(self, folder: Path) -> None:
         """Write the accounts into a folder, for ``load``."""
-        write_json(folder / _ACCOUNT, self.as_json())
+        own = {file: count.as_json() for file, count in self.tables.items()}
+        write_json(folder / _ACCOUNT, {"tables": own, "remarks": self._remarks})
         write_table(folder / _BAD, self.quarantine())
 
     @classmethod
     def load(cls, folder: Path) -> Ledger:
         """The accounts that ``save`` wrote."""
         ledger = cls()
-        for file, count in read_json(folder / _ACCOUNT, "an account of rows").items():
-            ledger.tables[file] = TableCount(
-                count["read"], count["kept"], Counter(count["out_of_scope"]), Counter(count["quarantined"])
-            )
+        account = read_json(folder / _ACCOUNT, "an account of rows")
+        for file, count in account["tables"].items():
+            parts = (Counter(count.get(part, {})) for part in ("out_of_scope", "quarantined", "remarks"))
+            ledger.tables[file] = TableCount(count["read"], count["kept"], *parts)
+        for file, remarks in account["remarks"].items():
+            ledger.remark(file, Counter(remarks))
         bad = pl.read_parquet(folder / _BAD)
         for (file, reason), rows in bad.partition_by("file", "reason", as_dict=True, maintain_order=True).items():
             ledger._bad.append((file, rows["line"].to_numpy(), reason))
         return ledger
 
     def as_json(self) -> dict[str, object]:
-        return {file: self.tables[file].as_json() for file in sorted(self.tables)}
+        return {file: self._count(file).as_json() for file in sorted(self.tables)}
+
+    def _count(self, file: str) -> TableCount:
+        """The file's account with the remarks of all stages."""
+        count = self.tables[file]
+        return replace(count, remarks=count.remarks + self._remarks.get(file, Counter()))
 
     def quarantine(self) -> pa.Table:
         """One row for each quarantined row: file, line, reason; sorted."""

@@ -6,6 +6,7 @@ deep, so that a release may be given as it was unpacked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -112,7 +113,7 @@ class RawFolder:
         path = self.locate(table)
         if path is None:
             return
-        name = f"{self.name(path)} ({table.part})" if table.part else self.name(path)
+        name = self._account(path, table)
         read, line = 0, 2  # the header is line 1
         for sieve in self._sieves(path, table, rules, only):
             sieve.shift(line)
@@ -128,6 +129,15 @@ class RawFolder:
                 raise UserError(f"{path} has no rows: the table is empty; download it again")
             self.ledger.add(name, Sieve(pl.DataFrame({"line": []})))
         self.ledger.check(name, self.max_bad_share)
+
+    def remark(self, table: Table, remarks: Counter[str]) -> None:
+        """Add remarks on rows that were kept to the account of a table that has been read."""
+        path = self.locate(table)
+        if path is not None:
+            self.ledger.remark(self._account(path, table), remarks)
+
+    def _account(self, path: Path, table: Table) -> str:
+        return f"{self.name(path)} ({table.part})" if table.part else self.name(path)
 
     @contextmanager
     def booked_in(self, ledger: Ledger) -> Iterator[None]:

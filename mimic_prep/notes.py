@@ -39,7 +39,7 @@ def read_notes(raw: RawFolder, release: Release, stays: pl.DataFrame, protocol: 
         sources = [source for source in release.notes if source.table.path == table.path]
         wanted = [source for source in sources if source.kind == SUMMARY or source.kind in protocol.notes.kinds]
         if wanted:
-            rules = _rules(wanted, stays)
+            rules = _rules(wanted, stays, protocol.known_at)
             for block in raw.stream(table, rules):
                 parts.append(_attach(_sections(block, _parsers(protocol)), stays, protocol))
     notes = pl.concat(parts).sort(*ORDER)
@@ -63,7 +63,7 @@ def _whole(text: str) -> dict[str, str]:
     return {"note": body} if body else {}
 
 
-def _rules(sources: list[NoteTable], stays: pl.DataFrame) -> Callable[[Sieve], None]:
+def _rules(sources: list[NoteTable], stays: pl.DataFrame, known_at: str) -> Callable[[Sieve], None]:
     """Give each note its kind; summaries must belong to an admission of the cohort, others lie in a stay's window."""
     kinds = {category.lower(): source.kind for source in sources for category in source.categories}
     default = next((source.kind for source in sources if not source.categories), None)
@@ -85,7 +85,8 @@ def _rules(sources: list[NoteTable], stays: pl.DataFrame) -> Callable[[Sieve], N
         sieve.skip(~is_summary & ~pl.col("subject_id").is_in(subjects), "patient not in the cohort")
         sieve.skip(~is_summary & pl.col("time").is_null(), "no time")
         rows = sieve.frame.filter(~is_summary).join(spans, on="subject_id")
-        readable = rows.filter((pl.col("time") >= pl.col("begin")) & (_filed() < pl.col("end")))["line"].unique()
+        inside = (pl.col("time") >= pl.col("begin")) & (_known(known_at) < pl.col("end"))
+        readable = rows.filter(inside)["line"].unique()
         sieve.skip(~is_summary & ~pl.col("line").is_in(readable.implode()), "outside the window")
 
     return rules
@@ -95,8 +96,9 @@ def _begin() -> pl.Expr:
     return pl.min_horizontal("admittime", "intime")
 
 
-def _filed() -> pl.Expr:
-    return pl.max_horizontal("time", "available")
+def _known(known_at: str) -> pl.Expr:
+    """A note was known once it was filed, and never before the time it is charted for."""
+    return pl.max_horizontal("time", "available") if known_at == "storetime" else pl.col("time")
 
 
 def _sections(block: pl.DataFrame, parsers: dict[str, _Parser]) -> pl.DataFrame:
@@ -117,6 +119,6 @@ def _attach(sections: pl.DataFrame, stays: pl.DataFrame, protocol: Protocol) -> 
     time = pl.coalesce("time", "dischtime") if protocol.retrospective else _begin()
     summaries = summaries.with_columns(time=time)
     others = sections.filter(~is_summary).drop("hadm_id").join(stays, on="subject_id")
-    others = others.filter((pl.col("time") >= _begin()) & (_filed() < pl.col("prediction_time")))
+    others = others.filter((pl.col("time") >= _begin()) & (_known(protocol.known_at) < pl.col("prediction_time")))
     columns = [pl.col(name).cast(kind) for name, kind in NOTES.items()]
     return pl.concat([summaries.select(columns), others.select(columns)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from mimic_prep.events import EventRules
 from mimic_prep.ingest import RawFolder
 from mimic_prep.parallel import in_order
 from mimic_prep.protocol import Protocol as CohortProtocol
+from mimic_prep.qualify import Qualifier
 from mimic_prep.sources import EventTable, Table
 from mimic_prep.spill import STAYS_PER_SHARD, Spill
 from mimic_prep.stages import Stages, code_hash, frame_hash, stages_of
@@ -171,11 +173,13 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
     """The stage that holds the series file and the stays that have a measurement."""
     index = StayIndex(stays)
     windows = frame_hash(stays.select("stay_id", "subject_id", "intime", "window_start", "prediction_time"))
-    events = [
-        _events(run, source, index, windows)
+    sources = [
+        source
         for source in run.reader.events
         if run.raw.locate(source.table) and not any(run.raw.has(name) for name in source.unless)
     ]
+    events = [_events(run, source, index, windows) for source in sources]
+    qualifiers = [Qualifier(run.reader.items, source.table.name) for source in sources]
 
     body = [place for place, variable in enumerate(variables().values()) if variable.kind == "body"]  # make no series
     required = run.protocol.rules.require_series
@@ -184,10 +188,18 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
         stay_ids = stays["stay_id"].to_numpy()
         measured = np.zeros(len(stay_ids), dtype=bool)
 
+        remarks: list[tuple[Table, Counter[str]]] = []  # of all threads
+
         def part(shard: int) -> pa.Table:
-            rows = spill.load(events, shard)
-            if rows is None:
+            tables: list[pl.DataFrame] = []
+            for source, place, qualify in zip(sources, events, qualifiers, strict=True):
+                if (found := spill.load(place, shard)) is not None:
+                    found, said = qualify(found)
+                    tables.append(found)
+                    remarks.append((source.table, said))
+            if not tables:
                 return SERIES.empty_table()
+            rows = pl.concat(tables)
             telling = rows.filter(~pl.col("variable").is_in(body))["stay"].unique()
             measured[telling.to_numpy()] = True
             if required:  # the stays without a series leave the cohort, and their body sizes with them
@@ -197,16 +209,18 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
         shards = range(-(-len(stay_ids) // run.stays_per_shard))
         canonical.write_series(CohortPaths(folder).series, in_order(part, shards, run.raw.workers))
         write_table(folder / _MEASURED, pl.DataFrame({"stay_id": stay_ids[measured]}).to_arrow())
+        for table, said in remarks:
+            run.raw.remark(table, said)
 
     return run.stage("series", [windows, required, [place.name for place in events]], make)
 
 
 def _events(run: _Run, source: EventTable, index: StayIndex, windows: str) -> Path:
     """The stage that holds the events of one table."""
-    drop_warnings = run.protocol.rules.drop_warnings
+    drop_warnings, known_at = run.protocol.rules.drop_warnings, run.protocol.known_at
 
     def make(folder: Path) -> None:
-        rules = EventRules(source, run.reader.items, index, drop_warnings=drop_warnings)
+        rules = EventRules(source, run.reader.items, index, drop_warnings=drop_warnings, known_at=known_at)
         shards = Spill(folder, run.stays_per_shard)
         table = source.table if drop_warnings else source.table.without("warning")
         for events in run.raw.stream(table, rules, rules.only):
@@ -215,7 +229,7 @@ def _events(run: _Run, source: EventTable, index: StayIndex, windows: str) -> Pa
 
     path = run.raw.locate(source.table)
     name = run.raw.name(path) if path else ""
-    key = [name, run.inputs.get(name), windows, drop_warnings, run.stays_per_shard]
+    key = [name, run.inputs.get(name), windows, drop_warnings, known_at, run.stays_per_shard]
     return run.stage(f"events-{source.table.name}", key, make)
 
 
@@ -228,7 +242,7 @@ def _texts(run: _Run, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFr
 
     measurements = {run.raw.name(path) for source in run.reader.events if (path := run.raw.locate(source.table))}
     others = {name: found for name, found in run.inputs.items() if name not in measurements}
-    settings = [asdict(run.protocol.notes), run.protocol.retrospective]
+    settings = [asdict(run.protocol.notes), run.protocol.retrospective, run.protocol.known_at]
     return pl.read_parquet(run.stage("texts", [frame_hash(stays), others, settings], make) / _TEXTS)
 
 

@@ -13,6 +13,8 @@ from mimic_prep.sections import KNOWN_AT_ADMISSION, SECTIONS
 WINDOW_KINDS = ("first", "last", "whole")
 #: Notes with a time of their own, and the entries of eICU that are dated one by one.
 NOTE_KINDS = ("radiology", "physician", "nursing", "ecg", "echo", "medication", "treatment")
+#: Measurements and notes count from their entry into the record, or from the time they are charted for.
+KNOWN_AT = ("storetime", "charttime")
 DIGEST_CHOICES = ("missing", "always", "never")
 
 
@@ -104,11 +106,14 @@ class Protocol:
     retrospective: bool = False
     labels: str = DEFAULT  # phenotypes, icd_chapters, or a YAML file (see configs/labels)
     window: Window = field(default_factory=Window)
+    known_at: str = "storetime"  # or charttime: what was charted for a time counts as known then
     rules: Rules = field(default_factory=Rules)
     notes: Notes = field(default_factory=Notes)
     splits: Splits = field(default_factory=Splits)
 
     def __post_init__(self) -> None:
+        if self.known_at not in KNOWN_AT:
+            raise ValueError(f"known_at '{self.known_at}' is unknown; choose from: {', '.join(KNOWN_AT)}")
         later = [section for section in self.notes.sections if section not in KNOWN_AT_ADMISSION]
         if later and not self.retrospective:
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -54,11 +53,10 @@ def _path(folder: Path, shard: int) -> Path:
     return folder / f"shard-{shard:05d}.arrow"
 
 
-def load(folders: Iterable[Path], shard: int) -> pl.DataFrame | None:
-    """All rows of a shard from all tables, None when there are none. Their order is not defined."""
-    parts: list[pl.DataFrame] = []
-    for path in (_path(folder, shard) for folder in folders):
-        if path.exists():
-            with pa.ipc.open_stream(str(path)) as reader:
-                parts.append(cast(pl.DataFrame, pl.from_arrow(reader.read_all())))
-    return pl.concat(parts) if parts else None
+def load(folder: Path, shard: int) -> pl.DataFrame | None:
+    """All rows of a shard from the table of ``folder``, None when there are none. Their order is not defined."""
+    path = _path(folder, shard)
+    if not path.exists():
+        return None
+    with pa.ipc.open_stream(str(path)) as reader:
+        return cast(pl.DataFrame, pl.from_arrow(reader.read_all()))

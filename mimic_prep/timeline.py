@@ -1,10 +1,13 @@
 """Events -> one value for each stay, hour and variable.
 
 The value of an hour is its last measurement: a number that stands in the chart. Volumes are summed. Measurements of the
-same second are settled by the catalogue's item order, then by the larger value, so row order never matters.
+same second are settled by the catalogue's item order, then by what was entered last (a correction), then by the larger
+value, so row order never matters. A last measurement of NaN (it could not be tested) leaves the hour without a value.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -12,13 +15,14 @@ import pyarrow as pa
 
 from clinragen.catalog import variables
 from clinragen.schema import SERIES
+from mimic_prep.qualify import BIN_SECONDS, last_versions
 
-BIN_SECONDS = 3600
 MAX_BINS = 1 << 16  # of a stay: more than seven years
 _VARIABLE_BITS, _SECOND_BITS, _PRIORITY_BITS = 9, 12, 8
 _BIN_BITS = 16
 _ORDER_BITS = _SECOND_BITS + _PRIORITY_BITS
 _KEY = ["stay", "bin", "variable"]
+_BINS = {"stay": pl.Int32, "bin": pl.Int32, "variable": pl.Int16, "value": pl.Float64}
 
 
 def hourly(events: pl.DataFrame, stay_ids: np.ndarray) -> pa.Table:
@@ -26,8 +30,11 @@ def hourly(events: pl.DataFrame, stay_ids: np.ndarray) -> pa.Table:
     events = events.with_columns(bin=pl.col("second") // BIN_SECONDS)
     summed = [index for index, variable in enumerate(variables().values()) if variable.bin == "sum"]
     is_sum = pl.col("variable").is_in(summed)
-    bins = pl.concat([_last(events.filter(~is_sum)), _sums(events.filter(is_sum))])
-    bins = pl.concat([bins, *_totals(bins)])
+    settled = _settle(events.filter(~is_sum))
+    bins = pl.concat([_last(settled), _sums(events.filter(is_sum)), *_ratios(settled)])
+    untested = bins.filter(pl.col("value").is_nan())
+    bins = bins.filter(pl.col("value").is_not_nan())
+    bins = _totals(bins, untested)
     order = np.argsort(_pack(bins, _first_stay(bins)))
     return _as_series(bins[order], stay_ids)
 
@@ -45,10 +52,42 @@ def _pack(rows: pl.DataFrame, first_stay: int) -> np.ndarray:
     ).to_series().to_numpy()  # fmt: skip
 
 
-def _last(events: pl.DataFrame) -> pl.DataFrame:
-    """The last value of each bin; at the same second the smaller priority counts, then the larger value."""
+@dataclass(frozen=True)
+class _Settled:
+    """One value for each stay, second, variable and item, in this order; NaN where it could not be tested.
+
+    ``moment`` packs all four but the stay's offset ``first_stay``; within a second the item that counts comes last.
+    """
+
+    moment: np.ndarray
+    value: np.ndarray
+    first_stay: int
+
+    def columns(self, key: np.ndarray, value: np.ndarray) -> pl.DataFrame:
+        """Keys of stay, bin and variable as a table."""
+        columns = {
+            "stay": (key >> (_BIN_BITS + _VARIABLE_BITS)) + self.first_stay,
+            "bin": (key >> _VARIABLE_BITS) & (MAX_BINS - 1),
+            "variable": key & ((1 << _VARIABLE_BITS) - 1),
+            "value": value,
+        }
+        return pl.DataFrame(columns, schema=_BINS)
+
+    def of(self, variable: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places of one variable's values, their stays and seconds; for each second that of the item that counts."""
+        key = self.moment >> _ORDER_BITS
+        rows = np.flatnonzero((key & ((1 << _VARIABLE_BITS) - 1)) == variable)
+        rows = rows[np.flatnonzero(np.diff(self.moment[rows] >> _PRIORITY_BITS, append=-1))]
+        key = self.moment[rows] >> _ORDER_BITS
+        within = (self.moment[rows] >> _PRIORITY_BITS) & ((1 << _SECOND_BITS) - 1)
+        start = ((key >> _VARIABLE_BITS) & (MAX_BINS - 1)) * BIN_SECONDS
+        return rows, key >> (_BIN_BITS + _VARIABLE_BITS), start + within
+
+
+def _settle(events: pl.DataFrame) -> _Settled:
+    """Of several entries of one item and second the one entered last counts, then the larger value."""
     if not events.height:
-        return events.select(*_KEY, "value")
+        return _Settled(np.empty(0, dtype=np.int64), np.empty(0), 0)
     first_stay = _first_stay(events)
     second = events["second"].to_numpy() % BIN_SECONDS
     rank = (1 << _PRIORITY_BITS) - 1 - events["priority"].to_numpy().astype(np.int64)
@@ -56,48 +95,106 @@ def _last(events: pl.DataFrame) -> pl.DataFrame:
     order = np.argsort(moment)
     moment, value = moment[order], events["value"].to_numpy()[order]
     starts = np.flatnonzero(np.diff(moment, prepend=-1))
-    largest = np.maximum.reduceat(value, starts)
-    key = moment[starts] >> _ORDER_BITS
+    if len(starts) < len(moment):
+        known = events["known"].to_numpy()[order]
+        newest = np.maximum.reduceat(known, starts)
+        sizes = np.diff(starts, append=len(moment))
+        value[known < np.repeat(newest, sizes)] = -np.inf
+        value = np.fmax.reduceat(value, starts)  # a number before NaN
+        value[np.isneginf(value)] = np.nan
+    settled = _Settled(moment[starts], value, first_stay)
+    return _untested_totals(settled)
+
+
+def _untested_totals(settled: _Settled) -> _Settled:
+    """A sum charted at a second at which one of its parts could not be tested holds a number that was made up."""
+    if not np.isnan(settled.value).any():
+        return settled
+    keys = list(variables())
+    for key, variable in variables().items():
+        if not variable.sum_of:
+            continue
+        rows, stay, second = settled.of(keys.index(key))
+        for part in variable.sum_of:
+            places, stays, seconds = settled.of(keys.index(part))
+            untested = np.isnan(settled.value[places])
+            bad = np.isin(_clock(stay, second), _clock(stays[untested], seconds[untested]))
+            settled.value[rows[bad]] = np.nan
+    return settled
+
+
+def _clock(stay: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Stay and second as one number that sorts as they do."""
+    return (stay << 32) | second
+
+
+def _last(settled: _Settled) -> pl.DataFrame:
+    """The last value of each bin; at the same second the smaller priority counts."""
+    key = settled.moment >> _ORDER_BITS
     ends = np.flatnonzero(np.diff(key, append=-1))
-    key = key[ends]
-    columns = {
-        "stay": (key >> (_BIN_BITS + _VARIABLE_BITS)) + first_stay,
-        "bin": (key >> _VARIABLE_BITS) & (MAX_BINS - 1),
-        "variable": key & ((1 << _VARIABLE_BITS) - 1),
-        "value": largest[ends],
-    }
-    return pl.DataFrame(columns, schema={**{name: events.schema[name] for name in _KEY}, "value": pl.Float64})
+    return settled.columns(key[ends], settled.value[ends])
+
+
+def _ratios(settled: _Settled) -> list[pl.DataFrame]:
+    """Variables that are derived as one over another: the last of each bin."""
+    keys = list(variables())
+    found: list[pl.DataFrame] = []
+    for key, variable in variables().items():
+        if variable.ratio_of is None:
+            continue
+        above, stay, second = settled.of(keys.index(variable.ratio_of.of[0]))
+        below, stays, seconds = settled.of(keys.index(variable.ratio_of.of[1]))
+        if not len(above) or not len(below):
+            continue
+        near = np.searchsorted(_clock(stays, seconds), _clock(stay, second), side="right") - 1
+        age = second - seconds[np.maximum(near, 0)]
+        good = (near >= 0) & (stays[np.maximum(near, 0)] == stay) & (age <= variable.ratio_of.hours * 3600)
+        over, under = settled.value[above[good]], settled.value[below[near[good]]]
+        power = 10.0 ** (variable.decimals + 3)
+        value = np.round(variable.ratio_of.scale * over / under * power) / power
+        place = (settled.moment[above[good]] >> (_ORDER_BITS + _VARIABLE_BITS) << _VARIABLE_BITS) | keys.index(key)
+        sane = (value >= variable.plausible[0]) & (value <= variable.plausible[1])
+        place, value = place[sane], value[sane]
+        ends = np.flatnonzero(np.diff(place, append=-1))
+        found.append(settled.columns(place[ends], value[ends]))
+    return found
 
 
 def _sums(events: pl.DataFrame) -> pl.DataFrame:
     """Sums of distinct rows, in a fixed order: adding in parallel would make the last bits depend on the machine."""
-    events = events.unique()
+    events = last_versions(events).drop("known").unique()
     ordered = events.sort(*_KEY, "second", "priority", "value", descending=[False, False, False, False, True, False])
     first = ordered.unique(_KEY, keep="first", maintain_order=True).select(_KEY)
     if not ordered.height:
-        return first.with_columns(value=pl.lit(None, dtype=pl.Float64))
+        return pl.DataFrame(schema=_BINS)
     starts = ordered.select(pl.struct(_KEY).is_first_distinct()).to_series().arg_true().to_numpy()
-    return first.with_columns(value=pl.Series(np.add.reduceat(ordered["value"].to_numpy(), starts)))
+    sums = pl.Series(np.add.reduceat(ordered["value"].to_numpy(), starts))
+    return first.with_columns(value=sums).cast(_BINS)  # type: ignore[arg-type]
 
 
-def _totals(bins: pl.DataFrame) -> list[pl.DataFrame]:
-    """Variables that are the sum of others (Glasgow total): all parts lie in the hour, and no total was charted."""
+def _totals(bins: pl.DataFrame, untested: pl.DataFrame) -> pl.DataFrame:
+    """The bins and those of variables that are the sum of others (Glasgow total), where it was not charted.
+
+    All parts must lie in the hour. Where the last entry of a part says that it could not be tested there is no sum.
+    """
     keys = list(variables())
-    found: list[pl.DataFrame] = []
     for key, variable in variables().items():
         if not variable.sum_of:
             continue
         total = keys.index(key)
-        parts = bins.filter(pl.col("variable").is_in([keys.index(part) for part in variable.sum_of]))
+        of_parts = pl.col("variable").is_in([keys.index(part) for part in variable.sum_of])
+        hours = untested.filter(of_parts).select("stay", "bin", variable=pl.lit(total, dtype=pl.Int16)).unique()
+        bins = bins.join(hours, on=_KEY, how="anti") if hours.height else bins
         whole = (
-            parts.group_by("stay", "bin", maintain_order=True)
+            bins.filter(of_parts)
+            .group_by("stay", "bin", maintain_order=True)
             .agg(pl.len().alias("parts"), pl.col("value").sum())
             .filter(pl.col("parts") == len(variable.sum_of))
             .with_columns(variable=pl.lit(total, dtype=pl.Int16))
             .select(*_KEY, "value")
         )
-        found.append(whole.join(bins.filter(pl.col("variable") == total), on=_KEY, how="anti"))
-    return found
+        bins = pl.concat([bins, whole.join(bins.filter(pl.col("variable") == total), on=_KEY, how="anti")])
+    return bins
 
 
 def _as_series(bins: pl.DataFrame, stay_ids: np.ndarray) -> pa.Table:

@@ -46,6 +46,15 @@ def _spellings() -> frozenset[str]:
     return frozenset(normalise(unit) for known in variables().values() for unit in (known.unit, *known.accepts))
 
 
+def is_spelling(unit: str) -> bool:
+    """Whether a text spells the unit of any variable.
+
+    >>> is_spelling("ng/mL"), is_spelling("can be used")
+    (True, False)
+    """
+    return normalise(unit) in _spellings()
+
+
 def foreign(variable: Variable, unit: str) -> bool:
     """Whether a unit is known, but as that of other variables: its values must not be taken for the usual unit.
 

@@ -56,7 +56,10 @@ class Only:
 
 @dataclass(frozen=True)
 class EventTable:
-    """A table of measurements, one per row: canonical columns item, time, value, and perhaps unit, words and error.
+    """A table of measurements, one per row: canonical columns item, time, value, and perhaps others.
+
+    ``unit``, ``error``; ``known``, when the row was entered; ``words`` and ``comment``, whose text may hold what is no
+    number; ``specimen``, the sample that several rows are of.
 
     ``key`` is ``stay_id``, or ``subject_id`` where rows carry no stay and belong to the stay that holds their time.
     The catalogue knows the table's item ids under ``Table.name``. ``time`` is a time, or minutes from ICU admission.

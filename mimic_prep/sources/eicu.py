@@ -54,8 +54,10 @@ LAB = Table(
     {
         "stay_id": _STAY,
         "time": Column("labresultoffset", INTEGER),
+        "known": Column("labresultrevisedoffset", INTEGER, required=False),
         "item": Column("labname", TEXT),
         "value": Column("labresult", NUMBER),
+        "words": Column("labresulttext", TEXT, required=False),
         "unit": Column("labmeasurenamesystem", WORD, required=False),
     },
     required=False,
@@ -65,6 +67,7 @@ NURSE_CHARTING = Table(
     {
         "stay_id": _STAY,
         "time": Column("nursingchartoffset", INTEGER),
+        "known": Column("nursingchartentryoffset", INTEGER, required=False),
         "item": Column("nursingchartcelltypevalname", TEXT),
         "label": Column("nursingchartcelltypevallabel", TEXT, required=False),
         "value": Column("nursingchartvalue", TEXT),
@@ -76,6 +79,7 @@ RESPIRATORY_CHARTING = Table(
     {
         "stay_id": _STAY,
         "time": Column("respchartoffset", INTEGER),
+        "known": Column("respchartentryoffset", INTEGER, required=False),
         "item": Column("respchartvaluelabel", TEXT),
         "value": Column("respchartvalue", TEXT),
     },
@@ -86,6 +90,7 @@ INTAKE_OUTPUT = Table(
     {
         "stay_id": _STAY,
         "time": Column("intakeoutputoffset", INTEGER),
+        "known": Column("intakeoutputentryoffset", INTEGER, required=False),
         "item": Column("celllabel", TEXT),
         "value": Column("cellvaluenumeric", NUMBER),
     },

@@ -17,7 +17,9 @@ def _events(name: str) -> EventTable:
         "subject_id": _SUBJECT,
         "item": Column("itemid", INTEGER),
         "time": Column("charttime", TIME),
+        "known": Column("storetime", TIME, required=False),
         "value": Column("valuenum", NUMBER),
+        "words": Column("value", TEXT, required=False),
         "unit": Column("valueuom", WORD, required=False),
     }
     return EventTable(Table(name, columns, required=False), key="subject_id")

@@ -8,6 +8,7 @@ _SUBJECT = Column("subject_id", INTEGER)
 _HADM = Column("hadm_id", INTEGER)
 _STAY = Column("icustay_id", INTEGER)
 _VERSION = Column("icd_version", INTEGER, required=False)  # not there: all codes are ICD-9, see MIMIC3
+_STORED = Column("storetime", TIME, required=False)
 _VALUE = {
     "item": Column("itemid", INTEGER),
     "time": Column("charttime", TIME),
@@ -70,6 +71,7 @@ CHARTEVENTS = Table(
     {
         "stay_id": _STAY,
         **_VALUE,
+        "known": _STORED,
         "value": Column("valuenum", NUMBER),
         "words": Column("value", TEXT, required=False),
         "error": Column("error", NUMBER, required=False),
@@ -78,10 +80,24 @@ CHARTEVENTS = Table(
 )
 OUTPUTEVENTS = Table(
     "OUTPUTEVENTS",
-    {"stay_id": _STAY, **_VALUE, "value": Column("value", NUMBER), "error": Column("iserror", NUMBER, required=False)},
+    {
+        "stay_id": _STAY,
+        **_VALUE,
+        "known": _STORED,
+        "value": Column("value", NUMBER),
+        "error": Column("iserror", NUMBER, required=False),
+    },
     required=False,
 )
-LABEVENTS = Table("LABEVENTS", {"subject_id": _SUBJECT, **_VALUE, "value": Column("valuenum", NUMBER)})
+LABEVENTS = Table(  # has no time of entry: results count from when they were drawn
+    "LABEVENTS",
+    {
+        "subject_id": _SUBJECT,
+        **_VALUE,
+        "value": Column("valuenum", NUMBER),
+        "words": Column("value", TEXT, required=False),
+    },
+)
 NOTEEVENTS = Table(
     "NOTEEVENTS",
     {

@@ -6,6 +6,7 @@ from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventT
 
 _SUBJECT = Column("subject_id", INTEGER)
 _HADM = Column("hadm_id", INTEGER)
+_STORED = Column("storetime", TIME, required=False)
 
 ICUSTAYS = Table(
     "icu/icustays",
@@ -74,6 +75,7 @@ CHARTEVENTS = Table(
         "stay_id": Column("stay_id", INTEGER),
         "item": Column("itemid", INTEGER),
         "time": Column("charttime", TIME),
+        "known": _STORED,
         "value": Column("valuenum", NUMBER),
         "words": Column("value", TEXT, required=False),
         "unit": Column("valueuom", WORD, required=False),
@@ -86,6 +88,7 @@ OUTPUTEVENTS = Table(
         "stay_id": Column("stay_id", INTEGER),
         "item": Column("itemid", INTEGER),
         "time": Column("charttime", TIME),
+        "known": _STORED,
         "value": Column("value", NUMBER),
         "unit": Column("valueuom", WORD, required=False),
     },
@@ -97,7 +100,11 @@ LABEVENTS = Table(
         "subject_id": _SUBJECT,
         "item": Column("itemid", INTEGER),
         "time": Column("charttime", TIME),
+        "known": _STORED,
         "value": Column("valuenum", NUMBER),
+        "words": Column("value", TEXT, required=False),
+        "comment": Column("comments", TEXT, required=False),
+        "specimen": Column("specimen_id", INTEGER, required=False),
         "unit": Column("valueuom", WORD, required=False),
     },
 )

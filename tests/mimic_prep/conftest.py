@@ -124,22 +124,24 @@ class Hospital:
         self.lab(2, "2150-06-10 05:59:00", 50912, 3.1, "mg/dL")
         self.urine(100, "2151-03-01 10:10:00", 100.5)
 
-    def chart(self, stay: int, time: str, item: int, value: object, unit: str = "", warning: int = 0) -> None:
-        """Chart one value."""
+    def chart(
+        self, stay: int, time: str, item: int, value: object, unit: str = "", warning: int = 0, /, **others: object
+    ) -> None:
+        """Chart one value; ``others`` are further columns, or other cells of these."""
         subject = {100: 1, 200: 2, 201: 2, 300: 3}.get(stay, 1)
         row = (subject, subject * 10, stay, time, item, value, value, unit, warning)
-        self.tables["icu/chartevents"].append(dict(zip(_CHART, row, strict=True)))
+        self.tables["icu/chartevents"].append({**dict(zip(_CHART, row, strict=True)), **others})
 
-    def lab(self, subject: int, time: str, item: int, value: object, unit: str = "") -> None:
-        """Add one laboratory value."""
+    def lab(self, subject: int, time: str, item: int, value: object, unit: str = "", /, **others: object) -> None:
+        """Add one laboratory value; ``others`` as for ``chart``."""
         rows = self.tables["hosp/labevents"]
-        rows.append(dict(zip(_LAB, (len(rows), subject, "", item, time, value, value, unit), strict=True)))
+        row = (len(rows), subject, "", item, time, value, value, unit)
+        rows.append({**dict(zip(_LAB, row, strict=True)), **others})
 
-    def urine(self, stay: int, time: str, value: float, item: int = 226559) -> None:
-        """Add one volume of urine."""
-        self.tables["icu/outputevents"].append(
-            {"stay_id": stay, "charttime": time, "itemid": item, "value": value, "valueuom": "ml"}
-        )
+    def urine(self, stay: int, time: str, value: float, item: int = 226559, /, **others: object) -> None:
+        """Add one volume of urine; ``others`` as for ``chart``."""
+        row = {"stay_id": stay, "charttime": time, "itemid": item, "value": value, "valueuom": "ml"}
+        self.tables["icu/outputevents"].append({**row, **others})
 
     def radiology(self, subject: int, time: str, filed: str, text: str) -> None:
         """Add one radiology report."""
@@ -176,7 +178,8 @@ def _drug(subject: int, hadm: int, time: str, drug: str, kind: str = "MAIN") -> 
 def as_csv(rows: list[dict[str, Any]]) -> str:
     """Rows as CSV text."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -15,11 +15,11 @@ BENCHMARK = (
     "capillary_refill", "diastolic_bp", "fio2", "gcs_eye", "gcs_motor", "gcs_total", "gcs_verbal", "glucose",
     "heart_rate", "height", "mean_bp", "spo2", "respiratory_rate", "systolic_bp", "temperature", "weight", "ph",
 )  # fmt: skip
-#: What a release does not chart. The total of the coma scale is summed up in MIMIC-IV.
+#: What a release does not chart. The total of the coma scale is summed up in MIMIC-IV; the ratio is always derived.
 ABSENT = {
-    "mimic4": {"gcs_total", "bnp_plain"},
-    "mimic3": {"bnp_plain"},
-    "eicu": {"capillary_refill", "bnp", "ddimer", "hba1c"},
+    "mimic4": {"gcs_total", "bnp_plain", "pao2_fio2"},
+    "mimic3": {"bnp_plain", "pao2_fio2"},
+    "eicu": {"capillary_refill", "bnp", "ddimer", "hba1c", "pao2_fio2"},
 }
 _TABLES = {
     "mimic4": mimic4.MIMIC4.events, "mimic3": mimic3.MIMIC3.events, "eicu": eicu.EVENTS,
