@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ import pyarrow.parquet as pq
 from clinragen.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Whatever is written may hold patient text: it is its owner's alone.
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 
 
 def sha256_file(path: Path) -> str:
@@ -41,14 +46,72 @@ def _fsync(path: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary sibling of ``path`` to write to; renamed to ``path`` on success, removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+def _claimed(temporary: Path) -> Iterator[None]:
+    """Hold a lock on a temporary file or folder, so that ``sweep`` knows that its writer lives."""
+    handle = os.open(temporary, os.O_RDONLY)
     try:
-        yield temporary
-        _fsync(temporary)
-        temporary.replace(path)
+        with suppress(OSError):  # a file system without locks: nothing is swept there
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _abandoned(temporary: Path) -> bool:
+    """Whether no living process holds a temporary file or folder."""
+    try:
+        handle = os.open(temporary, os.O_RDONLY)
+    except OSError:  # gone meanwhile
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:  # held, or a file system without locks
+        return False
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there; a link is removed, not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of ``path`` left beside it, and put back what one of them had taken away.
+
+    A writer that lives holds a lock on its temporary file or folder, which is left alone.
+    """
+    if not path.parent.is_dir():
+        return
+    own = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.(tmp|old)")
+    with os.scandir(path.parent) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.startswith(f".{path.name}."))
+    for left in (path.with_name(name) for name in names if own.fullmatch(name)):
+        if left.suffix == ".old" and not path.exists():
+            left.replace(path)  # killed between taking the old away and putting the new in its place
+        elif _abandoned(left):
+            remove(left)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary sibling of ``path`` to write to; renamed to ``path`` on success, removed on failure.
+
+    The file is readable by its owner alone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path)
+    temporary = _temporary(path)
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE))
+    try:
+        with _claimed(temporary):
+            yield temporary
+            _fsync(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,29 +120,68 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """A temporary sibling folder to fill; takes the place of ``path`` on success, removed on failure.
 
+    The folder is open to its owner alone. What a command writes for its user goes through ``outputs.output_folder``,
+    which says what may be replaced.
+
     Raises:
-        UserError: ``path`` exists and ``replace`` is false.
+        UserError: ``path`` exists and ``replace`` is false; or ``path`` appeared or changed hands meanwhile: then it is
+            left alone and the new folder is kept beside it.
     """
-    if path.exists() and not replace:
-        raise UserError(f"{path} already exists: choose another folder, or pass --overwrite to replace it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    temporary.mkdir()
+    sweep(path)
+    before = _identity(path)
+    if before and not replace:
+        raise UserError(f"{path} already exists: choose another folder, or pass --overwrite to replace it")
+    temporary = _temporary(path)
+    temporary.mkdir(mode=PRIVATE_FOLDER)
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _fsync(file)
-        if path.exists():
-            retired = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
-            path.replace(retired)
-            temporary.replace(path)
-            shutil.rmtree(retired)
-        else:
-            temporary.replace(path)
+        with _claimed(temporary):
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _fsync(file)
+            if _identity(path) != before:
+                raise _kept_beside(temporary, path)
+            _exchange(temporary, path)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What stands at a path: None for nothing."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _exchange(temporary: Path, path: Path) -> None:
+    """Put a finished folder in the place of what stood there."""
+    retired = path.with_name(temporary.name.removesuffix("tmp") + "old")
+    if path.exists():
+        path.replace(retired)
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise _kept_beside(temporary, path) from None
+    remove(retired)
+
+
+def _kept_beside(temporary: Path, path: Path) -> UserError:
+    """Keep a finished folder whose place was taken; the error says where."""
+    number = 2
+    while (beside := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    temporary.replace(beside)
+    return UserError(f"{path} was written by something else meanwhile and is left as it is: the result is in {beside}")
 
 
 @contextmanager
@@ -111,21 +213,48 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys atomically."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, what: str) -> Any:
-    """Read JSON that clinragen wrote; ``what`` names it in the error.
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object that clinragen wrote; ``what`` names it in the error.
 
     Raises:
-        UserError: missing or not JSON.
+        UserError: missing, not JSON, not an object, or with a number that is not finite, at the place it names.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} not found: expected {what}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, expected {what}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply: expected {what}; make it anew") from None
+    except ValueError as error:  # not JSON, not UTF-8, or a number of thousands of digits
         raise UserError(f"{path} is not valid JSON ({error}): expected {what}; make it anew") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a {type(value).__name__}, not a JSON object: expected {what}; make it anew")
+    if place := not_finite(value):
+        raise UserError(f"{path}: {place} is not a finite number: expected {what}; make it anew")
+    return value
+
+
+def not_finite(value: Any) -> str | None:
+    """Where in a JSON value the first NaN or infinite number stands; None where there is none.
+
+    >>> not_finite({"scores": [{"auroc": 0.5}, {"auroc": float("nan")}]})
+    'scores[1].auroc'
+    """
+    waiting: list[tuple[str, Any]] = [("", value)]
+    while waiting:
+        place, item = waiting.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            return place or "the value"
+        if isinstance(item, dict):
+            waiting += [(f"{place}.{key}" if place else str(key), inner) for key, inner in reversed(item.items())]
+        elif isinstance(item, list):
+            waiting += [(f"{place}[{index}]", inner) for index, inner in reversed(list(enumerate(item)))]
+    return None
 
 
 def write_table(path: Path, table: pa.Table) -> None:

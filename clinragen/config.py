@@ -5,6 +5,8 @@ Lookup order of a config name: a path to a YAML file, then ``<group>/<name>.yaml
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from clinragen.errors import UserError, unknown_choice
 _PACKAGE = Path(__file__).resolve().parent
 #: The shipped configs: package data in an installed wheel, the repository's ``configs/`` in a checkout.
 CONFIG_ROOT = _PACKAGE / "_configs" if (_PACKAGE / "_configs").is_dir() else _PACKAGE.parent / "configs"
+LARGEST = 16 << 20  # bytes of a settings file
+_COMMA = re.compile(r"-?\d+,\d+")
 
 
 def names(group: str) -> list[str]:
@@ -25,22 +29,50 @@ def names(group: str) -> list[str]:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML file into plain Python.
+    """Read one YAML file into plain Python. Nothing in it is resolved: ``${...}`` is refused.
 
     Raises:
-        UserError: missing, not YAML, or not a mapping.
+        UserError: missing, not YAML, not a mapping, too large or too deep.
     """
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} is larger than {LARGEST >> 20} MiB: expected a YAML file of settings")
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except FileNotFoundError:
         raise UserError(f"{path} not found") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, expected a YAML file") from None
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply: expected a YAML file of settings") from None
+    except (
+        YAMLError,
+        OmegaConfBaseException,
+        ValueError,
+        OSError,
+    ) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(loaded, dict):
         raise UserError(f"{path}: expected a mapping of keys to values, found {type(loaded).__name__}")
+    check_plain(loaded, str(path))
     return {str(key): value for key, value in loaded.items()}
+
+
+def check_plain(values: Any, where: str) -> None:
+    """Refuse values that OmegaConf would resolve, so that no file can read the environment.
+
+    Raises:
+        UserError: with the key of the first ``${``.
+    """
+    waiting: list[tuple[str, Any]] = [("", values)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{name}" if key else str(name), inner) for name, inner in value.items()]
+            waiting += [(f"{key}.{name}" if key else str(name), name) for name in value if isinstance(name, str)]
+        elif isinstance(value, list):
+            waiting += [(f"{key}[{index}]", inner) for index, inner in enumerate(value)]
+        elif isinstance(value, str) and "${" in value:
+            raise UserError(f"{where}: {key} holds '${{...}}': settings are not interpolated, write the value itself")
 
 
 def load[T](group: str, name: str, schema: type[T], overrides: list[str] | None = None) -> T:
@@ -60,19 +92,25 @@ def load[T](group: str, name: str, schema: type[T], overrides: list[str] | None 
 
 def build[T](schema: type[T], values: dict[str, Any], where: str, overrides: list[str] | None = None) -> T:
     """Check ``values`` against a dataclass and return an instance of it."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected a mapping of keys to values, found {type(values).__name__}")
+    check_plain(values, where)
     merged = OmegaConf.structured(schema)
     try:
         merged = OmegaConf.merge(merged, values)
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
         raise UserError(f"{where}: {_explain(error)}") from None
     for override in overrides or []:
-        key, separator, _ = override.partition("=")
+        key, separator, value = override.partition("=")
         if not separator or not key:
             raise UserError(f"--set {override}: expected key=value")
         try:
-            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([override]))
-        except (OmegaConfBaseException, YAMLError) as error:
-            raise UserError(f"--set {override}: {_explain(error)}") from None
+            given = OmegaConf.from_dotlist([override])
+            check_plain(OmegaConf.to_container(given, resolve=False), f"--set {override}")
+            merged = OmegaConf.merge(merged, given)
+        except (OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
+            hint = f"; write {value.replace(',', '.')}, with a point" if _COMMA.fullmatch(value) else ""
+            raise UserError(f"--set {override}: {_explain(error)}{hint}") from None
     try:
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except (OmegaConfBaseException, ValueError) as error:
@@ -84,7 +122,11 @@ def _explain(error: Exception) -> str:
     key = getattr(error, "full_key", None)
     if type(error).__name__ in ("ConfigKeyError", "ConfigAttributeError"):
         parent = getattr(error, "parent_node", None)
-        valid = ", ".join(sorted(str(k) for k in parent)) if parent is not None else "see configs/"
-        return f"unknown key '{key}'; valid keys here: {valid}"
-    first = str(error).splitlines()[0]
+        if parent is None:
+            return f"unknown key '{key}'; see configs/"
+        valid = sorted(map(str, parent))
+        near = get_close_matches(str(key).rpartition(".")[2], valid, n=1)
+        hint = f": did you mean '{near[0]}'?" if near else ";"
+        return f"unknown key '{key}'{hint} valid keys here: {', '.join(valid)}"
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"key '{key}': {first}" if key else first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from clinragen.config import CONFIG_ROOT, build, load_yaml
 from clinragen.errors import UserError
+from clinragen.outputs import DEMO, check_output, mark
 from clinragen.stages.plan import STAGES
 
 
@@ -77,7 +79,9 @@ def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
     return planned
 
 
-def run_demo(out: Path, config_path: Path | None, patients: int | None, console: Console) -> None:
+def run_demo(
+    out: Path, config_path: Path | None, patients: int | None, console: Console, *, overwrite: bool = False
+) -> None:
     """Run every step; stops at the first that fails.
 
     Raises:
@@ -89,8 +93,11 @@ def run_demo(out: Path, config_path: Path | None, patients: int | None, console:
         config.patients = patients
     if config.patients < 50:
         raise UserError(f"--patients {config.patients}: the demo needs at least 50 to fill three splits")
+    check_output(out, DEMO, overwrite=overwrite)
     if out.exists():
-        raise UserError(f"--out {out} already exists: choose another folder, or pass --overwrite to replace it")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    mark(out, DEMO)
     from clinragen import cli
     from mimic_prep import cli as prep_cli
 

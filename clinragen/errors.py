@@ -5,11 +5,23 @@ A message names the file, row or key, what was expected and what to do. It never
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 EXIT_USER_ERROR = 2
+EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+DEBUG = "CLINRAGEN_DEBUG"
 
 
 class UserError(Exception):
@@ -29,19 +41,95 @@ def unknown_choice(what: str, given: object, choices: Iterable[str]) -> UserErro
 
 
 def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
-    """Run a console command: 0 on success, 2 and one line on standard error for a user's mistake, 130 for Ctrl-C."""
+    """Run a console command and turn whatever ends it into an exit code and, at most, one line on standard error.
+
+    Returns:
+        0 on success; 2 for a user's mistake; 70 for a fault of the program, whose details go into a private file; 130
+        after Ctrl-C, 143 after SIGTERM; 141 when the reader of the output went away. Files that the command creates
+        are its user's alone, for they may hold patient text.
+    """
+    os.umask(0o077)
+    with _termination_as_interrupt() as terminated:
+        try:
+            _check_encoding(argv)
+            return command(argv) or 0
+        except UserError as error:
+            return _refuse(" ".join(str(error).split()))
+        except KeyboardInterrupt:
+            _print("stopped")
+            return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
+        except BrokenPipeError:  # `clinragen ... | head`
+            sys.stderr.close()
+            return 141
+        except OSError as error:  # full disk, read-only output, vanished folder: the user's to mend, not a crash
+            where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+            return _refuse(f"{error.strerror or type(error).__name__}{where}")
+        except MemoryError:
+            return _refuse("memory ran out: close other programs, or take less at a time")
+        except Exception as error:  # noqa: BLE001 (the last resort: no traceback, which may quote patient text)
+            return _report_fault(error)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[list[int]]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, so that what is half written is removed.
+
+    Gives a list that holds the signal once one has come.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield received
+        return
+    owner = os.getpid()
+
+    def interrupt(number: int, _: object) -> None:
+        if os.getpid() != owner:  # a worker process that inherited the handler: it only has to end
+            os._exit(128 + number)
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        return command(argv) or 0
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `clinragen ... | head`
-        sys.stderr.close()
-        return 141
-    except OSError as error:  # full disk, read-only output, vanished folder: the user's to mend, not a crash
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"error: {error.strerror or type(error).__name__}{where}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_encoding(argv: Sequence[str]) -> None:
+    for number, word in enumerate(argv, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = word.encode(errors="backslashreplace").decode()
+            raise UserError(f"argument {number} ('{shown}') is not UTF-8 text: rename the file or folder") from None
+
+
+def _refuse(line: str) -> int:
+    _print(f"error: {line}")
+    return EXIT_USER_ERROR
+
+
+def _print(line: str) -> None:
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
+
+
+def _report_fault(error: Exception) -> int:
+    """Keep the traceback in a file of the user's own, and say where; ``CLINRAGEN_DEBUG=1`` shows it instead."""
+    if os.environ.get(DEBUG) == "1":
+        traceback.print_exception(error)
+        return EXIT_FAULT
+    text = "".join(traceback.format_exception(error))
+    try:
+        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "clinragen"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # no home, or one that cannot be written to
+        folder = Path(tempfile.mkdtemp(prefix="clinragen-"))
+    handle, name = tempfile.mkstemp(prefix=time.strftime("fault-%Y%m%d-%H%M%S-"), suffix=".log", dir=folder)
+    with open(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
+        log.write(text)
+    _print(
+        f"error: a fault of the program ({type(error).__name__}), not of yours; the details, which may quote patient "
+        f"text, are in {name} ({DEBUG}=1 shows them here)"
+    )
+    return EXIT_FAULT

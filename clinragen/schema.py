@@ -10,6 +10,7 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
 RATIONALE_KINDS = ("note", "series")
+JOURNAL = ".journal.jsonl"  # of a teacher's answers, beside its rationales
 
 # Parquet has no coarser timestamp than milliseconds: a seconds column would not read back as it was written.
 STAYS = pa.schema(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from clinragen import __version__
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
 from clinragen.label_sets import Phenotype, as_manifest
+from clinragen.outputs import COHORT
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths
 from mimic_prep.protocol import Protocol
 
@@ -89,6 +90,8 @@ def _outputs(paths: CohortPaths) -> dict[str, str]:
 
 def write_manifest(paths: CohortPaths, made_from: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
     """Write and return the manifest. It holds no time and no absolute path: equal cohorts have equal manifests."""
-    manifest = {**made_from, "outputs": _outputs(paths), **counts}
+    outputs = _outputs(paths)
+    sizes = {name: (paths.root / name).stat().st_size for name in outputs}
+    manifest = {"kind": COHORT.name, **made_from, "outputs": outputs, "sizes": sizes, **counts}
     write_json(paths.manifest, manifest)
     return manifest

@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from clinragen.artifacts import atomic_folder, sha256_file, sha256_json, write_table
+from clinragen.artifacts import sha256_file, sha256_json, write_table
 from clinragen.catalog import variable
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
+from clinragen.outputs import COHORT, check_output, output_folder
 from clinragen.schema import SERIES, STAYS, CohortPaths
 from mimic_prep.canonical import made_from, typed, write_manifest, write_series
 from mimic_prep.protocol import Protocol
@@ -33,6 +34,7 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
     Raises:
         UserError: no such sets, a damaged file, or an output folder that exists.
     """
+    check_output(out, COHORT, overwrite=overwrite, inputs=(raw,))
     rows, inputs = _rows(raw)
     parameters = load_yaml(CONFIG_ROOT / "physionet" / "challenge-2012.yaml")["parameters"]
     events, counts = _events(rows, parameters)
@@ -41,7 +43,7 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
         raise UserError(f"{raw} holds no stay of an adult with measurements")
     series = events.filter(pl.col("stay_id").is_in(stays["stay_id"].implode())).sort("stay_id", "hour", "variable")
     counts |= {"stays": len(stays), "measurements": len(series)}
-    with atomic_folder(out, replace=overwrite) as folder:
+    with output_folder(out, COHORT, overwrite=overwrite, inputs=(raw,)) as folder:
         paths = CohortPaths(folder)
         write_table(paths.stays, typed(stays, STAYS))
         write_series(paths.series, [typed(series, SERIES)])

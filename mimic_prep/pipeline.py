@@ -14,11 +14,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinragen.artifacts import atomic_folder, room_in, write_table, write_text
+from clinragen.artifacts import room_in, write_table, write_text
 from clinragen.catalog import variables
 from clinragen.errors import UserError
 from clinragen.label_sets import Phenotype
-from clinragen.schema import SERIES, SPLITS, CohortPaths
+from clinragen.outputs import COHORT, check_kind, check_place, output_folder
+from clinragen.schema import JOURNAL, SERIES, SPLITS, CohortPaths
 from mimic_prep import canonical, cohort, consort, labels, notes, spill, splits
 from mimic_prep.accounting import Ledger
 from mimic_prep.cohort import Attrition, Population
@@ -92,10 +93,9 @@ def prepare(
     if not any(raw.locate(source.table) for source in reader.events if not source.beside):
         tried = ", ".join(source.table.path for source in reader.events if not source.beside)
         raise UserError(f"{raw.root}: no table of measurements found; expected at least one of {tried}")
-    if out.exists() and not CohortPaths(out).manifest.exists():
-        raise UserError(
-            f"{out} already exists and is no cohort: choose another folder; --overwrite replaces cohorts only"
-        )
+    check_place(out, (raw.root,))
+    if out.exists():
+        check_kind(out, COHORT)
     inputs = raw.hashes(reader.tables())
     made_from = canonical.made_from(reader.name, protocol, chosen, inputs, code_hash())
     if (manifest := canonical.unchanged(CohortPaths(out), made_from)) is not None:
@@ -109,10 +109,21 @@ def prepare(
     raw.max_bad_share = protocol.rules.max_bad_share
     with stages_of(out, tell) as stages:
         run = _Run(reader, raw, protocol, chosen, inputs, stages, stays_per_shard)
-        with room_in(out.parent, "the last finished stage"), atomic_folder(out, replace=overwrite) as folder:
+        with (
+            room_in(out.parent, "the last finished stage"),
+            output_folder(out, COHORT, overwrite=overwrite, inputs=(raw.root,)) as folder,
+        ):
             manifest = _fill(run, CohortPaths(folder), made_from)
+            _keep_answers(out, folder)
         stages.sweep()
     return manifest
+
+
+def _keep_answers(old: Path, new: Path) -> None:
+    """Take over the teachers' answers from a cohort that is replaced: they were paid for, and fit equal prompts."""
+    for journal in sorted(old.glob(f"rationales/*{JOURNAL}")):
+        (new / "rationales").mkdir(exist_ok=True)
+        shutil.copy2(journal, new / "rationales" / journal.name)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ import polars as pl
 import pyarrow as pa
 
 from clinragen import __version__, label_sets
-from clinragen.artifacts import atomic_folder, read_json, read_table, sha256_file, write_json, write_table
+from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort, frame
 from clinragen.errors import UserError
+from clinragen.outputs import COHORT, MEDS, output_folder
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths, labels_schema
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def export_cohort(cohort: Cohort, out: Path, *, overwrite: bool = False) -> None
         raise UserError(
             f"{cohort.paths.root}: a patient lies in several splits, which MEDS cannot say: audit the cohort"
         )
-    with atomic_folder(out, replace=overwrite) as folder:
+    with output_folder(out, MEDS, overwrite=overwrite, inputs=(cohort.paths.root,)) as folder:
         for meds_name in SPLIT_NAMES.values():
             part = events.join(splits.filter(pl.col("split") == meds_name), on="subject_id", how="semi")
             if part.height:
@@ -92,7 +93,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
         label = _checked(root / "labels" / f"{key}.parquet", meds.LabelSchema)
         label = label.select("subject_id", pl.col("boolean_value").alias(key), time="prediction_time").unique()
         labels = labels.join(label, on=["subject_id", "time"], how="left", maintain_order="left")
-    with atomic_folder(out, replace=overwrite) as folder:
+    with output_folder(out, COHORT, overwrite=overwrite, inputs=(root,)) as folder:
         paths = CohortPaths(folder)
         write_table(paths.stays, _typed(stays, STAYS))
         write_table(paths.series, _typed(_series(events, stays), SERIES))

@@ -20,15 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run it."""
-    import shutil
-
     from rich.console import Console
 
     from clinragen.demo import run_demo
-    from clinragen.errors import UserError
 
-    if args.overwrite and args.out.exists():
-        if not (args.out / "raw").is_dir() and any(args.out.iterdir()):
-            raise UserError(f"--out {args.out} does not look like an earlier demo: choose another folder")
-        shutil.rmtree(args.out)
-    run_demo(args.out, args.config, args.patients, Console(stderr=True))
+    run_demo(args.out, args.config, args.patients, Console(stderr=True), overwrite=args.overwrite)

@@ -40,13 +40,14 @@ def run(args: argparse.Namespace) -> None:
     from clinragen.data.cohort import Cohort
     from clinragen.errors import UserError
     from clinragen.inference.predict import TrainedModel
+    from clinragen.outputs import check_output_file
     from clinragen.stages.quiet import quiet_libraries
 
     quiet_libraries()
     if args.limit is not None and args.limit < 1:
         raise UserError("--limit must be at least 1")
-    if args.out and args.out.exists() and not args.overwrite:
-        raise UserError(f"--out {args.out} already exists: choose another file, or pass --overwrite to replace it")
+    if args.out:
+        check_output_file(args.out, overwrite=args.overwrite, inputs=(args.model, args.cohort))
     if not args.stay and not args.out:
         raise UserError("give --stay, or --out for the explanations of a whole split")
     trained, cohort = TrainedModel.load(args.model), Cohort.load(args.cohort)

@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     draw = actions.add_parser("draw", help="draw the graph, or one concept with its neighbours")
     draw.add_argument("name", nargs="*", help="a concept by name, synonym or id (default: the whole graph)")
     draw.add_argument("--out", type=Path, required=True, help="picture to write: .png, .svg or .pdf")
+    draw.add_argument("--overwrite", action="store_true", help="replace the picture")
     draw.add_argument("--min-weight", type=float, help="leave out lighter edges (default: 0.5; 0.2 around one concept)")
     for action in (show, stats, draw):
         action.add_argument("--graph", type=Path, help="graph folder (default: the curated core)")
@@ -40,10 +41,12 @@ def run(args: argparse.Namespace) -> None:
     """Do one of the actions."""
     from clinragen.knowledge.graph import ConceptGraph
     from clinragen.knowledge.graph import build as build_graph
+    from clinragen.outputs import GRAPH, check_output, check_output_file
 
     if args.action == "build":
+        check_output(args.out, GRAPH, overwrite=args.overwrite, inputs=_folders(args.source))
         graph = build_graph(_contributions(args.source))
-        graph.save(args.out, replace=args.overwrite)
+        graph.save(args.out, overwrite=args.overwrite)
         print(f"{graph.manifest['nodes']} nodes, {graph.manifest['edges']} edges written to {args.out}")
         return
     if args.action == "sources":
@@ -62,12 +65,18 @@ def run(args: argparse.Namespace) -> None:
     elif args.action == "draw":
         from clinragen.knowledge.draw import draw
 
+        check_output_file(args.out, overwrite=args.overwrite, inputs=(args.graph,))
         focus = graph.find(" ".join(args.name)) if args.name else None
         least = args.min_weight if args.min_weight is not None else (0.2 if focus else 0.5)
         draw(graph, args.out, focus=focus, least=least)
         print(f"drawn to {args.out}", file=sys.stderr)
     else:
         _stats(graph)
+
+
+def _folders(sources: list[str]) -> list[Path]:
+    """The folders among ``--source NAME=FOLDER``."""
+    return [Path(folder) for _, _, folder in (item.partition("=") for item in sources) if folder]
 
 
 def _contributions(wanted: list[str]) -> list:

@@ -38,13 +38,13 @@ def run(args: argparse.Namespace) -> None:
     from clinragen.data.cohort import Cohort
     from clinragen.errors import UserError
     from clinragen.inference.predict import TrainedModel, write_predictions
+    from clinragen.outputs import PREDICTIONS, check_output
     from clinragen.stages.quiet import quiet_libraries
 
     quiet_libraries()
     if args.batch_size < 1 or (args.limit is not None and args.limit < 1):
         raise UserError("--batch-size and --limit must be at least 1")
-    if args.out.exists() and not args.overwrite:
-        raise UserError(f"--out {args.out} already exists: choose another folder, or pass --overwrite to replace it")
+    check_output(args.out, PREDICTIONS, overwrite=args.overwrite, inputs=(args.model, args.cohort))
     trained, cohort = TrainedModel.load(args.model), Cohort.load(args.cohort)
     manifest = write_predictions(
         trained,

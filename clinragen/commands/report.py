@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from clinragen.artifacts import read_json
-from clinragen.errors import UserError
 
 HELP = "write predictions as a static HTML site: an index, and a page per stay with rationales and plots"
 
@@ -35,10 +34,11 @@ def run(args: argparse.Namespace) -> int | None:
     from clinragen.data.cohort import Cohort
     from clinragen.evaluation import faithfulness
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_predictions, load_truth
+    from clinragen.outputs import REPORT, check_output
     from clinragen.report.build import Report, check_evaluation, write_report
 
-    if args.out.exists() and not args.overwrite:  # before the work, not after it
-        raise UserError(f"{args.out} already exists: choose another folder, or pass --overwrite to replace it")
+    read = (args.predictions, args.cohort, args.graph, args.evaluation)
+    check_output(args.out, REPORT, overwrite=args.overwrite, inputs=read)
     predictions = load_predictions(args.predictions)
     truth = load_truth(predictions, Cohort.load(args.cohort))
     path = args.evaluation or args.predictions / "evaluation.json"

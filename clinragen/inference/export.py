@@ -13,11 +13,12 @@ import jinja2
 import torch
 
 from clinragen import __version__, label_sets
-from clinragen.artifacts import atomic_folder, read_json, sha256_file, write_json, write_text
+from clinragen.artifacts import read_json, sha256_file, write_json, write_text
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError
 from clinragen.evaluation.table import coverage_text, with_interval
 from clinragen.inference.predict import TrainedModel
+from clinragen.outputs import EXPORT, check_output, output_folder
 from clinragen.schema import RATIONALE_KINDS
 
 LOCAL = ("cohort", "parent", "pretrained")  # of the manifest: paths of the machine it was trained on
@@ -34,6 +35,7 @@ def export(
     Raises:
         UserError: not a finished run, or an evaluation of another model.
     """
+    check_output(out, EXPORT, overwrite=overwrite, inputs=(run, evaluation))
     inner = run / "model" if (run / "model").is_dir() else run
     # a model of a cohort with labels of its own; what is no model at all, load says best
     described = inner / "clinragen.json"
@@ -52,7 +54,7 @@ def export(
         settings.name = Path(settings.name).name
     manifest = {key: None if key in LOCAL else value for key, value in trained.manifest.items()}
     manifest["pretrained"] = bool(trained.manifest.get("pretrained"))
-    with atomic_folder(out, replace=overwrite) as folder:
+    with output_folder(out, EXPORT, overwrite=overwrite, inputs=(run, evaluation)) as folder:
         model.save_pretrained(folder)
         write_json(folder / "calibration.json", trained.calibration.to_json())
         manifest |= {"exported_by": __version__, "trained_as": trained.manifest["model_sha256"]}

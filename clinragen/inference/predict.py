@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import LogitsProcessorList
 
 from clinragen import __version__
-from clinragen.artifacts import atomic_folder, read_json, write_json, write_table
+from clinragen.artifacts import read_json, write_json, write_table
 from clinragen.data.batch import Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import SERIES_INPUTS, StayDataset, collate
@@ -29,6 +29,7 @@ from clinragen.inference.calibrate import Calibration
 from clinragen.inference.chart import Chart
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.model.clinragen import ClinRaGen
+from clinragen.outputs import PREDICTIONS, output_folder
 
 TOP_CONCEPTS = 15
 CLAIMS = ("grounded", "free")
@@ -152,7 +153,7 @@ def write_predictions(
     held = [kind for kind in target.sections if kind in manifest["inputs"]] if claims == "grounded" else []
     chart = Chart.of(dataset, held)
     rows: list[dict[str, Any] | None] = [None] * len(dataset)
-    with atomic_folder(out, replace=overwrite) as folder:
+    with output_folder(out, PREDICTIONS, overwrite=overwrite, inputs=(trained.folder, cohort_path, graph)) as folder:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("  predicting", total=len(dataset))
             for indices, batch in batches(model, dataset, batch_size):

@@ -17,10 +17,11 @@ from typing import Any
 import networkx as nx
 import pyarrow as pa
 
-from clinragen.artifacts import atomic_folder, read_json, read_table, sha256_file, write_json, write_table
+from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NODE_KINDS, RELATIONS, Contribution, Edge, Known, Node
 from clinragen.knowledge.sources import curated
+from clinragen.outputs import GRAPH, output_folder
 
 GRAPH_VERSION = 1
 NODES = pa.schema(
@@ -173,15 +174,19 @@ class ConceptGraph:
         simple = nx.all_simple_paths(self._simple, head, tail, cutoff=hops)
         return sorted((list(path) for path in simple), key=lambda path: (len(path), path))
 
-    def save(self, folder: Path, *, replace: bool = False) -> None:
-        """Write ``nodes.parquet``, ``edges.parquet`` and ``manifest.json`` into a new folder, whole or not at all."""
+    def save(self, folder: Path, *, overwrite: bool = False) -> None:
+        """Write ``nodes.parquet``, ``edges.parquet`` and ``manifest.json`` into a new folder, whole or not at all.
+
+        Raises:
+            UserError: the folder exists and is not a graph to be replaced.
+        """
         nodes = [
             {"id": node, **data, "identifiers": _json(data["identifiers"])}
             for node, data in self.graph.nodes(data=True)
         ]
         edges = [{"head": head, "tail": tail, **data} for head, tail, data in self.graph.edges(data=True)]
         edges.sort(key=lambda row: (row["head"], row["tail"], row["relation"], row["origin"], row["source"]))
-        with atomic_folder(folder, replace=replace) as temporary:
+        with output_folder(folder, GRAPH, overwrite=overwrite) as temporary:
             write_table(temporary / "nodes.parquet", pa.Table.from_pylist(nodes, NODES))
             write_table(temporary / "edges.parquet", pa.Table.from_pylist(edges, EDGES))
             files = {name: sha256_file(temporary / name) for name in ("nodes.parquet", "edges.parquet")}

@@ -177,7 +177,7 @@ class ClinRaGen(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors(folder / "model.safetensors", self.weights(), {"format": "pt"})
         self.language_model.save(folder / "language_model")
-        self.graph.save(folder / "graph", replace=True)
+        self.graph.save(folder / "graph", overwrite=True)
         described = {
             "format_version": FORMAT_VERSION,
             "config": asdict(self.config),

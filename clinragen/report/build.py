@@ -20,13 +20,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clinragen import __version__
-from clinragen.artifacts import atomic_folder
 from clinragen.data.text import sections_by_stay
 from clinragen.errors import UserError
 from clinragen.evaluation import faithfulness
 from clinragen.evaluation.faithfulness import StayClaims
 from clinragen.evaluation.inputs import Predictions, Truth, label_name, teacher_rationales
 from clinragen.evaluation.table import bounds, number
+from clinragen.outputs import REPORT, output_folder
 from clinragen.report import charts, views
 from clinragen.verify.claims import STANDINGS
 
@@ -73,7 +73,7 @@ def write_report(
     environment = _environment()
     stay_page, index_page = environment.get_template("stay.html"), environment.get_template("index.html")
     order = [int(stay) for stay in sorted(report.predictions.stay_ids)]
-    with atomic_folder(out, replace=overwrite) as folder:
+    with output_folder(out, REPORT, overwrite=overwrite) as folder:
         (folder / "stays").mkdir()
         rows = []
         for position, view in enumerate(_views(report)):

@@ -6,6 +6,7 @@ An unfinished run folder holds ``resume/``; the same command continues it. A fin
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from clinragen.artifacts import read_json, sha256_file, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
 from clinragen.model.clinragen import ClinRaGen
+from clinragen.outputs import RUN, check_kind, check_place, mark
 from clinragen.stages.plan import RunConfig, StageConfig
 
 
@@ -36,6 +38,11 @@ class Request:
     pretrained: Path | None = None
     preflight: bool = False
     finish: bool = False  # a finished run of the same settings is kept, not refused
+
+    @property
+    def inputs(self) -> tuple[Path | None, ...]:
+        """The folders that are read."""
+        return self.cohort, self.parent, self.graph, self.pretrained
 
 
 def expected_parent(request: Request) -> dict[str, Any] | None:
@@ -97,17 +104,19 @@ def finished(run: Path, stage: str, option: str = "--parent") -> dict[str, Any]:
     return manifest
 
 
-def check_folder(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that is not ours to write, before any work. Nothing is changed."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file, expected a folder")
+def check_folder(out: Path, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
+    """Refuse a folder that is not ours to write, before any work. Nothing is changed.
+
+    A run folder may be resumed, so one that exists is not refused for that alone.
+    """
+    check_place(out, inputs)
     if not out.exists() or not any(out.iterdir()):
         return
-    finished = (out / "manifest.json").exists()
-    if finished and not overwrite:
+    if (out / "resume" / "identity.json").exists() and not (out / "manifest.json").exists():
+        return
+    check_kind(out, RUN)
+    if not overwrite:
         raise UserError(f"--out {out} holds a finished run: choose another folder, or pass --overwrite")
-    if not finished and not (out / "resume" / "identity.json").exists():
-        raise UserError(f"--out {out} is not empty and not a run of clinragen: choose another folder")
 
 
 def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
@@ -127,4 +136,5 @@ def finish_folder(out: Path, config: RunConfig, manifest: dict[str, Any]) -> Non
     """Mark the folder as a finished run: settings, then the manifest, and nothing to resume any more."""
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
     write_json(out / "manifest.json", manifest)
+    mark(out, RUN)
     shutil.rmtree(out / "resume", ignore_errors=True)

@@ -71,7 +71,7 @@ def check(request: Request, later: Sequence[Request] = ()) -> None:
         attempt(partial(_check_settings, one, taught))
     for where, teacher in taught:
         attempt(partial(_check_logprobs, where, teacher))
-    attempt(lambda: check_folder(request.out, request.overwrite or request.finish))
+    attempt(lambda: check_folder(request.out, request.overwrite or request.finish, request.inputs))
     for error in problems[:-1]:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     if problems:

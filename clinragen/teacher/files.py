@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from clinragen.schema import CohortPaths
+from clinragen.schema import JOURNAL, CohortPaths
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Files:
 
     @property
     def journal(self) -> Path:
-        return self.table.with_suffix(".journal.jsonl")
+        return self.table.with_suffix(JOURNAL)
 
     @property
     def manifest(self) -> Path:

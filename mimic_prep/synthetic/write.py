@@ -15,8 +15,9 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
-from clinragen.artifacts import atomic_folder, write_json, write_table, write_text
+from clinragen.artifacts import write_json, write_table, write_text
 from clinragen.errors import UserError
+from clinragen.outputs import SYNTHETIC, output_folder
 from mimic_prep.synthetic import tables, truth
 from mimic_prep.synthetic.chunk import CHUNK, Chunk, make_chunk
 from mimic_prep.synthetic.hospital import load
@@ -42,7 +43,7 @@ def synthesize(
     counts: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
     stay_ids: list[int] = []
-    with atomic_folder(out, replace=overwrite) as folder:
+    with output_folder(out, SYNTHETIC, overwrite=overwrite) as folder:
         for name in tables.COLUMNS:
             (folder / name).parent.mkdir(exist_ok=True)
         for name, frame in tables.dictionaries(load()).items():

@@ -1,0 +1,163 @@
+"""What commands write for their users, and the one rule of ``--overwrite``.
+
+A command replaces only a folder that it itself wrote, as the folder's own ``manifest.json`` says, in which nothing else
+has been put, and which is none of its inputs nor holds one. Everything is judged before the work and again after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from clinragen.artifacts import atomic_folder, read_json, write_json
+from clinragen.errors import UserError
+
+MANIFEST = "manifest.json"
+_KIND = "kind"
+
+
+@dataclass(frozen=True)
+class OutputKind:
+    """A kind of folder that a command writes.
+
+    Attributes:
+        name: what its manifest calls it.
+        command: who writes it.
+        contents: patterns of the names at its top that may be lost with it: what the command writes there, and what
+            other commands derive from it and can write again.
+    """
+
+    name: str
+    command: str
+    contents: tuple[str, ...]
+
+
+COHORT = OutputKind("cohort", "mimic-prep", ("*.parquet", "attrition.svg", "audit", "rationales"))
+SYNTHETIC = OutputKind("synthetic hospital", "mimic-prep synthesize", ("hosp", "icu", "note", "truth"))
+GRAPH = OutputKind("concept graph", "clinragen graph build", ("nodes.parquet", "edges.parquet"))
+RUN = OutputKind(
+    "run", "clinragen train",
+    ("model", "resume", "config.yaml", "metrics.csv", "curve.*", "encoder.*", "tensorboard", "wandb", "mlruns",
+     "mlflow*", "lightning_logs"),
+)  # fmt: skip
+PREDICTIONS = OutputKind(
+    "predictions", "clinragen predict",
+    ("predictions.*", "attributions.jsonl", "evaluation.json", "claims.jsonl", "evaluation"),
+)  # fmt: skip
+EVALUATION = OutputKind("evaluation", "clinragen evaluate", ("evaluation.json", "claims.jsonl"))
+REPORT = OutputKind("report", "clinragen report", ("index.html", "stays", "*.css", "*.js", "*.json"))
+EXPORT = OutputKind(
+    "exported model", "clinragen export", ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.npz",
+    "README.md", "graph", "language_model", "tokenizer", "model"),
+)  # fmt: skip
+MEDS = OutputKind("MEDS dataset", "clinragen.adapters.meds", ("data", "metadata", "labels", "label_set.json"))
+DEMO = OutputKind(
+    "demo", "clinragen demo",
+    ("raw", "cohort", ".cohort.work", "graph", "notes", "series", "multimodal", "predictions", "evaluation", "report"),
+)  # fmt: skip
+
+
+def check_output(
+    out: Path, kind: OutputKind, *, overwrite: bool = False, inputs: Iterable[Path | None] = (), option: str = "--out"
+) -> None:
+    """Judge an output folder before the work. Nothing is changed.
+
+    Args:
+        inputs: folders and files that the command reads; None stands for one that was not given.
+        option: how the user named the folder.
+
+    Raises:
+        UserError: it may not be written, with the reason and the way out.
+    """
+    check_place(out, inputs, option)
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{option} {out} is a file, expected a folder: choose another name")
+    if not overwrite:
+        raise UserError(f"{option} {out} already exists: choose another folder, or pass --overwrite to replace it")
+    if any(out.iterdir()):
+        check_kind(out, kind, option)
+
+
+def check_kind(out: Path, kind: OutputKind, option: str = "--out") -> None:
+    """Raise a UserError unless a folder was written by this command and holds nothing else."""
+    manifest = out / MANIFEST
+    told = read_json(manifest, f"the manifest of a folder written by `{kind.command}`") if manifest.is_file() else {}
+    found = told.get(_KIND)
+    if found != kind.name:
+        other = f"it is a {found}" if isinstance(found, str) else "no manifest says so"
+        raise UserError(
+            f"{option} {out} is no folder that `{kind.command}` wrote ({other}), so it is left alone: choose another"
+        )
+    known = (MANIFEST, *kind.contents)
+    if alien := sorted(path.name for path in out.iterdir() if not any(fnmatch(path.name, one) for one in known)):
+        raise UserError(
+            f"{option} {out} also holds {', '.join(alien[:3])}{' and more' * (len(alien) > 3)}, which "
+            f"`{kind.command}` did not write: move it away, or choose another folder"
+        )
+
+
+def check_output_file(
+    out: Path, *, overwrite: bool = False, inputs: Iterable[Path | None] = (), option: str = "--out"
+) -> None:
+    """Judge an output file before the work: a file that exists is replaced only when asked, and never an input.
+
+    Raises:
+        UserError: it may not be written.
+    """
+    check_place(out, inputs, option)
+    if out.is_dir():
+        raise UserError(f"{option} {out} is a folder, expected the name of a file")
+    if out.exists() and not overwrite:
+        raise UserError(f"{option} {out} already exists: choose another file, or pass --overwrite to replace it")
+
+
+def check_place(out: Path, inputs: Iterable[Path | None], option: str = "--out") -> None:
+    """Raise a UserError unless a folder or file may stand there, whatever stands there now."""
+    if out.is_symlink():
+        raise UserError(f"{option} {out} is a symbolic link: name the place it stands for")
+    real = Path(os.path.realpath(out))
+    if real in (Path.cwd(), *Path.cwd().parents):
+        raise UserError(f"{option} {out} is the current folder or holds it: name a folder to write")
+    for path in inputs:
+        if path is None:
+            continue
+        read = Path(os.path.realpath(path))
+        if read == real or real in read.parents:
+            verb = "is" if read == real else "holds"
+            raise UserError(f"{option} {out} {verb} what the command reads ({path}): choose another place")
+    for parent in real.parents:
+        if parent.exists():
+            if not parent.is_dir():
+                raise UserError(f"{option} {out}: {parent} is a file, so nothing can be written below it")
+            if not os.access(parent, os.W_OK | os.X_OK):
+                raise UserError(f"{option} {out}: {parent} cannot be written to")
+            break
+
+
+@contextmanager
+def output_folder(
+    out: Path, kind: OutputKind, *, overwrite: bool = False, inputs: Iterable[Path | None] = ()
+) -> Iterator[Path]:
+    """A folder to fill, which takes the place of ``out`` when all is done and carries its kind in ``manifest.json``.
+
+    Raises:
+        UserError: ``out`` may not be written, or was written by something else meanwhile.
+    """
+    check_output(out, kind, overwrite=overwrite, inputs=inputs)
+    with atomic_folder(out.absolute(), replace=out.exists()) as folder:
+        yield folder
+        mark(folder, kind)
+
+
+def mark(folder: Path, kind: OutputKind) -> None:
+    """Say in a folder's manifest, new or not, which kind it is of."""
+    path = folder / MANIFEST
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    write_json(path, {_KIND: kind.name, **told})
