@@ -13,8 +13,8 @@ help: ## show this list
 .tools/uv/bin/uv: # a copy of uv of our own, where the machine has none that works
 	@python3 -m venv .tools/uv && .tools/uv/bin/pip install --quiet uv
 
-setup: $(if $(filter uv,$(UV)),,.tools/uv/bin/uv) ## install the locked environment into .venv
-	@$(UV) sync --quiet --locked
+setup: $(if $(filter uv,$(UV)),,.tools/uv/bin/uv) ## install the locked environment into .venv; EXTRA=wandb adds an extra
+	@$(UV) sync --quiet --locked --inexact $(addprefix --extra ,$(EXTRA))
 
 demo: setup ## the whole pipeline on a made-up hospital (about seven minutes on two cores)
 	@$(RUN) clinragen demo --out $(DEMO) --overwrite

@@ -1,6 +1,6 @@
 """What the knowledge costs: a training step with the graph beside the same step without knowledge.
 
-    uv run python benchmarks/attention_cost.py [--large] [--rounds 12]
+    python benchmarks/attention_cost.py [--large] [--rounds 12]
 
 A step reads notes and series and writes both rationales: forward, backward and AdamW, random tokens, on one thread. The
 steps of all kinds take turns within a round, and a ratio is taken within its round, so that a busy machine slows both

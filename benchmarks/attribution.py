@@ -1,6 +1,6 @@
 """Do explanations name the true cause, and are they faithful? On the made-up hospital, where both can be known.
 
-    uv run python benchmarks/attribution.py --model RUN --cohort COHORT --truth RAW/truth [--stays 150] [--cells 3]
+    python benchmarks/attribution.py --model RUN --cohort COHORT --truth RAW/truth [--stays 150] [--cells 3]
 
 Every true positive of the test stays (the probability reaches the threshold, the code is there) is explained by taking
 parts away (`occlusion`) and by what the model looked at (`attention`).

@@ -1,6 +1,6 @@
 """Diagnoses on the eICU demo, side by side: classical baselines, PyHealth's models and clinragen, on the same stays.
 
-    uv run python benchmarks/eicu_table.py --raw PATH/TO/eicu-demo --out outputs/eicu_table [--models text,both,tiny]
+    python benchmarks/eicu_table.py --raw PATH/TO/eicu-demo --out outputs/eicu_table [--models text,both,tiny]
     (row tiny_pretrained: beside it --unlabelled COHORT, written by `mimic-prep physionet-2012`)
 
 Five patient-disjoint splits (64/16/20, by salt), first 48 hours, the default protocol; with `--admission-diagnosis`

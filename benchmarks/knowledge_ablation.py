@@ -1,6 +1,6 @@
 """What the knowledge is worth: one model with the graph, a random graph, the paper's vocabulary, any vocabulary, none.
 
-    uv run python benchmarks/knowledge_ablation.py --cohort COHORT --out FOLDER [--graph GRAPH] [--stays 1000]
+    python benchmarks/knowledge_ablation.py --cohort COHORT --out FOLDER [--graph GRAPH] [--stays 1000]
         [--shares 1.0 0.3 0.1] [--seeds 5] [--steps 300]
 
 Every cell (kind of knowledge, share of the training stays, seed) trains the preset `tiny` on the label loss alone. The

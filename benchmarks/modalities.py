@@ -1,6 +1,6 @@
 """Does the model need both modalities? Text only, series only and both, on the held-out patients of a finished demo.
 
-    uv run python benchmarks/modalities.py --demo outputs/demo [--epochs 8] [--out FOLDER]
+    python benchmarks/modalities.py --demo outputs/demo [--epochs 8] [--out FOLDER]
 
 Text only is stage `notes` and series only is stage `series`: the demo's own runs, or with `--epochs` new ones trained
 for that many epochs, so that neither is short of training. Both is the demo's own multimodal run.

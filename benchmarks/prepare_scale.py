@@ -11,7 +11,7 @@ second, and at least the kernel's peak of its largest process. Other load on the
 CPU times too. ``--repeat`` gives the median of several rounds, the processes taking turns. Every program finds its
 byte code compiled and the files in the page cache, as far as they fit.
 
-Needs ``duckdb`` and ``psutil``, and ``clinragen[pyhealth]`` for the last.
+Needs ``duckdb`` and ``psutil``, and the extra ``pyhealth`` for the last.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The paper's ablation on the made-up hospital, in one table: what each input, the knowledge and each stage is worth.
 
-    uv run python benchmarks/stage_ablation.py --out outputs/ablation [--patients 1500] [--rows full,without_knowledge]
+    python benchmarks/stage_ablation.py --out outputs/ablation [--patients 1500] [--rows full,without_knowledge]
 
 Makes the hospital, prepares it, and trains preset `tiny` once for every run that the rows need. A finished run is kept:
 the command can be stopped and typed again. Planted groups: `together` are the phenotypes that neither the note nor the

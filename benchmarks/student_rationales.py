@@ -1,6 +1,6 @@
 """Are the student's rationales true, and how like the teacher's? Every claim on held-out stays against note and chart.
 
-    uv run python benchmarks/student_rationales.py --model RUN --cohort COHORT --out FOLDER [--limit 100]
+    python benchmarks/student_rationales.py --model RUN --cohort COHORT --out FOLDER [--limit 100]
 
 The same model writes every stay twice, `free` and `grounded` (`clinragen predict --claims`). The free rationales are
 counted as written and once more after the verifier has struck out what the chart does not bear out; of what nothing

@@ -23,6 +23,8 @@ COMMANDS = {
     "report": "write predictions as a static HTML site",
     "demo": "run everything on a made-up hospital",
 }
+#: options that name folders whose files are held against their manifests
+HELD = ("cohort", "model", "predictions", "parent")
 
 
 def usage() -> str:
@@ -55,10 +57,13 @@ def dispatch(argv: Sequence[str]) -> int | None:
     command = importlib.import_module(f"clinragen.commands.{argv[0]}")
     parser = argparse.ArgumentParser(prog=f"clinragen {argv[0]}", description=command.HELP)
     command.configure(parser)
+    if any(action.dest in HELD for action in parser._actions):  # argparse has no public list of them
+        parser.add_argument("--verify", action="store_true", help="hash large files too, before they are read")
     args = parser.parse_args(argv[1:])
+    from clinragen.integrity import thorough
     from clinragen.label_sets import use_those_of
 
-    with use_those_of(getattr(args, "cohort", None)):
+    with thorough(getattr(args, "verify", False)), use_those_of(getattr(args, "cohort", None)):
         return command.run(args)
 
 

@@ -40,6 +40,19 @@ def unknown_choice(what: str, given: object, choices: Iterable[str]) -> UserErro
     return UserError(f"unknown {what} '{given}':{hint} Choose from: {', '.join(names)}".replace(":  ", ": "))
 
 
+def missing_extra(what: str, extra: str) -> UserError:
+    """An error for packages that are not installed.
+
+    Args:
+        what: what needs them.
+        extra: the extra of ``pyproject.toml`` that brings them; the package itself is on no registry.
+    """
+    return UserError(
+        f"{what} needs packages that are not installed: in the checkout type make setup EXTRA={extra}, elsewhere "
+        f"pip install 'PATH/TO/CHECKOUT[{extra}]'"
+    )
+
+
 def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     """Run a console command and turn whatever ends it into an exit code and, at most, one line on standard error.
 

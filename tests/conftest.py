@@ -108,6 +108,22 @@ def _once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], No
 
 
 @pytest.fixture(scope="session")
+def restamp() -> Callable[[Path], None]:
+    """``restamp(folder)`` records the files of a changed cohort as if they had been prepared so."""
+    from clinragen.artifacts import read_json, sha256_file, write_json
+
+    def record(folder: Path) -> None:
+        path = folder / "manifest.json"
+        manifest = read_json(path, "a manifest")
+        files = sorted(folder.glob("*.parquet"))
+        manifest["outputs"] = {file.name: sha256_file(file) for file in files}
+        manifest["sizes"] = {file.name: file.stat().st_size for file in files}
+        write_json(path, manifest)
+
+    return record
+
+
+@pytest.fixture(scope="session")
 def command() -> Callable[..., int]:
     """``command("clinragen", "train", ...)`` runs a console command in this process and gives its exit code."""
     return call

@@ -31,7 +31,7 @@ def test_the_map_names_nothing_that_is_not_there() -> None:
 
 
 def test_the_commands_it_types_exist() -> None:
-    typed = re.findall(r"uv run (clinragen|mimic-prep) ([a-z-]+)", README)
+    typed = re.findall(r"^(clinragen|mimic-prep) ([a-z-]+)", README, flags=re.MULTILINE)
     assert typed
     for program, command in typed:
         assert command in (COMMANDS if program == "clinragen" else PREP_COMMANDS), f"{program} {command}"

@@ -23,7 +23,7 @@ from clinragen import __version__, label_sets
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort, frame
-from clinragen.errors import UserError
+from clinragen.errors import UserError, missing_extra
 from clinragen.outputs import COHORT, MEDS, output_folder
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths, labels_schema
 
@@ -117,7 +117,7 @@ def _meds() -> ModuleType:
     try:
         import meds
     except ImportError:
-        raise UserError("the package meds is not installed: pip install 'clinragen[meds]'") from None
+        raise missing_extra("the MEDS adapter", "meds") from None
     return meds
 
 

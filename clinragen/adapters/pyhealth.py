@@ -16,7 +16,7 @@ import polars as pl
 from clinragen.data.cohort import Cohort
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.data.text import sections_by_stay
-from clinragen.errors import UserError
+from clinragen.errors import missing_extra
 from clinragen.knowledge import graph
 from clinragen.knowledge.linker import Linker
 from clinragen.schema import SPLITS
@@ -44,7 +44,7 @@ def sample_datasets(cohort: Cohort, *, hours: int = 48, min_share: float = 0.02)
         from pyhealth.datasets import create_sample_dataset
         from pyhealth.processors import MultiLabelProcessor, SequenceProcessor, TimeseriesProcessor
     except ImportError:
-        raise UserError("PyHealth is not installed: pip install 'clinragen[pyhealth]'") from None
+        raise missing_extra("the PyHealth adapter", "pyhealth") from None
 
     statistics = _statistics(cohort, hours, min_share)
     of_split = {name: samples(cohort, name, statistics) for name in SPLITS if name in set(cohort.stays["split"])}

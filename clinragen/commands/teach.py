@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinragen.errors import UserError, unknown_choice
+from clinragen.errors import UserError, missing_extra, unknown_choice
 
 if TYPE_CHECKING:
     from clinragen.teacher.files import Files
@@ -72,8 +72,8 @@ def _llm(args: argparse.Namespace) -> int | None:
         return _dry_run(args, settings)
     try:
         from clinragen.teacher import llm
-    except ImportError as error:
-        raise UserError(f"{error.name} is missing: pip install 'clinragen[teacher]'") from None
+    except ImportError:
+        raise missing_extra("a teacher behind a server", "teacher") from None
     from rich.console import Console
     from rich.progress import Progress
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from clinragen import label_sets
 from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.errors import UserError, unknown_choice
+from clinragen.integrity import hold_output
 from clinragen.schema import (
     LOGPROBS,
     NOTES,
@@ -52,7 +53,7 @@ class Cohort:
             raise UserError(
                 f"{paths.manifest}: schema_version is {version}, expected {SCHEMA_VERSION}: prepare it anew"
             )
-        stays = frame(read_table(paths.stays, STAYS)).sort("stay_id")
+        stays = frame(read_recorded(paths.stays, STAYS, manifest)).sort("stay_id")
         if stays.is_empty():
             raise UserError(f"{paths.stays} has no stays")
         if stays["stay_id"].n_unique() != len(stays):
@@ -66,7 +67,7 @@ class Cohort:
     @cached_property
     def series(self) -> pl.DataFrame:
         """Measurement bins: stay_id, hour, variable, value (canonical unit, always finite)."""
-        table = frame(read_table(self.paths.series, SERIES))
+        table = frame(read_recorded(self.paths.series, SERIES, self.manifest))
         if not _finite(table["value"]) or not _finite(table["hour"]):
             raise UserError(f"{self.paths.series}: value or hour is not finite in some rows: prepare the cohort anew")
         return self._owned(table, self.paths.series)
@@ -74,7 +75,7 @@ class Cohort:
     @cached_property
     def notes(self) -> pl.DataFrame:
         """Note sections: stay_id, note_id, kind, section, time, text."""
-        return self._owned(frame(read_table(self.paths.notes, NOTES)), self.paths.notes)
+        return self._owned(frame(read_recorded(self.paths.notes, NOTES, self.manifest)), self.paths.notes)
 
     @cached_property
     def label_set(self) -> dict[str, label_sets.Phenotype]:
@@ -85,7 +86,9 @@ class Cohort:
     def labels(self) -> pl.DataFrame:
         """One row per stay in the order of ``stays``: stay_id and one boolean per phenotype."""
         keys = list(self.label_set)
-        table = self._owned(frame(read_table(self.paths.labels, labels_schema(keys))), self.paths.labels)
+        table = self._owned(
+            frame(read_recorded(self.paths.labels, labels_schema(keys), self.manifest)), self.paths.labels
+        )
         table = self.stays.select("stay_id").join(table, on="stay_id", how="left", maintain_order="left")
         if len(table) != len(self.stays) or table.select(keys).null_count().sum_horizontal().item():
             raise UserError(f"{self.paths.labels}: expected exactly one row of labels for each stay")
@@ -153,6 +156,17 @@ class Cohort:
                 f"{path}: {len(alien)} rows belong to stays not in stays.parquet (the first to {alien['stay_id'][0]})"
             )
         return table
+
+
+def read_recorded(path: Path, schema: pa.Schema, manifest: dict[str, Any]) -> pa.Table:
+    """A table of a cohort, held against the manifest's hash.
+
+    Raises:
+        UserError: it is missing, damaged, or was changed since the cohort was prepared.
+    """
+    if path.exists():  # what is missing is told by the reader
+        hold_output(path, manifest, remedy="prepare the cohort anew")
+    return read_table(path, schema)
 
 
 def _finite(column: pl.Series) -> bool:

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from clinragen.artifacts import atomic_folder, sha256_file
-from clinragen.errors import UserError
+from clinragen.errors import UserError, missing_extra
 from clinragen.model.config import LanguageModelConfig, LoraSettings
 
 AUTO = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
@@ -89,7 +89,7 @@ def add_adapters(model: Any, settings: LoraSettings) -> Any:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise UserError("language_model.lora needs peft: install clinragen[lora]") from None
+        raise missing_extra("language_model.lora", "lora") from None
     adapters = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clinragen.artifacts import atomic_path, write_text
-from clinragen.errors import UserError
+from clinragen.errors import UserError, missing_extra
 from clinragen.stages.checkpoint import Place
 
 
@@ -67,7 +67,7 @@ TRACKERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
 def check_tracker(kind: str) -> None:
     """Raise a UserError when the package of a tracker is not installed."""
     if kind in TRACKERS and find_spec(kind) is None:
-        raise UserError(f"trainer.logger={kind} needs its package: install clinragen[{kind}]")
+        raise missing_extra(f"trainer.logger={kind}", kind)
 
 
 def _failed(kind: str, error: Exception) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import polars as pl
 import pyarrow as pa
 
-from clinragen.artifacts import read_table
+from clinragen.artifacts import read_json, read_table
 from clinragen.catalog import phenotypes
 from clinragen.errors import UserError
+from clinragen.integrity import hold_output
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.captions import Bands, bands
 from clinragen.teacher.prompts import Stay
@@ -19,10 +20,11 @@ class Stays:
     """All stays of a cohort, in ascending order of their ids.
 
     Raises:
-        UserError: a table is missing, damaged, or lacks a stay's labels.
+        UserError: a table is missing, damaged, not the one that was prepared, or lacks a stay's labels.
     """
 
     def __init__(self, paths: CohortPaths, shard: tuple[int, int] = (0, 1)) -> None:
+        _hold(paths)
         table = read_table(paths.stays, STAYS).select(["stay_id", "split"]).to_pylist()
         self._training = {row["stay_id"] for row in table if row["split"] == "train"}
         ids = sorted(row["stay_id"] for row in table)
@@ -50,6 +52,16 @@ class Stays:
     def bands(self) -> Bands:
         """The statistical band of each variable over the training split."""
         return bands(self.series.filter(pl.col("stay_id").is_in(list(self._training))))
+
+
+def _hold(paths: CohortPaths) -> None:
+    """Hold the tables against the cohort's manifest, where it has one."""
+    if not paths.manifest.exists():
+        return
+    manifest = read_json(paths.manifest, "the manifest of a cohort made by mimic-prep")
+    for path in (paths.stays, paths.series, paths.notes, paths.labels):
+        if path.exists():  # what is missing is told by the reader
+            hold_output(path, manifest, remedy="prepare the cohort anew")
 
 
 def frame(paths: CohortPaths, schema: pa.Schema) -> pl.DataFrame:

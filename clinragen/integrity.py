@@ -1,0 +1,73 @@
+"""Files are held against the hashes of the manifest beside them when they are opened.
+
+A changed file is an error, not a lower score under the old name. Files up to ``CHEAP`` bytes are hashed each time a
+process first opens them; of larger ones the recorded size is compared, and the hash only within ``thorough``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from clinragen.artifacts import sha256_file
+from clinragen.errors import UserError
+
+CHEAP = 64 << 20  # bytes; a tenth of a second or so
+_thorough: ContextVar[bool] = ContextVar("thorough", default=False)
+
+
+@contextmanager
+def thorough(asked: bool = True) -> Iterator[None]:
+    """Hash large files too (``--verify``)."""
+    token = _thorough.set(asked)
+    try:
+        yield
+    finally:
+        _thorough.reset(token)
+
+
+def hold(path: Path, sha256: Any, size: Any = None, *, remedy: str) -> None:
+    """Raise a UserError unless a file is the one that was recorded.
+
+    Args:
+        sha256: the recorded hash; None where none was recorded, and then nothing is held.
+        size: the recorded number of bytes, or None.
+        remedy: what to do about a file that differs, such as ``prepare the cohort anew``.
+
+    Raises:
+        UserError: the file is missing or differs, or the record is no hash.
+    """
+    if sha256 is None:
+        return
+    if not isinstance(sha256, str) or not (size is None or type(size) is int):
+        raise UserError(
+            f"{path.parent / 'manifest.json'}: what it records of {path.name} is no hash and size: {remedy}"
+        )
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: {remedy}") from None
+    differs = size is not None and found.st_size != size
+    if not differs and (found.st_size <= CHEAP or _thorough.get()):
+        differs = _hash(path, found.st_ino, found.st_size, found.st_mtime_ns) != sha256
+    if differs:
+        raise UserError(f"{path} is not the file that its manifest describes: it was changed since; {remedy}")
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, *_: int) -> str:  # the other arguments tell one state of the file from another
+    return sha256_file(path)
+
+
+def hold_output(path: Path, manifest: Mapping[str, Any], *, remedy: str) -> None:
+    """:func:`hold` a file to the ``outputs`` and ``sizes`` of the manifest of its folder."""
+    outputs, sizes = manifest.get("outputs"), manifest.get("sizes")
+    if outputs is None:
+        return
+    if not isinstance(outputs, dict) or not isinstance(sizes or {}, dict):
+        raise UserError(f"{path.parent / 'manifest.json'}: outputs and sizes must name files: {remedy}")
+    hold(path, outputs.get(path.name), (sizes or {}).get(path.name), remedy=remedy)
