@@ -75,7 +75,7 @@ def test_the_grid_holds_the_cells_of_the_cohort(hospital):
 
 
 @pytest.fixture
-def altered(hospital, tmp_path):
+def altered(hospital, restamp, tmp_path):
     """``altered(change)``: the cohort with another series table."""
 
     def make(change) -> Cohort:
@@ -83,6 +83,7 @@ def altered(hospital, tmp_path):
             if path.name != "series.parquet":
                 (tmp_path / path.name).symlink_to(path)
         change(pl.read_parquet(CohortPaths(hospital.cohort).series)).write_parquet(tmp_path / "series.parquet")
+        restamp(tmp_path)
         return Cohort.load(tmp_path)
 
     return make

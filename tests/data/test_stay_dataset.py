@@ -84,13 +84,14 @@ def test_notes_fit_and_start_with_the_first_sections(trained, cohort):
     assert text.startswith("Chief complaint:")
 
 
-def test_a_stay_without_a_note_still_reads_something(trained, hospital, cohort, tmp_path):
+def test_a_stay_without_a_note_still_reads_something(trained, hospital, cohort, restamp, tmp_path):
     victim = int(cohort.split("test")[0])
     for path in hospital.cohort.iterdir():
         if path.name != "notes.parquet":
             (tmp_path / path.name).symlink_to(path)
     notes = pl.read_parquet(CohortPaths(hospital.cohort).notes)
     notes.filter(pl.col("stay_id") != victim).write_parquet(tmp_path / "notes.parquet")
+    restamp(tmp_path)
     data = dataset(trained, Cohort.load(tmp_path))
     assert data.notes[0] == [trained.model.tokenizer.eos_token_id]
 
@@ -156,7 +157,7 @@ def test_separate_tasks_begin_with_their_marker_and_share_nothing(trained, cohor
 
 
 def test_stored_tokens_are_those_made_anew_and_other_notes_are_not_mistaken_for_them(
-    trained, hospital, cohort, tmp_path
+    trained, hospital, cohort, tmp_path, restamp
 ):
     fresh = dataset(trained, cohort, teacher="evidence")
     for _ in range(2):  # made, then mapped
@@ -176,6 +177,7 @@ def test_stored_tokens_are_those_made_anew_and_other_notes_are_not_mistaken_for_
         if path.name != "notes.parquet":
             (changed / path.name).symlink_to(path)
     notes = pl.read_parquet(CohortPaths(hospital.cohort).notes).with_columns(text=pl.lit("Sepsis."))
-    notes.write_parquet(changed / "notes.parquet")  # the manifest is the same: the file's own bytes must tell
+    notes.write_parquet(changed / "notes.parquet")
+    restamp(changed)
     other = dataset(trained, Cohort.load(changed), teacher="evidence", store=tmp_path / "store")
     assert other[0].note_ids != fresh[0].note_ids

@@ -74,8 +74,16 @@ def raw(hospital, tmp_path) -> Path:
     return Path(shutil.copytree(hospital.raw, tmp_path / "raw"))
 
 
-def rewrite(path: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    change(pl.read_parquet(path)).write_parquet(path)
+@pytest.fixture
+def rewrite(restamp) -> Callable[[Path, Callable[[pl.DataFrame], pl.DataFrame]], None]:
+    """``rewrite(path, change)``: another table of a cohort, as if it had been prepared so."""
+
+    def make(path: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        change(pl.read_parquet(path)).write_parquet(path)
+        if (path.parent / "manifest.json").exists():
+            restamp(path.parent)
+
+    return make
 
 
 def test_unknown_command(refused):
@@ -130,13 +138,13 @@ def test_cohort_file_missing(train, cohort, name):
 @pytest.mark.parametrize(
     ("name", "column"), [("stays", "split"), ("series", "value"), ("notes", "section"), ("labels", "shock")]
 )
-def test_cohort_column_missing(train, cohort, name, column):
+def test_cohort_column_missing(train, cohort, name, column, rewrite):
     path = getattr(CohortPaths(cohort), name)
     rewrite(path, lambda table: table.drop(column))
     assert path.name in train(cohort, says=f"'{column}'")
 
 
-def test_cohort_column_of_another_type(train, cohort):
+def test_cohort_column_of_another_type(train, cohort, rewrite):
     rewrite(CohortPaths(cohort).series, lambda table: table.with_columns(pl.col("value").cast(pl.String)))
     train(cohort, says="'value'")
 
@@ -151,13 +159,13 @@ def test_cohort_table_cut_off(train, cohort, name):
 @pytest.mark.parametrize(
     ("name", "says"), [("stays", "no stays"), ("series", "no variable"), ("labels", "labels.parquet")]
 )
-def test_cohort_table_empty(train, cohort, name, says):
+def test_cohort_table_empty(train, cohort, name, says, rewrite):
     rewrite(getattr(CohortPaths(cohort), name), lambda table: table.head(0))
     train(cohort, says=says)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
-def test_series_value_that_is_no_number(train, cohort, value):
+def test_series_value_that_is_no_number(train, cohort, value, rewrite):
     rewrite(
         CohortPaths(cohort).series,
         lambda table: table.with_columns(
@@ -167,22 +175,22 @@ def test_series_value_that_is_no_number(train, cohort, value):
     train(cohort, says="series.parquet")
 
 
-def test_age_that_is_missing(train, cohort):
+def test_age_that_is_missing(train, cohort, rewrite):
     rewrite(CohortPaths(cohort).stays, lambda table: table.with_columns(age=pl.lit(None, dtype=pl.Float32)))
     train(cohort, says="age")
 
 
-def test_series_of_an_unknown_variable(train, cohort):
+def test_series_of_an_unknown_variable(train, cohort, rewrite):
     rewrite(CohortPaths(cohort).series, lambda table: table.with_columns(variable=pl.lit("sodum")))
     train(cohort, says="did you mean 'sodium'?")
 
 
-def test_series_of_an_unknown_stay(train, cohort):
+def test_series_of_an_unknown_stay(train, cohort, rewrite):
     rewrite(CohortPaths(cohort).series, lambda table: table.with_columns(pl.col("stay_id") + 1_000_000_000))
     train(cohort, says="not in stays.parquet")
 
 
-def test_split_that_is_not_there(train, predict, cohort):
+def test_split_that_is_not_there(train, predict, cohort, rewrite):
     rewrite(CohortPaths(cohort).stays, lambda table: table.with_columns(split=pl.lit("train")))
     train(cohort, says="'validation'")
     predict(cohort=cohort, says="'test'")

@@ -125,14 +125,16 @@ def test_same_input_gives_the_same_bytes(site, cohort, predictions, tmp_path):
 
 
 def test_existing_folder_is_kept_unless_told(cohort, predictions, tmp_path):
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "mine.txt").write_text("keep")
     arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site"]
+    run(report, *arguments)
     with pytest.raises(UserError, match="--overwrite"):
         run(report, *arguments)
-    assert (tmp_path / "site" / "mine.txt").read_text() == "keep"
     run(report, *arguments, "--overwrite")
     assert "No evaluation was given" in (tmp_path / "site" / "index.html").read_text()
+    (tmp_path / "site" / "mine.txt").write_text("keep")
+    with pytest.raises(UserError, match=r"mine\.txt"):
+        run(report, *arguments, "--overwrite")
+    assert (tmp_path / "site" / "mine.txt").read_text() == "keep"
 
 
 def test_evaluation_of_other_predictions_is_refused(site, cohort, tmp_path):

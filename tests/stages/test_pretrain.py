@@ -17,13 +17,14 @@ from clinragen.stages.pretrain import SHARED, PretrainedEncoder
 
 
 @pytest.fixture(scope="module")
-def unlabelled(hospital, tmp_path_factory) -> Path:
+def unlabelled(hospital, restamp, tmp_path_factory) -> Path:
     """Stays and series alone, without one variable that the hospital charts."""
     folder = tmp_path_factory.mktemp("unlabelled")
     for name in ("stays.parquet", "manifest.json"):
         shutil.copy(hospital.cohort / name, folder / name)
     series = pl.read_parquet(hospital.cohort / "series.parquet").filter(pl.col("variable") != "heart_rate")
     series.write_parquet(folder / "series.parquet")
+    restamp(folder)
     return folder
 
 
