@@ -84,7 +84,7 @@ def test_a_folder_of_something_else_is_left_alone(runs, hospital, command, capsy
     (tmp_path / "thesis.tex").write_text("years of work")
     for flags in ((), ("--overwrite",)):
         given = ("notes", "--cohort", hospital.cohort, "--out", tmp_path, "--model", hospital.model)
-        refused(command, capsys, *given, *flags, says="not a run of clinragen", out=tmp_path)
+        refused(command, capsys, *given, *flags, says="left alone", out=tmp_path)
 
 
 @pytest.mark.parametrize(
