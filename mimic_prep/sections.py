@@ -7,56 +7,24 @@ asks for are known too, because they end the section before them.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
-#: section -> headings in MIMIC discharge summaries (lower case; a blank stands for any white space)
-SECTIONS: dict[str, tuple[str, ...]] = {
-    "chief_complaint": ("chief complaint", "chief complaints", "cc", "reason for admission"),
-    "history_of_present_illness": (
-        "history of present illness", "hpi", "history of the present illness", "present illness",
-    ),
-    "past_medical_history": (
-        "past medical history", "pmh", "pmhx", "past medical/surgical history", "past medical and surgical history",
-        "medical history", "past history", "past surgical history", "psh",
-    ),
-    "social_history": ("social history", "sh", "social hx"),
-    "family_history": ("family history", "fh", "family hx"),
-    "medications_on_admission": (
-        "medications on admission", "admission medications", "meds on admission", "home medications", "home meds",
-        "medications prior to admission", "medications at home", "outpatient medications", "preadmission medications",
-    ),
-    "allergies": ("allergies", "allergies to medications", "allergy"),
-    "admission_exam": (),  # split off the physical exam
-    "admission_diagnosis": (),  # of eICU, which codes it apart from the diagnoses of the stay
-    "physical_exam": ("physical exam", "physical examination", "pe", "exam", "physical exam on admission",
-                      "admission physical exam", "admission exam", "admission physical examination",
-                      "physical examination on admission", "exam on admission"),
-    "discharge_exam": ("discharge physical exam", "discharge exam", "physical exam on discharge", "exam on discharge",
-                       "discharge physical examination", "physical examination on discharge"),
-    "pertinent_results": ("pertinent results", "laboratory data", "labs", "laboratory studies", "pertinent labs",
-                          "admission labs", "studies", "imaging"),
-    "procedures": ("major surgical or invasive procedure", "major surgical or invasive procedures"),
-    "brief_hospital_course": ("brief hospital course", "hospital course", "summary of hospital course",
-                              "hospital course by system", "hospital course by systems",
-                              "brief hospital course by problem",
-                              "concise summary of hospital course", "brief summary of hospital course",
-                              "hospital course by issue", "hospital course by problem"),
-    "discharge_medications": ("discharge medications", "medications on discharge", "discharge meds"),
-    "discharge_disposition": ("discharge disposition", "disposition", "facility"),
-    "discharge_diagnosis": ("discharge diagnosis", "discharge diagnoses", "final diagnosis", "final diagnoses",
-                            "primary diagnosis", "secondary diagnosis", "secondary diagnoses"),
-    "discharge_condition": ("discharge condition", "condition on discharge", "condition at discharge"),
-    "discharge_instructions": ("discharge instructions", "discharge instruction"),
-    "followup_instructions": ("followup instructions", "follow-up instructions", "follow up instructions", "followup",
-                              "recommended follow-up"),
-    "header": ("name", "unit no", "admission date", "discharge date", "date of birth", "sex", "service", "attending",
-               "completed by", "dictated by"),
-}  # fmt: skip
+from mimic_prep.course import befell
+from mimic_prep.heading_words import (
+    ADDENDUM,
+    BEFORE,
+    COURSE,
+    KNOWN_AT_ADMISSION,
+    LATER,
+    OF_ADMISSION,
+    OTHER,
+    PARTS,
+    SECTIONS,
+    SMALL,
+)
+from mimic_prep.headings import Heading, has_odd, is_rule, lines, read
 
-#: Sections that tell what was known when the patient came, though a discharge summary is written later.
-KNOWN_AT_ADMISSION = (
-    "chief_complaint", "admission_diagnosis", "history_of_present_illness", "past_medical_history", "social_history",
-    "family_history", "medications_on_admission", "allergies", "admission_exam",
-)  # fmt: skip
+__all__ = ["KNOWN_AT_ADMISSION", "RADIOLOGY", "SECTIONS", "clean", "discharge_sections", "radiology_sections"]
 
 #: section -> headings in radiology reports
 RADIOLOGY: dict[str, tuple[str, ...]] = {
@@ -67,16 +35,170 @@ RADIOLOGY: dict[str, tuple[str, ...]] = {
               "recommendation", "recommendations", "medical condition", "wet read", "doctor", "type of exam"),
 }  # fmt: skip
 
-_MARK = re.compile(r"\[\*\*(.*?)\*\*\]|_{2,}", re.DOTALL)
+_MARK = re.compile(r"\[\*\*([^\[\]]{0,200})\*\*\]|_{2,}")
 _DIGITS = re.compile(r"[\d/\-()]+")
-_FILLER = r"(?:(?:on|at|upon|of|the|day|time|prior\s+to|physical|pe|exam\w*|vitals?|vs)\s+)*"
-_DISCHARGE_LINE = re.compile(
-    rf"^[^\w\n]*{_FILLER}(?:discharge|d/c|dc|transfer|call-?out)\b[^\n:]{{0,40}}(?::|$)", re.IGNORECASE | re.MULTILINE
+_BRACKETED = re.compile(r"\([^()]*\)")
+_PLAIN_MARK = re.compile(r"\[[a-z ]{0,200}\]")
+_LETTERS = re.compile(r"[^\W\d_]{2}")
+_LIST_ITEM = re.compile(r"(?:[-*#•+]|\d{1,2}[.)])\s")
+_WRAPPED = 50  # characters from which on a line was broken by its width, not by its writer
+
+#: A list has many labels of its own ("Aspirin: 81 mg"); only text set apart from it can be another section.
+_LISTS = ("chief_complaint", "past_medical_history", "medications_on_admission", "allergies", "family_history",
+          "social_history")  # fmt: skip
+_NARRATES = re.compile(
+    r"\b(?:she|he|patient|pt|mr|ms|mrs)\b.{0,80}?\b(?:was|were|had|underwent|received|remained|required|became|developed|"
+    r"continued|improved)\b",
+    re.IGNORECASE,
 )
-_ADMISSION_LINE = re.compile(
-    r"^[^\w\n]*(?:admission|on admission|admit)[^\n:]{0,30}(?::|$)", re.IGNORECASE | re.MULTILINE
+_HAPPENED = re.compile(
+    r"\b(?:she|he|patient|pt|was|were|underwent|received|became|developed|remained|required|treated|started|given|"
+    r"intubated|extubated|transfused|weaned|resolved|improved)\b",
+    re.IGNORECASE,
 )
-_LIST_ITEM = re.compile(r"^\s*(?:[-*#•+]|\d{1,2}[.)])\s")
+_AT_DISCHARGE = re.compile(
+    r"\W*(?:(?:exam\w*|physical|pe|vitals?|vs|labs)\s+)?(?:on|at|upon|by|prior\s+to|before)\s+(?:the\s+)?(?:day\s+of\s+|"
+    r"time\s+of\s+)?(?:discharge|d/c|transfer|call-?out)\b",
+    re.IGNORECASE,
+)
+_ADMISSION_WORDS = frozenset(("admission", "admit", "arrival", "admitting", "presentation", "initial"))
+_SPELT_OUT = 6  # letters
+_PROSE = 8  # words of a line that no list of names has
+_LATE = frozenset((COURSE, LATER, ADDENDUM, "discharge_exam", "discharge_medications", "discharge_condition",
+                   "discharge_instructions", "followup_instructions"))  # fmt: skip
+_EXAM = "physical_exam"
+
+
+def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[str] | None = None) -> dict[str, str]:
+    """Sections of a discharge summary by name, in the order of the note, without empty ones.
+
+    ``admission_exam`` is the physical exam up to the first mark of a later one: the discharge exam is never part of it.
+    What looks like a heading ends a section, known or not, unless it heads a part of it ("Lungs:" in an exam). After
+    the hospital course a plain "Physical exam:" is that of the discharge.
+
+    Args:
+        addendum: the text was added to a summary: it has no section of the admission, whatever its headings say.
+        wanted: sections to return; None for all.
+    """
+    found = _Reader(addendum).read(text)
+    if exam := found.pop(_EXAM, ""):
+        found["admission_exam"] = exam
+    asked = SECTIONS.keys() - {"header"} if wanted is None else wanted
+    cleaned = {section: clean(body) for section, body in found.items() if section in asked}
+    return {section: body for section, body in cleaned.items() if _says_something(body)}
+
+
+class _Reader:
+    """Walks down the lines of a summary; ``current`` is the section it is in, None above the first heading."""
+
+    def __init__(self, addendum: bool) -> None:
+        self.addendum = addendum  # text written after the report
+        self.late = addendum  # the course or the discharge has begun
+        self.current: str | None = COURSE if addendum else None
+        self.bodies: dict[str, list[str]] = {}
+        self.body: list[str] = self.bodies.setdefault(COURSE, []) if addendum else []
+
+    def read(self, text: str) -> dict[str, str]:
+        """The raw text of each section."""
+        odd = has_odd(text)
+        all_lines = [line.strip() for line in lines(text)]
+        blank, skip = True, False
+        for line, after in zip(all_lines, [*all_lines[1:], ""], strict=True):
+            if not line or skip:
+                blank, skip = blank or not skip, False
+                self.body.append("")
+                continue
+            underlined = is_rule(after) and not is_rule(line)
+            found = read(line, blank_before=blank, underlined=underlined, odd=odd)
+            section = self._opened(*found, blank, after) if found else self._ended(line)
+            if section:
+                self._open(section, found[1] if found else line)
+                skip = underlined
+            else:
+                self.body.append(line)
+            blank = False
+        joined = {section: "\n".join(body).strip() for section, body in self.bodies.items()}
+        return {section: body for section, body in joined.items() if body}
+
+    def _open(self, section: str, rest: str) -> None:
+        self.late |= section in _LATE
+        self.addendum |= section == ADDENDUM
+        self.current = COURSE if section == ADDENDUM else section
+        self.body = self.bodies.setdefault(self.current, [])
+        self.body.append(rest)
+
+    def _ended(self, line: str) -> str | None:
+        """The section that a line of no heading opens: an exam ends where it tells of the course or the discharge."""
+        return LATER if self.current == _EXAM and (_AT_DISCHARGE.match(line) or befell(line)) else None
+
+    def _opened(self, title: Heading, rest: str, blank: bool, after: str) -> str | None:
+        """The section that a heading opens, None where it heads a part of the current one."""
+        section, current = title.section, self.current
+        if section == BEFORE:
+            return None if current in OF_ADMISSION else OTHER
+        if section == COURSE:
+            return None if current == COURSE else COURSE
+        if section == LATER:
+            return None if current == COURSE else LATER
+        if section == OTHER:
+            return None if current == COURSE or self._part(title) else OTHER
+        if current == _EXAM and befell(rest):
+            return LATER
+        if section is None:
+            return OTHER if current in OF_ADMISSION and self._foreign(title, rest, blank, after) else None
+        return self._known(section, title) if section in OF_ADMISSION else section
+
+    def _known(self, section: str, title: Heading) -> str | None:
+        """What a heading of the admission opens at this place."""
+        of_admission = not _ADMISSION_WORDS.isdisjoint(title.words)
+        if self.addendum:
+            return COURSE if section == "history_of_present_illness" else OTHER
+        if self.late and title.listed and len(title.words) == 1:
+            return None  # "# Allergies:" among the problems of a course
+        if self.late and not of_admission and (section == _EXAM or title.words == ("cc",)):
+            return LATER
+        if section == _EXAM and _EXAM in self.bodies and self.current != _EXAM and not of_admission:
+            return LATER
+        if section == _EXAM and title.dated and not of_admission:
+            return LATER  # "Exam [**2150-1-9**]:" tells of a day, and of none that is known to be the first
+        return section
+
+    def _part(self, title: Heading) -> bool:
+        parts = PARTS.get(self.current or "", frozenset())
+        words = [word for word in title.words if word not in SMALL]
+        if self.current == _EXAM and not _ADMISSION_WORDS.isdisjoint(words):  # "On admission:", "Vitals on arrival:"
+            return all(word in parts or word in _ADMISSION_WORDS for word in words)
+        return bool(words) and all(word in parts for word in words)
+
+    def _foreign(self, title: Heading, rest: str, blank: bool, after: str) -> bool:
+        """Whether a heading of no known section, with ``rest`` behind it, ends the current one of the admission."""
+        if self._part(title) or (title.speaks and not title.marked):
+            return False
+        exam, rest = self.current == _EXAM, rest[:300]
+        if not title.words:  # a date; histories are told by them
+            return exam
+        if title.marked and not title.listed:
+            return True
+        story = bool(_NARRATES.search(after[:300])) or len(after.split()) >= _PROSE
+        if self.current in _LISTS:
+            if rest:
+                spelt = title.caps and max(map(len, title.words)) >= _SPELT_OUT  # no abbreviation of a disease
+                return (blank or spelt) and ((title.caps and blank and title.colon) or bool(_NARRATES.search(rest)))
+            return blank and (title.caps or title.titled) and (story or (title.colon and not title.listed))
+        if not title.colon:
+            if exam and (title.caps or title.listed):
+                return blank or story or bool(rest)
+            return blank and bool(self.bodies.get(self.current or ""))
+        if not rest or title.caps or (title.listed and (exam or blank)):
+            return title.caps or title.titled or title.listed or blank
+        return blank or bool(_HAPPENED.search(rest))
+
+
+def radiology_sections(text: str) -> dict[str, str]:
+    """Indication, findings and impression of a radiology report; the whole text as findings when it has no heading."""
+    found = _split(text, *_RADIOLOGY_HEADINGS) or {"radiology_findings": text}
+    cleaned = {section: clean(body) for section, body in found.items() if section != "other"}
+    return {section: body for section, body in cleaned.items() if _says_something(body)}
 
 
 def _heading_pattern(headings: dict[str, tuple[str, ...]]) -> tuple[re.Pattern[str], dict[str, str]]:
@@ -86,34 +208,7 @@ def _heading_pattern(headings: dict[str, tuple[str, ...]]) -> tuple[re.Pattern[s
     return re.compile(rf"^[ \t]*(?:[#*][ \t]*)?({names})[ \t]*(?:\([^)\n]{{0,40}}\))?[ \t]*:", re.I | re.M), owner
 
 
-_DISCHARGE_HEADINGS = _heading_pattern(SECTIONS)
 _RADIOLOGY_HEADINGS = _heading_pattern(RADIOLOGY)
-
-
-def discharge_sections(text: str) -> dict[str, str]:
-    """Sections of a discharge summary by name, in the order of the note, without empty ones.
-
-    ``admission_exam`` is the physical exam up to the first mark of a later one: the discharge exam is never part of it.
-    """
-    found = _split(text, *_DISCHARGE_HEADINGS)
-    exam = found.pop("physical_exam", "")
-    if exam:
-        exam = _ADMISSION_LINE.sub("", exam[: _later_exam(exam)], count=1)
-        found["admission_exam"] = exam
-    cleaned = {section: clean(body) for section, body in found.items() if section != "header"}
-    return {section: body for section, body in cleaned.items() if _says_something(body)}
-
-
-def _later_exam(exam: str) -> int:
-    mark = _DISCHARGE_LINE.search(exam)
-    return mark.start() if mark else len(exam)
-
-
-def radiology_sections(text: str) -> dict[str, str]:
-    """Indication, findings and impression of a radiology report; the whole text as findings when it has no heading."""
-    found = _split(text, *_RADIOLOGY_HEADINGS) or {"radiology_findings": text}
-    cleaned = {section: clean(body) for section, body in found.items() if section != "other"}
-    return {section: body for section, body in cleaned.items() if _says_something(body)}
 
 
 def _split(text: str, pattern: re.Pattern[str], owner: dict[str, str]) -> dict[str, str]:
@@ -133,26 +228,38 @@ def clean(text: str) -> str:
     >>> clean("Mr. [**Last Name (un) 12**] was seen\\non ___.")
     'Mr. [last name] was seen on [removed].'
     """
-    text = _MARK.sub(_plain_mark, text)
-    lines: list[str] = []
-    for line in text.splitlines():
-        line = " ".join(line.split())
-        wrapped = lines and lines[-1] and line and not _LIST_ITEM.match(line)
-        if wrapped and not lines[-1].endswith(":") and (len(lines[-1].rsplit("\n", 1)[-1]) >= 50 or line[0].islower()):
-            lines[-1] += " " + line
-        elif line or (lines and lines[-1]):
-            lines.append(line)
-    return "\n".join(lines).strip()
+    if "__" in text or "[**" in text:
+        text = _MARK.sub(_plain_mark, text)
+    paragraphs: list[list[str]] = []  # of lines
+    width = 0  # of the last paragraph; a blank line has none
+    for raw in text.splitlines():
+        line = " ".join(raw.split())
+        if not line:
+            if width:
+                paragraphs.append([])
+            width = 0
+        elif (
+            width
+            and (width >= _WRAPPED or line[0].islower())
+            and not paragraphs[-1][-1].endswith(":")
+            and not _LIST_ITEM.match(line)
+        ):
+            paragraphs[-1].append(line)
+            width += len(line) + 1
+        else:
+            paragraphs.append([line])
+            width = len(line)
+    return "\n".join(" ".join(paragraph) for paragraph in paragraphs).strip()
 
 
 def _plain_mark(mark: re.Match[str]) -> str:
     inner = mark.group(1)
     if inner is None:
         return "[removed]"
-    words = " ".join(_DIGITS.sub(" ", re.sub(r"\([^)]*\)", " ", inner)).split()).lower()
+    words = " ".join(_DIGITS.sub(" ", _BRACKETED.sub(" ", inner)).split()).lower()
     return f"[{words}]" if words else "[date]"
 
 
 def _says_something(text: str) -> bool:
     """Whether anything but de-identification marks and punctuation is left."""
-    return re.search(r"[A-Za-z]{2}", re.sub(r"\[[a-z ]*\]", "", text)) is not None
+    return _LETTERS.search(_PLAIN_MARK.sub("", text)) is not None
