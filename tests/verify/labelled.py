@@ -10,10 +10,18 @@ import yaml
 
 from clinragen.verify.claims import Verdict
 from clinragen.verify.reader import SeriesReader
-from clinragen.verify.series import Chart, check
+from clinragen.verify.series import Chart, chart, check
 
 FOLDER = Path(__file__).parent / "claims"
 LETTERS = {Verdict.SUPPORTED: "s", Verdict.CONTRADICTED: "c", Verdict.NOT_IN_CHART: "n"}
+
+
+WORDING = yaml.safe_load((FOLDER / "wording.yaml").read_text(encoding="utf-8"))
+#: The made-up charts of ``wording.yaml``, by name.
+CHARTS = {
+    name: chart({key: [tuple(cell) for cell in cells] for key, cells in rows.items()})
+    for name, rows in WORDING["charts"].items()
+}
 
 
 class Labelled(NamedTuple):
@@ -35,6 +43,12 @@ def labelled(part: str) -> list[Labelled]:
             assert re.fullmatch("[scn]+|-", label), line
             found.append(Labelled(cohort, int(stay), label, text))
     return found
+
+
+def wording(part: str) -> list[tuple[str, str, str]]:
+    """(chart, label, statement) of a part of ``wording.yaml``: development or held_back."""
+    rows = [(name, line) for name, lines in WORDING[part].items() for line in lines.splitlines()]
+    return [(name, *line.split("  ", 1)) for name, line in rows]
 
 
 def judged(text: str, stay: Chart, reader: SeriesReader) -> str:
