@@ -25,7 +25,7 @@ class Number(NamedTuple):
     """A number as stated, in the variable's canonical unit: what it may mean lies from ``low`` to ``high``.
 
     ``how``: at (it occurs), highest, lowest, above, below, mean, within (all lie there), ranged (extremes lie at the
-    ends), or an event that happened at least once: above_event, below_event, event.
+    ends), total (of a stretch of hours), or an event that happened at least once: above_event, below_event, event.
     """
 
     low: float
@@ -34,11 +34,14 @@ class Number(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A stated amount of change, as a part of the start (0.5: by half), a factor (2: doubled) or in the unit itself."""
+    """A stated amount of change, as a part of the start (0.5: by half), a factor (2: doubled) or in the unit itself.
+
+    Percent is a part; of a variable that is itself in percent, it may be meant in points.
+    """
 
     low: float
     high: float
-    kind: str  # part, factor or amount
+    kind: str  # part, percent, factor or amount
 
 
 class Often(NamedTuple):
@@ -62,6 +65,7 @@ class SeriesClaim:
         often: always, mostly, persistently, repeatedly, sometimes, or a count or share.
         severity: mild or marked.
         window: hours from intime that the statement is about, both ends included.
+        length: hours of a stretch that may lie anywhere within the window: of a total, "over 6 hours".
         moment: first, later or last, where the statement is about a part of the measurements.
         hour: hours from intime of the number, or of the extreme, and by how much it may be off.
         negated: the statement is denied.
@@ -78,6 +82,7 @@ class SeriesClaim:
     often: str | Often | None = None
     severity: str | None = None
     window: tuple[float, float] | None = None
+    length: float | None = None
     moment: str | None = None
     hour: tuple[float, float] | None = None
     negated: bool = False

@@ -1,97 +1,177 @@
-"""Numbers and units in text, and what they mean for a variable: rounding, conversion, "about", "in the 80s"."""
+"""Numbers in text, and what they mean for a variable: pairs, ranges, changes, rounding, "about", "in the 80s"."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import NamedTuple
 
 from clinragen.catalog import Variable
+from clinragen.verify import units
 from clinragen.verify.claims import Number
+from clinragen.verify.masked import Masked
 
-NUMERALS = {
-    word: str(number)
-    for number, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-    )
+_SMALL = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+#: Number words -> digits.
+NUMERALS = {word: str(number) for number, word in enumerate(_SMALL)} | {
+    word: str(10 * number) for number, word in enumerate(_TENS, start=2)
 }
-_MICRO = r"[µμu]"  # the micro sign, the Greek letter, and u
-_UNITS = "|".join(
-    (
-        r"mm\s?Hg|kPa|cm\s?H2O|bpm|beats(?:/| per )min(?:ute)?|breaths(?:/| per )min(?:ute)?|/\s?min(?:ute)?\b",
-        r"per minute|%|percent\b|(?:°|deg(?:rees)?\s?)\s?[CF]\b|degrees\b(?:\s(?:celsius|fahrenheit))?",
-        rf"celsius|fahrenheit|°|[CF]\b|(?:{_MICRO}|micro|m|n|k)?mol(?:es)?/[lL]|mEq/[lL]|m?g/d[lL]",
-        rf"{_MICRO}g/d[lL]|ng/mL FEU|ug/mL FEU",
-        rf"(?:[mnp]|{_MICRO})?g/m?[lL]\b|mcg/[lL]|(?:{_MICRO}|m)?I?U/m?[lL]|units?/[lL]",
-        rf"[KkG]/(?:{_MICRO}|mc)?[lL]\b|[x×*]\s?10\s?[\^*]?\s?[39³⁹]\s?/\s?(?:{_MICRO}|mc)?[lL]",
-        rf"10\^[39]/(?:{_MICRO}|mc)?[lL]|thousand(?:/{_MICRO}[lL])?|/\s?(?:{_MICRO}|mc)[lL]|[Kk]\b",
-        r"m[lL]/h(?:r|our)?|m[lL]\b(?: per hour)?|cc\b|fL|pg\b|sec(?:onds)?\b|s\b|units?\b|points?\b",
-    )
+
+# Digits are bounded: no value has more, and a row of a thousand digits is none.
+_PLAIN_NUM = (
+    r"(?:\d{1,3}(?:,\d{3}){1,3}(?!\d)(?:\.\d{1,4}(?!\d))?"  # 1,200
+    r"|\d{1,4},\d{1,2}(?![\d,])"  # 3,1: a decimal comma
+    r"|\d{1,9}(?!\d|,\d)(?:\.\d{1,6}(?!\d))?)"  # 3.1; for a point between thousands see `_decimal`
 )
-_PLAIN_NUM = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
-_NUM = rf"(?<![\w.,\0])[-−]?{_PLAIN_NUM}(?![\w]*[A-Za-z]{{3}})"
+_NUM = rf"(?<![\w.,\0])[-−]?{_PLAIN_NUM}(?!\.\d)(?:(?=(?:{units.PATTERN})(?![A-Za-z]))|(?!\w{{0,9}}[A-Za-z]{{3}}))"
+_GAP = r"[\s\0]{0,40}"
 
 
 def UNIT(group: str) -> str:
     """Pattern of an optional unit, as a named group."""
-    return rf"(?:\s?(?P<{group}>{_UNITS}))?"
+    return rf"(?:\s?(?P<{group}>{units.PATTERN}))?"
 
 
-_A = rf"(?P<a>{_NUM})(?P<as>['’]?s\b)?"
-_B = rf"(?P<b>[-−]?{_PLAIN_NUM})(?P<bs>['’]?s\b)?"
-_SEQUENCE = re.compile(rf"{_NUM}(?:\s*(?:->|→|=>|⟶|-->|>)\s*\d[\d.,]*)+", re.I)
-_PAIR = re.compile(r"(?<![\w./])(?P<a>\d{2,3})\s?/\s?(?P<b>\d{2,3})(?![\w/])")
-_SPREAD = (
-    r"ranging from|ranged from|ranges from|ranging between|ranged between|varying from|varied between|"
-    r"fluctuat\w+ between"
-)
-_RANGE = re.compile(
-    rf"(?P<pre>\b(?:between|from|{_SPREAD})\s+)?(?:about |around )?(?:low |mid |high )?(?:(?:the|its)\s+)?"
-    rf"{_A}{UNIT('u')}\s*(?P<by>-|–|—|\bto\b|\bup to\b|\bdown to\b|\band\b|\bor\b)\s*"
-    rf"(?:about |around |the )?{_B}(?:\s?[-–]\s?(?P<c>\d[\d.]*))?{UNIT('v')}",
+def _value(name: str) -> str:
+    """Pattern of a value: a number or a pair such as 120/80 (``name2``), "s" of a decade (``names``), and a unit."""
+    pair = rf"(?:\s?/\s?(?P<{name}2>\d{{1,3}}(?![\d/]|\.\d)))?"
+    return rf"(?P<{name}>{_NUM}){pair}(?P<{name}s>['’]?s\b)?{UNIT(name + 'u')}"
+
+
+_ARROW = r"\s?(?:-{1,2}>|→|=>|⟶|>)\s?"
+_SEQUENCE = re.compile(rf"{_value('a')}(?:{_ARROW}[-−]?\d[\d.,/]{{0,12}}{UNIT('zu')})+", re.I)
+_STEP = re.compile(rf"(?P<n>[-−]?{_PLAIN_NUM})(?:/(?P<n2>\d{{1,3}}))?{UNIT('u')}", re.I)
+#: Dates and rows such as "7.18/32/62/14" are no pairs.
+_ROW = re.compile(r"(?<![\w.])\d{1,4}(?:\.\d{1,3})?(?:\s?/\s?\d{1,4}(?:\.\d{1,3})?){2,}(?![\w])")
+_OUT_OF = re.compile(rf"(?P<a>{_NUM})\s?(?:out of|of a possible|of)\s(?P<b>\d{{1,3}})\b(?!\s?(?:%|percent))", re.I)
+_SPELT = rf"(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_SMALL[1:10])}))?|{'|'.join(_SMALL)}"
+#: "a GCS of nine": a number word is a value after such a word, and before a unit or the end of what is said.
+_WORD = re.compile(
+    rf"(?:\b(?:of|at|to|from|was|is|than|above|below|exactly)\s)(?P<w>(?:{_SPELT})\b)"
+    rf"(?=\s?(?:[.,;:)/]|$|to\b|out of\b|on\b|{units.PATTERN}))",
     re.I,
 )
-_ONE = re.compile(rf"(?:\b(?:low|mid|high|upper)[- ])?{_A}{UNIT('u')}", re.I)
+
+_COMPARISON = r"(?:[<>≤≥=]{1,2}|less than|greater than|more than|below|above|under|over|up to)"
+_NORMAL = (
+    r"(?:(?:lab(?:oratory)?\s)?(?:ref(?:erence)?\b\.?|normal|nl\b|upper limit(?: of normal)?|ULN|LLN)"
+    r"(?:\s(?:range|interval|limits?|values?|is|of))*)"
+)
+
+
+def _bounds(name: str) -> str:
+    return (
+        rf"(?:{_COMPARISON}\s?)?[-−]?{_PLAIN_NUM}{UNIT(name + 'u')}"
+        rf"(?:\s?(?:-|–|—|to|and)\s?[-−]?{_PLAIN_NUM}{UNIT(name + 'v')})?"
+    )
+
+
+#: What a laboratory calls normal, beside a value: it is the assay's, no statement about the patient.
+_REFERENCES = (
+    # after a value and its flag, in brackets: "5.8 (3.5-5.0)", "24.0 (H) [4.0-11.0]", "2.6 (normal range: 3.5-5.0)"
+    re.compile(
+        rf"(?P<v>{_NUM}{UNIT('u')}(?:\s?[(\[]?(?:H|L|HH|LL|high|low|\*)[)\]]?)?)\s?,?\s?"
+        rf"(?P<r>[(\[]\s?(?:{_NORMAL}\s?[:=,]?\s?)?(?:{_COMPARISON}\s?)?[-−]?{_PLAIN_NUM}{UNIT('w')}"
+        rf"(?:\s?(?:-|–|—|to)\s?[-−]?{_PLAIN_NUM}{UNIT('x')})?\s?[)\]])",
+        re.I,
+    ),
+    # named as such: "reference range 0.6 to 1.2", "ref: 0.1-1.2", "upper limit of normal 40"
+    re.compile(
+        r"(?P<r>\b(?:ref(?:erence)?\b\.?(?:\s(?:range|interval|limits?|values?))?|"
+        rf"normal (?:range|interval|limits?|values?)|upper limit of normal|ULN)\s?(?:is|of|[:=,])?\s?{_bounds('w')})",
+        re.I,
+    ),
+)
+#: Multiples of a bound or a baseline that is not stated: not held against the chart.
+_MULTIPLE = re.compile(
+    rf"(?:(?:{_NUM}|twice|two|three|four|five|ten)\s?(?:x|×|times|-?fold)?\s?)(?:above |over |higher than )?(?:the )?"
+    r"(?:upper limits?(?: of (?:the )?normal(?: range)?)?|ULN|normal (?:limit|value|range)|baseline)\b",
+    re.I,
+)
+_SPREAD = (
+    r"ranging from|ranged from|ranges from|ranging between|ranged between|varying from|varied between|"
+    r"fluctuat\w{1,4} between"
+)
+_RANGE = re.compile(
+    rf"(?P<pre>\b(?:between|(?:(?:up|down|raised|elevated|reduced|lowered) )?from|{_SPREAD})\s)?"
+    rf"(?:about |around )?(?:low |mid |high )?(?:(?:the|its)\s)?{_value('a')}\s?(?P<by>-|–|—|\bto\b|\bup to\b|\bdown to\b|\band\b|\bor\b)\s?"
+    rf"(?:about |around )?(?:the )?(?:low |mid |high )?(?P<b>[-−]?{_PLAIN_NUM})(?:\s?/\s?(?P<b2>\d{{1,3}}(?![\d/])))?"
+    rf"(?P<bs>['’]?s\b)?(?:\s?[-–]\s?(?P<c>\d{{1,6}}(?:\.\d{{1,4}})?))?{UNIT('bu')}",
+    re.I,
+)
+_WAS = "was|previously|prior|previous|prev|baseline|before|earlier|formerly|compared (?:with|to)|versus|vs|as against"
+_UP = "up|increased|increasing|risen|rising|raised|elevated|rose"
+_DOWN = "down|decreased|decreasing|fallen|falling|reduced|fell|dropped"
+#: A value with the one before it: "3.1, up from 1.0", "1.5 (was 5.6)", "8.2 from 10.4".
+_BEFORE = re.compile(
+    rf"{_value('a')}(?:{_GAP}(?:,|\(|\[|which is|which was|-|–){_GAP}){{0,2}}"
+    rf"(?:\s?(?:(?P<way>{_UP}|{_DOWN}|improved|worsened|changed)\s)?from\s|\s?(?P<was>{_WAS})[\s:]\s?)"
+    rf"(?:(?:of|at|was|a|an|the|his|her|value|level|baseline|admission|previous|prior|about)\s){{0,4}}{_value('b')}",
+    re.I,
+)
+_ONE = re.compile(rf"(?:\b(?:low|mid|high|upper)[- ])?{_value('a')}", re.I)
+
+_WAYS = {
+    "up": "rising", "raised": "rising", "elevated": "rising", "down": "falling", "reduced": "falling",
+    "lowered": "falling",
+}  # fmt: skip
 
 #: (number, unit or None, decade: "s" where it reads "80s").
 Part = tuple[str, str | None, bool]
 
 
 class Written(NamedTuple):
-    """Figures as they stand: ``form`` is one, range, from (a change of value), up, down, sequence or pair.
+    """Figures as they stand: ``form`` is one, range, from (a change of value), up, down or sequence.
 
     A change may end in a range, which is a third part. ``extremes``: "ranging from", the ends are the extremes.
+    ``second``: what stands after the stroke of each part of 120/80 or 9/15, "" where there is none.
+    ``trend``: of a change whose way is known.
     """
 
     form: str
     parts: tuple[Part, ...]
     extremes: bool = False
+    second: tuple[str, ...] = ()
+    trend: str | None = None
+
+    def component(self, place: int) -> Written:
+        """Of pairs, what stands before (0) or after (1) the stroke."""
+        numbers = [part[0] for part in self.parts] if place == 0 else self.second
+        parts = tuple((number, part[1], part[2]) for number, part in zip(numbers, self.parts, strict=True))
+        return self._replace(parts=parts, second=())
 
 
-def find(text: str, take: Callable[[int, int, str | None, object], str]) -> str:
-    """Hand every number to ``take``, which masks it, and return the masked text. Times must be masked before."""
-    for match in list(_SEQUENCE.finditer(text)):
-        numbers = re.findall(r"\d[\d,]*(?:\.\d+)?", match[0])
-        text = take(match.start(), match.end(), "number", Written("sequence", tuple((n, None, False) for n in numbers)))
-    for match in list(_PAIR.finditer(text)):
-        text = take(match.start(), match.end(), "number", Written("pair", tuple((match[k], None, False) for k in "ab")))
-    for match in list(_RANGE.finditer(text)):
-        written = _range(match)
-        if written is not None:
-            text = take(match.start(), match.end(), "number", written)
-    for match in list(_ONE.finditer(text)):
-        start = match.start() if match["as"] else match.start("a")
-        text = take(start, match.end(), "number", Written("one", ((match["a"], match["u"], bool(match["as"])),)))
-    return text
+def find(sentence: Masked) -> None:
+    """Read every number. Times must have been read before."""
+    sentence.read(_WORD, lambda m: ("number", _written("one", [_Found(m["w"])])), "w")
+    for pattern in _REFERENCES:
+        sentence.read(pattern, lambda m: ("", None), "r")
+    sentence.read(_MULTIPLE, lambda m: ("aside", None))
+    sentence.read(_ROW, lambda m: ("aside", None))
+    sentence.read(_OUT_OF, lambda m: ("number", Written("one", ((m["a"], None, False),), second=(m["b"],))))
+    sentence.read(_SEQUENCE, _sequence)
+    sentence.read(_BEFORE, _before)
+    sentence.read(_RANGE, _range)
+    sentence.read(_ONE, lambda m: ("number", _written("one", [_groups(m, "a")])))
 
 
-def number(part: Part, how: str, spec: Variable, *, about: bool = False) -> Number:
-    """A written number in the canonical unit of a variable, with what rounding or "about" leaves open."""
+def number(part: Part, how: str, spec: Variable, *, about: bool = False) -> Number | None:
+    """A written number in the canonical unit of a variable, with what rounding or "about" leaves open.
+
+    Returns:
+        None where its unit is none that the variable is measured in: it is of something else.
+    """
     written, unit, decade = part
-    plain = written.replace(",", "").replace("−", "-")
-    value = float(plain)
-    step = 10.0 if decade else 10.0 ** -len(plain.partition(".")[2])
-    scale, offset = _conversion(unit, spec, value)
+    text = _decimal(written, spec)
+    value = float(text)
+    step = 10.0 if decade else 10.0 ** -len(text.partition(".")[2])
+    found = _conversion(unit, spec, value)
+    if found is None:
+        return None
+    scale, offset = found
     value, step = value * scale + offset, step * abs(scale)
     if decade:
         below = 0.5 * 10.0**-spec.decimals
@@ -101,6 +181,18 @@ def number(part: Part, how: str, spec: Variable, *, about: bool = False) -> Numb
         slack = max(slack, tolerance(value, spec))
     slack += 1e-4 * max(1.0, abs(value))
     return Number(value - slack, value + slack, how)
+
+
+def amount(written: str, unit: str | None, spec: Variable) -> tuple[float, float] | None:
+    """A written difference in the canonical unit, from and to; None where its unit is none of the variable's."""
+    text = _decimal(written, spec)
+    value = float(text)
+    found = units.conversion(unit, spec) if unit and units.plain(unit) != "points" else _conversion(None, spec, value)
+    if found is None:
+        return None
+    scale = found[0] if unit or not found[1] else 1.0  # a difference has no offset
+    slack = max(10.0 ** -len(text.partition(".")[2]), 10.0**-spec.decimals) * abs(scale) / 2 + 0.1 * abs(value * scale)
+    return abs(value * scale) - slack, abs(value * scale) + slack
 
 
 def tolerance(value: float, spec: Variable) -> float:
@@ -119,42 +211,85 @@ def width(spec: Variable) -> float:
     return abs(spec.high if spec.high is not None else spec.low or 1.0) or 1.0
 
 
-def _range(match: re.Match[str]) -> Written | None:
+class _Found(NamedTuple):
+    """A value as matched: what stands before and after the stroke of a pair, the "s" of a decade, the unit."""
+
+    number: str
+    second: str | None = None
+    decade: str | None = None
+    unit: str | None = None
+
+
+def _groups(match: re.Match[str], name: str) -> _Found:
+    return _Found(match[name], match[f"{name}2"], match[f"{name}s"], match[f"{name}u"])
+
+
+def _written(form: str, found: list[_Found], *, extremes: bool = False, trend: str | None = None) -> Written:
+    """Parts that name no unit take the last one named: "from 1.1 to 3.2 mg/dL"."""
+    unit = next((value.unit for value in reversed(found) if value.unit), None)
+    parts = tuple((value.number, value.unit or unit, bool(value.decade)) for value in found)
+    second = tuple(value.second or "" for value in found) if any(value.second for value in found) else ()
+    return Written(form, parts, extremes, second, trend)
+
+
+def _sequence(match: re.Match[str]) -> tuple[str, Written]:
+    steps = [_Found(m["n"], m["n2"], None, m["u"]) for m in _STEP.finditer(re.sub(r"-{1,2}>|=>|>", "→", match[0]))]
+    return "number", _written("sequence", steps)
+
+
+def _before(match: re.Match[str]) -> tuple[str, Written] | None:
+    new, old = _groups(match, "a"), _groups(match, "b")
+    way = (match["way"] or "").lower()
+    trend = "rising" if re.fullmatch(_UP, way) else "falling" if re.fullmatch(_DOWN, way) else None
+    first, last = _plain_float(old.number), _plain_float(new.number)
+    if trend is None and first != last:
+        trend = "rising" if last > first else "falling"
+    return "number", _written("from", [old, new], trend=trend)
+
+
+def _range(match: re.Match[str]) -> tuple[str, Written] | None:
     pre, by = (match["pre"] or "").lower(), match["by"].lower()
     spread = pre.startswith(("rang", "vary", "varied", "fluct"))
     if by in ("and", "or") and not (pre.startswith("between") or spread or match["as"]):
         return None  # two values, not a range
-    unit = match["v"] or match["u"]
-    parts: list[Part] = [(match["a"], match["u"] or unit, bool(match["as"])), (match["b"], unit, bool(match["bs"]))]
+    parts = [_groups(match, "a"), _groups(match, "b")]
     if match["c"]:
-        parts.append((match["c"], unit, False))
-    form = by.partition(" ")[0] if by in ("down to", "up to") else "from" if pre.startswith("from") else "range"
-    return Written(form, tuple(parts), spread)
+        parts.append(_Found(match["c"], unit=match["bu"]))
+    form = by.partition(" ")[0] if by in ("down to", "up to") else "from" if "from" in pre and not spread else "range"
+    trend = _WAYS.get(pre.partition(" ")[0])
+    return "number", _written(form, parts, extremes=spread, trend=trend)
 
 
-def _conversion(unit: str | None, spec: Variable, value: float) -> tuple[float, float]:
+def _conversion(unit: str | None, spec: Variable, value: float) -> tuple[float, float] | None:
     """Scale and offset to the canonical unit; without a telling unit, what makes the value plausible."""
-    plain = _plain(unit) if unit else ""
-    accepted = {_plain(name): pair for name, pair in spec.accepts.items()}
-    if plain in accepted:
-        return accepted[plain]
-    thousands = [(0.001, 0.0)] if spec.unit == "K/uL" else []
-    if plain in ("/ul", "/mcl") and thousands:
-        return thousands[0]
+    if unit and units.plain(unit) not in ("deg", "points", "units"):
+        return units.conversion(unit, spec)
+    if unit and units.conversion(unit, spec) is None:
+        return None
     low, high = spec.plausible
     if not low <= value <= high:
-        for scale, offset in (*accepted.values(), *thousands):
+        for scale, offset in units.guesses(spec):
             if low <= value * scale + offset <= high:
                 return scale, offset
-    return (100.0, 0.0) if spec.unit == "%" and "fraction" in accepted and value <= 1.0 else (1.0, 0.0)
+    return (100.0, 0.0) if spec.unit == "%" and "fraction" in spec.accepts and value <= 1.0 else (1.0, 0.0)
 
 
-_SPELT = {
-    "f": "degf", "c": "degc", "fahrenheit": "degf", "celsius": "degc", "degfahrenheit": "degf", "degcelsius": "degc",
-}  # fmt: skip
+def _decimal(written: str, spec: Variable) -> str:
+    """A written number in digits with a decimal point.
+
+    "1.200" of a variable that is written without decimals has a point between thousands, as much of Europe writes.
+    """
+    head, _, tail = written.lower().replace("-", " ").replace("−", " -").partition(" ")
+    if head in NUMERALS:
+        return str(int(NUMERALS[head]) + int(NUMERALS.get(tail, "0")))
+    text = written.replace("−", "-")
+    if re.fullmatch(r"-?\d+,\d{1,2}", text):
+        return text.replace(",", ".")
+    if re.fullmatch(r"-?[1-9]\d{0,2}\.\d{3}", text) and spec.decimals == 0:
+        return text.replace(".", "")
+    return text.replace(",", "")
 
 
-def _plain(unit: str) -> str:
-    plain = unit.lower().replace("µ", "u").replace("μ", "u").replace("micromol", "umol").replace("mcg", "ug")
-    plain = re.sub(r"\s", "", plain.replace("°", "deg").replace("degrees", "deg"))
-    return _SPELT.get(plain, plain)
+def _plain_float(written: str) -> float:
+    text = written.replace("−", "-")
+    return float(text.replace(",", "." if re.fullmatch(r"-?\d+,\d{1,2}", text) else ""))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from clinragen.catalog import variables
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.verify.masked import Cue
 
 _TOKEN = re.compile(r"[a-z]+\d*[a-z]*|[<>=≤≥~≈]+|\d+(?:\.\d+)?|[,;:()/]", re.I)
 _BRITISH = (
@@ -26,22 +27,16 @@ _BRITISH = (
 
 
 class Head(NamedTuple):
-    """What a statement is about. A term such as hypotension carries its direction; ``absent`` denies its sides."""
+    """What a statement is about. A term such as hypotension carries its direction; ``absent`` denies its sides.
+
+    Without variables: something that the catalogue does not have, of which nothing is claimed.
+    """
 
     variables: tuple[str, ...]
     directions: tuple[str, ...] = ()
     absent: bool = False
     bound: tuple[str, float] | None = None
     how: str | None = None
-
-
-class Cue(NamedTuple):
-    """A phrase that means something: ``text[start:end]``."""
-
-    kind: str
-    start: int
-    end: int
-    value: Any
 
 
 class Lexicon:
@@ -81,14 +76,12 @@ class Lexicon:
         for kind in ("about", "denied", "linking"):
             for phrase in words[kind]:
                 self._add(phrase, (kind, True))
+        for phrase in words["others"]:
+            self._add(phrase, ("head", Head(())))
 
-    def scan(self, text: str, taken: list[tuple[int, int]]) -> Iterator[Cue]:
-        """Cues in reading order, outside the spans that are ``taken``."""
-        tokens = [
-            (match.group().lower(), match.start(), match.end())
-            for match in _TOKEN.finditer(text)
-            if not any(start < match.end() and match.start() < end for start, end in taken)
-        ]
+    def scan(self, text: str) -> Iterator[Cue]:
+        """Cues in reading order."""
+        tokens = [(match.group().lower(), match.start(), match.end()) for match in _TOKEN.finditer(text)]
         position = 0
         while position < len(tokens):
             node, ahead = self._trie, position
@@ -108,7 +101,7 @@ class Lexicon:
 
     def _composed(self, phrase: str) -> bool:
         """Whether a finding is a variable's name and other words: those are read one by one."""
-        return any(cue.kind == "head" for cue in self.scan(phrase, [])) and len(phrase.split()) > 1
+        return any(cue.kind == "head" for cue in self.scan(phrase)) and len(phrase.split()) > 1
 
     def _add(self, phrase: str, payload: tuple[str, Any], *, anew: bool = False) -> None:
         exact = phrase[1:] if phrase.startswith("=") and len(phrase) > 1 and phrase[1].isalpha() else None

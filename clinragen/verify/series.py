@@ -28,6 +28,8 @@ MOMENT = 4.0
 LATER = 0.25
 #: From so many measurements on, a trend compares the first and last third, not two single values.
 MANY = 8
+#: A stated total may be off by this factor: inputs and outputs are added up from charted to charted hour.
+TOTAL = 1.05
 #: Beyond the bound, in widths of the range: at least for "markedly", at most for "mildly".
 MARKED, MILD = 0.2, 1.5
 
@@ -89,6 +91,8 @@ def holds(claim: SeriesClaim, spec: Variable, measured: Measured) -> bool | None
     for number in rest:
         if number.how == "mean":
             verdicts.append(_mean(number, spec, seen))
+        elif number.how.endswith("total"):
+            verdicts.append(_total(number, claim, measured))
         else:
             apart = claim.direction == "normal" or number.how in ("within", "ranged", "decade", "decades")
             verdicts.append(_often(claim, (True if apart else agree) & _meets(number, spec, seen), number, spec))
@@ -126,6 +130,10 @@ def _state(claim: SeriesClaim, sides: np.ndarray) -> np.ndarray:
 def _meets(number: Number, spec: Variable, seen: Measured) -> np.ndarray:
     """Where a measurement is what the number says."""
     values = seen.values
+    if number.how == "rising_event":  # it crossed the bound, or rose further above it
+        return (values > number.low) & (values > np.minimum.accumulate(values) if len(values) > 1 else True)
+    if number.how == "falling_event":
+        return (values < number.high) & (values < np.maximum.accumulate(values) if len(values) > 1 else True)
     if number.how.startswith("above"):
         return values > number.low - (1e-6 if number.how == "above" and number.low != number.high else 0)
     if number.how.startswith("below"):
@@ -192,6 +200,34 @@ def _mean(number: Number, spec: Variable, seen: Measured) -> bool:
     )
 
 
+def _total(number: Number, claim: SeriesClaim, measured: Measured) -> bool:
+    """Whether the sum over the hours, or over some stretch of the stated length, is what the number says.
+
+    The first 6 hours are those that begin at 0 to 5; people also count the one that begins at 6.
+    """
+    hours = measured.hours
+    sums = np.concatenate([[0.0], np.cumsum(measured.values)])
+    start, end = claim.window or (0.0, float("inf"))
+    if claim.length is not None:
+        begins, stops = np.arange(len(hours)), np.searchsorted(hours, hours + claim.length - 1e-6)
+        if number.how == "below_total":  # not of a stretch that the record cuts short
+            begins, stops = (
+                side[(hours + claim.length <= hours[-1] + 1.0) | (hours == hours[0])] for side in (begins, stops)
+            )
+    elif start < 0:
+        begins = np.searchsorted(hours, [hours[-1] + start + 1.0, hours[-1] + start])
+        stops = np.array([len(hours)] * 2)
+    else:
+        begins = np.searchsorted(hours, [start, start])
+        stops = np.array([np.searchsorted(hours, end), np.searchsorted(hours, end, side="right")])
+    totals = sums[stops] - sums[begins]
+    if number.how == "above_total":
+        return bool((totals > number.low).any())
+    if number.how == "below_total":
+        return bool((totals < number.high).any())
+    return bool(((totals >= number.low / TOTAL) & (totals <= number.high * TOTAL)).any())
+
+
 def _severe(claim: SeriesClaim, spec: Variable, seen: Measured) -> bool:
     if claim.severity is None or claim.direction not in ("high", "low", "abnormal"):
         return True
@@ -235,7 +271,7 @@ def _moves(claim: SeriesClaim, spec: Variable, seen: Measured) -> bool | None:
         return (
             bool(len(begins))
             and _signed(course[-1] - course[begins[0]], sign)
-            and _amounts(claim, float(values[begins[0]]), float(values[-1]))
+            and _amounts(claim, spec, float(values[begins[0]]), float(values[-1]))
         )
     if claim.trend == "resolved":
         return True
@@ -244,7 +280,11 @@ def _moves(claim: SeriesClaim, spec: Variable, seen: Measured) -> bool | None:
         return False
     if sign and sign * _drift(course) <= 0:
         return False
-    return claim.change is None or _amounts(claim, values[0], values[-1]) or _amounts(claim, *_swing(values, sign))
+    return (
+        claim.change is None
+        or _amounts(claim, spec, values[0], values[-1])
+        or _amounts(claim, spec, *_swing(values, sign))
+    )
 
 
 def _stable(claim: SeriesClaim, spec: Variable, seen: Measured) -> bool:
@@ -292,7 +332,7 @@ def _passes(
     else:
         if not _near(claim, seen.hours)[at]:
             return False
-        return _signed(course[at] - course[start], sign) and _amounts(claim, seen.values[start], seen.values[at])
+        return _signed(course[at] - course[start], sign) and _amounts(claim, spec, seen.values[start], seen.values[at])
     if claim.trend is None and len(ordered) == 2:  # "from 38 up to 278": the extremes, in whatever order
         first, last = sorted(ordered)
         return first.low <= seen.values.min() <= first.high and last.low <= seen.values.max() <= last.high
@@ -344,13 +384,15 @@ def _swing(values: np.ndarray, sign: int) -> tuple[float, float]:
     return float(highest[at]), float(values[at])
 
 
-def _amounts(claim: SeriesClaim, start: float, end: float) -> bool:
+def _amounts(claim: SeriesClaim, spec: Variable, start: float, end: float) -> bool:
     """Whether a change is as great as stated."""
     if claim.change is None:
         return True
     low, high, kind = claim.change
     if kind == "amount":
         return low <= abs(end - start) <= high
+    if kind == "percent" and spec.unit == "%" and 100 * low <= abs(end - start) <= 100 * high:
+        return True
     if start == 0 or end == 0:
         return False
     if kind == "factor":

@@ -3,66 +3,95 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
+from typing import NamedTuple
 
+from clinragen.verify import units
 from clinragen.verify.claims import Change, Often
 from clinragen.verify.figures import NUMERALS, UNIT
+from clinragen.verify.masked import Masked
 
 #: A stated hour may be off by so much: bins are an hour wide; "around hour 12" is meant roughly.
 EXACTLY, ROUGHLY = 1.0, 3.0
 _FOREVER = float("inf")
 _H = r"(?:h|hr|hrs|hour|hours)\b"
-_N = r"(?P<n>\d+(?:\.\d+)?)"
-_M = r"(?P<m>\d+(?:\.\d+)?)"
+_N = r"(?<!\d)(?P<n>\d{1,30}(?:\.\d{1,3})?)(?!\d)"
+_M = r"(?<!\d)(?P<m>\d{1,30}(?:\.\d{1,3})?)(?!\d)"
 _IN = r"(?:within|in|during|over|on|by|for|throughout|across)"
-_UNITS_OF_TIME = (
-    rf"{_H}|days?\b|weeks?\b|months?\b|min(?:ute)?s?\b|years?\b|yo\b|y/o\b|L\b(?!/)|liters?\b|mg\b(?!/)|g\b(?!/)"
-)
+_UNITS_OF_TIME = rf"{_H}|days?\b|weeks?\b|months?\b|min(?:ute)?s?\b|years?\b|yo\b|y/o\b"
 _CHECK = r"(?:check|sample|measurement|reading|value|draw|lab)\b"
 _CHECKS = r"(?:time|readings|measurements|values|stay|hours|checks|samples)"
 
+
+Cued = tuple[str, object] | None
+
+
+class Amount(NamedTuple):
+    """A stated amount of change, as written: "by more than 2.1 mg/dL"."""
+
+    written: str
+    unit: str | None
+    more: bool
+    less: bool
+
+
+class Window(NamedTuple):
+    """Hours from intime that a statement is about; ``length``: of a stretch that may lie anywhere within, in hours."""
+
+    start: float
+    end: float
+    length: float | None = None
+
+
 #: Pattern -> what its groups mean: (kind of cue, value), or None where the number is of a time and no more is known.
 _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], ...] = (
-    (rf"{_IN}?\s*(?:the\s+)?(?:first|initial)\s+(?P<n>\d+|\w+)\s*-?\s*{_H}", lambda n, m: ("window", (0.0, n))),
     (
-        rf"{_IN}?\s*(?:the\s+)?(?:first\s+(?:hospital\s+|ICU\s+)?day|day\s+(?:one|1)\b)",
-        lambda n, m: ("window", (0.0, 24.0)),
+        rf"{_IN}?\s?(?:the\s)?(?:first|initial)\s(?P<n>\d{{1,6}}|[a-z]{{3,8}})\s?-?\s?{_H}",
+        lambda n, m: ("window", Window(0.0, n)),
     ),
     (
-        rf"{_IN}?\s*(?:the\s+)?(?:second\s+(?:hospital\s+|ICU\s+)?day|day\s+(?:two|2)\b)",
-        lambda n, m: ("window", (24.0, 48.0)),
-    ),
-    (rf"{_IN}?\s*(?:the\s+)?(?:last|final)\s+{_N}\s*{_H}", lambda n, m: ("window", (-n, _FOREVER))),
-    (
-        rf"(?:between|from)?\s*(?:hours?)\s*{_N}\s*(?:and|to|-|–|until|through)\s*(?:hour\s*)?{_M}",
-        lambda n, m: ("window", (n, m)),
+        rf"{_IN}?\s?(?:the\s)?(?:first\s(?:hospital\s|ICU\s)?day|day\s(?:one|1)\b)",
+        lambda n, m: ("window", Window(0.0, 24.0)),
     ),
     (
-        rf"(?:from|after|since|beyond|following|past)\s+hour\s+{_N}(?:\s+(?:on\b|onwards?|onward))?",
-        lambda n, m: ("window", (n, _FOREVER)),
+        rf"{_IN}?\s?(?:the\s)?(?:second\s(?:hospital\s|ICU\s)?day|day\s(?:two|2)\b)",
+        lambda n, m: ("window", Window(24.0, 48.0)),
     ),
-    (rf"hour\s+{_N}\s+(?:on\b|onwards?)", lambda n, m: ("window", (n, _FOREVER))),
-    (rf"(?:before|until|prior to|up to)\s+hour\s+{_N}", lambda n, m: ("window", (0.0, n))),
-    (rf"(?:by|within)\s+(?:hour\s+{_N}|{_M}\s*{_H})", lambda n, m: ("window", (0.0, n or m))),
+    (rf"{_IN}?\s?(?:the\s)?(?:last|final)\s{_N}\s?{_H}", lambda n, m: ("window", Window(-n, _FOREVER))),
     (
-        rf"(?:over|during|across|for|throughout|in)\s+(?:the\s+)?(?:next\s+|following\s+|subsequent\s+)?{_N}\s*{_H}",
-        lambda n, m: ("window", (0.0, _FOREVER)),
+        rf"(?:between|from)?\s?(?:hours?)\s?{_N}\s?(?:and|to|-|–|until|through)\s?(?:hour\s?)?{_M}",
+        lambda n, m: ("window", Window(n, m)),
     ),
     (
-        rf"(?:at\s+|by\s+)?(?:around|near|about|approximately)\s+(?:hour\s+{_N}|{_M}\s*{_H})",
+        rf"(?:from|after|since|beyond|following|past)\shour\s{_N}(?:\s(?:on\b|onwards?|onward))?",
+        lambda n, m: ("window", Window(n, _FOREVER)),
+    ),
+    (rf"hour\s{_N}\s(?:on\b|onwards?)", lambda n, m: ("window", Window(n, _FOREVER))),
+    (rf"(?:before|until|prior to|up to)\shour\s{_N}", lambda n, m: ("window", Window(0.0, n))),
+    (rf"(?:by|within)\s(?:hour\s{_N}|{_M}\s?{_H})", lambda n, m: ("window", Window(0.0, n or m))),
+    (rf"\bday\s{_N}", lambda n, m: ("window", Window(24.0 * (n - 1), 24.0 * n)) if n else None),
+    (
+        rf"(?:(?:over|during|across|for|throughout|in)\s|/\s?|per\s)(?:the\s|a\s)?"
+        rf"(?:next\s|following\s|subsequent\s)?(?:period of\s)?{_N}(?:\s|-)?{_H}(?:\speriod)?",
+        lambda n, m: ("window", Window(0.0, _FOREVER, n)),
+    ),
+    (rf"{_N}(?:\s|-)?{_H}(?=\s(?:urine|urinary|total|output|UOP))", lambda n, m: ("window", Window(0.0, _FOREVER, n))),
+    (
+        rf"(?:at\s|by\s)?(?:around|near|about|approximately)\s(?:hour\s{_N}|{_M}\s?{_H})",
         lambda n, m: ("hour", (n or m, ROUGHLY)),
     ),
-    (rf"(?:at|on|by)?\s*\bhour\s+{_N}", lambda n, m: ("hour", (n, EXACTLY))),
-    (rf"(?:at)\s+{_N}\s*{_H}", lambda n, m: ("hour", (n, EXACTLY))),
-    (rf"\(\s*(?:h|hr|t\s*=)\s*{_N}\s*h?\s*\)", lambda n, m: ("hour", (n, EXACTLY))),
+    (rf"(?:at|on|by)?\s?\bhour\s{_N}", lambda n, m: ("hour", (n, EXACTLY))),
+    (rf"(?:at)\s{_N}\s?{_H}", lambda n, m: ("hour", (n, EXACTLY))),
+    (rf"\(\s?(?:h|hr|t\s?=)\s?{_N}\s?h?\s?\)", lambda n, m: ("hour", (n, EXACTLY))),
     (
-        rf"{_N}\s*{_H}\s+(?:after|into|post|from|since)\s+(?:ICU\s+|hospital\s+)?(?:admission|arrival|the stay)",
+        rf"{_N}\s?{_H}\s(?:after|into|post|from|since)\s(?:ICU\s|hospital\s)?(?:admission|arrival|the stay)",
         lambda n, m: ("hour", (n, EXACTLY)),
     ),
-    (rf"{_N}\s*(?:-\s*)?(?:{_UNITS_OF_TIME})", lambda n, m: None),
+    (rf"{_N}\s?(?:-\s?)?(?:{_UNITS_OF_TIME})", lambda n, m: None),
     (
-        r"\b(?:on|at|upon)\s+(?:admission|arrival|presentation|baseline|first)\b|\binitial(?:ly)?\b|"
-        r"\bat the (?:start|outset|beginning)\b|\b(?:on|at|in)\s+(?:the\s+)?(?:first|initial)\s+" + _CHECK + "|"
+        r"\b(?:on|at|upon)\s(?:admission|arrival|presentation|baseline|first)\b|\binitial(?:ly)?\b|"
+        r"\bat the (?:start|outset|beginning)\b|\b(?:on|at|in)\s(?:the\s)?(?:first|initial)\s" + _CHECK + "|"
         r"\bearly(?: on)?\b|\badmission\b|\bpresenting\b|\bfirst\b",
         lambda n, m: ("moment", "first"),
     ),
@@ -73,28 +102,29 @@ _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], .
     ),
 )
 
-_COUNT = rf"(?:\d+|{'|'.join(NUMERALS)}|once|twice|a single)"
+_COMPILED = tuple((re.compile(pattern, re.I), meaning) for pattern, meaning in _TIMES)
+_COUNT = rf"(?:\d{{1,4}}|{'|'.join(NUMERALS)}|once|twice|a single)"
 _ABOUT = (
     r"(?P<about>about|around|roughly|nearly|almost|at least|more than|over|only|just|exactly|less than|"
     r"fewer than|up to)"
 )
 _OFTEN = re.compile(
-    rf"\b(?:(?:on|in|at|for|during)\s+)?{_ABOUT}?\s*"
-    rf"(?:(?P<n>{_COUNT})\s*(?:(?:out\s+)?of\s+(?:the\s+|all\s+)?(?:\d+|{'|'.join(NUMERALS)})\s*)?"
-    r"(?:(?:consecutive|separate|different|available|of the)\s+)?"
+    rf"\b(?:(?:on|in|at|for|during)\s)?{_ABOUT}?\s?"
+    rf"(?:(?P<n>{_COUNT})\s?(?:(?:out\s)?of\s(?:the\s|all\s)?(?:\d{{1,4}}|{'|'.join(NUMERALS)})\s?)?"
+    r"(?:(?:consecutive|separate|different|available|of the)\s)?"
     r"(?P<what>occasions?|times?|measurements?|readings?|values?|checks?|samples?|instances?|episodes?|draws?|"
     r"outputs?)\b"
-    r"(?!\s*(?:the\s+)?(?:upper|normal|higher|ULN))"
+    r"(?!\s?(?:the\s)?(?:upper|normal|higher|ULN))"
     r"|(?P<word>once|twice)\b"
-    rf"|(?P<pct>\d+)\s*(?:%|percent)\s+of\s+(?:the\s+|all\s+|its\s+)?{_CHECKS}"
-    rf"|(?P<half>half)\s+(?:of\s+)?(?:the\s+|all\s+)?(?:of\s+the\s+)?{_CHECKS}"
-    r"|(?P<all>all|every|each|both)\s+(?:of\s+)?(?:the\s+)?(?:two\s+|three\s+|four\s+|five\s+|\d+\s+)?"
+    rf"|(?P<pct>\d{{1,3}})\s?(?:%|percent)\sof\s(?:the\s|all\s|its\s)?{_CHECKS}"
+    rf"|(?P<half>half)\s(?:of\s)?(?:the\s|all\s)?(?:of\sthe\s)?{_CHECKS}"
+    r"|(?P<all>all|every|each|both)\s(?:of\s)?(?:the\s)?(?:two\s|three\s|four\s|five\s|\d{1,4}\s)?"
     r"(?:occasions?|measurements?|readings?|values?|checks?|samples?|determinations?|draws?))",
     re.I,
 )
 _MOST = re.compile(
-    r"\b(?:in|on|for|at|during)?\s*(?P<almost>nearly all|almost all|virtually all)?"
-    r"(?P<most>most(?: of)?|the majority of|a majority of)?\s+(?:the\s+)?"
+    r"\b(?:in|on|for|at|during)?\s?(?P<almost>nearly all|almost all|virtually all)?"
+    r"(?P<most>most(?: of)?|the majority of|a majority of)?\s(?:the\s)?"
     r"(?:readings|measurements|values|time|checks|samples|occasions|stay)\b",
     re.I,
 )
@@ -106,45 +136,57 @@ _PARTS = {
 }  # fmt: skip
 _FACTORS = {"doubl": 2.0, "tripl": 3.0, "quadrupl": 4.0}
 _NEAR = r"nearly |almost |more than |less than |over |approximately |about |roughly "
+_PCT = r"\d{1,4}(?:\.\d{1,3})?"
+_AMOUNT = r"\d{1,6}(?:[.,]\d{1,3})?(?![\d/])"
+_ENDS = r"(?!\s?(?:to|->|→|=>|-|–)\s?\d)"  # "dropped 10.4 g/dL to 8.2" states two values
+_NOUN = r"(?:drop|fall|decrease|decline|reduction|rise|increase|jump|gain|loss)"
 _CHANGE = re.compile(
-    r"\bby\s+(?P<cmp>more than|over|at least|less than|about|around|approximately|roughly|nearly|almost|~)?\s*"
-    rf"(?:(?P<part>{'|'.join(_PARTS)})\b|(?P<pct>\d+(?:\.\d+)?)\s*(?:%|percent)|(?P<amount>\d+(?:\.\d+)?){UNIT('u')})"
+    r"\bby\s(?P<cmp>more than|over|at least|less than|about|around|approximately|roughly|nearly|almost|~)?\s?"
+    rf"(?:(?P<part>{'|'.join(_PARTS)})\b|(?P<pct>{_PCT})\s?(?:%|percent)|(?P<amount>{_AMOUNT}){UNIT('u')})"
     rf"|(?P<near>{_NEAR})?(?P<verb>halv|doubl|tripl|quadrupl)(?:ed|ing|es|e)?\b"
-    rf"|(?P<near2>{_NEAR})?(?P<fold>\d+(?:\.\d+)?|two|three|four|five|ten)[- ]?fold\b"
-    r"|(?P<pct2>\d+(?:\.\d+)?)\s*(?:%|percent)\s+(?=drop|fall|decrease|decline|reduction|rise|increase)",
+    rf"|(?P<near2>{_NEAR})?(?P<fold>{_PCT}|two|three|four|five|ten)[- ]?fold\b"
+    rf"|\b(?P<pct2>{_PCT})\s?(?:%|percent)\s(?={_NOUN})"
+    rf"|(?<![\w.,])(?P<amount2>{_AMOUNT})-?{UNIT('u2')}\s(?={_NOUN})",
+    re.I,
+)
+#: "fell 35 points", "dropped 2.2 g/dL": an amount, where a unit or "points" follows; "rose 18" may mean to 18.
+_MOVED = re.compile(
+    r"\b(?:fell|fallen|falls?|drop(?:ped|s)?|decreased?s?|declined?s?|rose|risen|rises?|increased?s?|climbed|up|down|"
+    rf"went (?:up|down)|{_NOUN} of)\s(?P<cmp>{_NEAR})?"
+    rf"(?P<whole>(?:(?P<pct>{_PCT})\s?(?:%|percent)|(?P<amount>{_AMOUNT})\s?-?(?P<u>{units.PATTERN})(?![A-Za-z])){_ENDS})",
     re.I,
 )
 
 
-def find(text: str, take: Callable[[int, int, str | None, object], str]) -> str:
-    """Hand every time, count and change to ``take``, which masks it, and return the masked text."""
+def find(sentence: Masked) -> None:
+    """Read every time, count and change."""
     for pattern in (_MOST, _OFTEN):
-        for match in list(pattern.finditer(text)):
-            often = _often(match)
-            if often is not None and "\0" not in match[0]:
-                text = take(_begin(match), match.end(), "often", often)
-    for pattern, meaning in _TIMES:
-        for match in list(re.finditer(pattern, text, re.I)):
-            n, m = (_number(match.groupdict().get(name)) for name in "nm")
-            if n is not None and m is not None:
-                text = take(_begin(match), match.end(), *(meaning(n, m) or (None, None)))
-    for match in list(_CHANGE.finditer(text)):
-        text = take(match.start(), match.end(), "change", _change(match))
-    return text
+        sentence.read(pattern, _often)
+    for pattern, meaning in _COMPILED:
+        sentence.read(pattern, lambda match, meaning=meaning: _time(match, meaning))
+    sentence.read(_CHANGE, _change)
+    sentence.read(_MOVED, _change, "whole")
 
 
-def _begin(match: re.Match[str]) -> int:
-    return match.start() + len(match[0]) - len(match[0].lstrip())
+def _time(match: re.Match[str], meaning: Callable[[float, float], Cued]) -> Cued:
+    n, m = (_number(match.groupdict().get(name)) for name in "nm")
+    if n is None or m is None:
+        return None
+    return meaning(n, m) or ("", None)
 
 
 def _number(written: str | None) -> float | None:
     """0 where the group is absent, None where it is no number ("first few hours")."""
     stated = NUMERALS.get((written or "0").lower(), written or "0")
-    return float(stated) if re.fullmatch(r"\d+(?:\.\d+)?", stated) else None
+    return float(stated) if re.fullmatch(r"\d{1,30}(?:\.\d{1,9})?", stated) else None
 
 
-def _often(match: re.Match[str]) -> Often | str | None:
-    found = match.groupdict()
+def _often(match: re.Match[str]) -> Cued:
+    often = _how_often(match.groupdict())
+    return None if often is None else ("often", often)
+
+
+def _how_often(found: dict[str, str | None]) -> Often | str | None:
     if found.get("almost"):
         return Often(0.85, 1.0, "share")
     if found.get("most"):
@@ -155,10 +197,10 @@ def _often(match: re.Match[str]) -> Often | str | None:
     if found["all"]:
         return "always"
     if found["half"] or found["pct"]:
-        share = 0.5 if found["half"] else float(found["pct"]) / 100
+        share = float(found["pct"] or 50) / 100
         more = about in ("more than", "over", "at least")
         return Often(share - (0.0 if more else 0.1) - 1e-9, 1.0 if more else min(1.0, share + 0.1), "share")
-    word = (found["word"] or found["n"]).lower()
+    word = (found["word"] or found["n"] or "").lower()
     count = float({"once": "1", "twice": "2", "a single": "1"}.get(word) or NUMERALS.get(word) or word)
     if about in ("more than", "over", "at least"):
         return Often(count + (about != "at least"), _FOREVER, "count")
@@ -168,12 +210,13 @@ def _often(match: re.Match[str]) -> Often | str | None:
     return Often(count - slack, count + slack, "count")
 
 
-def _change(match: re.Match[str]) -> tuple[str | None, Change | tuple[str, str | None]]:
+def _change(match: re.Match[str]) -> Cued:
     """The trend that the word itself tells, and the change; an amount stays as written until its variable is known."""
-    found = match.groupdict()
+    found = defaultdict(lambda: None, match.groupdict())
     how = (found["cmp"] or found["near"] or found["near2"] or "").strip().lower()
     more, less = how in ("more than", "over", "at least"), how == "less than"
     verb = (found["verb"] or "").lower()
+    percent = found["pct"] or found["pct2"]
     if found["part"] or verb == "halv":
         low, high = _PARTS[(found["part"] or "half").lower()]
         if more:
@@ -182,17 +225,21 @@ def _change(match: re.Match[str]) -> tuple[str | None, Change | tuple[str, str |
             low, high = 0.0, (low + high) / 2
         elif how in ("nearly", "almost"):
             low, high = low - 0.1, high - 0.02
-        return "falling" if verb else None, Change(low, high, "part")
-    if found["pct"] or found["pct2"]:
-        share = float(found["pct"] or found["pct2"]) / 100
+        return "change", ("falling" if verb else None, Change(low, high, "part"))
+    if percent:
+        share = float(percent) / 100
         slack = max(0.05, 0.1 * share)
-        return None, Change(share - (0 if more else slack), _FOREVER if more else share + slack, "part")
-    if verb or found["fold"]:
-        factor = _FACTORS[verb] if verb else float(NUMERALS.get(found["fold"].lower(), found["fold"]))
+        return "change", (None, Change(share - (0 if more else slack), _FOREVER if more else share + slack, "percent"))
+    fold = found["fold"] or ""
+    if verb or fold:
+        factor = _FACTORS[verb] if verb else float(NUMERALS.get(fold.lower(), fold))
+        if not factor:
+            return "", None
         low, high = 0.87 * factor, 1.2 * factor
         if more or less:
             low, high = (factor, _FOREVER) if more else (1.0, factor)
         elif how in ("nearly", "almost"):
             low, high = 0.75 * factor, factor
-        return "rising" if verb else None, Change(low, high, "factor")
-    return None, (found["amount"], found["u"])
+        return "change", ("rising" if verb else None, Change(low, high, "factor"))
+    written = found["amount"] or found["amount2"]
+    return ("change", (None, Amount(written, found["u"] or found["u2"], more, less))) if written else None

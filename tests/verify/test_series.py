@@ -12,7 +12,7 @@ from flips import flipped
 from generated import statements
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import agrees, judged, labelled
+from labelled import CHARTS, agrees, judged, labelled, wording
 
 from clinragen.catalog import phenotypes, variables
 from clinragen.knowledge.graph import build
@@ -53,6 +53,25 @@ def test_statements_on_the_made_up_hospital_are_judged_right(part):
     rows = [row for row in labelled(part) if row.cohort == "hospital"]
     wrong = [row.text for row in rows if not agrees(row.label, judged(row.text, HOSPITAL[row.stay], READER))]
     assert len(wrong) <= 0.05 * len(rows), wrong
+
+
+@pytest.mark.parametrize(("part", "share"), [("development", 0.02)])
+def test_statements_in_the_shorthand_of_notes_are_judged_right(part, share):
+    rows = wording(part)
+    wrong = [text for stay, label, text in rows if not agrees(label, judged(text, CHARTS[stay], READER))]
+    assert len(wrong) <= share * len(rows), wrong
+
+
+@pytest.mark.parametrize(
+    ("stay", "text"),
+    [
+        (stay, text)
+        for stay, label, text in wording("development")
+        if label == "s" and flipped(text) != text and not re.search(r"\bover \d|normal <", text)  # no directions
+    ],
+)
+def test_shorthand_with_its_direction_flipped_is_never_supported(stay, text):
+    assert set(judged(flipped(text), CHARTS[stay], READER)) != {"s"}, flipped(text)
 
 
 @pytest.mark.parametrize("row", MADE_UP["claims"], ids=lambda row: row["t"])
