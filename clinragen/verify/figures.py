@@ -97,7 +97,8 @@ _SPREAD = (
 )
 _RANGE = re.compile(
     rf"(?P<pre>\b(?:between|(?:(?:up|down|raised|elevated|reduced|lowered) )?from|{_SPREAD})\s)?"
-    rf"(?:about |around )?(?:low |mid |high )?(?:(?:the|its)\s)?{_value('a')}\s?(?P<by>-|–|—|\bto\b|\bup to\b|\bdown to\b|\band\b|\bor\b)\s?"
+    rf"(?:about |around )?(?:low |mid |high )?(?:(?:the|its)\s)?{_value('a')}"
+    r"\s?(?P<by>-|–|—|\bto\b|\bup to\b|\bdown to\b|\band\b|\bor\b)\s?"
     rf"(?:about |around )?(?:the )?(?:low |mid |high )?(?P<b>[-−]?{_PLAIN_NUM})(?:\s?/\s?(?P<b2>\d{{1,3}}(?![\d/])))?"
     rf"(?P<bs>['’]?s\b)?(?:\s?[-–]\s?(?P<c>\d{{1,6}}(?:\.\d{{1,4}})?))?{UNIT('bu')}",
     re.I,
