@@ -97,6 +97,8 @@ def of_manifest(manifest: Any) -> dict[str, Phenotype]:
         rows: list[dict[str, Any]] = [
             {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in stored["labels"]
         ]
+        if not all(_KEY.fullmatch(row["key"]) for row in rows):  # keys name columns and files
+            raise KeyError
         return {row["key"]: Phenotype(**row) for row in rows}
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"manifest.json: {_MANIFEST} is damaged: prepare the cohort anew") from None
@@ -112,7 +114,11 @@ def of_model(description: Path) -> dict[str, Phenotype]:
     """
     described = read_json(description, "the description of a clinragen model")
     names = described.get("labels") if isinstance(described, dict) else None
-    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+    if (
+        not isinstance(names, dict)
+        or not names
+        or not all(isinstance(name, str) and _KEY.fullmatch(key) for key, name in names.items())
+    ):
         raise UserError(f"{description}: labels is damaged: expected the name of each label by its key; train anew")
     known = shipped()
     if list(names.items()) == [(key, label.name) for key, label in known.items()]:

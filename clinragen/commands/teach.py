@@ -46,6 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     """Write the rationales, or look at, export or merge a journal; 1 where some are still missing."""
+    from clinragen.schema import teacher_name
+
     if args.action not in ACTIONS:
         raise unknown_choice("action", args.action, ACTIONS)
     if args.teacher not in TEACHERS:
@@ -53,13 +55,29 @@ def run(args: argparse.Namespace) -> int | None:
     if args.teacher == "evidence":
         if args.action != "run" or args.dry_run:
             raise UserError("the evidence teacher works offline and keeps no journal: pass --teacher openai or vllm")
+        _check_evidence(args)
         return _evidence(args)
     args.name = args.name or args.teacher
+    if teacher_name(args.name).casefold() == "evidence":
+        raise UserError("--name evidence: that is the name of the offline teacher; choose another")
     if args.action == "status":
         return _status(args)
     if args.action == "merge":
         return _merge(args)
     return _llm(args)
+
+
+def _check_evidence(args: argparse.Namespace) -> None:
+    """No option is passed over that the evidence teacher does not have."""
+    given = {
+        "--name": args.name not in (None, "evidence"),
+        "--config": args.config,
+        "--set": args.set,
+        "--shard": args.shard != "0/1",
+        "--journal": args.journal,
+    }
+    if foreign := [option for option, is_given in given.items() if is_given]:
+        raise UserError(f"{foreign[0]} is for --teacher openai and vllm: the evidence teacher has no such setting")
 
 
 def _llm(args: argparse.Namespace) -> int | None:

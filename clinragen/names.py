@@ -1,0 +1,36 @@
+"""Names that become part of a path: one component of it, whoever gave them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from clinragen.errors import UserError
+
+#: File systems take 255 bytes; suffixes and the mark of a temporary file need some of them.
+_MOST_BYTES = 120
+_NAME = re.compile(r"[^\W_](?:[\w.+@=,-]*[\w+@=-])?")
+
+
+def file_name(what: str, name: str, *, suffixes: Collection[str] = ()) -> str:
+    """``name`` itself, which can stand in a path without leading out of its folder, on any file system.
+
+    Args:
+        what: how to call it in the error.
+        suffixes: endings that would make it the name of another file.
+
+    Raises:
+        UserError: separators, dots alone, control characters, too long, a reserved ending.
+
+    >>> file_name("name", "llama-3.1-8b")
+    'llama-3.1-8b'
+    """
+    if not _NAME.fullmatch(name) or len(name.encode(errors="replace")) > _MOST_BYTES:
+        shown = name if len(name) <= 24 else f"{name[:24]}..."
+        raise UserError(
+            f"{what} {shown!a}: expected a name of a file, without a folder, made of letters, digits and . _ - + @ = , "
+            f"which begins with a letter or digit and has at most {_MOST_BYTES} bytes"
+        )
+    if ending := next((suffix for suffix in suffixes if name.casefold().endswith(suffix)), None):
+        raise UserError(f"{what} '{name}': names that end in {ending} are those of files beside the rationales")
+    return name
