@@ -1,7 +1,7 @@
-"""Clinical notes -> named sections of clean text.
+"""Discharge summaries -> named sections of clean text.
 
-A section begins at a line that opens with one of the known headings and ends at the next known heading; headings nobody
-asks for are known too, because they end the section before them.
+A section begins at a line that opens with one of the known headings and ends at the next line that looks like a
+heading, known or not: the hospital course has many names, and none of them may let it into what was known at admission.
 """
 
 from __future__ import annotations
@@ -23,25 +23,10 @@ from mimic_prep.heading_words import (
     SMALL,
 )
 from mimic_prep.headings import Heading, has_odd, is_rule, lines, read
+from mimic_prep.note_text import clean, says_something
 
-__all__ = ["KNOWN_AT_ADMISSION", "RADIOLOGY", "SECTIONS", "clean", "discharge_sections", "radiology_sections"]
+__all__ = ["KNOWN_AT_ADMISSION", "SECTIONS", "discharge_sections"]
 
-#: section -> headings in radiology reports
-RADIOLOGY: dict[str, tuple[str, ...]] = {
-    "radiology_indication": ("indication", "history", "reason for this examination", "clinical information"),
-    "radiology_findings": ("findings", "report"),
-    "radiology_impression": ("impression", "impressions", "conclusion"),
-    "other": ("examination", "exam", "technique", "comparison", "comparisons", "procedure", "study", "notification",
-              "recommendation", "recommendations", "medical condition", "wet read", "doctor", "type of exam"),
-}  # fmt: skip
-
-_MARK = re.compile(r"\[\*\*([^\[\]]{0,200})\*\*\]|_{2,}")
-_DIGITS = re.compile(r"[\d/\-()]+")
-_BRACKETED = re.compile(r"\([^()]*\)")
-_PLAIN_MARK = re.compile(r"\[[a-z ]{0,200}\]")
-_LETTERS = re.compile(r"[^\W\d_]{2}")
-_LIST_ITEM = re.compile(r"(?:[-*#•+]|\d{1,2}[.)])\s")
-_WRAPPED = 50  # characters from which on a line was broken by its width, not by its writer
 
 #: A list has many labels of its own ("Aspirin: 81 mg"); only text set apart from it can be another section.
 _LISTS = ("chief_complaint", "past_medical_history", "medications_on_admission", "allergies", "family_history",
@@ -85,7 +70,7 @@ def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[s
         found["admission_exam"] = exam
     asked = SECTIONS.keys() - {"header"} if wanted is None else wanted
     cleaned = {section: clean(body) for section, body in found.items() if section in asked}
-    return {section: body for section, body in cleaned.items() if _says_something(body)}
+    return {section: body for section, body in cleaned.items() if says_something(body)}
 
 
 class _Reader:
@@ -192,74 +177,3 @@ class _Reader:
         if not rest or title.caps or (title.listed and (exam or blank)):
             return title.caps or title.titled or title.listed or blank
         return blank or bool(_HAPPENED.search(rest))
-
-
-def radiology_sections(text: str) -> dict[str, str]:
-    """Indication, findings and impression of a radiology report; the whole text as findings when it has no heading."""
-    found = _split(text, *_RADIOLOGY_HEADINGS) or {"radiology_findings": text}
-    cleaned = {section: clean(body) for section, body in found.items() if section != "other"}
-    return {section: body for section, body in cleaned.items() if _says_something(body)}
-
-
-def _heading_pattern(headings: dict[str, tuple[str, ...]]) -> tuple[re.Pattern[str], dict[str, str]]:
-    owner = {heading: section for section, known in headings.items() for heading in known}
-    longest_first = sorted(owner, key=len, reverse=True)
-    names = "|".join(re.escape(heading).replace(r"\ ", r"[ \t]+") for heading in longest_first)
-    return re.compile(rf"^[ \t]*(?:[#*][ \t]*)?({names})[ \t]*(?:\([^)\n]{{0,40}}\))?[ \t]*:", re.I | re.M), owner
-
-
-_RADIOLOGY_HEADINGS = _heading_pattern(RADIOLOGY)
-
-
-def _split(text: str, pattern: re.Pattern[str], owner: dict[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    marks = list(pattern.finditer(text))
-    for mark, end in zip(marks, [*(mark.start() for mark in marks[1:]), len(text)], strict=False):
-        section = owner[" ".join(mark.group(1).lower().split())]
-        body = text[mark.end() : end].strip()
-        if body:
-            found[section] = f"{found[section]}\n{body}" if section in found else body
-    return found
-
-
-def clean(text: str) -> str:
-    """De-identification marks in one form, hard-wrapped lines joined, white space collapsed.
-
-    >>> clean("Mr. [**Last Name (un) 12**] was seen\\non ___.")
-    'Mr. [last name] was seen on [removed].'
-    """
-    if "__" in text or "[**" in text:
-        text = _MARK.sub(_plain_mark, text)
-    paragraphs: list[list[str]] = []  # of lines
-    width = 0  # of the last paragraph; a blank line has none
-    for raw in text.splitlines():
-        line = " ".join(raw.split())
-        if not line:
-            if width:
-                paragraphs.append([])
-            width = 0
-        elif (
-            width
-            and (width >= _WRAPPED or line[0].islower())
-            and not paragraphs[-1][-1].endswith(":")
-            and not _LIST_ITEM.match(line)
-        ):
-            paragraphs[-1].append(line)
-            width += len(line) + 1
-        else:
-            paragraphs.append([line])
-            width = len(line)
-    return "\n".join(" ".join(paragraph) for paragraph in paragraphs).strip()
-
-
-def _plain_mark(mark: re.Match[str]) -> str:
-    inner = mark.group(1)
-    if inner is None:
-        return "[removed]"
-    words = " ".join(_DIGITS.sub(" ", _BRACKETED.sub(" ", inner)).split()).lower()
-    return f"[{words}]" if words else "[date]"
-
-
-def _says_something(text: str) -> bool:
-    """Whether anything but de-identification marks and punctuation is left."""
-    return _LETTERS.search(_PLAIN_MARK.sub("", text)) is not None

@@ -83,11 +83,13 @@ class NoteTable:
     """A table of notes: canonical columns note_id, subject_id, hadm_id, time, available, text.
 
     ``kind`` is what the cohort calls them. Only rows whose ``category`` is among ``categories`` count (all when empty).
+    Those whose ``category`` is among ``addenda``, or whose ``description`` says so, were added to a note.
     """
 
     table: Table
     kind: str
     categories: tuple[str, ...] = ()
+    addenda: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

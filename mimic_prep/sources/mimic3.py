@@ -105,6 +105,8 @@ NOTEEVENTS = Table(
         "subject_id": _SUBJECT,
         "hadm_id": _HADM,
         "category": Column("category", TEXT),
+        "description": Column("description", TEXT, required=False),
+        "date": Column("chartdate", TIME, required=False),
         "time": Column("charttime", TIME),
         "available": Column("storetime", TIME, required=False),
         "error": Column("iserror", NUMBER, required=False),

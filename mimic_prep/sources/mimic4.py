@@ -132,7 +132,10 @@ MIMIC4 = Release(
         EventTable(LABEVENTS, key="subject_id"),
         EventTable(OUTPUTEVENTS, key="stay_id"),
     ),
-    notes=(NoteTable(DISCHARGE, kind="discharge", categories=("DS",)), NoteTable(RADIOLOGY, kind="radiology")),
+    notes=(
+        NoteTable(DISCHARGE, kind="discharge", categories=("DS", "AD"), addenda=("AD",)),
+        NoteTable(RADIOLOGY, kind="radiology", addenda=("AR",)),
+    ),
     prescriptions=PRESCRIPTIONS,
     diagnosis_names=DIAGNOSIS_NAMES,
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mimic_prep.sections import clean, discharge_sections, radiology_sections
+from mimic_prep.note_text import clean
+from mimic_prep.radiology import radiology_sections
+from mimic_prep.sections import discharge_sections
 
 
 def _exam(text: str) -> str | None:
