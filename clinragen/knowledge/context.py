@@ -17,13 +17,36 @@ Context = Literal["affirmed", "negated", "family", "historical", "hypothetical"]
 #: When several modifiers reach one mention the first of these wins.
 PRIORITY: tuple[Context, ...] = ("negated", "family", "hypothetical", "historical")
 
+_TREATMENTS = ("drug:", "procedure:")
+
 
 @dataclass(frozen=True)
 class Modifier:
-    """A word that acts on mentions. ``kind`` is a context, "inert" or "terminator"; ``side`` is where it stands."""
+    """A word that acts on mentions.
+
+    Attributes:
+        kind: a context, "inert", "adjective", "purpose" or "terminator"; or what it answers (``answers``).
+        side: where it stands.
+    """
 
     kind: str
-    side: Literal["before", "after", ""]
+    side: Literal["before", "after", "answer", "box", ""]
+
+
+class Phrase:
+    """What a phrase may modify, in every way that it may be read."""
+
+    def __init__(self, *modifiers: Modifier) -> None:
+        self.modifiers = modifiers
+        self.terminates = any(modifier.kind == "terminator" for modifier in modifiers)
+        self.adjective = any(modifier.kind == "adjective" for modifier in modifiers)
+        self.purpose = any(modifier.kind == "purpose" for modifier in modifiers)
+        self.before = {modifier.kind for modifier in modifiers if modifier.side == "before"}
+        self.after = {modifier.kind for modifier in modifiers if modifier.side == "after"}
+
+
+#: What a sentence holds: a mention (its index), a phrase, or None for a comma.
+Item = Phrase | int | None
 
 
 @cache
@@ -31,6 +54,7 @@ def modifiers() -> list[tuple[str, Modifier]]:
     """Every modifier phrase of the shipped rules with its effect; a phrase may stand on both sides."""
     raw = load_yaml(CONFIG_ROOT / "knowledge" / "context.yaml")
     words = {"relative": raw["relatives"], "whose": raw["whose"], "month": raw["month"], "since": raw["since"]}
+    words |= {name: raw[name] for name in ("adverb", "person", "has", "is")}
     words["year"] = [str(year) for year in range(1950, 2030)]
     found: list[tuple[str, Modifier]] = []
     for kind in PRIORITY:
@@ -39,6 +63,8 @@ def modifiers() -> list[tuple[str, Modifier]]:
             found += [(phrase, Modifier(kind, side)) for phrase in phrases]
     inert = dict.fromkeys(form for phrase in raw["inert"] for form in _spelled(phrase, words))
     found += [(phrase, Modifier("inert", "")) for phrase in inert]
+    found += [(phrase, Modifier("adjective", "")) for phrase in raw["adjectives"]]
+    found += [(phrase, Modifier("purpose", "")) for phrase in raw["purpose"]]
     found += [(phrase, Modifier("terminator", "")) for phrase in dict.fromkeys(raw["terminators"])]
     return found
 
@@ -49,37 +75,41 @@ def shorthand() -> dict[str, list[str | None]]:
     return load_yaml(CONFIG_ROOT / "knowledge" / "shorthand.yaml")["shorthand"]
 
 
-def contexts(items: Sequence[tuple[Modifier, ...] | int | None]) -> list[Context]:
+def contexts(items: Sequence[Item], named: Sequence[tuple[str, int, int]] = ()) -> list[Context]:
     """Contexts of the mentions of one sentence.
 
     Args:
-        items: what the sentence holds, in order: a mention (its index), what a phrase may modify, None for a comma.
+        items: what the sentence holds, in order.
+        named: (concept, start, end) of each mention.
 
-    >>> no = (Modifier("negated", "before"),)
+    >>> no = Phrase(Modifier("negated", "before"))
     >>> contexts([no, 0, None, 1])
     ['negated', 'negated']
     """
-    count = sum(isinstance(item, int) for item in items)
-    reached: list[set[str]] = [set() for _ in range(count)]
+    reached: list[set[str]] = []
     active: set[str] = set()
+    idle = False  # whether an adjective has met no mention yet
     clause: list[int] = []  # mentions since the last comma or terminator, which a following modifier may act on
     for item in items:
         if item is None:
             clause = []
+            if idle:
+                active, idle = active - {"negated"}, False
         elif isinstance(item, int):
-            reached[item] |= active
-            clause.append(item)
-        else:
-            if any(modifier.kind == "terminator" for modifier in item):
-                active, clause = set(), []
-                continue
-            after = {modifier.kind for modifier in item if modifier.side == "after"}
-            if after and clause:
-                for mention in clause:
-                    reached[mention] |= after
-                continue
-            active |= {modifier.kind for modifier in item if modifier.side == "before"}
-    return [_first(kinds) for kinds in reached]
+            clause.append(len(reached))
+            reached.append(active)
+            idle = False
+        elif item.terminates:
+            active, clause, idle = set(), [], False
+        elif item.after and clause:
+            for mention in clause:
+                reached[mention] = reached[mention] | item.after
+        elif item.before:
+            idle = item.adjective and "negated" not in active
+            active = active | item.before
+        elif item.purpose and clause and named and named[clause[-1]][0].startswith(_TREATMENTS):
+            active = active - {"negated"}
+    return [_first(kinds) if kinds else "affirmed" for kinds in reached]
 
 
 def _spelled(phrase: str, words: dict[str, list[str]]) -> list[str]:

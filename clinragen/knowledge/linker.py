@@ -10,7 +10,18 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from clinragen.knowledge.context import Context, Modifier, contexts, modifiers, shorthand
+from clinragen.knowledge.answers import (
+    DENIAL,
+    Sheet,
+    Words,
+    answered_next,
+    answering,
+    answers,
+    phrase,
+    signed,
+    signed_lines,
+)
+from clinragen.knowledge.context import Context, Item, contexts, modifiers, shorthand
 from clinragen.knowledge.graph import ConceptGraph
 
 #: Node kinds that a note may mention.
@@ -52,9 +63,16 @@ _BRITISH = [
 #: What a mention is when no word of its sentence says otherwise.
 SECTION_CONTEXTS: dict[str, Context] = {"past_medical_history": "historical", "family_history": "family"}
 
-_TOKEN = re.compile(r"[0-9]+\.[0-9]+|[a-z0-9]+(?:'[a-z]+)?|\n[ \t]*(?:\n|[-*•#]|[0-9]+[.)]\s)|\([-+]\)|[.;:,!?/%+()]")
-_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}  # keeps the length, unlike str.lower
-_ABBREVIATIONS = frozenset(("dr", "mr", "mrs", "ms", "vs", "approx", "pt", "st", "e.g", "no"))
+_TOKEN = re.compile(
+    r"[0-9]+\.[0-9]+|[a-z0-9]+(?:'[a-z]+)?|\n[ \t]*(?:\n|[-*•#]|[0-9]+[.)]\s)"
+    r"|\([-+]\)|\[[ x]?\]|\([ x]\)|[☐☑☒✓✔✅✗✘❌✖□■▣]"
+    r"|\.{2,}|[.;:,!?/%+()=|]"
+)
+#: Keeps the length, unlike str.lower. Dashes and apostrophes of word processors are those of the keyboard.
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)} | {ord(dash): "-" for dash in "‐‑‒–—−"}
+_LOWER |= {ord(apostrophe): "'" for apostrophe in "’ʼ"}
+_ABBREVIATIONS = frozenset(("dr", "mr", "mrs", "ms", "vs", "approx", "pt", "st", "e.g"))
+_TICKS = frozenset(("[x]", "(x)", "☑", "☒", "✓", "✔", "✅", "■", "▣"))
 _BREAKS = frozenset(".;!?")
 _END = ""  # trie key of what ends at a node; no token is empty
 _ANY_CASE = ""  # in an exact-case payload: what any other case means
@@ -76,9 +94,9 @@ class Linker:
 
     def __init__(self, graph: ConceptGraph, kinds: tuple[str, ...] = LINKED_KINDS) -> None:
         self._trie: dict[str, Any] = {}
-        for phrase, modifier in modifiers():
-            node = self._walk(tokens(phrase))
-            node[_END] = (*node.get(_END, ()), modifier)
+        for form, modifier in (*modifiers(), *answers()):
+            node = self._walk(tokens(form))
+            node[_END] = phrase((*node[_END].modifiers, modifier) if _END in node else (modifier,))
         named = [(node, data) for node, data in graph.nodes(data=True) if data["kind"] in kinds and not _trend(data)]
         for node, data in named:
             for form in (data["name"], *data["synonyms"]):
@@ -116,9 +134,12 @@ class Linker:
         for match in _TOKEN.finditer(lowered):
             words.append(match.group())
             starts.append(match.start())
+        denials = signed_lines(lowered) if "+" in lowered else frozenset()
+        ticks = not _TICKS.isdisjoint(words)
         mentions: list[Mention] = []
         pending: list[tuple[str, int, int]] = []
-        items: list[tuple[Modifier, ...] | int | None] = []
+        items: list[Item] = []
+        places: list[tuple[int, int]] = []
         position, count, begin = 0, len(words), 0
         root = self._trie
         while position < count:
@@ -133,44 +154,41 @@ class Linker:
                         break
                     node = node.get(words[ahead])
                     ahead += 1
+                if isinstance(payload, dict):
+                    stop = starts[end - 1] + len(words[end - 1])
+                    payload = payload.get(_squeeze(text[starts[position] : stop])) or payload.get(_ANY_CASE)
                 if payload is not None:
-                    start, stop = starts[position], starts[end - 1] + len(words[end - 1])
                     if isinstance(payload, str):
                         items.append(len(pending))
-                        pending.append((payload, start, stop))
-                        position = end
-                        continue
-                    if isinstance(payload, dict):
-                        concept = payload.get(_squeeze(text[start:stop])) or payload.get(_ANY_CASE)
-                        if concept is not None:
-                            items.append(len(pending))
-                            pending.append((concept, start, stop))
-                            position = end
-                            continue
+                        places.append((position, end))
+                        pending.append((payload, starts[position], starts[end - 1] + len(words[end - 1])))
                     elif isinstance(payload, list):
                         parts = [place for place in range(position, end) if words[place].isalnum()]
                         for place, concept in zip(parts, payload, strict=True):
-                            if concept is None:
-                                continue
-                            items.append(len(pending))
-                            pending.append((concept, starts[place], starts[place] + len(words[place])))
-                        position = end
-                        continue
+                            if concept is not None:
+                                items.append(len(pending))
+                                places.append((place, place + 1))
+                                pending.append((concept, starts[place], starts[place] + len(words[place])))
                     else:
-                        items.append(payload)
-                        position = end
-                        continue
+                        items.append(DENIAL if denials and starts[position] in denials else payload)
+                        places.append((position, end))
+                    position = end
+                    continue
             if word == ",":
                 items.append(None)
+                places.append((position, position + 1))
             elif word[0] == "\n" or (word in _BREAKS and _ends(word, words, starts, position, lowered)):
                 if pending:
-                    _flush(mentions, pending, items, (begin, starts[position]))
+                    sheet = Words(words, starts, lowered)
+                    _flush(mentions, pending, items, places, sheet, (begin, starts[position]), ticks)
                     pending = []
-                items = []
+                items, places = [], []
                 begin = starts[position] + len(word)
+                if denials and begin - 1 in denials:
+                    items, places = [DENIAL], [(position, position + 1)]
             position += 1
         if pending:
-            _flush(mentions, pending, items, (begin, len(text)))
+            _flush(mentions, pending, items, places, Words(words, starts, lowered), (begin, len(text)), ticks)
         return mentions
 
     def _add(self, form: str, concept: str) -> None:
@@ -243,19 +261,31 @@ def _squeeze(form: str) -> str:
 
 def _ends(word: str, words: list[str], starts: list[int], position: int, text: str) -> bool:
     if word != ".":
-        return True
+        return word != "?" or not answered_next(words, position)
     following = starts[position] + 1
     if following < len(text) and not text[following].isspace():
         return False  # "q.d.", "e.g."
     previous = words[position - 1] if position else ""
+    if previous == "no":  # an answer, or the number of something
+        return position + 1 == len(words) or not words[position + 1][0].isdigit()
+    if previous in ("n", "y"):  # an answer, or an initial
+        return position > 1 and words[position - 2] in (":", "=", "?", "|")
     return (len(previous) > 1 or previous.isdigit()) and previous not in _ABBREVIATIONS
 
 
 def _flush(
     mentions: list[Mention],
     pending: list[tuple[str, int, int]],
-    items: list[tuple[Modifier, ...] | int | None],
+    items: list[Item],
+    places: list[tuple[int, int]],
+    words: Words,
     sentence: tuple[int, int],
+    ticks: bool,
 ) -> None:
-    for (concept, start, end), context in zip(pending, contexts(items), strict=True):
+    if answering(items, places, words.words) or signed(words, sentence):
+        sheet = Sheet(items, places, words, [row[0] for row in pending], sentence=sentence, ticks=ticks)
+        read = sheet.read(contexts([item for index, item in enumerate(items) if index not in sheet.used], pending))
+    else:
+        read = contexts(items, pending)
+    for (concept, start, end), context in zip(pending, read, strict=True):
         mentions.append(Mention(concept, start, end, context == "negated", context, sentence))
