@@ -6,15 +6,12 @@ What is the same for all stays stands first, so that a server with a prefix cach
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from clinragen.artifacts import sha256_file, sha256_json
 from clinragen.catalog import phenotypes, variables
@@ -25,6 +22,7 @@ from clinragen.teacher import note_rationale, series_rationale
 from clinragen.teacher.captions import Bands, Caption, Cells, captions
 from clinragen.teacher.sanitize import sanitize
 from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.templates import Templates
 
 SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
 OPENINGS = {"note": note_rationale.OPENING, "series": series_rationale.OPENING}
@@ -91,26 +89,43 @@ class Prompts:
         if folders and not folders[0].is_dir():
             raise UserError(f"teacher config: prompts is {folders[0]}, expected a folder of templates")
         self.folders = [*folders, SHIPPED]
-        self._jinja = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(self.folders),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,  # plain text for a model, no HTML
-        )
-        self._jinja.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)  # jinja2's own is for HTML
+        self._templates = Templates(self.folders)
         home = next(folder for folder in self.folders if (folder / "exemplars.yaml").exists())
         self._exemplars = exemplars(home / "exemplars.yaml")[: settings.exemplars]
+        self._check()
+
+    def _check(self) -> None:
+        """Fill all templates for a made-up stay, so that their errors show before anything is asked."""
+        stay = Stay(
+            0, list(phenotypes())[:1], [("history_of_present_illness", "Fever.")], {"heart_rate": [(1.0, 140.0)]}
+        )
+        for kind, structured, told in (("note", False, ""), ("series", True, f"{OPENINGS['note']}, fever.")):
+            self._filled(stay, kind, structured=structured, note_rationale=told, explain=True)
+        self._templates.render("again.j2", {"wrong": ["fever"]}, explain=True)
 
     @cached_property
     def version(self) -> str:
         """Hash of everything but the patient that shapes a prompt."""
-        files = {path.name: sha256_file(path) for folder in reversed(self.folders) for path in folder.glob("*.*")}
+        files = {
+            path.name: sha256_file(path)
+            for folder in reversed(self.folders)
+            for path in folder.glob("*.*")
+            if path.is_file()
+        }
         chosen = {name: getattr(self.settings, name) for name in _SHAPING}
         return sha256_json({"templates": files, "settings": chosen, "graph": self.graph.manifest})
 
     def messages(self, stay: Stay, kind: str, *, structured: bool, note_rationale: str = "") -> list[dict[str, str]]:
-        """System and user message that ask for one rationale. ``note_rationale``: R_m, given when R_t is asked for."""
+        """System and user message that ask for one rationale. ``note_rationale``: R_m, given when R_t is asked for.
+
+        Raises:
+            UserError: a template fails on this stay.
+        """
+        return self._filled(stay, kind, structured=structured, note_rationale=note_rationale)
+
+    def _filled(
+        self, stay: Stay, kind: str, *, structured: bool, note_rationale: str, explain: bool = False
+    ) -> list[dict[str, str]]:
         fence = hashlib.sha256(f"{stay.stay_id}:{kind}".encode()).hexdigest()[:12]
         told = captions(stay.cells, self._bands)[: self.settings.captions]
         sections = shortened(stay.sections, self.settings.note_words)
@@ -130,13 +145,13 @@ class Prompts:
             "note_rationale": sanitize(note_rationale, fence),
         }
         return [
-            {"role": "system", "content": self._render("system.j2", values)},
-            {"role": "user", "content": self._render(f"{kind}.j2", values)},
+            {"role": "system", "content": self._templates.render("system.j2", values, explain=explain)},
+            {"role": "user", "content": self._templates.render(f"{kind}.j2", values, explain=explain)},
         ]
 
     def again(self, messages: list[dict[str, str]], text: str, wrong: list[str]) -> list[dict[str, str]]:
         """The same request, with what the chart did not bear out in the answer before."""
-        feedback = self._render("again.j2", {"wrong": wrong})
+        feedback = self._templates.render("again.j2", {"wrong": wrong})
         return [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": feedback}]
 
     def echoed(self, text: str, messages: list[dict[str, str]]) -> bool:
@@ -189,16 +204,6 @@ class Prompts:
                     f"{self.graph.name(node)}: suggests {', '.join(self.graph.name(link.node) for link in links)}"
                 )
         return lines
-
-    def _render(self, name: str, values: dict[str, Any]) -> str:
-        try:
-            return self._jinja.get_template(name).render(values).strip()
-        except jinja2.TemplateNotFound:
-            raise UserError(f"prompt template {name} not found in {', '.join(map(str, self.folders))}") from None
-        except jinja2.TemplateError as error:
-            line = getattr(error, "lineno", None)
-            where = f"{name}, line {line}" if line else name
-            raise UserError(f"prompt template {where}: {type(error).__name__}: check its names and tags") from None
 
 
 _SHAPING = ("mode", "exemplars", "band", "note_words", "captions", "knowledge")
