@@ -30,7 +30,8 @@ from clinragen.errors import UserError, unknown_choice
 CODE = tuple(
     f"clinragen.{name}" for name in ("data.dataset", "data.mentions", "data.soft_targets", "data.targets", "data.text")
 )
-CODE += ("clinragen.knowledge.linker", "clinragen.knowledge.context", "clinragen.knowledge.answers")
+CODE += ("clinragen.knowledge.linker", "clinragen.knowledge.context")
+CODE += ("clinragen.knowledge.answers", "clinragen.knowledge.answer_sheet")
 SERIES_INPUTS = ("observed", "zeroed", "shuffled")
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from clinragen.knowledge.answer_sheet import Sheet
 from clinragen.knowledge.answers import (
     DENIAL,
-    Sheet,
     Words,
     answered_next,
     answering,
