@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import polars as pl
-from polars.exceptions import PolarsError
-
 from clinragen.data.cohort import Cohort
-from clinragen.errors import UserError, unknown_choice
-from clinragen.schema import SERIES
-from mimic_prep.audit import duplicates, names, rows, values
+from clinragen.errors import unknown_choice
+from mimic_prep.audit import duplicates, later, names, rows, values
 from mimic_prep.audit.check import STATUSES, Check, Status
+from mimic_prep.audit.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -49,21 +46,22 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
     Raises:
         UserError: a file of the cohort is missing or damaged, or no note has an allowed section.
     """
-    sections = set(cohort.notes["section"].unique())
+    tables = Tables.of(cohort)
+    sections = set(tables.notes["section"].drop_nulls().unique())
     for section in allow:
         if section not in sections:
             raise unknown_choice("section of --allow", section, sections)
-    series = _series(cohort)
     steps: list[tuple[str, Callable[[], Check]]] = [
-        ("files", partial(rows.files, cohort)),
-        ("patients", partial(rows.patients, cohort)),
-        ("times", partial(rows.times, cohort, series)),
-        ("diagnoses named in text", partial(names.named, cohort, allow)),
-        ("near-duplicate text", partial(duplicates.stays, cohort)),
-        ("near-duplicate notes", partial(duplicates.notes, cohort)),
-        ("units", partial(values.units, series)),
-        ("drift", partial(values.drift, cohort, series)),
-        ("prevalence", partial(rows.prevalence, cohort)),
+        ("files", partial(rows.files, tables)),
+        ("patients", partial(rows.patients, tables)),
+        ("times", partial(rows.times, tables)),
+        ("the course told in text", partial(later.course, tables)),
+        ("diagnoses named in text", partial(names.named, tables, allow)),
+        ("near-duplicate text", partial(duplicates.stays, tables)),
+        ("near-duplicate notes", partial(duplicates.notes, tables)),
+        ("units", partial(values.units, tables.series)),
+        ("drift", partial(values.drift, tables)),
+        ("prevalence", partial(rows.prevalence, tables)),
     ]
     checks = []
     for title, step in steps:
@@ -80,17 +78,3 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
         "allowed_sections": sorted(allow),
     }
     return Audit(about, checks)
-
-
-def _series(cohort: Cohort) -> pl.LazyFrame:
-    """The series file, not in memory: a whole release has a hundred million rows."""
-    path = cohort.paths.series
-    if not path.is_file():
-        raise UserError(f"{path} not found")
-    try:
-        have = pl.scan_parquet(path).collect_schema().names()
-    except (PolarsError, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}): make it anew") from None
-    if missing := [name for name in SERIES.names if name not in have]:
-        raise UserError(f"{path}: column '{missing[0]}' is missing; it has {have}")
-    return pl.scan_parquet(path).select(SERIES.names)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from clinragen.data.cohort import Cohort
 from mimic_prep.audit.check import Check, Column, plural
+from mimic_prep.audit.tables import Tables
 
 SHINGLE = 5  # words
 MIN_WORDS = 60  # shorter texts are alike by chance
@@ -53,11 +53,11 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return both / (len(first) + len(second) - both)
 
 
-def stays(cohort: Cohort) -> Check:
+def stays(tables: Tables) -> Check:
     """The whole text of a stay that is nearly that of another patient's stay in the training split: a leak."""
-    texts = cohort.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
+    texts = tables.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
     joined = texts.group_by("stay_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
-    rows, compared = _compare(cohort, joined.with_columns(unit=pl.lit("whole text of a stay")))
+    rows, compared = _compare(tables, joined.with_columns(unit=pl.lit("whole text of a stay")))
     copies = sum(row["copies"] for row in rows)
     says = f"No held-out stay reads like one of another patient in training ({plural(compared, 'text')} compared)."
     if copies:
@@ -69,11 +69,11 @@ def stays(cohort: Cohort) -> Check:
     )  # fmt: skip
 
 
-def notes(cohort: Cohort) -> Check:
+def notes(tables: Tables) -> Check:
     """Single notes that are nearly those of another patient in the training split: templates, or a leak."""
-    texts = cohort.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
+    texts = tables.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
     joined = texts.group_by("stay_id", "kind", "note_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
-    rows, compared = _compare(cohort, joined.rename({"kind": "unit"}))
+    rows, compared = _compare(tables, joined.rename({"kind": "unit"}))
     copies = sum(row["copies"] for row in rows)
     says = f"No held-out note reads like one of another patient in training ({plural(compared, 'note')} compared)."
     if copies:
@@ -93,9 +93,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _compare(cohort: Cohort, texts: pl.DataFrame) -> tuple[list[dict[str, Any]], int]:
+def _compare(tables: Tables, texts: pl.DataFrame) -> tuple[list[dict[str, Any]], int]:
     """Rows by unit and held-out split, and how many texts were long enough to compare."""
-    owned = texts.join(cohort.stays.select("stay_id", "subject_id", "split"), on="stay_id", maintain_order="left")
+    owned = texts.join(tables.stays.select("stay_id", "subject_id", "split"), on="stay_id", maintain_order="left")
     train = owned.filter(pl.col("split") == "train")
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     compared = 0

@@ -15,13 +15,13 @@ from typing import Any
 import polars as pl
 
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
 from clinragen.knowledge import graph
 from clinragen.knowledge.concepts import Contribution, Node
 from clinragen.knowledge.linker import Linker, tokens
 from clinragen.knowledge.relabel import relabel
 from clinragen.knowledge.sources import curated
 from mimic_prep.audit.check import Check, Column, plural
+from mimic_prep.audit.tables import Tables
 from mimic_prep.codes import code_map
 from mimic_prep.labels import codes_of
 
@@ -92,11 +92,14 @@ def _titles(codes: dict[str, list[str]]) -> Contribution:
     return Contribution("icd titles", "CCS 2015, 2019.1", "public domain", nodes, edges=[], citations={}, files={})
 
 
-def named(cohort: Cohort, allow: Collection[str]) -> Check:
+def named(tables: Tables, allow: Collection[str]) -> Check:
     """Each label in each section: how often it is named where it is true, and where it is not."""
-    mentions = _mentions(cohort)
-    carried = cohort.labels.unpivot(index="stay_id", variable_name="phenotype", value_name="carries")
-    read = cohort.notes.select("stay_id", "section").unique()
+    if tables.labels is None:
+        says = "The cohort has no labels: nothing can be handed over."
+        return Check("named", "Text does not name the diagnosis", "Names of labels in text.", "note", says)
+    mentions = _mentions(tables)
+    carried = tables.labels.unpivot(index="stay_id", variable_name="phenotype", value_name="carries")
+    read = tables.notes.drop_nulls(["section", "text"]).select("stay_id", "section").unique()
     base = (
         read.join(carried, on="stay_id")
         .group_by("section", "phenotype")
@@ -119,9 +122,11 @@ def named(cohort: Cohort, allow: Collection[str]) -> Check:
     if leaks:
         worst = leaks[0]
         sections = ", ".join(sorted({row["section"] for row in leaks}))
+        lack = "no stay lacks it" if worst["without"] is None else f"{worst['without']:.1%} of the others"
+        joint = "; " if worst["without"] is None else " and "
         says = (
             f"The text of {sections} hands over {plural(len(leaks), 'label')}. Worst: {worst['phenotype']}, named in "
-            f"{worst['with']:.0%} of the stays that carry it and {worst['without']:.1%} of the others. Prepare without "
+            f"{worst['with']:.0%} of the stays that carry it{joint}{lack}. Prepare without "
             "it (notes.sections and notes.kinds of the protocol), or pass --allow SECTION if the task is meant so."
         )
     elif accepted:
@@ -146,12 +151,12 @@ def named(cohort: Cohort, allow: Collection[str]) -> Check:
     return Check("named", "Text does not name the diagnosis", asks, status, says, columns, found)
 
 
-def _mentions(cohort: Cohort) -> pl.DataFrame:
+def _mentions(tables: Tables) -> pl.DataFrame:
     """stay_id, section, phenotype, and whether the section affirms, negates or recalls it, and by ICD text."""
     finder = NameFinder()
     seen: dict[tuple[str, str], set[tuple[str, str, str]]] = {}
     rows: list[tuple[int, str, str, bool, bool, bool, bool]] = []
-    sections = cohort.notes.select("stay_id", "section", "text").drop_nulls("text")
+    sections = tables.notes.select("stay_id", "section", "text").drop_nulls()
     for stay, section, text in sections.sort("text", "section", "stay_id").iter_rows():
         if (section, text) not in seen:
             seen = {(section, text): finder(text, section)}  # sorted: the same text comes in a row

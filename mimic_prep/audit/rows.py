@@ -6,19 +6,19 @@ import polars as pl
 
 from clinragen.artifacts import sha256_file
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
 from clinragen.schema import SPLITS
 from mimic_prep.audit.check import Check, Column, Status, plural
+from mimic_prep.audit.tables import Tables
 
 FEW = 5  # positives of a label in a split, below which no figure can be trusted
 
 
-def files(cohort: Cohort) -> Check:
+def files(tables: Tables) -> Check:
     """Files of the cohort against the hashes in its manifest."""
-    outputs: dict[str, str] = cohort.manifest.get("outputs", {})
+    outputs: dict[str, str] = tables.manifest.get("outputs", {})
     states = []
     for name, known in sorted(outputs.items()):
-        path = cohort.paths.root / name
+        path = tables.paths.root / name
         state = "as prepared" if path.is_file() and sha256_file(path) == known else "changed or missing"
         states.append({"file": name, "state": state, "flagged": state != "as prepared"})
     changed = sum(row["flagged"] for row in states)
@@ -32,50 +32,57 @@ def files(cohort: Cohort) -> Check:
     )  # fmt: skip
 
 
-def patients(cohort: Cohort) -> Check:
+def patients(tables: Tables) -> Check:
     """Patients with stays in more than one split: a leak."""
-    spread = (
-        cohort.stays.group_by("subject_id").agg(pl.col("split").unique().sort()).filter(pl.col("split").list.len() > 1)
-    )
+    named = tables.stays.drop_nulls("subject_id")
+    unnamed = tables.stays.height - named.height
+    spread = named.group_by("subject_id").agg(pl.col("split").unique().sort()).filter(pl.col("split").list.len() > 1)
     pairs = spread.with_columns(pl.col("split").list.join(", "))["split"].value_counts().sort("split")
     found = [{"splits": splits, "patients": count, "flagged": True} for splits, count in pairs.iter_rows()]
-    total = cohort.stays["subject_id"].n_unique()
+    total = named["subject_id"].n_unique()
     says = f"Each of {plural(total, 'patient')} lies in one split."
     if found:
         says = f"{plural(spread.height, 'patient')} of {total:,} lie in more than one split: a model sees them twice."
+    if unnamed:
+        says += f" {plural(unnamed, 'stay')} without a patient: whose they are cannot be told."
+    status: Status = "leak" if found else "warning" if unnamed else "pass"
     return Check(
         "patients", "Splits share no patient", "A patient with stays in two splits is known before the test.",
-        "leak" if found else "pass", says, (Column("splits", "Splits"), Column("patients", "Patients", "count")), found,
+        status, says, (Column("splits", "Splits"), Column("patients", "Patients", "count")), found,
     )  # fmt: skip
 
 
-def times(cohort: Cohort, series: pl.LazyFrame) -> Check:
+def times(tables: Tables) -> Check:
     """Measurements and notes dated at or after the prediction time of their stay, and wrong prediction times."""
-    spans = cohort.stays.select(
+    spans = tables.stays.select(
         "stay_id",
         "prediction_time",
         limit=(pl.col("prediction_time") - pl.col("intime")).dt.total_milliseconds() / 3_600_000,
     )
-    late = series.join(spans.lazy(), on="stay_id").filter(pl.col("hour").cast(pl.Float64) >= pl.col("limit"))
+    late = tables.series.join(spans.lazy(), on="stay_id").filter(pl.col("hour").cast(pl.Float64) >= pl.col("limit"))
     counted = late.select(pl.len().alias("rows"), pl.col("stay_id").n_unique().alias("stays")).collect(
         engine="streaming"
     )
     found = [{"what": "measurement", "section": "", "rows": counted["rows"][0], "stays": counted["stays"][0]}]
-    notes = cohort.notes.select("stay_id", "section", "time").join(spans, on="stay_id")
+    notes = tables.notes.select("stay_id", "section", "time").join(spans, on="stay_id")
     notes = notes.filter(pl.col("time") >= pl.col("prediction_time"))
     by_section = notes.group_by("section").agg(pl.len(), pl.col("stay_id").n_unique().alias("stays")).sort("section")
     found += [
         {"what": "note", "section": section, "rows": rows, "stays": stays}
         for section, rows, stays in by_section.iter_rows()
     ]
-    undated = cohort.notes.filter(pl.col("time").is_null())
+    undated = tables.notes.filter(pl.col("time").is_null())
     found.append(
         {"what": "note without a time", "section": "", "rows": undated.height, "stays": undated["stay_id"].n_unique()}
     )
-    beyond = cohort.stays.filter(pl.col("prediction_time").is_null() | (pl.col("prediction_time") > pl.col("outtime")))
+    beyond = tables.stays.filter(
+        pl.col("prediction_time").is_null()
+        | pl.col("intime").is_null()
+        | (pl.col("prediction_time") > pl.col("outtime"))
+    )
     found.append(
         {
-            "what": "prediction time missing or after discharge",
+            "what": "admission or prediction time missing, or prediction after discharge",
             "section": "",
             "rows": beyond.height,
             "stays": beyond.height,
@@ -87,7 +94,7 @@ def times(cohort: Cohort, series: pl.LazyFrame) -> Check:
         says = (
             f"{plural(sum(row['rows'] for row in found), 'row')} could not have been known when the prediction is made."
         )
-        if (cohort.manifest.get("protocol") or {}).get("retrospective"):
+        if (tables.manifest.get("protocol") or {}).get("retrospective"):
             says += " The protocol is retrospective: its figures hold for comparison only."
     columns = (
         Column("what", "What"), Column("section", "Section"), Column("rows", "Rows", "count"),
@@ -99,10 +106,13 @@ def times(cohort: Cohort, series: pl.LazyFrame) -> Check:
     )  # fmt: skip
 
 
-def prevalence(cohort: Cohort) -> Check:
+def prevalence(tables: Tables) -> Check:
     """How many stays of each split carry each label."""
-    splits = [name for name in SPLITS if name in set(cohort.stays["split"])]
-    carried = cohort.labels.join(cohort.stays.select("stay_id", "split"), on="stay_id")
+    if tables.labels is None:
+        says = "The cohort has no labels: it serves pretraining, predictions and reports."
+        return Check("prevalence", "Labels occur in every split", "Stays that carry each label.", "note", says)
+    splits = [name for name in SPLITS if name in set(tables.stays["split"])]
+    carried = tables.labels.join(tables.stays.select("stay_id", "split"), on="stay_id")
     counts = carried.group_by("split").agg(pl.len(), pl.col(list(phenotypes())).sum())
     of_split = {row["split"]: row for row in counts.iter_rows(named=True)}
     found, thin = [], 0

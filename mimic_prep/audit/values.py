@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from clinragen.catalog import Variable, variables
-from clinragen.data.cohort import Cohort
 from mimic_prep.audit.check import Check, Column, plural
+from mimic_prep.audit.tables import Tables
 
 _STEP = 0.02  # width of a bin on the scale of logarithms: 2 %
 _MIN_VALUES = 200
@@ -80,13 +80,15 @@ def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) ->
     return rows
 
 
-def drift(cohort: Cohort, series: pl.LazyFrame) -> Check:
+def drift(tables: Tables) -> Check:
     """Means of stays, and how often a variable was measured at all, in the training split against the others."""
     means = (
-        series.group_by("stay_id", "variable").agg(pl.col("value").cast(pl.Float64).mean()).collect(engine="streaming")
+        tables.series.group_by("stay_id", "variable")
+        .agg(pl.col("value").cast(pl.Float64).mean())
+        .collect(engine="streaming")
     )
-    owned = means.join(cohort.stays.select("stay_id", "split"), on="stay_id")
-    sizes = dict(cohort.stays["split"].value_counts().iter_rows())
+    owned = means.join(tables.stays.select("stay_id", "split"), on="stay_id")
+    sizes = dict(tables.stays["split"].value_counts().iter_rows())
     others = [name for name in ("validation", "test") if name in sizes] if "train" in sizes else []
     groups = cast(
         dict[tuple[Any, ...], pl.DataFrame], owned.sort("stay_id").partition_by("variable", "split", as_dict=True)

@@ -11,7 +11,10 @@ EXIT_LEAK = 1
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("cohort", type=Path, metavar="COHORT", help="a cohort folder")
+    parser.add_argument("cohort", type=Path, nargs="?", metavar="COHORT", help="a cohort folder")
+    parser.add_argument(
+        "--cohort", type=Path, dest="named", metavar="COHORT", help="the same, as other commands write it"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where audit.html and audit.json go (default: COHORT/audit)"
     )
@@ -29,18 +32,22 @@ def run(args: argparse.Namespace) -> int | None:
     from clinragen import label_sets
     from clinragen.artifacts import write_json, write_text
     from clinragen.data.cohort import Cohort
+    from clinragen.errors import UserError
     from mimic_prep.audit import audit
     from mimic_prep.audit.page import render
 
+    if (args.cohort is None) == (args.named is None):
+        raise UserError("mimic-prep audit expects one cohort: mimic-prep audit COHORT, or --cohort COHORT")
+    folder = args.named if args.cohort is None else args.cohort
     with Console(stderr=True).status("reading the cohort") as status:
-        cohort = Cohort.load(args.cohort)
+        cohort = Cohort.load(folder)
         with label_sets.use(cohort.label_set):
             found = audit(cohort, args.allow, lambda title: status.update(f"checking {title}"))
-    out = args.out or args.cohort / "audit"
+    out = args.out or folder / "audit"
     write_json(out / "audit.json", found.as_json())
     write_text(out / "audit.html", render(found))
     styles = {"leak": "bold red", "warning": "yellow", "note": "cyan", "pass": "green"}
-    table = Table(title=f"Audit of {args.cohort}", title_justify="left")
+    table = Table(title=f"Audit of {folder}", title_justify="left")
     for column in ("check", "status", "finding"):
         table.add_column(column)
     for check in found.checks:

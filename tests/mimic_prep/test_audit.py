@@ -208,8 +208,12 @@ def test_an_empty_split_and_changed_files_are_told(spoil, sound: Path, tmp_path:
     assert _status(found) == {"prevalence": "warning"}
     changed = tmp_path / "changed"
     shutil.copytree(sound, changed)
-    shutil.copy(tmp_path / "spoilt" / "stays.parquet", changed / "stays.parquet")
+    series = pl.read_parquet(changed / "series.parquet")
+    write_table(changed / "series.parquet", series.head(-1).to_arrow().cast(SERIES))
     assert _status(audit(Cohort.load(changed)))["files"] == "warning"
+    shutil.copy(tmp_path / "spoilt" / "stays.parquet", changed / "stays.parquet")
+    with pytest.raises(UserError, match=r"stays\.parquet is not the file that its manifest describes"):
+        Cohort.load(changed)
 
 
 def test_history_and_doses_are_no_leak() -> None:

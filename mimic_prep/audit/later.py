@@ -1,0 +1,62 @@
+"""Sections of the admission that tell the hospital course: text of after the prediction under an earlier heading.
+
+A leak of this kind may touch one stay in a thousand, too few for any share to show. So each stay counts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from mimic_prep.audit.check import Check, Column, Status, plural
+from mimic_prep.audit.tables import Tables
+from mimic_prep.course import told
+from mimic_prep.heading_words import KNOWN_AT_ADMISSION
+
+#: Sections that tell a story, in which an earlier stay may occur; one phrase is then no proof.
+NARRATIVE = ("history_of_present_illness", "past_medical_history")
+#: Phrases that may also tell of earlier times make a course when so many different ones meet.
+MANY = {True: 5, False: 3}
+_NAMED = 100  # stays whose ids are shown
+_COURSE, _PHRASE = "tells the course", "one phrase"
+
+
+def course(tables: Tables) -> Check:
+    """Stays whose admission sections hold the language of a hospital course: how many, and which."""
+    stays: dict[tuple[str, str], set[int]] = defaultdict(set)
+    read = tables.notes.select("stay_id", "section", "text").drop_nulls()
+    for stay, section, text in read.iter_rows():
+        if section in KNOWN_AT_ADMISSION and (finding := _finding(section, text)):
+            stays[finding, section].add(stay)
+    rows = [_row(finding, section, ids) for (finding, section), ids in stays.items()]
+    rows.sort(key=lambda row: (row["finding"] != _COURSE, -row["stays"], row["section"]))
+    touched = len(set().union(*stays.values())) if stays else 0
+    leak = any(row["finding"] == _COURSE for row in rows)
+    status: Status = "leak" if leak else "warning" if rows else "pass"
+    says = "No section of the admission tells of later days."
+    if rows:
+        says = f"{plural(touched, 'stay')} with language of the hospital course in a section of the admission"
+        says += ": a heading was missed." if leak else ": read them, they may tell of an earlier stay."
+    columns = (
+        Column("section", "Section"), Column("finding", "Finding"), Column("stays", "Stays", "count"),
+        Column("stay_ids", "Ids of the stays"),
+    )  # fmt: skip
+    asks = (
+        "Phrases such as a day of the stay, an extubation, a discharge in the sections known at admission, stay by "
+        "stay; sentences of a history that speak of another hospital or an earlier time do not count."
+    )
+    return Check("course", "The admission does not tell the course", asks, status, says, columns, rows)
+
+
+def _finding(section: str, text: str) -> str | None:
+    narrative = section in NARRATIVE
+    clear, others = told(text, narrative=narrative)
+    if len(clear) > narrative or len(clear) + len(others) >= MANY[narrative]:
+        return _COURSE
+    return _PHRASE if clear else None
+
+
+def _row(finding: str, section: str, ids: set[int]) -> dict[str, Any]:
+    shown = ", ".join(map(str, sorted(ids)[:_NAMED]))
+    more = f", and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return {"section": section, "finding": finding, "stays": len(ids), "stay_ids": shown + more, "flagged": True}
