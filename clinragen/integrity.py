@@ -63,6 +63,27 @@ def _hash(path: Path, *_: int) -> str:  # the other arguments tell one state of 
     return sha256_file(path)
 
 
+def record(folder: Path) -> dict[str, dict[str, Any]]:
+    """The files below a folder, by relative path, with their ``sha256`` and number of ``bytes``."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in files
+    }
+
+
+def hold_folder(folder: Path, recorded: Any, *, remedy: str) -> None:
+    """:func:`hold` the files below a folder to what :func:`record` gave; nothing where nothing was recorded.
+
+    Raises:
+        UserError: a file is missing or differs, or the record is none.
+    """
+    for name, entry in (recorded if isinstance(recorded, dict) else {}).items():
+        told = entry if isinstance(entry, dict) else {"sha256": entry}
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"{folder}: its manifest records '{name}', which is no file below it: {remedy}")
+        hold(folder / name, told.get("sha256", ""), told.get("bytes"), remedy=remedy)
+
+
 def hold_output(path: Path, manifest: Mapping[str, Any], *, remedy: str) -> None:
     """:func:`hold` a file to the ``outputs`` and ``sizes`` of the manifest of its folder."""
     outputs, sizes = manifest.get("outputs"), manifest.get("sizes")

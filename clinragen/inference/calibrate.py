@@ -26,7 +26,14 @@ class Calibration:
     thresholds: list[float]
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, [n, phenotypes]."""
+        """Calibrated probabilities, [n, phenotypes].
+
+        Raises:
+            UserError: a logit is NaN or infinite.
+        """
+        if not np.isfinite(logits).all():
+            row, label = np.argwhere(~np.isfinite(logits))[0]
+            raise UserError(f"the model's score of {self.labels[label]} is not finite (row {row}): train anew")
         return np.exp(-np.logaddexp(0, -(self.slope * logits + np.asarray(self.offsets))))
 
     def beliefs(self, probabilities: np.ndarray) -> np.ndarray:
@@ -43,7 +50,17 @@ class Calibration:
         """Check the label order and restore."""
         if values.get("labels") != labels:
             raise UserError("calibration.json belongs to another label set than its model: train anew")
-        return cls(**values)
+        slope, offsets, thresholds = values.get("slope", ""), values.get("offsets", []), values.get("thresholds", [])
+        if not (_numbers([slope]) and _numbers(offsets, len(labels)) and _numbers(thresholds, len(labels))):
+            raise UserError("calibration.json: expected a slope, and an offset and a threshold for each label")
+        if outside := [label for label, value in zip(labels, thresholds, strict=True) if not 0 < value < 1]:
+            raise UserError(f"calibration.json: the threshold of {outside[0]} does not lie between 0 and 1: train anew")
+        return cls(labels, slope, offsets, thresholds)
+
+
+def _numbers(values: Any, count: int = 1) -> bool:
+    """Whether a JSON value is a list of that many numbers."""
+    return isinstance(values, list) and len(values) == count and all(type(value) in (int, float) for value in values)
 
 
 def fit_calibration(logits: np.ndarray, labels: np.ndarray, names: list[str]) -> Calibration:

@@ -18,6 +18,7 @@ from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError
 from clinragen.evaluation.table import coverage_text, with_interval
 from clinragen.inference.predict import TrainedModel
+from clinragen.integrity import record
 from clinragen.outputs import EXPORT, check_output, output_folder
 from clinragen.schema import RATIONALE_KINDS
 
@@ -59,6 +60,7 @@ def export(
         write_json(folder / "calibration.json", trained.calibration.to_json())
         manifest |= {"exported_by": __version__, "trained_as": trained.manifest["model_sha256"]}
         manifest["model_sha256"] = sha256_file(folder / "model.safetensors")
+        manifest["files"] = record(folder)
         write_json(folder / "manifest.json", manifest)
         write_json(
             folder / "config.json",

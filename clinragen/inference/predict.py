@@ -28,6 +28,7 @@ from clinragen.errors import UserError, unknown_choice
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.chart import Chart
 from clinragen.inference.decode import ReportGrammar, read_report
+from clinragen.integrity import hold_folder
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import PREDICTIONS, output_folder
 
@@ -61,6 +62,7 @@ class TrainedModel:
                     f"{run / 'manifest.json'}: '{key}' is missing: expected a run written by `clinragen train`"
                 )
         folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no folder within
+        hold_folder(folder, manifest.get("files"), remedy="copy the run anew, or train anew")
         model = ClinRaGen.from_pretrained(folder)
         stored = read_json(folder / "calibration.json", "the calibration of the model")
         return cls(model, Calibration.from_json(stored, list(model.labels)), manifest, run)

@@ -29,6 +29,7 @@ from clinragen.model.config import ModelConfig
 from clinragen.model.graph_path import GraphPath
 from clinragen.model.head import LabelHead
 from clinragen.model.language_model import Context, LanguageModel, create, restore
+from clinragen.model.pretrained import reason
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
 from clinragen.tensors import write_tensors
 
@@ -202,7 +203,7 @@ class ClinRaGen(nn.Module):
         return {name: state[name] for name in sorted(first.values())}
 
     def load_weights(self, given: dict[str, Tensor]) -> None:
-        """Load what :meth:`weights` gave; a RuntimeError names what is missing or too much."""
+        """Load what :meth:`weights` gave; a RuntimeError names what is missing, too much, or not finite."""
         expected = self.weights()
         if missing := sorted(expected.keys() - given.keys()):
             raise RuntimeError(f"{len(missing)} weights missing, the first {missing[0]}")
@@ -212,6 +213,11 @@ class ClinRaGen(nn.Module):
             for name, tensor in expected.items():
                 if tensor.shape != (given[name].shape or (1,)):
                     raise RuntimeError(f"{name} is {tuple(given[name].shape)}, expected {tuple(tensor.shape)}")
+                odd = (
+                    ~given[name].reshape(tensor.shape).isfinite()
+                )  # a mask has infinities, made anew in the same places
+                if not torch.equal(given[name].reshape(tensor.shape)[odd], tensor[odd]):
+                    raise RuntimeError(f"{name} holds NaN or infinity")
                 tensor.copy_(given[name])
 
     @classmethod
@@ -229,6 +235,8 @@ class ClinRaGen(nn.Module):
             raise UserError(f"{folder}: model format {described.get('format_version')}, expected {FORMAT_VERSION}")
         if absent := {"config", "statistics", "concepts", "labels", "lexicon"} - set(described):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: {', '.join(sorted(absent))} missing; train anew")
+        if not isinstance(described["labels"], dict) or not isinstance(described["config"], dict):
+            raise UserError(f"{folder / 'clinragen.json'} is damaged: labels and config must be mappings; train anew")
         expected = {key: entry.name for key, entry in phenotypes().items()}
         if list(described["labels"].items()) != list(expected.items()):  # the order is that of the logits
             changed = {key for key, _ in set(described["labels"].items()) ^ set(expected.items())}
@@ -238,16 +246,23 @@ class ClinRaGen(nn.Module):
                 "name a cohort with the labels it was trained on, or train anew"
             )
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
+        config.check(str(folder / "clinragen.json"))
         language_model = restore(config.language_model, folder / "language_model", described.get("base"))
-        model = cls(
-            config,
-            SeriesStatistics(**described["statistics"]),
-            Concepts(**described["concepts"]),
-            language_model,
-            described["labels"],
-            ConceptGraph.load(folder / "graph"),
-            Lexicon(**described["lexicon"]),
-        )
+        graph = ConceptGraph.load(folder / "graph")
+        try:
+            model = cls(
+                config,
+                SeriesStatistics(**described["statistics"]),
+                Concepts(**described["concepts"]),
+                language_model,
+                described["labels"],
+                graph,
+                Lexicon(**described["lexicon"]),
+            )
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                f"{folder / 'clinragen.json'} describes no model ({type(error).__name__}: {reason(error)}): train anew"
+            ) from None
         weights = folder / "model.safetensors"
         try:
             model.load_weights(load_file(weights))

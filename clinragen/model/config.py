@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +30,14 @@ class LanguageModelConfig:
 
     ``scratch`` holds values of a transformers config (``model_type`` and the rest); its tokenizer of ``vocabulary``
     entries is trained on the cohort's own training text. With ``lora`` only adapters are trained and saved.
+    ``chat`` puts what is read into the language model's own chat template, where it has one.
     ``gradient_checkpointing`` computes activations a second time instead of keeping them: less memory, a third slower.
     """
 
     architecture: str = "seq2seq"  # seq2seq or causal
     name: str | None = None
     gguf_file: str | None = None
+    chat: bool = False
     scratch: dict[str, Any] = field(default_factory=dict)
     vocabulary: int = 4096
     lora: LoraSettings | None = None
@@ -112,25 +115,44 @@ class ModelConfig:
     learning_rate_new: float = 1e-3  # of the parts that start from nothing: encoder, attention, head
 
     def check(self, where: str) -> None:
-        """Raise a UserError for values that cannot be."""
-        for key, value, least in (
-            ("hours", self.hours, 1),
-            ("max_note_tokens", self.max_note_tokens, 1),
-            ("max_target_tokens", self.max_target_tokens, 2),
-            ("series.patch_hours", self.series.patch_hours, 1),
-            ("series.layers", self.series.layers, 1),
-            ("series.heads", self.series.heads, 1),
-            ("series.bins", self.series.bins, 2),
-            ("attention.heads", self.attention.heads, 1),
-            ("attention.prompts", self.attention.prompts, 1),
-            ("attention.neighbours", self.attention.neighbours, 1),
-            ("attention.vocabulary", self.attention.vocabulary, 1),
-            ("attention.layers", self.attention.layers, 0),
-            ("attention.bases", self.attention.bases, 1),
-            ("head.dim", self.head.dim, 1),
+        """Raise a UserError for values that cannot be, or that no machine could hold."""
+        for key, value, least, most in (
+            ("hours", self.hours, 1, 24 * 366),
+            ("max_note_tokens", self.max_note_tokens, 1, 1 << 20),
+            ("max_target_tokens", self.max_target_tokens, 2, 1 << 20),
+            ("threads", self.threads, 0, 4096),
+            ("series.patch_hours", self.series.patch_hours, 1, 24 * 366),
+            ("series.d_model", self.series.d_model, 1, 1 << 14),
+            ("series.layers", self.series.layers, 1, 200),
+            ("series.heads", self.series.heads, 1, 1 << 10),
+            ("series.ffn", self.series.ffn, 1, 1 << 17),
+            ("series.identity", self.series.identity, 0, 1 << 14),
+            ("series.bins", self.series.bins, 2, 1 << 10),
+            ("attention.heads", self.attention.heads, 1, 1 << 10),
+            ("attention.prompts", self.attention.prompts, 1, 1 << 12),
+            ("attention.neighbours", self.attention.neighbours, 1, 1 << 20),
+            ("attention.vocabulary", self.attention.vocabulary, 1, 1 << 24),
+            ("attention.layers", self.attention.layers, 0, 200),
+            ("attention.bases", self.attention.bases, 1, 1 << 10),
+            ("head.dim", self.head.dim, 1, 1 << 16),
+            ("head.lexicon", self.head.lexicon, 0, 1 << 24),
+            ("language_model.vocabulary", self.language_model.vocabulary, 1, 1 << 24),
         ):
             if value < least:
                 raise UserError(f"{where}: {key} is {value}, expected at least {least}")
+            if value > most:
+                raise UserError(f"{where}: {key} is {value}, expected at most {most}")
+        for key, share in (
+            ("series.dropout", self.series.dropout),
+            ("series.min_share", self.series.min_share),
+            ("attention.dropout", self.attention.dropout),
+            ("head.dropout", self.head.dropout),
+        ):
+            if not 0 <= share < 1:
+                raise UserError(f"{where}: {key} is {share}, expected a share from 0 to below 1")
+        for key, rate in (("learning_rate", self.learning_rate), ("learning_rate_new", self.learning_rate_new)):
+            if not 0 <= rate < math.inf:
+                raise UserError(f"{where}: {key} is {rate}, expected a positive number")
         if lora := self.language_model.lora:
             if self.language_model.scratch:
                 raise UserError(

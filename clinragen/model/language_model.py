@@ -21,16 +21,20 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
+from clinragen.artifacts import read_json
 from clinragen.data.batch import IGNORED, SoftBatch
 from clinragen.errors import UserError, unknown_choice
+from clinragen.model.choice import check_sizes
 from clinragen.model.config import LanguageModelConfig
 from clinragen.model.pretrained import (
     ADAPTER,
     AUTO,
+    SAFELY,
     add_adapters,
     fingerprint,
     load_pretrained,
     merge_adapters,
+    reason,
     recompute_layers,
 )
 from clinragen.model.soft_loss import divergence
@@ -64,7 +68,7 @@ class LanguageModel(nn.Module):
 
     decoder_start = 0  # tokens a generated sequence begins with that are not part of the target
 
-    def __init__(self, model: Any, tokenizer: Any):
+    def __init__(self, model: Any, tokenizer: Any, chat: bool = False):
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
@@ -168,21 +172,24 @@ class Seq2Seq(LanguageModel):
 class Causal(LanguageModel):
     """Decoder-only models: the context is left-aligned padding first, then the target follows it directly."""
 
+    open_ids: Tensor
     close_ids: Tensor
 
-    def __init__(self, model: Any, tokenizer: Any):
+    def __init__(self, model: Any, tokenizer: Any, chat: bool = False):
         super().__init__(model, tokenizer)
-        ids = tokenizer("\nAssessment:", add_special_tokens=False)["input_ids"]
-        self.register_buffer("close_ids", torch.tensor(ids), persistent=False)
+        for name, text in zip(("open_ids", "close_ids"), chat_frame(tokenizer, chat), strict=True):
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            self.register_buffer(name, torch.tensor(ids, dtype=torch.long), persistent=False)
 
     def room(self, read: int, written: int) -> int:
-        return read + len(self.close_ids) + written
+        return len(self.open_ids) + read + len(self.close_ids) + written
 
     def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
-        size = len(embeddings)
-        close = self.model.get_input_embeddings()(self.close_ids).expand(size, -1, -1).to(embeddings.dtype)
-        embeddings = torch.cat([embeddings, close], dim=1)
-        mask = torch.cat([mask, mask.new_ones(size, close.shape[1])], dim=1)
+        size, embed = len(embeddings), self.model.get_input_embeddings()
+        sides = [embed(ids).expand(size, -1, -1).to(embeddings.dtype) for ids in (self.open_ids, self.close_ids)]
+        ones = [mask.new_ones(size, side.shape[1]) for side in sides]
+        embeddings = torch.cat([sides[0], embeddings, sides[1]], dim=1)
+        mask = torch.cat([ones[0], mask, ones[1]], dim=1)
         order = mask.int().argsort(dim=1, stable=True)  # padding to the left, the rest in its order
         return Context(embeddings.gather(1, order[..., None].expand_as(embeddings)), mask.gather(1, order))
 
@@ -204,6 +211,29 @@ class Causal(LanguageModel):
             logits = self.model.get_output_embeddings()(states[:, length - 1 : -1][target_ids != IGNORED])
             nll, kl = self._losses(logits, target_ids, soft)
         return Reading(states[:, :length], context.mask, nll, kl)
+
+
+_ASSESSMENT = "\nAssessment:"
+_SENTINEL = "\u241f"  # stands where the context goes; no template writes it
+
+
+def chat_frame(tokenizer: Any, chat: bool) -> tuple[str, str]:
+    """What stands before and after the context of a causal model: its chat template's words, where it has one.
+
+    Raises:
+        UserError: the template cannot be filled in.
+    """
+    if not chat or not getattr(tokenizer, "chat_template", None):
+        return "", _ASSESSMENT
+    asked = [{"role": "user", "content": _SENTINEL + _ASSESSMENT}]
+    try:
+        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # noqa: BLE001 (a template is a program of its author's; transformers runs it in a sandbox)
+        raise UserError(
+            f"the language model's chat template fails ({reason(error)}): --set model.language_model.chat=false"
+        ) from None
+    before, found, after = str(text).partition(_SENTINEL)
+    return (before, after) if found else ("", _ASSESSMENT)
 
 
 _KINDS: dict[str, type[LanguageModel]] = {"seq2seq": Seq2Seq, "causal": Causal}
@@ -235,7 +265,7 @@ def create(config: LanguageModelConfig, tokenizer: Any | None) -> LanguageModel:
         return _adapted(kind, model, tokenizer, config)
     if not config.name:
         raise UserError("language_model.name: give a hub name or a local folder, or `scratch` values for a new model")
-    model, loaded = load_pretrained(config)
+    model, loaded = load_pretrained(config, fetch=True)
     return _adapted(kind, model, loaded, config)
 
 
@@ -246,7 +276,7 @@ def _adapted(kind: type[LanguageModel], model: Any, tokenizer: Any, config: Lang
         model = add_adapters(model, config.lora)
     if config.gradient_checkpointing:
         recompute_layers(model)
-    made = kind(model, tokenizer)
+    made = kind(model, tokenizer, config.chat)
     made.base = base
     return made
 
@@ -258,14 +288,16 @@ def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> Lang
         base: with adapters, the :func:`~clinragen.model.pretrained.fingerprint` of the weights they were trained on.
     """
     kind = _kind(config.architecture)
+    check_sizes(read_json(folder / "config.json", "the configuration of a language model"), folder / "config.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **SAFELY)
         if not config.lora:
-            model = AUTO[config.architecture].from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder} does not hold a language model ({str(error).splitlines()[0]})") from None
+            described = AutoConfig.from_pretrained(folder, **SAFELY)
+            model = AUTO[config.architecture].from_config(described, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 (transformers passes on whatever a damaged folder causes)
+        raise UserError(f"{folder} does not hold a language model ({reason(error)}): train anew") from None
     if config.lora:
-        model, _ = load_pretrained(config)
+        model, _ = load_pretrained(config, fetch=False)
     restored = _adapted(kind, model, tokenizer, config)
     if restored.base != base:
         raise UserError(

@@ -21,28 +21,31 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from clinragen.artifacts import atomic_folder, sha256_file
 from clinragen.errors import UserError, missing_extra
+from clinragen.model.choice import check_source, source
 from clinragen.model.config import LanguageModelConfig, LoraSettings
 
 AUTO = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
+#: how transformers loads: from this machine alone, and without running code that lies beside the weights
+SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 ADAPTER = ".lora_"  # in the name of every weight that peft adds
 
 
-def load_pretrained(config: LanguageModelConfig) -> tuple[Any, Any]:
+def load_pretrained(config: LanguageModelConfig, *, fetch: bool) -> tuple[Any, Any]:
     """The model (float32, without adapters) and the tokenizer that ``config`` names.
+
+    Args:
+        fetch: whether the hub may be asked for a name that is not in the cache of this machine.
 
     Raises:
         UserError: the model cannot be loaded.
     """
     assert config.name
+    folder = _converted(config) if config.gguf_file else source(config, fetch=fetch)
     try:
-        source = _converted(config) if config.gguf_file else config.name
-        tokenizer: Any = AutoTokenizer.from_pretrained(source)
-        model = AUTO[config.architecture].from_pretrained(source, dtype=torch.float32)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(
-            f"language_model.name: cannot load '{config.name}' ({str(error).splitlines()[0]}): give a reachable hub "
-            "name or a local folder, for example --set model.language_model.name=/path/to/model"
-        ) from None
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFELY)
+        model = AUTO[config.architecture].from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **SAFELY)
+    except Exception as error:  # noqa: BLE001 (transformers passes on whatever a damaged folder causes)
+        raise UserError(f"language_model.name: cannot load '{config.name}' ({reason(error)})") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
@@ -54,20 +57,30 @@ def _converted(config: LanguageModelConfig) -> Path:
 
     assert config.name
     assert config.gguf_file
+    check_source(config, config.name)
     file = Path(config.name) / config.gguf_file
-    if not file.is_file():
-        raise UserError(f"{file} not found: language_model.name is its folder, language_model.gguf_file its file name")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "clinragen" / "gguf"
     folder = cache / f"{config.architecture}-{sha256_file(file)[:24]}"
     if not folder.is_dir():
         logging.disable_progress_bar()
-        tokenizer: Any = AutoTokenizer.from_pretrained(config.name, gguf_file=config.gguf_file)
-        model = AUTO[config.architecture].from_pretrained(config.name, gguf_file=config.gguf_file, dtype=torch.float32)
+        try:
+            tokenizer: Any = AutoTokenizer.from_pretrained(config.name, gguf_file=config.gguf_file, **SAFELY)
+            kind = AUTO[config.architecture]
+            model = kind.from_pretrained(config.name, gguf_file=config.gguf_file, dtype=torch.float32, **SAFELY)
+        except ImportError:
+            raise missing_extra("a GGUF file", "gguf") from None
+        except Exception as error:  # noqa: BLE001 (transformers passes on whatever a damaged file causes)
+            raise UserError(f"{file} cannot be loaded ({reason(error)}): download or convert it anew") from None
         model.hf_quantizer.remove_quantization_config(model)  # it describes the file, not the unpacked weights
         with atomic_folder(folder, replace=True) as made:
             model.save_pretrained(made)
             tokenizer.save_pretrained(made)
     return folder
+
+
+def reason(error: Exception) -> str:
+    """The first line of a library's error, or its name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def fingerprint(model: nn.Module) -> str:

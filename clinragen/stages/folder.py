@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from clinragen.artifacts import read_json, sha256_file, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
+from clinragen.integrity import hold_folder
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import RUN, check_kind, check_place, mark
 from clinragen.stages.plan import RunConfig, StageConfig
@@ -73,6 +74,7 @@ def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
     manifest = expected_parent(request)
     if manifest is None or request.parent is None:
         return None
+    hold_folder(request.parent / "model", manifest.get("files"), remedy="copy the run anew, or train anew")
     model = ClinRaGen.from_pretrained(request.parent / "model")
     if sha256_file(request.parent / "model" / "model.safetensors") != manifest["model_sha256"]:
         raise UserError(

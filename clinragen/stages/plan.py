@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from clinragen.config import build, load
 from clinragen.errors import UserError, unknown_choice
+from clinragen.model.choice import choose
 from clinragen.model.config import ModelConfig
 
 STAGES = ("notes", "series", "multimodal")
@@ -156,7 +157,7 @@ def resolve(
     settings = load("stage", stage, StageConfig, groups["stage"])
     settings.check(stage)
     if isinstance(model, str):
-        model = load("model", model, ModelConfig, groups["model"])
+        model = choose(model, groups["model"])
     elif groups["model"]:
         changed = [override.partition("=")[0] for override in groups["model"]]
         free = ("learning_rate", "learning_rate_new", "target_order")

@@ -15,6 +15,7 @@ from clinragen.data.dataset import StayDataset, collate
 from clinragen.errors import UserError
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
+from clinragen.integrity import record
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.stages import preflight
 from clinragen.stages.assemble import new_model, stays
@@ -137,6 +138,7 @@ def _manifest(
         "pretrained": str(request.pretrained) if request.pretrained else None,
         "parent_stages": ([*parent["parent_stages"], parent["stage"]] if parent else []),
         "model_sha256": sha256_file(request.out / "model" / "model.safetensors"),
+        "files": record(request.out / "model"),
         "parameters": sum(p.numel() for p in model.parameters()),
         "stays": {split: len(stays) for split, stays in data.items()},
         "notes_cut": data["train"].cuts.notes,
