@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from clinragen.schema import CohortPaths
 
 DEFAULT = "phenotypes"
 KINDS = ("acute", "chronic", "mixed")
-_FIELDS = ("name", "kind", "ccs", "icd9", "icd10")
+_FIELDS = ("name", "kind", "ccs", "icd9", "icd10", "published")
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9 ,()/'+-]*[a-z0-9)])?")
 _CODES = re.compile(r"([A-Z0-9]{1,7})(?:-([A-Z0-9]{1,7}))?")
@@ -34,7 +34,8 @@ class Phenotype:
 
     A stay carries it when a diagnosis lies in one of the single-level CCS categories ``ccs``, or among the codes of
     ``icd9`` or ``icd10``: a prefix such as ``I50``, or a range such as ``I00-I99``. ``covers`` names the catalogue's
-    phenotypes that lie mostly within it, through which the concept graph knows it.
+    phenotypes that lie mostly within it, through which the concept graph knows it. ``published`` are names by which
+    others know it; they name the same label, so they do not make it another one.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Phenotype:
     icd9: tuple[str, ...] = ()
     icd10: tuple[str, ...] = ()
     covers: tuple[str, ...] = ()
+    published: tuple[str, ...] = field(default=(), compare=False)
 
     def has_code(self, code: str, version: int) -> bool:
         """Whether a code without dot, in upper case, is among ``icd9`` or ``icd10``.
@@ -93,15 +95,29 @@ def of_manifest(manifest: Any) -> dict[str, Phenotype]:
     stored = manifest.get(_MANIFEST) if isinstance(manifest, dict) else None
     if not stored:
         return shipped()
+    rows = stored.get("labels") if isinstance(stored, dict) else None
+    labels = [_stored(row) for row in rows] if isinstance(rows, list) and rows else []
+    if not labels or len({label.key for label in labels}) < len(labels):
+        raise UserError(f"manifest.json: {_MANIFEST} is damaged: prepare the cohort anew")
+    found = {label.key: label for label in labels}
+    return shipped() if list(found.items()) == list(shipped().items()) else found
+
+
+def _stored(row: Any) -> Phenotype:
+    """A label as :func:`as_manifest` wrote it."""
     try:
-        rows: list[dict[str, Any]] = [
-            {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in stored["labels"]
-        ]
-        if not all(_KEY.fullmatch(row["key"]) for row in rows):  # keys name columns and files
-            raise KeyError
-        return {row["key"]: Phenotype(**row) for row in rows}
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"manifest.json: {_MANIFEST} is damaged: prepare the cohort anew") from None
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+        label = Phenotype(**values)
+    except (TypeError, AttributeError):
+        label = Phenotype("", "")
+    lists = (label.icd9, label.icd10, label.covers, label.published)
+    sound = all(isinstance(text, str) and text for text in (label.key, label.name, label.kind)) and all(
+        isinstance(values, tuple) and all(isinstance(value, str) for value in values) for values in lists
+    )
+    numbers = isinstance(label.ccs, tuple) and all(type(value) is int for value in label.ccs)
+    if not (sound and numbers and _KEY.fullmatch(label.key)):  # keys name columns and files
+        raise UserError(f"manifest.json: {_MANIFEST} is damaged: prepare the cohort anew")
+    return label
 
 
 def of_model(description: Path) -> dict[str, Phenotype]:
@@ -157,6 +173,8 @@ def use_those_of(cohort: Path | None) -> Iterator[None]:
 
 def _parse(raw: dict[str, Any], path: Path, root: str) -> dict[str, Phenotype]:
     rows = raw.get(root)
+    if isinstance(rows, list) and rows and root == "labels":
+        return _chosen(rows, path)
     if not isinstance(rows, dict) or not rows:
         raise UserError(f"{path}: expected '{root}:' with one entry for each label, such as sepsis: {{name: sepsis, "
                         "ccs: [2]}}")  # fmt: skip
@@ -166,6 +184,26 @@ def _parse(raw: dict[str, Any], path: Path, root: str) -> dict[str, Phenotype]:
         if label.name in names:
             raise UserError(f"{path}: {root}.{key}: the name '{label.name}' is that of {names[label.name]} too")
         names[label.name] = key
+    return found
+
+
+def _chosen(names: list[Any], path: Path) -> dict[str, Phenotype]:
+    """Some of the 25 phenotypes, each by any of its names."""
+    from clinragen.catalog import phenotype  # which asks here what is in force
+
+    found: dict[str, Phenotype] = {}
+    for position, name in enumerate(names):
+        where = f"{path}: labels.{position}"
+        if not isinstance(name, str):
+            raise UserError(f"{where}: expected the name of a phenotype, or a mapping of keys to labels")
+        try:
+            with use(shipped()):
+                label = phenotype(name)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        if label.key in found:
+            raise UserError(f"{where}: {label.key} is named twice")
+        found[label.key] = label
     return found
 
 
@@ -188,7 +226,8 @@ def _label(key: str, row: Any, where: str) -> Phenotype:
              for field in ("icd9", "icd10")}  # fmt: skip
     if not ccs and not any(codes.values()):
         raise UserError(f"{where}: no diagnosis gives this label: expected ccs, icd9 or icd10")
-    return Phenotype(key, name, tuple(ccs), kind, **codes)
+    published = tuple(map(str, _list(row, "published", where)))
+    return Phenotype(key, name, tuple(ccs), kind, **codes, published=published)
 
 
 def _list(row: dict[str, Any], field: str, where: str) -> list[Any]:

@@ -14,11 +14,11 @@ import numpy as np
 
 from clinragen.attribution import occlusion
 from clinragen.attribution.looking import look
-from clinragen.catalog import phenotypes
+from clinragen.catalog import phenotype
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset
 from clinragen.data.text import sections_by_stay
-from clinragen.errors import UserError, unknown_choice
+from clinragen.errors import UserError
 from clinragen.inference.predict import TrainedModel, device
 
 METHODS = ("occlusion", "attention")
@@ -47,15 +47,14 @@ class Explainer:
 
         Args:
             index: of the dataset.
-            wanted: phenotype keys; by default those whose probability reaches the threshold, or else the likeliest.
+            wanted: phenotypes, each by any of its names; by default those whose probability reaches the threshold, or
+                else the likeliest.
 
         Raises:
             UserError: an unknown phenotype.
         """
         model, stay = self.trained.model, self.dataset[index]
-        for key in wanted:
-            if key not in self.labels:
-                raise unknown_choice("diagnosis", key, self.labels)
+        wanted = list(dict.fromkeys(phenotype(name).key for name in wanted))
         logits = occlusion.logits(model, [stay], self.inputs)
         probabilities = self.trained.calibration.probabilities(logits)[0]
         thresholds = np.asarray(self.trained.calibration.thresholds)
@@ -142,9 +141,8 @@ def explain_cohort(
     Raises:
         UserError: a stay that is not in the cohort, or an unknown phenotype.
     """
-    for key in wanted:
-        if key not in phenotypes():
-            raise unknown_choice("diagnosis", key, phenotypes())
+    for name in wanted:  # before any stay is read
+        phenotype(name)
     known = set(cohort.stays["stay_id"].to_list())
     for stay in stays:
         if stay not in known:

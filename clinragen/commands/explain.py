@@ -22,8 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--diagnosis",
         action="append",
         default=[],
-        metavar="KEY",
-        help="phenotype key; may be given more than once (default: those above their threshold, or the likeliest)",
+        metavar="NAME",
+        help="a phenotype by key, name or published name; may be given more than once (default: those above their "
+        "threshold, or the likeliest)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON Lines to write, one line per stay")
     parser.add_argument("--overwrite", action="store_true", help="replace the output file")

@@ -19,13 +19,13 @@ CALIBRATION_BINS = 10
 AREAS = ("macro_auroc", "micro_auroc", "macro_auprc", "micro_auprc")
 CALIBRATION = ("ece", "brier")
 AGREEMENT = ("micro_precision", "micro_recall", "micro_f1", "macro_precision", "macro_recall", "macro_f1")
-#: Names of the scores, in the order of :meth:`Scorer.vector`. ``decoded`` are the diagnoses the model wrote,
+#: Names of the scores, in the order of :meth:`Scorer.vector`. ``written`` are the diagnoses the model wrote,
 #: ``thresholded`` those whose probability reaches the threshold.
 METRICS = (
     *AREAS,
     *CALIBRATION,
     *(f"thresholded_{name}" for name in AGREEMENT),
-    *(f"decoded_{name}" for name in AGREEMENT),
+    *(f"written_{name}" for name in AGREEMENT),
 )
 
 
@@ -33,13 +33,13 @@ METRICS = (
 class System:
     """What one system says about ``n`` stays and ``L`` labels.
 
-    ``decoded`` is None for a system that writes no text (a baseline, or a control that reads the head only);
+    ``written`` is None for a system that writes no text (a baseline, or a control that reads the head only);
     ``threshold`` is a probability per label, at or above which the label counts as said.
     """
 
     probabilities: np.ndarray  # [n, L] in [0, 1]
     thresholds: np.ndarray  # [L]
-    decoded: np.ndarray | None = None  # [n, L] bool
+    written: np.ndarray | None = None  # [n, L] bool
 
     @cached_property
     def thresholded(self) -> np.ndarray:
@@ -49,7 +49,7 @@ class System:
     @property
     def listed(self) -> np.ndarray:
         """[n, L] bool: the diagnoses it gives, as written where it writes."""
-        return self.thresholded if self.decoded is None else self.decoded
+        return self.thresholded if self.written is None else self.written
 
 
 def agreement(gold: np.ndarray, said: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -131,7 +131,7 @@ class Scorer:
         ece = np.abs(weights @ self.gap).sum() / (total * self.gold.shape[1])
         brier = weights @ self.squared_error / total
         scores = [_mean(auroc), micro_auroc[0], _mean(auprc), micro_auprc[0], ece, brier]
-        for said in (self.system.thresholded, self.system.decoded):
+        for said in (self.system.thresholded, self.system.written):
             if said is None:
                 scores += [np.nan] * len(AGREEMENT)
                 continue

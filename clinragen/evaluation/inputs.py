@@ -88,7 +88,7 @@ def load_predictions(root: Path) -> Predictions:
         manifest=manifest,
         labels=labels,
         stay_ids=stay_ids,
-        system=System(probabilities, thresholds, _decoded(path, table, labels)),
+        system=System(probabilities, thresholds, _written(path, table, labels)),
         parsed=table["parsed"].to_numpy(zero_copy_only=False).astype(bool),
         note_rationales=[text or "" for text in table["note_rationale"].to_pylist()],
         series_rationales=[text or "" for text in table["series_rationale"].to_pylist()],
@@ -130,15 +130,15 @@ def _probabilities(path: Path, column: pa.ChunkedArray, labels: list[str]) -> np
     return values
 
 
-def _decoded(path: Path, table: pa.Table, labels: list[str]) -> np.ndarray:
+def _written(path: Path, table: pa.Table, labels: list[str]) -> np.ndarray:
     index = {label: i for i, label in enumerate(labels)}
-    decoded = np.zeros((table.num_rows, len(labels)), dtype=bool)
+    written = np.zeros((table.num_rows, len(labels)), dtype=bool)
     for row, said in enumerate(table["diagnoses"].to_pylist()):
         for label in said or []:
             if label not in index:
                 raise UserError(f"{path}: row {row} names the diagnosis '{label}', which is not among the labels")
-            decoded[row, index[label]] = True
-    return decoded
+            written[row, index[label]] = True
+    return written
 
 
 def load_truth(predictions: Predictions, cohort: Cohort) -> Truth:
@@ -194,13 +194,13 @@ def load_control(root: Path, expected: str, predictions: Predictions) -> Predict
         raise UserError(f"{root} is no control of {predictions.root}: they hold different stays")
     rows = [order[stay] for stay in predictions.stay_ids]
     system = control.system
-    decoded = None if system.decoded is None else system.decoded[rows]
+    written = None if system.written is None else system.written[rows]
     return Predictions(
         root=root,
         manifest=control.manifest,
         labels=control.labels,
         stay_ids=predictions.stay_ids,
-        system=System(system.probabilities[rows], system.thresholds, decoded),
+        system=System(system.probabilities[rows], system.thresholds, written),
         parsed=control.parsed[rows],
         note_rationales=[control.note_rationales[row] for row in rows],
         series_rationales=[control.series_rationales[row] for row in rows],
@@ -241,3 +241,9 @@ def label_name(key: str) -> str:
     """
     known = phenotypes().get(key)
     return known.name if known else key.replace("_", " ")
+
+
+def published_names(key: str) -> tuple[str, ...]:
+    """By what other names a label is known in the literature."""
+    known = phenotypes().get(key)
+    return known.published if known else ()

@@ -113,7 +113,7 @@ def _differences(model: Bootstrapped, control: Bootstrapped) -> dict[str, Any]:
 def _per_phenotype(predictions: Predictions, gold: np.ndarray, scored: Bootstrapped) -> list[dict[str, Any]]:
     system = predictions.system
     auprc = Ranking(gold, system.probabilities)(np.ones(len(gold)))[1]
-    decoded = agreement(gold, system.decoded) if system.decoded is not None else None
+    written = agreement(gold, system.written) if system.written is not None else None
     thresholded = agreement(gold, system.thresholded)
     rows = []
     for i, label in enumerate(predictions.labels):
@@ -128,7 +128,7 @@ def _per_phenotype(predictions: Predictions, gold: np.ndarray, scored: Bootstrap
             "auprc": None if np.isnan(auprc[i]) else float(auprc[i]),
             "brier": float(((system.probabilities[:, i] - gold[:, i]) ** 2).mean()),
         }
-        for name, found in (("decoded", decoded), ("thresholded", thresholded)):
+        for name, found in (("written", written), ("thresholded", thresholded)):
             if found is not None:
                 row |= {f"{name}_{score}": float(found[score][i]) for score in ("precision", "recall", "f1")}
         rows.append(row)

@@ -12,8 +12,8 @@ TITLES = {"zeroed": "the model with zeroed series", "shuffled": "the model with 
 _COLUMNS = {
     "macro_auroc": "macro\nAUROC",
     "macro_auprc": "macro\nAUPRC",
-    "decoded_micro_f1": "micro F1\nwritten",
-    "decoded_macro_f1": "macro F1\nwritten",
+    "written_micro_f1": "micro F1\nwritten",
+    "written_macro_f1": "macro F1\nwritten",
     "thresholded_micro_f1": "micro F1\nthreshold",
     "ece": "calibr.\nerror",
 }
@@ -96,7 +96,7 @@ def _phenotypes(evaluation: dict[str, Any]) -> Table:
             number(row["prevalence"]),
             with_interval(row["auroc"]),
             number(row["auprc"]),
-            number(row.get("decoded_f1")),
+            number(row.get("written_f1")),
             number(row["thresholded_f1"]),
         )
     return table

@@ -18,9 +18,11 @@ import networkx as nx
 import pyarrow as pa
 
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
+from clinragen.catalog import phenotypes, plain
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NODE_KINDS, RELATIONS, Contribution, Edge, Known, Node
 from clinragen.knowledge.sources import curated
+from clinragen.label_sets import shipped
 from clinragen.outputs import GRAPH, output_folder
 
 GRAPH_VERSION = 1
@@ -123,7 +125,7 @@ class ConceptGraph:
         return self.evidence[key].get(concept, (0.0, ""))[0]
 
     def find(self, name: str) -> str:
-        """The node with this id, name or synonym (any case), phenotypes first.
+        """The node with this id, name, published name or synonym (any case), phenotypes first.
 
         Raises:
             UserError: none; the nearest names are listed.
@@ -132,10 +134,19 @@ class ConceptGraph:
             return name
         wanted = name.casefold().replace("_", " ").strip()
         if wanted not in self.names:
+            if published := self._published(name):
+                return published
             near = [form for form in self.names if wanted and wanted in form][:8]
             near = near or get_close_matches(wanted, self.names, n=8, cutoff=0.5)
-            raise unknown_choice("concept", name, near or ["any name in clinragen graph stats"])
+            raise unknown_choice("concept", name[:200], near or ["any name in clinragen graph stats"])
         return self.names[wanted]
+
+    def _published(self, name: str) -> str | None:
+        """The phenotype that others publish by this name; a disease where it is none of the labels in force."""
+        labels = {**shipped(), **phenotypes()}
+        called = [key for key, label in labels.items() if plain(name) in map(plain, label.published)]
+        nodes = (f"{kind}:{key}" for key in called for kind in ("phenotype", "disease"))
+        return next((node for node in nodes if node in self.graph), None)
 
     @cached_property
     def names(self) -> dict[str, str]:

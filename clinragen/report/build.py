@@ -24,7 +24,7 @@ from clinragen.data.text import sections_by_stay
 from clinragen.errors import UserError
 from clinragen.evaluation import faithfulness
 from clinragen.evaluation.faithfulness import StayClaims
-from clinragen.evaluation.inputs import Predictions, Truth, label_name, teacher_rationales
+from clinragen.evaluation.inputs import Predictions, Truth, label_name, published_names, teacher_rationales
 from clinragen.evaluation.table import bounds, number
 from clinragen.outputs import REPORT, output_folder
 from clinragen.report import charts, views
@@ -90,6 +90,7 @@ def write_report(
         page = index_page.render(
             rows=rows,
             names=[label_name(key) for key in report.predictions.labels],
+            also=[" ".join((key, *published_names(key))) for key in report.predictions.labels],
             splits=sorted({row["split"] for row in rows}),
             complaints=any(row["complaint"] for row in rows),
             parse_rate=float(report.predictions.parsed.mean()),

@@ -129,7 +129,7 @@ def test_the_command_prints_a_table_and_writes_json(command, runs, hospital, coh
     (line,) = out.read_text().splitlines()
     assert json.loads(line)["diagnoses"][0]["diagnosis"] == "shock"
     before = out.read_bytes()
-    assert command("clinragen", "explain", *options, "--diagnosis", "shock", "--out", out, "--overwrite") == 0
+    assert command("clinragen", "explain", *options, "--diagnosis", "Shock", "--out", out, "--overwrite") == 0
     assert out.read_bytes() == before
 
 

@@ -146,11 +146,11 @@ def test_prevalence_guess_is_chance_and_writes_the_best_fixed_list():
     guess = prevalence_guess(gold, 400)
     values, auroc = Scorer(gold, guess).vector(np.ones(400))
     np.testing.assert_allclose(auroc, 0.5)
-    assert guess.decoded is not None
-    assert guess.decoded[0].tolist() == [True, True, False, False]
-    np.testing.assert_array_equal(guess.decoded, guess.thresholded)
+    assert guess.written is not None
+    assert guess.written[0].tolist() == [True, True, False, False]
+    np.testing.assert_array_equal(guess.written, guess.thresholded)
     best = max(
         agreement(gold, np.tile(np.arange(4) < k, (400, 1)))["micro"][2]
         for k in range(1, 5)  # the columns are sorted by prevalence
     )
-    assert values[METRICS.index("decoded_micro_f1")] == pytest.approx(best)
+    assert values[METRICS.index("written_micro_f1")] == pytest.approx(best)

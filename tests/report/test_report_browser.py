@@ -126,6 +126,17 @@ def test_stay_page_draws_plots_and_runs_no_patient_text(page, folder):
     assert page.locator("figure.abnormal:visible").count() > 0
 
 
+@pytest.mark.parametrize("name", ["Acute and unspecified renal failure", "acute_renal_failure"])
+def test_index_finds_a_diagnosis_by_its_published_name_and_key(page, folder, name):
+    rows = pq.read_table(folder / "predictions" / "predictions.parquet").to_pylist()
+    gold = pq.read_table(folder / "cohort" / "labels.parquet").to_pylist()
+    recorded = {row["stay_id"] for row in gold if row["acute_renal_failure"]}
+    expected = sum("acute_renal_failure" in row["diagnoses"] or row["stay_id"] in recorded for row in rows)
+    page.goto((folder / "site" / "index.html").as_uri())
+    page.get_by_label("Search").fill(name)
+    assert shown(page).endswith(f"of {expected}, filtered from {len(rows)}")
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_no_page_is_wider_than_the_screen(page, folder, width):
     page.set_viewport_size({"width": width, "height": 800})

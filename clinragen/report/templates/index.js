@@ -15,7 +15,12 @@
     recorded: new Set(tr.dataset.r.split(" ").filter(Boolean)),
     split: tr.dataset.s,
   }));
+  // A diagnosis is also found by its key and by the names that others publish it under.
+  const also = new Map(
+    [...form.elements.phenotype.options].filter((o) => o.value).map((o) => [o.value, words(` ${o.dataset.also}`)]),
+  );
   for (const row of rows) {
+    for (const label of new Set([...row.written, ...row.recorded])) row.text += also.get(label) || "";
     row.hits = [...row.written].filter((label) => row.recorded.has(label)).length;
     row.extra = row.written.size - row.hits;
     row.missed = row.recorded.size - row.hits;
