@@ -106,7 +106,7 @@ def of_manifest(manifest: Any) -> dict[str, Phenotype]:
 def _stored(row: Any) -> Phenotype:
     """A label as :func:`as_manifest` wrote it."""
     try:
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
         label = Phenotype(**values)
     except (TypeError, AttributeError):
         label = Phenotype("", "")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from clinragen.artifacts import read_json
-
 HELP = "write predictions as a static HTML site: an index, and a page per stay with rationales and plots"
 
 
@@ -44,7 +42,7 @@ def run(args: argparse.Namespace) -> int | None:
     path = args.evaluation or args.predictions / "evaluation.json"
     evaluation = None
     if args.evaluation or path.is_file():
-        evaluation = check_evaluation(read_json(path, "what clinragen evaluate wrote"), path, predictions)
+        evaluation = check_evaluation(path, predictions)
     graph = graph_of(predictions, args.graph)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("claims", total=len(predictions.stay_ids))

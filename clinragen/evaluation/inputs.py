@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,49 @@ import polars as pl
 import pyarrow as pa
 
 from clinragen.artifacts import read_json, read_table, sha256_file
-from clinragen.catalog import phenotypes
+from clinragen.catalog import phenotypes, variables
 from clinragen.data.cohort import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
+from clinragen.evaluation.shape import ANYTHING, NUMBER, SHARE, TEXT, WHOLE, Each, Maybe, differs, one_of
+from clinragen.integrity import hold_output
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALE_KINDS
 
-_FIELDS = ("model", "model_hash", "cohort", "cohort_hash", "labels", "thresholds", "series_input", "split")
-_COLUMNS = ("stay_id", "diagnoses", "probabilities", "note_rationale", "series_rationale", "parsed", "concepts")
+SERIES_INPUTS = ("observed", "zeroed", "shuffled")
+#: What a predictions folder holds beside its manifest.
+FILES = ("predictions.parquet", "predictions.jsonl", "attributions.jsonl")
+_AGAIN = "run clinragen predict anew"
+
+#: Of ``manifest.json``; what only describes the model is shown, whatever it is.
+_MANIFEST = {
+    **dict.fromkeys(("model", "model_hash", "cohort", "cohort_hash", "split"), TEXT),
+    "labels": [TEXT],
+    "thresholds": Each(SHARE),
+    "series_input": one_of(*SERIES_INPUTS),
+    "graph": Maybe(TEXT),
+    "remarks": Maybe([TEXT]),
+    "training": Maybe(Each(ANYTHING)),
+}
+_WEIGHED = {"concepts": [{"concept": TEXT, "score": NUMBER}]}
+_HOURS = {"hours": [{"variable": TEXT, "from_hour": NUMBER, "to_hour": NUMBER, "score": NUMBER}]}
+#: Of a line of ``attributions.jsonl``.
+_EXPLAINED = {
+    "stay_id": WHOLE,
+    "diagnoses": [{"diagnosis": TEXT, "probability": SHARE, "occlusion": {**_WEIGHED, **_HOURS}}],
+}
+#: Columns of ``predictions.parquet``: what each must hold, in words, and whether a type does.
+_COLUMNS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
+    "stay_id": ("whole numbers", pa.types.is_integer),
+    "diagnoses": ("lists of texts", lambda kind: _is_list(kind) and _is_text(kind.value_type)),
+    "probabilities": ("a number for each label", lambda kind: pa.types.is_struct(kind) and all(map(_is_float, kind))),
+    "note_rationale": ("texts", lambda kind: _is_text(kind)),
+    "series_rationale": ("texts", lambda kind: _is_text(kind)),
+    "parsed": ("true or false", pa.types.is_boolean),
+    "concepts": ("lists of concepts with weights", lambda kind: _is_list(kind) and _is_weighed(kind.value_type)),
+}
+MOST_LETTERS = 50_000  # of a rationale; a hundred times as long as it may be
 
 
 @dataclass(frozen=True)
@@ -56,32 +91,25 @@ class Truth:
 
 
 def load_predictions(root: Path) -> Predictions:
-    """Read what ``clinragen predict`` wrote.
+    """Read what ``clinragen predict`` wrote, held against the hashes of its manifest.
 
     Raises:
-        UserError: a file, column or manifest entry is missing, a stay occurs twice, a label is unknown, or a
-            probability is not one.
+        UserError: a file, column or manifest entry is missing, damaged or was changed since, a stay occurs twice, a
+            label is unknown, or a probability is not one.
     """
-    manifest = read_json(root / "manifest.json", "the manifest of a predictions folder (clinragen predict)")
-    missing = [name for name in _FIELDS if not isinstance(manifest, dict) or name not in manifest]
-    if missing:
-        raise UserError(f"{root / 'manifest.json'}: entries missing: {', '.join(missing)}; run clinragen predict anew")
+    manifest = _manifest(root)
+    for name in FILES:
+        hold_output(root / name, manifest, remedy=_AGAIN)
+        if "outputs" in manifest and name not in manifest["outputs"] and (root / name).exists():
+            raise UserError(f"{root / name} is not recorded in the manifest beside it: {_AGAIN}")
+    labels = manifest["labels"]
     path = root / "predictions.parquet"
-    table = read_table(path)
-    absent = [name for name in _COLUMNS if name not in table.column_names]
-    if absent:
-        raise UserError(f"{path}: columns missing: {', '.join(absent)}; it has {', '.join(table.column_names)}")
-    if not table.num_rows:
-        raise UserError(f"{path} holds no stay: predict a split that has some")
+    table = _table(path)
     stay_ids = table["stay_id"].to_numpy().astype(np.int64)
     ids, counts = np.unique(stay_ids, return_counts=True)
     if (counts > 1).any():
         raise UserError(f"{path}: stay {ids[counts > 1][0]} occurs more than once")
-    labels = [str(label) for label in manifest["labels"]]
     probabilities = _probabilities(path, table["probabilities"], labels)
-    unset = [label for label in labels if label not in manifest["thresholds"]]
-    if unset:
-        raise UserError(f"{root / 'manifest.json'}: thresholds has no entry for {', '.join(unset)}")
     thresholds = np.array([float(manifest["thresholds"][label]) for label in labels])
     return Predictions(
         root=root,
@@ -90,43 +118,144 @@ def load_predictions(root: Path) -> Predictions:
         stay_ids=stay_ids,
         system=System(probabilities, thresholds, _written(path, table, labels)),
         parsed=table["parsed"].to_numpy(zero_copy_only=False).astype(bool),
-        note_rationales=[text or "" for text in table["note_rationale"].to_pylist()],
-        series_rationales=[text or "" for text in table["series_rationale"].to_pylist()],
-        concepts=[
-            sorted(((str(row["concept"]), float(row["weight"])) for row in rows or []), key=lambda pair: -pair[1])
-            for rows in table["concepts"].to_pylist()
-        ],
-        attributions=_attributions(root / "attributions.jsonl"),
+        note_rationales=_texts(path, table, "note_rationale"),
+        series_rationales=_texts(path, table, "series_rationale"),
+        concepts=_concepts(path, table["concepts"]),
+        attributions=_attributions(root / "attributions.jsonl", set(stay_ids.tolist()), set(labels)),
     )
 
 
-def _attributions(path: Path) -> dict[int, list[dict[str, Any]]]:
-    """What ``clinragen predict --explain`` wrote; nothing where it was not asked for."""
-    if not path.is_file():
-        return {}
-    found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            found[int(row["stay_id"])] = row["diagnoses"]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: line {number} is no explanation: run clinragen predict --explain anew") from None
+def _manifest(root: Path) -> dict[str, Any]:
+    path = root / "manifest.json"
+    manifest = read_json(path, "the manifest of a predictions folder (clinragen predict)")
+    missing = [name for name, shape in _MANIFEST.items() if not isinstance(shape, Maybe) and name not in manifest]
+    if missing:
+        raise UserError(f"{path}: entries missing: {', '.join(missing)}; {_AGAIN}")
+    if trouble := differs(manifest, _MANIFEST):
+        raise UserError(f"{path}: {trouble}; {_AGAIN}")
+    labels = manifest["labels"]
+    if not labels or len(set(labels)) < len(labels):
+        raise UserError(f"{path}: labels: expected names that differ; {_AGAIN}")
+    if unset := [label for label in labels if label not in manifest["thresholds"]]:
+        raise UserError(f"{path}: thresholds has no entry for {', '.join(unset[:9])}")
+    return manifest
+
+
+def _table(path: Path) -> pa.Table:
+    """``predictions.parquet`` with every column of the kind that is expected."""
+    table = read_table(path)
+    absent = [name for name in _COLUMNS if name not in table.column_names]
+    if absent:
+        raise UserError(f"{path}: columns missing: {', '.join(absent)}; {_AGAIN}")
+    if not table.num_rows:
+        raise UserError(f"{path} holds no stay: predict a split that has some")
+    for name, (expected, holds) in _COLUMNS.items():
+        kind = table.schema.field(name).type
+        if not holds(kind):
+            raise UserError(f"{path}: column '{name}' is {str(kind)[:60]}, expected {expected}; {_AGAIN}")
+        if name in ("stay_id", "parsed", "probabilities") and table[name].null_count:
+            raise UserError(f"{path}: column '{name}' is empty in {table[name].null_count} rows; {_AGAIN}")
+    return table
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _is_float(field: pa.Field) -> bool:
+    return pa.types.is_floating(field.type)
+
+
+def _is_weighed(kind: pa.DataType) -> bool:
+    if not pa.types.is_struct(kind) or {field.name for field in kind} < {"concept", "weight"}:
+        return False
+    return _is_text(kind.field("concept").type) and _is_float(kind.field("weight"))
+
+
+def _texts(path: Path, table: pa.Table, name: str) -> list[str]:
+    texts = [text or "" for text in table[name].to_pylist()]
+    for row, text in enumerate(texts):
+        if len(text) > MOST_LETTERS:
+            raise UserError(f"{path}: row {row}, {name}: {len(text):,} letters, at most {MOST_LETTERS:,} are read")
+    return texts
+
+
+def _concepts(path: Path, column: pa.ChunkedArray) -> list[list[tuple[str, float]]]:
+    found = []
+    for row, weighed in enumerate(column.to_pylist()):
+        if not all(one and isinstance(one["concept"], str) and _finite(one["weight"]) for one in weighed or []):
+            raise UserError(f"{path}: row {row}, concepts: expected names with finite weights; {_AGAIN}")
+        pairs = [(one["concept"], float(one["weight"])) for one in weighed or []]
+        found.append(sorted(pairs, key=lambda pair: -pair[1]))
     return found
 
 
+def _finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, list[dict[str, Any]]]:
+    """What ``clinragen predict --explain`` wrote; nothing where it was not asked for."""
+    if not path.is_file():
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no UTF-8 text: run clinragen predict --explain anew") from None
+    found: dict[int, list[dict[str, Any]]] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            trouble = differs(row, _EXPLAINED) or _belongs(row, stays, labels)
+        except (ValueError, RecursionError):  # no JSON, nested without end, or a number of thousands of digits
+            row, trouble = {}, "it is not JSON"
+        if not trouble and row["stay_id"] in found:
+            trouble = f"stay {row['stay_id']} is explained twice"
+        if trouble:
+            raise UserError(
+                f"{path}: line {number} is no explanation ({trouble}): run clinragen predict --explain anew"
+            )
+        found[row["stay_id"]] = row["diagnoses"]
+    return found
+
+
+def _belongs(row: dict[str, Any], stays: set[int], labels: set[str]) -> str | None:
+    """What of an explanation is not of these predictions."""
+    if row["stay_id"] not in stays:
+        return f"stay {row['stay_id']} is none of those predicted"
+    for each in row["diagnoses"]:
+        if each["diagnosis"] not in labels:
+            return f"the diagnosis '{_shown(each['diagnosis'])}' is not among the labels"
+        for block in each["occlusion"]["hours"]:
+            if block["variable"] not in variables():
+                return f"the variable '{_shown(block['variable'])}' is not in the catalogue"
+    return None
+
+
+def _shown(name: str) -> str:
+    """A name from a damaged file, short and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:60])
+
+
 def _probabilities(path: Path, column: pa.ChunkedArray, labels: list[str]) -> np.ndarray:
-    if not pa.types.is_struct(column.type):
-        raise UserError(f"{path}: column 'probabilities' is {column.type}, expected a struct of one number per label")
     fields = {field.name for field in column.type}
     if fields != set(labels):
-        odd = sorted(fields ^ set(labels))
-        raise UserError(f"{path}: probabilities and the manifest's labels differ in {', '.join(odd)}")
+        odd = [_shown(name) for name in sorted(fields ^ set(labels))]
+        raise UserError(f"{path}: probabilities and the manifest's labels differ in {', '.join(odd[:9])}")
     structs = pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
     values = np.stack([structs.field(label).to_numpy(zero_copy_only=False).astype(float) for label in labels], axis=1)
     wrong = ~((values >= 0) & (values <= 1))
     if wrong.any():
         row, label = np.argwhere(wrong)[0]
-        raise UserError(f"{path}: row {row}, {labels[label]}: {values[row, label]} is no probability (0 to 1)")
+        raise UserError(
+            f"{path}: row {row}, probabilities, {labels[label]}: {values[row, label]} is no probability (0 to 1)"
+        )
     return values
 
 
@@ -136,7 +265,8 @@ def _written(path: Path, table: pa.Table, labels: list[str]) -> np.ndarray:
     for row, said in enumerate(table["diagnoses"].to_pylist()):
         for label in said or []:
             if label not in index:
-                raise UserError(f"{path}: row {row} names the diagnosis '{label}', which is not among the labels")
+                named = f"the diagnosis '{_shown(label)}'" if label is not None else "no diagnosis in its diagnoses"
+                raise UserError(f"{path}: row {row} names {named}, which is not among the labels")
             written[row, index[label]] = True
     return written
 
@@ -225,7 +355,15 @@ def graph_of(predictions: Predictions, given: Path | None) -> ConceptGraph:
         return open_graph(given)
     recorded = predictions.manifest.get("graph")
     places = [Path(predictions.manifest["model"]) / "model" / "graph", *([Path(recorded)] if recorded else [])]
-    return open_graph(next((place for place in places if place.is_dir()), None))
+    return open_graph(next((place for place in places if is_folder(place)), None))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a recorded path is a folder here; one that no file system could hold is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def default_teacher(cohort: Cohort) -> str | None:

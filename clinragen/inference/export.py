@@ -13,9 +13,10 @@ import jinja2
 import torch
 
 from clinragen import __version__, label_sets
-from clinragen.artifacts import read_json, sha256_file, write_json, write_text
+from clinragen.artifacts import sha256_file, write_json, write_text
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError
+from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.table import coverage_text, with_interval
 from clinragen.inference.predict import TrainedModel
 from clinragen.integrity import record
@@ -43,7 +44,7 @@ def export(
     with label_sets.use(label_sets.of_model(described) if described.is_file() else label_sets.shipped()):
         trained = TrainedModel.load(run)
     model = trained.model
-    scores = read_json(evaluation, "an evaluation written by `clinragen evaluate`") if evaluation else None
+    scores = load_evaluation(evaluation) if evaluation else None
     if scores and scores["predictions"]["model_hash"] != trained.manifest["model_sha256"]:
         raise UserError(f"--evaluation {evaluation} scores another model than {run}: evaluate its own predictions")
     merged = model.language_model.base is not None

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import LogitsProcessorList
 
 from clinragen import __version__
-from clinragen.artifacts import read_json, write_json, write_table
+from clinragen.artifacts import read_json, sha256_file, write_json, write_table
 from clinragen.data.batch import Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import SERIES_INPUTS, StayDataset, collate
@@ -203,6 +203,8 @@ def write_predictions(
             "claims": {kind: "grounded" if kind in held else "free" for kind in target.sections if kind != "diagnoses"},
             "stays": len(done),
             "parsed": sum(row["parsed"] for row in done),
+            "outputs": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
+            "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
             "training": manifest,
         }
         write_json(folder / "manifest.json", written)

@@ -1,8 +1,9 @@
 """The report's folder: ``index.html`` and one page per stay, each a single file that loads nothing else.
 
-Patient text is untrusted. Jinja escapes everything; what is inserted as markup is either our own style and script or
-SVG made of numbers and escaped names. On top of that every page forbids, by its Content-Security-Policy, all but the
-one style and the one script whose hashes it names, so that even markup that slipped through could load or run nothing.
+Patient text is untrusted. Jinja escapes everything, and what is not seen is shown (``visible``); what is inserted as
+markup is either our own style and script or SVG made of numbers and escaped names. On top of that every page forbids,
+by its Content-Security-Policy, all but the one style and the one script whose hashes it names, so that even markup that
+slipped through could load or run nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from clinragen.errors import UserError
 from clinragen.evaluation import faithfulness
 from clinragen.evaluation.faithfulness import StayClaims
 from clinragen.evaluation.inputs import Predictions, Truth, label_name, published_names, teacher_rationales
+from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.table import bounds, number
 from clinragen.outputs import REPORT, output_folder
 from clinragen.report import charts, views
+from clinragen.report.visible import finalize, marked_up
 from clinragen.verify.claims import STANDINGS
 
 
@@ -43,14 +46,13 @@ class Report:
     teacher: str | None
 
 
-def check_evaluation(evaluation: Any, path: Path, predictions: Predictions) -> dict[str, Any]:
+def check_evaluation(path: Path, predictions: Predictions) -> dict[str, Any]:
     """The evaluation, if it is one of these predictions.
 
     Raises:
         UserError: not an evaluation, or of other predictions.
     """
-    if not isinstance(evaluation, dict) or not {"predictions", "systems", "phenotypes", "cohort"} <= evaluation.keys():
-        raise UserError(f"{path} is no evaluation: expected what clinragen evaluate wrote")
+    evaluation = load_evaluation(path)
     if evaluation["predictions"]["sha256"] != predictions.table_hash:
         raise UserError(f"{path} evaluates other predictions than {predictions.root}: run clinragen evaluate again")
     return evaluation
@@ -110,6 +112,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=finalize,
     )
     templates = files("clinragen.report") / "templates"
     style = (templates / "style.css").read_text(encoding="utf-8")
@@ -121,7 +124,7 @@ def _environment() -> Environment:
         "script_hash": _source_hash(script),
         "version": __version__,
     }
-    environment.filters |= {"number": number, "bounds": bounds, "flatten": views.flatten}
+    environment.filters |= {"number": number, "bounds": bounds, "flatten": views.flatten, "shown": marked_up}
     return environment
 
 

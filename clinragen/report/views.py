@@ -27,6 +27,7 @@ GROUPS = {
     "output": "Output",
     "body": "Body size",
 }
+_DEEPEST, _LONGEST = 6, 2000  # levels, and letters of a value, that the provenance table shows
 SHOWN = 5  # concepts, and blocks of hours, that are shown of what carried a diagnosis
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # variable -> hours, values
 
@@ -366,10 +367,19 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
     """
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and prefix.count(".") < _DEEPEST:
             rows += flatten(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
-            rows.append((f"{prefix}{key}", ", ".join(map(str, value))))
+            rows.append((f"{prefix}{key}", ", ".join(map(_brief, value))))
         else:
-            rows.append((f"{prefix}{key}", "not set" if value is None else str(value)))
+            rows.append((f"{prefix}{key}", "not set" if value is None else _brief(value)))
     return rows
+
+
+def _brief(value: Any) -> str:
+    """Text of a value, cut where it goes on for long."""
+    try:
+        text = str(value)
+    except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+        return "…"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

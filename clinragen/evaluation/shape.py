@@ -1,0 +1,112 @@
+"""What a JSON value must look like, written as a value of the same form, and where it differs, in words.
+
+>>> differs({"stay_id": 7, "scores": [0.5, "high"]}, {"stay_id": WHOLE, "scores": [NUMBER]})
+'scores[1]: expected a number, found a text'
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: Whole numbers beyond this fit into no column; texts beyond this are no name, path or hash.
+_LARGEST, _LONGEST = 2**63, 10_000
+_KINDS = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", type(None): "nothing"}
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A value that is no container: ``name`` says in an error what was expected."""
+
+    name: str
+    holds: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """Of this shape, or null; an entry of a mapping may be missing."""
+
+    shape: Any
+
+
+@dataclass(frozen=True)
+class Each:
+    """A mapping of any keys to values of one shape."""
+
+    shape: Any
+
+
+def _number(value: Any) -> bool:
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < _LARGEST)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+NUMBER = Plain("a number", _number)
+#: Must be there, but may be null: a score that is not defined.
+SCORE = Plain("a number or null", lambda value: value is None or _number(value))
+WHOLE = Plain("a whole number", lambda value: type(value) is int and abs(value) < _LARGEST)
+COUNT = Plain("a count", lambda value: type(value) is int and 0 <= value < _LARGEST)
+SHARE = Plain("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1)
+TEXT = Plain("a text", _text)
+NAME = Plain("a text or null", lambda value: value is None or _text(value))
+ANYTHING = Plain("anything", lambda value: True)
+
+
+def one_of(*choices: str) -> Plain:
+    """One of some words."""
+    return Plain(f"one of {', '.join(choices)}", lambda value: isinstance(value, str) and value in choices)
+
+
+def differs(value: Any, shape: Any) -> str | None:
+    """The first place where a value is not of a shape, what was expected there and what was found; None where it is.
+
+    Args:
+        shape: a mapping of keys to shapes (further keys are allowed), a list of one shape, or one of this module's.
+    """
+    found = _differs(value, shape)
+    return None if found is None else f"{_place(found[0])}{found[1]}"
+
+
+def _differs(value: Any, shape: Any) -> tuple[list[Any], str] | None:
+    if isinstance(shape, Maybe):
+        return None if value is None else _differs(value, shape.shape)
+    if isinstance(shape, Plain):
+        return None if shape.holds(value) else ([], f"expected {shape.name}, found {_kind(value)}")
+    if isinstance(shape, list):
+        return _entries(value, list, lambda: ((i, inner, shape[0]) for i, inner in enumerate(value)))
+    if isinstance(shape, Each):
+        return _entries(value, dict, lambda: ((key, inner, shape.shape) for key, inner in value.items()))
+    missing = [k for k, s in shape.items() if not isinstance(s, Maybe) and isinstance(value, dict) and k not in value]
+    if missing:
+        return [missing[0]], "is missing"
+    return _entries(value, dict, lambda: ((key, value.get(key), inner) for key, inner in shape.items()))
+
+
+def _entries(value: Any, kind: type, entries: Callable[[], Any]) -> tuple[list[Any], str] | None:
+    if not isinstance(value, kind):
+        return [], f"expected {_KINDS[kind]}, found {_kind(value)}"
+    for key, inner, shape in entries():
+        if found := _differs(inner, shape):
+            return [key, *found[0]], found[1]
+    return None
+
+
+def _place(keys: Sequence[Any]) -> str:
+    told = ""
+    for key in keys:
+        shown = "".join(letter if letter.isprintable() else "?" for letter in str(key)[:60])
+        told += f"[{key}]" if isinstance(key, int) else f".{shown}" if told else shown
+    return f"{told}: " if told else ""
+
+
+def _kind(value: Any) -> str:
+    if type(value) in (int, float):
+        return f"{value:.6g}" if isinstance(value, float) or abs(value) < _LARGEST else "a huge number"
+    if isinstance(value, Mapping | list) and not value:
+        return f"{_KINDS[dict if isinstance(value, Mapping) else list].replace('a ', 'an empty ')}"
+    return _KINDS.get(type(value), type(value).__name__)
