@@ -42,6 +42,7 @@ class Change(NamedTuple):
     low: float
     high: float
     kind: str  # part, percent, factor or amount
+    end: Number | None = None  # of "rose 18", which may also mean to 18
 
 
 class Often(NamedTuple):

@@ -23,10 +23,14 @@ NUMERALS = {word: str(number) for number, word in enumerate(_SMALL)} | {
 # Digits are bounded: no value has more, and a row of a thousand digits is none.
 _PLAIN_NUM = (
     r"(?:\d{1,3}(?:,\d{3}){1,3}(?!\d)(?:\.\d{1,4}(?!\d))?"  # 1,200
+    r"|\d{1,3}(?: \d{3}){1,2}(?=\s?(?:/|[µμ]L|[x×]\s?10))"  # 24 000/µL
     r"|\d{1,4},\d{1,2}(?![\d,])"  # 3,1: a decimal comma
-    r"|\d{1,9}(?!\d|,\d)(?:\.\d{1,6}(?!\d))?)"  # 3.1; for a point between thousands see `_decimal`
+    r"|\.\d{1,4}(?!\d)|\d{1,9}(?!\d|,\d)(?:\.\d{1,6}(?!\d))?)"  # .6, 3.1; for a point between thousands see `_decimal`
 )
-_NUM = rf"(?<![\w.,\0])[-−]?{_PLAIN_NUM}(?!\.\d)(?:(?=(?:{units.PATTERN})(?![A-Za-z]))|(?!\w{{0,9}}[A-Za-z]{{3}}))"
+_NUM = (
+    rf"(?<![\w.,\0])[-−]?{_PLAIN_NUM}(?!\.\d|\+(?:\s|$))"
+    rf"(?:(?=(?:{units.PATTERN})(?![A-Za-z]))|(?!\w{{0,9}}[A-Za-z]{{3}}))"
+)
 _GAP = r"[\s\0]{0,40}"
 
 
@@ -37,16 +41,36 @@ def UNIT(group: str) -> str:
 
 def _value(name: str) -> str:
     """Pattern of a value: a number or a pair such as 120/80 (``name2``), "s" of a decade (``names``), and a unit."""
-    pair = rf"(?:\s?/\s?(?P<{name}2>\d{{1,3}}(?![\d/]|\.\d)))?"
-    return rf"(?P<{name}>{_NUM}){pair}(?P<{name}s>['’]?s\b)?{UNIT(name + 'u')}"
+    pair = rf"(?:\s?/\s?(?P<{name}2>\d{{1,3}}(?:\.\d{{1,2}})?(?![\d/]|\.\d))(?:'?s\b)?)?"
+    return rf"(?P<{name}>{_NUM})(?P<{name}s>'?s\b)?{pair}{UNIT(name + 'u')}"
 
 
 _ARROW = r"\s?(?:-{1,2}>|→|=>|⟶|>)\s?"
 _SEQUENCE = re.compile(rf"{_value('a')}(?:{_ARROW}[-−]?\d[\d.,/]{{0,12}}{UNIT('zu')})+", re.I)
 _STEP = re.compile(rf"(?P<n>[-−]?{_PLAIN_NUM})(?:/(?P<n2>\d{{1,3}}))?{UNIT('u')}", re.I)
+#: Numbers that are no values: the terms of a score's sum, clock times, dates, "2nd", "x 2", "stage 3", "2 doses".
+_OTHER = (
+    re.compile(r"(?<![\w.])\d{1,2}(?:\s?\+\s?\d{1,2}){1,3}(?:\s?=\s?(?=\d)|(?![\w.]))"),
+    re.compile(
+        r"(?<![\w.])(?:at\s)?\d{1,2}:\d{2}(?::\d{2})?(?:\s?(?:am|pm|hrs?|h)\b)?|\b\d{1,2}\s?(?:a\.?m|p\.?m)\b", re.I
+    ),
+    re.compile(
+        r"(?<![\w.])\d{4}-\d{1,2}-\d{1,2}\b|\bon\s\d{1,2}/\d{1,2}\b(?!\s?(?:/|mm))|\b\d{1,3}(?:st|nd|rd|th)\b", re.I
+    ),
+    re.compile(
+        r"[x×]\s?\d{1,2}\b(?!\s?[\^*/]|9/|³|⁹|\.\d)|\b(?:stage|grade|class|type|phase|step|bed|room)\s\d\b", re.I
+    ),
+    re.compile(
+        r"(?<![\w.,])\d{1,3}\s(?=(?:dos(?:es?)|bolus(?:es)?|amps?|ampoules?|ampules?|tablets?|bags?|bottles?|vials?|packs?|"
+        r"pressors?|vasopressors?|drips?|agents?|drugs?|rounds?|sets?|sessions?|shocks?|liters?|litres?)\b)",
+        re.I,
+    ),
+)
 #: Dates and rows such as "7.18/32/62/14" are no pairs.
 _ROW = re.compile(r"(?<![\w.])\d{1,4}(?:\.\d{1,3})?(?:\s?/\s?\d{1,4}(?:\.\d{1,3})?){2,}(?![\w])")
-_OUT_OF = re.compile(rf"(?P<a>{_NUM})\s?(?:out of|of a possible|of)\s(?P<b>\d{{1,3}})\b(?!\s?(?:%|percent))", re.I)
+_OUT_OF = re.compile(
+    rf"(?P<a>{_NUM})\s?\(?(?:out of|of a possible|of)\s(?P<b>\d{{1,3}})\b(?!\s?(?:%|percent))\)?", re.I
+)
 _SPELT = rf"(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_SMALL[1:10])}))?|{'|'.join(_SMALL)}"
 #: "a GCS of nine": a number word is a value after such a word, and before a unit or the end of what is said.
 _WORD = re.compile(
@@ -74,20 +98,28 @@ _REFERENCES = (
     # after a value and its flag, in brackets: "5.8 (3.5-5.0)", "24.0 (H) [4.0-11.0]", "2.6 (normal range: 3.5-5.0)"
     re.compile(
         rf"(?P<v>{_NUM}{UNIT('u')}(?:\s?[(\[]?(?:H|L|HH|LL|high|low|\*)[)\]]?)?)\s?,?\s?"
-        rf"(?P<r>[(\[]\s?(?:{_NORMAL}\s?[:=,]?\s?)?(?:{_COMPARISON}\s?)?[-−]?{_PLAIN_NUM}{UNIT('w')}"
+        rf"(?P<r>[(\[]\s?(?:(?:{_NORMAL}|NR?\b)\s?[:=,]?\s?)?(?:{_COMPARISON}\s?)?[-−]?{_PLAIN_NUM}{UNIT('w')}"
         rf"(?:\s?(?:-|–|—|to)\s?[-−]?{_PLAIN_NUM}{UNIT('x')})?\s?[)\]])",
         re.I,
     ),
-    # named as such: "reference range 0.6 to 1.2", "ref: 0.1-1.2", "upper limit of normal 40"
+    # after a flag, or a comma and "normal": "5.8 H 3.5-5.0", "5.6, normal <2"
+    re.compile(
+        rf"{_NUM}{UNIT('u')}(?:\s?(?:H|L|HH|LL)\s(?P<r>[-−]?{_PLAIN_NUM}\s?[-–]\s?{_PLAIN_NUM}{UNIT('w')})"
+        rf"|,\s?(?P<s>normal\s?:?\s?(?:{_COMPARISON}\s?{_PLAIN_NUM}|{_PLAIN_NUM}\s?[-–]\s?{_PLAIN_NUM}){UNIT('x')}))",
+        re.I,
+    ),
+    # named as such: "reference range 0.6 to 1.2", "ref: 0.1-1.2", "upper limit of normal 40"; or aimed at: "goal >65"
     re.compile(
         r"(?P<r>\b(?:ref(?:erence)?\b\.?(?:\s(?:range|interval|limits?|values?))?|"
-        rf"normal (?:range|interval|limits?|values?)|upper limit of normal|ULN)\s?(?:is|of|[:=,])?\s?{_bounds('w')})",
+        r"normal (?:range|interval|limits?|values?)|upper limit of normal|ULN|goal|target)"
+        rf"\s?(?:is|of|[:=,])?\s?{_bounds('w')})",
         re.I,
     ),
 )
 #: Multiples of a bound or a baseline that is not stated: not held against the chart.
 _MULTIPLE = re.compile(
-    rf"(?:(?:{_NUM}|twice|two|three|four|five|ten)\s?(?:x|×|times|-?fold)?\s?)(?:above |over |higher than )?(?:the )?"
+    rf"(?:(?:[<>≤≥~]\s?)?(?:{_NUM}|twice|two|three|four|five|ten)\s?(?:x|×|times|-?fold)?\s?)"
+    r"(?:above |over |higher than )?(?:the )?"
     r"(?:upper limits?(?: of (?:the )?normal(?: range)?)?|ULN|normal (?:limit|value|range)|baseline)\b",
     re.I,
 )
@@ -113,19 +145,26 @@ _BEFORE = re.compile(
     rf"(?:(?:of|at|was|a|an|the|his|her|value|level|baseline|admission|previous|prior|about)\s){{0,4}}{_value('b')}",
     re.I,
 )
-_ONE = re.compile(rf"(?:\b(?:low|mid|high|upper)[- ])?{_value('a')}", re.I)
+#: Where a change begins, without its end: "up 2.1 from 1.0".
+_START = re.compile(rf"\bfrom\s{_value('a')}", re.I)
+#: "the low 80s": a part of ten.
+_DECADE = re.compile(rf"\b(?P<third>low|lower|mid|middle|high|upper)[- ](?P<a>{_NUM})'?s\b{UNIT('au')}", re.I)
+_ONE = re.compile(_value("a"), re.I)
 
 _WAYS = {
     "up": "rising", "raised": "rising", "elevated": "rising", "down": "falling", "reduced": "falling",
     "lowered": "falling",
 }  # fmt: skip
 
-#: (number, unit or None, decade: "s" where it reads "80s").
-Part = tuple[str, str | None, bool]
+#: (number, unit or None, decade: "s" where it reads "80s", or which part of it, else "").
+Part = tuple[str, str | None, str]
+#: Where the low, mid and high 80s lie, as parts of the decade.
+_THIRDS = {"low": (0.0, 0.45), "mid": (0.25, 0.75), "high": (0.5, 1.0)}
+_THIRDS |= {"lower": _THIRDS["low"], "middle": _THIRDS["mid"], "upper": _THIRDS["high"]}
 
 
 class Written(NamedTuple):
-    """Figures as they stand: ``form`` is one, range, from (a change of value), up, down or sequence.
+    """Figures as they stand: ``form`` is one, start, range, from (a change of value), up, down or sequence.
 
     A change may end in a range, which is a third part. ``extremes``: "ranging from", the ends are the extremes.
     ``second``: what stands after the stroke of each part of 120/80 or 9/15, "" where there is none.
@@ -148,14 +187,18 @@ class Written(NamedTuple):
 def find(sentence: Masked) -> None:
     """Read every number. Times must have been read before."""
     sentence.read(_WORD, lambda m: ("number", _written("one", [_Found(m["w"])])), "w")
+    for pattern in (*_OTHER, _ROW):
+        sentence.read(pattern, lambda m: ("aside", None))
     for pattern in _REFERENCES:
-        sentence.read(pattern, lambda m: ("", None), "r")
+        for group in ("r", "s") if "s" in pattern.groupindex else ("r",):
+            sentence.read(pattern, lambda m: ("", None), group)
     sentence.read(_MULTIPLE, lambda m: ("aside", None))
-    sentence.read(_ROW, lambda m: ("aside", None))
-    sentence.read(_OUT_OF, lambda m: ("number", Written("one", ((m["a"], None, False),), second=(m["b"],))))
+    sentence.read(_OUT_OF, lambda m: ("number", Written("one", ((m["a"], None, ""),), second=(m["b"],))))
     sentence.read(_SEQUENCE, _sequence)
     sentence.read(_BEFORE, _before)
     sentence.read(_RANGE, _range)
+    sentence.read(_START, lambda m: ("number", _written("start", [_groups(m, "a")])))
+    sentence.read(_DECADE, lambda m: ("number", Written("one", ((m["a"], m["au"], m["third"].lower()),))))
     sentence.read(_ONE, lambda m: ("number", _written("one", [_groups(m, "a")])))
 
 
@@ -166,9 +209,9 @@ def number(part: Part, how: str, spec: Variable, *, about: bool = False) -> Numb
         None where its unit is none that the variable is measured in: it is of something else.
     """
     written, unit, decade = part
-    text = _decimal(written, spec)
+    text = _decimal(written, unit, spec)
     value = float(text)
-    step = 10.0 if decade else 10.0 ** -len(text.partition(".")[2])
+    step = (100.0 if value >= 200 and value % 100 == 0 else 10.0) if decade else 10.0 ** -len(text.partition(".")[2])
     found = _conversion(unit, spec, value)
     if found is None:
         return None
@@ -176,7 +219,8 @@ def number(part: Part, how: str, spec: Variable, *, about: bool = False) -> Numb
     value, step = value * scale + offset, step * abs(scale)
     if decade:
         below = 0.5 * 10.0**-spec.decimals
-        return Number(value - below, value + step - below, how)
+        begin, end = _THIRDS.get(decade, (0.0, 1.0))
+        return Number(value + begin * step - below, value + end * step - below, how)
     slack = max(step, 10.0**-spec.decimals) / 2
     if about:
         slack = max(slack, tolerance(value, spec))
@@ -184,15 +228,23 @@ def number(part: Part, how: str, spec: Variable, *, about: bool = False) -> Numb
     return Number(value - slack, value + slack, how)
 
 
-def amount(written: str, unit: str | None, spec: Variable) -> tuple[float, float] | None:
-    """A written difference in the canonical unit, from and to; None where its unit is none of the variable's."""
-    text = _decimal(written, spec)
+def amount(written: str, unit: str | None, spec: Variable, *, about: bool) -> tuple[float, float] | None:
+    """A written difference in the canonical unit, from and to; None where its unit is none of the variable's.
+
+    Both of the values it lies between may have been rounded.
+    """
+    text = _decimal(written, unit, spec)
     value = float(text)
-    found = units.conversion(unit, spec) if unit and units.plain(unit) != "points" else _conversion(None, spec, value)
+    if unit and units.plain(unit) not in ("points", "deg"):
+        found = units.conversion(unit, spec)
+    else:  # without a unit a small difference is in the usual one, whatever is plausible of a value
+        found = _conversion(None, spec, value) if value > spec.plausible[1] else (1.0, 0.0)
     if found is None:
         return None
-    scale = found[0] if unit or not found[1] else 1.0  # a difference has no offset
-    slack = max(10.0 ** -len(text.partition(".")[2]), 10.0**-spec.decimals) * abs(scale) / 2 + 0.1 * abs(value * scale)
+    scale = found[0]  # a difference has no offset
+    slack = max(10.0 ** -len(text.partition(".")[2]) * abs(scale), 10.0**-spec.decimals) + 1e-6
+    if about:
+        slack += 0.1 * abs(value * scale)
     return abs(value * scale) - slack, abs(value * scale) + slack
 
 
@@ -228,7 +280,7 @@ def _groups(match: re.Match[str], name: str) -> _Found:
 def _written(form: str, found: list[_Found], *, extremes: bool = False, trend: str | None = None) -> Written:
     """Parts that name no unit take the last one named: "from 1.1 to 3.2 mg/dL"."""
     unit = next((value.unit for value in reversed(found) if value.unit), None)
-    parts = tuple((value.number, value.unit or unit, bool(value.decade)) for value in found)
+    parts = tuple((value.number, value.unit or unit, value.decade or "") for value in found)
     second = tuple(value.second or "" for value in found) if any(value.second for value in found) else ()
     return Written(form, parts, extremes, second, trend)
 
@@ -275,7 +327,7 @@ def _conversion(unit: str | None, spec: Variable, value: float) -> tuple[float, 
     return (100.0, 0.0) if spec.unit == "%" and "fraction" in spec.accepts and value <= 1.0 else (1.0, 0.0)
 
 
-def _decimal(written: str, spec: Variable) -> str:
+def _decimal(written: str, unit: str | None, spec: Variable) -> str:
     """A written number in digits with a decimal point.
 
     "1.200" of a variable that is written without decimals has a point between thousands, as much of Europe writes.
@@ -286,11 +338,12 @@ def _decimal(written: str, spec: Variable) -> str:
     text = written.replace("−", "-")
     if re.fullmatch(r"-?\d+,\d{1,2}", text):
         return text.replace(",", ".")
-    if re.fullmatch(r"-?[1-9]\d{0,2}\.\d{3}", text) and spec.decimals == 0:
+    usual = unit is None or units.conversion(unit, spec) == (1.0, 0.0)
+    if re.fullmatch(r"-?[1-9]\d{0,2}\.\d{3}", text) and spec.decimals == 0 and usual:
         return text.replace(".", "")
-    return text.replace(",", "")
+    return text.replace(",", "").replace(" ", "")
 
 
 def _plain_float(written: str) -> float:
-    text = written.replace("−", "-")
+    text = written.replace("−", "-").replace(" ", "")
     return float(text.replace(",", "." if re.fullmatch(r"-?\d+,\d{1,2}", text) else ""))

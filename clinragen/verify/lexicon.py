@@ -16,7 +16,7 @@ from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.verify.masked import Cue
 
-_TOKEN = re.compile(r"[a-z]+\d*[a-z]*|[<>=≤≥~≈]+|\d+(?:\.\d+)?|[,;:()/]", re.I)
+_TOKEN = re.compile(r"[a-z]+\d*[a-z]*|[<>=≤≥~≈]+|\d+(?:\.\d+)?|[,;:()/]|\0+", re.I)
 _BRITISH = (
     (re.compile(r"em(ia|ic)\b"), r"aem\1"),
     (re.compile(r"\bh(em[oa])"), r"ha\1"),
@@ -37,6 +37,7 @@ class Head(NamedTuple):
     absent: bool = False
     bound: tuple[str, float] | None = None
     how: str | None = None
+    mirrored: bool = False  # a deficit: the number with its sign turned round
 
 
 class Lexicon:
@@ -63,6 +64,9 @@ class Lexicon:
             of, how = key.split()
             for phrase in phrases:
                 self._add(phrase, ("head", Head((of,), how=how)), anew=True)
+        for key, phrases in words["mirrored"].items():
+            for phrase in phrases:
+                self._add(phrase, ("head", Head((key,), ("low",), mirrored=True)), anew=True)
         for phrase, found in words["bounded"].items():
             bound = (found["how"], float(found["value"]))
             self._add(phrase, ("head", Head((found["variable"],), bound=bound)), anew=True)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+#: Characters that stand for others, one for one: a raised decimal point, ordinal signs for degrees, kinds of hyphen.
+_ALIKE = str.maketrans("·∙º˚／％‐‑‒﹣－’≦≧", ".." + "°°/%-----'≤≥")
 #: What stands in the place of text that has been read. No pattern's blank or word matches it.
 BLANK = "\0"
 
@@ -30,7 +32,7 @@ class Masked:
     """Text, and the cues read from it so far."""
 
     def __init__(self, text: str) -> None:
-        self.text = text.replace(BLANK, " ")
+        self.text = text.replace(BLANK, " ").translate(_ALIKE)
         self.cues: list[Cue] = []
 
     def read(self, pattern: re.Pattern[str], meaning: Meaning, group: str | int = 0) -> None:

@@ -233,7 +233,7 @@ def _groups(text: str, cues: list[Cue]) -> Iterator[_Group]:
         between = text[cues[here].end : cues[there].start]
         joined = bool(region) and all(cue.kind == "sep" and cue.value in _JOINS for cue in region)
         alike = bool(cues[here].value.directions) == bool(cues[there].value.directions)
-        if joined and alike and _JOINED.fullmatch(between):
+        if between == "/" or (joined and alike and _JOINED.fullmatch(between)):
             group.heads.append(cues[there])
             continue
         group.after, before = _shared(text, region, cues[there])
@@ -281,6 +281,13 @@ def _statements(text: str, group: _Group) -> Iterator[SeriesClaim]:
         for head, number in zip(heads, numbers, strict=True):
             yield from statements.claims(text, head, group.before, [*shared, number], whole=head is heads[0])
         return
+    if len(heads) == 2 and len(numbers) == 1 and numbers[0].kind == "number" and numbers[0].value.second:
+        for place, head in enumerate(heads):  # "BUN/Cr 52/3.1"
+            part = numbers[0]._replace(value=numbers[0].value.component(place))
+            yield from statements.claims(
+                text, head, group.before, [part if c is numbers[0] else c for c in group.after], whole=True
+            )
+        return
     for position, head in enumerate(heads):
         for order, segment in enumerate(segments or [[]]):
             cues = segment
@@ -294,6 +301,11 @@ def _broad(segment: list[Cue], head: Cue) -> bool:
     return not head.value.directions and any(
         c.kind == "how" and c.value in ("above", "below", "at_least", "at_most") for c in segment
     )
+
+
+def _unnumbered_change(segment: list[Cue]) -> bool:
+    kinds = {cue.kind for cue in segment}
+    return bool(kinds & {"trend", "change"}) and "number" not in kinds
 
 
 def _segments(cues: list[Cue]) -> list[list[Cue]]:
@@ -313,6 +325,8 @@ def _segments(cues: list[Cue]) -> list[list[Cue]]:
             merged[-1] += [cue for cue in segment if cue.kind != "denied"]
         elif merged and not any(cue.kind in statements.STATING for cue in merged[-1]):
             merged[-1] += segment
+        elif merged and _unnumbered_change(merged[-1]) and {cue.kind for cue in segment} == {"number"}:
+            merged[-1] += segment  # "more than tripled, 1.8 to 5.6"
         else:
             merged.append(segment)
     return merged

@@ -7,12 +7,12 @@ of one and the same figure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from clinragen.catalog import Variable, variables
-from clinragen.verify.claims import Number, Often, SeriesClaim, Verdict
+from clinragen.verify.claims import Change, Number, Often, SeriesClaim, Verdict
 from clinragen.verify.figures import width
 from clinragen.verify.times import EXACTLY
 
@@ -24,8 +24,6 @@ STRAY = 0.1
 TREND, STABLE = 0.05, 0.3
 #: Hours that "on admission" and "at the end" reach beyond the first and the last measurement.
 MOMENT = 4.0
-#: Part of the measured time that has passed when "then" or "later" begins.
-LATER = 0.25
 #: From so many measurements on, a trend compares the first and last third, not two single values.
 MANY = 8
 #: A stated total may be off by this factor: inputs and outputs are added up from charted to charted hour.
@@ -74,6 +72,13 @@ def holds(claim: SeriesClaim, spec: Variable, measured: Measured) -> bool | None
     seen = _within(claim, measured)
     if not len(seen.values):
         return None
+    totals = [number for number in claim.numbers if number.how.endswith("total")]
+    if totals:
+        if not all(_total(number, claim, measured) for number in totals):
+            return False
+        claim = replace(claim, numbers=tuple(number for number in claim.numbers if number not in totals))
+        if not (claim.numbers or claim.trend or claim.direction):
+            return True
     if claim.trend is not None or claim.first is not None or claim.change is not None:
         return _moves(claim, spec, seen)
     sides = _sides(claim, spec, seen.values)
@@ -91,8 +96,8 @@ def holds(claim: SeriesClaim, spec: Variable, measured: Measured) -> bool | None
     for number in rest:
         if number.how == "mean":
             verdicts.append(_mean(number, spec, seen))
-        elif number.how.endswith("total"):
-            verdicts.append(_total(number, claim, measured))
+        elif claim.length is not None and claim.often is None and number.how in ("above", "below"):
+            verdicts.append(_stretch(_meets(number, spec, seen), seen.hours, claim.length))
         else:
             apart = claim.direction == "normal" or number.how in ("within", "ranged", "decade", "decades")
             verdicts.append(_often(claim, (True if apart else agree) & _meets(number, spec, seen), number, spec))
@@ -111,7 +116,7 @@ def _within(claim: SeriesClaim, measured: Measured) -> Measured:
         start = hours[-1] + start if start < 0 else start
         keep &= (hours >= start - EXACTLY / 2) & (hours <= end + EXACTLY / 2)
     if claim.moment is not None and claim.trend is None and claim.first is None:
-        later = hours > hours[0] + LATER * (hours[-1] - hours[0])
+        later = hours > hours[0]
         keep &= {"first": hours <= hours[0] + MOMENT, "last": hours >= hours[-1] - MOMENT, "later": later}[claim.moment]
     return Measured(hours[keep], measured.values[keep])
 
@@ -171,6 +176,13 @@ def _often(claim: SeriesClaim, agree: np.ndarray, number: Number | None, spec: V
     return count >= 1
 
 
+def _stretch(agree: np.ndarray, hours: np.ndarray, length: float) -> bool:
+    """Whether the measurements agree over some stretch of so many hours: "below 65 for 3 hours"."""
+    ends = np.searchsorted(hours, hours + length - 1e-6)
+    fits = (hours + length <= hours[-1] + 1.0) | (hours == hours[0])
+    return any(fits[i] and agree[i:end].mean() >= 1.0 - STRAY for i, end in enumerate(ends))
+
+
 def _usual(number: Number, spec: Variable) -> bool:
     """Whether values of the reference range meet the bound."""
     inside = [bound for bound in (spec.low, spec.high) if bound is not None]
@@ -210,7 +222,7 @@ def _total(number: Number, claim: SeriesClaim, measured: Measured) -> bool:
     start, end = claim.window or (0.0, float("inf"))
     if claim.length is not None:
         begins, stops = np.arange(len(hours)), np.searchsorted(hours, hours + claim.length - 1e-6)
-        if number.how == "below_total":  # not of a stretch that the record cuts short
+        if number.how != "above_total":  # not of a stretch that the record cuts short
             begins, stops = (
                 side[(hours + claim.length <= hours[-1] + 1.0) | (hours == hours[0])] for side in (begins, stops)
             )
@@ -268,23 +280,36 @@ def _moves(claim: SeriesClaim, spec: Variable, seen: Measured) -> bool | None:
         return _arrives(ordered[0], course, seen, sign, spec, claim)
     if ordered:
         begins = np.flatnonzero(_meets(ordered[0], spec, seen))
-        return (
-            bool(len(begins))
-            and _signed(course[-1] - course[begins[0]], sign)
-            and _amounts(claim, spec, float(values[begins[0]]), float(values[-1]))
+        if not len(begins):
+            return False
+        ends_at = range(begins[0] + 1, len(values)) if claim.change else [len(values) - 1]
+        return any(
+            _signed(course[end] - course[begins[0]], sign)
+            and _amounts(claim, spec, float(values[begins[0]]), float(values[end]))
+            for end in ends_at
         )
     if claim.trend == "resolved":
         return True
+    if claim.change is not None:
+        return _changes(claim, claim.change, spec, seen, sign)
+    bounded = [number for number in others if number.how in ("above", "below") and claim.often is None]
+    if sign and bounded:  # "climbed to above 5": once, by a rise
+        reached = np.logical_and.reduce([_meets(number, spec, seen) for number in bounded])
+        if any(_approach(course, int(place)) == sign for place in np.flatnonzero(reached)):
+            return True
     step = TREND * width(spec) if claim.trend in ("rising", "falling") else 1e-9
     if sign and sign * _drift(course) < max(step, 0.0) - 1e-9:
         return False
-    if sign and sign * _drift(course) <= 0:
-        return False
-    return (
-        claim.change is None
-        or _amounts(claim, spec, values[0], values[-1])
-        or _amounts(claim, spec, *_swing(values, sign))
-    )
+    return not (sign and sign * _drift(course) <= 0)
+
+
+def _changes(claim: SeriesClaim, change: Change, spec: Variable, seen: Measured, sign: int) -> bool:
+    """Whether a change of the stated amount took place: from the first to the last, or the greatest of its sign."""
+    values = seen.values
+    if change.end is not None and sign and _arrives(change.end, values, seen, sign, spec, claim):
+        return True
+    spans = [(float(values[0]), float(values[-1])), *(_swing(values, way) for way in ([sign] if sign else [1, -1]))]
+    return any(_signed(end - start, sign) and _amounts(claim, spec, start, end) for start, end in spans)
 
 
 def _stable(claim: SeriesClaim, spec: Variable, seen: Measured) -> bool:
@@ -320,7 +345,7 @@ def _outside(value: float, spec: Variable, claim: SeriesClaim) -> float:
 
 def _passes(
     ordered: list[Number], course: np.ndarray, seen: Measured, sign: int, spec: Variable, claim: SeriesClaim
-) -> bool:
+) -> bool | None:
     """Whether the stated values occur in this order, and the last lies to the stated side of the first."""
     at, start = -1, -1
     for place, number in enumerate(ordered):
@@ -332,6 +357,10 @@ def _passes(
     else:
         if not _near(claim, seen.hours)[at]:
             return False
+        if any(not _extreme(claim, number, seen) for number in ordered if number.how in ("highest", "lowest")):
+            return False
+        if claim.trend in ("improving", "worsening") and course[at] == course[start] == 0:
+            return None  # from normal to normal: for better or worse cannot be said
         return _signed(course[at] - course[start], sign) and _amounts(claim, spec, seen.values[start], seen.values[at])
     if claim.trend is None and len(ordered) == 2:  # "from 38 up to 278": the extremes, in whatever order
         first, last = sorted(ordered)
@@ -388,7 +417,7 @@ def _amounts(claim: SeriesClaim, spec: Variable, start: float, end: float) -> bo
     """Whether a change is as great as stated."""
     if claim.change is None:
         return True
-    low, high, kind = claim.change
+    low, high, kind, _ = claim.change
     if kind == "amount":
         return low <= abs(end - start) <= high
     if kind == "percent" and spec.unit == "%" and 100 * low <= abs(end - start) <= 100 * high:

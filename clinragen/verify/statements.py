@@ -13,13 +13,16 @@ from clinragen.verify.claims import Change, Number, SeriesClaim
 from clinragen.verify.figures import Written
 from clinragen.verify.lexicon import Head
 from clinragen.verify.masked import Cue
-from clinragen.verify.times import Amount
+from clinragen.verify.times import Amount, Window
 
 #: Kinds of cue without which words about a variable state nothing.
 STATING = frozenset(("state", "trend", "number", "change", "how"))
 _ABOUT = re.compile(r"\b(?:about|around)\b", re.I)
 _WORSE = {"worsening": ("rising", "falling"), "improving": ("falling", "rising")}
 _ADJECTIVAL = {"increased": "high", "decreased": "low", "increases": "high", "decreases": "low"}
+_MOVING = {"raised": "rising", "elevated": "rising", "reduced": "falling", "lower": "falling", "higher": "rising"}
+_AFTER = re.compile(r"or (?:more|less|higher|lower|above|below|greater)|on average|at its|was (?:high|low)est", re.I)
+_EXTREMES = ("highest", "lowest")
 _PRESSURES = frozenset(("systolic_bp", "mean_bp"))
 _WAYS = {"up": "rising", "down": "falling"}
 
@@ -106,7 +109,8 @@ def _qualified(claim: SeriesClaim, cues: list[Cue]) -> SeriesClaim:
     """Times, quantifiers and severity."""
     often = [cue.value for cue in cues if cue.kind == "often"]
     counted = [value for value in often if not isinstance(value, str)]
-    window = next((cue.value for cue in cues if cue.kind == "window"), None)
+    whole = Window(0.0, float("inf")) if any(cue.kind == "total" for cue in cues) else None
+    window = next((cue.value for cue in cues if cue.kind == "window"), whole)
     return replace(
         claim,
         often=(counted or often or [None])[0],
@@ -127,6 +131,8 @@ def _stated(
         word = text[cue.start : cue.end].lower()
         if cue.kind == "trend" and cue in before and word in _ADJECTIVAL:
             states.append(_ADJECTIVAL[word])
+        elif cue.kind == "state" and word in _MOVING and any(c.kind == "change" for c in after):
+            trends.append(_MOVING[word])  # "reduced by 40 %"
         elif cue.kind == "state":
             states.append(cue.value)
         elif cue.kind == "trend":
@@ -169,13 +175,22 @@ def _numbered(text: str, claim: SeriesClaim, of: Head, before: list[Cue], after:
         made = _made(written, spec, about=about or _ABOUT.search(text[cue.start : cue.end]) is not None)
         if not made:
             continue
-        how = _how(hows, stated, place)
+        if of.mirrored:
+            made = [Number(-n.high, -n.low, n.how) if n.low > 0 else n for n in made]
+        how = _how(text, hows, stated, place)
+        if written.form == "start":
+            first = made[0]
+            continue
         if written.form == "one":
-            numbers.append(_total(_bounded(made[0], how, claim, decade=written.parts[0][2]), written, claim, spec))
+            numbers.append(
+                _total(_bounded(made[0], how, claim, decade=bool(written.parts[0][2])), written, claim, spec)
+            )
             continue
         backward = made[0].low > made[1].low  # a range is written from low to high; "1.4 to 1.2" is a change
         if written.form in ("sequence", "from", "up", "down") or (moving and written.form == "range") or backward:
             first, numbers = made[0], [*numbers, *made[1:]]
+            if written.trend and how in _EXTREMES:  # "down to 3.1 (baseline 1.0)" is a fall, and wrong
+                claim = replace(claim, trend="rising" if how == "highest" else "falling")
         else:
             form = "ranged" if written.extremes else "decades" if written.parts[1][2] else "within"
             numbers.append(Number(made[0].low, made[1].high, form))
@@ -183,7 +198,7 @@ def _numbered(text: str, claim: SeriesClaim, of: Head, before: list[Cue], after:
         if claim.trend is None and written.form in _WAYS and (backward or written.form == "down"):
             claim = replace(claim, trend=_WAYS[written.form])
     timed = claim.moment is not None or (claim.trend is None and claim.hour is not None)
-    if not stated and timed and hows and hows[0].value in ("highest", "lowest"):  # "lowest at hour 12"
+    if not stated and timed and hows and hows[0].value in _EXTREMES:  # "lowest at hour 12"
         numbers.append(Number(float("-inf"), float("inf"), hows[0].value))
     return replace(claim, numbers=tuple(numbers), first=first, change=_change([*after, *before], spec))
 
@@ -199,13 +214,16 @@ def _made(written: Written, spec: Variable, *, about: bool) -> list[Number]:
     return known
 
 
-def _how(hows: Sequence[Cue], stated: Sequence[Cue], place: int) -> str | None:
-    """What the words before a number say it is, or those after the last."""
+def _how(text: str, hows: Sequence[Cue], stated: Sequence[Cue], place: int) -> str | None:
+    """What the words before a number say it is, or those after it: "90 or more", "109 on average"."""
     cue = stated[place]
     previous = stated[place - 1].end if place else -2
-    mine = [how for how in hows if previous < how.end <= cue.start]
-    trailing = [how for how in hows if how.start >= cue.end and place == len(stated) - 1]
-    return (mine or trailing or [Cue("how", 0, 0, None)])[-1].value
+    following = stated[place + 1].start if place + 1 < len(stated) else len(text)
+    after = [how for how in hows if _AFTER.match(text, how.start)]
+    mine = [how for how in hows if previous < how.end <= cue.start and how not in after]
+    trailing = [how for how in after if cue.end <= how.start < following]
+    last = [how for how in hows if how.start >= cue.end and place == len(stated) - 1 and how.value in _EXTREMES]
+    return (mine or trailing or last or [Cue("how", 0, 0, None)])[-1].value
 
 
 def _bounded(number: Number, how: str | None, claim: SeriesClaim, *, decade: bool) -> Number:
@@ -243,11 +261,12 @@ def _change(cues: Sequence[Cue], spec: Variable) -> Change | None:
 
 
 def _amount(stated: Amount, spec: Variable) -> Change | None:
-    found = figures.amount(stated.written, stated.unit, spec)
+    found = figures.amount(stated.written, stated.unit, spec, about=stated.about)
     if found is None:
         return None
     low, high = found
     if stated.more or stated.less:
         middle = (low + high) / 2
         low, high = (middle, float("inf")) if stated.more else (0.0, middle)
-    return Change(low, high, "amount")
+    end = figures.number((stated.written, None, ""), "at", spec) if stated.bare else None
+    return Change(low, high, "amount", end)

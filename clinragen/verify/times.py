@@ -15,7 +15,7 @@ from clinragen.verify.masked import Masked
 #: A stated hour may be off by so much: bins are an hour wide; "around hour 12" is meant roughly.
 EXACTLY, ROUGHLY = 1.0, 3.0
 _FOREVER = float("inf")
-_H = r"(?:h|hr|hrs|hour|hours)\b"
+_H = r"(?:(?-i:h)|hr|hrs|hour|hours)\b"  # "5.8 H" is flagged as high
 _N = r"(?<!\d)(?P<n>\d{1,30}(?:\.\d{1,3})?)(?!\d)"
 _M = r"(?<!\d)(?P<m>\d{1,30}(?:\.\d{1,3})?)(?!\d)"
 _IN = r"(?:within|in|during|over|on|by|for|throughout|across)"
@@ -34,6 +34,8 @@ class Amount(NamedTuple):
     unit: str | None
     more: bool
     less: bool
+    bare: bool = False  # "rose 18": by 18, or to 18
+    about: bool = False
 
 
 class Window(NamedTuple):
@@ -76,6 +78,10 @@ _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], .
         rf"(?:next\s|following\s|subsequent\s)?(?:period of\s)?{_N}(?:\s|-)?{_H}(?:\speriod)?",
         lambda n, m: ("window", Window(0.0, _FOREVER, n)),
     ),
+    (
+        r"\btotal(?=\s(?:urine|urinary|output|UOP))|\b(?:in total|a total of|total(?:l?ing|l?ed))\b",
+        lambda n, m: ("total", None),
+    ),
     (rf"{_N}(?:\s|-)?{_H}(?=\s(?:urine|urinary|total|output|UOP))", lambda n, m: ("window", Window(0.0, _FOREVER, n))),
     (
         rf"(?:at\s|by\s)?(?:around|near|about|approximately)\s(?:hour\s{_N}|{_M}\s?{_H})",
@@ -88,6 +94,12 @@ _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], .
         rf"{_N}\s?{_H}\s(?:after|into|post|from|since)\s(?:ICU\s|hospital\s)?(?:admission|arrival|the stay)",
         lambda n, m: ("hour", (n, EXACTLY)),
     ),
+    (rf"(?:every|each|q)\s?{_N}(?:\s?-\s?\d{{1,2}})?\s?{_H}", lambda n, m: None),
+    (
+        rf"(?:for|over|during)\s{_N}\s?(?:-|–|to)\s?\d{{1,4}}\s?(?:-\s?)?{_H}",
+        lambda n, m: ("window", Window(0.0, _FOREVER, n)),
+    ),
+    (rf"{_N}\s?(?:-|–|to)\s?\d{{1,4}}\s?(?:-\s?)?(?:{_UNITS_OF_TIME})", lambda n, m: None),
     (rf"{_N}\s?(?:-\s?)?(?:{_UNITS_OF_TIME})", lambda n, m: None),
     (
         r"\b(?:on|at|upon)\s(?:admission|arrival|presentation|baseline|first)\b|\binitial(?:ly)?\b|"
@@ -141,7 +153,8 @@ _AMOUNT = r"\d{1,6}(?:[.,]\d{1,3})?(?![\d/])"
 _ENDS = r"(?!\s?(?:to|->|→|=>|-|–)\s?\d)"  # "dropped 10.4 g/dL to 8.2" states two values
 _NOUN = r"(?:drop|fall|decrease|decline|reduction|rise|increase|jump|gain|loss)"
 _CHANGE = re.compile(
-    r"\bby\s(?P<cmp>more than|over|at least|less than|about|around|approximately|roughly|nearly|almost|~)?\s?"
+    r"\b(?:(?P<way>up|down)\s)?by\s"
+    r"(?P<cmp>more than|over|at least|less than|about|around|approximately|roughly|nearly|almost|~)?\s?"
     rf"(?:(?P<part>{'|'.join(_PARTS)})\b|(?P<pct>{_PCT})\s?(?:%|percent)|(?P<amount>{_AMOUNT}){UNIT('u')})"
     rf"|(?P<near>{_NEAR})?(?P<verb>halv|doubl|tripl|quadrupl)(?:ed|ing|es|e)?\b"
     rf"|(?P<near2>{_NEAR})?(?P<fold>{_PCT}|two|three|four|five|ten)[- ]?fold\b"
@@ -151,9 +164,11 @@ _CHANGE = re.compile(
 )
 #: "fell 35 points", "dropped 2.2 g/dL": an amount, where a unit or "points" follows; "rose 18" may mean to 18.
 _MOVED = re.compile(
-    r"\b(?:fell|fallen|falls?|drop(?:ped|s)?|decreased?s?|declined?s?|rose|risen|rises?|increased?s?|climbed|up|down|"
-    rf"went (?:up|down)|{_NOUN} of)\s(?P<cmp>{_NEAR})?"
-    rf"(?P<whole>(?:(?P<pct>{_PCT})\s?(?:%|percent)|(?P<amount>{_AMOUNT})\s?-?(?P<u>{units.PATTERN})(?![A-Za-z])){_ENDS})",
+    r"\b(?:fell|fallen|falls?|drop(?:ped|s)?|decreased?s?|declined?s?|rose|risen|rises?|increased?s?|climbed|"
+    rf"(?:went )?(?P<way>up|down)|(?P<noun>{_NOUN} of))\s(?P<cmp>{_NEAR})?(?P<whole>"
+    rf"(?:(?P<pct>{_PCT})\s?(?:%|percent)|(?P<amount>{_AMOUNT})\s?-?(?P<u>{units.PATTERN})(?![A-Za-z])){_ENDS}"
+    rf"|(?P<points>{_AMOUNT})\s?points?\b"
+    rf"|(?P<bare>{_AMOUNT})(?![\w%/'’]|[.,]\d|\s?(?:{units.PATTERN})(?![A-Za-z])){_ENDS}|(?(noun)(?P<plain>{_AMOUNT})(?!\s?%)|(?!)))",
     re.I,
 )
 
@@ -217,6 +232,7 @@ def _change(match: re.Match[str]) -> Cued:
     more, less = how in ("more than", "over", "at least"), how == "less than"
     verb = (found["verb"] or "").lower()
     percent = found["pct"] or found["pct2"]
+    trend = {"up": "rising", "down": "falling"}.get((found["way"] or "").lower())
     if found["part"] or verb == "halv":
         low, high = _PARTS[(found["part"] or "half").lower()]
         if more:
@@ -229,7 +245,8 @@ def _change(match: re.Match[str]) -> Cued:
     if percent:
         share = float(percent) / 100
         slack = max(0.05, 0.1 * share)
-        return "change", (None, Change(share - (0 if more else slack), _FOREVER if more else share + slack, "percent"))
+        high = _FOREVER if more else share + slack
+        return "change", (trend, Change(share - (0 if more else slack), high, "percent"))
     fold = found["fold"] or ""
     if verb or fold:
         factor = _FACTORS[verb] if verb else float(NUMERALS.get(fold.lower(), fold))
@@ -241,5 +258,8 @@ def _change(match: re.Match[str]) -> Cued:
         elif how in ("nearly", "almost"):
             low, high = 0.75 * factor, factor
         return "change", ("rising" if verb else None, Change(low, high, "factor"))
-    written = found["amount"] or found["amount2"]
-    return ("change", (None, Amount(written, found["u"] or found["u2"], more, less))) if written else None
+    written = found["amount"] or found["amount2"] or found["points"] or found["plain"] or found["bare"]
+    if written is None:
+        return None
+    about = bool(how) and not (more or less)
+    return "change", (trend, Amount(written, found["u"] or found["u2"], more, less, bool(found["bare"]), about))

@@ -9,8 +9,8 @@ high|low, higher|lower, highest|lowest, elevated|depressed, raised|reduced, abov
 more than|less than, greater than|less than, exceeded|fell below, maximum|minimum, max|min, peaked at|nadir of,
 peak|nadir,
 peaking at|down to, up to|down to, as high as|as low as, at least|at most, rising|falling, rose|fell, rise|fall,
-up from|down from, tripled|halved, cleared to|climbed to, came down|went up, settled to|climbed to, weaned|raised,
-dropped by|rose by, reduced|raised, closed|widened,
+up from|down from, tripled|halved, cleared to|climbed to, came down|went up, settled to|climbed to, weaned|increased,
+dropped by|rose by, reduced|increased, closed|widened,
 increased|decreased, increasing|decreasing, climbed|dropped, climbing|dropping, went up|went down, came up|came down,
 trended up|trended down, trending up|trending down, upward|downward, improved|worsened, improving|worsening,
 doubled|halved, tachycardia|bradycardia, tachycardic|bradycardic, tachypnea|bradypnea, tachypneic|bradypneic,
@@ -28,7 +28,7 @@ for _pair in _PAIRS.replace("\n", " ").split(","):
     _FLIPS.setdefault(_one, _other)
     _FLIPS.setdefault(_other, _one)
 _WORDS = re.compile(
-    "|".join(rf"(?<![\w-]){re.escape(word)}(?![\w])" for word in sorted(_FLIPS, key=len, reverse=True)), re.I
+    "|".join(rf"(?<![\w/-]){re.escape(word)}(?![\w])" for word in sorted(_FLIPS, key=len, reverse=True)), re.I
 )
 
 

@@ -83,13 +83,13 @@ def read_and_check(text: str) -> None:
             assert telling(claim, stay) is not None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(CLINICAL, st.sampled_from([" ", " ", "", "  ", "\n"]))
 def test_generated_clinical_english_is_read(words, between):
     read_and_check(between.join(words))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
 def test_arbitrary_text_is_read(text):
     read_and_check(text)
@@ -110,10 +110,10 @@ def test_time_is_proportional_to_length(piece):
 
     def seconds(length: int) -> float:
         text, taken = "HR 80 " + piece * (length // len(piece)), []
-        for _ in range(3):
+        for _ in range(2):
             begun = time.process_time()
             READER.read(text)
             taken.append(time.process_time() - begun)
         return min(taken)
 
-    assert seconds(8_000) < 24 * seconds(1_000) + 0.1
+    assert seconds(6_000) < 24 * seconds(750) + 0.1
