@@ -114,7 +114,7 @@ def _llm(args: argparse.Namespace) -> int | None:
         print(f"journal: {files.journal}; merge it with the other shards, then `clinragen teach export`")
     elif summary.complete or args.action == "export":
         print(f"written to {files.table}, with {files.card.name} and {files.manifest.name} beside it")
-    return 0 if summary.complete or args.action == "export" else 1
+    return 0 if (summary.complete or args.action == "export") and not summary.too_many_dropped else 1
 
 
 def _dry_run(args: argparse.Namespace, settings: TeacherSettings) -> None:

@@ -26,6 +26,7 @@ from clinragen.stages.module import StageModule, positive_weights
 from clinragen.stages.plan import PRETRAIN, RunConfig, resolve, shaping
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
 from clinragen.stages.training import train
+from clinragen.teacher import stand_ins
 
 TOKENS = ".tokens"  # beside the run folders: the stages of one distillation share it
 
@@ -47,6 +48,8 @@ def _run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     if request.stage == PRETRAIN:
         return run_pretrain(request, console)
     cohort = Cohort.load(request.cohort)
+    if told := stand_ins.warning(cohort.paths, request.teacher):
+        console.print(f"warning: {told}", soft_wrap=True, markup=False)
     pretrained = PretrainedEncoder(request.pretrained) if request.pretrained else None
     parent = load_parent(request)
     model_config = parent[0].config if parent else request.model

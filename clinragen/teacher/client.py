@@ -251,7 +251,7 @@ class Client:
         if any(isinstance(cause, httpx2.UnsupportedProtocol) for cause in causes):
             return UserError(f"{self.endpoint.base_url}: the privacy gate refused the request")
         if any(isinstance(cause, gate.TooLargeError) for cause in causes):
-            return NoAnswerError("answer too large")
+            return NoAnswerError("answer larger than server.largest_answer")
         if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in causes):
             return _PassingError("timeout", busy=True)
         if any(isinstance(cause, httpx2.ConnectError) for cause in causes):

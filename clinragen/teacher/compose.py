@@ -110,11 +110,11 @@ class Composer:
                 return self._outcome(stay, kind, "missing", None, None, [*reasons, str(error)])
             try:
                 draft = self._draft(record, messages, stay, kind)
-            except BadAnswerError as error:
-                self.rejected[str(error)] += 1
-                reasons.append(str(error))
+                judgement = self._judge.judge(draft.text, stay, kind)
+            except Exception as error:  # noqa: BLE001 (the answer is journaled: its fault would end every run)
+                reasons.append(_reason(error))
+                self.rejected[reasons[-1]] += 1
                 continue
-            judgement = self._judge.judge(draft.text, stay, kind)
             if not drafts:
                 self.verdicts.update((kind, claim.standing) for claim in judgement.claims)
             if not judgement.unfounded and judgement.supported >= least:
@@ -129,7 +129,7 @@ class Composer:
             else:
                 reasons.append("nothing in it is supported")
         for draft, _ in sorted(drafts, key=lambda pair: (-pair[1].supported, len(pair[1].unfounded))):
-            mended = self._judge.mended(draft.text, stay, kind, max(least, 1))
+            mended = self._mended(draft, stay, kind, max(least, 1))
             if mended is not None:
                 return self._outcome(stay, kind, "edited", *mended, reasons)
         return self._outcome(stay, kind, "dropped", None, None, reasons)
@@ -165,6 +165,13 @@ class Composer:
         await self._journal.append(record)
         return record
 
+    def _mended(self, draft: Draft, stay: Stay, kind: str, least: int) -> tuple[str, Judgement] | None:
+        try:
+            return self._judge.mended(draft.text, stay, kind, least)
+        except Exception as error:  # noqa: BLE001 (as above)
+            self.rejected[_reason(error)] += 1
+            return None
+
     def _draft(self, record: dict[str, Any], messages: Messages, stay: Stay, kind: str) -> Draft:
         server, sampling = self._settings.server, self._settings.sampling
         answers.check_whole(
@@ -198,6 +205,13 @@ class Composer:
         told = {"claims": claims, "way": way, "before": reasons}
         grounded = frozenset(grounded_diagnoses([(text, judgement.claims)]) if text is not None and judgement else ())
         return Outcome(stay.stay_id, kind, way, text, json.dumps(told, separators=(",", ":")), grounded, steps)
+
+
+def _reason(error: Exception) -> str:
+    """Why an answer is no rationale; of an error that should not be, its kind alone, since its words may quote."""
+    return (
+        str(error) if isinstance(error, BadAnswerError) else f"answer that could not be read ({type(error).__name__})"
+    )
 
 
 def overlap(one: tuple[str, ...], other: list[str]) -> float:

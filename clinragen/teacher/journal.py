@@ -16,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from clinragen.artifacts import sha256_json
+from clinragen.artifacts import PRIVATE_FILE, PRIVATE_FOLDER, sha256_json
 from clinragen.errors import UserError
 
 #: Every record has these.
-FIELDS = ("key", "stay_id", "kind", "model", "text", "finish_reason", "usage")
+FIELDS = {"key": str, "stay_id": int, "kind": str, "model": str, "text": str, "finish_reason": str, "usage": dict}
 
 _BITS = 32
 _LENGTH = (1 << _BITS) - 1
@@ -46,14 +46,15 @@ class Journal:
         self._flusher: asyncio.Task[None] | None = None
         self._writer = ThreadPoolExecutor(1, "journal") if writable else None
         if writable:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         elif not path.exists():
             raise UserError(f"{path} not found: no answer was ever journaled here")
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY
-        self._file = os.open(path, flags, 0o600)  # answers are as private as the notes
+        self._file = os.open(path, flags, PRIVATE_FILE)  # answers are as private as the notes
         try:
             if writable:
                 self._lock()
+                os.fchmod(self._file, PRIVATE_FILE)  # also one that was copied here
             self._size = self._read(mend=writable)
         except BaseException:
             os.close(self._file)
@@ -191,6 +192,28 @@ def _key_of(line: bytes) -> bytes | None:
     try:
         record = json.loads(line)
         name = bytes.fromhex(record["key"])
-        return name if len(name) == 32 and all(field in record for field in FIELDS) else None
-    except (ValueError, KeyError, TypeError):
+        return name if len(name) == 32 and _sound(record) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _sound(record: dict[str, Any]) -> bool:
+    """Whether every field is of its type, so that whoever reads records later need not ask."""
+    logprobs = record.get("logprobs")
+    return (
+        all(isinstance(record[field], kind) for field, kind in FIELDS.items())
+        and all(isinstance(count, int) for count in record["usage"].values())
+        and isinstance(record.get("served_by", ""), str)
+        and (logprobs is None or (isinstance(logprobs, list) and all(map(_step, logprobs))))
+    )
+
+
+def _step(step: Any) -> bool:
+    """Whether a value is [token, log-probability, alternatives]."""
+    return (
+        isinstance(step, list)
+        and len(step) == 3
+        and isinstance(step[0], str)
+        and isinstance(step[1], int | float)
+        and isinstance(step[2], list)
+    )

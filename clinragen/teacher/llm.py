@@ -28,8 +28,8 @@ from clinragen.teacher.facts import facts
 from clinragen.teacher.files import Files
 from clinragen.teacher.judge import Judge
 from clinragen.teacher.prompts import Prompts, Stay
+from clinragen.teacher.settings import MOST_DROPPED, TeacherSettings
 from clinragen.teacher.settings import Engine as EngineSettings
-from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.stays import Stays
 
 _PROBE = [{"role": "user", "content": 'Are you ready? Answer with JSON: {"ready": true}'}]
@@ -54,6 +54,22 @@ class Summary:
     found: int
     tokens: Counter[str]
     retried: Counter[str] = field(default_factory=Counter)
+    most_dropped: float = MOST_DROPPED
+
+    @property
+    def fallen_back(self) -> int:
+        """Number of rationales that are not the teacher's, once all are settled or given up."""
+        return sum(count for (_, way), count in self.ways.items() if way in ("dropped", "missing"))
+
+    @property
+    def dropped_share(self) -> float:
+        """Share of these among all."""
+        return self.fallen_back / max(1, self.ways.total())
+
+    @property
+    def too_many_dropped(self) -> bool:
+        """Whether that is more than the settings allow."""
+        return self.dropped_share > self.most_dropped
 
     @property
     def complete(self) -> bool:
@@ -78,6 +94,12 @@ class Summary:
         told += [f"{reason}: {remedy}" for reason, remedy in REMEDIES.items() if self.rejected[reason]]
         if self.tokens:
             told.append(f"tokens: {self.tokens['prompt_tokens']} read, {self.tokens['completion_tokens']} written")
+        if self.complete and self.too_many_dropped:
+            told.append(
+                f"{self.fallen_back} of {self.ways.total()} rationales fell back to the evidence teacher "
+                f"({100 * self.dropped_share:.1f} %, more than most_dropped={self.most_dropped:g}): the table is "
+                "hardly the model's; the reasons are above"
+            )
         if not self.complete:
             lost = sum(count for (_, way), count in self.ways.items() if way == "missing")
             told.append(
@@ -153,6 +175,7 @@ def teach(
         composer.found,
         composer.tokens,
         client.retried if client else Counter(),
+        settings.most_dropped,
     )
     if shard == (0, 1) and (summary.complete or offline):
         table = _table(outcomes, stays, concepts, settings, name, prompts.version)
@@ -171,6 +194,7 @@ def teach(
             "served_by": dict(sorted(composer.served_by.items())),
             "settings": {key: value for key, value in asdict(settings).items() if key != "prompts"},
             "ways": card.by_kind(summary.ways),
+            "dropped_share": summary.dropped_share,
             "first_draft_claims": card.by_kind(summary.verdicts),
             "not_in_form": dict(sorted(summary.rejected.items())),
         }

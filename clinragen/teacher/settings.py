@@ -15,6 +15,8 @@ DROPPED = ("evidence", "omit")
 OMITTABLE = ("max_tokens", "seed", "stream_options", "temperature", "top_logprobs", "top_p")
 #: Bytes of a response. Rationales have hundreds, long thoughts some hundred thousand.
 MOST_BYTES = 4_000_000
+#: Of rationales of which the larger part is another's, the teacher's name says nothing.
+MOST_DROPPED = 0.5
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
 
@@ -92,6 +94,7 @@ class TeacherSettings:
     regenerate: int = 1  # times a contradicted or malformed rationale is asked for again
     least_supported: int = 1  # claims that the chart must bear out
     dropped: str = "evidence"  # what stands in for a dropped rationale
+    most_dropped: float = MOST_DROPPED  # share of rationales; with more the run ends with exit code 1
     server: Server = field(default_factory=Server)
     sampling: Sampling = field(default_factory=Sampling)
     engine: Engine = field(default_factory=Engine)
@@ -131,6 +134,8 @@ class TeacherSettings:
                 raise UserError(f"teacher config: {name} is {value}, expected at least {least}")
         if not 0 < self.agreement <= 1:
             raise UserError(f"teacher config: agreement is {self.agreement}, expected above 0 and at most 1")
+        if not 0 <= self.most_dropped <= 1:
+            raise UserError(f"teacher config: most_dropped is {self.most_dropped}, expected a share from 0 to 1")
         if self.sampling.logprobs and self.engine.replicas:
             raise UserError("teacher config: sampling.logprobs needs engine.replicas=0: Ray's rows hold none")
         if self.server.timeout <= 0:

@@ -126,7 +126,12 @@ def test_a_real_language_model_over_http(tmp_path):
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         changes = ["exemplars=0", "knowledge=0", "regenerate=0", "sampling.max_tokens=48", "server.concurrency=1"]
-        changes += ["structured=auto", "server.context_tokens=1536", "server.model=SmolLM2-135M-Instruct.Q4_1"]
+        changes += [
+            "most_dropped=1",
+            "structured=auto",
+            "server.context_tokens=1536",
+            "server.model=SmolLM2-135M-Instruct.Q4_1",
+        ]
         sets = [part for change in changes for part in ("--set", change)]
         assert dispatch(command(cohort, url, *sets)) == 0
     finally:
