@@ -79,7 +79,7 @@ def _parts(text: str) -> list[tuple[str | None, bool, str, list[str]]]:
     parts: list[tuple[str | None, bool, str, list[str]]] = [(None, False, "", [])]
     odd, blank = has_odd(text), True
     lines = [line.strip() for line in text.splitlines()]
-    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+    for line, after in zip(lines, [*lines[1:], ""], strict=False):
         if not line or is_rule(line):
             blank = True
             parts[-1][3].append("")

@@ -47,6 +47,7 @@ _AT_DISCHARGE = re.compile(
     re.IGNORECASE,
 )
 _ADMISSION_WORDS = frozenset(("admission", "admit", "arrival", "admitting", "presentation", "initial"))
+_ABBREVIATED = 4  # letters of "PMH"
 _SPELT_OUT = 6  # letters
 _PROSE = 8  # words of a line that no list of names has
 _LATE = frozenset((COURSE, LATER, ADDENDUM, "discharge_exam", "discharge_medications", "discharge_condition",
@@ -88,7 +89,7 @@ class _Reader:
         odd = has_odd(text)
         all_lines = [line.strip() for line in lines(text)]
         blank, skip = True, False
-        for line, after in zip(all_lines, [*all_lines[1:], ""], strict=True):
+        for line, after in zip(all_lines, [*all_lines[1:], ""], strict=False):
             if not line or skip:
                 blank, skip = blank or not skip, False
                 self.body.append("")
@@ -138,9 +139,9 @@ class _Reader:
         of_admission = not _ADMISSION_WORDS.isdisjoint(title.words)
         if self.addendum:
             return COURSE if section == "history_of_present_illness" else OTHER
-        if self.late and title.listed and len(title.words) == 1:
-            return None  # "# Allergies:" among the problems of a course
-        if self.late and not of_admission and (section == _EXAM or title.words == ("cc",)):
+        if self.late and len(title.words) == 1 and (title.listed or len(title.words[0]) <= _ABBREVIATED):
+            return None  # "# Allergies:" among the problems of a course; "PE" may be an embolism there
+        if self.late and not of_admission and section == _EXAM:
             return LATER
         if section == _EXAM and _EXAM in self.bodies and self.current != _EXAM and not of_admission:
             return LATER

@@ -226,7 +226,7 @@ def test_other_ways_to_write_known_headings(heading: str, section: str) -> None:
     assert discharge_sections(f"Service: MEDICINE\n\n{heading}\nWords of it.\n") == {section: "Words of it."}
 
 
-@pytest.mark.parametrize("heading", ["PHYSICAL EXAMINATION:", "Exam:", "PE:", "CC:"])
+@pytest.mark.parametrize("heading", ["PHYSICAL EXAMINATION:", "Exam:", "PE:", "CC:", "FH", "# Allergies:"])
 def test_what_follows_the_course_under_a_plain_heading_is_of_the_discharge(heading: str) -> None:
     text = f"Chief Complaint:\nPain\n\nHospital Course:\n{COURSE}\n\n{heading} Walks again.\n"
     assert _at_admission(text) == {"chief_complaint": "Pain"}
