@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -327,6 +328,29 @@ def test_absent_empty_and_damaged_files_give_one_clear_line(tmp_path, name):
     if name != "cohort":
         with pytest.raises(UserError, match="cannot be read"):
             external.contribute(name, tmp_path, CORE.known)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["7", "null", "[]", "{}", '{"DiseaseURI": 1}', '{"DiseaseURI": "a", "Disease": null}',
+     '{"DiseaseURI": "a", "Disease": "flu", "TreatmentDrugs": "x", "Cause": [], "Symptons": []}',
+     '{"DiseaseURI": "a", "Disease": "flu", "TreatmentDrugs": [3], "Cause": [], "Symptons": []}'],
+)  # fmt: skip
+def test_a_record_of_another_shape_names_its_line(tmp_path, line):
+    for file in external.SOURCES["wikidata"].files:
+        (tmp_path / file).write_text(line + "\n")
+    with pytest.raises(UserError, match=r"cannot be read \(.* line 1: "):
+        external.contribute("wikidata", tmp_path, CORE.known)
+
+
+def test_a_fault_of_ours_does_not_pass_for_one_of_the_file(tmp_path, monkeypatch):
+    def broken(files, known):
+        return {}["foo"]
+
+    monkeypatch.setitem(external.SOURCES, "edges", replace(external.SOURCES["edges"], read=broken))
+    (tmp_path / "edges.csv").write_text(HEADER)
+    with pytest.raises(KeyError):
+        external.contribute("edges", tmp_path, CORE.known)
 
 
 HEADER = "head,relation,tail,weight,source,evidence\n"

@@ -15,6 +15,9 @@ LICENCE = "CC0 1.0"
 CITE = "Wikidata, items of diseases (P780, P828, P2176) and of medicines (P2175), https://www.wikidata.org"
 _WEIGHTS = {"suggests": 0.25, "causes": 0.25, "treats": 0.3}
 
+_DISEASE: dict[str, type] = {"DiseaseURI": str, "Disease": str, "TreatmentDrugs": list, "Cause": list, "Symptons": list}
+_MEDICINE: dict[str, type] = {"MedicineURI": str, "Medicine": str, "ConditionsTreated": list}
+
 
 def contribute(files: dict[str, Path], known: Known) -> Contribution:
     """Edges between concepts that the core knows by name; Wikidata item numbers of diseases and drugs."""
@@ -26,7 +29,7 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
             edge = Edge(head, tail, relation, _WEIGHTS[relation], "wikidata", said, "wikidata")
             edges.setdefault((head, tail, relation), edge)
 
-    for row in _records(files[FILES[0]], ("DiseaseURI", "Disease", "TreatmentDrugs", "Cause", "Symptons")):
+    for row in _records(files[FILES[0]], _DISEASE):
         disease = known.called(row["Disease"], *CONDITIONS)
         if disease is None:
             continue
@@ -37,7 +40,7 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
             add(known.called(name, *CONDITIONS), disease, "causes", f"{name} is a cause of {row['Disease']}")
         for name in row["TreatmentDrugs"]:
             add(known.called(name, "drug"), disease, "treats", f"{name} treats {row['Disease']}")
-    for row in _records(files[FILES[1]], ("MedicineURI", "Medicine", "ConditionsTreated")):
+    for row in _records(files[FILES[1]], _MEDICINE):
         drug = known.called(row["Medicine"], "drug")
         if drug is None:
             continue
@@ -50,11 +53,20 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
     )
 
 
-def _records(path: Path, needed: tuple[str, ...]) -> Iterator[dict]:
+_KINDS = {str: "text", list: "a list of texts"}
+
+
+def _records(path: Path, needed: dict[str, type]) -> Iterator[dict]:
+    """Records of a file of JSON lines, of which the needed fields are of the kinds given.
+
+    Raises:
+        ValueError: a line is no such record.
+    """
     with opened(path) as handle:
         for number, line in enumerate(handle, start=1):
             record = json.loads(line)
-            missing = [key for key in needed if key not in record]
-            if missing:
-                raise ValueError(f"{path.name} line {number}: '{missing[0]}' is missing")
+            for key, kind in needed.items():
+                value = record.get(key) if isinstance(record, dict) else None
+                if not isinstance(value, kind) or not all(isinstance(item, str) for item in value):
+                    raise ValueError(f"{path.name} line {number}: '{key}' is missing, or not {_KINDS[kind]}")
             yield record
