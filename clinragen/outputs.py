@@ -38,6 +38,7 @@ class OutputKind:
 
 
 COHORT = OutputKind("cohort", "mimic-prep", ("*.parquet", "attrition.svg", "audit", "rationales"))
+AUDIT = OutputKind("audit", "mimic-prep audit", ("audit.json", "audit.html"))
 SYNTHETIC = OutputKind("synthetic hospital", "mimic-prep synthesize", ("hosp", "icu", "note", "truth"))
 GRAPH = OutputKind("concept graph", "clinragen graph build", ("nodes.parquet", "edges.parquet"))
 RUN = OutputKind(
