@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
@@ -66,7 +67,7 @@ def _records(path: Path, needed: dict[str, type]) -> Iterator[dict]:
         for number, line in enumerate(handle, start=1):
             record = json.loads(line)
             for key, kind in needed.items():
-                value = record.get(key) if isinstance(record, dict) else None
+                value: Any = record.get(key) if isinstance(record, dict) else None
                 if not isinstance(value, kind) or not all(isinstance(item, str) for item in value):
                     raise ValueError(f"{path.name} line {number}: '{key}' is missing, or not {_KINDS[kind]}")
             yield record
