@@ -19,12 +19,25 @@ _ICD9_CATEGORY = re.compile(r"^(\d+)\s{2,}(\S.*)$")
 
 
 def normalise(code: pl.Expr) -> pl.Expr:
-    """Upper case, without dot or blanks.
+    """Upper case, without dot, blanks and whatever else is neither letter nor digit, such as a spreadsheet's quotes.
 
-    >>> pl.select(normalise(pl.lit(" i50.21"))).item()
+    >>> pl.select(normalise(pl.lit(" 'i50.21"))).item()
     'I5021'
     """
-    return code.str.replace_all(r"[.\s]", "").str.to_uppercase()
+    return code.str.to_uppercase().str.replace_all(r"[^0-9A-Z]", "")
+
+
+def version_of(text: pl.Expr) -> pl.Expr:
+    """The version of ICD that a cell names; null where it names neither.
+
+    >>> pl.select(version_of(pl.Series(["9", "10.0", "ICD-9-CM", "icd10", "09", "ten", "19"]))).to_series().to_list()
+    [9, 10, 9, 10, 9, None, None]
+    """
+    return (
+        text.str.strip_chars()
+        .str.extract(r"^(?:[A-Za-z]+[ _-]?)?0?(9|10)(?:\.0+)?(?:[ _-]?[A-Za-z]+)?$", 1)
+        .cast(pl.Int64)
+    )
 
 
 class CodeMap:
@@ -49,6 +62,22 @@ class CodeMap:
             if known:
                 return min(known) if len(known) == 1 else None
         return None
+
+    def has(self, code: str) -> bool:
+        """Whether a normalised code is one of the map's."""
+        return code in self._categories
+
+    def has_any(self, code: str) -> bool:
+        """Whether the map has a code, or one that begins with it, or one of three or more signs that it begins with.
+
+        >>> icd10 = code_map(10)
+        >>> icd10.has_any("I50"), icd10.has_any("I50219"), icd10.has_any("195967001")
+        (True, True, False)
+        """
+        place = bisect_left(self._sorted, code)
+        if place < len(self._sorted) and self._sorted[place].startswith(code):
+            return bool(code)
+        return any(code[:length] in self._categories for length in range(3, len(code)))
 
     def codes_of(self, category: int) -> list[str]:
         """The codes of a category, sorted; none when there is no such category."""

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from mimic_prep.accounting import Sieve
-from mimic_prep.codes import code_map, normalise
+from mimic_prep.codes import code_map, normalise, version_of
 from mimic_prep.ingest import RawFolder
 from mimic_prep.notes import NOTES
 from mimic_prep.sources import Release
@@ -79,8 +79,10 @@ def _names(raw: RawFolder, release: Release, codes: pl.DataFrame) -> pl.DataFram
 
         def rules(sieve: Sieve) -> None:
             sieve.frame = sieve.frame.with_columns(normalise(pl.col("code")))
-            if release.icd_version is not None:
-                sieve.frame = sieve.frame.with_columns(version=pl.lit(release.icd_version, dtype=pl.Int64))
+            named = (
+                pl.lit(release.icd_version, dtype=pl.Int64) if release.icd_version else version_of(pl.col("version"))
+            )
+            sieve.frame = sieve.frame.with_columns(version=named)
             sieve.reject_missing("code", "title")
             sieve.skip(~pl.col("code").is_in(wanted), "code not used")
 

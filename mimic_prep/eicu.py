@@ -6,14 +6,18 @@ stay lie rightly to each other; nothing can be said across hospital stays.
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from mimic_prep import eicu_text
 from mimic_prep.accounting import Sieve
 from mimic_prep.cohort import Attrition, Population
+from mimic_prep.eicu_diagnoses import filled
 from mimic_prep.ingest import RawFolder
 from mimic_prep.protocol import Protocol
 from mimic_prep.sources import Table, eicu
+from mimic_prep.splits import GivenSplits
 
 _OLDEST = 91.0  # ages over 89 are masked as "> 89"; the same number as in MIMIC-IV
 
@@ -24,7 +28,14 @@ class EicuReader:
     name = eicu.RELEASE
     items = eicu.ITEMS
     events = eicu.EVENTS
+    diagnosis_table = eicu.DIAGNOSIS
     label_key = "stay_id"  # diagnoses are entered for the unit stay
+    splits: GivenSplits | None = None
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.account: dict[str, Any] = {}
+        self.inputs: dict[str, str] = {}
 
     def tables(self) -> list[Table]:
         """All tables that a preparation may read."""
@@ -45,15 +56,22 @@ class EicuReader:
         return Population(stays, admissions)
 
     def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
-        """stay_id, code, version: each entry names its disease in ICD-9, ICD-10 or both."""
+        """stay_id, code, version: each entry names its disease in ICD-9, ICD-10 or both, or by a string alone."""
         wanted = stays["stay_id"].unique().implode()
 
         def rules(sieve: Sieve) -> None:
             sieve.reject_missing("stay_id")
             sieve.skip(~pl.col("stay_id").is_in(wanted), "stay not in the cohort")
-            sieve.skip(pl.col("codes").is_null(), "diagnosis without a code")
+            sieve.frame = sieve.frame.with_columns(codes=_text("codes"), string=_text("string"))
+            sieve.skip(pl.col("codes").is_null() & pl.col("string").is_null(), "diagnosis without code and string")
 
-        codes = raw.read(eicu.DIAGNOSIS, rules).select("stay_id", code=pl.col("codes").str.split(",")).explode("code")
+        entries, told, left = filled(raw.read(eicu.DIAGNOSIS, rules))
+        if told or left:
+            self.warnings.append(
+                f"{told + left:,} diagnoses have a string and no code: {told:,} were read from it, {left:,} name no "
+                "disease that is known by its string alone, and give no label"
+            )
+        codes = entries.select("stay_id", code=pl.col("codes").str.split(",")).explode("code")
         code = pl.col("code").str.strip_chars().str.to_uppercase()
         # V and E codes of ICD-9 are told by their length before the point; letters otherwise mean ICD-10
         is_icd9 = code.str.contains(r"^(\d|E\d{3}|V\d{2}(\.|$))")
@@ -63,6 +81,12 @@ class EicuReader:
     def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         """Sections made of the entries before the prediction time, and one on who came from where."""
         return eicu_text.build(raw, stays, protocol)
+
+
+def _text(name: str) -> pl.Expr:
+    """A cell without blanks around it; null where nothing is left."""
+    text = pl.col(name).str.strip_chars()
+    return pl.when(text != "").then(text)
 
 
 def _identify(sieve: Sieve) -> None:

@@ -1,8 +1,4 @@
-"""A folder of raw tables, read as a stream: one thread decompresses while others parse and filter; memory is bounded.
-
-A file is found by its table's name, in any case, as ``.csv``, ``.csv.gz`` or ``.parquet``, anywhere up to four folders
-deep, so that a release may be given as it was unpacked.
-"""
+"""A folder of raw tables, read as a stream: one thread unpacks while others parse and filter; memory is bounded."""
 
 from __future__ import annotations
 
@@ -13,20 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from clinragen.artifacts import sha256_file
+from clinragen.artifacts import sha256_file, sha256_json
 from clinragen.errors import UserError
 from mimic_prep.accounting import Ledger, Sieve
-from mimic_prep.blocks import check_columns, read_blocks
+from mimic_prep.blocks import read_blocks
 from mimic_prep.parallel import in_order
-from mimic_prep.rows import from_batch, parse
+from mimic_prep.parquet_rows import from_batch, read_batches
+from mimic_prep.raw_files import RawFiles
+from mimic_prep.rows import parse
 from mimic_prep.sources import Only, Table
 
-_MAX_DEPTH = 4
 _CHECK_AFTER = 1 << 20  # rows, from which on bad ones are no longer a matter of chance
-_SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
 Rules = Callable[[Sieve], None]
 
@@ -34,66 +28,80 @@ Rules = Callable[[Sieve], None]
 class RawFolder:
     """The raw tables below ``root``. ``ledger`` fills up as tables are read; too bad a table stops the reading.
 
+    ``origin`` is the user's own folder, where the tables were made of what lies there: errors name it in their place.
+
     Raises:
-        UserError: ``root`` is not a folder, or holds no CSV file.
+        UserError: ``root`` is not a folder, or holds no data file.
     """
 
     def __init__(
-        self, root: Path, release: str, workers: int = 2, progress: Callable[[int], None] | None = None
+        self,
+        root: Path,
+        release: str,
+        workers: int = 2,
+        progress: Callable[[int], None] | None = None,
+        origin: Path | None = None,
     ) -> None:
         self.root = root
+        self.origin = origin or root
         self.release = release
         self.workers = workers
         self.ledger = Ledger()
         self.max_bad_share = 1.0
         self._progress = progress or (lambda _: None)
-        if not root.is_dir():
-            raise UserError(f"{root} not found: --raw expects the folder that holds the tables of {release}")
-        self._files = _find(root)
-        if not self._files:
-            raise UserError(f"{root} holds no .csv, .csv.gz or .parquet file: --raw expects the tables of {release}")
+        self._files = RawFiles(root, release)
 
     def locate(self, table: Table) -> Path | None:
-        """The table's file, or None when an optional table is absent.
+        """The table's file, or the folder or common name of its parts; None when an optional table is absent.
 
         Raises:
-            UserError: a required table is absent, or two files could be meant.
+            UserError: a required table is absent, several files could be meant, or it is there in another form.
         """
-        found = self._files.get(table.name, [])
-        exact = [path for path in found if _stem(path.relative_to(self.root).as_posix().lower()) == table.path.lower()]
-        found = exact or found
-        if len({path.parent for path in found}) > 1:
-            places = ", ".join(str(path.relative_to(self.root)) for path in found)
-            raise UserError(f"{self.root}: several files could be the table {table.name} ({places}): keep one")
-        if not found and table.required:
+        place = self._files.locate(table)
+        if place is None and table.required:
             raise UserError(
-                f"{self.root}: table {table.path}.csv.gz (or .csv) of {self.release} not found; "
+                f"{self.origin}: table {table.path}.csv.gz (or .csv) of {self.release} not found; "
                 "download it, or check --raw"
             )
-        return min(found, key=lambda path: _SUFFIXES.index(_suffix(path))) if found else None
+        return place.path if place else None
+
+    def parts(self, table: Table) -> tuple[Path, ...]:
+        """The files that hold the table's rows, in order; none when it is absent."""
+        place = self._files.locate(table)
+        return place.parts if place else ()
 
     def has(self, name: str) -> bool:
         """Whether any file bears the table's name (in lower case)."""
-        return name in self._files
+        return self._files.has(name)
 
     def total_bytes(self, tables: list[Table]) -> int:
         """Size on disk of the tables that are there."""
-        return sum(path.stat().st_size for table in tables if (path := self.locate(table)))
+        return sum(path.stat().st_size for table in tables for path in self.parts(table))
 
     def hashes(self, tables: list[Table]) -> dict[str, str]:
-        """File -> SHA-256 of the tables that are there."""
-        paths = sorted({path for table in tables if (path := self.locate(table))})
+        """Table -> SHA-256 of those that are there; of a table in parts the hash of the hashes of its parts."""
+        places = {path: self.parts(table) for table in tables if (path := self.locate(table))}
+        files = sorted({part for parts in places.values() for part in parts})
         with ThreadPoolExecutor(self.workers) as pool:
-            return {self.name(path): found for path, found in zip(paths, pool.map(sha256_file, paths), strict=True)}
+            found = dict(zip(files, pool.map(sha256_file, files), strict=True))
+        return {
+            self.name(path): found[path]
+            if parts == (path,)
+            else sha256_json({self.name(part): found[part] for part in parts})
+            for path, parts in sorted(places.items())
+        }
 
     def name(self, path: Path) -> str:
-        """How manifests and errors call a file: its place below the raw folder."""
+        """How manifests call a file: its place below the raw folder."""
         return path.relative_to(self.root).as_posix()
+
+    def shown(self, path: Path, table: Table) -> str:
+        """How errors call a file."""
+        return str(path) if self.origin == self.root else f"{self.origin} (its {table.name})"
 
     def rows_read(self, table: Table) -> int:
         """How many rows a table that has been read holds, good and bad."""
-        path = self.locate(table)
-        return self.ledger.tables[self.name(path)].read if path else 0
+        return sum(self.ledger.tables[self.name(path)].read for path in self.parts(table))
 
     def read(self, table: Table, rules: Rules | None = None) -> pl.DataFrame:
         """A whole table that fits in memory after ``rules``; no rows when an optional table is absent."""
@@ -110,9 +118,18 @@ class RawFolder:
         Raises:
             UserError: a column is missing, the file is cut off or corrupt, or a required table has no rows.
         """
-        path = self.locate(table)
-        if path is None:
-            return
+        parts = self.parts(table) if self.locate(table) else ()
+        rows = 0
+        for path in parts:
+            for sieve in self._booked(path, table, rules, only):
+                rows += sieve.read
+                if sieve.frame.height:
+                    yield sieve.frame
+        if parts and not rows and table.required:
+            raise UserError(f"{self.shown(parts[0], table)} has no rows: the table is empty; download it again")
+
+    def _booked(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
+        """The sieves of one file, entered in the ledger."""
         name = self._account(path, table)
         read, line = 0, 2  # the header is line 1
         for sieve in self._sieves(path, table, rules, only):
@@ -122,18 +139,14 @@ class RawFolder:
             read += sieve.read
             if read >= _CHECK_AFTER:
                 self.ledger.check(name, self.max_bad_share)
-            if sieve.frame.height:
-                yield sieve.frame
+            yield sieve
         if not read:
-            if table.required:
-                raise UserError(f"{path} has no rows: the table is empty; download it again")
             self.ledger.add(name, Sieve(pl.DataFrame({"line": []})))
         self.ledger.check(name, self.max_bad_share)
 
     def remark(self, table: Table, remarks: Counter[str]) -> None:
         """Add remarks on rows that were kept to the account of a table that has been read."""
-        path = self.locate(table)
-        if path is not None:
+        for path in self.parts(table)[:1]:  # of a table in parts the first bears them all
             self.ledger.remark(self._account(path, table), remarks)
 
     def _account(self, path: Path, table: Table) -> str:
@@ -161,35 +174,9 @@ class RawFolder:
         yield from in_order(sift, read_blocks(path, table, self._progress), self.workers)
 
     def _parquet(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
-        try:
-            with pq.ParquetFile(path) as file:
-                names = file.schema_arrow.names
-                check_columns([name.lower() for name in names], path, table)
-                wanted = {column.raw for column in table.columns.values()}
-                for batch in file.iter_batches(columns=[name for name in names if name.lower() in wanted]):
-                    sieve = from_batch(batch, table, only)
-                    rules(sieve)
-                    yield sieve
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(
-                f"{path} is not readable Parquet ({str(error).splitlines()[0]}): download it again"
-            ) from None
+        shown = self.shown(path, table)
+        for batch in read_batches(path, table, shown):
+            sieve = from_batch(batch, table, only, shown)
+            rules(sieve)
+            yield sieve
         self._progress(path.stat().st_size)
-
-
-def _find(root: Path) -> dict[str, list[Path]]:
-    """Table name in lower case -> files, sorted."""
-    found: dict[str, list[Path]] = {}
-    for depth in range(_MAX_DEPTH):
-        for path in sorted(root.glob("*/" * depth + "*")):
-            if path.name.lower().endswith(_SUFFIXES) and path.is_file():
-                found.setdefault(_stem(path.name.lower()), []).append(path)
-    return found
-
-
-def _suffix(path: Path) -> str:
-    return next(suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix))
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".gz").removesuffix(".csv").removesuffix(".parquet")

@@ -83,6 +83,11 @@ def owners(codes: pl.DataFrame, labels: Mapping[str, Phenotype]) -> pl.DataFrame
     return pl.DataFrame(rows, schema={"code": pl.String, "version": pl.Int64, "label": pl.String}, orient="row")
 
 
+def coded(diagnoses: pl.DataFrame, stays: pl.DataFrame, key: str = "hadm_id") -> int:
+    """How many of the stays have a coded diagnosis at all, be it one that gives a label or none."""
+    return stays.join(diagnoses.filter(pl.col("code").is_not_null()), on=key, how="semi").height
+
+
 def build(
     diagnoses: pl.DataFrame, stays: pl.DataFrame, labels: Mapping[str, Phenotype], key: str = "hadm_id"
 ) -> pa.Table:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
 from mimic_prep import digest
 from mimic_prep.accounting import Sieve
+from mimic_prep.codes import version_of
 from mimic_prep.cohort import Attrition, Population
 from mimic_prep.ingest import RawFolder
 from mimic_prep.notes import read_notes
 from mimic_prep.protocol import Protocol
 from mimic_prep.sources import Release, Table
+from mimic_prep.splits import GivenSplits
 
 
 class MimicReader:
@@ -22,9 +25,14 @@ class MimicReader:
 
     def __init__(self, release: Release) -> None:
         self.release = release
+        self.warnings: list[str] = []
+        self.account: dict[str, Any] = {}
+        self.inputs: dict[str, str] = {}
+        self.splits: GivenSplits | None = None
         self.name = release.name
         self.items = release.items
         self.events = release.events
+        self.diagnosis_table = release.diagnoses
 
     def tables(self) -> list[Table]:
         """All tables that a preparation may read, without repetition."""
@@ -53,14 +61,13 @@ class MimicReader:
         """subject_id, hadm_id, position, code, version, dischtime: every coded diagnosis of the cohort's patients."""
 
         def rules(sieve: Sieve) -> None:
-            if self.release.icd_version is not None:
-                sieve.frame = sieve.frame.with_columns(version=pl.lit(self.release.icd_version, dtype=pl.Int64))
+            _with_version(sieve, self.release)
             sieve.reject_missing("subject_id", "hadm_id")
             sieve.skip(~pl.col("subject_id").is_in(subjects), "patient not in the cohort")
             sieve.reject_missing("code", "version")
 
         subjects = stays["subject_id"].unique().implode()
-        found = raw.read(self.release.diagnoses, rules).drop("line")
+        found = raw.read(self.release.diagnoses, rules).drop("line").cast({"version": pl.Int64})
         ends = population.admissions.group_by("hadm_id").agg(pl.col("dischtime").max())
         return found.join(ends, on="hadm_id", how="left", maintain_order="left")
 
@@ -73,6 +80,16 @@ class MimicReader:
         if not lacking.height:
             return notes
         return pl.concat([notes, digest.build(raw, self.release, lacking, diagnoses)])
+
+
+def _with_version(sieve: Sieve, release: Release) -> None:
+    """The version of ICD as a number; the release's own where its tables do not say."""
+    if release.icd_version is not None:
+        sieve.frame = sieve.frame.with_columns(version=pl.lit(release.icd_version, dtype=pl.Int64))
+        return
+    named = version_of(pl.col("version"))
+    sieve.reject(pl.col("version").is_not_null() & named.is_null(), "icd_version is not a whole number, 9 or 10")
+    sieve.frame = sieve.frame.with_columns(version=named)
 
 
 def _of(key: str, stays: pl.DataFrame, reason: str, *needed: str) -> Callable[[Sieve], None]:

@@ -20,8 +20,9 @@ from clinragen.errors import UserError
 from clinragen.label_sets import Phenotype
 from clinragen.outputs import COHORT, check_kind, check_place, output_folder
 from clinragen.schema import JOURNAL, SERIES, SPLITS, CohortPaths
-from mimic_prep import canonical, cohort, consort, labels, notes, spill, splits
+from mimic_prep import canonical, cautions, cohort, consort, labels, notes, spill, splits
 from mimic_prep.accounting import Ledger
+from mimic_prep.code_repair import repaired
 from mimic_prep.cohort import Attrition, Population
 from mimic_prep.events import EventRules
 from mimic_prep.ingest import RawFolder
@@ -30,6 +31,7 @@ from mimic_prep.protocol import Protocol as CohortProtocol
 from mimic_prep.qualify import Qualifier
 from mimic_prep.sources import EventTable, Table
 from mimic_prep.spill import STAYS_PER_SHARD, Spill
+from mimic_prep.splits import GivenSplits
 from mimic_prep.stages import Stages, code_hash, frame_hash, stages_of
 from mimic_prep.stays import StayIndex
 from mimic_prep.timeline import hourly
@@ -40,13 +42,20 @@ _MEASURED, _TEXTS = "measured.parquet", "texts.parquet"
 class Reader(Protocol):
     """What a release family must provide; everything after it is common.
 
-    ``items`` is its key in the catalogue, ``label_key`` the column by which diagnoses belong to stays.
+    ``items`` is its key in the catalogue, ``label_key`` the column by which diagnoses belong to stays. ``warnings``
+    grow as tables are read; ``account`` goes into the manifest; ``inputs`` are hashes of files beside the tables;
+    ``splits`` are those that the dataset brings.
     """
 
     name: str
     items: str
     events: tuple[EventTable, ...]
+    diagnosis_table: Table
     label_key: str
+    warnings: list[str]
+    account: dict[str, Any]
+    inputs: dict[str, str]
+    splits: GivenSplits | None
 
     def tables(self) -> list[Table]:
         """All tables that a preparation may read."""
@@ -92,11 +101,11 @@ def prepare(
         raw.locate(table)  # a missing table is told before hours of work
     if not any(raw.locate(source.table) for source in reader.events if not source.beside):
         tried = ", ".join(source.table.path for source in reader.events if not source.beside)
-        raise UserError(f"{raw.root}: no table of measurements found; expected at least one of {tried}")
-    check_place(out, (raw.root,))
+        raise UserError(f"{raw.origin}: no table of measurements found; expected at least one of {tried}")
+    check_place(out, (raw.origin,))
     if out.exists():
         check_kind(out, COHORT)
-    inputs = raw.hashes(reader.tables())
+    inputs = raw.hashes(reader.tables()) | reader.inputs
     made_from = canonical.made_from(reader.name, protocol, chosen, inputs, code_hash())
     if (manifest := canonical.unchanged(CohortPaths(out), made_from)) is not None:
         tell(f"{out}: same tables, settings and code as before; nothing to do")
@@ -111,7 +120,7 @@ def prepare(
         run = _Run(reader, raw, protocol, chosen, inputs, stages, stays_per_shard)
         with (
             room_in(out.parent, "the last finished stage"),
-            output_folder(out, COHORT, overwrite=overwrite, inputs=(raw.root,)) as folder,
+            output_folder(out, COHORT, overwrite=overwrite, inputs=(raw.origin,)) as folder,
         ):
             manifest = _fill(run, CohortPaths(folder), made_from)
             _keep_answers(out, folder)
@@ -152,7 +161,7 @@ def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str,
     reader, raw, protocol = run.reader, run.raw, run.protocol
     attrition = Attrition()
     population = reader.population(raw, attrition)
-    stays = cohort.select(population, protocol, attrition, raw.root)
+    stays = cohort.select(population, protocol, attrition, raw.origin)
     series = _series(run, stays)
     shutil.copyfile(series / paths.series.name, paths.series)
     rows = pq.read_metadata(paths.series).num_rows
@@ -161,23 +170,45 @@ def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str,
         has_none = pl.lit(~stays["stay_id"].is_in(measured.implode()))
         stays = attrition.exclude(stays, has_none, "no measurement in the window")
     if not stays.height:
-        raise UserError(f"{raw.root}: no stay has a measurement of a known variable in its window; check the protocol")
-    split = splits.assign(stays["subject_id"], protocol.splits)
-    diagnoses = labels.clean(reader.diagnoses(raw, stays, population))
+        raise UserError(
+            f"{raw.origin}: no stay has a measurement of a known variable in its window; check the protocol"
+        )
+    split = splits.assign(stays["subject_id"], protocol.splits, reader.splits)
+    diagnoses = _diagnoses(run, reader.diagnoses(raw, stays, population))
     texts = _texts(run, stays, diagnoses)
     stays = stays.join(split, on="subject_id", how="left", maintain_order="left")
-    label_table = labels.build(diagnoses, stays, run.labels, reader.label_key)
+    coded = labels.coded(diagnoses, stays, reader.label_key)
+    label_table = labels.build(diagnoses, stays, run.labels, reader.label_key) if coded else None
     canonical.write_tables(paths, stays, texts, label_table)
     for file in raw.ledger.tables:
         raw.ledger.check(file, raw.max_bad_share)  # a stage may have been read under a larger share
     write_table(paths.root / "quarantine.parquet", raw.ledger.quarantine())
+    label_frame = None if label_table is None else cast(pl.DataFrame, pl.from_arrow(label_table))
+    given = splits.followed(reader.splits, protocol.splits)
+    about = {"splits_from": given.name if given else "settings", "stays_without_codes": stays.height - coded}
+    lacking = cautions.of_cohort(
+        stays, pl.scan_parquet(paths.series), texts, label_frame, run.labels, protocol, reader.splits
+    )
     counts = {
+        **reader.account,
         "attrition": attrition.as_json(),
         "tables": raw.ledger.as_json(),
-        "cohort": _summary(stays, label_table, texts, rows),
+        "cohort": _summary(stays, label_frame, texts, rows) | about,
+        "warnings": [*reader.warnings, *cautions.of_codes(coded, stays.height), *lacking],
     }
     write_text(paths.root / "attrition.svg", consort.draw(attrition.as_json(), counts["cohort"]))
     return canonical.write_manifest(paths, made_from, counts)
+
+
+def _diagnoses(run: _Run, diagnoses: pl.DataFrame) -> pl.DataFrame:
+    """Diagnoses with codes as they were coded; what was repaired is added to the reader's warnings."""
+    raw, reader = run.raw, run.reader
+    path = raw.locate(reader.diagnosis_table)
+    table = raw.name(path) if path and raw.origin == raw.root else reader.diagnosis_table.name
+    as_written = run.protocol.rules.ambiguous_codes == "as_written"
+    found, told = repaired(diagnoses, run.labels, table, as_written=as_written)
+    reader.warnings += told
+    return found
 
 
 def _series(run: _Run, stays: pl.DataFrame) -> Path:
@@ -257,9 +288,7 @@ def _texts(run: _Run, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFr
     return pl.read_parquet(run.stage("texts", [frame_hash(stays), others, settings], make) / _TEXTS)
 
 
-def _summary(stays: pl.DataFrame, label_table: pa.Table, texts: pl.DataFrame, rows: int) -> dict[str, Any]:
-    carried = cast(pl.DataFrame, pl.from_arrow(label_table)).drop("stay_id")
-    prevalence = {key: int(carried[key].sum()) for key in carried.columns}
+def _summary(stays: pl.DataFrame, labels: pl.DataFrame | None, texts: pl.DataFrame, rows: int) -> dict[str, Any]:
     by_split = dict(stays["split"].value_counts().iter_rows())
     return {
         "stays": stays.height,
@@ -269,6 +298,12 @@ def _summary(stays: pl.DataFrame, label_table: pa.Table, texts: pl.DataFrame, ro
         "variables": len(variables()),
         "stays_with_note": texts.filter(pl.col("kind") != "digest")["stay_id"].n_unique(),
         "stays_with_digest": texts.filter(pl.col("kind") == "digest")["stay_id"].n_unique(),
-        "stays_with_phenotype": int(carried.select(pl.any_horizontal(pl.all())).to_series().sum()),
-        "phenotypes": prevalence,
+        **({} if labels is None else _carried(labels.drop("stay_id"))),
+    }
+
+
+def _carried(labels: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "stays_with_phenotype": int(labels.select(pl.any_horizontal(pl.all())).to_series().sum()),
+        "phenotypes": {key: int(labels[key].sum()) for key in labels.columns},
     }

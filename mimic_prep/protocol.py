@@ -15,6 +15,7 @@ WINDOW_KINDS = ("first", "last", "whole")
 NOTE_KINDS = ("radiology", "physician", "nursing", "ecg", "echo", "medication", "treatment")
 #: Measurements and notes count from their entry into the record, or from the time they are charted for.
 KNOWN_AT = ("storetime", "charttime")
+AMBIGUOUS_CODES = ("refuse", "as_written")
 DIGEST_CHOICES = ("missing", "always", "never")
 
 
@@ -43,11 +44,16 @@ class Rules:
     first_stay_only: bool = False
     require_series: bool = True
     drop_warnings: bool = False  # also drop chart rows with a warning flag, which often marks true extreme values
+    ambiguous_codes: str = "refuse"  # or as_written: ICD-9 codes that lost a zero and may be two
     max_bad_share: float = 0.1  # of a table's rows that may be quarantined; real releases have under 0.002
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_bad_share <= 1:
             raise ValueError(f"rules.max_bad_share must lie between 0 and 1, not {self.max_bad_share:g}")
+        if self.ambiguous_codes not in AMBIGUOUS_CODES:
+            raise ValueError(
+                f"rules.ambiguous_codes '{self.ambiguous_codes}' is unknown; choose from: {', '.join(AMBIGUOUS_CODES)}"
+            )
         for key in ("min_age", "max_age", "min_stay_hours", "max_stay_hours"):
             value = getattr(self, key)
             if value is not None and not 0 <= value < math.inf:
@@ -89,6 +95,7 @@ class Splits:
     test: float = 0.2
     salt: str = "clinragen"
     test_subjects: str | None = None  # a text file of subject ids, one per line, that form the test split
+    dataset: bool = True  # follow the splits that a MEDS dataset brings
 
     def __post_init__(self) -> None:
         shares = [self.train, self.validation, self.test]

@@ -18,19 +18,14 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from mimic_prep.accounting import Sieve
-from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Only, Table
+from mimic_prep.blocks import LONGEST_ROW
+from mimic_prep.cells import NULLS, TYPES, read_text, without_null_words
+from mimic_prep.sources import TEXT, WORD, Only, Table
 
-NULLS = ["", " ", "NULL", "null", "NA", "N/A", "NaN", "nan"]
 _SMALL = 1 << 16  # bytes of a block that is read line by line when it is not perfect
+_PROBE, _PROBES = 64, 32  # bytes, and how many places of a block, that show whether it is mostly line ends
+csv.field_size_limit(2 * LONGEST_ROW)  # its own is below the length of a long note
 _MANY = 1 << 24  # item ids up to here are looked up in a table
-_TYPES: dict[pa.DataType, tuple[pl.DataType, str]] = {
-    INTEGER: (pl.Int64(), "a whole number"),
-    NUMBER: (pl.Float64(), "a number"),
-    TEXT: (pl.String(), "text"),
-    WORD: (pl.String(), "text"),
-    TIME: (pl.Datetime("ms"), "a time (expected YYYY-MM-DD HH:MM:SS)"),
-}
-_TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%.f")
 
 
 def parse(block: bytes | bytearray, header: list[str], table: Table, only: Only | None = None) -> Sieve:
@@ -38,18 +33,51 @@ def parse(block: bytes | bytearray, header: list[str], table: Table, only: Only 
 
     Bad rows are already quarantined, and rows that ``only`` does not want already counted.
     """
+    if _mostly_blank(block) and not (table.multiline and b'"' in block):
+        return _without_blank_lines(block, header, table, only)
+    return _parse(block, header, table, only)
+
+
+def _parse(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> Sieve:
     sieve = _parse_fast(block, header, table, only)
     if sieve is not None:
         return sieve
     middle = block.find(b"\n", len(block) // 2) + 1
     if table.multiline or len(block) < _SMALL or middle in (0, len(block)):
         return _parse_slow(block, header, table, only)
-    first, second = (parse(half, header, table, only) for half in (block[:middle], block[middle:]))
+    first, second = (_parse(half, header, table, only) for half in (block[:middle], block[middle:]))
     return first.joined(second)  # a bad row slows down only the rows around it
 
 
+def _mostly_blank(block: bytes | bytearray) -> bool:
+    """Whether a run of line ends shows at one of a few places: each would cost a row of every column."""
+    if len(block) <= _PROBE:
+        return bool(block) and not block.strip(b"\r\n")
+    step = max(len(block) // _PROBES, _PROBE)
+    return any(not block[at : at + _PROBE].strip(b"\r\n") for at in range(0, len(block) - _PROBE, step))
+
+
+def _without_blank_lines(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> Sieve:
+    """As ``_parse``: lines without a character are no rows, but count as lines."""
+    signs = np.frombuffer(block, dtype=np.uint8)
+    ends = np.flatnonzero(signs == ord("\n"))
+    starts = np.concatenate([[0], ends + 1])
+    ends = np.concatenate([ends, [len(block)]])
+    some = np.flatnonzero(ends > starts)
+    lines = len(starts) - block.endswith(b"\n")
+    view = bytes(block)
+    spans = zip(starts[some].tolist(), ends[some].tolist(), strict=True)
+    rows = [view[start:end].rstrip(b"\r") for start, end in spans]
+    filled = some[np.array([bool(row) for row in rows], dtype=bool)]
+    sieve = _parse(b"\n".join(row for row in rows if row), header, table, only)
+    sieve.quarantined = [(reason, filled[at]) for reason, at in sieve.quarantined]
+    sieve.frame = sieve.frame.with_columns(line=pl.Series(filled[sieve.frame["line"].to_numpy()], dtype=pl.Int64))
+    sieve.lines = int(lines)
+    return sieve
+
+
 def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> Sieve | None:
-    if b"\0" in block:  # Arrow would take it as text
+    if b"\0" in block or _lone_returns(block, table):  # Arrow would take the one as text, the other as a line end
         return None
     quoted = b'"' in block
     if quoted and _left_open(block, table):
@@ -80,10 +108,17 @@ def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only:
         wanted = _wanted(_series(parsed, only.column), only)
         # not pa.array: given an array, it imports pandas, which takes a second
         parsed, at = parsed.filter(wanted.to_arrow()), at[wanted.to_numpy()]
-    sieve = Sieve(_complete(_to_polars(parsed), at, table), read=read, lines=lines)
+    sieve = Sieve(complete(_to_polars(parsed), at, table), read=read, lines=lines)
     if only is not None and read > len(at):
         sieve.out_of_scope[only.reason] += read - len(at)
     return sieve
+
+
+def _lone_returns(block: bytes | bytearray, table: Table) -> bool:
+    """Whether a carriage return stands elsewhere than at the end of a line."""
+    if table.multiline or block.find(b"\r") < 0:
+        return False
+    return _count(block, b"\r") != block.count(b"\r\n") + block.endswith(b"\r")
 
 
 def _left_open(block: bytes | bytearray, table: Table) -> bool:
@@ -111,24 +146,6 @@ def _to_polars(parsed: pa.Table) -> pl.DataFrame:
         if field.type == WORD:
             parsed = parsed.set_column(index, field.name, parsed[field.name].cast(TEXT))
     return cast(pl.DataFrame, pl.from_arrow(parsed))
-
-
-def from_batch(batch: pa.RecordBatch, table: Table, only: Only | None) -> Sieve:
-    """Rows of a Parquet file; lengths of time become whole minutes. Cells of the wrong kind become null."""
-    frame = cast(pl.DataFrame, pl.from_arrow(batch))
-    frame = frame.rename({name: name.lower() for name in frame.columns})
-    minutes = [pl.col(name).dt.total_minutes() for name, kind in frame.schema.items() if isinstance(kind, pl.Duration)]
-    frame = frame.with_columns(minutes)
-    columns = [
-        pl.col(column.raw).cast(_TYPES[column.type][0], strict=False).alias(name)
-        for name, column in table.columns.items()
-        if column.raw in frame.columns
-    ]
-    rows = np.arange(frame.height)
-    sieve = Sieve(_complete(frame.select(columns), rows, table), lines=frame.height)
-    if only is not None:
-        sieve.skip(~pl.col(only.column).is_in(only.values), only.reason)
-    return sieve
 
 
 def _series(parsed: pa.Table, name: str) -> pl.Series:
@@ -165,11 +182,11 @@ def _line_numbers(parsed: pa.Table, table: Table) -> np.ndarray:
     return np.concatenate([[0], ends[:-1]])
 
 
-def _complete(frame: pl.DataFrame, lines: np.ndarray, table: Table) -> pl.DataFrame:
+def complete(frame: pl.DataFrame, lines: np.ndarray, table: Table) -> pl.DataFrame:
     """All canonical columns, in their order and type, and the line numbers; empty and NaN values become null."""
     columns: list[pl.Expr] = []
     for name, column in table.columns.items():
-        kind = _TYPES[column.type][0]
+        kind = TYPES[column.type][0]
         if name not in frame.columns:
             columns.append(pl.lit(None, dtype=kind).alias(name))
         elif kind == pl.Float64():
@@ -186,7 +203,7 @@ def _parse_slow(block: bytes | bytearray, header: list[str], table: Table, only:
     lines: list[int] = []
     cells: dict[str, list[str]] = {name: [] for name in wanted}
     bad: dict[str, list[int]] = {}
-    for line, row in _records(block, multiline=table.multiline):
+    for line, row in _records(block, len(header), multiline=table.multiline):
         if isinstance(row, str):
             bad.setdefault(row, []).append(line)
         elif len(row) != len(header):
@@ -196,10 +213,10 @@ def _parse_slow(block: bytes | bytearray, header: list[str], table: Table, only:
             for name, index in wanted.items():
                 cells[name].append(row[index])
     text = pl.DataFrame(cells, schema=dict.fromkeys(wanted, pl.String()))
-    text = text.with_columns(pl.when(pl.all().is_in(NULLS)).then(None).otherwise(pl.all()).name.keep())
-    typed = text.select(_cast(name, table.columns[name].type) for name in wanted)
+    text = without_null_words(text)
+    typed = text.select(read_text(name, table.columns[name].type) for name in wanted)
     sieve = Sieve(
-        _complete(typed, np.array(lines, dtype=np.int64), table),
+        complete(typed, np.array(lines, dtype=np.int64), table),
         read=len(lines) + sum(map(len, bad.values())),
         lines=_lines(block),
     )
@@ -209,17 +226,16 @@ def _parse_slow(block: bytes | bytearray, header: list[str], table: Table, only:
         if failed.any():
             at = pl.Series(lines, dtype=pl.Int64).filter(failed).to_list()
             column = table.columns[name]
-            sieve.reject(pl.col("line").is_in(at), f"{column.raw} is not {_TYPES[column.type][1]}")
+            sieve.reject(pl.col("line").is_in(at), f"{column.raw} is not {TYPES[column.type][1]}")
     if only is not None:
         sieve.skip(~pl.col(only.column).is_in(only.values), only.reason)
     return sieve
 
 
-def _records(block: bytes | bytearray, *, multiline: bool) -> Iterator[tuple[int, list[str] | str]]:
+def _records(block: bytes | bytearray, width: int, *, multiline: bool) -> Iterator[tuple[int, list[str] | str]]:
     """(line number, fields) of each record, or (line number, what is wrong with it)."""
     if multiline:
-        text = _decode(block)
-        reader = csv.reader(io.StringIO(text, newline=""))
+        reader = csv.reader(io.StringIO(_decode_lines(block), newline=""))
         line = 0
         for row in reader:
             if row:
@@ -233,7 +249,9 @@ def _records(block: bytes | bytearray, *, multiline: bool) -> Iterator[tuple[int
         if b"\0" in raw:
             yield offset, "holds a NUL byte"
         elif b'"' not in raw:
-            yield offset, _decode(raw).split(",")
+            fields = raw.count(b",") + 1
+            few = fields <= width  # otherwise not split: there may be millions
+            yield offset, _decode(raw).split(",") if few else f"expected {width} fields, found {fields}"
         else:
             try:
                 yield offset, next(csv.reader([_decode(raw)], strict=True))
@@ -241,22 +259,16 @@ def _records(block: bytes | bytearray, *, multiline: bool) -> Iterator[tuple[int
                 yield offset, "unbalanced quotes"
 
 
+def _decode_lines(raw: bytes | bytearray) -> str:
+    """Line by line where one is not UTF-8, so that no other suffers for it."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return "\n".join(map(_decode, raw.split(b"\n")))
+
+
 def _decode(raw: bytes | bytearray) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode("cp1252", errors="replace")  # what older exports of these databases use
-
-
-def _cast(name: str, kind: pa.DataType) -> pl.Expr:
-    text = pl.col(name).str.strip_chars()
-    if kind == TIME:
-        tries = [text.str.to_datetime(form, time_unit="ms", strict=False) for form in _TIME_FORMATS]
-        return pl.coalesce(*tries).alias(name)
-    if kind == NUMBER:
-        return text.cast(pl.Float64, strict=False).alias(name)
-    if kind == INTEGER:  # a table that went through a spreadsheet writes 220045.0
-        number = text.cast(pl.Float64, strict=False)
-        whole = pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
-        return pl.coalesce(text.cast(pl.Int64, strict=False), whole).alias(name)
-    return pl.col(name)

@@ -1,4 +1,4 @@
-"""Train, validation and test by patient: a salted SHA-256 of the subject id, or a list of test subjects.
+"""Train, validation and test by patient: a salted SHA-256 of the subject id, a list, or what the dataset brings.
 
 A patient keeps the split whatever else is in the cohort, so cohorts of different size or release stay disjoint.
 """
@@ -6,12 +6,41 @@ A patient keeps the split whatever else is in the cohort, so cohorts of differen
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from clinragen.errors import UserError
 from mimic_prep.protocol import Splits
+
+
+@dataclass(frozen=True)
+class GivenSplits:
+    """The splits that a dataset brings. ``name`` is what manifests call the file, ``way_out`` ends its errors."""
+
+    path: Path
+    name: str
+    of_subject: dict[int, str]
+    way_out: str
+
+    def __call__(self, subjects: list[int]) -> list[str]:
+        """The split of each patient.
+
+        Raises:
+            UserError: one has none.
+        """
+        if missing := [subject for subject in subjects if subject not in self.of_subject]:
+            raise UserError(
+                f"{self.path}: {len(missing):,} of {len(subjects):,} patients of the cohort have no split "
+                f"(the first is {missing[0]}); {self.way_out}"
+            )
+        return [self.of_subject[subject] for subject in subjects]
+
+
+def followed(given: GivenSplits | None, splits: Splits) -> GivenSplits | None:
+    """The splits that the dataset brings, where the settings follow them: a list of one's own goes before them."""
+    return given if splits.dataset and splits.test_subjects is None else None
 
 
 def split_of(subject_id: int, splits: Splits) -> str:
@@ -35,16 +64,19 @@ def _by_share(point: float, train: float, validation: float) -> str:
     return "validation" if point < train + validation else "test"
 
 
-def assign(subjects: pl.Series, splits: Splits) -> pl.DataFrame:
+def assign(subjects: pl.Series, splits: Splits, given: GivenSplits | None = None) -> pl.DataFrame:
     """subject_id, split: one row for each distinct patient.
 
     With ``test_subjects`` the file is the test split, and the others share train and validation in proportion.
+    ``given`` are the dataset's own splits.
 
     Raises:
         UserError: the file is missing, holds something else than one subject id per line, or none of ``subjects``.
     """
     unique = sorted(set(subjects.to_list()))
-    if splits.test_subjects is None:
+    if given := followed(given, splits):
+        chosen = given(unique)
+    elif splits.test_subjects is None:
         chosen = [split_of(subject, splits) for subject in unique]
     else:
         listed = test_subjects(splits)

@@ -13,20 +13,27 @@ MOST_REASONS = 4
 
 
 def show(manifest: dict[str, Any], console: Console) -> None:
-    """Print attrition, row accounting and phenotypes of a manifest."""
+    """Print attrition, row accounting, labels and warnings of a manifest."""
     console.print(_attrition(manifest["attrition"]))
     console.print(_rows(manifest["tables"]))
     if any(count["quarantined"] for count in manifest["tables"].values()):
         console.print(_quarantine(manifest["tables"]))
     cohort = manifest["cohort"]
-    console.print(_phenotypes(cohort, {key: label.name for key, label in label_sets.of_manifest(manifest).items()}))
+    if "phenotypes" in cohort:
+        console.print(_phenotypes(cohort, {key: label.name for key, label in label_sets.of_manifest(manifest).items()}))
     by_split = ", ".join(f"{name} {count}" for name, count in cohort["splits"].items())
+    if (origin := cohort.get("splits_from", "settings")) != "settings":
+        by_split += f", as in {origin}"
+    carry = f"{cohort['stays_with_phenotype']:,} stays carry a label" if "phenotypes" in cohort else "no labels"
     console.print(
         f"{cohort['stays']:,} stays of {cohort['patients']:,} patients ({by_split}); "
         f"{cohort['series_rows']:,} hourly values; text from notes for {cohort['stays_with_note']:,} stays, "
         f"from a digest for {cohort['stays_with_digest']:,}; "
-        f"{cohort['stays_with_phenotype']:,} stays carry a label."
+        f"{carry}.",
+        soft_wrap=True,
     )
+    for line in manifest.get("warnings", []):
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _attrition(attrition: dict[str, Any]) -> Table:

@@ -68,8 +68,8 @@ def reader_of(root: Path) -> Reader:
         (mimic4.ICUSTAYS, "stay_id", lambda: MimicReader(mimic4.MIMIC4)),
         (mimic3.ICUSTAYS, "icustay_id", lambda: MimicReader(mimic3.MIMIC3)),
     ):
-        path = raw.locate(table) if raw.has(table.name) else None
-        if path is not None and key in columns_of(path):
+        parts = raw.parts(table) if raw.has(table.name) else ()
+        if parts and key in columns_of(parts[0]):
             return make()
     raise UserError(
         f"{root} is no known release: expected icustays of MIMIC-III or MIMIC-IV, patient of eICU, or "
@@ -112,7 +112,7 @@ def size_of(root: Path) -> int:
         return 0
     reader = reader_of(root)
     raw = RawFolder(root, reader.name)
-    return sum(path.stat().st_size for table in reader.tables() if raw.has(table.name) and (path := raw.locate(table)))
+    return raw.total_bytes([table for table in reader.tables() if raw.has(table.name)])
 
 
 def _verify_meds(root: Path) -> Verification:
@@ -138,13 +138,16 @@ def columns_of(path: Path) -> list[str]:
             head = handle.read(1 << 16)
         if head.startswith(_GZIP):
             head = zlib.decompressobj(31).decompress(head, 1 << 16)
-    except (pa.ArrowInvalid, zlib.error, OSError):
+    except (pa.ArrowException, zlib.error, OSError):
         return []
     first, end, _ = head.partition(b"\n")
     if not end:
         return []
     line = first.decode("utf-8-sig", errors="replace").rstrip("\r")
-    return [name.strip().lower() for name in next(csv.reader([line]), [])]
+    try:
+        return [name.strip().lower() for name in next(csv.reader([line]), [])]
+    except csv.Error:
+        return []
 
 
 def _report(
@@ -159,23 +162,34 @@ def _report(
     if path is None:
         return report
     report.file = raw.name(path)
+    counts: list[int] = []
+    for part in raw.parts(table):
+        where = f"{part.name}: " if part != path else ""
+        report.problems += [where + problem for problem in _header_problems(part, table)]
+        if count:
+            digest, rows, whole = _scan(part, table.multiline, progress)
+            counts.append(rows)
+            if not whole:
+                report.problems.append(f"{where}cut off or corrupt: download it again")
+            published = sums.get(part.resolve())
+            if published and published != digest:
+                report.problems.append(f"{where}SHA-256 differs from the published one: download it again")
+                report.sha256 = "wrong"
+            elif published:
+                report.sha256 = report.sha256 or "ok"
+    if count:
+        report.rows = sum(counts)
+        if not report.rows and table.required and not any("cut off" in problem for problem in report.problems):
+            report.problems.append("no rows")
+    return report
+
+
+def _header_problems(path: Path, table: Table) -> list[str]:
     columns = columns_of(path)
     if not columns or columns == [""]:
-        report.problems.append("no header: empty, or not a readable file")
-    elif missing := [column.raw for column in table.columns.values() if column.required and column.raw not in columns]:
-        report.problems.append(f"columns missing: {', '.join(missing)}")
-    if count:
-        digest, report.rows, whole = _scan(path, table.multiline, progress)
-        if not whole:
-            report.problems.append("cut off or corrupt: download it again")
-        elif not report.rows and table.required:
-            report.problems.append("no rows")
-        published = sums.get(path.resolve())
-        if published:
-            report.sha256 = "ok" if published == digest else "wrong"
-            if published != digest:
-                report.problems.append("SHA-256 differs from the published one: download it again")
-    return report
+        return ["no header: empty, or not a readable file"]
+    missing = [column.raw for column in table.columns.values() if column.required and column.raw not in columns]
+    return [f"columns missing: {', '.join(missing)}"] if missing else []
 
 
 def _scan(path: Path, multiline: bool, progress: Callable[[int], None]) -> tuple[str, int, bool]:
@@ -207,7 +221,7 @@ def _scan(path: Path, multiline: bool, progress: Callable[[int], None]) -> tuple
     if path.suffix.lower() == ".parquet":
         try:
             return digest.hexdigest(), pq.read_metadata(path).num_rows, True
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError):
             return digest.hexdigest(), 0, False
     return digest.hexdigest(), counter.rows, whole and unpack is None
 

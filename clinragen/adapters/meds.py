@@ -36,7 +36,9 @@ _EVENTS = {
     "text_value": pl.String, "stay_id": pl.Int64, "hadm_id": pl.Int64, "note_id": pl.String,
 }  # fmt: skip
 _ETL = "clinragen"
-_LABEL_SET = "metadata/label_set.json"  # where the labels are not the 25 phenotypes
+_LABEL_SET = "metadata/label_set.json"  # of older exports, where the labels were not the 25 phenotypes
+_COHORT = "metadata/cohort.json"
+_OWN = ("kind", "schema_version", "created_by", "inputs", "outputs", "sizes")  # of a folder, not of the cohort in it
 
 
 def export_cohort(cohort: Cohort, out: Path, *, overwrite: bool = False) -> None:
@@ -60,24 +62,22 @@ def export_cohort(cohort: Cohort, out: Path, *, overwrite: bool = False) -> None
                 write_table(folder / meds.data_subdirectory / meds_name / "0.parquet", table)
         write_table(folder / meds.subject_splits_filepath, meds.SubjectSplitSchema.align(splits.to_arrow()))
         write_table(folder / meds.code_metadata_filepath, meds.CodeMetadataSchema.align(_codes(events)))
-        for key in cohort.label_set:
+        for key in cohort.label_set if cohort.labelled else ():
             write_table(folder / "labels" / f"{key}.parquet", meds.LabelSchema.align(_labels(cohort, key)))
-        if cohort.label_set != label_sets.shipped():
-            write_json(folder / _LABEL_SET, cohort.manifest["label_set"])
+        write_json(folder / _COHORT, {key: value for key, value in cohort.manifest.items() if key not in _OWN})
         write_json(folder / meds.dataset_metadata_filepath, _metadata(cohort, meds))
 
 
 def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
     """Write the cohort that ``export_cohort`` exported to ``root`` into the folder ``out``.
 
-    For datasets made by others there is ``mimic-prep meds``.
+    ``mimic-prep meds`` does so, too, and reads datasets made by others.
 
     Raises:
         UserError: ``root`` was not exported by clinragen, or a table breaks MEDS's schemas.
     """
     meds = _meds()
-    metadata = read_json(root / meds.dataset_metadata_filepath, "the metadata of a MEDS dataset")
-    if not isinstance(metadata, dict) or metadata.get("etl_name") != _ETL:
+    if not is_export(root):
         raise UserError(f"{root} was not exported by clinragen: prepare it with mimic-prep meds --raw {root}")
     shards = sorted((root / meds.data_subdirectory).glob("**/*.parquet"))
     if not shards:
@@ -85,12 +85,16 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
     events = pl.concat([_checked(path, meds.DataSchema).select(list(_EVENTS)) for path in shards])
     splits = _checked(root / meds.subject_splits_filepath, meds.SubjectSplitSchema)
     stays = _stays(events, splits)
+    read = [*shards, root / meds.subject_splits_filepath, *sorted((root / "labels").glob("*.parquet"))]
     labels = stays.select("stay_id", "subject_id", time=pl.col("prediction_time").cast(pl.Datetime("us")))
-    own = root / _LABEL_SET
-    described = {"label_set": read_json(own, "the label set of an exported cohort")} if own.is_file() else {}
+    described = _described(root)
     keys = list(label_sets.of_manifest(described))
-    for key in keys:
-        label = _checked(root / "labels" / f"{key}.parquet", meds.LabelSchema)
+    labelled = (root / "labels").is_dir()
+    for key in keys if labelled else ():
+        path = root / "labels" / f"{key}.parquet"
+        label = _checked(path, meds.LabelSchema)
+        if "boolean_value" not in label.columns or label["boolean_value"].null_count():
+            raise UserError(f"{path}: boolean_value is missing for some or all stays: export the cohort anew")
         label = label.select("subject_id", pl.col("boolean_value").alias(key), time="prediction_time").unique()
         labels = labels.join(label, on=["subject_id", "time"], how="left", maintain_order="left")
     with output_folder(out, COHORT, overwrite=overwrite, inputs=(root,)) as folder:
@@ -98,19 +102,37 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
         write_table(paths.stays, _typed(stays, STAYS))
         write_table(paths.series, _typed(_series(events, stays), SERIES))
         write_table(paths.notes, _typed(_notes(events), NOTES))
-        write_table(paths.labels, _typed(labels, labels_schema(keys)))
+        if labelled:
+            write_table(paths.labels, _typed(labels, labels_schema(keys)))
         outputs = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
         write_json(
             paths.manifest,
             {
+                **described,
                 "schema_version": SCHEMA_VERSION,
                 "created_by": f"clinragen {__version__}",
-                "source": metadata.get("dataset_name"),
-                "inputs": {path.relative_to(root).as_posix(): sha256_file(path) for path in shards},
+                "inputs": {path.relative_to(root).as_posix(): sha256_file(path) for path in read},
                 "outputs": outputs,
-                **described,
+                "sizes": {name: (folder / name).stat().st_size for name in outputs},
             },
         )
+
+
+def is_export(root: Path) -> bool:
+    """Whether a MEDS dataset is what ``export_cohort`` wrote."""
+    path = root / "metadata" / "dataset.json"
+    metadata = read_json(path, "the metadata of a MEDS dataset") if path.is_file() else None
+    return isinstance(metadata, dict) and metadata.get("etl_name") == _ETL
+
+
+def _described(root: Path) -> dict[str, Any]:
+    """What the manifest of the exported cohort said of it."""
+    if (root / _COHORT).is_file():
+        return read_json(root / _COHORT, "the manifest of an exported cohort")
+    metadata = read_json(root / "metadata" / "dataset.json", "the metadata of a MEDS dataset")
+    own = root / _LABEL_SET
+    labels = {"label_set": read_json(own, "the label set of an exported cohort")} if own.is_file() else {}
+    return {"source": metadata.get("dataset_name"), **labels}
 
 
 def _meds() -> ModuleType:

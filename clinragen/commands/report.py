@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int | None:
     read = (args.predictions, args.cohort, args.graph, args.evaluation)
     check_output(args.out, REPORT, overwrite=args.overwrite, inputs=read)
     predictions = load_predictions(args.predictions)
-    truth = load_truth(predictions, Cohort.load(args.cohort))
+    truth = load_truth(predictions, Cohort.load(args.cohort), needs_labels=False)
     path = args.evaluation or args.predictions / "evaluation.json"
     evaluation = None
     if args.evaluation or path.is_file():

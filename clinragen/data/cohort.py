@@ -82,9 +82,20 @@ class Cohort:
         """The labels of this cohort by key, in the order of ``labels``."""
         return label_sets.of_manifest(self.manifest)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the cohort has labels: it has none where no stay was coded when it was prepared."""
+        return self.paths.labels.exists() or self.paths.labels.name in self.manifest.get("outputs", {})
+
     @cached_property
     def labels(self) -> pl.DataFrame:
-        """One row per stay in the order of ``stays``: stay_id and one boolean per phenotype."""
+        """One row per stay in the order of ``stays``: stay_id and one boolean per phenotype.
+
+        Raises:
+            UserError: the cohort has no labels, or the file is missing or damaged.
+        """
+        if not self.labelled:
+            raise without_labels(self.paths)
         keys = list(self.label_set)
         table = self._owned(
             frame(read_recorded(self.paths.labels, labels_schema(keys), self.manifest)), self.paths.labels
@@ -156,6 +167,14 @@ class Cohort:
                 f"{path}: {len(alien)} rows belong to stays not in stays.parquet (the first to {alien['stay_id'][0]})"
             )
         return table
+
+
+def without_labels(paths: CohortPaths) -> UserError:
+    """What commands that need labels say of a cohort whose stays were not coded yet."""
+    return UserError(
+        f"{paths.root} has no labels ({paths.labels.name}): none of its stays had a coded diagnosis when it was "
+        "prepared: prepare it anew with the table of diagnoses; predict and report work without"
+    )
 
 
 def read_recorded(path: Path, schema: pa.Schema, manifest: dict[str, Any]) -> pa.Table:

@@ -90,7 +90,9 @@ class StayDataset(Dataset[Stay]):
 
     def __post_init__(self) -> None:
         self.values, self.observed = self.statistics.standardise(self._grid())
-        self.labels = self.cohort.label_matrix(self.stay_ids)
+        # without labels a cohort can be predicted; training has refused it before
+        unknown = np.zeros((len(self.stay_ids), len(self.cohort.label_set)), dtype=bool)
+        self.labels = self.cohort.label_matrix(self.stay_ids) if self.cohort.labelled else unknown
         self.sections = sections_by_stay(self.cohort.notes)
         self.epoch = 0
         self.alignment = Alignment()

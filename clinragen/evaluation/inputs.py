@@ -88,6 +88,7 @@ class Truth:
     stays: pl.DataFrame  # [n] rows of stays.parquet
     gold: np.ndarray  # [n, L] bool
     training: np.ndarray  # [m, L] bool, the labels of the cohort's training split
+    labelled: bool = True  # otherwise ``gold`` and ``training`` say nothing
 
 
 def load_predictions(root: Path) -> Predictions:
@@ -271,8 +272,11 @@ def _written(path: Path, table: pa.Table, labels: list[str]) -> np.ndarray:
     return written
 
 
-def load_truth(predictions: Predictions, cohort: Cohort) -> Truth:
+def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool = True) -> Truth:
     """The gold labels and stay rows of the predicted stays.
+
+    Args:
+        needs_labels: whether a cohort without labels is an error.
 
     Raises:
         UserError: not the cohort the predictions were made from, another label set, or a predicted stay is absent.
@@ -283,7 +287,8 @@ def load_truth(predictions: Predictions, cohort: Cohort) -> Truth:
             f"{predictions.root} was predicted from another cohort ({predictions.manifest['cohort']}) than {root}, "
             "or from an earlier state of it: their hashes differ; predict anew or name that cohort"
         )
-    columns = cohort.labels.columns[1:]
+    labelled = needs_labels or cohort.labelled
+    columns = cohort.labels.columns[1:] if labelled else list(cohort.label_set)
     if set(columns) != set(predictions.labels):
         odd = ", ".join(sorted(set(columns) ^ set(predictions.labels)))
         raise UserError(f"{cohort.paths.labels} and {predictions.root} have different label sets: they differ in {odd}")
@@ -294,6 +299,9 @@ def load_truth(predictions: Predictions, cohort: Cohort) -> Truth:
     rows = np.searchsorted(known, predictions.stay_ids)
     order = [columns.index(label) for label in predictions.labels]
     training = cohort.stays.filter(pl.col("split") == "train")["stay_id"].to_numpy()
+    if not labelled:
+        nothing = np.zeros((len(rows), len(order)), dtype=bool)
+        return Truth(cohort, cohort.stays[rows], nothing, nothing[:0], labelled=False)
     return Truth(
         cohort=cohort,
         stays=cohort.stays[rows],

@@ -168,7 +168,12 @@ def _views(report: Report) -> Iterator[views.StayView]:
             parsed=bool(predictions.parsed[i]),
             complaint=next((" ".join(text.split()) for key, text in sections if key == "chief_complaint"), ""),
             diagnoses=views.diagnoses_of(
-                names, system.probabilities[i], system.thresholds, system.listed[i], truth.gold[i], grounded[i]
+                names,
+                system.probabilities[i],
+                system.thresholds,
+                system.listed[i],
+                truth.gold[i] if truth.labelled else None,
+                grounded[i],
             ),
             rationales=rationales,
             sections=marked,
@@ -196,7 +201,7 @@ def _series(table: pl.DataFrame | None) -> dict[str, tuple[Sequence[float], Sequ
 def _row(view: views.StayView) -> dict[str, Any]:
     """What the index says of a stay."""
     shown = [d for d in view.diagnoses if d.verdict]
-    shown.sort(key=lambda d: ("agrees", "extra", "missed").index(d.verdict))
+    shown.sort(key=lambda d: ("agrees", "extra", "missed", "uncoded").index(d.verdict))
     return {
         "stay_id": view.stay_id,
         "age": view.age,
@@ -209,7 +214,7 @@ def _row(view: views.StayView) -> dict[str, Any]:
         "n_recorded": view.count("agrees") + view.count("missed"),
         "extra": view.count("extra"),
         "missed": view.count("missed"),
-        "f1": view.f1,
+        "f1": view.f1 if view.coded else None,
         "claims": view.claims(),
         **{standing.replace(" ", "_"): view.claims(standing) for standing in STANDINGS},
         "listed": view.written,

@@ -41,7 +41,7 @@ class Diagnosis:
     probability: float
     threshold: float
     written: bool
-    recorded: bool
+    recorded: bool | None  # None where the stay is not coded
     grounded: bool  # written, and a rationale gives a ground for it that the chart bears out
     bar: Markup
 
@@ -52,7 +52,9 @@ class Diagnosis:
 
     @property
     def verdict(self) -> str:
-        """What the written diagnosis is worth: ``agrees``, ``extra``, ``missed``, or empty."""
+        """What the written diagnosis is worth: ``agrees``, ``extra``, ``missed``, or empty; ``uncoded`` if unknown."""
+        if self.recorded is None:
+            return "uncoded" if self.written else ""
         return {(True, True): "agrees", (True, False): "extra", (False, True): "missed"}.get(
             (self.written, self.recorded), ""
         )
@@ -154,6 +156,11 @@ class StayView:
         """Number of labels with this verdict."""
         return sum(d.verdict == verdict for d in self.diagnoses)
 
+    @property
+    def coded(self) -> bool:
+        """Whether it is known which diagnoses were recorded."""
+        return all(d.recorded is not None for d in self.diagnoses)
+
     def claims(self, verdict: str | None = None) -> int:
         """Number of claims in both rationales, of one verdict or of all; statements of absence are none."""
         return sum(len(r.claims) - r.absences if verdict is None else r.count(verdict) for r in self.rationales)
@@ -217,7 +224,7 @@ def diagnoses_of(
     probabilities: np.ndarray,
     thresholds: np.ndarray,
     written: np.ndarray,
-    recorded: np.ndarray,
+    recorded: np.ndarray | None,
     grounded: np.ndarray | None = None,
 ) -> list[Diagnosis]:
     """All labels of a stay, the most probable first; every array is [L]."""
@@ -229,7 +236,7 @@ def diagnoses_of(
             probability=float(probabilities[i]),
             threshold=float(thresholds[i]),
             written=bool(written[i]),
-            recorded=bool(recorded[i]),
+            recorded=None if recorded is None else bool(recorded[i]),
             grounded=grounded is not None and bool(grounded[i]),
             bar=charts.probability_bar(float(probabilities[i]), float(thresholds[i]), names[int(i)]),
         )

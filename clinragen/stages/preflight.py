@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from clinragen.data.cohort import Cohort
+from clinragen.data.cohort import Cohort, without_labels
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.relabel import open_graph
 from clinragen.model.config import ModelConfig
@@ -56,6 +56,8 @@ def check(request: Request, later: Sequence[Request] = ()) -> None:
     attempt(lambda: cohort.append(Cohort.load(request.cohort)))
     if cohort:
         opened = cohort[0]
+        if request.stage != PRETRAIN and not opened.labelled:
+            raise without_labels(opened.paths)  # all else that is missing comes with the labels
         attempt(lambda: opened.split("train"))
         attempt(lambda: opened.split("validation"))
         attempt(lambda: opened.series)

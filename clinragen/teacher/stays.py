@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from clinragen.artifacts import read_json, read_table
 from clinragen.catalog import phenotypes
+from clinragen.data.cohort import without_labels
 from clinragen.errors import UserError
 from clinragen.integrity import hold_output
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
@@ -75,6 +76,8 @@ def frame(paths: CohortPaths, schema: pa.Schema) -> pl.DataFrame:
 def diagnoses_of(paths: CohortPaths) -> dict[int, list[str]]:
     """stay -> gold phenotype keys, in the order of the catalogue."""
     keys = list(phenotypes())
+    if not paths.labels.exists():
+        raise without_labels(paths)
     table = read_table(paths.labels, labels_schema(keys))
     return {row["stay_id"]: [key for key in keys if row[key]] for row in table.to_pylist()}
 

@@ -29,8 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser, raw_help: str) -> None:
     )
 
 
-def run_reader(reader: Reader, args: argparse.Namespace) -> int | None:
-    """Prepare what ``reader`` reads, as the arguments say, with a progress bar, and print the summary."""
+def run_reader(reader: Reader, args: argparse.Namespace, tables: Path | None = None) -> int | None:
+    """Prepare what ``reader`` reads, as the arguments say, with a progress bar, and print the summary.
+
+    ``tables`` is where they lie, when they were made of the files in ``--raw``.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -46,7 +49,9 @@ def run_reader(reader: Reader, args: argparse.Namespace) -> int | None:
     bars = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
     with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"reading {reader.name}")
-        raw = RawFolder(args.raw, reader.name, args.workers, lambda size: progress.advance(task, size))
+        raw = RawFolder(
+            tables or args.raw, reader.name, args.workers, lambda size: progress.advance(task, size), args.raw
+        )
         _headers(reader, raw)
         progress.update(task, total=raw.total_bytes(reader.tables()))
         manifest = prepare(
@@ -81,7 +86,7 @@ def _headers(reader: Reader, raw: RawFolder) -> None:
     from mimic_prep.verify import columns_of
 
     for table in reader.tables():
-        path = raw.locate(table)
-        columns = columns_of(path) if path else []
-        if path and any(columns):  # what has no header at all is told with more words when it is read
-            check_columns(columns, path, table)
+        for path in raw.parts(table):
+            columns = columns_of(path)
+            if any(columns):  # what has no header at all is told with more words when it is read
+                check_columns(columns, raw.shown(path, table), table)

@@ -19,26 +19,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     """Run the command."""
-    from tempfile import TemporaryDirectory
-
-    from clinragen.artifacts import read_json, write_json
+    from clinragen.adapters.meds import is_export
     from clinragen.errors import UserError
-    from clinragen.schema import CohortPaths
+    from clinragen.outputs import check_place
     from mimic_prep import meds
-    from mimic_prep.mimic import MimicReader
-    from mimic_prep.sources.meds import MEDS
+    from mimic_prep.meds_codes import load_codes
 
     if not args.raw.is_dir():
         raise UserError(f"{args.raw} not found: --raw expects the folder of a MEDS dataset")
-    codes = meds.load_codes(args.codes)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".meds-", dir=args.out.parent) as scratch:
-        raw = args.raw
-        args.raw = type(raw)(scratch)
-        converted = meds.convert(raw, codes, args.raw)
-        result = run_reader(MimicReader(MEDS), args)
-    path = CohortPaths(args.out).manifest
-    manifest = read_json(path, "the manifest of a cohort made by mimic-prep")
-    manifest["meds"] = {"shards": converted.shards, "events": converted.account}
-    write_json(path, manifest)
-    return result
+    check_place(args.out, (args.raw,))
+    if is_export(args.raw):
+        return _bring_back(args)
+    codes = load_codes(args.codes)
+    with meds.scratch_beside(args.out) as scratch:
+        reader = meds.MedsReader(args.raw, meds.convert(args.raw, codes, scratch))
+        return run_reader(reader, args, scratch)
+
+
+def _bring_back(args: argparse.Namespace) -> int | None:
+    """A cohort that clinragen exported, as it was: it is prepared already."""
+    from rich.console import Console
+
+    from clinragen.adapters.meds import import_cohort
+    from clinragen.artifacts import read_json
+    from clinragen.errors import UserError
+    from clinragen.schema import CohortPaths
+    from mimic_prep import summary
+
+    given = {"--protocol": args.protocol != "admission", "--set": args.set, "--codes": args.codes != "default"}
+    if odd := [option for option, value in given.items() if value]:
+        raise UserError(
+            f"{args.raw} is a cohort that clinragen exported, with the protocol it was prepared by: {odd[0]} cannot "
+            "apply; leave it out, or prepare the raw tables anew"
+        )
+    import_cohort(args.raw, args.out, overwrite=args.overwrite)
+    console = Console()
+    manifest = read_json(CohortPaths(args.out).manifest, "the manifest of a cohort")
+    if "cohort" in manifest and "tables" in manifest:  # older exports do not say
+        summary.show(manifest, console)
+    console.print(f"[bold]{args.out}[/bold]", highlight=False, soft_wrap=True)
+    return None

@@ -32,7 +32,15 @@ PATIENT = Table(
         "hospital_leave_offset": Column("hospitaldischargeoffset", INTEGER),
     },
 )
-DIAGNOSIS = Table("diagnosis", {"stay_id": _STAY, "codes": Column("icd9code", TEXT)})
+DIAGNOSIS = Table(
+    "diagnosis",
+    {
+        "stay_id": _STAY,
+        "codes": Column("icd9code", TEXT),
+        "string": Column("diagnosisstring", TEXT, required=False),
+    },
+    required=False,  # patients may not be coded yet
+)
 
 
 def _wide(name: str, offset: str, stay: str = "patientunitstayid") -> Table:

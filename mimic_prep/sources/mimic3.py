@@ -7,7 +7,7 @@ from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventT
 _SUBJECT = Column("subject_id", INTEGER)
 _HADM = Column("hadm_id", INTEGER)
 _STAY = Column("icustay_id", INTEGER)
-_VERSION = Column("icd_version", INTEGER, required=False)  # not there: all codes are ICD-9, see MIMIC3
+_VERSION = Column("icd_version", TEXT, required=False)  # not there: all codes are ICD-9, see MIMIC3
 _STORED = Column("storetime", TIME, required=False)
 _VALUE = {
     "item": Column("itemid", INTEGER),
@@ -49,6 +49,7 @@ DIAGNOSES = Table(
         "code": Column("icd9_code", TEXT),
         "version": _VERSION,
     },
+    required=False,  # patients may not be coded yet
 )
 DIAGNOSIS_NAMES = Table(
     "D_ICD_DIAGNOSES",

@@ -46,14 +46,15 @@ DIAGNOSES = Table(
         "hadm_id": _HADM,
         "position": Column("seq_num", INTEGER, required=False),
         "code": Column("icd_code", TEXT),
-        "version": Column("icd_version", INTEGER),
+        "version": Column("icd_version", TEXT),  # 9 and 10, in some exports ICD9 or 9.0
     },
+    required=False,  # patients may not be coded yet
 )
 DIAGNOSIS_NAMES = Table(
     "hosp/d_icd_diagnoses",
     {
         "code": Column("icd_code", TEXT),
-        "version": Column("icd_version", INTEGER),
+        "version": Column("icd_version", TEXT),
         "title": Column("long_title", TEXT),
     },
     required=False,

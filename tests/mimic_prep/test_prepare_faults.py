@@ -41,7 +41,7 @@ def test_a_folder_without_tables(fails, tmp_path):
     assert "holds no .csv" in fails(tmp_path / "raw")
 
 
-@pytest.mark.parametrize("table", ["icu/icustays", "hosp/patients", "icu/chartevents", "hosp/diagnoses_icd"])
+@pytest.mark.parametrize("table", ["icu/icustays", "hosp/patients", "icu/chartevents", "hosp/admissions"])
 def test_a_missing_table(hospital, fails, tmp_path, table):
     del hospital.tables[table]
     assert f"table {table}.csv.gz" in fails(hospital.write(tmp_path / "raw"))

@@ -1,0 +1,119 @@
+"""What a cohort lacks for training and evaluation, told when it is prepared and not when training fails later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from clinragen.catalog import variables
+from clinragen.label_sets import Phenotype
+from mimic_prep.protocol import Protocol
+from mimic_prep.splits import GivenSplits, followed
+
+FEW_PATIENTS = 50  # fewer than this teach a model nothing that another patient shares
+_MOST_NAMES = 6
+
+
+def of_cohort(
+    stays: pl.DataFrame,
+    series: pl.LazyFrame,
+    texts: pl.DataFrame,
+    labels: pl.DataFrame | None,
+    label_set: Mapping[str, Phenotype],
+    protocol: Protocol,
+    given: GivenSplits | None,
+) -> list[str]:
+    """One sentence for each thing that is missing, with what helps; counts and names of labels only."""
+    return [
+        *_splits(stays, protocol, given),
+        *_size(stays),
+        *_series(stays, series),
+        *_texts(stays, texts, protocol),
+        *_labels(stays, labels, label_set),
+    ]
+
+
+def _splits(stays: pl.DataFrame, protocol: Protocol, given: GivenSplits | None) -> list[str]:
+    counts = dict(stays["split"].value_counts().iter_rows())
+    shares = {name: getattr(protocol.splits, name) for name in ("train", "validation", "test")}
+    source = followed(given, protocol.splits)
+    said = []
+    for name, share in shares.items():
+        if counts.get(name):
+            continue
+        if source:
+            helps = f"{source.name} puts none of its patients there; --set splits.dataset=false draws splits anew"
+        elif name == "test" and protocol.splits.test_subjects:
+            helps = "the list of splits.test_subjects names none of its patients"
+        elif not share:
+            helps = f"splits.{name} is 0; --set splits.{name}=SHARE gives it some"
+        else:
+            helps = (
+                f"by chance no patient fell there; a larger share (--set splits.{name}=SHARE, the three sum to 1) or "
+                "another draw (--set splits.salt=WORD) helps"
+            )
+        needs = {"train": "nothing can be trained", "validation": "training needs it to choose and calibrate"}
+        said.append(f"split {name} is empty: {needs.get(name, 'nothing can be evaluated')}; {helps}")
+    return said
+
+
+def _size(stays: pl.DataFrame) -> list[str]:
+    patients = stays["subject_id"].n_unique()
+    if patients >= FEW_PATIENTS:
+        return []
+    few = f"{patients:,} patient{' is' if patients == 1 else 's are'} too few"
+    return [f"{few} to train on, or to tell two models apart: {FEW_PATIENTS} are a minimum"]
+
+
+def _series(stays: pl.DataFrame, series: pl.LazyFrame) -> list[str]:
+    rows = series.group_by("variable").agg(pl.len()).collect()
+    kinds = {key: variable.kind for key, variable in variables().items()}
+    measured = {kinds.get(key, "") for key in rows["variable"]}
+    if not measured:
+        return ["no stay has a measurement: stages that read the series have nothing to learn from"]
+    without = stays.height - series.select(pl.col("stay_id").n_unique()).collect().item()
+    said = [f"{without:,} of {stays.height:,} stays have no measurement at all"] if without else []
+    for kind, what, table in (("lab", "laboratory value", "laboratory"), ("vital", "vital sign", "charted")):
+        if kind not in measured:
+            said.append(f"no {what} of any stay was read: are the {table} rows there, with item ids that are known?")
+    return said
+
+
+def _texts(stays: pl.DataFrame, texts: pl.DataFrame, protocol: Protocol) -> list[str]:
+    lacking = stays.height - texts.filter(pl.col("text").str.strip_chars() != "")["stay_id"].n_unique()
+    if not lacking:
+        return []
+    helps = "--set notes.digest=missing writes one from structured data" if protocol.notes.digest == "never" else ""
+    return [f"{lacking:,} of {stays.height:,} stays have no text{'; ' + helps if helps else ''}"]
+
+
+def _labels(stays: pl.DataFrame, labels: pl.DataFrame | None, label_set: Mapping[str, Phenotype]) -> list[str]:
+    if labels is None:
+        return [
+            "no stay has a coded diagnosis, so the cohort has no labels: predict and report work, teach, train and "
+            "evaluate need it prepared anew with a table of diagnoses"
+        ]
+    said = []
+    rows = labels.join(stays.select("stay_id", "split"), on="stay_id")
+    for split in ("train", "validation"):
+        mine = rows.filter(pl.col("split") == split).drop("stay_id", "split")
+        if mine.height and not mine.select(pl.any_horizontal(pl.all()).any()).item():
+            said.append(f"no {split} stay carries a label: training will refuse, for there is nothing to tell apart")
+    train = rows.filter(pl.col("split") == "train").drop("stay_id", "split")
+    if train.height and (missing := [label_set[key].name for key in train.columns if not train[key].any()]):
+        more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
+        named = ", ".join(missing[:_MOST_NAMES]) + more
+        said.append(f"no training stay carries {named}: a model cannot learn {'it' if len(missing) == 1 else 'them'}")
+    return said
+
+
+def of_codes(coded: int, stays: int) -> list[str]:
+    """Stays without any coded diagnosis beside stays with some."""
+    uncoded = stays - coded
+    if not uncoded or not coded:
+        return []
+    return [
+        f"{uncoded:,} of {stays:,} stays have no coded diagnosis at all (not coded yet?): they count as carrying no "
+        "label"
+    ]

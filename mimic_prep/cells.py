@@ -1,0 +1,93 @@
+"""Cells of any type -> the type that a column should have; what cannot be read is told apart from what is empty."""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+
+from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD
+
+NULLS = ["", " ", "NULL", "null", "NA", "N/A", "NaN", "nan", "\\N"]  # the last is how MySQL dumps write it
+#: What a column of each type becomes, and how errors call its cells.
+TYPES: dict[pa.DataType, tuple[pl.DataType, str]] = {
+    INTEGER: (pl.Int64(), "a whole number"),
+    NUMBER: (pl.Float64(), "a number"),
+    TEXT: (pl.String(), "text"),
+    WORD: (pl.String(), "text"),
+    TIME: (pl.Datetime("ms"), "a time (expected YYYY-MM-DD HH:MM:SS)"),
+}
+_TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%.f")
+_ZONE = r"(?i)(?:\s*UTC|Z|\+00:?00)$"  # some databases export their local times as if they were UTC
+
+
+def read_text(name: str, kind: pa.DataType) -> pl.Expr:
+    """A text column as ``kind``; null where it is not of that kind."""
+    text = pl.col(name).str.strip_chars()
+    if kind == TIME:
+        text = text.str.replace(_ZONE, "")
+        tries = [text.str.to_datetime(form, time_unit="ms", strict=False) for form in _TIME_FORMATS]
+        return pl.coalesce(*tries).alias(name)
+    if kind == NUMBER:
+        return text.cast(pl.Float64, strict=False).alias(name)
+    if kind == INTEGER:  # a table that went through a spreadsheet writes 220045.0
+        whole = _whole(text.cast(pl.Float64, strict=False))
+        return pl.coalesce(text.cast(pl.Int64, strict=False), whole).alias(name)
+    return pl.col(name)
+
+
+def _whole(number: pl.Expr) -> pl.Expr:
+    return pl.when(number == number.floor()).then(number).cast(pl.Int64, strict=False)
+
+
+def without_null_words(frame: pl.DataFrame) -> pl.DataFrame:
+    """Text columns in which every spelling of nothing is null."""
+    return frame.with_columns(pl.when(pl.all().is_in(NULLS)).then(None).otherwise(pl.all()).name.keep())
+
+
+def converted(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Series]:
+    """A column of a Parquet file as ``kind``, and which of its cells hold something that is not of that kind.
+
+    Lengths of time become whole minutes, times keep their clock and lose their zone.
+
+    Raises:
+        TypeError: no cell of the column's type can be of that kind.
+    """
+    dtype, name = column.dtype, column.name
+    if isinstance(dtype, pl.Categorical | pl.Enum | pl.Binary):
+        text = column.cast(pl.String, strict=False)
+        unreadable = column.is_not_null() & text.is_null()  # bytes that are not UTF-8
+        found, failed = converted(text, kind)
+        return found, failed | unreadable
+    if dtype == pl.Null:
+        return column.cast(TYPES[kind][0]), column.is_not_null()
+    if dtype.is_nested() or dtype == pl.Object or (kind == TIME and not _tells_time(dtype)):
+        raise TypeError(str(dtype))
+    if kind in (INTEGER, NUMBER) and dtype.is_temporal() and not isinstance(dtype, pl.Duration):
+        raise TypeError(str(dtype))  # a date is no id
+    if dtype == pl.String:
+        text = without_null_words(column.to_frame()).to_series()
+        found = text.to_frame().select(read_text(name, kind)).to_series()
+        return found, text.is_not_null() & found.is_null()
+    return _from_typed(column, kind)
+
+
+def _tells_time(dtype: pl.DataType) -> bool:
+    return dtype == pl.String or dtype == pl.Date or isinstance(dtype, pl.Datetime)
+
+
+def _from_typed(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Series]:
+    dtype, frame = column.dtype, column.to_frame()
+    cell = pl.col(column.name)
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        cell = cell.dt.replace_time_zone(None)
+    if isinstance(dtype, pl.Duration):
+        cell = cell.dt.total_minutes()
+    if dtype.is_float():
+        cell = cell.fill_nan(None)
+    present = frame.select(cell.is_not_null()).to_series()
+    if kind == INTEGER and (dtype.is_float() or dtype.is_decimal()):
+        cell = _whole(cell.cast(pl.Float64))
+    elif kind in (TEXT, WORD) and isinstance(dtype, pl.Datetime):
+        cell = cell.dt.strftime("%Y-%m-%d %H:%M:%S")
+    found = frame.select(cell.cast(TYPES[kind][0], strict=False).alias(column.name)).to_series()
+    return found, present & found.is_null()

@@ -1,0 +1,219 @@
+"""Diagnosis codes as they were coded, from what a spreadsheet, a number column or a swapped column made of them.
+
+ICD-9 codes are text: 0389 is septicemia, and a number column turns it into 389, which names ears. What can only have
+been one code is repaired; where two are possible and give other labels, the table is refused. Every repair is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import polars as pl
+
+from clinragen.errors import UserError
+from clinragen.label_sets import Phenotype
+from mimic_prep.codes import code_map, normalise
+from mimic_prep.labels import owners
+
+_KEYS = ["code", "version"]
+_NUMBER, _FRACTION = r"^\d+(\.\d+)?$", r"^\d+\.0$"
+_LONGEST = {9: 5, 10: 7}  # signs of a code
+_CAUSE = re.compile(r"E(?:[89]\d\d|0[0-2]\d|030)\d?")
+_MUCH_UNKNOWN = 0.1  # of the rows; codes of a release that no map knows are well below
+
+
+def repaired(
+    diagnoses: pl.DataFrame, labels: Mapping[str, Phenotype], table: str, *, as_written: bool = False
+) -> tuple[pl.DataFrame, list[str]]:
+    """``diagnoses`` with codes in upper case, without dot, as they were coded, and what was done to them.
+
+    Args:
+        diagnoses: holds code and version, and whatever else.
+        labels: those that the codes shall give: two meanings that give the same are no harm.
+        table: what errors and warnings call it.
+        as_written: where two codes are possible, take the one that stands there.
+
+    Raises:
+        UserError: two codes are possible, and they give other labels.
+    """
+    rows = diagnoses.drop_nulls("code").group_by(_KEYS).len().sort(_KEYS)
+    if not rows.height:
+        return diagnoses.with_columns(normalise(pl.col("code"))), []
+    work = _Repair(rows, table)
+    work.fractions()
+    work.short_wholes()
+    work.versions()
+    work.zeros(labels, as_written)
+    work.unknown()
+    new = work.rows.select(*_KEYS, "new_code", "new_version")
+    found = diagnoses.join(new, on=_KEYS, how="left", maintain_order="left", nulls_equal=True)
+    found = found.with_columns(code="new_code", version="new_version").select(diagnoses.columns)
+    return found, work.warnings
+
+
+class _Repair:
+    """The distinct codes of a table with ``new_code`` and ``new_version``, and how many rows (``len``) bear each."""
+
+    def __init__(self, rows: pl.DataFrame, table: str) -> None:
+        plain = pl.col("code").str.to_uppercase().str.replace_all(r"[^0-9A-Z.]", "").str.strip_chars(".")
+        self.rows = rows.with_columns(new_code=plain, new_version=pl.col("version").cast(pl.Int64))
+        self.table = table
+        self.warnings: list[str] = []
+
+    def _count(self, condition: pl.Expr) -> int:
+        return int(self.rows.filter(condition)["len"].sum())
+
+    def fractions(self) -> None:
+        """A column of fractions writes 4280.0: all numbers end in .0, and some are too long to have a dot there."""
+        code = pl.col("new_code")
+        numbers = self.rows.filter(code.str.contains(_NUMBER))
+        dotted = numbers.filter(code.str.contains(r"\."))
+        all_zero = dotted.height and dotted.select(code.str.contains(_FRACTION).all()).item()
+        if not all_zero or not dotted.select(code.str.contains(r"^\d{4}").any()).item():
+            return
+        count = self._count(code.str.contains(_FRACTION))
+        self.rows = self.rows.with_columns(new_code=code.str.replace(r"^(\d+)\.0$", "$1"))
+        self.warnings.append(f"{self.table}: {count:,} codes had become fractions (such as 4280.0) and were repaired")
+
+    def short_wholes(self) -> None:
+        """Three digits stand before the dot of an ICD-9 code: 38.9 was 038.9, for certain."""
+        short = pl.col("new_code").str.contains(r"^\d{1,2}\.\d{1,2}$")
+        if count := self._count(short):
+            whole = pl.col("new_code").str.extract(r"^(\d+)\.", 1).str.zfill(3)
+            rest = pl.col("new_code").str.extract(r"\.(\d+)$", 1)
+            padded = pl.when(short).then(pl.concat_str(whole, rest)).otherwise("new_code")
+            self.rows = self.rows.with_columns(new_code=padded)
+            self._lost(count, "38.9 for 038.9")
+        self.rows = self.rows.with_columns(new_code=pl.col("new_code").str.replace_all(".", "", literal=True))
+
+    def _lost(self, count: int, such: str) -> None:
+        self.warnings.append(
+            f"{self.table}: {count:,} ICD-9 codes had lost their leading zeros (such as {such}) and were repaired"
+        )
+
+    def versions(self) -> None:
+        """ICD-10 codes begin with a letter; ICD-9 codes with a digit, V or E. V and E are told by the maps."""
+        code, version = pl.col("new_code"), pl.col("new_version")
+        wrong = (code.str.contains(r"^\d{3,5}$") & (version == 10)) | (
+            code.str.contains("^[A-DF-UW-Z]") & (version == 9)
+        )
+        right = (code.str.contains(r"^\d") & (version == 9)) | (code.str.contains("^[A-DF-UW-Z]") & (version == 10))
+        swapped = bool(self._count(wrong)) and not self._count(right)  # the whole column
+        either = self.rows.filter(code.str.contains("^[EV]")).select("new_code", "new_version").unique()
+        told = {row: _version_of(*row, swapped=swapped) for row in either.iter_rows()}
+        meant = pl.DataFrame(
+            [(code, version, new) for (code, version), new in told.items()],
+            schema={"new_code": pl.String, "new_version": pl.Int64, "meant": pl.Int64}, orient="row",
+        )  # fmt: skip
+        self.rows = self.rows.join(meant, on=["new_code", "new_version"], how="left", maintain_order="left")
+        letter = pl.when(wrong).then(19 - version).otherwise(pl.coalesce("meant", "new_version"))
+        self.rows = self.rows.with_columns(final=letter)
+        if count := self._count(pl.col("final") != version):
+            self.warnings.append(
+                f"{self.table}: {count:,} codes stood under the other version of ICD (such as I50 under 9) and count "
+                "under their own"
+            )
+        self.rows = self.rows.with_columns(new_version="final").drop("meant", "final")
+
+    def zeros(self, labels: Mapping[str, Phenotype], as_written: bool) -> None:
+        """Codes that are none, and are one with a zero before them, in a table where no code begins with a zero."""
+        digits = self.rows.filter((pl.col("new_version") == 9) & pl.col("new_code").str.contains(r"^\d+$"))
+        meanings = {code: _Meanings(code) for code in digits["new_code"].unique().sort()}
+        kept = any(code.startswith("0") for code in meanings)
+        lost = {code: read for code, read in meanings.items() if read.impossible or (read.padded_only and not kept)}
+        if not lost:
+            return
+        if not kept:
+            lost |= {code: read for code, read in meanings.items() if read.known and read.padded}
+        categories = not kept and any(read.category for read in meanings.values())
+        options = {code: read.options(categories) for code, read in lost.items()}
+        unsure = sorted(code for code, found in options.items() if not _same_labels(found, labels))
+        count = int(digits.filter(pl.col("new_code").is_in(unsure))["len"].sum())
+        if unsure and not as_written:
+            raise UserError(
+                f"{self.table}: ICD-9 codes have lost their leading zeros, and {count:,} rows could mean two codes "
+                f"({unsure[0]} may be {' or '.join(options[unsure[0]][:2])}): read and write the codes as text "
+                "(pandas: dtype=str), or pass --set rules.ambiguous_codes=as_written"
+            )
+        new = {code: found[0] if code not in unsure else code for code, found in options.items()}
+        changed = {code: meant for code, meant in new.items() if meant != code}
+        self.rows = self.rows.with_columns(
+            new_code=pl.when(pl.col("new_version") == 9)
+            .then(pl.col("new_code").replace(changed))
+            .otherwise(pl.col("new_code"))
+        )
+        if changed:
+            first = min(changed, key=lambda code: (len(meanings[code].padded), code))
+            self._lost(int(digits.filter(pl.col("new_code").is_in(list(changed)))["len"].sum()),
+                       f"{first} for {changed[first]}")  # fmt: skip
+        if unsure:
+            self.warnings.append(
+                f"{self.table}: {count:,} rows with codes that may have lost a leading zero (such as {unsure[0]}) "
+                "count as written"
+            )
+
+    def unknown(self) -> None:
+        """Codes of another system."""
+        pairs = self.rows.select("new_code", "new_version").unique().iter_rows()
+        known = {(code, version) for code, version in pairs if _knows(code, version) or _is_cause(code, version)}
+        rows = self.rows.select("new_code", "new_version", "len").iter_rows()
+        unknown = sum(count for code, version, count in rows if (code, version) not in known)
+        total = int(self.rows["len"].sum())
+        if unknown > _MUCH_UNKNOWN * total:
+            self.warnings.append(
+                f"{self.table}: {unknown:,} of {total:,} codes are neither ICD-9 nor ICD-10 codes that are known: "
+                "they give no label"
+            )
+
+
+def _knows(code: str, version: int | None) -> bool:
+    """Whether the map has the code, or codes that it begins with or that begin with it."""
+    mapping = code_map(version or 0)
+    return mapping is not None and len(code) <= _LONGEST[version or 0] and mapping.has_any(code)
+
+
+def _exists(code: str, version: int) -> bool:
+    """Whether it is a code of that version. The map of ICD-9 lacks external causes, which have a form of their own."""
+    mapping = code_map(version)
+    assert mapping is not None  # shipped
+    return _is_cause(code, version) or mapping.has(code) or mapping.name(code) is not None
+
+
+def _is_cause(code: str, version: int | None) -> bool:
+    return version == 9 and _CAUSE.fullmatch(code) is not None
+
+
+def _version_of(code: str, version: int | None, *, swapped: bool) -> int | None:
+    """The version of a code that begins with V or E: the other one where only that knows it, or where all are."""
+    if version not in (9, 10):
+        return version
+    here, there = _exists(code, version), _exists(code, 19 - version)
+    return 19 - version if there and (swapped or not here) else version
+
+
+def _same_labels(codes: list[str], labels: Mapping[str, Phenotype]) -> bool:
+    pairs = pl.DataFrame({"code": codes, "version": [9] * len(codes)})
+    given = owners(pairs, labels)
+    return len({tuple(sorted(given.filter(pl.col("code") == code)["label"])) for code in codes}) == 1
+
+
+class _Meanings:
+    """What a string of digits can be: a code as it stands, a category of codes, or a code that lost its zeros."""
+
+    def __init__(self, code: str) -> None:
+        mapping = code_map(9)
+        assert mapping is not None  # shipped
+        self.code = code
+        self.impossible = len(code) < 3
+        self.known = mapping.has(code)
+        padded = [code.zfill(length) for length in range(len(code) + 1, 6) if length >= 3]
+        self.padded = [other for other in padded if mapping.has(other)]
+        is_group = not self.known and not self.impossible and mapping.has_any(code)
+        self.padded_only = not self.known and bool(self.padded)
+        self.category = is_group and not self.padded
+
+    def options(self, categories: bool) -> list[str]:
+        """The codes it can stand for, the likeliest first; itself too where categories are used as codes."""
+        itself = [self.code] if self.known or (categories and not self.impossible) else []
+        return [*itself, *self.padded] or [self.code]

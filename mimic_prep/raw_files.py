@@ -1,0 +1,160 @@
+"""Which files below a folder are the tables of a release: one file, or the parts that a database or Spark wrote.
+
+A table is found by its name, in any case, as ``.csv``, ``.csv.gz`` or ``.parquet``, anywhere up to four folders deep,
+so that a release may be given as it was unpacked. ``labevents.parquet/part-0.parquet`` and ``labevents-000.csv.gz`` are
+parts of ``labevents``. A table that is there twice, or in a form that is not read, is an error: it is never absent.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from clinragen.errors import UserError
+from mimic_prep.sources import Table
+
+SUFFIXES = (".csv.gz", ".csv", ".parquet")
+_MAX_DEPTH = 4
+_SHARD = re.compile(r"(?P<table>.+?)[-_.](?:part[-_.]?)?\d[\w-]*$")  # labevents-000000000000, labevents_0_0_1
+_SAME_TABLE = re.compile(  # other forms of a table: archives, unfinished downloads, sheets; not its checksums
+    r"(?P<table>.+?)(?:(?:\.csv|\.parquet)(?:\.gz)?\.(?!sha\d+$|md5$|asc$|sig$|crc$|idx$|html?$|json$)\w+"
+    r"|\.(?:tsv|tab|xlsx?|ods|feather|arrow|orc|avro|sas7bdat|zip|7z|rar|bz2|xz|zst|tar|tgz)(?:\.\w+)?)$"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table lies. ``path`` is its file, or what its parts have in common, which names them together."""
+
+    path: Path
+    parts: tuple[Path, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk."""
+        return sum(part.stat().st_size for part in self.parts)
+
+
+class RawFiles:
+    """The data files below ``root``.
+
+    Raises:
+        UserError: ``root`` is not a folder, or holds no data file.
+    """
+
+    def __init__(self, root: Path, release: str) -> None:
+        self.root = root
+        self._files: dict[str, list[Path]] = {}  # by the table's name in lower case, as all below
+        self._folders: dict[str, list[Path]] = {}
+        self._shards: dict[str, list[Path]] = {}
+        self._others: dict[str, list[Path]] = {}
+        if not root.is_dir():
+            raise UserError(f"{root} not found: --raw expects the folder that holds the tables of {release}")
+        for depth in range(_MAX_DEPTH):
+            for path in sorted(root.glob("*/" * depth + "*")):
+                self._enter(path)
+        if not self._files:
+            raise UserError(f"{root} holds no .csv, .csv.gz or .parquet file: --raw expects the tables of {release}")
+
+    def _enter(self, path: Path) -> None:
+        name = path.name.lower()
+        if name.startswith((".", "_")):
+            return
+        if path.is_dir():
+            self._folders.setdefault(stem(name), []).append(path)
+        elif name.endswith(SUFFIXES):
+            self._files.setdefault(stem(name), []).append(path)
+            if shard := _SHARD.fullmatch(stem(name)):
+                self._shards.setdefault(shard["table"], []).append(path)
+        elif other := _SAME_TABLE.fullmatch(name):
+            self._others.setdefault(other["table"], []).append(path)
+
+    def locate(self, table: Table) -> Place | None:
+        """Where a table lies, None when it is absent.
+
+        Raises:
+            UserError: it is there twice, is a link to nothing, or only in a form that is not read.
+        """
+        places = self._places(table.name)
+        exact = [place for place in places if self._below(place.path) == table.path.lower()]
+        places = exact or places
+        if len(places) > 1:
+            names = ", ".join(str(place.path.relative_to(self.root)) for place in places)
+            raise UserError(f"{self.root}: several files could be the table {table.name} ({names}): keep one")
+        if not places and (others := self._others.get(table.name)):
+            raise UserError(
+                f"{others[0]} is the table {table.name} in a form that is not read: unpack or export it as "
+                f"{table.name}.csv, .csv.gz or .parquet"
+            )
+        for part in places[0].parts if places else ():
+            if not part.is_file():
+                raise UserError(f"{part} is no file (a link to nothing?): put the table {table.name} in its place")
+        return places[0] if places else None
+
+    def has(self, name: str) -> bool:
+        """Whether a table (by its name in lower case) is there at all."""
+        return bool(self._places(name))
+
+    def _below(self, path: Path) -> str:
+        return stem(path.relative_to(self.root).as_posix().lower())
+
+    def _places(self, name: str) -> list[Place]:
+        files = self._files.get(name, [])
+        places = [Place(path, (path,)) for path in files]
+        for folder in self._folders.get(name, []):
+            if not any(folder in path.parents for path in files) and (parts := _parts(folder)):
+                places.append(Place(folder, parts))
+        shards = [path for path in self._shards.get(name, []) if stem(path.name.lower()) not in _table_names()]
+        for parent in dict.fromkeys(path.parent for path in shards):
+            if not any(parent == place.path for place in places):  # part-0 of a folder is counted with the folder
+                places.append(_together(parent / name, [path for path in shards if path.parent == parent]))
+        return places
+
+
+def _parts(folder: Path) -> tuple[Path, ...]:
+    """The parts of a table that is a folder; none when the folder only happens to bear the table's name.
+
+    Raises:
+        UserError: the folder's name says that it is a table, and it holds no part; or one part twice.
+    """
+    inside = [path for path in sorted(folder.rglob("*")) if not _hidden(path.relative_to(folder))]
+    parts = [path for path in inside if path.name.lower().endswith(SUFFIXES) and not path.is_dir()]
+    if any(stem(path.name.lower()) in _table_names() for path in parts):
+        return ()  # note/discharge.csv.gz: a folder of tables
+    written = folder.name.lower().endswith(SUFFIXES) or (folder / "_SUCCESS").exists()
+    if not parts and written:
+        raise UserError(f"{folder}: table not found: it is a folder and holds no .csv, .csv.gz or .parquet; export it")
+    return _together(folder, parts).parts
+
+
+def _together(path: Path, parts: list[Path]) -> Place:
+    seen: dict[Path, Path] = {}
+    for part in parts:
+        bare = part.with_name(stem(part.name.lower()))
+        if bare in seen:
+            raise UserError(f"{seen[bare]} and {part.name} are the same part of a table twice: keep one")
+        seen[bare] = part
+    return Place(path, tuple(parts))
+
+
+def _hidden(path: Path) -> bool:
+    """Marks and checksums that Spark and Hadoop leave beside the parts."""
+    return any(name.startswith((".", "_")) for name in path.parts)
+
+
+def stem(name: str) -> str:
+    """A file's name in lower case without the suffixes of a table."""
+    return name.removesuffix(".gz").removesuffix(".csv").removesuffix(".parquet")
+
+
+@cache
+def _table_names() -> frozenset[str]:
+    """The names of all tables of all releases."""
+    from mimic_prep.sources import eicu, meds, mimic3, mimic4
+
+    modules = (eicu, meds, mimic3, mimic4)
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, Table)]
+    found += [source.table for source in (*eicu.EVENTS, *eicu.TEXTS)]
+    return frozenset(table.name for table in found)
