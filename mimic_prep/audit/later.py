@@ -15,10 +15,11 @@ from mimic_prep.heading_words import KNOWN_AT_ADMISSION
 
 #: Sections that tell a story, in which an earlier stay may occur; one phrase is then no proof.
 NARRATIVE = ("history_of_present_illness", "past_medical_history")
-#: Phrases that may also tell of earlier times make a course when so many different ones meet.
-MANY = {True: 5, False: 3}
+#: So many phrases that may also tell of earlier times make a course, by section; in a story they are worth a look.
+MANY = {"admission_exam": 2, **dict.fromkeys(NARRATIVE, 5)}
+_MANY_ELSEWHERE = 3
 _NAMED = 100  # stays whose ids are shown
-_COURSE, _PHRASE = "tells the course", "one phrase"
+_COURSE, _DOUBT = "tells the course", "may tell an earlier stay"
 
 
 def course(tables: Tables) -> Check:
@@ -51,9 +52,10 @@ def course(tables: Tables) -> Check:
 def _finding(section: str, text: str) -> str | None:
     narrative = section in NARRATIVE
     clear, others = told(text, narrative=narrative)
-    if len(clear) > narrative or len(clear) + len(others) >= MANY[narrative]:
+    many = len(others) >= MANY.get(section, _MANY_ELSEWHERE)
+    if len(clear) > narrative or (many and not narrative):
         return _COURSE
-    return _PHRASE if clear else None
+    return _DOUBT if clear or many else None
 
 
 def _row(finding: str, section: str, ids: set[int]) -> dict[str, Any]:

@@ -239,8 +239,14 @@ def test_in_a_history_one_phrase_is_a_warning_and_several_are_a_leak(small: Smal
     found = _course(small)
     assert found.status == "leak"
     assert [(row["stays"], row["stay_ids"], row["finding"]) for row in found.rows] == [
-        (1, "5", "tells the course"), (1, "3", "one phrase"),
+        (1, "5", "tells the course"), (1, "3", "may tell an earlier stay"),
     ]  # fmt: skip
+
+
+def test_an_exam_needs_two_phrases_only(small: Small) -> None:
+    assert small.tables["notes"]
+    small.tables["notes"].append(_note(7, EXAM, "She was found to have septic shock and was treated."))
+    assert _course(small).status == "leak"
 
 
 @pytest.mark.parametrize("section", [HPI, PAST])
