@@ -31,8 +31,10 @@ PLAIN = Phrases({
     "hospital course": ("course", r"\b(?:hospital|icu|micu|sicu|ccu|postoperative|post-operative)\s+course\b"),
     "over the stay": ("stay hospitali admission course", r"\b(?:during|throughout|over|for|through)\s+"
     rf"(?:the\s+(?:course|remainder|rest|duration)\s+of\s+)?(?:her|his|this|the|their)\s+{_STAY}\b"),
-    "rest of the stay": ("stay hospitali admission course", rf"\b(?:remainder|rest|course|duration)\s+of\s+(?:her|his|this|the|their)\s+{_STAY}\b"),
-    "time of discharge": ("discharge transfer", r"\b(?:at|on|upon|by|until|before|prior\s+to|day\s+of|time\s+of)\s+(?:the\s+)?"
+    "rest of the stay": ("stay hospitali admission course",
+        rf"\b(?:remainder|rest|course|duration)\s+of\s+(?:her|his|this|the|their)\s+{_STAY}\b"),
+    "time of discharge": ("discharge transfer",
+        r"\b(?:at|on|upon|by|until|before|prior\s+to|day\s+of|time\s+of)\s+(?:the\s+)?"
     r"(?:day\s+of\s+|time\s+of\s+)?(?:discharge\b(?!\s+(?:from|diagnos))|transfer\s+to\s+(?:the\s+)?(?:floor|ward))"),
     "discharged": ("discharged", r"\b(?:was|were|is|being|been|be|and|then|subsequently)\s+discharged\b"),
     "extubated": ("extubated", r"\b(?:was|were|successfully|been|then|and)\s+extubated\b"
@@ -49,13 +51,17 @@ OTHERS = Phrases({
     "treated": ("treated", r"\b(?:was|were)\s+(?:then\s+|empirically\s+)?treated\b"),
     "intubated": ("intubated", r"\bwas\s+(?:then\s+|emergently\s+)?(?:re)?intubated\b"),
     "weaned": ("weaned pressors", r"\b(?:was|were)\s+(?:slowly\s+|successfully\s+)?weaned\b|\bpressors\s+were\b"),
-    "diuresed or transfused": ("diuresed transfused resuscitated dialyzed anticoagulated", r"\bwas\s+(?:aggressively\s+|gently\s+)?"
+    "diuresed or transfused": ("diuresed transfused resuscitated dialyzed anticoagulated",
+        r"\bwas\s+(?:aggressively\s+|gently\s+)?"
     r"(?:diuresed|transfused|resuscitated|dialyzed|anticoagulated)\b"),
     "consulted": ("consulted", r"\b(?:was|were)\s+consulted\b"),
-    "continued": ("continued held increased decreased switched changed", r"\b(?:was|were)\s+(?:continued|discontinued|held|increased|decreased|switched|changed)\b"),
-    "found": ("found grew culture", r"\b(?:was|were)\s+found\s+to\s+have\b|\bgrew\b|\bcultures?\s+(?:were|was|grew|returned)\b"),
+    "continued": ("continued held increased decreased switched changed",
+        r"\b(?:was|were)\s+(?:continued|discontinued|held|increased|decreased|switched|changed)\b"),
+    "found": ("found grew culture",
+        r"\b(?:was|were)\s+found\s+to\s+have\b|\bgrew\b|\bcultures?\s+(?:were|was|grew|returned)\b"),
     "improved": ("improved resolved stabilized recovered", r"\b(?:improved|resolved|stabilized|recovered)\b"),
-    "completed": ("complete will", r"\bcompleted?\s+(?:a|an|her|his|the)\s+(?:\S+\s+)?course\b|\bwill\s+(?:complete|need|continue)\b"),
+    "completed": ("complete will",
+        r"\bcompleted?\s+(?:a|an|her|his|the)\s+(?:\S+\s+)?course\b|\bwill\s+(?:complete|need|continue)\b"),
     "after an operation": ("post pod", rf"\bpost-?\s?op(?:erative)?\s+day{_COUNT}|\bpod\s?#?\s?\d"),
 })  # fmt: skip
 #: A sentence that speaks of another hospital or of an earlier stay; the narrative before an admission is full of them.
