@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--teacher", metavar="NAME", help="whose rationales to compare with (default: evidence, where it exists)")
     add("--graph", type=Path, metavar="DIR", help="concept graph by which claims are read (default: the model's)")
     add("--out", type=Path, metavar="DIR", help="where evaluation.json goes (default: the predictions folder)")
+    add("--overwrite", action="store_true", help="replace an evaluation; controls that are not run again are kept")
     add("--replicates", type=int, default=1000, metavar="N", help="bootstrap replicates (default: 1000)")
     add("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
 
@@ -43,28 +44,33 @@ def run(args: argparse.Namespace) -> int | None:
     from rich.console import Console
 
     from clinragen.data.cohort import Cohort
-    from clinragen.evaluation import faithfulness
+    from clinragen.evaluation import faithfulness, stored
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_predictions, load_truth
     from clinragen.evaluation.summary import summarize
     from clinragen.evaluation.table import render
 
     if args.replicates < 1:
         raise UserError(f"--replicates {args.replicates}: expected 1 or more")
+    out = args.out or args.predictions
+    read = (args.cohort, args.graph, args.predictions_zeroed, args.predictions_shuffled)
+    before = stored.replaceable(out, overwrite=args.overwrite, inputs=read)
     predictions = load_predictions(args.predictions)
     truth = load_truth(predictions, Cohort.load(args.cohort))
     claims = faithfulness.check(predictions, truth, graph_of(predictions, args.graph))
+    controls = _controls(args, predictions, truth)
     evaluation = summarize(
         predictions,
         truth,
-        _controls(args, predictions, truth),
+        controls,
         claims=claims,
         teacher=args.teacher or default_teacher(truth.cohort),
         replicates=args.replicates,
         seed=args.seed,
     )
-    path = (args.out or args.predictions) / "evaluation.json"
+    path = out / stored.FILE
+    evaluation = stored.keep_controls(path, before, evaluation)
     write_json(path, evaluation)
-    faithfulness.write(path.with_name("claims.jsonl"), predictions, claims)
+    faithfulness.write(path.with_name(stored.CLAIMS), predictions, claims)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(render(evaluation))
     console.print(f"Written to {path}", highlight=False, soft_wrap=True)

@@ -137,10 +137,16 @@ def _stats(graph) -> None:
     asked = f"{describe.LEAST_FINDINGS} findings or symptoms and {describe.LEAST_VARIABLES} variables"
     console.print(f"\nFewer than {asked}: {', '.join(poor) or 'no phenotype'}.", highlight=False)
     tied, bounded = describe.tied_variables(graph)
+    reasons = describe.reasons_for_no_finding()
     missing = describe.uncovered_sides(graph)
+    stated = [f"{side} ({reasons[side]})" for side in missing if side in reasons]
+    unstated = [side for side in missing if side not in reasons]
     cited = len(graph.manifest["citations"])
     console.print(
         f"{tied} of {bounded} variables with a reference range are tied to findings; {cited} works are cited.\n"
-        f"{len(missing)} sides of a range carry no finding, because none exists clinically: {', '.join(missing)}",
+        f"{len(missing)} sides of a range carry no finding.",
         highlight=False,
     )
+    for title, sides in (("For the stated reason", stated), ("Without a stated reason", unstated)):
+        if sides:
+            console.print(f"{title}: {', '.join(sides)}", highlight=False)

@@ -1,7 +1,12 @@
-"""``evaluation.json`` read back: checked in full, so that whoever shows it need not ask what may be missing."""
+"""``evaluation.json`` read back, checked in full, so that whoever shows it need not ask what may be missing.
+
+And what becomes of an earlier one: it is replaced only when asked, and its controls are kept."""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +14,12 @@ from clinragen.artifacts import read_json
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import METRICS
 from clinragen.evaluation.shape import COUNT, NAME, NUMBER, SCORE, SHARE, TEXT, Each, Maybe, differs
+from clinragen.outputs import EVALUATION, MANIFEST, PREDICTIONS, check_output_file
 from clinragen.schema import RATIONALE_KINDS
 
-FILE = "evaluation.json"
+FILE, CLAIMS = "evaluation.json", "claims.jsonl"
+CONTROLS = ("zeroed", "shuffled")
+_LONGEST_LINE = 10_000_000  # letters of a line of claims that is looked at
 _INTERVAL = {"value": SCORE, "low": SCORE, "high": SCORE}
 _SYSTEM = {
     "title": TEXT,
@@ -74,6 +82,77 @@ def load_evaluation(path: Path) -> dict[str, Any]:
     for section in ("systems", "cost_of_control"):  # null stands for absent
         evaluation[section] = {name: value for name, value in evaluation[section].items() if value is not None}
     return evaluation
+
+
+def replaceable(out: Path, *, overwrite: bool, inputs: Sequence[Path | None]) -> dict[str, Any] | None:
+    """Judge, before the work, whether an evaluation may be written into a folder: what stands there already, or None.
+
+    Raises:
+        UserError: the folder is of another kind, the files are there and not to be replaced, or are not an evaluation.
+    """
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UserError(f"--out {out} is no folder: name one, or leave it out for the folder of the predictions")
+    if any(path is not None and os.path.realpath(path) == os.path.realpath(out) for path in inputs):
+        raise UserError(f"--out {out} is what the command reads: choose another folder for the evaluation")
+    kind = read_json(out / MANIFEST, "a manifest").get("kind") if (out / MANIFEST).is_file() else None
+    if kind not in (None, PREDICTIONS.name, EVALUATION.name):
+        raise UserError(f"--out {out} is a {kind}: choose another folder for the evaluation")
+    for name in (FILE, CLAIMS):
+        check_output_file(out / name, overwrite=overwrite, inputs=inputs)
+        if (out / name).exists() and not _written_by_evaluate(out / name):
+            raise UserError(f"--out {out}: {name} is none that clinragen evaluate wrote, so it is left alone: move it")
+    path = out / FILE
+    return read_json(path, "an evaluation") if path.is_file() else None
+
+
+def _written_by_evaluate(path: Path) -> bool:
+    """Whether a file looks like one of an evaluation, of this version or an earlier one."""
+    try:
+        if path.name == FILE:
+            return {"predictions", "systems"} <= read_json(path, "an evaluation").keys()
+        with path.open(encoding="utf-8") as lines:
+            row = json.loads(lines.readline(_LONGEST_LINE))
+        return isinstance(row, dict) and {"stay_id", *RATIONALE_KINDS} <= row.keys()
+    except (UserError, ValueError, RecursionError):
+        return False
+
+
+def lost_controls(before: dict[str, Any] | None, evaluation: dict[str, Any]) -> list[str]:
+    """Controls of an earlier evaluation of the same predictions that a new one lacks."""
+    if before is None or not _same(before, evaluation, "predictions") or not _same(before, evaluation, "cohort"):
+        return []
+    systems = before["systems"] if isinstance(before["systems"], dict) else {}
+    return [name for name in CONTROLS if name in systems and name not in evaluation["systems"]]
+
+
+def _same(before: dict[str, Any], evaluation: dict[str, Any], part: str) -> bool:
+    known = before.get(part)
+    return isinstance(known, dict) and known.get("sha256") == evaluation[part]["sha256"]
+
+
+def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The new evaluation with the controls of an earlier one of the same predictions, which it did not run again.
+
+    Raises:
+        UserError: they were drawn with other replicates, and so cannot stand beside the new scores.
+    """
+    lost = lost_controls(before, evaluation)
+    if not lost or before is None:
+        return evaluation
+    if before.get("bootstrap") != evaluation["bootstrap"] or differs(before, _EVALUATION):
+        drawn = before.get("bootstrap")
+        options = [f"--{k} {drawn[k]}" for k in ("replicates", "seed") if k in drawn] if isinstance(drawn, dict) else []
+        raise UserError(
+            f"{path}: this run would lose the controls {' and '.join(lost)}, which were evaluated with "
+            f"{' '.join(options) or 'an earlier version'}: pass the same, run them again, or choose another --out"
+        )
+    kept = {name: before["systems"][name] for name in lost}
+    costs = {name: before["cost_of_control"][name] for name in lost if name in before["cost_of_control"]}
+    return {
+        **evaluation,
+        "systems": evaluation["systems"] | kept,
+        "cost_of_control": evaluation["cost_of_control"] | costs,
+    }
 
 
 def _alien(evaluation: dict[str, Any]) -> str | None:

@@ -68,6 +68,7 @@ def summarize(
         "predictions": {
             "sha256": predictions.table_hash,
             **{k: predictions.manifest[k] for k in ("model", "model_hash", "series_input")},
+            "remarks": predictions.manifest.get("remarks") or [],
         },
         "cohort": {
             "sha256": truth.cohort.sha256,

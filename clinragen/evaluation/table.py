@@ -50,7 +50,8 @@ def _stacked(score: dict[str, float | None]) -> str:
 
 def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> RenderableType:
     """The table of systems, what the controls cost, the phenotypes, and the texts."""
-    parts: list[RenderableType] = [_systems(evaluation), *_costs(evaluation)]
+    remarks = [Text(f"Note: {remark}", style="yellow") for remark in evaluation["predictions"].get("remarks") or []]
+    parts: list[RenderableType] = [*remarks, _systems(evaluation), *_costs(evaluation)]
     if evaluation["left_out"]:
         names = {row["key"]: row["name"] for row in evaluation["phenotypes"]}
         listed = "; ".join(names[key] for key in evaluation["left_out"])

@@ -11,6 +11,7 @@ from typing import Any
 from clinragen.catalog import phenotypes, variables
 from clinragen.knowledge.concepts import NODE_KINDS
 from clinragen.knowledge.graph import ConceptGraph, Link
+from clinragen.knowledge.sources import curated
 
 #: What ``coverage`` asks of every phenotype.
 LEAST_FINDINGS = 8
@@ -146,6 +147,12 @@ def uncovered_sides(graph: ConceptGraph) -> list[str]:
             if bound is not None and f"finding:{key}:{direction}" not in graph.graph:
                 missing.append(f"{key} {direction}")
     return missing
+
+
+def reasons_for_no_finding() -> dict[str, str]:
+    """Sides of reference ranges -> why a value there is no finding, where the curated core states it."""
+    rows = curated.findings()
+    return {f"{key} {side}": why for key, row in rows.items() for side, why in (row.get("none") or {}).items()}
 
 
 def tied_variables(graph: ConceptGraph) -> tuple[int, int]:

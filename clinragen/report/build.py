@@ -85,6 +85,7 @@ def write_report(
                 after=order[position + 1] if position + 1 < len(order) else None,
                 provenance=_provenance(report),
                 teacher=report.teacher,
+                remarks=report.predictions.manifest.get("remarks") or [],
             )
             (folder / "stays" / f"{view.stay_id}.html").write_text(page, encoding="utf-8")
             rows.append(_row(view))
@@ -97,6 +98,7 @@ def write_report(
             complaints=any(row["complaint"] for row in rows),
             parse_rate=float(report.predictions.parsed.mean()),
             manifest=report.predictions.manifest,
+            remarks=report.predictions.manifest.get("remarks") or [],
             evaluation=report.evaluation,
             reliability=_reliability(report.evaluation),
             provenance=_provenance(report),

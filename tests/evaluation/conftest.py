@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from once import built_once  # noqa: F401 (a fixture)
 from small_hospital import make_cohort, make_predictions
 
 

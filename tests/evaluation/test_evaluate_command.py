@@ -151,3 +151,103 @@ def test_coverage_stands_beside_the_supported_share(cohort, predictions, tmp_pat
     shown = " ".join(capsys.readouterr().out.split())
     assert f"{listed} of {listed} listed diagnoses with a stated ground: 1.000" in shown
     assert "absence" in shown  # how many statements of absence, beside the shares that they leave
+
+
+ONCE = ("--replicates", "5")
+
+
+@pytest.fixture
+def controlled(cohort, predictions, tmp_path) -> tuple[list, Path]:
+    """Arguments of an evaluation, and the file in which one with both controls stands."""
+    arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "scores"]
+    given = []
+    for name in ("zeroed", "shuffled"):
+        folder = make_predictions(tmp_path / name, cohort, seed=2, signal=1.0, series_input=name)
+        given += [f"--predictions-{name}", folder]
+    run(*arguments, *given, *ONCE)
+    return arguments, tmp_path / "scores" / "evaluation.json"
+
+
+def test_an_evaluation_is_replaced_only_when_asked(controlled):
+    arguments, path = controlled
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"evaluation\.json already exists.*--overwrite"):
+        run(*arguments, *ONCE)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("more", [(), ("--no-controls",)])
+def test_a_re_evaluation_keeps_the_controls(controlled, more, capsys):
+    arguments, path = controlled
+    before = json.loads(path.read_text())
+    after = run(*arguments, *ONCE, "--overwrite", *more)
+    assert after["systems"] == before["systems"]
+    assert after["cost_of_control"] == before["cost_of_control"] != {}
+    assert "model, series zeroed" in capsys.readouterr().out
+
+
+def test_controls_of_other_replicates_are_not_lost(controlled):
+    arguments, path = controlled
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"would lose the controls zeroed and shuffled.*--replicates 5 --seed 0"):
+        run(*arguments, "--replicates", "6", "--overwrite")
+    assert path.read_bytes() == before
+
+
+def test_controls_of_other_predictions_are_not_kept(controlled, cohort, tmp_path):
+    arguments, _ = controlled
+    other = make_predictions(tmp_path / "other", cohort, seed=9)
+    after = run("--predictions", other, *arguments[2:], *ONCE, "--overwrite")
+    assert set(after["systems"]) == {"model", "prevalence"}
+
+
+def test_a_control_given_anew_takes_the_place_of_the_old(controlled, cohort, tmp_path):
+    arguments, path = controlled
+    before = json.loads(path.read_text())
+    zeroed = make_predictions(tmp_path / "again", cohort, seed=5, signal=0.1, series_input="zeroed")
+    after = run(*arguments, *ONCE, "--overwrite", "--predictions-zeroed", zeroed)
+    assert after["systems"]["shuffled"] == before["systems"]["shuffled"]
+    assert after["systems"]["zeroed"] != before["systems"]["zeroed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("evaluation.json", '{"grades": [1, 2]}'), ("evaluation.json", "my notes"), ("claims.jsonl", "my notes"),
+     ("claims.jsonl", '{"claim": "patent"}\n'), ("evaluation.json", "")],
+)  # fmt: skip
+def test_a_file_of_the_users_own_is_not_replaced(cohort, predictions, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    arguments = ("--predictions", predictions, "--cohort", cohort, "--out", tmp_path, *ONCE)
+    for more in ((), ("--overwrite",)):
+        with pytest.raises(UserError, match=name.replace(".", r"\.")):
+            run(*arguments, *more)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == text
+
+
+@pytest.mark.parametrize("place", ["cohort", "file", "link"])
+def test_an_evaluation_does_not_go_where_something_else_is(cohort, predictions, tmp_path, place):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path)
+    out = cohort if place == "cohort" else tmp_path / place
+    before = sorted(cohort.rglob("*"))
+    with pytest.raises(UserError, match="--out"):
+        run("--predictions", predictions, "--cohort", cohort, "--out", out, *ONCE)
+    assert sorted(cohort.rglob("*")) == before
+
+
+def test_remarks_on_the_model_are_shown(cohort, predictions, tmp_path, capsys):
+    told = "the model was trained on mimic-iv, this cohort is of eicu: its probabilities are not calibrated there"
+    folder = broken(predictions, tmp_path / "remarked", remarks=[told])
+    found = run("--predictions", folder, "--cohort", cohort, "--out", tmp_path / "scores", *ONCE)
+    assert found["predictions"]["remarks"] == [told]
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("model", ["not an object", "[]", '{"model_sha256": 5}'])
+def test_a_damaged_manifest_of_the_model_is_one_line(cohort, predictions, tmp_path, model):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "manifest.json").write_text(model)
+    folder = broken(predictions, tmp_path / "p", model=str(tmp_path / "model"))
+    with pytest.raises(UserError, match=r"manifest\.json|has changed since"):
+        run("--predictions", folder, "--cohort", cohort, *ONCE)

@@ -288,3 +288,14 @@ def test_the_index_shows_coverage_beside_the_supported_share(site):
     text = " ".join(Page(site / "index.html").text.split())
     assert "listed diagnoses with a stated ground" in text
     assert text.count("Coverage") >= 2  # of the pages shown, and of the evaluation with its interval
+
+
+def test_every_page_shows_the_remarks_on_the_model(cohort, predictions, tmp_path):
+    folder = tmp_path / "remarked"
+    shutil.copytree(predictions, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    told = "the model was trained on mimic-iv, this cohort is of eicu: its probabilities are not calibrated there"
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"remarks": [told]}))
+    run(report, "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
+    for path in pages(tmp_path / "site"):
+        assert told in " ".join(Page(path).text.split())

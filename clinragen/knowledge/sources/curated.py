@@ -60,6 +60,11 @@ def contribute(folder: Path = FOLDER) -> Contribution:
     )
 
 
+def findings(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """What a value on either side of each variable's reference range is called, or why it is called nothing."""
+    return load_yaml(folder / "findings.yaml")["findings"]
+
+
 def _variables(findings: dict[str, Any]) -> Iterator[Node]:
     for variable in variables().values():
         unit = f" in {variable.unit}" if variable.unit not in ("score", "ratio", "units", "flag") else ""
