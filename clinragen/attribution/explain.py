@@ -37,7 +37,7 @@ class Explainer:
     def __init__(self, trained: TrainedModel, dataset: StayDataset, cohort: Cohort):
         self.trained = trained
         self.dataset = dataset
-        self.sections = sections_by_stay(cohort.notes)
+        self.sections = sections_by_stay(cohort.notes, layout=True)
         self.inputs = list(trained.manifest["inputs"])
         self.labels = list(trained.model.labels)
         trained.model.to(device()).eval()

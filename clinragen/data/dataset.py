@@ -32,6 +32,7 @@ CODE = tuple(
 )
 CODE += ("clinragen.knowledge.linker", "clinragen.knowledge.context")
 CODE += ("clinragen.knowledge.answers", "clinragen.knowledge.answer_sheet")
+CODE += ("clinragen.knowledge.readable", "clinragen.marks")
 SERIES_INPUTS = ("observed", "zeroed", "shuffled")
 
 
@@ -93,7 +94,7 @@ class StayDataset(Dataset[Stay]):
         # without labels a cohort can be predicted; training has refused it before
         unknown = np.zeros((len(self.stay_ids), len(self.cohort.label_set)), dtype=bool)
         self.labels = self.cohort.label_matrix(self.stay_ids) if self.cohort.labelled else unknown
-        self.sections = sections_by_stay(self.cohort.notes)
+        self.sections = sections_by_stay(self.cohort.notes, layout=True)
         self.epoch = 0
         self.alignment = Alignment()
         found = stored(self.store, self._origin() if self.store else None, self._encode)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from clinragen.knowledge.readable import readable
+
 #: Reading order and priority: when the context is full, sections are cut from the end of this list.
 SECTIONS = (
     "chief_complaint",
@@ -30,7 +32,7 @@ def section_title(section: str) -> str:
 
 def written(section: str, text: str) -> str:
     """A section as it is read: its title and its text, on a line of its own."""
-    return f"{section_title(section)}: {text}\n"
+    return f"{section_title(section)}: {' '.join(text.split())}\n"
 
 
 def note_text(sections: list[tuple[str, str]]) -> str:
@@ -38,11 +40,16 @@ def note_text(sections: list[tuple[str, str]]) -> str:
     return "".join(written(name, text) for name, text in sections)
 
 
-def sections_by_stay(notes: pl.DataFrame, *, layout: bool = False) -> dict[int, list[tuple[str, str]]]:
+def sections_by_stay(
+    notes: pl.DataFrame, *, layout: bool = False, whole: bool = False
+) -> dict[int, list[tuple[str, str]]]:
     """(section, text) of each stay in reading order; sections unknown to ``SECTIONS`` come last, by name.
+
+    What is not to be read (``knowledge.readable``) has blanks in its place, for models, teachers and checks alike.
 
     Args:
         layout: keep line breaks and runs of blanks, by which lists are told from sentences.
+        whole: with what is not read, as a reader of the page sees it.
     """
     rank = {name: position for position, name in enumerate(SECTIONS)}
     ordered = (
@@ -52,7 +59,8 @@ def sections_by_stay(notes: pl.DataFrame, *, layout: bool = False) -> dict[int, 
     )
     found: dict[int, list[tuple[str, str]]] = {}
     for stay_id, section, text in ordered.select("stay_id", "section", "text").iter_rows():
-        found.setdefault(stay_id, []).append((section, text if layout else " ".join(text.split())))
+        read = text if whole else readable(text, section)
+        found.setdefault(stay_id, []).append((section, read if layout else " ".join(read.split())))
     return found
 
 

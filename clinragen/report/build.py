@@ -140,7 +140,9 @@ def _views(report: Report) -> Iterator[views.StayView]:
     predictions, truth = report.predictions, report.truth
     wanted = pl.Series("stay_id", predictions.stay_ids)
     series = _by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted.implode())).sort("stay_id", "hour"))
-    notes = sections_by_stay(truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted.implode())), layout=True)
+    notes = sections_by_stay(
+        truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted.implode())), layout=True, whole=True
+    )
     taught = teacher_rationales(truth.cohort, report.teacher, predictions.stay_ids) if report.teacher else {}
     names = [label_name(key) for key in predictions.labels]
     system = predictions.system

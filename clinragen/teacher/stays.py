@@ -12,6 +12,7 @@ from clinragen.catalog import phenotypes
 from clinragen.data.cohort import without_labels
 from clinragen.errors import UserError
 from clinragen.integrity import hold_output
+from clinragen.knowledge.readable import readable
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.captions import Bands, bands
 from clinragen.teacher.prompts import Stay
@@ -83,9 +84,9 @@ def diagnoses_of(paths: CohortPaths) -> dict[int, list[str]]:
 
 
 def sections_of(paths: CohortPaths) -> dict[int, list[tuple[str, str]]]:
-    """stay -> (section, text) in time order; the order within a note is that of the file."""
+    """stay -> (section, readable text) in time order; the order within a note is that of the file."""
     sections: dict[int, list[tuple[str, str]]] = {}
     notes = frame(paths, NOTES).sort("stay_id", "time", maintain_order=True)
     for stay, section, text in notes.select("stay_id", "section", "text").iter_rows():
-        sections.setdefault(stay, []).append((section, text or ""))
+        sections.setdefault(stay, []).append((section, readable(text or "", section)))
     return sections

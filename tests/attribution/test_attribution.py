@@ -85,7 +85,7 @@ def test_parts_are_taken_away_whole_and_nothing_else_is(trained, dataset, cohort
         assert np.array_equal(part.without.values[kept], stay.values[kept])
         assert not part.without.values[~kept].any()
         assert part.without.note_ids == stay.note_ids
-    sections = sections_by_stay(cohort.notes)[int(stay.stay_id)]
+    sections = sections_by_stay(cohort.notes, layout=True)[int(stay.stay_id)]
     named = {model.concepts.ids[i] for i in stay.mentions.any(0).nonzero()[0]}
     mentions = list(occlusion.mentions(dataset, stay, sections))
     assert {part.name for part in mentions} == named

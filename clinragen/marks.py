@@ -1,0 +1,71 @@
+"""The marks by which chat templates separate speakers, in whatever characters they are written."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+#: Characters that look like those that marks are made of; NFKC knows the full-width ones.
+_LOOKALIKES = {
+    "<": "‹〈⟨◁◀❮",
+    ">": "›〉⟩▷▶❯",
+    "|": "│┃∣ǀ❘￨▏▕¦",
+    "_": "▁",
+    "[": "【〔⟦",
+    "]": "】〕⟧",
+    "/": "⁄∕⧸",
+    "`": "ˋ",
+    "~": "∼〜",
+}
+
+
+class _Fold(dict[int, str]):
+    """Code point -> what it looks like, character for character, so that offsets stay the same."""
+
+    def __missing__(self, code: int) -> str:
+        plain = unicodedata.normalize("NFKC", chr(code)) if code > 0x7F else ""
+        self[code] = plain if len(plain) == 1 and plain.isascii() else chr(code)
+        return self[code]
+
+
+class _Visible(dict[int, str]):
+    """Code point -> itself, or nothing where it shows nothing: such hide a mark from a search, or turn a line around.
+
+    Those are format characters (zero width, bidi, soft hyphen, tags), variation selectors, fillers and, but for line
+    ends and tabs, control characters, which end no word in clinical text.
+    """
+
+    def __missing__(self, code: int) -> str:
+        shown = unicodedata.category(chr(code)) not in ("Cf", "Cc", "Cs")
+        self[code] = chr(code) if shown else ""
+        return self[code]
+
+
+#: Folds look-alikes, one character for one.
+FOLD = _Fold({ord(other): plain for plain, others in _LOOKALIKES.items() for other in others})
+#: Takes out what shows nothing.
+VISIBLE = _Visible(
+    dict.fromkeys([0x034F, 0x115F, 0x1160, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)], "")
+    | {
+        ord("\t"): "\t",
+        ord("\n"): "\n",
+        ord("\r"): "\n",
+        0x2028: "\n",
+        0x2029: "\n",
+        0x85: "\n",
+        0x0B: "\n",
+        0x0C: "\n",
+    }
+)
+_WORDS = (
+    r"s|bos|eos|pad|unk|mask|think|thinking|thought|reasoning|analysis|reflection|answer|system|user|assistant|human|model"
+    r"|tool|tools|instructions?|image|img|audio|video|eot|eom|sop|eop|0x[0-9a-f]{2}|unused\d+|[a-z]+(?:[_:][a-z0-9]+)+"
+)
+#: Marks in brackets. ``<|`` and ``|>`` go even alone: half a mark completes another half.
+MARKS = re.compile(
+    r"<\|[^|<>\n]{0,64}\|>|<\||\|>"
+    rf"|<<?/?(?:{_WORDS})>>?|<</?sys>>"
+    r"|\[/?(?:inst|system_prompt|available_tools|tool_calls?|tool_results?|tool_content|think|args|call_id|[gs]mask"
+    r"|prefix|suffix|middle|control_\d+)\]",
+    re.I,
+)
