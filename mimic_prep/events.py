@@ -8,18 +8,19 @@ an entry that says the variable could not be tested is NaN.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import polars as pl
 
-from clinragen.catalog import Variable, specimen, variables
+from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError
 from mimic_prep.accounting import Screen, Sieve
-from mimic_prep.limits import limits
 from mimic_prep.qualify import SPECIMEN, companions
 from mimic_prep.sources import EventTable, Only
 from mimic_prep.stays import StayIndex, seconds
 from mimic_prep.units import conversion, foreign
+from mimic_prep.words import SPECIMEN_TYPE, Words
 
 EVENTS = {
     "stay": pl.Int32, "second": pl.Int32, "variable": pl.Int16, "priority": pl.Int16, "value": pl.Float64,
@@ -27,8 +28,6 @@ EVENTS = {
 }  # fmt: skip
 _LATEST = (1 << 31) - 1
 _UNDATED = "no time of entry: known when charted"
-_WORDED = "no number: read from the text"
-_UNTESTED = "could not be tested: no value"
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,9 @@ def _items(release: str, table: str) -> dict[int | str, _Item]:
             found[item] = _Item(variable, index, priority, *factors)
     keys = list(variables().values())
     for item, (index, priority) in companions(release, table).items():
-        variable = _SPECIMEN if index == SPECIMEN else keys[priority]
+        variable = SPECIMEN_TYPE if index == SPECIMEN else keys[priority]
         found[item] = _Item(variable, index, priority, 1.0, 0.0)
     return found
-
-
-#: The rows that name the sample of a blood gas, as if they were a measurement: 0 to 2, see ``catalog.Specimen.level``.
-_SPECIMEN = Variable(
-    key="specimen", label="specimen", kind="specimen", unit="level", loinc="", low=None, high=None, source="",
-    plausible=(0, 2), decimals=0,
-)  # fmt: skip
 
 
 class EventRules:
@@ -85,19 +77,15 @@ class EventRules:
         self._of_unit: dict[str, np.ndarray] = {}
         self._items = list(items.values())
         self._usual = np.array([(item.scale, item.offset) for item in self._items]).reshape(-1, 2)
-        self._variable = np.array([item.index for item in self._items])
-        self._priority = np.array([item.priority for item in self._items])
-        self._bounds = np.array([item.variable.plausible for item in self._items]).reshape(-1, 2)
-        self._texts = [
-            (code, words, value)
-            for code, item in enumerate(self._items)
-            for words, value in item.variable.texts.items()
-        ]
-        self._specimens = [code for code, item in enumerate(self._items) if item.index == SPECIMEN]
-        self._untestable: dict[str, list[int]] = {}  # pattern -> codes
-        for code, item in enumerate(self._items):
-            if item.variable.untestable is not None:
-                self._untestable.setdefault(item.variable.untestable.pattern, []).append(code)
+        self._variable = np.array([item.index for item in self._items], dtype=np.int16)
+        self._priority = np.array([item.priority for item in self._items], dtype=np.int16)
+        self._low, self._high = np.array([item.variable.plausible for item in self._items]).reshape(-1, 2).T.copy()
+        self._rescaled = np.array([bool(item.variable.rescale) for item in self._items], dtype=bool)
+        self._code_of: np.ndarray | None = None
+        if numbers := [item for item in self._ids if isinstance(item, int)]:
+            self._code_of = np.zeros(max(numbers) + 1, dtype=np.int16)
+            self._code_of[numbers] = range(len(numbers))
+        self._words = Words([item.variable for item in self._items])
         self._power = 10.0 ** np.array([item.variable.decimals + 3 for item in self._items])
 
     def __call__(self, sieve: Sieve) -> None:
@@ -141,19 +129,24 @@ class EventRules:
         screen.skip(rank < 0, "stay not in the cohort")
         screen.reject(time.is_null(), "no time")
         second = moment if minutes else moment - self._index.intime[rank]
-        screen.skip((second < self._index.start[rank]) | (second >= self._index.end[rank]), "outside the window")
+        end = self._index.end[rank]
+        screen.skip((second < self._index.start[rank]) | (second >= end), "outside the window")
         known = self._known(frame, second, rank)
-        if self._by_entry:  # nothing is known before the time it is charted for, whatever a clock says
-            screen.skip(known >= self._index.end[rank], "not known by the prediction time")
+        if self._by_entry and known is not second:  # a clock that is behind makes nothing known before its time
+            screen.skip(known >= end, "not known by the prediction time")
         columns = {"stay": rank.astype(np.int32), "second": second, "known": known.astype(np.int32)}
         if "known" in frame.columns and frame["known"].null_count():
             columns["undated"] = frame["known"].is_null().to_numpy()
         screen.apply(**columns)
         if "undated" in columns:
             sieve.remarks[_UNDATED] += int(sieve.frame["undated"].sum())
-        codes = range(len(self._ids))
-        code = pl.col("item").replace_strict(self._ids, codes, default=None, return_dtype=pl.Int16)
-        sieve.frame = sieve.frame.with_columns(code=code)
+        sieve.frame = sieve.frame.with_columns(self._codes(sieve.frame["item"]).alias("code"))
+
+    def _codes(self, item: pl.Series) -> pl.Series:
+        """The place of each item among all; numbers are looked up in a table, which is faster."""
+        if self._code_of is not None:
+            return pl.Series(self._code_of[item.to_numpy()])
+        return item.replace_strict(self._ids, range(len(self._ids)), default=None, return_dtype=pl.Int16)
 
     def _known(self, frame: pl.DataFrame, second: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """When each row was entered, in seconds from intime; when it is charted for where nothing is told."""
@@ -179,73 +172,8 @@ class EventRules:
             number = text.str.strip_suffix("%").str.strip_chars_end().cast(pl.Float64, strict=False).fill_nan(None)
             sieve.frame = sieve.frame.with_columns(value=number, words=text)
         if "words" in sieve.frame.columns:
-            sieve.frame = self._read_words(sieve)
+            self._words(sieve)
         sieve.reject(pl.col("value").is_null() | pl.col("value").is_infinite(), "no numeric value")
-
-    def _read_words(self, sieve: Sieve) -> pl.DataFrame:
-        """The rows with the values that only their text tells; few rows need their text read."""
-        frame = sieve.frame
-        code, value = frame["code"].to_numpy(), frame["value"].to_numpy().copy()
-        empty = frame["value"].is_null().to_numpy()
-        self._read_meanings(frame["words"], code, empty, value)
-        self._read_specimens(frame, code, value)
-        left = np.flatnonzero(empty & np.isnan(value))
-        unit = frame["unit"] if "unit" in frame.columns else None
-        if len(left):
-            unit = self._read_limits(sieve, left, value, unit)
-        untested = self._untested(frame["words"], code)
-        value[untested] = np.nan
-        if len(untested):
-            sieve.remarks[_UNTESTED] += len(untested)
-        numbers = pl.Series("value", value, nan_to_null=True)
-        if len(untested):  # NaN, told from null, which is no value at all
-            numbers = numbers.scatter(untested, np.nan)
-        return frame.with_columns(numbers, *([] if unit is None else [unit]))
-
-    def _read_meanings(self, words: pl.Series, code: np.ndarray, empty: np.ndarray, value: np.ndarray) -> None:
-        """Entries in words of variables that are charted in words."""
-        rows = np.flatnonzero(np.isin(code, [code for code, _, _ in self._texts]) & empty)
-        if len(rows):
-            entry = words.gather(rows).str.strip_chars().str.to_lowercase()
-            for wanted, text, meant in self._texts:
-                value[rows[(code[rows] == wanted) & (entry == text).fill_null(False).to_numpy()]] = meant
-
-    def _read_specimens(self, frame: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> None:
-        rows = np.flatnonzero(np.isin(code, self._specimens)) if self._specimens else []
-        if len(rows):
-            words = frame["words"].gather(rows)
-            if "comment" in frame.columns:
-                words = words.fill_null(frame["comment"].gather(rows))
-            value[rows] = [specimen().level(text) for text in words]
-
-    def _read_limits(
-        self, sieve: Sieve, rows: np.ndarray, value: np.ndarray, unit: pl.Series | None
-    ) -> pl.Series | None:
-        """Results in words, such as the limit of an assay; a comment counts where there is no other text."""
-        found, named = limits(sieve.frame["words"].gather(rows))
-        if "comment" in sieve.frame.columns:
-            silent = sieve.frame["words"].gather(rows).str.contains(r"^[\s_]*$").fill_null(True)
-            told, also = limits(sieve.frame["comment"].gather(rows), remarks=True)
-            found, named = found.zip_with(~silent, told), named.zip_with(~silent, also)
-        hit = found.is_not_null().to_numpy()
-        if not hit.any():
-            return unit
-        value[rows[hit]] = found.drop_nulls().to_numpy()
-        sieve.remarks[_WORDED] += int(hit.sum())
-        own = (named.is_not_null() & found.is_not_null()).to_numpy()
-        if unit is None or not own.any():
-            return unit
-        return unit.scatter(rows[own], named.filter(pl.Series(own)))
-
-    def _untested(self, words: pl.Series, code: np.ndarray) -> np.ndarray:
-        """The rows whose text says that the variable could not be tested."""
-        found = [np.empty(0, dtype=np.int64)]
-        for pattern, codes in self._untestable.items():
-            rows = np.flatnonzero(np.isin(code, codes))
-            if len(rows):
-                hit = words.gather(rows).str.contains("(?i)" + pattern).fill_null(False)
-                found.append(rows[hit.to_numpy()])
-        return np.concatenate(found)
 
     def _convert(self, sieve: Sieve) -> None:
         code = sieve.frame["code"].to_numpy()
@@ -253,41 +181,38 @@ class EventRules:
         scale, offset = self._factors(sieve.frame, code, value)
         alien, untested = np.isnan(scale), np.isnan(value)
         value = _round(value * scale + offset, self._power[code])
-        low, high = self._bounds[code].T if len(code) else (np.empty(0), np.empty(0))
-        sieve.frame = sieve.frame.select(
-            "stay",
-            pl.col("second").cast(pl.Int32),
-            pl.Series("variable", self._variable[code], dtype=pl.Int16),
-            pl.Series("priority", self._priority[code], dtype=pl.Int16),
-            pl.Series("value", value, dtype=pl.Float64),
-            "known",
-            *self._specimen,
-            "line",
-            pl.Series("code", code, dtype=pl.Int16),
-            pl.Series("plausible", (value >= low) & (value <= high) | untested, dtype=pl.Boolean),
-            pl.Series("foreign", alien, dtype=pl.Boolean),
-        )
-        sieve.reject(pl.col("foreign"), "unit of another kind of variable")
-        wrong = sieve.frame.filter(~pl.col("plausible"))["code"].unique().sort().to_list()
-        for key in sorted({self._items[code].variable.key for code in wrong}):
+        screen = Screen(sieve)
+        screen.reject(alien, "unit of another kind of variable")
+        bad = ~((value >= self._low[code]) & (value <= self._high[code]) | untested)
+        for key in sorted({self._items[code].variable.key for code in np.unique(code[bad])}):
             codes = [code for code, item in enumerate(self._items) if item.variable.key == key]
-            sieve.reject(~pl.col("plausible") & pl.col("code").is_in(codes), f"implausible {key}")
+            screen.reject(bad & np.isin(code, codes), f"implausible {key}")
+        screen.apply(
+            second=sieve.frame["second"].to_numpy().astype(np.int32),
+            variable=self._variable[code],
+            priority=self._priority[code],
+            value=value,
+        )
         sieve.frame = sieve.frame.select(*EVENTS, *self._specimen)
 
     def _factors(self, frame: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scale and offset of each row: of its own unit where known, else the item's; ``rescale`` goes before both."""
-        units = frame["unit"].unique().drop_nulls().sort().to_list() if "unit" in frame.columns else []
+        units: list[str] = []
+        unit_code = np.zeros(len(code), dtype=np.int64)
+        if "unit" in frame.columns:
+            encoded = frame["unit"].to_arrow().dictionary_encode()
+            units = encoded.dictionary.to_pylist()
+            places = cast(pl.Series, pl.from_arrow(encoded.indices))  # Arrow's own fill_null would import pandas
+            unit_code = places.fill_null(len(units)).to_numpy()
         table = np.stack([*(self._factors_of(unit) for unit in units), self._usual], axis=1)
-        unit_code = np.full(len(code), len(units))
-        if units:
-            known = pl.col("unit").replace_strict(units, range(len(units)), default=len(units), return_dtype=pl.Int32)
-            unit_code = frame.select(known).to_series().to_numpy()
-        factors = table[code, unit_code] if len(code) else np.empty((0, 2))
+        scale, offset = table[code, unit_code, 0], table[code, unit_code, 1]
+        rows = np.flatnonzero(self._rescaled[code])
+        some, number = code[rows], value[rows]
         for row, item in enumerate(self._items):
             for rule in item.variable.rescale:
-                hit = (code == row) & (value >= rule["min"]) & (value <= rule["max"])
-                factors[hit] = conversion(item.variable, rule["unit"])
-        return factors[:, 0], factors[:, 1]
+                hit = rows[(some == row) & (number >= rule["min"]) & (number <= rule["max"])]
+                scale[hit], offset[hit] = conversion(item.variable, rule["unit"]) or (np.nan, np.nan)
+        return scale, offset
 
     def _factors_of(self, unit: str) -> np.ndarray:
         """(items, 2): scale and offset of a value in ``unit``, the item's usual ones where it says nothing.

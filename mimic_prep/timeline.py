@@ -32,10 +32,12 @@ def hourly(events: pl.DataFrame, stay_ids: np.ndarray) -> pa.Table:
     is_sum = pl.col("variable").is_in(summed)
     settled = _settle(events.filter(~is_sum))
     bins = pl.concat([_last(settled), _sums(events.filter(is_sum)), *_ratios(settled)])
-    untested = bins.filter(pl.col("value").is_nan())
-    bins = bins.filter(pl.col("value").is_not_nan())
-    bins = _totals(bins, untested)
-    order = np.argsort(_pack(bins, _first_stay(bins)))
+    untested = bins["value"].is_nan()
+    if untested.any():
+        bins = _totals(bins.filter(~untested), bins.filter(untested))
+    else:
+        bins = _totals(bins, bins.clear())
+    order = np.argsort(_pack(bins, _first_stay(bins)), kind="stable")  # a merge: all but a few are in order
     return _as_series(bins[order], stay_ids)
 
 
@@ -93,17 +95,23 @@ def _settle(events: pl.DataFrame) -> _Settled:
     rank = (1 << _PRIORITY_BITS) - 1 - events["priority"].to_numpy().astype(np.int64)
     moment = (_pack(events, first_stay) << _ORDER_BITS) | (second << _PRIORITY_BITS) | rank
     order = np.argsort(moment)
-    moment, value = moment[order], events["value"].to_numpy()[order]
+    moment = moment[order]
     starts = np.flatnonzero(np.diff(moment, prepend=-1))
-    if len(starts) < len(moment):
-        known = events["known"].to_numpy()[order]
-        newest = np.maximum.reduceat(known, starts)
-        sizes = np.diff(starts, append=len(moment))
-        value[known < np.repeat(newest, sizes)] = -np.inf
-        value = np.fmax.reduceat(value, starts)  # a number before NaN
-        value[np.isneginf(value)] = np.nan
-    settled = _Settled(moment[starts], value, first_stay)
-    return _untested_totals(settled)
+    value = events["value"].to_numpy()[order[starts]]
+    sizes = np.diff(starts, append=len(moment))
+    if len(shared := np.flatnonzero(sizes > 1)):
+        sizes = sizes[shared]
+        first = np.cumsum(sizes) - sizes
+        rows = order[np.repeat(starts[shared] - first, sizes) + np.arange(sizes.sum())]
+        value[shared] = _newest(events["value"].to_numpy()[rows], events["known"].to_numpy()[rows], first, sizes)
+    return _untested_totals(_Settled(moment[starts], value, first_stay))
+
+
+def _newest(value: np.ndarray, known: np.ndarray, first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The largest value of those known last, for each group of ``sizes`` rows from ``first``; a number before NaN."""
+    newest = np.repeat(np.maximum.reduceat(known, first), sizes)
+    value = np.fmax.reduceat(np.where(known < newest, -np.inf, value), first)
+    return np.where(np.isneginf(value), np.nan, value)
 
 
 def _untested_totals(settled: _Settled) -> _Settled:

@@ -79,7 +79,7 @@ CHARTEVENTS = Table(
         "known": _STORED,
         "value": Column("valuenum", NUMBER),
         "words": Column("value", TEXT, required=False),
-        "unit": Column("valueuom", WORD, required=False),
+        "unit": Column("valueuom", TEXT, required=False),
         "warning": Column("warning", NUMBER, required=False),
     },
 )
