@@ -33,10 +33,7 @@ def hourly(events: pl.DataFrame, stay_ids: np.ndarray) -> pa.Table:
     settled = _settle(events.filter(~is_sum))
     bins = pl.concat([_last(settled), _sums(events.filter(is_sum)), *_ratios(settled)])
     untested = bins["value"].is_nan()
-    if untested.any():
-        bins = _totals(bins.filter(~untested), bins.filter(untested))
-    else:
-        bins = _totals(bins, bins.clear())
+    bins = _totals(bins.filter(~untested), bins.filter(untested)) if untested.any() else _totals(bins, bins.clear())
     order = np.argsort(_pack(bins, _first_stay(bins)), kind="stable")  # a merge: all but a few are in order
     return _as_series(bins[order], stay_ids)
 
