@@ -16,10 +16,13 @@ class Phrases:
     """Named patterns, each with the stems of which one must be there: most sentences are done with at that."""
 
     def __init__(self, of: dict[str, tuple[str, str]]) -> None:
+        self._any = re.compile("|".join(sorted({stem for stems, _ in of.values() for stem in stems.split()})))
         self._of = [(name, stems.split(), re.compile(pattern)) for name, (stems, pattern) in of.items()]
 
     def names(self, text: str) -> set[str]:
         """Names of the phrases in ``text``, which is in lower case."""
+        if not self._any.search(text):
+            return set()
         return {
             name for name, stems, pattern in self._of if any(stem in text for stem in stems) and pattern.search(text)
         }
@@ -80,8 +83,8 @@ def befell(line: str) -> bool:
     >>> befell("He was found to have pneumonia and was treated with antibiotics."), befell("He was alert.")
     (True, False)
     """
-    text = " ".join(line[:_LONGEST_SENTENCE].lower().split())
-    return bool(PLAIN.names(text)) or (" was " in text and len(OTHERS.names(text)) > 1)
+    text = line[:_LONGEST_SENTENCE].lower()
+    return bool(PLAIN.names(text)) or ("was " in text and len(OTHERS.names(text)) > 1)
 
 
 def told(text: str, *, narrative: bool) -> tuple[set[str], set[str]]:

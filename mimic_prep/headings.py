@@ -86,11 +86,10 @@ def lines(text: str) -> list[str]:
 
 
 def is_rule(line: str) -> bool:
-    """Whether a line only underlines the one above it. Two or three underscores are a word taken out, not a rule."""
-    text = line.rstrip()
-    return (
-        text[-1:] in _RULES and bool(_RULE.fullmatch(text)) and (set(text.lstrip()) != {"_"} or len(text.lstrip()) > 4)
-    )
+    """Whether a stripped line only underlines the one above it. A few underscores are a word taken out, not a rule."""
+    if line[-1:] not in _RULES or not _RULE.fullmatch(line):
+        return False
+    return len(line) > 4 or set(line) != {"_"}
 
 
 def has_odd(text: str) -> bool:
@@ -108,7 +107,9 @@ def read(line: str, *, blank_before: bool, underlined: bool, odd: bool = True) -
         odd: what ``has_odd`` says of the note.
     """
     text = _plain(line).strip() if odd and _ODD.search(line) else line
-    counted = _NUMBER.match(text) if text.startswith(_COUNTED) else None  # "Section 5: Hospital course"
+    counted = (
+        _NUMBER.match(text) if text[:1] in "SP" and text.startswith(_COUNTED) else None
+    )  # "Section 5: Hospital course"
     colon = text.find(":", counted.end() if counted else 0, _MOST)
     if colon < 0 and not blank_before and not underlined and not _may_open(text):
         return None

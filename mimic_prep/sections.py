@@ -49,6 +49,8 @@ _AT_DISCHARGE = re.compile(
 _ADMISSION_WORDS = frozenset(("admission", "admit", "arrival", "admitting", "presentation", "initial"))
 _ABBREVIATED = 4  # letters of "PMH"
 _SPELT_OUT = 6  # letters
+#: What was seen before the admission, as a line within the history: "Exam: tender flank".
+_SEEN_BEFORE = (("exam",), ("pe",), ("labs",), ("imaging",), ("studies",))
 _PROSE = 8  # words of a line that no list of names has
 _LATE = frozenset((COURSE, LATER, ADDENDUM, "discharge_exam", "discharge_medications", "discharge_condition",
                    "discharge_instructions", "followup_instructions"))  # fmt: skip
@@ -81,6 +83,7 @@ class _Reader:
         self.addendum = addendum  # text written after the report
         self.late = addendum  # the course or the discharge has begun
         self.current: str | None = COURSE if addendum else None
+        self.examined = False  # a physical exam has begun, under its full name
         self.bodies: dict[str, list[str]] = {}
         self.body: list[str] = self.bodies.setdefault(COURSE, []) if addendum else []
 
@@ -88,18 +91,19 @@ class _Reader:
         """The raw text of each section."""
         odd = has_odd(text)
         all_lines = [line.strip() for line in lines(text)]
-        blank, skip = True, False
-        for line, after in zip(all_lines, [*all_lines[1:], ""], strict=False):
-            if not line or skip:
-                blank, skip = blank or not skip, False
+        rules = [is_rule(line) for line in all_lines]
+        blank, underlined = True, False
+        following = zip([*all_lines[1:], ""], [*rules[1:], False], strict=False)
+        for line, rule, (after, ruled) in zip(all_lines, rules, following, strict=False):
+            if not line or rule:
+                blank = blank or not (line and underlined)  # a rule that underlines a heading parts nothing
                 self.body.append("")
                 continue
-            underlined = is_rule(after) and not is_rule(line)
+            underlined = ruled
             found = read(line, blank_before=blank, underlined=underlined, odd=odd)
             section = self._opened(*found, blank, after) if found else self._ended(line)
             if section:
                 self._open(section, found[1] if found else line)
-                skip = underlined
             else:
                 self.body.append(line)
             blank = False
@@ -130,6 +134,10 @@ class _Reader:
             return None if current == COURSE or self._part(title) else OTHER
         if current == _EXAM and befell(rest):
             return LATER
+        if current == "history_of_present_illness" and rest and not blank and title.words in _SEEN_BEFORE:
+            return None
+        if current == _EXAM and title.words and _ADMISSION_WORDS.union(SMALL).issuperset(title.words):
+            return _EXAM  # "On admission:"
         if section is None:
             return OTHER if current in OF_ADMISSION and self._foreign(title, rest, blank, after) else None
         return self._known(section, title) if section in OF_ADMISSION else section
@@ -143,10 +151,11 @@ class _Reader:
             return None  # "# Allergies:" among the problems of a course; "PE" may be an embolism there
         if self.late and not of_admission and section == _EXAM:
             return LATER
-        if section == _EXAM and _EXAM in self.bodies and self.current != _EXAM and not of_admission:
+        if section == _EXAM and self.examined and self.current != _EXAM and not of_admission:
             return LATER
         if section == _EXAM and title.dated and not of_admission:
             return LATER  # "Exam [**2150-1-9**]:" tells of a day, and of none that is known to be the first
+        self.examined |= section == _EXAM and len(title.words) > 1
         return section
 
     def _part(self, title: Heading) -> bool:

@@ -258,3 +258,79 @@ def test_after_an_addendum_nothing_is_of_the_admission() -> None:
         f"History of Present Illness:\nPain.\n\nAddendum:\nHistory of Present Illness:\n{COURSE}\n\nAllergies:\nNone\n"
     )
     assert _at_admission(text) == {"history_of_present_illness": "Pain."}
+
+
+_SEEN = """History of Present Illness:
+Pain for a day.
+In the ED, initial vitals: 98 88 120/80
+Exam: tender right flank
+Labs: WBC 14
+Imaging: CT with a stone
+Patient was given: morphine
+On arrival to the ICU, he is drowsy.
+
+Past Medical History:
+Gout
+
+Physical Exam:
+ADMISSION PHYSICAL EXAM
+=======================
+On admission:
+VITALS: 98 88
+Abdomen: tender
+=======================
+DISCHARGE PHYSICAL EXAM
+=======================
+Abdomen: soft
+
+Pertinent Results:
+ADMISSION LABS
+==============
+WBC 14
+
+Brief Hospital Course:
+Mr. ___ is a man with a stone.
+
+ACTIVE ISSUES:
+==============
+# Stone: passed.
+
+TRANSITIONAL ISSUES:
+- clinic
+PE: none.
+
+Medications on Admission:
+The Preadmission Medication list is accurate and complete.
+1. Allopurinol ___ mg PO DAILY
+
+Discharge Medications:
+1. Tamsulosin 0.4 mg PO QHS
+RX *tamsulosin 0.4 mg 1 capsule(s) by mouth at bedtime Disp #*30 Capsule Refills:*0
+
+Discharge Disposition:
+Home
+"""
+
+
+def test_a_note_as_it_is_written_today() -> None:
+    assert discharge_sections(_SEEN) == {
+        "history_of_present_illness": "Pain for a day.\nIn the ED, initial vitals: 98 88 120/80\n"
+        "Exam: tender right flank\nLabs: WBC 14\nImaging: CT with a stone\nPatient was given: morphine\n"
+        "On arrival to the ICU, he is drowsy.",
+        "past_medical_history": "Gout",
+        "admission_exam": "VITALS: 98 88\nAbdomen: tender",
+        "discharge_exam": "Abdomen: soft",
+        "pertinent_results": "WBC 14",
+        "brief_hospital_course": "Mr. [removed] is a man with a stone.\n\nACTIVE ISSUES:\n\n# Stone: passed.\n\n"
+        "TRANSITIONAL ISSUES:\n- clinic\nPE: none.",
+        "medications_on_admission": "The Preadmission Medication list is accurate and complete.\n"
+        "1. Allopurinol [removed] mg PO DAILY",
+        "discharge_medications": "1. Tamsulosin 0.4 mg PO QHS\n"
+        "RX *tamsulosin 0.4 mg 1 capsule(s) by mouth at bedtime Disp #*30 Capsule Refills:*0",
+        "discharge_disposition": "Home",
+    }  # fmt: skip
+
+
+def test_the_full_name_of_the_exam_outweighs_its_abbreviation() -> None:
+    text = "HPI: Pain.\n\nPE: flank tender in the ED.\n\nPMH: Gout.\n\nPhysical Examination: Pale.\n"
+    assert "Pale." in _at_admission(text)["admission_exam"]
