@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from clinragen.catalog import Variable, variables
 from clinragen.data.text import section_title
+from clinragen.knowledge.readable import readable, unreadable
 from clinragen.report import charts
 from clinragen.report.evidence import Segments, mark_shared
 from clinragen.report.verdicts import Marked, Told, marked, told
@@ -105,6 +106,15 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class NotePart:
+    """Words of a note: whether the rationale shares them, and why no model read them, empty where it did."""
+
+    text: str
+    shared: bool = False
+    unread: str = ""
+
+
+@dataclass(frozen=True)
 class Rationale:
     """A generated rationale beside the teacher's."""
 
@@ -147,7 +157,7 @@ class StayView:
     complaint: str
     diagnoses: list[Diagnosis]
     rationales: list[Rationale]
-    sections: list[tuple[str, Segments]]
+    sections: list[tuple[str, list[NotePart]]]
     groups: list[ChartGroup]
     concepts: list[Concept]
     carried: list[Carried]
@@ -186,7 +196,12 @@ class StayView:
     @property
     def marks_note(self) -> bool:
         """Whether any words of the note are marked."""
-        return any(shared for _, segments in self.sections for _, shared in segments)
+        return any(part.shared for _, parts in self.sections for part in parts)
+
+    @property
+    def leaves_unread(self) -> bool:
+        """Whether any words of the note were kept from the model."""
+        return any(part.unread for _, parts in self.sections for part in parts)
 
     @property
     def f1(self) -> float:
@@ -350,20 +365,43 @@ def rationales_of(
     sections: Sequence[tuple[str, str]],
     teacher: Mapping[str, str | None],
     names: Mapping[str, Mapping[str, Any]],
-) -> tuple[list[Rationale], list[tuple[str, Segments]]]:
-    """The two rationales, cut at their claims, and the note's sections, cut at the phrases that the rationale shares.
+) -> tuple[list[Rationale], list[tuple[str, list[NotePart]]]]:
+    """The two rationales, cut at their claims, and the note's sections, cut at the phrases that the rationale shares
+    and at what was not read.
 
     Args:
         texts, claims, teacher: by kind of rationale.
         names: attributes of the concept graph's nodes by id.
     """
-    _, marked_sections = mark_shared(texts["note"], [text for _, text in sections])
+    _, shared = mark_shared(texts["note"], [readable(text, key) for key, text in sections])
+    parts = [note_parts(key, text, segments) for (key, text), segments in zip(sections, shared, strict=True)]
     titles = [section_title(key) for key, _ in sections]
     rationales = []
     for kind, title in (("note", "From the notes"), ("series", "From the series")):
         spoken = [told(claim, sections, titles, names) for claim in claims[kind]]
         rationales.append(Rationale(title, marked(texts[kind], spoken), spoken, teacher.get(kind)))
-    return rationales, list(zip(titles, marked_sections, strict=True))
+    return rationales, list(zip(titles, parts, strict=True))
+
+
+def note_parts(section: str, text: str, segments: Segments) -> list[NotePart]:
+    """A section of the note cut at what the rationale shares and at what is not read.
+
+    Args:
+        segments: of the text with blanks in the place of what is not read.
+    """
+    spans = unreadable(text, section)
+    parts: list[NotePart] = []
+    start = 0
+    for words, shared in segments:
+        end = start + len(words)
+        for span in spans:
+            if start < span.end and span.start < end:
+                parts += [NotePart(text[start : max(start, span.start)], shared)]
+                parts += [NotePart(text[max(start, span.start) : min(end, span.end)], unread=span.reason)]
+                start = min(end, span.end)
+        parts.append(NotePart(text[start:end], shared))
+        start = end
+    return [part for part in parts if part.text]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
