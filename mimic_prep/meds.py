@@ -187,7 +187,7 @@ def _known(events: pl.DataFrame, vocabulary: Vocabulary, counts: Counter[str], u
 
 
 def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
-    """subject_id, code, time, numeric_value, text_value, own_unit, stay_id, hadm_id of one shard.
+    """subject_id, code, time, numeric_value, text_value, own_unit, stay_id, hadm_id, known of one shard.
 
     What it lacks is null. Events with a cell of another kind are left out and counted in ``bad``.
     """
@@ -195,6 +195,7 @@ def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
     kinds = {
         "subject_id": INTEGER, "code": TEXT, "time": TIME, "numeric_value": NUMBER, "text_value": TEXT, "unit": TEXT,
         **dict.fromkeys([*codes.stay_columns, *codes.admission_columns], INTEGER),
+        **dict.fromkeys(codes.known_columns, TIME),
     }  # fmt: skip
     have = [name for name in kinds if name in names]
     table = frame(read_table(path, columns=have))
@@ -219,6 +220,7 @@ def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
         "subject_id", "code", "time", numeric_value=first(["numeric_value"], pl.Float64),
         text_value=first(["text_value"], pl.String), own_unit=first(["unit"], pl.String),
         stay_id=first(codes.stay_columns, pl.Int64), hadm_id=first(codes.admission_columns, pl.Int64),
+        known=first(codes.known_columns, pl.Datetime("ms")),
     )  # fmt: skip
 
 

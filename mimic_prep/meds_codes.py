@@ -11,7 +11,8 @@ import polars as pl
 from clinragen import config
 from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError
-from mimic_prep.sources.meds import MEDS
+from mimic_prep.qualify import companions
+from mimic_prep.sources.meds import EVENTS, MEDS
 from mimic_prep.units import conversion
 
 _NOTHING = "UNK"  # what MIMIC-IV's conversion writes for an empty cell
@@ -35,6 +36,7 @@ class Codes:
     drug: list[str] = field(default_factory=list)
     stay_columns: list[str] = field(default_factory=list)
     admission_columns: list[str] = field(default_factory=list)
+    known_columns: list[str] = field(default_factory=list)
 
 
 #: In the order in which patterns are tried.
@@ -86,6 +88,9 @@ class Vocabulary:
                     self._home.setdefault(key, (table, int(item)))
             if key in self._home:
                 self._loinc.setdefault(variable.loinc, key)
+
+        for source in EVENTS:
+            self._items |= dict.fromkeys(companions(MEDS.items, source.table.name), source.table.name)
 
     def read(self, code: str) -> dict[str, Any]:
         """kind, and what the code holds: table, item and unit of a measurement; kind is None for unknown codes."""

@@ -78,8 +78,7 @@ class Tables:
         """``charttime`` is when a value was measured or its specimen drawn, ``storetime`` when it was known."""
         drawn = drawn_times(of["result"], of["specimen"])["drawn"]
         results = of["result"].with_columns(storetime="time").with_columns(time=pl.coalesce(drawn, "time"))
-        known = pl.lit(None, dtype=_BASE["time"])
-        values = pl.concat([of["measurement"].with_columns(storetime=known), results])
+        values = pl.concat([of["measurement"].with_columns(storetime="known"), results])
         for source in EVENTS:
             mine = values.filter(pl.col("table") == source.table.name)
             self._write(

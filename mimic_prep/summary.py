@@ -18,6 +18,8 @@ def show(manifest: dict[str, Any], console: Console) -> None:
     console.print(_rows(manifest["tables"]))
     if any(count["quarantined"] for count in manifest["tables"].values()):
         console.print(_quarantine(manifest["tables"]))
+    if any(count.get("remarks") for count in manifest["tables"].values()):
+        console.print(_remarks(manifest["tables"]))
     cohort = manifest["cohort"]
     if "phenotypes" in cohort:
         console.print(_phenotypes(cohort, {key: label.name for key, label in label_sets.of_manifest(manifest).items()}))
@@ -70,6 +72,17 @@ def _quarantine(tables: dict[str, Any]) -> Table:
         if len(worst) > MOST_REASONS:
             rest = sum(rows for _, rows in worst[MOST_REASONS:])
             table.add_row(name, f"{len(worst) - MOST_REASONS} more reasons", f"{rest:,}")
+    return table
+
+
+def _remarks(tables: dict[str, Any]) -> Table:
+    table = Table(title="Remarks on rows that were kept", title_justify="left")
+    table.add_column("table")
+    table.add_column("remark")
+    table.add_column("rows", justify="right")
+    for name, count in tables.items():
+        for remark, rows in count.get("remarks", {}).items():
+            table.add_row(name, remark, f"{rows:,}")
     return table
 
 

@@ -431,3 +431,48 @@ def test_a_shard_without_rows_is_fine(tmp_path: Path, capsys) -> None:
     frame([]).write_parquet(raw / "data" / "2.parquet")
     assert prepare(raw, tmp_path / "out").stays.height == 1
     capsys.readouterr()
+
+
+def test_what_a_value_is_of_and_when_it_was_known(tmp_path):
+    """Texts beside values, specimen types, irrigation."""
+    events = patient(
+        1,
+        ("01:10:00", "LAB//52033//UNK", None, "VEN."), ("01:10:00", "LAB//50821//mm Hg", 38.0, "38"),
+        ("02:10:00", "LAB//52033//UNK", None, "ART."), ("02:10:00", "LAB//50821//mm Hg", 91.0, "91"),
+        ("03:10:00", "LAB//51003//ng/mL", None, "<0.01"), ("03:10:00", "LAB//51275//sec", None, "GREATER THAN 150"),
+        ("04:10:00", "LAB//223900//UNK", 1.0, "No Response-ETT"), ("05:10:00", "LAB//223900//UNK", 5.0, "Oriented"),
+        ("06:10:00", "SUBJECT_FLUID_OUTPUT//227488//mL", 3000.0),
+        ("06:10:00", "SUBJECT_FLUID_OUTPUT//227489//mL", 3250.0),
+        ("2150-01-03 22:00:00", "LAB//RESULT//50971//mEq/L", 4.4),
+        ("2150-01-04 00:30:00", "LAB//RESULT//50971//mEq/L", 6.4),
+        ("2150-01-03 21:00:00", "LAB//SPECIMEN_COLLECTED//50971", None),
+        ("2150-01-03 23:00:00", "LAB//SPECIMEN_COLLECTED//50971", None),
+    )  # fmt: skip
+    cohort = prepare(write(tmp_path / "meds", {"0.parquet": events}), tmp_path / "out")
+    assert cohort.values("pao2") == [(100, 2.0, 91.0)]
+    assert cohort.values("troponin_t") == [(100, 3.0, 0.01)]
+    assert cohort.values("ptt") == [(100, 3.0, 150.0)]
+    assert cohort.values("gcs_verbal") == [(100, 5.0, 5.0)]
+    assert cohort.values("urine_output") == [(100, 6.0, 250.0)]
+    assert cohort.values("potassium") == [(100, 45.0, 4.4)]  # the later one was reported after the prediction time
+
+
+@pytest.mark.parametrize("column", ["storetime", "available_time"])
+def test_a_column_that_tells_when_a_value_was_known_counts(tmp_path, column):
+    events = frame(
+        patient(
+            1,
+            ("01:10:00", "LAB//50971//mEq/L", 6.9), ("01:10:00", "LAB//50971//mEq/L", 4.1),
+            ("2150-01-03 23:10:00", "LAB//50912//mg/dL", 2.2), ("2150-01-03 23:10:00", "LAB//51006//mg/dL", 30.0),
+        )
+    )  # fmt: skip
+    known = {
+        6.9: "2150-01-02 02:00:00", 4.1: "2150-01-02 03:00:00", 2.2: "2150-01-04 00:10:00", 30.0: "2150-01-03 23:30:00",
+    }  # fmt: skip
+    stored = [known.get(round(value, 1)) if value is not None else None for value in events["numeric_value"]]
+    (tmp_path / "meds" / "data").mkdir(parents=True)
+    events.with_columns(pl.Series(column, stored, dtype=pl.String)).write_parquet(tmp_path / "meds/data/0.parquet")
+    cohort = prepare(tmp_path / "meds", tmp_path / "out")
+    assert cohort.values("potassium") == [(100, 1.0, 4.1)]
+    assert cohort.values("creatinine") == []
+    assert cohort.values("bun") == [(100, 47.0, 30.0)]
