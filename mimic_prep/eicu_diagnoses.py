@@ -6,6 +6,7 @@ A string goes from the wide to the narrow: ``pulmonary|respiratory failure|acute
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 
 import polars as pl
@@ -39,8 +40,8 @@ def _plain(string: str) -> str:
 
 
 def _codes(string: str, known: dict[str, set[str]]) -> str | None:
-    unclear, patterns = _list()
-    if unclear.search(string):
+    known_list = _list()
+    if known_list.unclear.search(string):
         return None
     parts = string.split("|")
     for length in range(len(parts), _CHAPTERS, -1):
@@ -48,18 +49,32 @@ def _codes(string: str, known: dict[str, set[str]]) -> str | None:
         if len(same) == 1:  # one string under several codes tells none
             return next(iter(same))
     for part in reversed(parts[_CHAPTERS:] or parts[-1:]):
-        for pattern, codes in patterns:
-            if pattern.search(part):
+        for pattern, codes in known_list.strings if not known_list.aside.match(part) else ():
+            match = pattern.search(part)
+            if match and not known_list.denied.search(part[: match.start()]):
                 return codes
     return None
 
 
+@dataclass(frozen=True)
+class _List:
+    """``eicu_diagnoses.yaml``; ``strings`` in the order in which they are tried, with their codes."""
+
+    unclear: re.Pattern[str]
+    denied: re.Pattern[str]
+    aside: re.Pattern[str]
+    strings: list[tuple[re.Pattern[str], str]]
+
+
 @cache
-def _list() -> tuple[re.Pattern[str], list[tuple[re.Pattern[str], str]]]:
-    """What makes a string unclear, and what strings mean, in the order in which they are tried."""
+def _list() -> _List:
     raw = load_yaml(CONFIG_ROOT / "concepts" / _FILE)
-    unclear = raw["unclear"].replace(" |", "|")
-    return _words(unclear), [(_words(row["finds"]), ", ".join(row["icd9"])) for row in raw["strings"]]
+    return _List(
+        unclear=_words(raw["unclear"].replace(" |", "|")),
+        denied=re.compile(rf"\b(?:{raw['denied']})[ -]+$", re.IGNORECASE),
+        aside=_words(raw["aside"]),
+        strings=[(_words(row["finds"]), ", ".join(row["icd9"])) for row in raw["strings"]],
+    )
 
 
 def _words(pattern: str) -> re.Pattern[str]:

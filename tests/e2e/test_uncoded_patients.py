@@ -68,7 +68,7 @@ def test_what_needs_labels_refuses_in_one_line(name, uncoded, hospital, runs, co
         "train": ("train", "notes", "--cohort", uncoded, "--model", hospital.model, "--out", tmp_path / "out"),
         "distill": ("distill", "--cohort", uncoded, "--model", hospital.model, "--out", tmp_path / "out"),
         "evaluate": ("evaluate", "--predictions", tmp_path / "predictions", "--cohort", uncoded, "--no-controls"),
-        "graph": ("graph", "build", "--out", tmp_path / "out", "--cohort", uncoded),
+        "graph": ("graph", "build", "--out", tmp_path / "out", "--source", f"cohort={uncoded}"),
     }[name]
     if name == "evaluate":
         given = ("--model", runs.multimodal, "--cohort", uncoded, "--out", tmp_path / "predictions", "--limit", 1)
