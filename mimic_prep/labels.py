@@ -15,7 +15,7 @@ from clinragen import label_sets
 from clinragen.errors import UserError
 from clinragen.label_sets import Phenotype
 from clinragen.schema import labels_schema
-from mimic_prep.codes import code_map, normalise
+from mimic_prep.codes import code_map
 
 VERSIONS = (9, 10)
 
@@ -61,11 +61,6 @@ def codes_of(label: Phenotype) -> list[tuple[int, str]]:
     return found
 
 
-def clean(diagnoses: pl.DataFrame) -> pl.DataFrame:
-    """``diagnoses`` with normalised codes: upper case, no dot, no blanks."""
-    return diagnoses.with_columns(normalise(pl.col("code")))
-
-
 def owners(codes: pl.DataFrame, labels: Mapping[str, Phenotype]) -> pl.DataFrame:
     """code, version, label: the labels that each of the distinct ``codes`` (code, version) gives; codes are normalised.
 
@@ -93,8 +88,8 @@ def build(
 ) -> pa.Table:
     """The labels table, one row for each stay in the order of ``stays``.
 
-    ``diagnoses`` (see ``clean``) holds code, version and the column ``key``, by which they belong to stays: hadm_id or
-    stay_id.
+    ``diagnoses`` (normalised, see ``code_repair``) holds code, version and the column ``key``, by which they belong to
+    stays: hadm_id or stay_id.
     """
     codes = diagnoses.select(key, "code", pl.col("version").cast(pl.Int64)).unique()
     carried = codes.join(owners(codes, labels), on=["code", "version"]).group_by(key).agg("label")

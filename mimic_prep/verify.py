@@ -112,7 +112,15 @@ def size_of(root: Path) -> int:
         return 0
     reader = reader_of(root)
     raw = RawFolder(root, reader.name)
-    return raw.total_bytes([table for table in reader.tables() if raw.has(table.name)])
+    return sum(path.stat().st_size for table in reader.tables() for path in _parts(raw, table))
+
+
+def _parts(raw: RawFolder, table: Table) -> tuple[Path, ...]:
+    """The files of a table; none where it cannot be told which, as its report says."""
+    try:
+        return raw.parts(table)
+    except UserError:
+        return ()
 
 
 def _verify_meds(root: Path) -> Verification:

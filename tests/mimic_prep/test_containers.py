@@ -495,3 +495,15 @@ def test_a_parquet_file_that_is_cut_anywhere(tmp_path):
         (tmp_path / "events.parquet").write_bytes(data[:end])
         with pytest.raises(UserError, match=r"events\.parquet"):
             RawFolder(tmp_path, "a test").read(_EVENTS)
+
+
+@pytest.mark.parametrize("name", ["a table twice", "zip", "a folder without parts"])
+def test_verify_names_what_cannot_be_read_among_the_other_tables(raw, capsys, name):
+    change = _copy(f"{_DRUGS}.csv.gz") if name == "a table twice" else _REFUSED[name][0]
+    change(raw)
+    assert main(["verify", "--raw", str(raw)]) == 2
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "chartevents" in shown  # the other tables are reported, too
+    assert "mend this first" in shown
+    [report] = [table for table in verify(raw).tables if table.table == "prescriptions"]
+    assert len(report.problems) == 1

@@ -7,6 +7,7 @@ import pytest
 
 from clinragen.catalog import phenotypes
 from mimic_prep import labels
+from mimic_prep.code_repair import repaired
 from mimic_prep.codes import code_map
 
 
@@ -56,7 +57,7 @@ def test_a_prefix_counts_only_where_its_codes_agree():
 
 def test_codes_come_with_dots_blanks_and_in_lower_case():
     rows = pl.DataFrame({"hadm_id": [1, 1], "code": [" j18.9", "486 "], "version": [10, 9]})
-    clean = labels.clean(rows)
+    clean, _ = repaired(rows, phenotypes(), "a table")
     assert clean["code"].to_list() == ["J189", "486"]
     assert labels.owners(clean, phenotypes())["label"].to_list() == ["pneumonia", "pneumonia"]
 
