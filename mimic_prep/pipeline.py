@@ -242,7 +242,7 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
             if not tables:
                 return SERIES.empty_table()
             rows = pl.concat(tables)
-            telling = rows.filter(~pl.col("variable").is_in(body))["stay"].unique()
+            telling = rows.filter(~pl.col("variable").is_in(body) & pl.col("value").is_not_nan())["stay"].unique()
             measured[telling.to_numpy()] = True
             if required:  # the stays without a series leave the cohort, and their body sizes with them
                 rows = rows.filter(pl.col("stay").is_in(telling.implode()))

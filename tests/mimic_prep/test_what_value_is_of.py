@@ -111,6 +111,13 @@ def test_the_hour_stands_as_its_last_entry_says(hospital, prepared):
     assert (values["gcs_verbal", 2.0], values["gcs_total", 2.0]) == (5, 15)
 
 
+def test_a_stay_of_which_nothing_could_be_tested_has_no_series(hospital, prepared):
+    hospital.tables["icu/chartevents"] = [row for row in hospital.tables["icu/chartevents"] if row["stay_id"] != 201]
+    hospital.tables["hosp/labevents"] = [row for row in hospital.tables["hosp/labevents"] if row["subject_id"] != 2]
+    hospital.chart(201, "2150-06-10 03:00:00", 223900, 1, value="No Response-ETT")
+    assert sorted(prepared(hospital).stays["stay_id"]) == [100, 200]
+
+
 def test_swollen_eyes_are_no_score(hospital, prepared):
     hospital.chart(100, _AT, 220739, 1, value="None - swollen shut")
     hospital.chart(100, "2151-03-01 09:30:00", 220739, 1, value="None")
