@@ -78,7 +78,8 @@ def lines(text: str) -> list[str]:
         text = text.replace("\\r\\n", "\n").replace("\\n", "\n")
     found: list[str] = []
     for line in text.splitlines():
-        if line.count(":") > 1 or (":" in line and len(line) > _MOST):
+        colon = line.find(":")
+        if colon > 0 and (colon > _MOST or line.find(":", colon + 1) > 0 or line.find(". ", 0, colon) > 0):
             found += _cut(line)
         else:
             found.append(line)

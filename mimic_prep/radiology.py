@@ -118,12 +118,12 @@ def _is_above(line: str) -> bool:
 
 
 def _first_paragraph(lines: list[str]) -> tuple[list[str], list[str]]:
-    """The lines up to the first blank one behind text, and the others."""
-    seen = False
+    """The lines up to the first blank one behind text, or to a line that begins a sentence anew, and the others."""
+    before = ""
     for place, line in enumerate(lines):
-        if seen and not line:
+        if before and (not line or (before.endswith((".", "?")) and line[0].isupper())):
             return lines[:place], lines[place:]
-        seen |= bool(line)
+        before = line or before
     return lines, []
 
 

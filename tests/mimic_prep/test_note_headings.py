@@ -331,6 +331,11 @@ def test_a_note_as_it_is_written_today() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("heading", ["HOSPITAL COURSE BY SYSTEM:", "Brief Hospital Course:", "DISCHARGE MEDICATIONS:"])
+def test_a_heading_behind_a_sentence_begins_there(heading: str) -> None:
+    assert _at_admission(f"Physical Exam:\nAbdomen soft. {heading} {COURSE}") == {"admission_exam": "Abdomen soft."}
+
+
 def test_the_full_name_of_the_exam_outweighs_its_abbreviation() -> None:
     text = "HPI: Pain.\n\nPE: flank tender in the ED.\n\nPMH: Gout.\n\nPhysical Examination: Pale.\n"
     assert "Pale." in _at_admission(text)["admission_exam"]
