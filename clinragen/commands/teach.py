@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,7 @@ def run(args: argparse.Namespace) -> int | None:
             raise UserError("the evidence teacher works offline and keeps no journal: pass --teacher openai or vllm")
         _check_evidence(args)
         return _evidence(args)
+    _shard(args.shard)
     args.name = args.name or args.teacher
     if teacher_name(args.name).casefold() == "evidence":
         raise UserError("--name evidence: that is the name of the offline teacher; choose another")
@@ -92,11 +95,7 @@ def _llm(args: argparse.Namespace) -> int | None:
         from clinragen.teacher import llm
     except ImportError:
         raise missing_extra("a teacher behind a server", "teacher") from None
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("stays", total=None)
+    with _bar() as (progress, say):
         summary = llm.teach(
             args.cohort,
             args.graph,
@@ -106,7 +105,8 @@ def _llm(args: argparse.Namespace) -> int | None:
             shard=_shard(args.shard),
             offline=args.action == "export",
             overwrite=args.overwrite,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=progress,
+            say=say,
         )
     print("\n".join(summary.lines()))
     files = _files(args)
@@ -115,6 +115,22 @@ def _llm(args: argparse.Namespace) -> int | None:
     elif summary.complete or args.action == "export":
         print(f"written to {files.table}, with {files.card.name} and {files.manifest.name} beside it")
     return 0 if (summary.complete or args.action == "export") and not summary.too_many_dropped else 1
+
+
+@contextmanager
+def _bar() -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+    """A bar of the stays that are done, and lines above it: what moves the bar, and what prints a line."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.completed} stays done"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("stays", total=None)
+        yield (
+            lambda done: bar.update(task, completed=done),
+            lambda line: console.print(f"  {line}", highlight=False, markup=False, style="dim", soft_wrap=True),
+        )
 
 
 def _dry_run(args: argparse.Namespace, settings: TeacherSettings) -> None:
@@ -173,7 +189,7 @@ def _files(args: argparse.Namespace) -> Files:
 
 def _shard(written: str) -> tuple[int, int]:
     part, _, parts = written.partition("/")
-    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+    if not (re.fullmatch(r"\d{1,6}/\d{1,6}", written, re.A) and int(part) < int(parts)):
         raise UserError(f"--shard {written}: expected I/N with I from 0 to N-1, as in 0/4")
     return int(part), int(parts)
 
@@ -183,32 +199,13 @@ def _evidence(args: argparse.Namespace) -> None:
     import json
 
     import pyarrow.compute as pc
-    from rich.console import Console
-    from rich.progress import Progress
 
-    from clinragen.artifacts import read_table
-    from clinragen.knowledge.relabel import open_graph, unknown
     from clinragen.schema import CohortPaths
     from clinragen.teacher.files import Files
     from clinragen.teacher.generate import generate
 
-    paths = CohortPaths(args.cohort)
-    if silent := unknown(open_graph(args.graph)):
-        print(
-            f"the concept graph knows nothing that speaks for {', '.join(silent)}: the evidence teacher will find no "
-            "grounds for them; an LLM teacher may",
-            file=sys.stderr,
-        )
-    total = read_table(paths.stays).num_rows
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("rationales", total=total)
-        table = generate(
-            args.cohort,
-            args.graph,
-            args.teacher,
-            overwrite=args.overwrite,
-            progress=lambda done: bar.update(task, completed=done),
-        )
+    with _bar() as (progress, say):
+        table = generate(args.cohort, args.graph, args.teacher, overwrite=args.overwrite, progress=progress, say=say)
     for kind in ("note", "series"):
         rows = table.filter(pc.field("kind") == kind)
         texts = rows.column("text").to_pylist()
@@ -220,5 +217,5 @@ def _evidence(args: argparse.Namespace) -> None:
             f"{kind:<6}  {len(texts)} rationales, {mean:.1f} words on average (at most {max(lengths, default=0)}), "
             f"{len(set(texts))} distinct, {told} name evidence in the chart"
         )
-    files = Files(paths, args.teacher)
+    files = Files(CohortPaths(args.cohort), args.teacher)
     print(f"written to {files.table}, with {files.card.name} and {files.manifest.name} beside it")

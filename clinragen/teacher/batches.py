@@ -7,7 +7,9 @@ as they come, so that each is journaled at once.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -98,10 +100,26 @@ class Batches:
             self._batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             if not self._waiting:
                 self._came.clear()
-            await asyncio.to_thread(self._work, [request for request, _ in self._batch], loop)
+            await self._in_thread([request for request, _ in self._batch], loop)
             await asyncio.sleep(0)  # answers of the last moment
             for _, waiting in self._batch:
                 _settle(waiting, NoAnswerError("engine gave no answer"))
+
+    async def _in_thread(self, requests: list[Request], loop: asyncio.AbstractEventLoop) -> None:
+        """Run a batch in a thread that ends with the program: a stopped run need not wait for the rest of its batch."""
+        done: asyncio.Future[None] = loop.create_future()
+
+        def work() -> None:
+            failure: BaseException | None = None
+            try:
+                self._work(requests, loop)
+            except BaseException as error:  # noqa: BLE001 (handed to the waiting task)
+                failure = error
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_finish, done, failure)
+
+        threading.Thread(target=work, name="engine", daemon=True).start()
+        await done
 
     def _work(self, requests: list[Request], loop: asyncio.AbstractEventLoop) -> None:
         for place, answer in self._engine.run(requests):
@@ -114,6 +132,15 @@ class Batches:
         failure = UserError(f"the engine stopped ({type(error).__name__}); its messages above say why")
         for _, waiting in [*self._batch, *self._waiting]:
             _settle(waiting, failure)
+
+
+def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
+    if done.done():
+        return
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)
 
 
 def _settle(waiting: asyncio.Future[Answer], answer: Answer | Exception) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from clinragen.artifacts import sha256_json, write_json, write_table
 from clinragen.errors import UserError, unknown_choice
-from clinragen.knowledge.relabel import open_graph
+from clinragen.knowledge.relabel import open_graph, unknown
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import card, evidence
 from clinragen.teacher.facts import facts
@@ -29,12 +29,14 @@ def generate(
     *,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda done: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> pa.Table:
     """Write and return the rationales (``schema.RATIONALES``, two rows per stay, in stay order).
 
     Args:
         graph: concept graph folder; None takes the curated core.
         progress: told the number of stays done.
+        say: told what begins, phase by phase, and what should be known.
 
     Raises:
         UserError: unknown teacher, a cohort or graph that cannot be read, rationales already there.
@@ -44,10 +46,18 @@ def generate(
     files = Files(CohortPaths(cohort), teacher)
     if files.table.exists() and not overwrite:
         raise UserError(f"{files.table} already exists: pass --overwrite to replace it")
+    say("reading the cohort ...")
     stays = Stays(files.cohort)
     found = facts(stays.series, normal=True)
+    say("opening the concept graph ...")
     concepts = open_graph(graph)
+    if silent := unknown(concepts):
+        say(
+            f"note: the concept graph knows nothing that speaks for {', '.join(silent)}: the evidence teacher will "
+            "find no grounds for them; an LLM teacher may"
+        )
     composer, judge = evidence.EvidenceTeacher(concepts), Judge(concepts)
+    say(f"writing {2 * len(stays)} rationales ...")
     prompt = sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": concepts.manifest})
     rows, taught, coverage = [], Counter[tuple[str, str]](), Counter[str]()
     for done, stay in enumerate(stays, start=1):

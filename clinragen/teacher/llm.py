@@ -120,6 +120,7 @@ def teach(
     offline: bool = False,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda done: None,
+    say: Callable[[str], None] = lambda line: None,
     asker: Asker | None = None,
 ) -> Summary:
     """Bring about all rationales and, when none is missing, write table, manifest and card.
@@ -128,6 +129,8 @@ def teach(
         backend: openai (a server) or vllm (an engine in this process).
         shard: (i, n) takes every n-th stay from the i-th on; merge the journals afterwards.
         offline: take answers from the journal only, and write the table even if some are missing.
+        progress: told the number of stays done.
+        say: told what begins, phase by phase.
         asker: in place of a backend.
 
     Raises:
@@ -137,34 +140,37 @@ def teach(
     files = Files(CohortPaths(cohort), name)
     if files.table.exists() and not overwrite:
         raise UserError(f"{files.table} already exists: pass --overwrite to replace it (journaled answers are kept)")
-    stays = Stays(files.cohort, shard)
-    concepts = open_graph(graph)
-    prompts = Prompts(settings, concepts, stays.bands() if settings.band == "statistical" else None)
     model = settings.engine.model if backend == "vllm" else settings.server.model
     if not model:
         where = "engine.model" if backend == "vllm" else "server.model"
         raise UserError(f"teacher config: {where} is empty: name the model, as in --set {where}=NAME")
+    client = Client(settings.server) if backend == "openai" and not offline and asker is None else None
+    say("reading the cohort ...")
+    stays = Stays(files.cohort, shard)
+    say("opening the concept graph ...")
+    concepts = open_graph(graph)
+    prompts = Prompts(settings, concepts, stays.bands() if settings.band == "statistical" else None)
 
-    async def run() -> tuple[Composer, list[Outcome], Client | None]:
+    async def run() -> tuple[Composer, list[Outcome]]:
         async with AsyncExitStack() as stack:
             kept = stack.enter_context(journal.Journal(files.journal, writable=not offline))
-            client: Client | None = None
-            source = asker
-            if offline:
+            source = asker or client
+            if client is not None:
+                await stack.enter_async_context(client)
+            elif offline:
                 source = JournalOnly()
-            elif source is None and backend == "openai":
-                source = client = await stack.enter_async_context(Client(settings.server))
             elif source is None:
-                engine = _engine(settings.engine)
-                source = await stack.enter_async_context(Batches(engine, settings.engine.batch))
+                say("starting the engine ...")
+                source = await stack.enter_async_context(Batches(_engine(settings.engine), settings.engine.batch))
             assert source is not None
-            structured = await _structured(settings, kept, source, model)
+            structured = await _structured(settings, kept, source, model, say)
             composer = Composer(settings, prompts, Judge(concepts), kept, source, model=model, structured=structured)
             # more than there are slots, so that none is idle while answers are put on the disk and checked
             workers = 2 * (settings.engine.batch if backend == "vllm" else settings.server.concurrency)
-            return composer, await _all(composer, stays, workers, progress, files.journal), client
+            say(f"asking for the rationales of {len(stays)} stays ...")
+            return composer, await _all(composer, stays, workers, progress, files.journal)
 
-    composer, outcomes, client = asyncio.run(run())
+    composer, outcomes = asyncio.run(run())
     summary = Summary(
         len(stays),
         composer.ways,
@@ -178,6 +184,7 @@ def teach(
         settings.most_dropped,
     )
     if shard == (0, 1) and (summary.complete or offline):
+        say(f"writing {len(outcomes)} rationales ...")
         table = _table(outcomes, stays, concepts, settings, name, prompts.version)
         write_table(files.table, table)
         logprobs.write(files.logprobs, ((one.stay_id, one.kind, one.logprobs) for one in outcomes if one.logprobs))
@@ -220,7 +227,9 @@ def _cluster(settings: EngineSettings) -> dict[str, object] | None:
     return {"base_url": f"ray://{settings.cluster}", "attestation": asdict(settings.attestation)}
 
 
-async def _structured(settings: TeacherSettings, kept: journal.Journal, source: Asker, model: str) -> bool:
+async def _structured(
+    settings: TeacherSettings, kept: journal.Journal, source: Asker, model: str, say: Callable[[str], None]
+) -> bool:
     """Whether to ask for JSON: as configured, else as the server shows. The finding is kept, as keys depend on it."""
     if settings.structured != "auto":
         return settings.structured == "json_schema"
@@ -230,6 +239,7 @@ async def _structured(settings: TeacherSettings, kept: journal.Journal, source: 
     if record is None:
         if isinstance(source, JournalOnly):
             raise UserError(f"{kept.path} holds no answer of model '{model}': is it the config of that run?")
+        say("asking whether the server holds to JSON ...")
         record = {"key": name, "stay_id": 0, "kind": "probe", "model": model, "text": "", "usage": {}}
         try:
             answer = await source.ask(_PROBE, parameters, name)
