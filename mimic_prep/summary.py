@@ -76,7 +76,7 @@ def _quarantine(tables: dict[str, Any]) -> Table:
 
 
 def _remarks(tables: dict[str, Any]) -> Table:
-    table = Table(title="Remarks on rows that were kept", title_justify="left")
+    table = Table(title="Remarks on rows", title_justify="left")
     table.add_column("table")
     table.add_column("remark")
     table.add_column("rows", justify="right")
