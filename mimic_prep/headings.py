@@ -256,14 +256,15 @@ def _words(title: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _cut(line: str) -> Iterator[str]:
-    starts = [0]
+    starts = {0}
+    own = len(line) - len(line.lstrip(" \t#*-0123456789.()\u2022"))  # where the line's own title begins
     for pattern in (_CAPS_INSIDE, _TITLE_INSIDE):
-        for match in pattern.finditer(line):
+        for match in pattern.finditer(line, own):
             at = _known_from(line, match.start(), match.end() - 1, caps=pattern is _CAPS_INSIDE)
-            if at is not None and line[:at].strip(" \t#*-0123456789.()\u2022"):
-                starts.append(at)
-    starts = sorted(set(starts))
-    return (line[start:end] for start, end in zip(starts, [*starts[1:], len(line)], strict=True))
+            if at is not None and match.start() > own:
+                starts.add(at)
+    ordered = sorted(starts)
+    return (line[start:end] for start, end in zip(ordered, [*ordered[1:], len(line)], strict=True))
 
 
 def _known_from(line: str, start: int, end: int, *, caps: bool) -> int | None:
