@@ -108,10 +108,18 @@ _REFERENCES = (
         rf"|,\s?(?P<s>normal\s?:?\s?(?:{_COMPARISON}\s?{_PLAIN_NUM}|{_PLAIN_NUM}\s?[-–]\s?{_PLAIN_NUM}){UNIT('x')}))",
         re.I,
     ),
+    # in brackets anywhere: "elevated (normal < 10 mg/L)"; "(corrected 138)" and "(+2.1)" are no measurements either
+    re.compile(
+        rf"(?P<r>[(\[]\s?{_NORMAL}\s?[:=,]?\s?(?:{_COMPARISON}\s?{_PLAIN_NUM}|{_PLAIN_NUM}{UNIT('v')}"
+        rf"\s?(?:-|–|—|to)\s?{_PLAIN_NUM}){UNIT('w')}\s?[)\]])",
+        re.I,
+    ),
+    re.compile(rf"(?P<r>[(\[]\s?(?:corrected|delta|Δ|[+±])[^()\[\]\d]{{0,20}}{_PLAIN_NUM}{UNIT('w')}\s?[)\]])", re.I),
     # named as such: "reference range 0.6 to 1.2", "ref: 0.1-1.2", "upper limit of normal 40"; or aimed at: "goal >65"
     re.compile(
-        r"(?P<r>\b(?:ref(?:erence)?\b\.?(?:\s(?:range|interval|limits?|values?))?|"
-        r"normal (?:range|interval|limits?|values?)|upper limit of normal|ULN|goal|target)"
+        r"(?P<r>(?:\b(?:ref(?:erence)?\b\.?(?:\s(?:range|interval|limits?|values?))?|"
+        r"normal (?:range|interval|limits?|values?)|upper limit of normal|ULN|goal|target|cut-?off|threshold)|"
+        r"\0{2,5}\spercentile)"
         rf"\s?(?:is|of|[:=,])?\s?{_bounds('w')})",
         re.I,
     ),
@@ -120,15 +128,21 @@ _REFERENCES = (
 _MULTIPLE = re.compile(
     rf"(?:(?:[<>≤≥~]\s?)?(?:{_NUM}|twice|two|three|four|five|ten)\s?(?:x|×|times|-?fold)?\s?)"
     r"(?:above |over |higher than )?(?:the )?"
-    r"(?:upper limits?(?: of (?:the )?normal(?: range)?)?|ULN|normal (?:limit|value|range)|baseline)\b",
+    r"(?:upper limits?(?: of (?:the )?normal(?: range)?)?|ULN|normal (?:limit|value|range)|baseline|cut-?off|"
+    r"\0{2,5} percentile)\b",
     re.I,
+)
+#: Words before the value that a change starts from.
+_OLD = (
+    r"(?:(?:a|an|the|its|his|her|their|of|at|about|around|peak|peaks|nadir|baseline|initial|maximum|minimum|high|low|"
+    r"admission|previous|prior|value|level)\s){0,4}"
 )
 _SPREAD = (
     r"ranging from|ranged from|ranges from|ranging between|ranged between|varying from|varied between|"
     r"fluctuat\w{1,4} between"
 )
 _RANGE = re.compile(
-    rf"(?P<pre>\b(?:between|(?:(?:up|down|raised|elevated|reduced|lowered) )?from|{_SPREAD})\s)?"
+    rf"(?P<pre>\b(?:between|(?:(?:up|down|raised|elevated|reduced|lowered) )?from|{_SPREAD})\s{_OLD})?"
     rf"(?:about |around )?(?:low |mid |high )?(?:(?:the|its)\s)?{_value('a')}"
     r"\s?(?P<by>-|–|—|\bto\b|\bup to\b|\bdown to\b|\band\b|\bor\b)\s?"
     rf"(?:about |around )?(?:the )?(?:low |mid |high )?(?P<b>[-−]?{_PLAIN_NUM})(?:\s?/\s?(?P<b2>\d{{1,3}}(?![\d/])))?"
@@ -146,7 +160,7 @@ _BEFORE = re.compile(
     re.I,
 )
 #: Where a change begins, without its end: "up 2.1 from 1.0".
-_START = re.compile(rf"\bfrom\s{_value('a')}", re.I)
+_START = re.compile(rf"\bfrom\s{_OLD}{_value('a')}", re.I)
 #: "the low 80s": a part of ten.
 _DECADE = re.compile(rf"\b(?P<third>low|lower|mid|middle|high|upper)[- ](?P<a>{_NUM})'?s\b{UNIT('au')}", re.I)
 _ONE = re.compile(_value("a"), re.I)

@@ -46,7 +46,7 @@ _PAST = re.compile(
 )
 _TIMES = ("window", "moment", "hour")
 #: A word that may name something: adverbs do not.
-_NAMING = re.compile(r"\b(?!\w{1,20}ly\b)[A-Za-z][\w+]{1,}")
+_NAMING = re.compile(r"\b(?!\w{1,20}ly\b)(?:[A-Za-z][\w+]+|[B-HJ-Z]\b)")
 
 
 def _before(kind: str) -> re.Pattern[str]:

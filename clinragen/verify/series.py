@@ -95,7 +95,7 @@ def holds(claim: SeriesClaim, spec: Variable, measured: Measured) -> bool | None
     rest = [number for number in claim.numbers if number not in extreme]
     for number in rest:
         if number.how == "mean":
-            verdicts.append(_mean(number, spec, seen))
+            verdicts.append(_mean(number, spec, seen, claim.length))
         elif claim.length is not None and claim.often is None and number.how in ("above", "below"):
             verdicts.append(_stretch(_meets(number, spec, seen), seen.hours, claim.length))
         else:
@@ -205,11 +205,13 @@ def _near(claim: SeriesClaim, hours: np.ndarray) -> np.ndarray:
     return np.abs(hours - claim.hour[0]) <= claim.hour[1]
 
 
-def _mean(number: Number, spec: Variable, seen: Measured) -> bool:
+def _mean(number: Number, spec: Variable, seen: Measured, length: float | None) -> bool:
+    """Whether mean or median, of all or of some stretch of the stated length, is what the number says."""
     slack = 0.05 * width(spec)
-    return any(
-        number.low - slack <= middle <= number.high + slack for middle in (seen.values.mean(), np.median(seen.values))
-    )
+    ends = np.searchsorted(seen.hours, seen.hours + (length or np.inf) - 1e-6)
+    parts = [seen.values, *(seen.values[i:end] for i, end in enumerate(ends) if length is not None)]
+    middles = [middle for part in parts for middle in (part.mean(), np.median(part))]
+    return any(number.low - slack <= middle <= number.high + slack for middle in middles)
 
 
 def _total(number: Number, claim: SeriesClaim, measured: Measured) -> bool:

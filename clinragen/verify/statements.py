@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from clinragen.catalog import Variable, variables
-from clinragen.verify import figures
+from clinragen.verify import figures, units
 from clinragen.verify.claims import Change, Number, SeriesClaim
 from clinragen.verify.figures import Written
 from clinragen.verify.lexicon import Head
@@ -21,7 +21,15 @@ _ABOUT = re.compile(r"\b(?:about|around)\b", re.I)
 _WORSE = {"worsening": ("rising", "falling"), "improving": ("falling", "rising")}
 _ADJECTIVAL = {"increased": "high", "decreased": "low", "increases": "high", "decreases": "low"}
 _MOVING = {"raised": "rising", "elevated": "rising", "reduced": "falling", "lower": "falling", "higher": "rising"}
-_AFTER = re.compile(r"or (?:more|less|higher|lower|above|below|greater)|on average|at its|was (?:high|low)est", re.I)
+_AFTER = re.compile(
+    r"or (?:more|less|higher|lower|above|below|greater)|on average|averaged?|at its|was (?:high|low)est", re.I
+)
+_DAILY = ("/d", "/day", "/24h")
+_TOTALS = {
+    "at": "total",
+    **dict.fromkeys(("above", "above_event", "rising_event"), "above_total"),
+    **dict.fromkeys(("below", "below_event", "falling_event"), "below_total"),
+}
 _EXTREMES = ("highest", "lowest")
 _PRESSURES = frozenset(("systolic_bp", "mean_bp"))
 _WAYS = {"up": "rising", "down": "falling"}
@@ -127,6 +135,7 @@ def _stated(
 ) -> SeriesClaim:
     """Direction, trend and negation."""
     states, trends = [], []
+    numbered = any(cue.kind == "number" for cue in after)
     for cue in (*before, *after):
         word = text[cue.start : cue.end].lower()
         if cue.kind == "trend" and cue in before and word in _ADJECTIVAL:
@@ -135,6 +144,8 @@ def _stated(
             trends.append(_MOVING[word])  # "reduced by 40 %"
         elif cue.kind == "state":
             states.append(cue.value)
+        elif cue.kind == "trend" and cue.value == "resolved" and numbered and "norm" not in word:
+            trends.append("improving")  # "recovered to 12" of 15
         elif cue.kind == "trend":
             trends.append(cue.value)
         elif cue.kind == "change" and cue.value[0]:
@@ -143,7 +154,6 @@ def _stated(
         states = ["normal"]  # "low-normal"
     direction = states[0] if states else None
     negated = any(cue.kind == "denied" for cue in (*before, *after))
-    numbered = any(cue.kind == "number" for cue in after)
     if direction is None and of.directions and (whole or (trends and not numbered)):
         direction = of.directions[0] if len(of.directions) == 1 else "normal"
         if of.absent and len(of.directions) == 1:
@@ -182,9 +192,10 @@ def _numbered(text: str, claim: SeriesClaim, of: Head, before: list[Cue], after:
             first = made[0]
             continue
         if written.form == "one":
-            numbers.append(
-                _total(_bounded(made[0], how, claim, decade=bool(written.parts[0][2])), written, claim, spec)
-            )
+            if units.plain(written.parts[0][1] or "").endswith(_DAILY):
+                claim = replace(claim, window=(0.0, float("inf")), length=24.0)
+            one = _bounded(made[0], how, claim, decade=bool(written.parts[0][2]))
+            numbers.append(_total(one, written, claim, spec))
             continue
         backward = made[0].low > made[1].low  # a range is written from low to high; "1.4 to 1.2" is a change
         if written.form in ("sequence", "from", "up", "down") or (moving and written.form == "range") or backward:
@@ -219,7 +230,8 @@ def _how(text: str, hows: Sequence[Cue], stated: Sequence[Cue], place: int) -> s
     cue = stated[place]
     previous = stated[place - 1].end if place else -2
     following = stated[place + 1].start if place + 1 < len(stated) else len(text)
-    after = [how for how in hows if _AFTER.match(text, how.start)]
+    ends = [number.end for number in stated]
+    after = [how for how in hows if _AFTER.match(text, how.start) and any(0 <= how.start - end <= 2 for end in ends)]
     mine = [how for how in hows if previous < how.end <= cue.start and how not in after]
     trailing = [how for how in after if cue.end <= how.start < following]
     last = [how for how in hows if how.start >= cue.end and place == len(stated) - 1 and how.value in _EXTREMES]
@@ -243,11 +255,9 @@ def _bounded(number: Number, how: str | None, claim: SeriesClaim, *, decade: boo
 
 def _total(number: Number, written: Written, claim: SeriesClaim, spec: Variable) -> Number:
     """A volume over hours is their sum: "1200 mL over 24 h", not "10 mL/h over 24 h"."""
-    unit = written.parts[0][1] or ""
-    hourly = "/" in unit or "per" in unit
-    if spec.bin != "sum" or claim.window is None or hourly or number.how not in ("at", "above", "below"):
-        return number
-    return number._replace(how="total" if number.how == "at" else f"{number.how}_total")
+    how = _TOTALS.get(number.how)
+    hourly = units.plain(written.parts[0][1] or "").endswith("/h")
+    return number if spec.bin != "sum" or claim.window is None or hourly or how is None else number._replace(how=how)
 
 
 def _change(cues: Sequence[Cue], spec: Variable) -> Change | None:

@@ -15,7 +15,7 @@ from clinragen.verify.masked import Masked
 #: A stated hour may be off by so much: bins are an hour wide; "around hour 12" is meant roughly.
 EXACTLY, ROUGHLY = 1.0, 3.0
 _FOREVER = float("inf")
-_H = r"(?:(?-i:h)|hr|hrs|hour|hours)\b"  # "5.8 H" is flagged as high
+_H = r"(?:(?-i:h|hrs?)|hours?)\b"  # in "5.8 H" and "39.6 HR 131" it is no hour
 _N = r"(?<!\d)(?P<n>\d{1,30}(?:\.\d{1,3})?)(?!\d)"
 _M = r"(?<!\d)(?P<m>\d{1,30}(?:\.\d{1,3})?)(?!\d)"
 _IN = r"(?:within|in|during|over|on|by|for|throughout|across)"
@@ -62,8 +62,12 @@ _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], .
     ),
     (rf"{_IN}?\s?(?:the\s)?(?:last|final)\s{_N}\s?{_H}", lambda n, m: ("window", Window(-n, _FOREVER))),
     (
-        rf"(?:between|from)?\s?(?:hours?)\s?{_N}\s?(?:and|to|-|–|until|through)\s?(?:hour\s?)?{_M}",
+        rf"(?:(?:between|from)\shours?|hours)\s?{_N}\s?(?:and|to|-|–|until|through)\s?(?:hour\s?)?{_M}",
         lambda n, m: ("window", Window(n, m)),
+    ),
+    (
+        rf"\bhour\s{_N}\s?(?:to|-|–|until|through|and hour)\s?(?:hour\s?)?{_M}(?!\.)",
+        lambda n, m: ("window", Window(n, m)) if m > n else None,
     ),
     (
         rf"(?:from|after|since|beyond|following|past)\shour\s{_N}(?:\s(?:on\b|onwards?|onward))?",
@@ -158,6 +162,7 @@ _CHANGE = re.compile(
     rf"(?:(?P<part>{'|'.join(_PARTS)})\b|(?P<pct>{_PCT})\s?(?:%|percent)|(?P<amount>{_AMOUNT}){UNIT('u')})"
     rf"|(?P<near>{_NEAR})?(?P<verb>halv|doubl|tripl|quadrupl)(?:ed|ing|es|e)?\b"
     rf"|(?P<near2>{_NEAR})?(?P<fold>{_PCT}|two|three|four|five|ten)[- ]?fold\b"
+    r"(?!\s(?:above|over|higher|the|upper|normal))"
     rf"|\b(?P<pct2>{_PCT})\s?(?:%|percent)\s(?={_NOUN})"
     rf"|(?<![\w.,])(?P<amount2>{_AMOUNT})-?{UNIT('u2')}\s(?={_NOUN})",
     re.I,

@@ -105,7 +105,7 @@ def _table(key: str) -> dict[str, tuple[float, float]]:
     elif "k" not in table:
         table["k"] = (1000.0, 0.0)  # "a D-dimer of 3.5K"
     if spec.bin == "sum":  # a total of the hour
-        table |= {f"{name}/h": pair for name, pair in table.items()}
+        table |= {f"{name}/{per}": pair for name, pair in table.items() for per in ("h", "d", "day", "24h")}
     if plain(spec.unit) == "degc":
         table["deg"] = (1.0, 0.0)
     return table
