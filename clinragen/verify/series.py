@@ -170,7 +170,8 @@ def _often(claim: SeriesClaim, agree: np.ndarray, number: Number | None, spec: V
     if number.how in ("within", "ranged"):
         return share >= 1.0 - STRAY
     if number.how in ("decade", "decades"):
-        return share >= (0.25 if number.how == "decade" else MOSTLY)
+        few = number.how == "decade" and len(agree) < MANY  # one of five is as much as a quarter
+        return count >= 1 if few else share >= (0.25 if number.how == "decade" else MOSTLY)
     if number.how in ("above", "below") and claim.direction is None and not claim.negated and _usual(number, spec):
         return share >= 1.0 - STRAY  # "MAP above 65": a state, not something that happened once
     return count >= 1
