@@ -10,7 +10,6 @@ import re
 
 import polars as pl
 
-from mimic_prep.accounting import Sieve
 from mimic_prep.units import is_spelling
 
 _LONGEST = 80  # characters of a result; what is longer is a sentence
@@ -22,8 +21,6 @@ _NUMBER = r"-?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
 _RESULT = re.compile(rf"\s*(?P<sign>{_SIGN})?\s*(?P<number>{_NUMBER})(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|[;\n]")
-#: The column of measurements, and the remark on rows whose value was read from a text.
-VALUE, WORDED = "value", "no number: read from the text"
 #: Marks behind a result: high, low, abnormal, critical.
 _FLAGS = frozenset({"", "h", "l", "hh", "ll", "a", "aa", "c", "hc", "lc", "high", "low"})
 _ENTITIES = {"&lt;": "<", "&gt;": ">"}
@@ -47,22 +44,6 @@ def limits(texts: pl.Series, *, remarks: bool = False) -> tuple[pl.Series, pl.Se
     numbers, spelled = [value for value, _ in known.values()], [unit for _, unit in known.values()]
     values = texts.replace_strict(list(known), numbers, default=None, return_dtype=pl.Float64)
     return values, texts.replace_strict(list(known), spelled, default=None, return_dtype=pl.String)
-
-
-def read_limits(sieve: Sieve, texts: pl.Series, failed: pl.Series) -> pl.Series:
-    """Limits among the ``texts`` of the numeric column ``VALUE`` become values of the sieve's rows.
-
-    Returns which rows still ``failed`` to hold a number. A limit that names a unit does: the unit column may differ.
-    """
-    rows = failed.arg_true()
-    values, units = limits(texts.gather(rows))
-    good = values.is_not_null() & units.is_null()
-    if not good.any():
-        return failed
-    read = rows.filter(good)
-    sieve.frame = sieve.frame.with_columns(sieve.frame[VALUE].scatter(read, values.filter(good)))
-    sieve.remarks[WORDED] += read.len()
-    return failed.scatter(read, False)
 
 
 def _read(text: str, remarks: bool) -> tuple[float, str | None] | None:

@@ -16,7 +16,6 @@ from clinragen.errors import UserError
 from mimic_prep.accounting import Sieve
 from mimic_prep.blocks import LONGEST_ROW, check_columns
 from mimic_prep.cells import TYPES, converted
-from mimic_prep.limits import VALUE, read_limits
 from mimic_prep.rows import complete
 from mimic_prep.sources import Only, Table
 
@@ -112,7 +111,7 @@ def from_batch(batch: pa.RecordBatch, table: Table, only: Only | None, shown: st
     frame = cast(pl.DataFrame, pl.from_arrow(batch))
     frame = frame.rename({name: name.lower() for name in frame.columns})
     columns: list[pl.Series] = []
-    failed: list[tuple[str, str, pl.Series]] = []
+    failed: list[tuple[str, pl.Series]] = []
     for name, column in table.columns.items():
         if column.raw not in frame.columns:
             continue
@@ -122,11 +121,9 @@ def from_batch(batch: pa.RecordBatch, table: Table, only: Only | None, shown: st
         except TypeError as error:
             raise UserError(f"{shown}: column '{column.raw}' is of type {error}, expected {kind}") from None
         columns.append(cells.alias(name))
-        failed.append((name, f"{column.raw} is not {kind}", wrong))
+        failed.append((f"{column.raw} is not {kind}", wrong))
     sieve = Sieve(complete(pl.DataFrame(columns), np.arange(frame.height), table), lines=frame.height)
-    for name, reason, wrong in failed:
-        if name == VALUE and wrong.any():
-            wrong = read_limits(sieve, frame[table.columns[name].raw].cast(pl.String, strict=False), wrong)
+    for reason, wrong in failed:
         if wrong.any():
             sieve.reject(pl.col("line").is_in(wrong.arg_true().cast(pl.Int64).implode()), reason)
     if only is not None:

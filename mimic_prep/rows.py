@@ -20,7 +20,6 @@ import pyarrow.csv as pa_csv
 from mimic_prep.accounting import Sieve
 from mimic_prep.blocks import LONGEST_ROW
 from mimic_prep.cells import NULLS, TYPES, read_text, without_null_words
-from mimic_prep.limits import VALUE, read_limits
 from mimic_prep.sources import TEXT, WORD, Only, Table
 
 _SMALL = 1 << 16  # bytes of a block that is read line by line when it is not perfect
@@ -224,8 +223,6 @@ def _parse_slow(block: bytes | bytearray, header: list[str], table: Table, only:
     sieve.quarantined += [(reason, np.array(at)) for reason, at in bad.items()]
     for name in wanted:
         failed = text[name].is_not_null() & typed[name].is_null()
-        if name == VALUE and failed.any():
-            failed = read_limits(sieve, text[name], failed)
         if failed.any():
             at = pl.Series(lines, dtype=pl.Int64).filter(failed).to_list()
             column = table.columns[name]

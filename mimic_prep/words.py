@@ -9,13 +9,14 @@ import polars as pl
 
 from clinragen.catalog import Variable, specimen
 from mimic_prep.accounting import Sieve
-from mimic_prep.limits import WORDED, limits
+from mimic_prep.limits import limits
 
 #: The rows that name the sample of a blood gas, as if they were a measurement: 0 to 2, see ``catalog.Specimen.level``.
 SPECIMEN_TYPE = Variable(
     key="specimen", label="specimen", kind="specimen", unit="level", loinc="", low=None, high=None, source="",
     plausible=(0, 2), decimals=0,
 )  # fmt: skip
+_WORDED = "no number: read from the text"
 _UNTESTED = "could not be tested: no value"
 
 
@@ -108,5 +109,5 @@ def _read_limits(sieve: Sieve, some: pl.DataFrame, rows: np.ndarray, value: np.n
     hit = found.is_not_null().to_numpy()
     value[rows[hit]] = found.drop_nulls().to_numpy()
     if hit.any():
-        sieve.remarks[WORDED] += int(hit.sum())
+        sieve.remarks[_WORDED] += int(hit.sum())
     return units.scatter(rows, named)

@@ -105,34 +105,3 @@ def test_a_numeric_value_is_never_replaced_and_limits_are_counted(hospital, prep
     assert (values["ptt", 0.0], values["ptt", 1.0], values["inr", 1.0]) == (149, 150, 20)
     (labs,) = (count for name, count in cohort.manifest["tables"].items() if "labevents" in name)
     assert labs["remarks"]["no number: read from the text"] == 1
-
-
-_CELLS = {
-    ">150": 150,
-    "<0.01": None,
-    "GREATER THAN 150": 150,
-    ">150 sec": None,
-    "1:40": None,
-    "clotted": None,
-    "36.5": 36.5,
-}
-
-
-@pytest.mark.parametrize("parquet", [False, True])
-def test_a_limit_in_the_numeric_column_itself(hospital, prepared, tmp_path, parquet):
-    for hour, cell in enumerate(_CELLS, 10):  # "<0.01" seconds is not plausible, "clotted" no number
-        hospital.lab(1, f"2151-03-01 {8 + hour if hour < 16 else hour - 16:02}:30:00", 51275, cell, "sec", value="")
-    for row in hospital.tables["hosp/labevents"][-1:]:
-        row["charttime"] = "2151-03-02 00:30:00"
-    raw = hospital.write(tmp_path / "limits")
-    if parquet:
-        path = raw / "hosp" / "labevents.csv.gz"
-        pl.read_csv(path, infer_schema_length=0).write_parquet(raw / "hosp" / "labevents.parquet")
-        path.unlink()
-    cohort = prepared(raw)
-    values = {hour: value for (key, hour), value in cohort.values(100).items() if key == "ptt"}
-    assert values == {hour: value for hour, value in enumerate(_CELLS.values(), 10) if value is not None}
-    reasons = sorted(cohort.quarantine["reason"])
-    assert reasons == ["implausible ptt"] + 3 * ["valuenum is not a number"]
-    (labs,) = (count for name, count in cohort.manifest["tables"].items() if "labevents" in name)
-    assert labs["remarks"]["no number: read from the text"] == 3
