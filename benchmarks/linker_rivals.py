@@ -4,8 +4,8 @@
 
 ``--python`` is the interpreter of an environment that has spaCy with negspacy or medspacy (the latter needs PyRuSH; its
 QuickUMLS, which has no wheel, is not used). Each runs in a process of its own, with its default rules, on the mentions
-that our linker finds, so that contexts alone are compared. A mention is right when its context is the gold one. negspaCy
-knows negation alone, so a second table counts only whether a mention is negated.
+that our linker finds, so that contexts alone are compared. A mention is right when its context is the gold one. As
+negspaCy knows negation alone, a second table counts only whether a mention is negated.
 """
 
 from __future__ import annotations

@@ -310,6 +310,8 @@ class Sheet:
 
     def _alternates(self, start: int, end: int) -> bool:
         """Whether a stretch is nothing but names with an answer after each."""
+        while start < end and self._row[start].kind == "mark":
+            start += 1  # "ROS: fever no"
         row = [element for element in self._row[start:end] if element.kind != "mark" or element.gap]
         if not self._row[end].near:
             return False  # "cough no other symptoms"
