@@ -96,7 +96,7 @@ def contexts(items: Sequence[Item], named: Sequence[tuple[str, int, int]] = ()) 
             if idle:
                 active, idle = active - {"negated"}, False
         elif isinstance(item, int):
-            clause.append(len(reached))
+            clause.append(item)
             reached.append(active)
             idle = False
         elif item.terminates:

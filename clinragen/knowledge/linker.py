@@ -135,6 +135,7 @@ class Linker:
             words.append(match.group())
             starts.append(match.start())
         denials = signed_lines(lowered) if "+" in lowered else frozenset()
+        read = Words(words, starts, lowered)
         ticks = not _TICKS.isdisjoint(words)
         mentions: list[Mention] = []
         pending: list[tuple[str, int, int]] = []
@@ -179,8 +180,7 @@ class Linker:
                 places.append((position, position + 1))
             elif word[0] == "\n" or (word in _BREAKS and _ends(word, words, starts, position, lowered)):
                 if pending:
-                    sheet = Words(words, starts, lowered)
-                    _flush(mentions, pending, items, places, sheet, (begin, starts[position]), ticks)
+                    _flush(mentions, pending, items, places, read, (begin, starts[position]), ticks)
                     pending = []
                 items, places = [], []
                 begin = starts[position] + len(word)
@@ -188,7 +188,7 @@ class Linker:
                     items, places = [DENIAL], [(position, position + 1)]
             position += 1
         if pending:
-            _flush(mentions, pending, items, places, Words(words, starts, lowered), (begin, len(text)), ticks)
+            _flush(mentions, pending, items, places, read, (begin, len(text)), ticks)
         return mentions
 
     def _add(self, form: str, concept: str) -> None:
@@ -282,10 +282,11 @@ def _flush(
     sentence: tuple[int, int],
     ticks: bool,
 ) -> None:
-    if answering(items, places, words.words) or signed(words, sentence):
+    read: list[Context] = ["affirmed"] * len(pending)
+    if signed(words, sentence) or (len(items) > len(pending) and answering(items, places, words.words)):
         sheet = Sheet(items, places, words, [row[0] for row in pending], sentence=sentence, ticks=ticks)
         read = sheet.read(contexts([item for index, item in enumerate(items) if index not in sheet.used], pending))
-    else:
+    elif len(items) > len(pending):
         read = contexts(items, pending)
     for (concept, start, end), context in zip(pending, read, strict=True):
         mentions.append(Mention(concept, start, end, context == "negated", context, sentence))
