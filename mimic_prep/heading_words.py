@@ -77,7 +77,7 @@ _BODY = (
     "upper lower l b bilateral radial dp pt femoral popliteal brachial ue le rue lue rle lle delt bic tri mucous "
     "membranes turgor color dentition face facial tongue palate inspection palpation percussion auscultation ii "
     "iii iv v vi vii viii ix x xi xii positive negative pertinent nad initial repeat orthostatics nasal vaginal "
-    "discharge"
+    "discharge ecog nihss fast cnii"
 )
 _PAST = (
     "past history hx prior previous medical surgical surgeries surgery oncologic oncology obstetric ob gyn "
@@ -90,7 +90,7 @@ _PAST = (
 _CAME = (
     "ed er emergency department room triage arrival presentation upon review systems ros symptoms onset duration "
     "location quality severity timing context associated note brief background baseline reports denies "
-    "significant ekg ecg urgent care clinic pcp ambulance ems field scene osh outside"
+    "significant ekg ecg cxr ua ct cta mri tte ultrasound urgent care clinic pcp ambulance ems field scene osh outside"
 )
 _LIVES = (
     "tobacco smoking smoker cigarettes alcohol etoh drugs drug illicits illicit ivdu ivda substance substances "
@@ -121,7 +121,7 @@ PARTS: dict[str, frozenset[str]] = {
     "allergies": frozenset(_REACTIONS.split()),
     "physical_exam": frozenset(_BODY.split()),
 }  # fmt: skip
-_SMALL = "and or of the on in at to for with by per from a an as"
+_SMALL = "and or of the on upon in at to for with by per from a an as"
 SMALL = frozenset(_SMALL.split())
 _SENTENCE = (
     "he she they it we i his her their him them was were is are has had have been be did does do denies denied "
@@ -159,10 +159,10 @@ _FROM_A_BODY = re.compile(
 )
 _CERTAIN = re.compile(
     r"\b(?:assessment|plan|ap|impression|progress|issues?|events?|interval|subsequent|subsequently|postoperative|postop|"
-    r"post op|post operative|intraoperative|operative|operation|pod|hd|hospital day|overnight|procedures?|consults?|"
+    r"post op|post operative|intraoperative|operative|operation|hospital day|overnight|procedures?|consults?|"
     r"consultations?|transitional|complications?|summary|synopsis|narrative|evolution|treatment|management|outcome|"
     r"intervention|interventions|diagnos[ie]s|hospital|inpatient)\b"
-    r"|^(?:(?:active |acute )?problems?|problem list|medications|meds|current medications)$"
+    r"|^(?:pod|hd|(?:active |acute )?problems?|problem list|medications|meds|current medications)$"
 )
 _LATE_SECTIONS = (
     ("discharge_exam", ("exam", "examination", "pe")),
@@ -228,7 +228,9 @@ def _lookup(base: str, whole: str) -> str | None:
         return known
     if _OF_COURSE.search(whole):
         elsewhere = _CAME_THROUGH.match(whole) and _ELSEWHERE.search(whole)
-        before = _PRIOR.search(whole) and ("course" not in words or bool(words & SENTENCE))
+        before = whole == "hospitalizations" or (
+            _PRIOR.search(whole) and ("course" not in words or bool(words & SENTENCE))
+        )
         return BEFORE if elsewhere or before else COURSE
     if late:
         if known and known not in ("physical_exam", "chief_complaint"):

@@ -50,11 +50,12 @@ _ADMISSION_WORDS = frozenset(("admission", "admit", "arrival", "admitting", "pre
 _ABBREVIATED = 4  # letters of "PMH"
 _SPELT_OUT = 6  # letters
 #: What was seen before the admission, as a line within the history: "Exam: tender flank".
-_SEEN_BEFORE = (("exam",), ("pe",), ("labs",), ("imaging",), ("studies",))
+_SEEN_BEFORE = (("exam",), ("pe",), ("labs",), ("imaging",), ("studies",), ("meds",), ("consults",))
+_VITALS, _UNITS = frozenset(("vs", "vitals", "vital")), frozenset(("icu", "micu", "sicu", "ccu", "floor", "ed", "unit"))
 _PROSE = 8  # words of a line that no list of names has
 _LATE = frozenset((COURSE, LATER, ADDENDUM, "discharge_exam", "discharge_medications", "discharge_condition",
                    "discharge_instructions", "followup_instructions"))  # fmt: skip
-_EXAM = "physical_exam"
+_EXAM, _HISTORY = "physical_exam", "history_of_present_illness"
 
 
 def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[str] | None = None) -> dict[str, str]:
@@ -124,18 +125,20 @@ class _Reader:
     def _opened(self, title: Heading, rest: str, blank: bool, after: str) -> str | None:
         """The section that a heading opens, None where it heads a part of the current one."""
         section, current = title.section, self.current
+        if current == _HISTORY and rest and not blank and title.words in _SEEN_BEFORE:
+            return None
         if section == BEFORE:
             return None if current in OF_ADMISSION else OTHER
         if section == COURSE:
             return None if current == COURSE else COURSE
         if section == LATER:
+            if current == _HISTORY and "transfer" in title.words and _VITALS & set(title.words):
+                return None  # from the emergency room to intensive care
             return None if current == COURSE else LATER
         if section == OTHER:
             return None if current == COURSE or self._part(title) else OTHER
         if current == _EXAM and befell(rest):
             return LATER
-        if current == "history_of_present_illness" and rest and not blank and title.words in _SEEN_BEFORE:
-            return None
         if current == _EXAM and title.words and _ADMISSION_WORDS.union(SMALL).issuperset(title.words):
             return _EXAM  # "On admission:"
         if section is None:
@@ -146,7 +149,7 @@ class _Reader:
         """What a heading of the admission opens at this place."""
         of_admission = not _ADMISSION_WORDS.isdisjoint(title.words)
         if self.addendum:
-            return COURSE if section == "history_of_present_illness" else OTHER
+            return COURSE if section == _HISTORY else OTHER
         if self.late and len(title.words) == 1 and (title.listed or len(title.words[0]) <= _ABBREVIATED):
             return None  # "# Allergies:" among the problems of a course; "PE" may be an embolism there
         if self.late and not of_admission and section == _EXAM:
@@ -161,8 +164,9 @@ class _Reader:
     def _part(self, title: Heading) -> bool:
         parts = PARTS.get(self.current or "", frozenset())
         words = [word for word in title.words if word not in SMALL]
-        if self.current == _EXAM and not _ADMISSION_WORDS.isdisjoint(words):  # "On admission:", "Vitals on arrival:"
-            return all(word in parts or word in _ADMISSION_WORDS for word in words)
+        if not _ADMISSION_WORDS.isdisjoint(words):  # "Vitals on arrival:", "On arrival to the ICU:"
+            of_arrival = (_ADMISSION_WORDS | _UNITS) if self.current in (_EXAM, _HISTORY) else frozenset[str]()
+            return all(word in parts or word in of_arrival for word in words)
         return bool(words) and all(word in parts for word in words)
 
     def _foreign(self, title: Heading, rest: str, blank: bool, after: str) -> bool:

@@ -166,6 +166,8 @@ def test_a_retrospective_protocol_finds_the_course(heading: str) -> None:
         "- Lungs: clear", "* CV: RRR", "Extremities:   warm, no edema", "Right leg: amputated", "I/O: 1200/800",
         "Nasal discharge: none", "Skin: purulent discharge from wound", "Vent settings: AC 500 x 14, PEEP 5",
         "Mental status: sleepy, and he was oriented to name only", "Stoma: pink", "Neck: supple, no JVD; Chest: clear",
+        "CNII: full fields", "NIHSS: 4", "Upon arrival to the MICU: drowsy", "GCS: 15", "Lines: none",
+        "Peripheral Vascular: (Right radial pulse: Present)", "-Cranial Nerves:", "Bi Tri Bra Pat Ach",
         "Of note: bruises of both arms", "T: 37.0  BP: 120/80  HR: 88", "Cranial Nerves\nII: full fields",
     ],
 )  # fmt: skip
@@ -194,6 +196,9 @@ def test_parts_of_an_exam_stay_in_it(line: str) -> None:
         ("Chief Complaint", "CHEST PAIN\n\nDyspnea"),
         ("History of Present Illness", "Pain.\n\nIn the ED, initial vitals: 98\n\nROS: no fever\nCV: no syncope"),
         ("History of Present Illness", "Pain.\n\nREVIEW OF SYSTEMS:\nno fever\n\nED COURSE: given aspirin"),
+        ("History of Present Illness", "CXR: clear\nUA: negative\nVS prior to transfer: 98 88\nConsults: none\nPale."),
+        ("History of Present Illness", "Pain.\nPatient was given: morphine\nOn arrival to the MICU: drowsy\nPale."),
+        ("Past Medical History", "ESRD on HD: MWF\nPrior hospitalizations: none\nHospitalizations: none\nHTN"),
         ("History of Present Illness", "She takes the following: aspirin.\nPain: 5/10\nShe denies:\nfever"),
         ("History of Present Illness", "He saw a clinic, where a recent hospital\ncourse was reviewed"),
     ],
