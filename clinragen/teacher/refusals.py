@@ -14,7 +14,8 @@ from typing import Any
 CONTEXT = "context"
 #: What to set, for each parameter that a request can have. Others are never sent.
 REMEDIES = {
-    "max_tokens": "server.max_tokens_name=max_completion_tokens, or server.omit=[max_tokens] for no limit",
+    "max_tokens": "server.max_tokens_name=max_completion_tokens, or server.omit=[max_tokens] for no limit; "
+    "where it is too large, lower sampling.max_tokens",
     "max_completion_tokens": "server.max_tokens_name=max_tokens",
     "temperature": "server.omit=[temperature] leaves it to the server",
     "top_p": "server.omit=[top_p] leaves it to the server",
@@ -33,7 +34,6 @@ _ALIASES = {
     "guided_decoding": "response_format",
     "structured_outputs": "response_format",
     "grammar": "response_format",
-    "messages": "system",
     "role": "system",
     "roles": "system",
     "developer": "system",
@@ -44,6 +44,13 @@ _COMPLAINT = re.compile(
     r"|not (?:permitted|allowed|available|valid)|deprecated|must be|must alternate|cannot|no such",
     re.I,
 )
+#: Words that mean a parameter only in this company.
+_IN_WORDS = {
+    "system": re.compile(r"\bsystem[ _](?:role|message|prompt|instruction)", re.I),
+    "stream": re.compile(
+        r"only supports? stream|enable (?:the )?stream|\bstream\w* (?:mode|must be|is required)", re.I
+    ),
+}
 #: The beginning of a message names the fault; further on, servers quote what they were sent.
 _READ_CHARACTERS = 240
 _SENTENCES = ("", "message", "msg", "error", "detail", "type", "code")
@@ -62,26 +69,30 @@ def refused(body: bytes, sent: Collection[str]) -> str | None:
     except (ValueError, RecursionError):
         said = body[:4000].decode("utf-8", "replace")
     values = list(_values(said))
-    messages = [
-        text[:_READ_CHARACTERS] for key, text in values if key in ("", "message", "msg", "error", "detail", "type")
-    ]
-    if any(_TOO_LONG.search(text) for text in messages):
+    messages = [text for key, text in values if key in _SENTENCES]
+    if any(_TOO_LONG.search(text[:_READ_CHARACTERS]) for text in messages):
         return CONTEXT
     for key, text in values:
         if key in ("param", "loc") and (named := _known(re.split(r"[.\[\]\s]+", text[:100]), sent)):
             return named
     for text in messages:
-        if _COMPLAINT.search(text) and (named := _named(text, sent)):
+        if _COMPLAINT.search(text[:_READ_CHARACTERS]) and (named := _named(text, sent)):
             return named
     return None
 
 
 def _named(text: str, sent: Collection[str]) -> str | None:
-    """The parameter a sentence is about: the one in quotes or nearest before its complaint, else the first."""
+    """The parameter a sentence is about: one in quotes, else one in its last clause, else the first.
+
+    A long message can hold the prompt, in which temperature is a word like any other: there only quotes count.
+    """
+    long, text = len(text) > _READ_CHARACTERS, text[:_READ_CHARACTERS]
     quoted = re.findall(r"['\"`]([\w.\[\]]{1,60})['\"`]", text)
+    vague = [word for word, company in _IN_WORDS.items() if not company.search(text)]
     clause = text.rpartition(": ")[2]  # "a and b cannot both be given: b is not allowed"
-    for words in (quoted, re.findall(r"\w+", clause), re.findall(r"\w+", text)):
-        if named := _known(words, sent):
+    for words in (quoted, *(re.findall(r"\w+", part) for part in (clause, text) if not long)):
+        plain = words if words is quoted else [word for word in words if word.lower() not in vague]
+        if named := _known(plain, sent):
             return named
     return None
 
@@ -89,6 +100,8 @@ def _named(text: str, sent: Collection[str]) -> str | None:
 def _known(words: list[str], sent: Collection[str]) -> str | None:
     for word in words:
         parameter = _ALIASES.get(word.lower(), word.lower())
+        if parameter == "stream" and "stream" in sent:
+            continue
         if parameter in REMEDIES and (parameter in sent or parameter in ("system", "stream")):
             return parameter
     return None
