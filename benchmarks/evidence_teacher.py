@@ -31,6 +31,7 @@ from clinragen.teacher.generate import generate
 from clinragen.teacher.stays import Stays, frame
 from clinragen.verify import series
 from clinragen.verify.claims import ABSENCE
+from clinragen.verify.grounds import grounded_diagnoses, with_absences
 from clinragen.verify.rationale import Verifier
 
 
@@ -59,7 +60,7 @@ def check(root: Path, teacher: EvidenceTeacher, verifier: Verifier) -> None:
     found = facts(frame(paths, SERIES), normal=True)
     verdicts: Counter[tuple[str, str]] = Counter()
     texts: dict[str, list[str]] = {"note": [], "series": []}
-    recomputed = told = 0
+    recomputed = told = listed = covered = absences = 0
     seconds = 0.0
     for stay in stays:
         note = teacher.note(stay.stay_id, stay.sections, stay.diagnoses)
@@ -69,16 +70,23 @@ def check(root: Path, teacher: EvidenceTeacher, verifier: Verifier) -> None:
             recomputed += holds(claim, stay.cells[claim["variable"]])
         began = time.perf_counter()
         chart = series.chart(stay.cells)
+        judged = []
         for rationale in (note, measured):
             texts[rationale.kind].append(rationale.text)
-            for claim in verifier.check(rationale.text, rationale.kind, stay.sections, chart, stay.diagnoses):
+            claims = verifier.check(rationale.text, rationale.kind, stay.sections, chart, stay.diagnoses)
+            judged.append((rationale.text, claims))
+            for claim in with_absences(rationale.text, claims):
+                absences += claim.standing == ABSENCE
                 if claim.standing != ABSENCE:
                     verdicts[f"{rationale.kind}, {claim.kind}", claim.standing] += 1
+        listed += len(stay.diagnoses)
+        covered += len(grounded_diagnoses(judged).intersection(stay.diagnoses))
         seconds += time.perf_counter() - began
     print(f"{root}: {len(stays)} stays; verified in {seconds:.0f} s")
     for kind in sorted({kind for kind, _ in verdicts}):
         counts = {verdict: count for (of, verdict), count in verdicts.items() if of == kind}
         print(f"  {kind}: {counts.get('supported', 0) / sum(counts.values()):.2%} supported of {sum(counts.values())}")
+    print(f"  coverage: {covered} of {listed} diagnoses with a stated ground; {absences} statements of absence")
     print(f"  series claims recomputed from the table: {recomputed} of {told} hold")
     for kind, written in texts.items():
         average = sum(len(words(text)) for text in written) / len(written)

@@ -49,8 +49,9 @@ def run(args: argparse.Namespace) -> int | None:
     from clinragen.evaluation.summary import summarize
     from clinragen.evaluation.table import render
 
-    if args.replicates < 1:
-        raise UserError(f"--replicates {args.replicates}: expected 1 or more")
+    for name, least, most in (("replicates", 1, 1_000_000), ("seed", 0, 2**63 - 1)):
+        if not least <= (given := getattr(args, name)) <= most:
+            raise UserError(f"--{name} {given}: expected a number from {least} to {most:,}")
     out = args.out or args.predictions
     read = (args.cohort, args.graph, args.predictions_zeroed, args.predictions_shuffled)
     before = stored.replaceable(out, overwrite=args.overwrite, inputs=read)

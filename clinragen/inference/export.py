@@ -38,13 +38,13 @@ def export(
         UserError: not a finished run, or an evaluation of another model.
     """
     check_output(out, EXPORT, overwrite=overwrite, inputs=(run, evaluation))
+    scores = load_evaluation(evaluation) if evaluation else None
     inner = run / "model" if (run / "model").is_dir() else run
     # a model of a cohort with labels of its own; what is no model at all, load says best
     described = inner / "clinragen.json"
     with label_sets.use(label_sets.of_model(described) if described.is_file() else label_sets.shipped()):
         trained = TrainedModel.load(run)
     model = trained.model
-    scores = load_evaluation(evaluation) if evaluation else None
     if scores and scores["predictions"]["model_hash"] != trained.manifest["model_sha256"]:
         raise UserError(f"--evaluation {evaluation} scores another model than {run}: evaluate its own predictions")
     merged = model.language_model.base is not None

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 #: (text, whether it is shared), in order; the texts joined are the input.
 Segments = list[tuple[str, bool]]
 
+#: Places of a pair of words that are compared; a note that says it more often repeats itself.
+_PLACES = 50
 _WORD = re.compile(r"\w+(?:[.'/-]\w+)*")
 #: Words that carry no finding; a shared phrase needs two others.
 _COMMON = frozenset(
@@ -44,7 +46,7 @@ def mark_shared(rationale: str, sections: Sequence[str]) -> tuple[Segments, list
     start = 0
     while start < len(ours) - 1:
         best, section, position = 0, 0, 0
-        for s, p in where.get((ours[start][0], ours[start + 1][0]), ()):
+        for s, p in where.get((ours[start][0], ours[start + 1][0]), ())[:_PLACES]:
             length = _run(ours, start, theirs[s], p)
             if length > best:
                 best, section, position = length, s, p

@@ -251,3 +251,22 @@ def test_a_damaged_manifest_of_the_model_is_one_line(cohort, predictions, tmp_pa
     folder = broken(predictions, tmp_path / "p", model=str(tmp_path / "model"))
     with pytest.raises(UserError, match=r"manifest\.json|has changed since"):
         run("--predictions", folder, "--cohort", cohort, *ONCE)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--replicates", "0"), "--replicates 0"),
+        (("--replicates", "-5"), "--replicates -5"),
+        (("--replicates", "1" + "0" * 30), "--replicates"),
+        (("--seed", "-1"), "--seed -1"),
+        (("--seed", "1" + "0" * 40), "--seed"),
+        (("--teacher", "../../evidence"), "name of a teacher"),
+        (("--graph", "nowhere"), "nowhere"),
+        (("--predictions-zeroed", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(cohort, predictions, tmp_path, given, message):
+    with pytest.raises(UserError, match=message):
+        run("--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "scores", *ONCE, *given)
+    assert not (tmp_path / "scores").exists()

@@ -1,3 +1,6 @@
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,3 +44,13 @@ def test_phrase_said_twice_is_marked_once_in_the_note():
     ours, (section,) = mark_shared("chest pain, again chest pain", ["chest pain"])
     assert shared(ours) == ["chest pain", "chest pain"]
     assert section == [("chest pain", True)]
+
+
+@pytest.mark.parametrize("words", ["fever cough", "fever fever cough", "a b"])
+def test_a_note_that_repeats_itself_costs_time_in_proportion(words):
+    note, rationale = f"{words} " * 30_000, f"{words} x {words} y " * 200
+    started = time.process_time()
+    ours, (section,) = mark_shared(rationale, [note])
+    assert time.process_time() - started < 3
+    assert "".join(text for text, _ in ours) == rationale
+    assert "".join(text for text, _ in section) == note
