@@ -134,22 +134,30 @@ def drawn_times(results: pl.DataFrame, specimens: pl.DataFrame) -> pl.DataFrame:
 
 
 def _intervals(starts: pl.DataFrame, ends: pl.DataFrame, key: str) -> pl.DataFrame:
-    """subject_id, hadm_id, stay_id, start, end, unit, type, place: each start with the first end at or after it."""
+    """subject_id, hadm_id, stay_id, start, end, unit, type, place: each start with the first end at or after it.
+
+    Where ends name what they end, only those of the same id or of none can end a start that has an id.
+    """
     kept = starts.sort("time", "subject_id", key).select(
         *_BASE, "unit", "type", "place", start="time"
     ).drop("time")  # fmt: skip
-    last = ends.sort("time").select("subject_id", end="time")
-    paired = kept.sort("start").join_asof(
-        last,
-        left_on="start",
-        right_on="end",
-        by="subject_id",
-        strategy="forward",
-        coalesce=False,
-        check_sortedness=False,
-    )
+    named = _paired(kept, ends.drop_nulls(key), ["subject_id", key])
+    nameless = _paired(kept, ends.filter(pl.col(key).is_null()), ["subject_id"])
+    anyhow = _paired(kept, ends, ["subject_id"])
+    end = pl.when(pl.col(key).is_null()).then(anyhow).otherwise(pl.coalesce(named, nameless))
+    paired = kept.with_columns(end=end)
     made = [_made_id(subject, start) for subject, start in paired.select("subject_id", "start").iter_rows()]
     return paired.with_columns(pl.coalesce(key, pl.Series(made, dtype=pl.Int64)).alias(key)).sort("subject_id", "start")
+
+
+def _paired(starts: pl.DataFrame, ends: pl.DataFrame, by: list[str]) -> pl.Series:
+    """The first end at or after each start, null where there is none; in the order of ``starts``."""
+    rows = starts.with_columns(row=pl.int_range(pl.len())).sort("start")
+    last = ends.sort("time").select(*by, end="time")
+    found = rows.join_asof(
+        last, left_on="start", right_on="end", by=by, strategy="forward", coalesce=False, check_sortedness=False
+    )
+    return found.sort("row")["end"]
 
 
 def _within(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:

@@ -426,6 +426,49 @@ def test_errors_name_the_dataset_and_no_hidden_folder(tmp_path: Path, capsys, ro
     assert "/tmp/" not in line.replace(str(tmp_path), "")
 
 
+_SUBJECT = [
+    (1, None, "GENDER//F", None, None, None, None),
+    (1, "2090-05-05 00:00:00", "MEDS_BIRTH", None, None, None, None),
+    (1, "2150-01-01 00:00:00", "HOSPITAL_ADMISSION//EW EMER.//ED", None, None, 10, None),
+    (1, "2150-01-09 00:00:00", "HOSPITAL_DISCHARGE//HOME", None, None, 10, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("stays", "expected"),
+    [
+        # (start, end) of stays 101 and 102; None: no event tells
+        ((("01", "05"), ("02", "03")), {101: ("01", "05"), 102: ("02", "03")}),  # one within the other
+        ((("01", "04"), ("02", "06")), {101: ("01", "04"), 102: ("02", "06")}),
+        ((("01", None), ("02", "03")), {102: ("02", "03")}),  # the end of another stay is not its own
+    ],
+)
+def test_a_stay_ends_with_its_own_discharge(tmp_path: Path, capsys, stays, expected) -> None:
+    rows = list(_SUBJECT)
+    for stay, (start, end) in zip((101, 102), stays, strict=True):
+        rows.append((1, f"2150-01-{start} 00:00:00", "ICU_ADMISSION//MICU", None, None, 10, stay))
+        rows.append((1, f"2150-01-{start} 01:00:00", "LAB//220045//bpm", 80.0, None, 10, stay))
+        if end:
+            rows.append((1, f"2150-01-{end} 00:00:00", "ICU_DISCHARGE//MICU", None, None, 10, stay))
+    raw = write(tmp_path / "raw", {"0.parquet": rows})
+    cohort = prepare(raw, tmp_path / "out", "--set", "rules.require_series=false")
+    days = cohort.stays.select("stay_id", pl.col("intime").dt.strftime("%d"), pl.col("outtime").dt.strftime("%d"))
+    assert {stay: (start, end) for stay, start, end in days.rows()} == expected
+    capsys.readouterr()
+
+
+def test_a_discharge_without_an_id_ends_the_stay_before_it(tmp_path: Path, capsys) -> None:
+    rows = [
+        *_SUBJECT,
+        (1, "2150-01-01 00:00:00", "ICU_ADMISSION//MICU", None, None, 10, 101),
+        (1, "2150-01-01 01:00:00", "LAB//220045//bpm", 80.0, None, 10, 101),
+        (1, "2150-01-03 00:00:00", "ICU_DISCHARGE//MICU", None, None, None, None),
+    ]
+    cohort = prepare(write(tmp_path / "raw", {"0.parquet": rows}), tmp_path / "out")
+    assert cohort.stays["outtime"].dt.strftime("%d").to_list() == ["03"]
+    capsys.readouterr()
+
+
 def test_a_shard_without_rows_is_fine(tmp_path: Path, capsys) -> None:
     raw = write(tmp_path / "raw", {"0.parquet": _rows(1), "1.parquet": []})
     frame([]).write_parquet(raw / "data" / "2.parquet")
