@@ -87,6 +87,8 @@ def _from_typed(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Ser
     present = frame.select(cell.is_not_null()).to_series()
     if kind == INTEGER and (dtype.is_float() or dtype.is_decimal()):
         cell = _whole(cell.cast(pl.Float64))
+    elif kind in (TEXT, WORD) and dtype.is_float() and frame.select((cell == cell.floor()).all()).item():
+        cell = cell.cast(pl.Int64, strict=False)  # numbers that became fractions because some cells are empty
     elif kind in (TEXT, WORD) and isinstance(dtype, pl.Datetime):
         cell = cell.dt.strftime("%Y-%m-%d %H:%M:%S")
     found = frame.select(cell.cast(TYPES[kind][0], strict=False).alias(column.name)).to_series()

@@ -65,12 +65,12 @@ class _Repair:
         return int(self.rows.filter(condition)["len"].sum())
 
     def fractions(self) -> None:
-        """A column of fractions writes 4280.0: all numbers end in .0, and some are too long to have a dot there."""
+        """A column of fractions writes 4280.0 or 486.0: all numbers end in .0, which some of them cannot have."""
         code = pl.col("new_code")
         numbers = self.rows.filter(code.str.contains(_NUMBER))
         dotted = numbers.filter(code.str.contains(r"\."))
         all_zero = dotted.height and dotted.select(code.str.contains(_FRACTION).all()).item()
-        if not all_zero or not dotted.select(code.str.contains(r"^\d{4}").any()).item():
+        if not all_zero or not any(map(_no_fraction, dotted["new_code"])):
             return
         count = self._count(code.str.contains(_FRACTION))
         self.rows = self.rows.with_columns(new_code=code.str.replace(r"^(\d+)\.0$", "$1"))
@@ -165,6 +165,13 @@ class _Repair:
                 f"{self.table}: {unknown:,} of {total:,} codes are neither ICD-9 nor ICD-10 codes that are known: "
                 "they give no label"
             )
+
+
+def _no_fraction(code: str) -> bool:
+    """Whether ddd.0 is no code and begins none: three digits stand before the dot, and 486 has no subdivision."""
+    mapping = code_map(9)
+    assert mapping is not None  # shipped
+    return len(code) > 5 or (len(code) == 5 and not mapping.begins(code.replace(".", "")))
 
 
 def _knows(code: str, version: int | None) -> bool:

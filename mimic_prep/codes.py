@@ -67,6 +67,11 @@ class CodeMap:
         """Whether a normalised code is one of the map's."""
         return code in self._categories
 
+    def begins(self, code: str) -> bool:
+        """Whether a code of the map begins with these signs, or is them."""
+        place = bisect_left(self._sorted, code)
+        return place < len(self._sorted) and self._sorted[place].startswith(code)
+
     def has_any(self, code: str) -> bool:
         """Whether the map has a code, or one that begins with it, or one of three or more signs that it begins with.
 
@@ -74,8 +79,7 @@ class CodeMap:
         >>> icd10.has_any("I50"), icd10.has_any("I50219"), icd10.has_any("195967001")
         (True, True, False)
         """
-        place = bisect_left(self._sorted, code)
-        if place < len(self._sorted) and self._sorted[place].startswith(code):
+        if self.begins(code):
             return bool(code)
         return any(code[:length] in self._categories for length in range(3, len(code)))
 

@@ -60,19 +60,18 @@ def _mostly_blank(block: bytes | bytearray) -> bool:
 def _without_blank_lines(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> Sieve:
     """As ``_parse``: lines without a character are no rows, but count as lines."""
     signs = np.frombuffer(block, dtype=np.uint8)
-    ends = np.flatnonzero(signs == ord("\n"))
-    starts = np.concatenate([[0], ends + 1])
-    ends = np.concatenate([ends, [len(block)]])
-    some = np.flatnonzero(ends > starts)
-    lines = len(starts) - block.endswith(b"\n")
+    places = np.flatnonzero(signs != ord("\n"))  # few, as most of the block is line ends
+    line = places - np.arange(len(places))  # as many line ends stand before each
+    starts = np.flatnonzero(np.diff(line, prepend=-1))
+    ends = np.append(starts[1:], len(places))[: len(starts)] - 1
     view = bytes(block)
-    spans = zip(starts[some].tolist(), ends[some].tolist(), strict=True)
+    spans = zip(places[starts].tolist(), (places[ends] + 1).tolist(), strict=True)
     rows = [view[start:end].rstrip(b"\r") for start, end in spans]
-    filled = some[np.array([bool(row) for row in rows], dtype=bool)]
+    filled = line[starts][np.array([bool(row) for row in rows], dtype=bool)]
     sieve = _parse(b"\n".join(row for row in rows if row), header, table, only)
     sieve.quarantined = [(reason, filled[at]) for reason, at in sieve.quarantined]
     sieve.frame = sieve.frame.with_columns(line=pl.Series(filled[sieve.frame["line"].to_numpy()], dtype=pl.Int64))
-    sieve.lines = int(lines)
+    sieve.lines = _lines(block)
     return sieve
 
 

@@ -31,6 +31,7 @@ def _repair(codes, version=9, *, as_written=False):
         (["42", "4280"], ["042", "4280"]),  # no ICD-9 code has two digits
         (["389.0", "4019.0", "42731.0", "V4581"], ["0389", "4019", "42731", "V4581"]),  # a column of fractions
         (["486.0", "5849.0", "99591.0"], ["486", "5849", "99591"]),
+        (["389.0", "486.0", "V4581"], ["0389", "486", "V4581"]),  # 486 has no subdivision
         (["38.9", "401.9", "427.31"], ["0389", "4019", "42731"]),  # numbers with their dots
         (["8.45", "V45.81", "486"], ["00845", "V4581", "486"]),
         (["42", "38.9", "428"], ["042", "0389", "428"]),
@@ -151,6 +152,17 @@ def test_every_way_gives_the_same_labels(carried, rows):
         rows = [*rows, ("4019.0", "9.0")]
     found, _ = carried(rows)
     assert found - {"essential_hypertension"} == {"septicemia", "cardiac_dysrhythmias"}
+
+
+@pytest.mark.parametrize("kind", [pl.Int64, pl.Float64, pl.String, pl.Categorical])
+def test_codes_of_a_parquet_file_of_any_type(hospital, prepared, tmp_path, kind):
+    raw = hospital.write(tmp_path / "raw")
+    (raw / "hosp" / "diagnoses_icd.csv.gz").unlink()
+    rows = {"subject_id": [1, 1, 2], "hadm_id": [10, 10, 20], "icd_code": ["389", "42731", "5849"], "icd_version": 9}
+    frame = pl.DataFrame(rows).with_columns(pl.col("icd_code").cast(pl.Int64 if kind.is_numeric() else kind).cast(kind))
+    frame.write_parquet(raw / "hosp" / "diagnoses_icd.parquet")
+    labels = prepared(raw).labels.filter(pl.col("stay_id") == 100).row(0, named=True)
+    assert {key for key, value in labels.items() if value is True} == {"septicemia", "cardiac_dysrhythmias"}
 
 
 def test_repairs_stand_in_the_manifest(carried):

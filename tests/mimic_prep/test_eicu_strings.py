@@ -105,6 +105,12 @@ def test_a_string_under_several_codes_tells_none():
     assert _filled(("250.13", same), ("250.12", same), (None, same)) == (["250.13", "250.12"], 0, 1)
 
 
+def test_codes_that_lost_their_zeros(prepared):
+    found, warnings = prepared('1,sepsis,"38.9, A41.9"', "2,x,38.9", "3,x,0389")
+    assert [found[stay] for stay in (1, 2, 3)] == [{"septicemia"}] * 3
+    assert any("leading zeros" in line for line in warnings)
+
+
 def test_entries_with_neither_are_out_of_scope(prepared):
     found, warnings = prepared("1,,", '1," ",', "2,x,584.9")
     assert found[1] == set()

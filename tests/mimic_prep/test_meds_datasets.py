@@ -207,6 +207,13 @@ def test_the_specimen_of_a_result(specimens, results, drawn):
     assert _drawn(specimens, results) == drawn
 
 
+def test_diagnoses_that_lost_their_zeros(tmp_path: Path, capsys) -> None:
+    events = [("2150-01-09 00:00:00", "DIAGNOSIS//ICD//9//389")]
+    cohort = prepare(write(tmp_path / "raw", {"0.parquet": patient(1, *events)}), tmp_path / "out")
+    assert pl.read_parquet(cohort.root / "labels.parquet")["septicemia"].to_list() == [True]
+    assert "leading zeros" in capsys.readouterr().out
+
+
 def test_stopped_and_withheld_drugs_stand_in_no_digest(tmp_path: Path, capsys) -> None:
     at = "2150-01-01 21:00:00"
     events = (
