@@ -30,7 +30,7 @@ _SENTENCE = re.compile(r"(?:[^\n.;!?]|[.](?=[^\s.]))+[.;!?]*|\n[ \t]*(?=\n)")
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 _BULLET = re.compile(r"[ \t]*#(?!#)")
 _ITEM = re.compile(r"[ \t]*(?:[-*•+]|[0-9]+[.)])")
-_JOINS = frozenset(("and", "or", "with", "plus"))
+_JOINS = frozenset(("and", "or", "with", "plus", *(f"x{times}" for times in range(10))))
 #: A list is a line or a sentence of names; one that goes on longer than this is read like any text.
 _LONGEST_NAME = 8
 
