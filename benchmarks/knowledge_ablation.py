@@ -36,6 +36,7 @@ from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
+from clinragen.data.window import Window
 from clinragen.evaluation.diagnosis import METRICS, System, bootstrap, interval
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
@@ -62,8 +63,9 @@ class Bench:
         self.config = replace(config, max_note_tokens=1, head=replace(config.head, linear=False))
         self.graph = graph
         train = cohort.split("train")
-        names = observed_variables(cohort, train, config.series.min_share, config.hours)
-        self.statistics = SeriesStatistics.fit(grid(cohort, train, names, config.hours), names, config.series.bins)
+        window = Window.of(cohort)
+        names = observed_variables(cohort, train, config.series.min_share, window)
+        self.statistics = SeriesStatistics.fit(grid(cohort, train, names, window), names, config.series.bins, window)
         texts = cohort.notes["text"].to_list() + [data["name"] for _, data in graph.nodes(data=True)] * 20
         self.tokenizer = train_tokenizer(texts, config.language_model.vocabulary)
         model = self.model("graph", 0)

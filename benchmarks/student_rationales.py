@@ -27,7 +27,8 @@ from transformers import AutoModel, AutoTokenizer
 from clinragen.data.cohort import Cohort
 from clinragen.evaluation.inputs import load_predictions
 from clinragen.evaluation.text import rouge_l
-from clinragen.inference.predict import CLAIMS, TrainedModel, write_predictions
+from clinragen.inference.predict import TrainedModel, write_predictions
+from clinragen.schema import CLAIMS
 from clinragen.stages.quiet import quiet_libraries
 from clinragen.teacher.judge import Judge
 from clinragen.teacher.prompts import MOST_WORDS, Stay

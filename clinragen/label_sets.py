@@ -171,6 +171,21 @@ def use_those_of(cohort: Path | None) -> Iterator[None]:
         yield
 
 
+def check_labels(trained: Mapping[str, str], where: Path) -> None:
+    """Raise a UserError for a model that was trained on other labels than those in force.
+
+    Args:
+        trained: key to name, in the order of the model's logits.
+    """
+    expected = {key: entry.name for key, entry in in_force().items()}
+    if list(trained.items()) != list(expected.items()):
+        changed = {key for key, _ in set(trained.items()) ^ set(expected.items())}
+        raise UserError(
+            f"{where} was trained on another label set (differs in: {', '.join(sorted(changed)) or 'their order'}): "
+            "name a cohort with the labels it was trained on, or train anew"
+        )
+
+
 def _parse(raw: dict[str, Any], path: Path, root: str) -> dict[str, Phenotype]:
     rows = raw.get(root)
     if isinstance(rows, list) and rows and root == "labels":

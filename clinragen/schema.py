@@ -13,6 +13,8 @@ SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
 RATIONALE_KINDS = ("note", "series")
 JOURNAL = ".journal.jsonl"  # of a teacher's answers, beside its rationales
+SERIES_INPUTS = ("observed", "zeroed", "shuffled")  # of predictions: a stay's own series, none, a stranger's
+CLAIMS = ("grounded", "free")  # what may be written of note and series: what they show, or anything
 
 # Parquet has no coarser timestamp than milliseconds: a seconds column would not read back as it was written.
 STAYS = pa.schema(

@@ -16,6 +16,7 @@ import polars as pl
 from clinragen.data.cohort import Cohort
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.data.text import sections_by_stay
+from clinragen.data.window import Window
 from clinragen.errors import missing_extra
 from clinragen.knowledge import graph
 from clinragen.knowledge.linker import Linker
@@ -30,11 +31,12 @@ LABEL = "diagnoses"
 _BINS = 8  # of the statistics' encodings, which PyHealth does not use
 
 
-def sample_datasets(cohort: Cohort, *, hours: int = 48, min_share: float = 0.02) -> dict[str, SampleDataset]:
+def sample_datasets(cohort: Cohort, *, hours: int | None = None, min_share: float = 0.02) -> dict[str, SampleDataset]:
     """One PyHealth dataset for each split that has stays, sharing fitted processors.
 
     Args:
-        hours: bins per stay; the tensor of ``series`` is float [hours, 2 * variables], values before mask.
+        hours: the first hours of a stay are read; without it those of the cohort's window. The tensor of ``series`` is
+            float [bins, 2 * variables], values before mask.
         min_share: leave out variables measured in fewer of the training stays.
 
     Raises:
@@ -46,7 +48,7 @@ def sample_datasets(cohort: Cohort, *, hours: int = 48, min_share: float = 0.02)
     except ImportError:
         raise missing_extra("the PyHealth adapter", "pyhealth") from None
 
-    statistics = _statistics(cohort, hours, min_share)
+    statistics = _statistics(cohort, Window(hours) if hours else Window.of(cohort), min_share)
     of_split = {name: samples(cohort, name, statistics) for name in SPLITS if name in set(cohort.stays["split"])}
     inputs: dict[str, Any] = {"series": TimeseriesProcessor(), "concepts": SequenceProcessor()}
     for name, processor in inputs.items():
@@ -69,17 +71,18 @@ def sample_datasets(cohort: Cohort, *, hours: int = 48, min_share: float = 0.02)
 
 def samples(cohort: Cohort, split: str, statistics: SeriesStatistics) -> list[dict[str, Any]]:
     """PyHealth samples of a split, in order of stay_id: patient_id, visit_id, series, concepts, diagnoses."""
-    stay_ids = cohort.split(split)
-    scaled, observed = statistics.standardise(grid(cohort, stay_ids, statistics.variables, statistics.hours))
+    stay_ids, window = cohort.split(split), statistics.window
+    scaled, observed = statistics.standardise(grid(cohort, stay_ids, statistics.variables, window))
     series = np.concatenate([scaled, observed.astype(np.float32)], axis=1).transpose(0, 2, 1)
     linker = Linker(graph.build())
     texts = sections_by_stay(cohort.notes.filter(pl.col("stay_id").is_in(stay_ids)), layout=True)
     keys = np.array(list(cohort.label_set))
     carried = cohort.label_matrix(stay_ids)
     stays = cohort.stays.filter(pl.col("split") == split).select("stay_id", "subject_id", "intime")
+    first = window.first_hours(cohort, stay_ids).tolist()
     found = []
     for position, (stay, subject, intime) in enumerate(stays.iter_rows()):
-        times = [intime + timedelta(hours=hour) for hour in range(statistics.hours)]
+        times = [intime + timedelta(hours=first[position] + hour) for hour in window.starts.tolist()]
         found.append(
             {
                 "patient_id": str(subject),
@@ -92,10 +95,10 @@ def samples(cohort: Cohort, split: str, statistics: SeriesStatistics) -> list[di
     return found
 
 
-def _statistics(cohort: Cohort, hours: int, min_share: float) -> SeriesStatistics:
+def _statistics(cohort: Cohort, window: Window, min_share: float) -> SeriesStatistics:
     train = cohort.split("train")
-    variables = observed_variables(cohort, train, min_share, hours)
-    return SeriesStatistics.fit(grid(cohort, train, variables, hours), variables, _BINS)
+    variables = observed_variables(cohort, train, min_share, window)
+    return SeriesStatistics.fit(grid(cohort, train, variables, window), variables, _BINS, window)
 
 
 def _concepts(linker: Linker, sections: list[tuple[str, str]]) -> list[str]:

@@ -1,1 +1,31 @@
 """Which concepts, variables and hours carried a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clinragen.catalog import phenotype
+from clinragen.data.cohort import Cohort
+from clinragen.errors import UserError
+
+
+def chosen_stays(
+    cohort: Cohort, split: str, stays: Sequence[int] = (), wanted: Sequence[str] = (), limit: int | None = None
+) -> np.ndarray:
+    """The stays to explain, by ascending id: the given ones, or those of a split.
+
+    Args:
+        wanted: diagnoses to explain, each by any of its names.
+
+    Raises:
+        UserError: a stay that is not in the cohort, or an unknown phenotype or split.
+    """
+    for name in wanted:
+        phenotype(name)
+    known = set(cohort.stays["stay_id"].to_list())
+    for stay in stays:
+        if stay not in known:
+            raise UserError(f"stay {stay} is not in {cohort.paths.stays}")
+    return np.unique(np.asarray(stays, dtype=np.int64)) if stays else cohort.split(split)[:limit]

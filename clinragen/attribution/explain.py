@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from clinragen.attribution import occlusion
+from clinragen.attribution import chosen_stays, occlusion
 from clinragen.attribution.looking import look
 from clinragen.catalog import phenotype
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset
 from clinragen.data.text import sections_by_stay
-from clinragen.errors import UserError
 from clinragen.inference.predict import TrainedModel, device
 
 METHODS = ("occlusion", "attention")
@@ -90,7 +89,7 @@ class Explainer:
                         "variables": _ranked([{"variable": part.name} for part in series], variable_falls[:, label]),
                         "hours": _ranked([_block(part.name, part.hours) for part in blocks], block_falls[:, label]),
                     },
-                    "attention": self._looked(keys[label], cells[label]),
+                    "attention": self._looked(keys[label], cells[label], stay.first_hour),
                 }
             )
         return {"stay_id": int(stay.stay_id), "diagnoses": explained}
@@ -104,15 +103,12 @@ class Explainer:
             found += occlusion.mentions(self.dataset, stay, self.sections.get(int(stay.stay_id), []))
         return found
 
-    def _looked(self, keys: np.ndarray, cells: np.ndarray) -> dict[str, Any]:
+    def _looked(self, keys: np.ndarray, cells: np.ndarray, first_hour: int) -> dict[str, Any]:
         """The attention of one diagnosis, from [keys] and [V, blocks]."""
         model = self.trained.model
-        names, width = model.statistics.variables, model.series_encoder.patch_hours
-        blocks = [
-            _block(name, (b * width, min((b + 1) * width, model.statistics.hours)))
-            for name in names
-            for b in range(cells.shape[1])
-        ]
+        names, width, window = model.statistics.variables, model.series_encoder.patch_hours, model.statistics.window
+        spans = [window.span(b * width, min((b + 1) * width, window.bins)) for b in range(cells.shape[1])]
+        blocks = [_block(name, (first_hour + start, first_hour + end)) for name in names for start, end in spans]
         return {
             "concepts": _ranked([{"concept": key} for key in model.concepts.keys], keys),
             "variables": _ranked([{"variable": name} for name in names], cells.sum(1)),
@@ -141,13 +137,7 @@ def explain_cohort(
     Raises:
         UserError: a stay that is not in the cohort, or an unknown phenotype.
     """
-    for name in wanted:  # before any stay is read
-        phenotype(name)
-    known = set(cohort.stays["stay_id"].to_list())
-    for stay in stays:
-        if stay not in known:
-            raise UserError(f"stay {stay} is not in {cohort.paths.stays}")
-    chosen = np.unique(np.asarray(stays, dtype=np.int64)) if stays else cohort.split(split)[:limit]
+    chosen = chosen_stays(cohort, split, stays, wanted, limit)
     yield from explanations(trained, trained.stays(cohort, chosen), cohort, wanted)
 
 

@@ -28,7 +28,7 @@ class Part:
     Attributes:
         kind: ``finding`` and ``mention`` (a concept of the graph), ``variable``, or ``hours`` (of one variable).
         name: the concept's id, or the variable.
-        hours: first hour and the hour after the last, of ``hours``.
+        hours: first hour and the hour after the last, from admission to the unit, of ``hours``.
         without: the stay without it.
         values: how many measurements are taken away.
     """
@@ -84,8 +84,8 @@ def variables(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
 
 
 def hours(model: ClinRaGen, stay: Stay, chosen: Sequence[str]) -> Iterator[Part]:
-    """Blocks of hours, as long as the patches of the series encoder, in which a variable was measured."""
-    width = model.series_encoder.patch_hours
+    """Blocks of hours, those of the patches of the series encoder, in which a variable was measured."""
+    width, window = model.series_encoder.patch_hours, model.statistics.window
     for name in chosen:
         column = model.statistics.variables.index(name)
         for start in range(0, stay.observed.shape[1], width):
@@ -94,7 +94,8 @@ def hours(model: ClinRaGen, stay: Stay, chosen: Sequence[str]) -> Iterator[Part]
             block[start:end] = stay.observed[column, start:end]
             if block.any():
                 without, values = _unmeasured(stay, column, block)
-                yield Part("hours", name, without, (start, end), values)
+                first, after = window.span(start, end)
+                yield Part("hours", name, without, (stay.first_hour + first, stay.first_hour + after), values)
 
 
 def without_cells(stay: Stay, cells: np.ndarray) -> Stay:

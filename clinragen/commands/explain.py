@@ -37,12 +37,12 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from clinragen.artifacts import write_text
-    from clinragen.attribution.explain import explain_cohort
+    from clinragen.attribution import chosen_stays
     from clinragen.data.cohort import Cohort
     from clinragen.errors import UserError
-    from clinragen.inference.predict import TrainedModel
+    from clinragen.inference.finished import FinishedRun
     from clinragen.outputs import check_output_file
-    from clinragen.stages.quiet import quiet_libraries
+    from clinragen.stages.quiet import phase, quiet_libraries, remark
 
     quiet_libraries()
     if args.limit is not None and args.limit < 1:
@@ -51,7 +51,17 @@ def run(args: argparse.Namespace) -> None:
         check_output_file(args.out, overwrite=args.overwrite, inputs=(args.model, args.cohort))
     if not args.stay and not args.out:
         raise UserError("give --stay, or --out for the explanations of a whole split")
-    trained, cohort = TrainedModel.load(args.model), Cohort.load(args.cohort)
+    finished, cohort, console = FinishedRun.open(args.model), Cohort.load(args.cohort), Console(stderr=True)
+    remarks = finished.remarks(cohort)
+    chosen = chosen_stays(cohort, args.split, args.stay, args.diagnosis, args.limit)
+    for text in remarks:
+        remark(console, text)
+    phase(console, "loading torch and the model")
+    from clinragen.attribution.explain import explain_cohort
+    from clinragen.inference.predict import TrainedModel
+
+    trained = TrainedModel.load(finished)
+    phase(console, f"explaining {len(chosen):,} stays")
     console = Console()
     lines = []
     for found in explain_cohort(trained, cohort, args.split, args.stay, args.diagnosis, args.limit):

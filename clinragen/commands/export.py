@@ -21,9 +21,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export and say where it is."""
-    from clinragen.inference.export import export
-    from clinragen.stages.quiet import quiet_libraries
+    from rich.console import Console
+
+    from clinragen.artifacts import read_json
+    from clinragen.inference.finished import FinishedRun
+    from clinragen.outputs import EXPORT, check_output
+    from clinragen.stages.quiet import phase, quiet_libraries
 
     quiet_libraries()
+    check_output(args.out, EXPORT, overwrite=args.overwrite, inputs=(args.model, args.evaluation))
+    FinishedRun.open(args.model)
+    if args.evaluation:
+        read_json(args.evaluation, "an evaluation written by `clinragen evaluate`")
+    phase(Console(stderr=True), "loading torch and the model")
+    from clinragen.inference.export import export
+
     manifest = export(args.model, args.out, evaluation=args.evaluation, title=args.title, overwrite=args.overwrite)
     print(f"{args.out}: {manifest['parameters']:,} parameters; the card is README.md")

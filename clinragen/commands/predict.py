@@ -34,30 +34,44 @@ def run(args: argparse.Namespace) -> None:
     """Predict and say where the result is."""
     from rich.console import Console
 
-    from clinragen.attribution.explain import explanations
     from clinragen.data.cohort import Cohort
-    from clinragen.errors import UserError
-    from clinragen.inference.predict import TrainedModel, write_predictions
+    from clinragen.errors import UserError, unknown_choice
+    from clinragen.inference.finished import FinishedRun
     from clinragen.outputs import PREDICTIONS, check_output
-    from clinragen.stages.quiet import quiet_libraries
+    from clinragen.schema import CLAIMS, SERIES_INPUTS
+    from clinragen.stages.quiet import phase, quiet_libraries, remark
 
     quiet_libraries()
     if args.batch_size < 1 or (args.limit is not None and args.limit < 1):
         raise UserError("--batch-size and --limit must be at least 1")
     check_output(args.out, PREDICTIONS, overwrite=args.overwrite, inputs=(args.model, args.cohort))
-    trained, cohort = TrainedModel.load(args.model), Cohort.load(args.cohort)
+    if args.series_input not in SERIES_INPUTS:
+        raise unknown_choice("series input", args.series_input, SERIES_INPUTS)
+    if args.claims not in CLAIMS:
+        raise unknown_choice("claims", args.claims, CLAIMS)
+    finished, cohort, console = FinishedRun.open(args.model), Cohort.load(args.cohort), Console(stderr=True)
+    cohort.split(args.split)
+    remarks = finished.remarks(cohort)
+    for text in remarks:
+        remark(console, text)
+    phase(console, "loading torch and the model")
+    from clinragen.attribution.explain import explanations
+    from clinragen.inference.predict import TrainedModel, write_predictions
+
+    trained = TrainedModel.load(finished)
     manifest = write_predictions(
         trained,
         cohort,
         args.cohort,
         args.split,
         args.out,
-        Console(stderr=True),
+        console,
         series_input=args.series_input,
         claims=args.claims,
         batch_size=args.batch_size,
         limit=args.limit,
         overwrite=args.overwrite,
+        remarks=remarks,
         explain=(lambda dataset: explanations(trained, dataset, cohort)) if args.explain else None,
     )
     print(f"{args.out}: {manifest['stays']} stays, {manifest['parsed']} parsed into rationales and diagnoses")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def add_common(parser: argparse.ArgumentParser, out: str) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="override a setting: stage.epochs=5, model.hours=24, trainer.devices=2",
+        help="override a setting: stage.epochs=5, model.learning_rate=0.001, trainer.devices=2",
     )
     parser.add_argument(
         "--trainer", default="default", help="hardware preset or YAML file: default, ddp, fsdp, multi-node"
@@ -60,11 +61,17 @@ def run(args: argparse.Namespace) -> None:
     """Train and say where the result is."""
     from rich.console import Console
 
-    from clinragen.stages.quiet import quiet_libraries
-    from clinragen.stages.run import run_stage
+    from clinragen.stages import preflight
+    from clinragen.stages.quiet import phase, quiet_libraries, remark
 
     quiet_libraries()
-    manifest = run_stage(request_of(args), Console(stderr=True))
+    console, request = Console(stderr=True), request_of(args)
+    phase(console, "checking settings and cohort")
+    cohort = preflight.check(request, say=partial(remark, console))
+    phase(console, "loading torch")
+    from clinragen.stages.run import run_stage
+
+    manifest = run_stage(request, console, cohort)
     if manifest is None or args.preflight:  # not the first of several processes
         return
     best = ", ".join(f"{name} {value:.3f}" for name, value in manifest["best"].items() if name != "epoch")

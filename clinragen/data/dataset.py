@@ -19,12 +19,13 @@ from clinragen.data.batch import IGNORED, Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
-from clinragen.data.series import SeriesStatistics, grid
+from clinragen.data.series import SeriesStatistics, grid, rows_within
 from clinragen.data.soft_targets import NOTHING, Alignment, Place, Soft, SoftTargets, TeacherTokens
 from clinragen.data.store import Ragged, code_hash, file_hashes, stored
 from clinragen.data.targets import TargetFormat
 from clinragen.data.text import fit, note_text, sections_by_stay, written
 from clinragen.errors import UserError, unknown_choice
+from clinragen.schema import SERIES_INPUTS
 
 #: Modules whose code shapes tokens and mentions.
 CODE = tuple(
@@ -33,7 +34,6 @@ CODE = tuple(
 CODE += ("clinragen.knowledge.linker", "clinragen.knowledge.context")
 CODE += ("clinragen.knowledge.answers", "clinragen.knowledge.answer_sheet")
 CODE += ("clinragen.knowledge.readable", "clinragen.marks")
-SERIES_INPUTS = ("observed", "zeroed", "shuffled")
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Stay:
     term_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     term_weights: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     soft: Soft = NOTHING
+    first_hour: int = 0  # of the stay that is read
 
 
 @dataclass
@@ -91,6 +92,7 @@ class StayDataset(Dataset[Stay]):
 
     def __post_init__(self) -> None:
         self.values, self.observed = self.statistics.standardise(self._grid())
+        self.first_hours = self.statistics.window.first_hours(self.cohort, self.stay_ids)
         # without labels a cohort can be predicted; training has refused it before
         unknown = np.zeros((len(self.stay_ids), len(self.cohort.label_set)), dtype=bool)
         self.labels = self.cohort.label_matrix(self.stay_ids) if self.cohort.labelled else unknown
@@ -157,24 +159,25 @@ class StayDataset(Dataset[Stay]):
             self.terms[index].indices.astype(np.int64),
             self.terms[index].data,
             self.soft[target] if self.soft else NOTHING,
+            int(self.first_hours[index]),
         )
 
     def measurements(self) -> pl.DataFrame:
-        """The series as the model reads it, after any alteration: stay_id, hour, variable, value (canonical unit)."""
-        values = self._grid()
-        stay, variable, hour = np.nonzero(np.isfinite(values))
-        return pl.DataFrame(
-            {
-                "stay_id": self.stay_ids[stay],
-                "hour": hour.astype(np.float32),
-                "variable": np.array(self.statistics.variables)[variable],
-                "value": values[stay, variable, hour],
-            }
-        )
+        """What the series that the model reads show, hour by hour: stay_id, hour, variable, value (canonical unit)."""
+        read = self.statistics.variables
+        rows = rows_within(self.cohort, self.stay_ids, read, self.statistics.window)
+        rows = rows.select("stay_id", "hour", "variable", "value").sort("stay_id", "variable", "hour")
+        if self.series_input == "zeroed":
+            return rows.head(0)
+        if self.series_input == "shuffled":
+            given = pl.DataFrame({"stay_id": self.stay_ids[self._strangers()], "reader": self.stay_ids})
+            rows = given.join(rows, on="stay_id", maintain_order="left_right").drop("stay_id")
+            rows = rows.rename({"reader": "stay_id"})
+        return rows
 
     def _grid(self) -> np.ndarray:
-        """Canonical values, NaN where missing, [n, variables, hours]."""
-        values = grid(self.cohort, self.stay_ids, self.statistics.variables, self.statistics.hours)
+        """Canonical values, NaN where missing, [n, variables, bins]."""
+        values = grid(self.cohort, self.stay_ids, self.statistics.variables, self.statistics.window)
         if self.series_input == "zeroed":
             values[:] = np.nan
         elif self.series_input == "shuffled":

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import TfidfVectorizer
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 MIN_NOTES = 3  # rarer terms teach nothing and may point to a person
 
@@ -45,4 +47,6 @@ class Lexicon:
 
 
 def _vectorizer(**options: Any) -> TfidfVectorizer:
+    from sklearn.feature_extraction.text import TfidfVectorizer  # two seconds, which a mistake need not wait for
+
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=cast(Any, np.float32), **options)

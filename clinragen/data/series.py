@@ -1,4 +1,4 @@
-"""The hourly grid of a cohort's series and the statistics that standardise it, fitted on training stays only."""
+"""The grid of a cohort's series over its window, and the statistics that standardise it, of training stays only."""
 
 from __future__ import annotations
 
@@ -12,46 +12,59 @@ from torch import Tensor
 
 from clinragen.catalog import variable
 from clinragen.data.cohort import Cohort
+from clinragen.data.window import Window
 from clinragen.errors import UserError
 
 #: Per-variable summaries of a stay, in the order of ``SeriesStatistics.edges``.
 SUMMARIES = ("mean", "min", "max", "first", "last", "count")
 
 
-def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], hours: int) -> np.ndarray:
-    """Hourly values in canonical units, NaN where nothing was measured.
+def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], window: Window) -> np.ndarray:
+    """Values in canonical units, NaN where nothing was measured; a bin of several hours has the mean of its hours.
 
     Args:
         stay_ids: ascending int64 [n].
 
     Returns:
-        float32 [n, variables, hours]; bins at or after ``hours`` are left out.
+        float32 [n, variables, bins of the window].
     """
-    values = np.full((len(stay_ids), len(variables), hours), np.nan, dtype=np.float32)
+    rows = rows_within(cohort, stay_ids, variables, window)
+    if window.wide:
+        keys = ["stay_id", "variable", "bin"]
+        rows = rows.sort(*keys, "hour").group_by(keys, maintain_order=True).agg(pl.col("value").mean())
+    values = np.full((len(stay_ids), len(variables), window.bins), np.nan, dtype=np.float32)
     column = {name: position for position, name in enumerate(variables)}
-    rows = cohort.series.filter(
-        pl.col("stay_id").is_in(stay_ids)
-        & pl.col("variable").is_in(variables)
-        & pl.col("hour").is_between(0, hours, closed="left")
-    )
     stay = np.searchsorted(stay_ids, rows["stay_id"].to_numpy())
     name = rows["variable"].replace_strict(column, return_dtype=pl.Int64).to_numpy()
-    values[stay, name, rows["hour"].to_numpy().astype(np.int64)] = rows["value"].to_numpy()
+    values[stay, name, rows["bin"].to_numpy()] = rows["value"].to_numpy()
     return values
 
 
-def observed_variables(cohort: Cohort, stay_ids: np.ndarray, min_share: float, hours: int) -> list[str]:
-    """Catalogue variables measured within ``hours`` in at least ``min_share`` of the stays, in name order."""
+def rows_within(cohort: Cohort, stay_ids: np.ndarray, variables: list[str] | None, window: Window) -> pl.DataFrame:
+    """Rows of the cohort's series that lie in the window, with their ``bin``.
+
+    Args:
+        variables: which; None for all.
+    """
+    rows = cohort.series.filter(pl.col("stay_id").is_in(stay_ids))
+    if variables is not None:
+        rows = rows.filter(pl.col("variable").is_in(variables))
+    first = window.first_hours(cohort, stay_ids)[np.searchsorted(stay_ids, rows["stay_id"].to_numpy())]
+    found = window.bin_of(np.floor(rows["hour"].to_numpy()) - first)
+    return rows.with_columns(pl.Series("bin", found, dtype=pl.Int64)).filter(pl.col("bin") >= 0)
+
+
+def observed_variables(cohort: Cohort, stay_ids: np.ndarray, min_share: float, window: Window) -> list[str]:
+    """Catalogue variables measured within the window in at least ``min_share`` of the stays, in name order."""
     counts = (
-        cohort.series.filter(pl.col("stay_id").is_in(stay_ids) & pl.col("hour").is_between(0, hours, closed="left"))
+        rows_within(cohort, stay_ids, None, window)
         .group_by("variable")
         .agg(pl.col("stay_id").n_unique().alias("stays"))
     )
     kept = counts.filter(pl.col("stays") >= max(1, min_share * len(stay_ids)))["variable"].sort().to_list()
     if not kept:
         raise UserError(
-            f"{cohort.paths.series}: no variable is measured in {min_share:.1%} of the training stays "
-            f"within {hours} hours"
+            f"{cohort.paths.series}: no variable is measured in {min_share:.1%} of the training stays within {window}"
         )
     for name in kept:
         variable(name)  # an alien variable name fails here, with the valid ones listed
@@ -89,7 +102,7 @@ class SeriesStatistics:
 
     Attributes:
         variables: catalogue keys, the order of the variable axis.
-        hours: bins per stay.
+        hours, kind: of the window that is read (:class:`~clinragen.data.window.Window`).
         centre, scale: per variable; a standardised value is (value - centre) / scale, clipped to ±``clip``.
         edges: bin edges of the piecewise-linear encodings of the standardised summaries,
             [variables][summaries][bins + 1], ascending: quantiles of the training stays and, where they fall inside,
@@ -102,17 +115,28 @@ class SeriesStatistics:
     scale: list[float]
     edges: list[list[list[float]]]
     clip: float = 8.0
+    kind: str = "first"
+
+    @property
+    def window(self) -> Window:
+        """The hours that are read."""
+        return Window(self.hours, self.kind)
 
     @classmethod
-    def fit(cls, values: np.ndarray, variables: list[str], bins: int) -> SeriesStatistics:
-        """Fit on the training grid, float32 [n, variables, hours] with NaN for missing."""
+    def fit(cls, values: np.ndarray, variables: list[str], bins: int, window: Window | None = None) -> SeriesStatistics:
+        """Fit on the training grid, float32 [n, variables, bins of the window] with NaN for missing.
+
+        Args:
+            window: of the grid; without one its bins are the first hours.
+        """
+        window = window or Window(values.shape[-1])
         centre, scale = [], []
         for position in range(len(variables)):
             seen = values[:, position][np.isfinite(values[:, position])]
             low, middle, high = np.quantile(seen, [0.05, 0.5, 0.95])
             centre.append(float(middle))
             scale.append(float(max((high - low) / 3.29, 1e-3 * max(1.0, abs(middle)))))  # 3.29 sd hold 90 % of a normal
-        unbinned = cls(variables, values.shape[-1], centre, scale, edges=[])
+        unbinned = cls(variables, window.hours, centre, scale, edges=[], kind=window.kind)
         standardised, observed = unbinned.standardise(values)
         summaries = summarise(torch.from_numpy(standardised), torch.from_numpy(observed)).numpy()
         edges = []
@@ -131,7 +155,7 @@ class SeriesStatistics:
         return replace(unbinned, edges=edges)
 
     def standardise(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Standardised values (0 where missing) and the observed mask, both [n, variables, hours]."""
+        """Standardised values (0 where missing) and the observed mask, both [n, variables, bins of the window]."""
         observed = np.isfinite(values)
         centre = np.asarray(self.centre, dtype=np.float32)[:, None]
         scale = np.asarray(self.scale, dtype=np.float32)[:, None]

@@ -1,18 +1,27 @@
 """Arrays that are made once and memory-mapped from then on, kept under the hash of everything they were made from.
 
-Tokens of notes are patient text: the store lies beside the runs of its owner, never in a place shared by users.
+Tokens of notes are patient text. So a store lies beside the runs of its owner, nobody else can read it, and it lasts no
+longer than the runs that read it: the last of them removes it, however it ends. What a killed one left is removed by
+the next.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 import numpy as np
 
 from clinragen.artifacts import atomic_folder, sha256_file, sha256_json
+
+LOCK = ".lock"
 
 
 class Ragged(Sequence[list[int]]):
@@ -48,6 +57,48 @@ class Ragged(Sequence[list[int]]):
         return int(self.ends[index - 1]) if index else 0
 
 
+@contextmanager
+def private_store(folder: Path) -> Iterator[Path]:
+    """A store for as long as the block lasts, shared with other processes that are in such a block of the same folder.
+
+    Each holds a shared lock on a file in it, which the system gives up when a process dies. Who can lock it alone in
+    the end was the last.
+    """
+    with _entered(folder) as lock:
+        try:
+            yield folder
+        finally:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass  # others still read it
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _entered(folder: Path) -> Iterator[BinaryIO]:
+    """The folder made and its lock shared: anew where the last one to leave removed both in between."""
+    while True:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        try:
+            lock = open(folder / LOCK, "ab", opener=_private)  # noqa: SIM115, closed below
+        except FileNotFoundError:
+            continue
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            path = folder / LOCK
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                yield lock
+                return
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner can read."""
+    return os.open(path, flags, 0o600)
+
+
 def code_hash(modules: Iterable[ModuleType]) -> str:
     """Hash of the source of modules: what they make is of this version of them."""
     digest = hashlib.sha256()
@@ -73,8 +124,10 @@ def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.
             pass
     arrays = make()
     with atomic_folder(place, replace=True) as made:
+        made.chmod(0o700)
         for name, array in arrays.items():
-            np.save(made / f"{name}.npy", array, allow_pickle=False)
+            with open(made / f"{name}.npy", "wb", opener=_private) as file:
+                np.save(file, array, allow_pickle=False)
     return _mapped(place)
 
 

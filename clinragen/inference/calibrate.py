@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from clinragen.errors import UserError
 
@@ -73,6 +72,8 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray, names: list[str]) ->
     flat = labels.reshape(-1).astype(int)
     if flat.min() == flat.max():
         raise UserError("the validation split has no positive label at all: calibration needs more stays")
+    from sklearn.linear_model import LogisticRegression  # predicting needs it not
+
     regression = LogisticRegression(C=1.0, max_iter=2000).fit(design, flat)
     slope = max(float(regression.coef_[0, 0]), 1e-3)
     offsets = (regression.coef_[0, 1:] + regression.intercept_[0]).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,20 @@ from clinragen import __version__
 from clinragen.artifacts import read_json, sha256_file, write_json, write_table
 from clinragen.data.batch import Batch
 from clinragen.data.cohort import Cohort
-from clinragen.data.dataset import SERIES_INPUTS, StayDataset, collate
+from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
-from clinragen.errors import UserError, unknown_choice
+from clinragen.errors import unknown_choice
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.chart import Chart
 from clinragen.inference.decode import ReportGrammar, read_report
-from clinragen.integrity import hold_folder
+from clinragen.inference.finished import FinishedRun
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import PREDICTIONS, output_folder
+from clinragen.schema import CLAIMS, SERIES_INPUTS
+from clinragen.stages.quiet import phase
 
 TOP_CONCEPTS = 15
-CLAIMS = ("grounded", "free")
 
 
 @dataclass(frozen=True)
@@ -42,30 +43,28 @@ class TrainedModel:
 
     model: ClinRaGen
     calibration: Calibration
-    manifest: dict[str, Any]
-    folder: Path
+    run: FinishedRun
 
     @classmethod
-    def load(cls, run: str | Path) -> TrainedModel:
+    def load(cls, run: str | Path | FinishedRun) -> TrainedModel:
         """Open a run folder written by ``clinragen train``.
 
         Raises:
             UserError: not a finished run, or damaged.
         """
-        run = Path(run)
-        if not run.is_dir():
-            raise UserError(f"{run} is not a folder: expected a run folder written by `clinragen train`")
-        manifest = read_json(run / "manifest.json", "the manifest of a finished training run")
-        for key in ("stage", "inputs", "targets", "model_sha256"):
-            if key not in manifest:
-                raise UserError(
-                    f"{run / 'manifest.json'}: '{key}' is missing: expected a run written by `clinragen train`"
-                )
-        folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no folder within
-        hold_folder(folder, manifest.get("files"), remedy="copy the run anew, or train anew")
-        model = ClinRaGen.from_pretrained(folder)
-        stored = read_json(folder / "calibration.json", "the calibration of the model")
-        return cls(model, Calibration.from_json(stored, list(model.labels)), manifest, run)
+        if not isinstance(run, FinishedRun):
+            run = FinishedRun.open(run)
+        model = ClinRaGen.from_pretrained(run.model)
+        stored = read_json(run.model / "calibration.json", "the calibration of the model")
+        return cls(model, Calibration.from_json(stored, list(model.labels)), run)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self.run.manifest
+
+    @property
+    def folder(self) -> Path:
+        return self.run.folder
 
     def dataset(
         self, cohort: Cohort, split: str, series_input: str = "observed", limit: int | None = None
@@ -74,7 +73,12 @@ class TrainedModel:
         return self.stays(cohort, cohort.split(split)[:limit], series_input)
 
     def stays(self, cohort: Cohort, stay_ids: np.ndarray, series_input: str = "observed") -> StayDataset:
-        """Stays, by ascending id, as inputs of this model, without targets."""
+        """Stays, by ascending id, as inputs of this model, without targets.
+
+        Raises:
+            UserError: the cohort holds hours that the model does not read.
+        """
+        self.run.window.check(cohort)
         return StayDataset(
             cohort,
             stay_ids,
@@ -128,6 +132,7 @@ def write_predictions(
     limit: int | None = None,
     overwrite: bool = False,
     graph: Path | None = None,
+    remarks: Sequence[str] = (),
     explain: Callable[[StayDataset], Iterator[dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """Predict a split and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
@@ -137,6 +142,7 @@ def write_predictions(
         claims: ``grounded`` holds what is written of note and series to what they show, and the list of diagnoses to
             those that the rationales argue for, which the head calls; ``free`` leaves both to the language model.
         limit: only the first stays.
+        remarks: what a reader must know of this model on this cohort, for the manifest.
         explain: gives what carried the diagnoses of each stay of a dataset, the lines of ``attributions.jsonl``.
 
     Returns:
@@ -147,6 +153,8 @@ def write_predictions(
     if claims not in CLAIMS:
         raise unknown_choice("claims", claims, CLAIMS)
     model, manifest = trained.model, trained.manifest
+    count = len(cohort.split(split)[:limit])
+    phase(console, f"reading notes and series of {count:,} stays")
     dataset = trained.dataset(cohort, split, series_input, limit)
     where = device()
     model.to(where).eval()
@@ -201,6 +209,9 @@ def write_predictions(
             "thresholds": dict(zip(model.labels, trained.calibration.thresholds, strict=True)),
             "series_input": series_input,
             "claims": {kind: "grounded" if kind in held else "free" for kind in target.sections if kind != "diagnoses"},
+            "source": cohort.manifest.get("source"),
+            "window": str(trained.run.window),
+            "remarks": list(remarks),
             "stays": len(done),
             "parsed": sum(row["parsed"] for row in done),
             "outputs": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},

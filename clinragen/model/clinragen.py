@@ -23,6 +23,7 @@ from clinragen.data.series import SeriesStatistics
 from clinragen.data.targets import MARKERS, TargetFormat, sections_for
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.label_sets import check_labels
 from clinragen.model.concept_attention import ConceptAttention, Knowledge, uniform
 from clinragen.model.concepts import Concepts, export_concepts
 from clinragen.model.config import ModelConfig
@@ -237,14 +238,7 @@ class ClinRaGen(nn.Module):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: {', '.join(sorted(absent))} missing; train anew")
         if not isinstance(described["labels"], dict) or not isinstance(described["config"], dict):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: labels and config must be mappings; train anew")
-        expected = {key: entry.name for key, entry in phenotypes().items()}
-        if list(described["labels"].items()) != list(expected.items()):  # the order is that of the logits
-            changed = {key for key, _ in set(described["labels"].items()) ^ set(expected.items())}
-            differing = ", ".join(sorted(changed)) or "their order"
-            raise UserError(
-                f"{folder} was trained on another label set (differs in: {differing}): "
-                "name a cohort with the labels it was trained on, or train anew"
-            )
+        check_labels(described["labels"], folder)
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
         config.check(str(folder / "clinragen.json"))
         language_model = restore(config.language_model, folder / "language_model", described.get("base"))

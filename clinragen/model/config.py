@@ -108,7 +108,7 @@ class ModelConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     max_note_tokens: int = 512
     max_target_tokens: int = 256
-    hours: int = 48  # bins read from the start of the stay; a shorter cohort window leaves the rest unobserved
+    hours: int | None = None  # length of the window that is read, which comes from the cohort
     target_order: str = "rationales_first"  # or diagnoses_first, the paper's
     threads: int = 0  # processor threads of one operation; 0 leaves it to torch
     learning_rate: float = 1e-5  # of the language model
@@ -117,7 +117,7 @@ class ModelConfig:
     def check(self, where: str) -> None:
         """Raise a UserError for values that cannot be, or that no machine could hold."""
         for key, value, least, most in (
-            ("hours", self.hours, 1, 24 * 366),
+            ("hours", 1 if self.hours is None else self.hours, 1, 1 << 16),
             ("max_note_tokens", self.max_note_tokens, 1, 1 << 20),
             ("max_target_tokens", self.max_target_tokens, 2, 1 << 20),
             ("threads", self.threads, 0, 4096),

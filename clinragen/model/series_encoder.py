@@ -60,7 +60,7 @@ class SeriesEncoder(nn.Module):
         super().__init__()
         self.variables = len(statistics.variables)
         self.patch_hours = config.patch_hours
-        self.patches = -(-statistics.hours // config.patch_hours)
+        self.patches = -(-statistics.window.bins // config.patch_hours)
         width = 2 * config.patch_hours + config.identity
         self.identity = nn.Parameter(torch.randn(self.variables, config.identity) * 0.5)
         self.patch_transformer = PatchTSTModel(

@@ -1,4 +1,4 @@
-"""What a stage is trained with: a new student where none is continued, and the stays of each split."""
+"""What a stage is trained with: the student of the stage before or a new one, and the stays of each split."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import polars
 
+from clinragen.artifacts import sha256_file
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset
 from clinragen.data.lexicon import Lexicon
@@ -14,9 +15,13 @@ from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.data.targets import MARKERS, NO_DIAGNOSIS
 from clinragen.data.text import SECTIONS, note_text, section_title, sections_by_stay
+from clinragen.data.window import wanted
+from clinragen.errors import UserError
+from clinragen.integrity import hold_folder
 from clinragen.knowledge.relabel import open_graph
 from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.language_model import train_tokenizer
+from clinragen.stages.folder import Request, expected_parent
 from clinragen.stages.plan import RunConfig
 from clinragen.stages.pretrain import PretrainedEncoder
 
@@ -30,11 +35,13 @@ def new_model(
         pretrained: an encoder to start from: its weights and statistics, for the variables that it knows.
     """
     train = cohort.split("train")
-    variables = observed_variables(cohort, train, config.model.series.min_share, config.model.hours)
-    values = grid(cohort, train, variables, config.model.hours)
-    statistics = SeriesStatistics.fit(values, variables, config.model.series.bins)
+    window = wanted(config.model.hours, cohort)
+    config.model.hours = window.hours
+    variables = observed_variables(cohort, train, config.model.series.min_share, window)
+    values = grid(cohort, train, variables, window)
+    statistics = SeriesStatistics.fit(values, variables, config.model.series.bins, window)
     if pretrained:
-        pretrained.check(config.model)
+        pretrained.check(config.model, window)
         statistics = pretrained.standardise_alike(statistics)
     opened = open_graph(graph)
     tokenizer = None
@@ -49,6 +56,24 @@ def new_model(
     if pretrained:
         pretrained.load_into(model.series_encoder, variables)
     return model
+
+
+def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
+    """The parent's model and manifest.
+
+    Raises:
+        UserError: it is of another stage than the one to continue, or its weights are not those it finished with.
+    """
+    manifest = expected_parent(request)
+    if manifest is None or request.parent is None:
+        return None
+    hold_folder(request.parent / "model", manifest.get("files"), remedy="copy the run anew, or train anew")
+    model = ClinRaGen.from_pretrained(request.parent / "model")
+    if sha256_file(request.parent / "model" / "model.safetensors") != manifest["model_sha256"]:
+        raise UserError(
+            f"--parent {request.parent}: model.safetensors is not the file that this run finished with: train it anew"
+        )
+    return model, manifest
 
 
 def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:

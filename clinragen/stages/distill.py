@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from clinragen.data.store import private_store
 from clinragen.errors import UserError, unknown_choice
 from clinragen.stages import preflight
-from clinragen.stages.folder import Request
+from clinragen.stages.folder import TOKENS, Request
 from clinragen.stages.plan import PRETRAIN, STAGES, RunConfig, resolve
-from clinragen.stages.run import run_stage
+from clinragen.stages.quiet import phase, remark
 
 
 @dataclass
@@ -78,17 +81,23 @@ def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[s
 def distill(chain: Chain, console: Console) -> dict[str, Any]:
     """Run every stage and return the manifest of the last; with ``preflight`` only check, and rehearse the first."""
     requests = chain.requests()
-    preflight.check(requests[0], requests[1:])
+    phase(console, "checking settings and cohort")
+    cohort = preflight.check(requests[0], requests[1:], say=partial(remark, console))
+    phase(console, "loading torch")
+    from clinragen.stages.run import run_stage
+
     manifest: dict[str, Any] = {}
-    for request in requests:
-        config = resolve(request.stage, "tiny", request.teacher, _free(request), request.trainer)
-        if _spawns(config):
-            _apart(request)
-            manifest = {}
-        else:
-            manifest = run_stage(request, console) or {}
-        if request.preflight:
-            break
+    with nullcontext() if chain.base.preflight else private_store(chain.base.out.absolute() / TOKENS):
+        for request in requests:
+            config = resolve(request.stage, "tiny", request.teacher, _free(request), request.trainer)
+            if _spawns(config):
+                _apart(request)
+                manifest = {}
+            else:
+                known = cohort if request is requests[0] else None  # the others are checked with what they continue
+                manifest = run_stage(request, console, known) or {}
+            if request.preflight:
+                break
     return manifest
 
 

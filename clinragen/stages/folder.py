@@ -13,13 +13,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from clinragen.artifacts import read_json, sha256_file, write_json, write_text
+from clinragen.artifacts import read_json, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
-from clinragen.integrity import hold_folder
-from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import RUN, check_kind, check_place, mark
 from clinragen.stages.plan import RunConfig, StageConfig
+
+TOKENS = ".tokens"  # beside the run folders while they are trained; the stages of one distillation share it
 
 
 @dataclass
@@ -63,24 +63,6 @@ def expected_parent(request: Request) -> dict[str, Any] | None:
     if request.pretrained:
         raise UserError(f"--pretrained {request.pretrained}: only a stage that starts a new model takes an encoder")
     return finished(request.parent, wanted)
-
-
-def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
-    """The parent's model and manifest.
-
-    Raises:
-        UserError: it is of another stage than the one to continue, or its weights are not those it finished with.
-    """
-    manifest = expected_parent(request)
-    if manifest is None or request.parent is None:
-        return None
-    hold_folder(request.parent / "model", manifest.get("files"), remedy="copy the run anew, or train anew")
-    model = ClinRaGen.from_pretrained(request.parent / "model")
-    if sha256_file(request.parent / "model" / "model.safetensors") != manifest["model_sha256"]:
-        raise UserError(
-            f"--parent {request.parent}: model.safetensors is not the file that this run finished with: train it anew"
-        )
-    return model, manifest
 
 
 def kept(request: Request, identity: str) -> dict[str, Any] | None:

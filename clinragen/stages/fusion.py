@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
@@ -13,18 +19,27 @@ from clinragen.data.series import summarise
 from clinragen.inference.predict import score
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.linear_paths import MENTION_SCALE
+from clinragen.stages.logistic import Features, every_core, fit_logistic
+from clinragen.stages.quiet import phase
 
 #: Ridge penalties to choose from, strongest first.
 PENALTIES = {"note": (3.0, 1.0, 0.3, 0.1), "series": (1000.0, 300.0, 100.0, 30.0)}
-ITERATIONS = 100
+#: Products that the fits of a path take, over all penalties, as ``benchmarks/linear_paths.py`` counted; for the plan.
+PRODUCTS = {"note": 80, "series": 200}
+SAMPLE = 1000  # stays from which the plan of a run is made
+#: Told which fit is under way (path and penalty) and how many labels of it have converged.
+Told = Callable[[str, int], object]
 
 
-def fit_linear_paths(model: ClinRaGen, data: dict[str, StayDataset], inputs: list[str], size: int) -> dict[str, float]:
+def fit_linear_paths(
+    model: ClinRaGen, data: dict[str, StayDataset], inputs: list[str], size: int, console: Console | None = None
+) -> dict[str, float]:
     """Fit the paths of the modalities in ``inputs``; the others fall silent.
 
     Args:
         data: ``train`` and ``validation``.
         size: stays scored at once.
+        console: where progress is shown.
 
     Returns:
         The chosen penalties and gains, for the manifest; empty for a model without linear paths.
@@ -42,7 +57,8 @@ def fit_linear_paths(model: ClinRaGen, data: dict[str, StayDataset], inputs: lis
             parts.append(np.zeros_like(parts[0]))
             continue
         read = {split: features(model, data[split], name) for split in data}
-        fitted, chosen[f"{name}_penalty"] = _choose(read, data["train"].labels, labels, PENALTIES[name])
+        with every_core(), _progress(console, labels.shape[1]) as told:
+            fitted, chosen[f"{name}_penalty"] = _choose(name, read, data["train"].labels, labels, told)
         weight.copy_(torch.from_numpy(fitted))
         parts.append(np.asarray(read["validation"] @ fitted))
     gains = fuse(np.stack(parts), labels)
@@ -50,59 +66,69 @@ def fit_linear_paths(model: ClinRaGen, data: dict[str, StayDataset], inputs: lis
     return chosen | dict(zip(("network_gain", "note_gain", "series_gain"), gains.round(4).tolist(), strict=True))
 
 
-def features(model: ClinRaGen, data: StayDataset, path: str) -> csr_matrix | np.ndarray:
-    """What a linear path reads of each stay, [n, features]."""
+def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: list[str]) -> float:
+    """About how long the fits on these training stays will take, from a product with the features of a few of them."""
+    paths = model.head.linear
+    total, few = 0.0, slice(min(len(data), SAMPLE))
+    for name, weight in (("note", paths.note), ("series", paths.series)) if paths is not None else ():
+        if name in inputs and len(weight):
+            with every_core():
+                read = Features(features(model, data, name, few))
+                slopes = torch.ones(few.stop, weight.shape[1])
+                began = time.perf_counter()
+                read.scores(read.gradient(slopes))
+                total += PRODUCTS[name] * (time.perf_counter() - began) * len(data) / few.stop
+    return total
+
+
+def features(model: ClinRaGen, data: StayDataset, path: str, rows: slice = slice(None)) -> csr_matrix | np.ndarray:
+    """What a linear path reads of each of some stays, [n, features]."""
     if path == "note":
-        mentions = data.mentions.reshape(len(data), -1)
-        return csr_matrix(hstack([data.terms, MENTION_SCALE * csr_matrix(mentions, dtype=np.float32)]))
+        mentions = data.mentions[rows]
+        mentions = csr_matrix(mentions.reshape(len(mentions), -1), dtype=np.float32)
+        return csr_matrix(hstack([data.terms[rows], MENTION_SCALE * mentions]))
     with torch.inference_mode():
-        summaries = summarise(torch.from_numpy(data.values), torch.from_numpy(data.observed))
+        summaries = summarise(torch.from_numpy(data.values[rows]), torch.from_numpy(data.observed[rows]))
         return model.series_encoder.encode.cpu()(summaries).flatten(1).numpy()
 
 
+@contextmanager
+def _progress(console: Console | None, labels: int) -> Iterator[Told]:
+    """A bar of the labels fitted on a terminal; elsewhere a line for each fit."""
+    seen = ""
+
+    def line(fit: str, count: int) -> None:
+        nonlocal seen
+        if console and fit != seen:
+            phase(console, f"fitting linear paths: {fit}, {labels} labels")
+        seen = fit
+
+    if console is None or not console.is_terminal:
+        yield line
+        return
+    columns = (TextColumn("  fitting linear paths: {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=labels)
+        yield lambda fit, count: bar.update(task, description=fit, completed=count)
+
+
 def _choose(
-    read: dict[str, csr_matrix | np.ndarray], train: np.ndarray, validation: np.ndarray, penalties: tuple[float, ...]
+    path: str, read: dict[str, csr_matrix | np.ndarray], train: np.ndarray, validation: np.ndarray, told: Told
 ) -> tuple[np.ndarray, float]:
     """Weights [features, L] under the penalty with the least validation loss, and that penalty."""
     best: tuple[float, np.ndarray, float] | None = None
     start: np.ndarray | None = None
-    for penalty in penalties:
-        start = fit_logistic(read["train"], train.astype(float), penalty, start)
+    known = Features(read["train"])
+    for penalty in PENALTIES[path]:
+        fit = f"{path}, penalty {penalty:g}"
+        told(fit, 0)
+        start = fit_logistic(known, train, penalty, start, lambda count, fit=fit: told(fit, count))
         loss = _loss(read["validation"] @ start[:-1] + start[-1], validation)
         if best is not None and loss > best[0]:
             break  # the loss has one valley
         best = (loss, start[:-1], penalty)
     assert best is not None
     return best[1].astype(np.float32), best[2]
-
-
-def fit_logistic(
-    read: csr_matrix | np.ndarray, labels: np.ndarray, penalty: float, start: np.ndarray | None = None
-) -> np.ndarray:
-    """Ridge logistic regressions of all labels at once: [features + 1, L], the last row the intercepts.
-
-    Args:
-        read: [n, features].
-        labels: [n, L], 0 or 1.
-        penalty: half of it times the squared weights is added to the summed loss.
-        start: where to begin; the common shares when not given.
-    """
-    width = read.shape[1] if isinstance(read, np.ndarray) else read.get_shape()[1]
-    shape = (width + 1, labels.shape[1])
-    if start is None:
-        share = labels.mean(0).clip(0.5 / len(labels), 1 - 0.5 / len(labels))
-        start = np.zeros(shape)
-        start[-1] = np.log(share / (1 - share))
-
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, intercepts = flat.reshape(shape)[:-1], flat.reshape(shape)[-1]
-        scores = read @ weights + intercepts
-        slope = expit(scores) - labels
-        loss = (np.logaddexp(0, scores) - labels * scores).sum() + penalty / 2 * (weights**2).sum()
-        return loss, np.vstack([read.T @ slope + penalty * weights, slope.sum(0)]).ravel()
-
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
-    return found.x.reshape(shape)
 
 
 def fuse(parts: np.ndarray, labels: np.ndarray) -> np.ndarray:

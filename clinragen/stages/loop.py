@@ -65,6 +65,10 @@ class Objective(nn.Module):
     def rest(self) -> None:
         """Called when training begins or continues: no dropout in what rests."""
 
+    def afterwards(self, data: Any) -> float:
+        """About how many seconds follow training, on the training stays, beside two more readings of validation."""
+        return 0.0
+
     def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
         """Validation metrics of what all stays gave (``loss``, parts and evidence by name), without a prefix."""
         return {"loss": float(found["loss"].mean())}

@@ -37,7 +37,7 @@ class MaskedStays(Dataset[Hidden]):
 
     def __init__(self, cohort: Cohort, split: str, statistics: SeriesStatistics, patch_hours: int, stage: StageConfig):
         self.stay_ids = cohort.split(split)
-        read = grid(cohort, self.stay_ids, statistics.variables, statistics.hours)
+        read = grid(cohort, self.stay_ids, statistics.variables, statistics.window)
         self.values, self.observed = statistics.standardise(read)
         self.patch_hours = patch_hours
         self.stage = stage

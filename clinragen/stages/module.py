@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from clinragen.data.batch import Batch
+from clinragen.data.dataset import StayDataset
 from clinragen.model.clinragen import ClinRaGen
+from clinragen.stages.fusion import expected_seconds
 from clinragen.stages.loop import Objective, Scored
 from clinragen.stages.plan import StageConfig
 
@@ -59,6 +60,9 @@ class StageModule(Objective):
             f"auroc/{key}": area for key, area in zip(self.model.labels, areas, strict=True) if np.isfinite(area)
         }
 
+    def afterwards(self, data: StayDataset) -> float:
+        return expected_seconds(self.model, data, self.stage.inputs)
+
     def groups(self) -> list[dict[str, Any]]:
         """Weights of the language model at a rate of their own; no decay on vectors."""
         rates = self.model.config
@@ -99,6 +103,8 @@ def aurocs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     Args:
         labels, scores: [n, phenotypes].
     """
+    from sklearn.metrics import roc_auc_score  # imported when the first epoch ends: two seconds of nothing before
+
     both = (labels.min(0) == 0) & (labels.max(0) == 1)
     return np.array([roc_auc_score(labels[:, i], scores[:, i]) if both[i] else np.nan for i in range(len(both))])
 

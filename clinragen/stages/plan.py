@@ -16,6 +16,7 @@ STAGES = ("notes", "series", "multimodal")
 PRETRAIN = "pretrain"  # before them, on unlabelled series
 PARTS = ("language_model", "series_encoder", "concept_attention", "head")
 INPUTS = ("note", "series")
+TARGETS = ("note", "series", "diagnoses")
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 TASKS = ("joint", "separate")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
@@ -73,7 +74,7 @@ class StageConfig:
         """Raise a UserError for values that cannot be."""
         for name, given, valid in (
             ("inputs", self.inputs, INPUTS),
-            ("targets", self.targets, ("note", "series", "diagnoses")),
+            ("targets", self.targets, TARGETS),
             ("frozen", self.frozen, PARTS),
         ):
             for value in given:

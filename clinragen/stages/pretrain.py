@@ -15,31 +15,32 @@ from clinragen import __version__
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json
 from clinragen.data.cohort import Cohort
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
+from clinragen.data.window import Window
 from clinragen.errors import UserError
 from clinragen.model.config import ModelConfig
 from clinragen.model.series_encoder import SeriesEncoder
 from clinragen.stages.folder import Request, finish_folder, finished, kept
 from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
 from clinragen.stages.plan import PRETRAIN, resolve, shaping
+from clinragen.stages.quiet import phase
 from clinragen.stages.training import train
 from clinragen.tensors import write_tensors
 
 SHARED = ("patch_transformer.", "norm.")  # weights that serve all variables; the others have a row for each
 
 
-def run_pretrain(request: Request, console: Console) -> dict[str, Any] | None:
+def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str, Any] | None:
     """Train the series encoder alone and return the manifest; None on all but the first of several processes."""
-    for given, option in ((request.parent, "--parent"), (request.pretrained, "--pretrained")):
-        if given:
-            raise UserError(f"{option} {given}: stage '{PRETRAIN}' starts from nothing")
-    cohort = Cohort.load(request.cohort)
+    phase(console, "reading the series")
     config = resolve(PRETRAIN, request.model, request.teacher, [*request.overrides], request.trainer)
     torch.manual_seed(config.stage.seed)
     stays = cohort.split("train")
-    variables = observed_variables(cohort, stays, config.model.series.min_share, config.model.hours)
-    statistics = SeriesStatistics.fit(
-        grid(cohort, stays, variables, config.model.hours), variables, config.model.series.bins
-    )
+    # nothing is said of these series, so that a part of the window can be read: that of the student to come
+    window = Window.of(cohort) if config.model.hours is None else Window(config.model.hours)
+    config.model.hours = window.hours
+    variables = observed_variables(cohort, stays, config.model.series.min_share, window)
+    values = grid(cohort, stays, variables, window)
+    statistics = SeriesStatistics.fit(values, variables, config.model.series.bins, window)
     data = {
         split: MaskedStays(cohort, split, statistics, config.model.series.patch_hours, config.stage)
         for split in ("train", "validation")
@@ -100,12 +101,16 @@ class PretrainedEncoder:
         if sha256_file(path) != manifest["model_sha256"]:
             raise UserError(f"{path} is not the file that this run finished with: run the stage again")
 
-    def check(self, config: ModelConfig) -> None:
-        """Raise a UserError for an encoder of another shape than the student's."""
+    def check(self, config: ModelConfig, window: Window) -> None:
+        """Raise a UserError for an encoder of another shape than the student's, or of another window."""
         free = ("min_share", "dropout")
         wanted = {key: value for key, value in asdict(config.series).items() if key not in free}
-        wanted["hours"] = config.hours
-        found = self.described["series"] | {"hours": self.described["hours"]}
+        found = self.described["series"]
+        if self.statistics.window != window:
+            raise UserError(
+                f"--pretrained {self.run}: its encoder reads {self.statistics.window}, this cohort holds {window}: "
+                f"pretrain with --set model.hours={window.hours}, or on a cohort of that window"
+            )
         if differing := [key for key, value in wanted.items() if found.get(key) != value]:
             key = differing[0]
             raise UserError(

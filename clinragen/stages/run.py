@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,45 +13,51 @@ from clinragen import __version__
 from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json, write_json
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
+from clinragen.data.store import private_store
 from clinragen.errors import UserError
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
 from clinragen.integrity import record
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.stages import preflight
-from clinragen.stages.assemble import new_model, stays
+from clinragen.stages.assemble import load_parent, new_model, stays
 from clinragen.stages.checkpoint import Place
-from clinragen.stages.folder import Request, finish_folder, kept, load_parent
+from clinragen.stages.folder import TOKENS, Request, finish_folder, kept
 from clinragen.stages.fusion import fit_linear_paths
 from clinragen.stages.module import StageModule, positive_weights
 from clinragen.stages.plan import PRETRAIN, RunConfig, resolve, shaping
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
+from clinragen.stages.quiet import phase
 from clinragen.stages.training import train
 from clinragen.teacher import stand_ins
-
-TOKENS = ".tokens"  # beside the run folders: the stages of one distillation share it
 
 __all__ = ["Request", "run_stage"]
 
 
-def run_stage(request: Request, console: Console) -> dict[str, Any] | None:
+def run_stage(request: Request, console: Console, cohort: Cohort | None = None) -> dict[str, Any] | None:
     """Train one stage and return its manifest; None on all but the first of several processes.
+
+    Args:
+        cohort: what ``preflight.check`` gave for this request; without it everything is checked first.
 
     Raises:
         UserError: anything the user can mend, before compute is spent where it can be known before.
     """
     with room_in(request.out, "the last checkpoint"):
-        return _run_stage(request, console)
+        cohort = cohort or preflight.check(request)
+        if request.stage == PRETRAIN:
+            return run_pretrain(request, console, cohort)
+        if request.preflight:
+            return _run_stage(request, console, cohort, None)
+        with private_store(request.out.absolute().parent / TOKENS) as store:
+            return _run_stage(request, console, cohort, store)
 
 
-def _run_stage(request: Request, console: Console) -> dict[str, Any] | None:
-    preflight.check(request)
-    if request.stage == PRETRAIN:
-        return run_pretrain(request, console)
-    cohort = Cohort.load(request.cohort)
+def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path | None) -> dict[str, Any] | None:
     if told := stand_ins.warning(cohort.paths, request.teacher):
         console.print(f"warning: {told}", soft_wrap=True, markup=False)
     pretrained = PretrainedEncoder(request.pretrained) if request.pretrained else None
+    phase(console, "making the model" if request.parent is None else f"opening {request.parent}")
     parent = load_parent(request)
     model_config = parent[0].config if parent else request.model
     config = resolve(request.stage, model_config, request.teacher, [*request.overrides], request.trainer)
@@ -59,10 +66,9 @@ def _run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     model = parent[0] if parent else new_model(config, cohort, request.graph, pretrained)
     model.config = config.model
     model.check_context()
-    store = None if request.preflight else request.out.absolute().parent / TOKENS
+    count = len(cohort.split("train")) + len(cohort.split("validation"))
+    phase(console, f"reading notes and series of {count:,} stays")
     data = {split: stays(model, config, cohort, split, store) for split in ("train", "validation")}
-    if not data["validation"].labels.any():
-        raise UserError(f"{cohort.paths.labels}: no validation stay has a phenotype: calibration needs more stays")
     if config.stage.token_weight and not data["train"].alignment.aligned:
         raise UserError(
             f"{cohort.paths.logprobs(config.teacher)}: no token of the targets of stage '{config.stage_name}' has "
@@ -91,7 +97,8 @@ def _run_stage(request: Request, console: Console) -> dict[str, Any] | None:
     if place is None:
         return None
     model.eval()
-    fusion = fit_linear_paths(model, data, config.stage.inputs, config.stage.batch_size)
+    fusion = fit_linear_paths(model, data, config.stage.inputs, config.stage.batch_size, console)
+    phase(console, "calibrating on the validation stays and writing the model")
     logits, labels = score(model, data["validation"], config.stage.inputs, config.stage.batch_size)
     calibration = fit_calibration(logits, labels, list(model.labels))
     with atomic_folder(request.out / "model", replace=True) as folder:

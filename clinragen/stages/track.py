@@ -13,11 +13,13 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from clinragen.artifacts import atomic_path, write_text
 from clinragen.errors import UserError, missing_extra
-from clinragen.stages.checkpoint import Place
+
+if TYPE_CHECKING:
+    from clinragen.stages.checkpoint import Place
 
 
 class Sink(NamedTuple):

@@ -7,13 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
-from clinragen.stages import preflight
 from clinragen.stages.checkpoint import Place
 from clinragen.stages.folder import Request, prepare_folder
 from clinragen.stages.hardware import in_company, make_fabric, precision
 from clinragen.stages.loop import Loop, Objective
 from clinragen.stages.plan import RunConfig
 from clinragen.stages.progress import StageProgress
+from clinragen.stages.rehearsal import rehearse
 from clinragen.stages.track import Tracker
 
 
@@ -55,7 +55,7 @@ def train(
     loop = Loop(fabric, objective, config.stage, data, collate, request.out / "resume", watcher)
     with in_company(fabric):
         if not loop.state.exists():
-            preflight.rehearse(loop, request.out, console if first else None)
+            rehearse(loop, request.out, console if first else None)
         if request.preflight:
             return None
         place = loop.fit()

@@ -13,6 +13,7 @@ import pytest
 from clinragen.artifacts import write_json, write_table
 from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
+from clinragen.data.window import Window
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 
 
@@ -79,7 +80,7 @@ def test_a_stock_model_trains(cohort: Cohort) -> None:
 def test_text_becomes_the_concepts_it_states(cohort: Cohort) -> None:
     from clinragen.adapters.pyhealth import _statistics, samples
 
-    found = {sample["visit_id"]: sample for sample in samples(cohort, "train", _statistics(cohort, 48, 0.02))}
+    found = {sample["visit_id"]: sample for sample in samples(cohort, "train", _statistics(cohort, Window(48), 0.02))}
     noted = [sample for stay, sample in found.items() if int(stay) % 2 == 0]
     assert noted
     assert "symptom:chest_pain" in noted[0]["concepts"]

@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort
 from clinragen.data.series import SUMMARIES, SeriesStatistics, grid, observed_variables, summarise
+from clinragen.data.window import Window
 from clinragen.schema import CohortPaths
 
 CELLS = st.one_of(st.just(float("nan")), st.floats(-1e3, 1e3, width=32))
@@ -62,7 +63,7 @@ def test_the_grid_holds_the_cells_of_the_cohort(hospital):
     cohort = Cohort.load(hospital.cohort)
     stays = cohort.split("test")
     names = ["creatinine", "heart_rate", "sodium"]
-    values = grid(cohort, stays, names, 24)
+    values = grid(cohort, stays, names, Window(24))
     table = pl.read_parquet(CohortPaths(hospital.cohort).series)
     expected = {
         (stay, name, int(hour)): value
@@ -95,17 +96,17 @@ def test_rows_after_the_window_change_no_input(hospital, altered):
     late = pl.DataFrame({"stay_id": stays[:20], "hour": [48.0] * 10 + [48.5] * 10, "variable": ["lactate"] * 20})
     late = late.with_columns(pl.col("hour").cast(pl.Float32), value=pl.lit(29.0, dtype=pl.Float32))
     longer = altered(lambda table: pl.concat([table, late]))
-    names = observed_variables(cohort, stays, 0.02, 48)
-    assert observed_variables(longer, stays, 0.02, 48) == names
-    np.testing.assert_array_equal(grid(longer, stays, names, 48), grid(cohort, stays, names, 48))
+    names = observed_variables(cohort, stays, 0.02, Window(48))
+    assert observed_variables(longer, stays, 0.02, Window(48)) == names
+    np.testing.assert_array_equal(grid(longer, stays, names, Window(48)), grid(cohort, stays, names, Window(48)))
 
 
 def test_row_order_does_not_matter(hospital, altered):
     cohort = Cohort.load(hospital.cohort)
     stays = cohort.split("train")
     shuffled = altered(lambda table: table.sample(fraction=1.0, shuffle=True, seed=1))
-    names = observed_variables(cohort, stays, 0.02, 48)
-    np.testing.assert_array_equal(grid(shuffled, stays, names, 48), grid(cohort, stays, names, 48))
+    names = observed_variables(cohort, stays, 0.02, Window(48))
+    np.testing.assert_array_equal(grid(shuffled, stays, names, Window(48)), grid(cohort, stays, names, Window(48)))
 
 
 def test_variables_measured_only_after_the_window_are_left_out(altered):
@@ -114,13 +115,13 @@ def test_variables_measured_only_after_the_window_are_left_out(altered):
 
     cohort = altered(change)
     stays = cohort.split("train")
-    assert "lactate" not in observed_variables(cohort, stays, 0.02, 24)
-    assert "lactate" in observed_variables(cohort, stays, 0.02, 48)
+    assert "lactate" not in observed_variables(cohort, stays, 0.02, Window(24))
+    assert "lactate" in observed_variables(cohort, stays, 0.02, Window(48))
 
 
 def test_every_variable_kept_is_in_the_catalogue(hospital):
     cohort = Cohort.load(hospital.cohort)
-    names = observed_variables(cohort, cohort.split("train"), 0.02, 48)
+    names = observed_variables(cohort, cohort.split("train"), 0.02, Window(48))
     assert len(names) >= 30
     assert set(names) <= set(variables())
     assert names == sorted(names)

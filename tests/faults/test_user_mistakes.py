@@ -22,7 +22,7 @@ def refused(command, capsys, tmp_path) -> Callable[..., str]:
         capsys.readouterr()
         assert command(*arguments) == 2
         shown = capsys.readouterr()
-        lines = shown.err.strip().splitlines()
+        lines = [line for line in shown.err.strip("\n").splitlines() if not line.startswith("  ")]  # what is begun
         assert len(lines) == 1, shown.err
         assert lines[0].startswith("error: ")
         assert says in lines[0], lines[0]

@@ -79,7 +79,7 @@ def test_preflight_tells_the_plan_and_trains_nothing(hospital, command, capsys, 
 
 def test_a_disk_that_is_too_small_is_told_before_any_work(hospital, command, capsys, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("clinragen.stages.preflight.shutil.disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr("clinragen.stages.rehearsal.shutil.disk_usage", lambda path: usage._replace(free=1000))
     given = ("clinragen", "train", "notes", "--cohort", hospital.cohort, "--model", hospital.model, *SETTINGS)
     assert command(*given, "--out", tmp_path / "out") == 2
     assert "make room" in capsys.readouterr().err.strip().splitlines()[-1]

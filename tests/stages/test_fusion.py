@@ -10,7 +10,8 @@ from scipy.special import expit
 
 from clinragen.data.cohort import Cohort
 from clinragen.inference.predict import TrainedModel, batches, score
-from clinragen.stages.fusion import features, fit_logistic, fuse
+from clinragen.stages.fusion import features, fuse
+from clinragen.stages.logistic import Features, fit_logistic
 
 
 def draw(seed: int, stays: int = 400, width: int = 6, labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -23,24 +24,24 @@ def draw(seed: int, stays: int = 400, width: int = 6, labels: int = 3) -> tuple[
 @pytest.mark.parametrize("penalty", [0.1, 10.0])
 def test_the_fit_is_at_the_optimum(penalty):
     read, labels = draw(0)
-    found = fit_logistic(read, labels, penalty)
+    found = fit_logistic(Features(read), labels, penalty)
     slope = expit(read @ found[:-1] + found[-1]) - labels
     assert np.abs(read.T @ slope + penalty * found[:-1]).max() < 0.05
     assert np.abs(slope.sum(0)).max() < 0.05
-    assert np.allclose(found, fit_logistic(csr_matrix(read), labels, penalty), atol=1e-3)
+    assert np.allclose(found, fit_logistic(Features(csr_matrix(read)), labels, penalty), atol=1e-3)
 
 
 def test_a_label_nobody_has_does_no_harm():
     read, labels = draw(1)
     labels[:, 1] = 0
-    found = fit_logistic(read, labels, 1.0)
+    found = fit_logistic(Features(read), labels, 1.0)
     assert np.isfinite(found).all()
     assert expit(read @ found[:-1, 1] + found[-1, 1]).max() < 0.05
 
 
 def test_a_path_of_noise_falls_silent_and_no_gain_is_negative():
     read, labels = draw(2)
-    good = read @ fit_logistic(read, labels, 1.0)[:-1]
+    good = read @ fit_logistic(Features(read), labels, 1.0)[:-1]
     noise = np.random.default_rng(3).normal(size=good.shape)
     gains = fuse(np.stack([noise, good]), labels)
     assert gains[1] > 0.5

@@ -1,0 +1,104 @@
+"""A finished run, as far as it can be read without torch: what is wrong with it is said before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clinragen.artifacts import read_json
+from clinragen.data.cohort import Cohort
+from clinragen.data.window import KINDS, Window
+from clinragen.errors import UserError
+from clinragen.integrity import hold_folder
+from clinragen.label_sets import check_labels
+from clinragen.stages.plan import INPUTS, PRETRAIN, TARGETS
+
+FILES = ("clinragen.json", "calibration.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run folder written by ``clinragen train``, or by ``clinragen export``.
+
+    Attributes:
+        folder: of the run.
+        model: of its weights.
+        manifest: with ``stage``, ``inputs``, ``targets``, ``model_sha256``.
+        window: the hours that the model reads.
+        labels: phenotype key to name, in the order of the logits.
+    """
+
+    folder: Path
+    model: Path
+    manifest: dict[str, Any]
+    window: Window
+    labels: dict[str, str]
+
+    @classmethod
+    def open(cls, run: str | Path) -> FinishedRun:
+        """Check what tells whether a run can be used.
+
+        Raises:
+            UserError: not a finished run of a stage that predicts, or damaged.
+        """
+        run = Path(run)
+        if not run.is_dir():
+            raise UserError(f"{run} is not a folder: expected a run folder written by `clinragen train`")
+        path = run / "manifest.json"
+        manifest = read_json(path, "the manifest of a finished training run")
+        if manifest.get("stage") == PRETRAIN:
+            raise UserError(
+                f"{run} is a run of stage 'pretrain', which has a series encoder alone: a student starts from it "
+                f"(clinragen train notes --pretrained {run}), and predicts"
+            )
+        _check(manifest, path)
+        folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no folder within
+        hold_folder(folder, manifest.get("files"), remedy="copy the run anew, or train anew")
+        for name in FILES:
+            if not (folder / name).is_file():
+                raise UserError(f"{folder / name} not found: expected a model written by `clinragen train`")
+        path = folder / "clinragen.json"
+        described = read_json(path, "the description of a clinragen model")
+        try:
+            window = Window(described["statistics"]["hours"], described["statistics"].get("kind", "first"))
+            labels = dict(described["labels"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UserError(f"{path} is damaged (statistics or labels): train anew") from None
+        if window.kind not in KINDS or not isinstance(window.hours, int) or window.hours < 1:
+            raise UserError(f"{path} is damaged (statistics.hours, statistics.kind): train anew")
+        return cls(run, folder, manifest, window, labels)
+
+    def remarks(self, cohort: Cohort) -> list[str]:
+        """What a reader of predictions for a cohort must know: sentences, none where nothing is out of the ordinary.
+
+        Raises:
+            UserError: the model cannot read the cohort.
+        """
+        check_labels(self.labels, self.folder)
+        found = [self.window.check(cohort), self._other_source(cohort)]
+        return [remark for remark in found if remark]
+
+    def _other_source(self, cohort: Cohort) -> str | None:
+        """Hospitals and releases chart, code and write differently: scores of one say little of another."""
+        trained, given = self.manifest.get("source"), cohort.manifest.get("source")
+        if not trained or not given or trained == given:
+            return None
+        return (
+            f"the model was trained on {trained}, {cohort.paths.root} is of {given}: its probabilities are not "
+            "calibrated there"
+        )
+
+
+def _check(manifest: Any, path: Path) -> None:
+    """Raise a UserError for a manifest that does not describe a run."""
+    for key in ("stage", "inputs", "targets", "model_sha256"):
+        if key not in manifest:
+            raise UserError(f"{path}: '{key}' is missing: expected a run written by `clinragen train`")
+    for key in ("stage", "model_sha256"):
+        if not isinstance(manifest[key], str):
+            raise UserError(f"{path}: '{key}' is no text: expected a run written by `clinragen train`")
+    for key, valid in (("inputs", INPUTS), ("targets", TARGETS)):
+        names = manifest[key]
+        if not isinstance(names, list) or not names or any(name not in valid for name in names):
+            raise UserError(f"{path}: '{key}' is no list of {', '.join(valid)}: train anew")

@@ -1,0 +1,161 @@
+"""Ridge logistic regressions of all labels at once, by Newton's method with conjugate gradients, in 32 bits.
+
+What a fit costs is products with the features. Each serves all labels together, and only labels that have not converged
+take part. A fit needs a few dozen of them where a quasi-Newton method over all labels needs over a hundred, for a rare
+label is not held up by the curvature of a common one. The features are centred, in the products and not in memory, so
+that the intercept, which has no penalty, cannot make the problem stiff.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix, issparse
+from torch import Tensor
+
+#: A label has converged when a whole Newton step would move its logits by less than this: the root mean square over
+#: the stays, each weighted by how uncertain it is. The step is taken all the same, so what is left is less.
+TOLERANCE = 1e-3
+NEWTON_STEPS, PRODUCTS = 30, 60  # at most: steps, and products with the curvature within one
+FORCING = 0.1  # part of the gradient that a step may leave; more precise steps cost more than they save
+
+
+class Features:
+    """Features of n stays [n, d], of which products with weights and with slopes are taken. Centred.
+
+    Args:
+        read: sparse, or dense.
+    """
+
+    def __init__(self, read: csr_matrix | np.ndarray):
+        self.sparse = issparse(read)
+        if self.sparse:
+            self.rows = csr_matrix(read, dtype=np.float32)
+            self.columns = csr_matrix(self.rows.T)
+            mean = np.asarray(self.rows.mean(0)).ravel()
+            squares = np.asarray(self.rows.multiply(self.rows).sum(0)).ravel()
+        else:
+            self.dense = torch.from_numpy(np.ascontiguousarray(read, dtype=np.float32))
+            mean, squares = self.dense.mean(0).numpy(), torch.linalg.vector_norm(self.dense, dim=0).square().numpy()
+        self.shape: tuple[int, int] = (read.shape[0], read.shape[1])  # type: ignore[index]
+        self.mean = torch.from_numpy(mean.astype(np.float32))
+        spread = squares - len(self) * mean**2
+        self.spread = torch.from_numpy(np.maximum(spread, 0).astype(np.float32))  # sum of squares about the mean, [d]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def scores(self, weights: Tensor) -> Tensor:
+        """[n, L] of weights [d, L]."""
+        product = torch.from_numpy(self.rows @ weights.numpy()) if self.sparse else self.dense @ weights
+        return product.sub_(self.mean @ weights)
+
+    def gradient(self, slopes: Tensor) -> Tensor:
+        """[d, L] of slopes [n, L]."""
+        product = torch.from_numpy(self.columns @ slopes.numpy()) if self.sparse else self.dense.T @ slopes
+        return product.sub_(torch.outer(self.mean, slopes.sum(0)))
+
+
+@contextmanager
+def every_core() -> Iterator[None]:
+    """Large products are shared by all cores that the process may use, whatever training a small model took."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 0) or len(os.sched_getaffinity(0)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@torch.no_grad()
+def fit_logistic(
+    features: Features,
+    labels: np.ndarray,
+    penalty: float,
+    start: np.ndarray | None = None,
+    done: Callable[[int], object] = lambda count: None,
+) -> np.ndarray:
+    """Ridge logistic regressions: float32 [d + 1, L], the last row the intercepts.
+
+    Args:
+        labels: [n, L], 0 or 1.
+        penalty: half of it times the squared weights is added to the summed loss.
+        start: where to begin; the common shares when not given.
+        done: told how many labels have converged, after each step.
+    """
+    truth = torch.from_numpy(labels.astype(np.float32))
+    if start is None:
+        share = truth.mean(0).clamp(0.5 / len(truth), 1 - 0.5 / len(truth))
+        weights, offsets = torch.zeros(features.shape[1], truth.shape[1]), share.logit()
+    else:
+        weights = torch.from_numpy(start[:-1].astype(np.float32))
+        offsets = torch.from_numpy(start[-1].astype(np.float32)) + features.mean @ weights
+    scores = features.scores(weights) + offsets
+    active = torch.arange(truth.shape[1])
+    for _ in range(NEWTON_STEPS):
+        target, reached = truth[:, active], scores[:, active]
+        step, move, size = _newton(features, weights[:, active], reached, target, penalty)
+        length = _line_search(reached, move, target, weights[:, active], step[:-1], penalty)
+        weights[:, active] += length * step[:-1]
+        offsets[active] += length * step[-1]
+        scores[:, active] += length * move
+        active = active[(size > TOLERANCE) & (length > 0)]
+        done(truth.shape[1] - len(active))
+        if not len(active):
+            break
+    return torch.cat([weights, (offsets - features.mean @ weights)[None]]).numpy()
+
+
+def _newton(
+    features: Features, weights: Tensor, scores: Tensor, target: Tensor, penalty: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A step [d + 1, L], the move of the logits that it makes [n, L], and the size of that move [L]."""
+    chance = scores.sigmoid()
+    slopes = chance - target
+    doubt = (chance * (1 - chance)).clamp_min(1e-7)
+    total = doubt.sum(0)
+    rest = -torch.cat([features.gradient(slopes) + penalty * weights, slopes.sum(0)[None]])
+    # the diagonal of the curvature, as if all stays were equally uncertain
+    scale = torch.cat([features.spread[:, None] * (total / len(scores)) + penalty, total[None]])
+    step, move = torch.zeros_like(rest), torch.zeros_like(scores)
+    direction = rest / scale
+    left = first = (rest * direction).sum(0)
+    size = (first / total).sqrt()
+    for _ in range(PRODUCTS):
+        going = left > FORCING**2 * first
+        if not going.any():
+            break
+        ahead = features.scores(direction[:-1]) + direction[-1]
+        bent = doubt * ahead
+        curved = torch.cat([features.gradient(bent) + penalty * direction[:-1], bent.sum(0)[None]])
+        length = torch.where(going, left / (direction * curved).sum(0).clamp_min(1e-30), 0)
+        step += length * direction
+        move += length * ahead
+        rest -= length * curved
+        after = (rest * rest / scale).sum(0)
+        direction = torch.where(going, rest / scale + (after / left.clamp_min(1e-30)) * direction, direction)
+        left = torch.where(going, after, left)
+    size = ((doubt * move.square()).sum(0) / total).sqrt()
+    return step, move, size
+
+
+def _line_search(scores: Tensor, move: Tensor, target: Tensor, weights: Tensor, step: Tensor, penalty: float) -> Tensor:
+    """How much of each label's step lessens its loss, [L]: all of it, or a half, a quarter and so on; 0 for none."""
+    inner, square = penalty * (weights * step).sum(0), penalty / 2 * step.square().sum(0)
+
+    def change(length: Tensor) -> Tensor:
+        moved = scores + length * move
+        grown = torch.nn.functional.softplus(moved) - torch.nn.functional.softplus(scores) - target * length * move
+        return grown.sum(0, dtype=torch.float64) + length * inner + length.square() * square
+
+    length = torch.ones(scores.shape[1])
+    for _ in range(12):
+        worse = change(length) > 0
+        if not worse.any():
+            break
+        length = torch.where(worse, length / 2, length)
+    return torch.where(change(length) > 0, 0, length)
