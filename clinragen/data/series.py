@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], window: Win
     Returns:
         float32 [n, variables, bins of the window].
     """
+    _check_memory(len(stay_ids), len(variables), window)
     rows = rows_within(cohort, stay_ids, variables, window)
     if window.wide:
         keys = ["stay_id", "variable", "bin"]
@@ -38,6 +40,17 @@ def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], window: Win
     name = rows["variable"].replace_strict(column, return_dtype=pl.Int64).to_numpy()
     values[stay, name, rows["bin"].to_numpy()] = rows["value"].to_numpy()
     return values
+
+
+def _check_memory(stays: int, variables: int, window: Window) -> None:
+    """Raise a UserError for a grid that this machine cannot hold: the system would end the process without a word."""
+    needed = 5 * stays * variables * window.bins  # four bytes of a value, one of the mask
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > machine:
+        raise UserError(
+            f"{window} of {stays:,} stays with {variables} variables need {needed / 2**30:.1f} GiB of memory, and this "
+            f"machine has {machine / 2**30:.1f}: prepare a shorter window, or raise model.series.min_share"
+        )
 
 
 def rows_within(cohort: Cohort, stay_ids: np.ndarray, variables: list[str] | None, window: Window) -> pl.DataFrame:

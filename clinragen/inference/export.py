@@ -114,11 +114,15 @@ def _validation(trained: TrainedModel) -> list[tuple[str, float]]:
     path = trained.folder / "metrics.csv"
     if not path.exists():
         return []
-    with open(path, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    row = rows[trained.manifest["best"]["epoch"]]
-    return [
-        (name.removeprefix("validation/"), float(value))
-        for name, value in row.items()
-        if name.startswith("validation/") and value
-    ]
+    try:
+        with open(path, encoding="utf-8", newline="") as handle:
+            row = list(csv.DictReader(handle))[trained.manifest["best"]["epoch"]]
+        return [
+            (name.removeprefix("validation/"), float(value))
+            for name, value in row.items()
+            if name.startswith("validation/") and value
+        ]
+    except (IndexError, KeyError, TypeError, AttributeError, ValueError, csv.Error):
+        raise UserError(
+            f"{path} is damaged, or the manifest beside it: expected a row for each epoch and 'best' in the manifest"
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,6 +23,19 @@ TASKS = ("joint", "separate")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
+
+#: Least and most of each number. What lies beyond is a slip of the hand: a run that never ends, a million processes.
+STAGE_RANGES = {
+    **dict.fromkeys(("epochs", "patience"), (1, 100_000)),
+    **dict.fromkeys(("batch_size", "accumulate"), (1, 1_000_000)),
+    **dict.fromkeys(("tokens", "checkpoint_steps"), (0, 1_000_000_000)),
+    "workers": (0, 256),
+    "checkpoint_minutes": (0, 1_000_000),
+    **dict.fromkeys(("label_weight", "token_weight", "weight_decay"), (0, 1_000_000)),
+    "clip": (0, 1_000_000_000),
+    "seed": (0, 2**32 - 1),
+}
+TRAINER_RANGES = {"devices": (1, 1024), "num_nodes": (1, 65_536)}
 
 
 @dataclass
@@ -88,17 +102,13 @@ class StageConfig:
             raise unknown_choice(f"{where}.tasks", self.tasks, TASKS)
         if not 0 < self.masked < 1:
             raise UserError(f"{where}.masked is {self.masked}, expected a share between 0 and 1")
+        if not 0 <= self.warmup <= 1:
+            raise UserError(f"{where}.warmup is {self.warmup}, expected a share of the steps, from 0 to 1")
         if self.class_weights not in CLASS_WEIGHTS:
             raise unknown_choice(f"{where}.class_weights", self.class_weights, CLASS_WEIGHTS)
         if self.precision not in PRECISIONS:
             raise unknown_choice(f"{where}.precision", self.precision, PRECISIONS)
-        for name, least in (
-            *((name, 1) for name in ("epochs", "batch_size", "accumulate", "patience")),
-            *((name, 0) for name in ("tokens", "workers", "checkpoint_steps", "checkpoint_minutes")),
-            *((name, 0) for name in ("label_weight", "token_weight")),
-        ):
-            if getattr(self, name) < least:
-                raise UserError(f"{where}.{name} is {getattr(self, name)}, expected at least {least}")
+        _check_ranges(self, where, STAGE_RANGES)
 
 
 @dataclass
@@ -123,9 +133,17 @@ class TrainerConfig:
         for name, value, valid in (("strategy", self.strategy, STRATEGIES), ("logger", self.logger, LOGGERS)):
             if value not in valid:
                 raise unknown_choice(f"{where}.{name}", value, valid)
-        for name in ("devices", "num_nodes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{where}.{name} is {getattr(self, name)}, expected at least 1")
+        _check_ranges(self, where, TRAINER_RANGES)
+
+
+def _check_ranges(settings: Any, where: str, ranges: dict[str, tuple[int, int]]) -> None:
+    """Raise a UserError for a number that is none or lies outside its range."""
+    for name, (least, most) in ranges.items():
+        value = getattr(settings, name)
+        if math.isnan(value) or value < least:
+            raise UserError(f"{where}.{name} is {value}, expected at least {least}")
+        if value > most:
+            raise UserError(f"{where}.{name} is {value}, expected at most {most:,}")
 
 
 @dataclass

@@ -93,19 +93,23 @@ class PretrainedEncoder:
         manifest = finished(run, PRETRAIN, "--pretrained")
         path = run / "model" / "encoder.safetensors"
         self.described = read_json(path.with_suffix(".json"), "the description of a pretrained encoder")
-        self.statistics = SeriesStatistics(**self.described["statistics"])
+        try:
+            self.statistics = SeriesStatistics(**self.described["statistics"])
+            self.shape = dict(self.described["series"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{path.with_suffix('.json')} is damaged: run the stage again") from None
         try:
             self.weights = load_file(path)
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run the stage again") from None
-        if sha256_file(path) != manifest["model_sha256"]:
+        if sha256_file(path) != manifest.get("model_sha256"):
             raise UserError(f"{path} is not the file that this run finished with: run the stage again")
 
     def check(self, config: ModelConfig, window: Window) -> None:
         """Raise a UserError for an encoder of another shape than the student's, or of another window."""
         free = ("min_share", "dropout")
         wanted = {key: value for key, value in asdict(config.series).items() if key not in free}
-        found = self.described["series"]
+        found = self.shape
         if self.statistics.window != window:
             raise UserError(
                 f"--pretrained {self.run}: its encoder reads {self.statistics.window}, this cohort holds {window}: "

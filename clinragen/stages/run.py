@@ -146,7 +146,7 @@ def _manifest(
         "protocol": cohort.manifest.get("protocol"),
         "parent": str(request.parent) if request.parent else None,
         "pretrained": str(request.pretrained) if request.pretrained else None,
-        "parent_stages": ([*parent["parent_stages"], parent["stage"]] if parent else []),
+        "parent_stages": ([*(parent.get("parent_stages") or []), parent["stage"]] if parent else []),
         "model_sha256": sha256_file(request.out / "model" / "model.safetensors"),
         "files": record(request.out / "model"),
         "parameters": sum(p.numel() for p in model.parameters()),
