@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 HELP = "Diagnose the stays of a split and write their rationales, as JSONL and Parquet."
@@ -30,8 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Predict and say where the result is."""
+def run(args: argparse.Namespace) -> int:
+    """Predict and say where the result is; 1 where nothing that was written can be read as a report."""
     from rich.console import Console
 
     from clinragen.data.cohort import Cohort
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
         raise unknown_choice("claims", args.claims, CLAIMS)
     finished, cohort, console = FinishedRun.open(args.model), Cohort.load(args.cohort), Console(stderr=True)
     cohort.split(args.split)
-    remarks = finished.remarks(cohort)
+    remarks = finished.remarks(cohort, args.claims)
     for text in remarks:
         remark(console, text)
     phase(console, "loading torch and the model")
@@ -75,3 +76,11 @@ def run(args: argparse.Namespace) -> None:
         explain=(lambda dataset: explanations(trained, dataset, cohort)) if args.explain else None,
     )
     print(f"{args.out}: {manifest['stays']} stays, {manifest['parsed']} parsed into rationales and diagnoses")
+    if not manifest["parsed"]:
+        print(
+            f"warning: nothing that {args.model} wrote can be read as rationales and diagnoses: train it longer; its "
+            "probabilities do not depend on its text",
+            file=sys.stderr,
+        )
+        return 1
+    return 0

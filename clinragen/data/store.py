@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from clinragen.artifacts import atomic_folder, sha256_file, sha256_json
+from clinragen.artifacts import sha256_file, sha256_json
 
 LOCK = ".lock"
 
@@ -72,8 +73,10 @@ def private_store(folder: Path) -> Iterator[Path]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 pass  # others still read it
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
+            else:  # out of the way first, at one stroke: who enters meanwhile makes it anew
+                leaving = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
+                folder.rename(leaving)
+                shutil.rmtree(leaving, ignore_errors=True)
 
 
 @contextmanager
@@ -81,17 +84,24 @@ def _entered(folder: Path) -> Iterator[BinaryIO]:
     """The folder made and its lock shared: anew where the last one to leave removed both in between."""
     while True:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
         try:
+            folder.chmod(0o700)
             lock = open(folder / LOCK, "ab", opener=_private)  # noqa: SIM115, closed below
         except FileNotFoundError:
             continue
         with lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
-            path = folder / LOCK
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+            if _is(lock, folder / LOCK):
                 yield lock
                 return
+
+
+def _is(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one at a path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _private(path: str, flags: int) -> int:
@@ -121,13 +131,19 @@ def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.
         try:
             return _mapped(place)
         except (ValueError, OSError, EOFError):  # damaged: made anew
-            pass
+            shutil.rmtree(place)
     arrays = make()
-    with atomic_folder(place, replace=True) as made:
-        made.chmod(0o700)
-        for name, array in arrays.items():
-            with open(made / f"{name}.npy", "wb", opener=_private) as file:
-                np.save(file, array, allow_pickle=False)
+    made = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
+    made.mkdir(mode=0o700, parents=True)
+    for name, array in arrays.items():
+        with open(made / f"{name}.npy", "wb", opener=_private) as file:
+            np.save(file, array, allow_pickle=False)
+    try:
+        made.rename(place)
+    except OSError:  # another process of the run was faster, with the same arrays
+        if not place.is_dir():
+            raise
+        shutil.rmtree(made)
     return _mapped(place)
 
 

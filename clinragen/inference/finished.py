@@ -69,14 +69,34 @@ class FinishedRun:
             raise UserError(f"{path} is damaged (statistics.hours, statistics.kind): train anew")
         return cls(run, folder, manifest, window, labels)
 
-    def remarks(self, cohort: Cohort) -> list[str]:
+    def sections(self, claims: str) -> list[str]:
+        """What the model is asked to write, of what it was trained to write.
+
+        A rationale of a modality that is not read can only be made up, so a model of stage ``notes``, whose targets
+        have series rationales in them, is asked for none, unless claims are ``free``.
+
+        Raises:
+            UserError: nothing is left.
+        """
+        inputs, targets = self.manifest["inputs"], self.manifest["targets"]
+        kept = [name for name in targets if claims == "free" or name == "diagnoses" or name in inputs]
+        if not kept:
+            raise UserError(
+                f"{self.folder}: stage '{self.manifest['stage']}' was trained to write {' + '.join(targets)} alone, of "
+                f"which it reads nothing (it reads {' + '.join(inputs)}): pass --claims free to see what it makes up"
+            )
+        return kept
+
+    def remarks(self, cohort: Cohort, claims: str = "grounded") -> list[str]:
         """What a reader of predictions for a cohort must know: sentences, none where nothing is out of the ordinary.
 
         Raises:
             UserError: the model cannot read the cohort.
         """
         check_labels(self.labels, self.folder)
-        found = [self.window.check(cohort), self._other_source(cohort)]
+        left_out = [name for name in self.manifest["targets"] if name not in self.sections(claims)]
+        unread = f"the model reads no {' or '.join(left_out)}: it writes no rationale of it" if left_out else None
+        found = [self.window.check(cohort), self._other_source(cohort), unread]
         return [remark for remark in found if remark]
 
     def _other_source(self, cohort: Cohort) -> str | None:

@@ -158,7 +158,7 @@ def write_predictions(
     dataset = trained.dataset(cohort, split, series_input, limit)
     where = device()
     model.to(where).eval()
-    target = model.target_format(manifest["targets"])
+    target = model.target_format(trained.run.sections(claims))
     budget = model.config.max_target_tokens // 2  # tokens of one rationale
     held = [kind for kind in target.sections if kind in manifest["inputs"]] if claims == "grounded" else []
     chart = Chart.of(dataset, held)

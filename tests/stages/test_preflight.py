@@ -164,7 +164,7 @@ def test_mistakes_are_told_without_loading_what_they_do_not_need(hospital, runs,
         ("export", "--model", run, "--out", out, "--evaluation", tmp_path / "no.json"): "no.json not found",
         ("train", "notes", "--cohort", tmp_path / "nowhere", "--out", out): "nowhere is not a folder",
         ("train", "series", "--cohort", cohort, "--out", out, "--parent", tmp_path / "nowhere"): "nowhere",
-        ("train", "notes", "--cohort", cohort, "--out", out, "--set", "stage.epochs=0"): "stage",
+        ("train", "notes", "--cohort", cohort, "--out", out, "--set", "stage.epochs=0"): "epochs is 0",
         ("train", "notes", "--cohort", cohort, "--out", out, "--pretrained", run): "expected 'pretrain'",
         ("train", "pretrain", "--cohort", cohort, "--out", out, "--parent", run): "starts from nothing",
         ("distill", "--cohort", tmp_path / "nowhere", "--out", out): "nowhere is not a folder",
@@ -192,3 +192,74 @@ def test_mistakes_are_told_without_loading_what_they_do_not_need(hospital, runs,
         assert says in error, (given, error)
     assert done.stdout.strip() == ""
     assert not out.exists()
+
+
+def test_a_model_writes_no_rationale_of_what_it_does_not_read(runs, hospital, command, capsys, tmp_path):
+    """Stage `notes` learns series rationales as text; asked for one without a series it could only make it up."""
+    out = tmp_path / "out"
+    given = ("clinragen", "predict", "--model", runs.notes, "--cohort", hospital.cohort, "--limit", 3, "--out", out)
+    assert command(*given) == 0
+    assert "note: the model reads no series: it writes no rationale of it" in capsys.readouterr().err
+    rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert all(row["parsed"] and row["note_rationale"] and not row["series_rationale"] for row in rows)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["remarks"] == ["the model reads no series: it writes no rationale of it"]
+    assert manifest["parsed"] == 3
+
+
+@pytest.fixture
+def run(runs, tmp_path) -> Callable[..., Path]:
+    """``run(**manifest)``: the last run with other entries in its manifest."""
+
+    def make(**entries: object) -> Path:
+        folder = Path(shutil.copytree(runs.multimodal, tmp_path / "run"))
+        path = folder / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ({"stage": "pretrain"}, "has a series encoder alone: a student starts from it"),
+        ({"inputs": ["note"], "targets": ["series"]}, "of which it reads nothing (it reads note)"),
+        ({"inputs": []}, "'inputs' is no list of note, series"),
+        ({"targets": "note"}, "'targets' is no list of"),
+        ({"inputs": {"note": 1}}, "'inputs' is no list of"),
+        ({"stage": 3}, "'stage' is no text"),
+        ({"model_sha256": None}, "'model_sha256' is no text"),
+    ],
+)
+def test_a_run_that_cannot_predict_says_so_in_one_line(run, hospital, command, capsys, tmp_path, entries, says):
+    given = ("--cohort", hospital.cohort, "--out", tmp_path / "out")
+    assert command("clinragen", "predict", "--model", run(**entries), *given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_predictions_of_another_source_carry_a_note(run, hospital):
+    from clinragen.data.cohort import Cohort
+    from clinragen.inference.finished import FinishedRun
+
+    cohort = Cohort.load(hospital.cohort)
+    assert FinishedRun.open(run(source="eicu 2.0")).remarks(cohort) == [
+        f"the model was trained on eicu 2.0, {hospital.cohort} is of {cohort.manifest['source']}: its probabilities "
+        "are not calibrated there"
+    ]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "stage.epochs=1000000000", "stage.batch_size=10000000000000", "stage.workers=100000", "stage.seed=-1",
+        "stage.seed=99999999999999999999", "stage.weight_decay=-1", "stage.weight_decay=.nan", "stage.warmup=7",
+        "stage.label_weight=.inf", "stage.clip=-2", "stage.checkpoint_minutes=.nan", "stage.masked=.nan",
+        "trainer.devices=1000000", "trainer.num_nodes=0", "stage.accumulate=0.5",
+    ],
+)  # fmt: skip
+def test_settings_out_of_all_proportion_are_one_line(hospital, setting, tmp_path):
+    request = Request("notes", hospital.cohort, tmp_path / "out", str(hospital.model), overrides=(setting,))
+    with pytest.raises(preflight.UserError, match=setting.partition("=")[0].partition(".")[2]):
+        preflight.check(request)
