@@ -17,7 +17,7 @@ from clinragen.schema import CohortPaths
 from clinragen.stages import preflight
 from clinragen.stages.folder import Request
 
-HEAVY = ("torch", "transformers", "lightning_fabric", "sklearn", "scipy", "matplotlib", "pandas")
+HEAVY = ("torch", "transformers", "lightning_fabric", "sklearn", "scipy", "matplotlib")
 
 
 @pytest.fixture
