@@ -34,3 +34,12 @@ def file_name(what: str, name: str, *, suffixes: Collection[str] = ()) -> str:
     if ending := next((suffix for suffix in suffixes if name.casefold().endswith(suffix)), None):
         raise UserError(f"{what} '{name}': names that end in {ending} are those of files beside the rationales")
     return name
+
+
+def teacher_name(name: str) -> str:
+    """The name of a rationale set, under which its files lie.
+
+    Raises:
+        UserError: it is no plain file name, or that of another file of a set.
+    """
+    return file_name("name of a teacher", name, suffixes=(".logprobs", ".journal", ".card", ".examples"))

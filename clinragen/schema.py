@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from clinragen.names import file_name
+from clinragen.names import teacher_name
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
@@ -107,12 +107,3 @@ class CohortPaths:
 
     def logprobs(self, teacher: str) -> Path:
         return self.root / "rationales" / f"{teacher_name(teacher)}.logprobs.parquet"
-
-
-def teacher_name(name: str) -> str:
-    """The name of a rationale set, under which its files lie.
-
-    Raises:
-        UserError: it is no plain file name, or that of another file of a set.
-    """
-    return file_name("name of a teacher", name, suffixes=(".logprobs", ".journal", ".card", ".examples"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from clinragen.artifacts import read_json, write_json
 from clinragen.errors import UserError
+from clinragen.names import teacher_name
 
 if TYPE_CHECKING:
     from clinragen.evaluation.diagnosis import System
@@ -27,7 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--predictions-shuffled", type=Path, metavar="DIR", help="the same with each series taken from another patient")
     add("--no-controls", action="store_true", help="do not run the model on zeroed and shuffled series")
-    add("--teacher", metavar="NAME", help="whose rationales to compare with (default: evidence, where it exists)")
+    add(
+        "--teacher",
+        type=teacher_name,
+        metavar="NAME",
+        help="whose rationales to compare with (default: evidence, where it exists)",
+    )
     add("--graph", type=Path, metavar="DIR", help="concept graph by which claims are read (default: the model's)")
     add("--out", type=Path, metavar="DIR", help="where evaluation.json goes (default: the predictions folder)")
     add("--overwrite", action="store_true", help="replace an evaluation; controls that are not run again are kept")

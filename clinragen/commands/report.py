@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from clinragen.names import teacher_name
+
 HELP = "write predictions as a static HTML site: an index, and a page per stay with rationales and plots"
 
 
@@ -16,7 +18,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write the site to")
     add("--graph", type=Path, metavar="DIR", help="concept graph, for claims and names (default: the model's)")
     add("--evaluation", type=Path, metavar="FILE", help="default: evaluation.json beside the predictions, if there")
-    add("--teacher", metavar="NAME", help="whose rationales to show beside (default: evidence, where it exists)")
+    add(
+        "--teacher",
+        type=teacher_name,
+        metavar="NAME",
+        help="whose rationales to show beside (default: evidence, where it exists)",
+    )
     add("--overwrite", action="store_true", help="replace the folder if it exists")
 
 

@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     """Write the rationales, or look at, export or merge a journal; 1 where some are still missing."""
-    from clinragen.schema import teacher_name
+    from clinragen.names import teacher_name
 
     if args.action not in ACTIONS:
         raise unknown_choice("action", args.action, ACTIONS)

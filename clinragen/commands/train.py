@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clinragen.names import teacher_name
+
 if TYPE_CHECKING:
     from clinragen.stages.folder import Request
 
@@ -22,7 +24,9 @@ def add_common(parser: argparse.ArgumentParser, out: str) -> None:
         "--model", default="tiny", help="model preset or YAML file, for a stage that starts a new model"
     )
     parser.add_argument("--graph", type=Path, help="concept graph folder (default: the curated core)")
-    parser.add_argument("--teacher", default="evidence", help="whose rationales to imitate (default: evidence)")
+    parser.add_argument(
+        "--teacher", type=teacher_name, default="evidence", help="whose rationales to imitate (default: evidence)"
+    )
     parser.add_argument(
         "--set",
         action="append",

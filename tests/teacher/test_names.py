@@ -70,3 +70,12 @@ def test_labels_of_a_manifest_have_keys_that_can_name_files(key):
     label = {"key": key, "name": "x", "icd9": [], "icd10": []}
     with pytest.raises(UserError, match=r"manifest\.json"):
         of_manifest({"label_set": {"name": "own", "labels": [label]}})
+
+
+COMMANDS = ("train notes --out o", "distill --out o", "evaluate --predictions p", "report --predictions p")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_other_commands_refuse_it_while_they_read_their_options(command, tmp_path):
+    with pytest.raises(UserError, match="name of a teacher"):
+        dispatch([*command.split(), "--cohort", str(tmp_path), "--teacher", "../../x"])
