@@ -50,6 +50,10 @@ _SEQUENCE = re.compile(rf"{_value('a')}(?:{_ARROW}[-−]?\d[\d.,/]{{0,12}}{UNIT(
 _STEP = re.compile(rf"(?P<n>[-−]?{_PLAIN_NUM})(?:/(?P<n2>\d{{1,3}}))?{UNIT('u')}", re.I)
 #: Numbers that are no values: the terms of a score's sum, clock times, dates, "2nd", "x 2", "stage 3", "2 doses".
 _OTHER = (
+    re.compile(
+        r"[±]\s?\d{1,4}(?:\.\d{1,3})?|\b(?:\d{1,3}\s?(?:-|–|to)\s?)?\d{2,3}\s?%\s(?=(?:oxygen|O2)\b(?!\s(?:sat|req)))",
+        re.I,
+    ),
     re.compile(r"(?<![\w.])\d{1,2}(?:\s?\+\s?\d{1,2}){1,3}(?:\s?=\s?(?=\d)|(?![\w.]))"),
     re.compile(
         r"(?<![\w.])(?:at\s)?\d{1,2}:\d{2}(?::\d{2})?(?:\s?(?:am|pm|hrs?|h)\b)?|\b\d{1,2}\s?(?:a\.?m|p\.?m)\b", re.I
@@ -74,7 +78,7 @@ _OUT_OF = re.compile(
 _SPELT = rf"(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_SMALL[1:10])}))?|{'|'.join(_SMALL)}"
 #: "a GCS of nine": a number word is a value after such a word, and before a unit or the end of what is said.
 _WORD = re.compile(
-    rf"(?:\b(?:of|at|to|from|was|is|than|above|below|exactly)\s)(?P<w>(?:{_SPELT})\b)"
+    rf"(?:(?<!out )\b(?:of|at|to|from|was|is|than|above|below|exactly)\s)(?P<w>(?:{_SPELT})\b)"
     rf"(?=\s?(?:[.,;:)/]|$|to\b|out of\b|on\b|{units.PATTERN}))",
     re.I,
 )
@@ -98,14 +102,15 @@ _REFERENCES = (
     # after a value and its flag, in brackets: "5.8 (3.5-5.0)", "24.0 (H) [4.0-11.0]", "2.6 (normal range: 3.5-5.0)"
     re.compile(
         rf"(?P<v>{_NUM}{UNIT('u')}(?:\s?[(\[]?(?:H|L|HH|LL|high|low|\*)[)\]]?)?)\s?,?\s?"
-        rf"(?P<r>[(\[]\s?(?:(?:{_NORMAL}|NR?\b)\s?[:=,]?\s?)?(?:{_COMPARISON}\s?)?[-−]?{_PLAIN_NUM}{UNIT('w')}"
-        rf"(?:\s?(?:-|–|—|to)\s?[-−]?{_PLAIN_NUM}{UNIT('x')})?\s?[)\]])",
+        rf"(?P<r>[(\[{{]\s?(?:(?:{_NORMAL}|NR?\b)\s?[:=,]?\s?)?(?:{_COMPARISON}\s?)?[-−]?{_PLAIN_NUM}{UNIT('w')}"
+        rf"(?:\s?(?:-|–|—|to)\s?[-−]?{_PLAIN_NUM}{UNIT('x')})?\s?[)\]}}])",
         re.I,
     ),
     # after a flag, or a comma and "normal": "5.8 H 3.5-5.0", "5.6, normal <2"
     re.compile(
         rf"{_NUM}{UNIT('u')}(?:\s?(?:H|L|HH|LL)\s(?P<r>[-−]?{_PLAIN_NUM}\s?[-–]\s?{_PLAIN_NUM}{UNIT('w')})"
-        rf"|,\s?(?P<s>normal\s?:?\s?(?:{_COMPARISON}\s?{_PLAIN_NUM}|{_PLAIN_NUM}\s?[-–]\s?{_PLAIN_NUM}){UNIT('x')}))",
+        r"|(?:,|\s(?:vs\.?|versus|against|compared (?:with|to)))"
+        rf"\s?(?P<s>normal\s?:?\s?(?:{_COMPARISON}\s?{_PLAIN_NUM}|{_PLAIN_NUM}\s?[-–]\s?{_PLAIN_NUM}){UNIT('x')}))",
         re.I,
     ),
     # in brackets anywhere: "elevated (normal < 10 mg/L)"; "(corrected 138)" and "(+2.1)" are no measurements either
@@ -126,10 +131,11 @@ _REFERENCES = (
 )
 #: Multiples of a bound or a baseline that is not stated: not held against the chart.
 _MULTIPLE = re.compile(
-    rf"(?:(?:[<>≤≥~]\s?)?(?:{_NUM}|twice|two|three|four|five|ten)\s?(?:x|×|times|-?fold)?\s?)"
+    r"(?:(?:[<>≤≥~]\s?|more than |less than |over |about |nearly |almost |at least )?"
+    rf"(?:{_NUM}|twice|two|three|four|five|ten)\s?(?:x|×|times|-?fold)?\s?)"
     r"(?:above |over |higher than )?(?:the )?"
-    r"(?:upper limits?(?: of (?:the )?normal(?: range)?)?|ULN|normal (?:limit|value|range)|baseline|cut-?off|"
-    r"\0{2,5} percentile)\b",
+    r"(?:(?<=times )normal|(?<=fold )normal|(?<=twice )normal|upper limits?(?: of (?:the )?normal(?: range)?)?|ULN|"
+    r"normal (?:limit|value|range)|baseline|cut-?off|\0{2,5} percentile)\b",
     re.I,
 )
 #: Words before the value that a change starts from.
@@ -256,7 +262,7 @@ def amount(written: str, unit: str | None, spec: Variable, *, about: bool) -> tu
     if found is None:
         return None
     scale = found[0]  # a difference has no offset
-    slack = max(10.0 ** -len(text.partition(".")[2]) * abs(scale), 10.0**-spec.decimals) + 1e-6
+    slack = 10.0 ** -len(text.partition(".")[2]) * abs(scale) / 2 + 10.0**-spec.decimals + 1e-6
     if about:
         slack += 0.1 * abs(value * scale)
     return abs(value * scale) - slack, abs(value * scale) + slack

@@ -83,7 +83,7 @@ _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], .
         lambda n, m: ("window", Window(0.0, _FOREVER, n)),
     ),
     (
-        r"\btotal(?=\s(?:urine|urinary|output|UOP))|\b(?:in total|a total of|total(?:l?ing|l?ed))\b",
+        r"\b(?:total|cumulative)(?=\s(?:urine|urinary|output|UOP))|\b(?:in total|a total of|total(?:l?ing|l?ed))\b",
         lambda n, m: ("total", None),
     ),
     (rf"{_N}(?:\s|-)?{_H}(?=\s(?:urine|urinary|total|output|UOP))", lambda n, m: ("window", Window(0.0, _FOREVER, n))),
@@ -92,6 +92,7 @@ _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], .
         lambda n, m: ("hour", (n or m, ROUGHLY)),
     ),
     (rf"(?:at|on|by)?\s?\bhour\s{_N}", lambda n, m: ("hour", (n, EXACTLY))),
+    (rf"(?:at\s)?\bT\s?\+\s?{_N}\s?{_H}", lambda n, m: ("hour", (n, EXACTLY))),
     (rf"(?:at)\s{_N}\s?{_H}", lambda n, m: ("hour", (n, EXACTLY))),
     (rf"\(\s?(?:h|hr|t\s?=)\s?{_N}\s?h?\s?\)", lambda n, m: ("hour", (n, EXACTLY))),
     (
@@ -131,7 +132,7 @@ _OFTEN = re.compile(
     r"(?P<what>occasions?|times?|measurements?|readings?|values?|checks?|samples?|instances?|episodes?|draws?|"
     r"outputs?)\b"
     r"(?!\s?(?:the\s)?(?:upper|normal|higher|ULN))"
-    r"|(?P<word>once|twice)\b"
+    r"|(?P<word>once|twice)\b(?!\s(?:the\s)?(?:upper|normal|ULN|baseline))"
     rf"|(?P<pct>\d{{1,3}})\s?(?:%|percent)\sof\s(?:the\s|all\s|its\s)?{_CHECKS}"
     rf"|(?P<half>half)\s(?:of\s)?(?:the\s|all\s)?(?:of\sthe\s)?{_CHECKS}"
     r"|(?P<all>all|every|each|both)\s(?:of\s)?(?:the\s)?(?:two\s|three\s|four\s|five\s|\d{1,4}\s)?"

@@ -21,7 +21,7 @@ _PER = r"\s?(?:/|per)\s?(?:\d{1,3}\s?)?"
 #: Units in text, the longer first. Letters that may begin a word need a boundary.
 PATTERN = "|".join(
     (
-        r"mm\s?(?:\[?Hg\]?)|torr\b|[ck]Pa\b|cm\s?(?:of\s)?H2O",
+        r"mm\s?(?:\[?Hg\]?)|(?-i:[mµμu]M)\b|torr\b|[ck]Pa\b|cm\s?(?:of\s)?H2O",
         r"(?:bpm|beats|breaths|insp)(?:\s?(?:/|per)\s?min(?:ute)?)?\b|(?:/\s?|per )min(?:ute)?\b",
         r"(?:ng|ug|mg|mcg)/m?L (?:FEU|DDU)\b",
         rf"(?:cells\s?)?[x×*]?\s?10\s?(?:\^|\*{{1,2}}|e)?\s?[39³⁹]\s?/\s?(?:{_MICRO}|mc|mm|cm)?(?:[lL]|³|\^?3)",
@@ -56,6 +56,8 @@ def plain(unit: str) -> str:
     >>> plain("µmol/L"), plain("x10^9/L"), plain("mm Hg"), plain("gm/dl"), plain("cells/mm3")
     ('umol/l', 'k/ul', 'mmhg', 'g/dl', '/ul')
     """
+    if re.fullmatch(r"[mµμu]M", unit):  # moles a litre, not metres
+        unit = f"{unit[0]}mol/L"
     text = re.sub(r"\s", "", unit.lower().replace("µ", "u").replace("μ", "u"))
     text = text.replace("°", "deg").replace("degrees", "deg").replace("mm[hg]", "mmhg").replace("ofh2o", "h2o")
     text = re.sub(r"per(?!cent)", "/", text)
@@ -102,7 +104,7 @@ def _table(key: str) -> dict[str, tuple[float, float]]:
         table |= dict.fromkeys(("points", "units"), (1.0, 0.0))
     if spec.unit == "K/uL":  # "G/L" is written for 10^9 cells a litre; grams of cells are not counted
         table |= {"k": (1.0, 0.0), "g/l": (1.0, 0.0)}
-    elif "k" not in table:
+    elif spec.plausible[1] >= 1000:
         table["k"] = (1000.0, 0.0)  # "a D-dimer of 3.5K"
     if spec.bin == "sum":  # a total of the hour
         table |= {f"{name}/{per}": pair for name, pair in table.items() for per in ("h", "d", "day", "24h")}
