@@ -63,11 +63,13 @@ class Sheet:
     ) -> None:
         self.values: dict[int, str] = {}
         self.used: set[int] = set()
+        self._told: set[int] = set()  # answers whose names are found
         self._items, self._text, self._concepts, self._ticks = items, text, concepts, ticks
         self._begin, self._end = sentence
         self._row = list(self._elements(places))
         self._signs()
         self._row = list(self._grouped())
+        self._columns()
         self._labelled()
         self._alternating()
         self._boxes()
@@ -152,6 +154,7 @@ class Sheet:
             return
         words = self._text.words[row[0].start : row[-1].end]
         opposed = any(word in ("+", "(+)") for word in words)
+        leading = next(element.kind for element in row if element.kind in ("mention", "minus", "plus")) != "mention"
         glued = [k for k, element in enumerate(row) if element.kind == "minus" and self._glued(k)]
         for k, element in enumerate(row):
             if element.kind not in ("minus", "plus"):
@@ -161,7 +164,7 @@ class Sheet:
             behind = k > 0 and row[k - 1].kind == "mention" and not element.gap
             if (
                 ahead
-                and (self._glued(k) or not (behind or element.gap))
+                and (self._glued(k) or not (element.gap or (behind and not (opposed and leading))))
                 and self._signed(k, opposed, len(glued), value)
             ):
                 for mention in self._list_from(k + 1):
@@ -259,6 +262,7 @@ class Sheet:
                 continue
             self._answer(names, self._listed(k, len(names)))
             self.used.add(element.item)
+            self._told.add(element.item)
 
     def _said_of_more(self, k: int, labels: Sequence[bool]) -> bool:
         """Whether a "no" is about what follows it: "Cough: no sputum", but not "Fever: no Cough: yes"."""
@@ -308,10 +312,32 @@ class Sheet:
                     self.used.add(element.item)
                     names = []
 
+    def _columns(self) -> None:
+        """A row of names above a row of as many answers; "Fever, no" alone."""
+        row = [element for element in self._row if element.kind != "mark"]
+        names = [element for element in row if element.kind == "mention"]
+        given = [element for element in row if element.kind == "answer"]
+        if not names or not all(element.near for element in row[1:]):
+            return
+        kinds = [element.kind for element in row[:-1]]
+        table = [*["mention"] * len(names), "newline", *["answer"] * len(names)]
+        if (len(names) > 1 and kinds == table) or kinds == ["mention", "comma", "answer"]:
+            self._answer([element.item for element in names], [element.values[0] for element in given])
+            self.used.update(element.item for element in given)
+            self._told.update(element.item for element in given)
+
+    def _first_name(self, start: int, end: int) -> int:
+        """Where a stretch begins after its heading: "ROS: fever no", "Patient reports: fever no"."""
+        for place in range(start, end):
+            if self._row[place].kind == "mention":
+                return start
+            if self._row[place].kind == "mark":
+                start = place + 1
+        return start
+
     def _alternates(self, start: int, end: int) -> bool:
         """Whether a stretch is nothing but names with an answer after each."""
-        while start < end and self._row[start].kind == "mark":
-            start += 1  # "ROS: fever no"
+        start = self._first_name(start, end)
         row = [element for element in self._row[start:end] if element.kind != "mark" or element.gap]
         if not self._row[end].near:
             return False  # "cough no other symptoms"
@@ -319,7 +345,7 @@ class Sheet:
             return False
         if any(element.values == ("unknown",) for element in row):
             return False  # "loss of consciousness unknown" tells of one
-        if any(element.item in self.used and element.kind == "answer" and len(element.values) < 2 for element in row):
+        if any(element.item in self._told for element in row):
             return False
         previous = row[0].kind
         for element in row[1:]:
@@ -378,7 +404,8 @@ class Sheet:
             whole.append(place)
             joined += [] if commas else [place]
         first = self._row[place]
-        begins = place == 0 or self._row[place - 1].kind in ("newline", "mark", "comma", "answer")
+        before = self._row[place - 1]
+        begins = place == 0 or before.kind in ("newline", "mark") or before.item in self._told
         chosen = whole if question or (begins and set(first.gap) <= _LEADS) else joined
         return [self._row[name].item for name in reversed(chosen)]
 

@@ -85,6 +85,8 @@ def answering(items: Sequence[Item], places: Sequence[tuple[int, int]], words: S
             continue
         if type(item) is Signing or (index and isinstance(items[index - 1], int | Answering)):
             return True
+        if index == 2 == len(items) - 1 and isinstance(items[0], int) and items[1] is None:
+            return True  # "Fever, no"
         previous = places[index][0] - 1
         while previous > places[index][0] - 4 and previous >= 0 and words[previous] in FILLERS:
             previous -= 1
