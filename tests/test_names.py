@@ -102,8 +102,10 @@ def test_the_graph_knows_published_names(name):
     assert graph.find(name) == f"phenotype:{catalog.phenotype(name).key}"
     others = relabel(graph, {"lungs": Phenotype("lungs", "disease of the lungs")})
     assert others.find(name) == f"disease:{catalog.phenotype(name).key}"
+    with pytest.raises(UserError, match=f"unknown concept .*{name.casefold()}"):
+        graph.find(name[:-1])
     with pytest.raises(UserError, match="unknown concept"):
-        graph.find("no such thing at all")
+        graph.find("no such thing at all" * 9999)
 
 
 def test_a_label_file_may_name_phenotypes(tmp_path):

@@ -26,6 +26,7 @@ from clinragen.label_sets import shipped
 from clinragen.outputs import GRAPH, output_folder
 
 GRAPH_VERSION = 1
+_LONGEST_NAME = 200  # letters; what is longer names nothing
 NODES = pa.schema(
     [
         ("id", pa.string()),
@@ -132,13 +133,14 @@ class ConceptGraph:
         """
         if name in self.graph:
             return name
-        wanted = name.casefold().replace("_", " ").strip()
+        wanted = name[:_LONGEST_NAME].casefold().replace("_", " ").strip()
         if wanted not in self.names:
             if published := self._published(name):
                 return published
             near = [form for form in self.names if wanted and wanted in form][:8]
-            near = near or get_close_matches(wanted, self.names, n=8, cutoff=0.5)
-            raise unknown_choice("concept", name[:200], near or ["any name in clinragen graph stats"])
+            published = (form.casefold() for label in shipped().values() for form in label.published)
+            near = near or get_close_matches(wanted, [*published, *self.names], n=8, cutoff=0.5)
+            raise unknown_choice("concept", name[:_LONGEST_NAME], near or ["any name in clinragen graph stats"])
         return self.names[wanted]
 
     def _published(self, name: str) -> str | None:
