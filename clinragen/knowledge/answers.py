@@ -75,7 +75,7 @@ def phrase(modifiers: Sequence[Modifier]) -> Phrase:
 
 def signed(text: Words, sentence: tuple[int, int]) -> bool:
     """Whether a minus stands in a sentence that is no hyphen: before a word, or after one."""
-    return text.text.find("-", *sentence) >= 0 and MINUS.search(text.text, *sentence) is not None
+    return MINUS.search(text.text, *sentence) is not None
 
 
 def answering(items: Sequence[Item], places: Sequence[tuple[int, int]], words: Sequence[str]) -> bool:

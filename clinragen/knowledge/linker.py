@@ -283,10 +283,12 @@ def _flush(
     ticks: bool,
 ) -> None:
     read: list[Context] = ["affirmed"] * len(pending)
-    if signed(words, sentence) or (len(items) > len(pending) and answering(items, places, words.words)):
+    dashed = words.text.find("-", *sentence) >= 0
+    phrases = len(items) > len(pending)
+    if (dashed and signed(words, sentence)) or (phrases and answering(items, places, words.words)):
         sheet = Sheet(items, places, words, [row[0] for row in pending], sentence=sentence, ticks=ticks)
         read = sheet.read(contexts([item for index, item in enumerate(items) if index not in sheet.used], pending))
-    elif len(items) > len(pending):
+    elif phrases:
         read = contexts(items, pending)
     for (concept, start, end), context in zip(pending, read, strict=True):
         mentions.append(Mention(concept, start, end, context == "negated", context, sentence))
