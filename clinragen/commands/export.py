@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     """Export and say where it is."""
     from rich.console import Console
 
-    from clinragen.artifacts import read_json
+    from clinragen.evaluation.stored import load_evaluation
     from clinragen.inference.finished import FinishedRun
     from clinragen.outputs import EXPORT, check_output
     from clinragen.stages.quiet import phase, quiet_libraries
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     check_output(args.out, EXPORT, overwrite=args.overwrite, inputs=(args.model, args.evaluation))
     FinishedRun.open(args.model)
     if args.evaluation:
-        read_json(args.evaluation, "an evaluation written by `clinragen evaluate`")
+        load_evaluation(args.evaluation)
     phase(Console(stderr=True), "loading torch and the model")
     from clinragen.inference.export import export
 
