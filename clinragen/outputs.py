@@ -105,6 +105,19 @@ def check_kind(out: Path, kind: OutputKind, option: str = "--out") -> None:
         )
 
 
+def check_parent(out: Path, inputs: Iterable[Path | None], option: str = "--out") -> None:
+    """Judge a folder in which a command makes folders of its own, and which may hold other things of the user's.
+
+    Raises:
+        UserError: it may not stand there, is no folder, or is itself what some command wrote.
+    """
+    check_place(out, inputs, option)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{option} {out} is a file, expected a folder: choose another name")
+    if (out / MANIFEST).exists():
+        raise UserError(f"{option} {out} holds a {MANIFEST}, so it is what one command wrote: choose another folder")
+
+
 def check_output_file(
     out: Path, *, overwrite: bool = False, inputs: Iterable[Path | None] = (), option: str = "--out"
 ) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from clinragen.data.store import private_store
 from clinragen.errors import UserError, unknown_choice
+from clinragen.outputs import check_parent
 from clinragen.stages import preflight
 from clinragen.stages.folder import TOKENS, Request
 from clinragen.stages.plan import PRETRAIN, STAGES, RunConfig, resolve
@@ -80,6 +81,7 @@ def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[s
 
 def distill(chain: Chain, console: Console) -> dict[str, Any]:
     """Run every stage and return the manifest of the last; with ``preflight`` only check, and rehearse the first."""
+    check_parent(chain.base.out, (*chain.base.inputs, chain.unlabelled))
     requests = chain.requests()
     phase(console, "checking settings and cohort")
     cohort = preflight.check(requests[0], requests[1:], say=partial(remark, console))

@@ -51,7 +51,7 @@ def state(root: Path) -> dict[str, tuple[int, int]]:
 
 
 #: a folder of the user's own may hold the folder of runs that `distill` makes
-FAIR = {*((command, place) for place, command in OWN.items()), ("distill", "mine"), ("distill", "empty_manifest")}
+FAIR = {*((command, place) for place, command in OWN.items()), ("distill", "mine")}
 PAIRS = [(name, place) for name in COMMANDS for place in PLACES if (name, place) not in FAIR]
 
 

@@ -15,7 +15,7 @@ import torch
 SETTINGS = ("--set", "stage.precision=32-true", "--set", "stage.epochs=2", "--set", "stage.checkpoint_steps=1")
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """Stands for a kill: nothing of the run's own code handles it."""
 
 

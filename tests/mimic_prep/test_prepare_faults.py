@@ -165,7 +165,7 @@ def test_a_folder_that_is_no_cohort_is_never_replaced(hospital, fails, tmp_path,
     raw = hospital.write(tmp_path / "raw")
     (tmp_path / "cohort").mkdir()
     (tmp_path / "cohort" / "mine.txt").write_text("keep me")
-    assert "already exists and is no cohort" in fails(raw, *more)
+    assert "so it is left alone" in fails(raw, *more)
     assert not (tmp_path / ".cohort.work").exists()
     assert (tmp_path / "cohort" / "mine.txt").read_text() == "keep me"
 

@@ -84,7 +84,7 @@ def test_a_stage_learns_from_log_probabilities_and_says_how_many_it_could_use(tr
         assert rows[0][f"{split}/loss"] == pytest.approx(total, rel=1e-4)
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """Stands for a kill: nothing of the run's own code handles it."""
 
 
