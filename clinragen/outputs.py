@@ -119,9 +119,17 @@ def check_parent(out: Path, inputs: Iterable[Path | None], option: str = "--out"
 
 
 def check_output_file(
-    out: Path, *, overwrite: bool = False, inputs: Iterable[Path | None] = (), option: str = "--out"
+    out: Path,
+    begins: tuple[bytes, ...],
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[Path | None] = (),
+    option: str = "--out",
 ) -> None:
-    """Judge an output file before the work: a file that exists is replaced only when asked, and never an input.
+    """Judge an output file before the work: it replaces one of its own kind when asked, and never an input.
+
+    Args:
+        begins: what files of this kind begin with.
 
     Raises:
         UserError: it may not be written.
@@ -131,6 +139,11 @@ def check_output_file(
         raise UserError(f"{option} {out} is a folder, expected the name of a file")
     if out.exists() and not overwrite:
         raise UserError(f"{option} {out} already exists: choose another file, or pass --overwrite to replace it")
+    if out.exists():
+        with open(out, "rb") as file:
+            start = file.read(64)
+        if start and not start.startswith(begins):
+            raise UserError(f"{option} {out} is no file that this command wrote, so it is left alone: choose another")
 
 
 def check_place(out: Path, inputs: Iterable[Path | None], option: str = "--out") -> None:

@@ -135,15 +135,21 @@ def test_places_that_are_judged_before_the_work(tmp_path, monkeypatch):
 
 def test_an_existing_file_is_replaced_only_when_asked_and_never_an_input(tmp_path):
     file = tmp_path / "explained.jsonl"
-    outputs.check_output_file(file)
-    file.write_text("{}")
+    begins = (b'{"stay_id"',)
+    outputs.check_output_file(file, begins)
+    file.write_text('{"stay_id": 7}')
     with pytest.raises(UserError, match="--overwrite"):
-        outputs.check_output_file(file)
-    outputs.check_output_file(file, overwrite=True)
+        outputs.check_output_file(file, begins)
+    outputs.check_output_file(file, begins, overwrite=True)
     with pytest.raises(UserError, match="reads"):
-        outputs.check_output_file(file, overwrite=True, inputs=(file,))
+        outputs.check_output_file(file, begins, overwrite=True, inputs=(file,))
     with pytest.raises(UserError, match="folder"):
-        outputs.check_output_file(tmp_path, overwrite=True)
+        outputs.check_output_file(tmp_path, begins, overwrite=True)
+    file.write_text("a thesis")
+    with pytest.raises(UserError, match="left alone"):
+        outputs.check_output_file(file, begins, overwrite=True)
+    file.write_text("")
+    outputs.check_output_file(file, begins, overwrite=True)
 
 
 def test_a_folder_that_appears_during_the_work_is_kept_beside_the_result(tmp_path):

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
         raise UserError("--limit must be at least 1")
     if args.out:
-        check_output_file(args.out, overwrite=args.overwrite, inputs=(args.model, args.cohort))
+        check_output_file(args.out, (b'{"stay_id": ',), overwrite=args.overwrite, inputs=(args.model, args.cohort))
     if not args.stay and not args.out:
         raise UserError("give --stay, or --out for the explanations of a whole split")
     finished, cohort, console = FinishedRun.open(args.model), Cohort.load(args.cohort), Console(stderr=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clinragen.errors import UserError
 
+PICTURES = (b"\x89PNG", b"<?xml", b"%PDF")  # what a picture begins with
 HELP = "Build, show, count and draw the medical concept graph."
 
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     elif args.action == "draw":
         from clinragen.knowledge.draw import draw
 
-        check_output_file(args.out, overwrite=args.overwrite, inputs=(args.graph,))
+        check_output_file(args.out, PICTURES, overwrite=args.overwrite, inputs=(args.graph,))
         focus = graph.find(" ".join(args.name)) if args.name else None
         least = args.min_weight if args.min_weight is not None else (0.2 if focus else 0.5)
         draw(graph, args.out, focus=focus, least=least)

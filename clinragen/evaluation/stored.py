@@ -98,7 +98,7 @@ def replaceable(out: Path, *, overwrite: bool, inputs: Sequence[Path | None]) ->
     if kind not in (None, PREDICTIONS.name, EVALUATION.name):
         raise UserError(f"--out {out} is a {kind}: choose another folder for the evaluation")
     for name in (FILE, CLAIMS):
-        check_output_file(out / name, overwrite=overwrite, inputs=inputs)
+        check_output_file(out / name, (b"{",), overwrite=overwrite, inputs=inputs)
         if (out / name).exists() and not _written_by_evaluate(out / name):
             raise UserError(f"--out {out}: {name} is none that clinragen evaluate wrote, so it is left alone: move it")
     path = out / FILE

@@ -227,7 +227,7 @@ class ConceptGraph:
             graph.add_node(row.pop("id"), **{**row, "identifiers": json.loads(row["identifiers"])})
         for row in tables["edges.parquet"]:
             graph.add_edge(row.pop("head"), row.pop("tail"), **row)
-        return cls(graph, {key: value for key, value in manifest.items() if key != "files"})
+        return cls(graph, {key: value for key, value in manifest.items() if key not in ("files", "kind")})
 
     def _phenotype(self, key: str) -> str:
         node = key if key.startswith("phenotype:") else f"phenotype:{key}"

@@ -140,7 +140,7 @@ def _of_folder(folder: Path) -> dict[str, Any]:
     """The configuration of a language model in a folder, checked."""
     if not folder.is_dir():
         raise UserError(f"language_model.name: {folder} is not a folder: expected a language model")
-    described = read_json(folder / "config.json", "the configuration of a language model")
+    described = read_json(folder / "config.json", "the language model that --model or language_model.name names")
     check_sizes(described, folder / "config.json")
     if (folder / "adapter_config.json").exists():
         raise UserError(f"{folder} holds adapters: merge them into their language model, and name that")

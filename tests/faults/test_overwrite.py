@@ -50,8 +50,9 @@ def state(root: Path) -> dict[str, tuple[int, int]]:
     return {str(path.relative_to(root)): (status.st_size, status.st_mtime_ns) for path, status in found}
 
 
-#: a folder of the user's own may hold the folder of runs that `distill` makes
-FAIR = {*((command, place) for place, command in OWN.items()), ("distill", "mine")}
+#: a folder of the user's own may hold the runs that `distill` makes, and the two files that `evaluate` writes
+SHARED = {("distill", "mine"), *(("evaluate", place) for place in ("predictions", "mine", "empty_manifest", ".", ".."))}
+FAIR = {*((command, place) for place, command in OWN.items()), *SHARED}
 PAIRS = [(name, place) for name in COMMANDS for place in PLACES if (name, place) not in FAIR]
 
 

@@ -89,8 +89,9 @@ def test_a_cut_checkpoint_is_named(train, interrupted):
 
 def test_a_cohort_that_vanished_or_changed_is_named(train, interrupted, hospital, tmp_path):
     code, lines = train(cohort=tmp_path / "gone")
-    assert (code, len(lines)) == (2, 1)
-    assert "gone" in lines[0]
+    [line] = [line for line in lines if line.startswith("error: ")]  # phases may be announced before it
+    assert code == 2
+    assert "gone" in line
     other = shutil.copytree(hospital.cohort, tmp_path / "other")
     (other / "manifest.json").write_text((other / "manifest.json").read_text().replace("}", ' , "more": 1}', 1))
     code, lines = train(cohort=other)
@@ -117,7 +118,7 @@ def test_a_parent_that_was_cut_is_named(runs, hospital, command, capsys, tmp_pat
     capsys.readouterr()
     assert command(*given) == 2
     (line,) = [text for text in capsys.readouterr().err.splitlines() if not text.startswith("  ")]
-    assert f"{weights} is damaged" in line
+    assert str(weights) in line
     assert not (tmp_path / "out").exists()
 
 

@@ -108,7 +108,7 @@ def test_save_never_replaces_a_folder_unasked(graph, tmp_path):
     graph.save(tmp_path / "g")
     with pytest.raises(UserError, match="already exists"):
         graph.save(tmp_path / "g")
-    graph.save(tmp_path / "g", replace=True)
+    graph.save(tmp_path / "g", overwrite=True)
 
 
 @pytest.mark.parametrize(

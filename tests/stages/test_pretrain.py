@@ -32,7 +32,7 @@ def unlabelled(hospital, restamp, tmp_path_factory) -> Path:
 def pretrained(unlabelled, hospital, command, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("pretrained") / "run"
     train = ("clinragen", "train", "pretrain", "--cohort", unlabelled, "--model", hospital.model)
-    assert command(*train, "--set", "stage.epochs=8", "--set", "stage.batch_size=8", "--out", run) == 0
+    assert command(*train, "--set", "stage.epochs=20", "--set", "stage.batch_size=8", "--out", run) == 0
     return run
 
 

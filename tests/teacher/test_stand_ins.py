@@ -99,7 +99,7 @@ def test_train_prints_it(cohort, good, tmp_path, monkeypatch):
 
     with FaultServer(good, refusing(1, 2, 3, 4)) as server:
         teach(cohort, None, settings(server.url), "llm")
-    monkeypatch.setattr(run.preflight, "check", lambda request: None)
+    monkeypatch.setattr(run.preflight, "check", lambda request: SimpleNamespace(paths=CohortPaths(cohort)))
     monkeypatch.setattr(run, "resolve", lambda *arguments: (_ for _ in ()).throw(UserError("far enough")))
     console = Console(record=True, width=400, file=io.StringIO())
     monkeypatch.setattr(run.Cohort, "load", lambda folder: SimpleNamespace(paths=CohortPaths(folder)))
