@@ -6,12 +6,14 @@ process first opens them; of larger ones the recorded size is compared, and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
@@ -61,6 +63,18 @@ def hold(path: Path, sha256: Any, size: Any = None, *, remedy: str) -> None:
 @lru_cache(maxsize=256)
 def _hash(path: Path, *_: int) -> str:  # the other arguments tell one state of the file from another
     return sha256_file(path)
+
+
+def complete(table: pl.DataFrame, columns: Sequence[str], path: Path) -> pl.DataFrame:
+    """The table, when none of the columns has a null.
+
+    Raises:
+        UserError: with the column and how many rows lack it.
+    """
+    for column in columns:
+        if missing := table[column].null_count():
+            raise UserError(f"{path}: {column} is missing in {missing} of {len(table)} rows: prepare the cohort anew")
+    return table
 
 
 def record(folder: Path) -> dict[str, dict[str, Any]]:

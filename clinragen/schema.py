@@ -48,6 +48,8 @@ NOTES = pa.schema(
         ("text", pa.string()),
     ]
 )
+#: columns of the notes that no row may lack
+NOTES_KEYS = ("stay_id", "note_id", "kind", "section")
 RATIONALES = pa.schema(
     [
         ("stay_id", pa.int64()),

@@ -14,10 +14,11 @@ import pyarrow as pa
 from clinragen import label_sets
 from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.errors import UserError, unknown_choice
-from clinragen.integrity import hold_output
+from clinragen.integrity import complete, hold_output
 from clinragen.schema import (
     LOGPROBS,
     NOTES,
+    NOTES_KEYS,
     RATIONALE_KINDS,
     RATIONALES,
     SCHEMA_VERSION,
@@ -68,14 +69,21 @@ class Cohort:
     def series(self) -> pl.DataFrame:
         """Measurement bins: stay_id, hour, variable, value (canonical unit, always finite)."""
         table = frame(read_recorded(self.paths.series, SERIES, self.manifest))
+        complete(table, ("stay_id", "variable"), self.paths.series)
         if not _finite(table["value"]) or not _finite(table["hour"]):
             raise UserError(f"{self.paths.series}: value or hour is not finite in some rows: prepare the cohort anew")
         return self._owned(table, self.paths.series)
 
     @cached_property
-    def notes(self) -> pl.DataFrame:
-        """Note sections: stay_id, note_id, kind, section, time, text."""
+    def notes_as_written(self) -> pl.DataFrame:
+        """Note sections with whatever they lack: what an audit looks at."""
         return self._owned(frame(read_recorded(self.paths.notes, NOTES, self.manifest)), self.paths.notes)
+
+    @cached_property
+    def notes(self) -> pl.DataFrame:
+        """Note sections: stay_id, note_id, kind, section, time, text; of these only the time may be null."""
+        table = self.notes_as_written.with_columns(pl.col("text").fill_null(""))
+        return complete(table, NOTES_KEYS, self.paths.notes)
 
     @cached_property
     def label_set(self) -> dict[str, label_sets.Phenotype]:

@@ -19,7 +19,7 @@ from clinragen.data.cohort import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
 from clinragen.evaluation.shape import ANYTHING, NUMBER, SHARE, TEXT, WHOLE, Each, Maybe, differs, one_of
-from clinragen.integrity import hold_output
+from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALE_KINDS
@@ -297,14 +297,15 @@ def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool =
     if len(absent):
         raise UserError(f"{cohort.paths.stays} lacks {len(absent)} predicted stays, the first is {absent[0]}")
     rows = np.searchsorted(known, predictions.stay_ids)
+    stays = complete(cohort.stays[rows], ("intime", "outtime", "prediction_time"), cohort.paths.stays)
     order = [columns.index(label) for label in predictions.labels]
     training = cohort.stays.filter(pl.col("split") == "train")["stay_id"].to_numpy()
     if not labelled:
         nothing = np.zeros((len(rows), len(order)), dtype=bool)
-        return Truth(cohort, cohort.stays[rows], nothing, nothing[:0], labelled=False)
+        return Truth(cohort, stays, nothing, nothing[:0], labelled=False)
     return Truth(
         cohort=cohort,
-        stays=cohort.stays[rows],
+        stays=stays,
         gold=cohort.label_matrix(predictions.stay_ids)[:, order],
         training=cohort.label_matrix(training)[:, order],
     )

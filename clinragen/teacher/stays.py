@@ -11,9 +11,9 @@ from clinragen.artifacts import read_json, read_table
 from clinragen.catalog import phenotypes
 from clinragen.data.cohort import without_labels
 from clinragen.errors import UserError
-from clinragen.integrity import hold_output
+from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.readable import readable
-from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import NOTES, NOTES_KEYS, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.captions import Bands, bands
 from clinragen.teacher.prompts import Stay
 
@@ -86,7 +86,7 @@ def diagnoses_of(paths: CohortPaths) -> dict[int, list[str]]:
 def sections_of(paths: CohortPaths) -> dict[int, list[tuple[str, str]]]:
     """stay -> (section, readable text) in time order; the order within a note is that of the file."""
     sections: dict[int, list[tuple[str, str]]] = {}
-    notes = frame(paths, NOTES).sort("stay_id", "time", maintain_order=True)
+    notes = complete(frame(paths, NOTES), NOTES_KEYS, paths.notes).sort("stay_id", "time", maintain_order=True)
     for stay, section, text in notes.select("stay_id", "section", "text").iter_rows():
         sections.setdefault(stay, []).append((section, readable(text or "", section)))
     return sections

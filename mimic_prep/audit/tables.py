@@ -30,7 +30,7 @@ class Tables:
         Raises:
             UserError: a file of the cohort is missing or damaged.
         """
-        notes = cohort.notes if _expected(cohort, cohort.paths.notes) else frame(NOTES.empty_table())
+        notes = cohort.notes_as_written if _expected(cohort, cohort.paths.notes) else frame(NOTES.empty_table())
         labels = cohort.labels if _expected(cohort, cohort.paths.labels) else None
         return cls(cohort, notes, labels, _series(cohort))
 

@@ -175,6 +175,13 @@ def test_series_value_that_is_no_number(train, cohort, value, rewrite):
     train(cohort, says="series.parquet")
 
 
+@pytest.mark.parametrize("column", ["section", "kind", "note_id"])
+def test_a_note_that_lacks_what_every_note_has(train, cohort, rewrite, column):
+    first = pl.int_range(pl.len()) == 0
+    rewrite(CohortPaths(cohort).notes, lambda table: table.with_columns(pl.when(~first).then(pl.col(column))))
+    train(cohort, says=f"{column} is missing in 1 of")
+
+
 def test_age_that_is_missing(train, cohort, rewrite):
     rewrite(CohortPaths(cohort).stays, lambda table: table.with_columns(age=pl.lit(None, dtype=pl.Float32)))
     train(cohort, says="age")
