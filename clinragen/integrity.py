@@ -6,17 +6,18 @@ process first opens them; of larger ones the recorded size is compared, and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl  # not at run time: every command imports this module
 
 CHEAP = 64 << 20  # bytes; a tenth of a second or so
 _thorough: ContextVar[bool] = ContextVar("thorough", default=False)
@@ -96,6 +97,15 @@ def hold_folder(folder: Path, recorded: Any, *, remedy: str) -> None:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise UserError(f"{folder}: its manifest records '{name}', which is no file below it: {remedy}")
         hold(folder / name, told.get("sha256", ""), told.get("bytes"), remedy=remedy)
+
+
+def outputs_of(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """The ``outputs`` (SHA-256) and ``sizes`` (bytes) of a manifest, by file name: what :func:`hold_output` reads."""
+    named = {path.name: path for path in sorted(files)}
+    return {
+        "outputs": {name: sha256_file(path) for name, path in named.items()},
+        "sizes": {name: path.stat().st_size for name, path in named.items()},
+    }
 
 
 def hold_output(path: Path, manifest: Mapping[str, Any], *, remedy: str) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from clinragen import __version__
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
+from clinragen.integrity import outputs_of
 from clinragen.label_sets import Phenotype, as_manifest
 from clinragen.outputs import COHORT
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths
@@ -82,17 +83,15 @@ def unchanged(paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any] |
         return None
     manifest = read_json(paths.manifest, "the manifest of a cohort")
     same = isinstance(manifest, dict) and all(manifest.get(key) == value for key, value in made_from.items())
-    return manifest if same and manifest.get("outputs") == _outputs(paths) else None
+    return manifest if same and manifest.get("outputs") == _recorded(paths)["outputs"] else None
 
 
-def _outputs(paths: CohortPaths) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(paths.root.glob("*.parquet"))}
+def _recorded(paths: CohortPaths) -> dict[str, dict[str, Any]]:
+    return outputs_of(paths.root.glob("*.parquet"))
 
 
 def write_manifest(paths: CohortPaths, made_from: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
     """Write and return the manifest. It holds no time and no absolute path: equal cohorts have equal manifests."""
-    outputs = _outputs(paths)
-    sizes = {name: (paths.root / name).stat().st_size for name in outputs}
-    manifest = {"kind": COHORT.name, **made_from, "outputs": outputs, "sizes": sizes, **counts}
+    manifest = {"kind": COHORT.name, **made_from, **_recorded(paths), **counts}
     write_json(paths.manifest, manifest)
     return manifest

@@ -60,11 +60,17 @@ def _rows(tables: dict[str, Any]) -> Table:
     return table
 
 
-def _quarantine(tables: dict[str, Any]) -> Table:
-    table = Table(title="Quarantined rows (each in quarantine.parquet)", title_justify="left")
+def _counted(title: str, what: str) -> Table:
+    """An empty table of how many rows of each raw table something is true of."""
+    table = Table(title=title, title_justify="left")
     table.add_column("table")
-    table.add_column("reason")
+    table.add_column(what)
     table.add_column("rows", justify="right")
+    return table
+
+
+def _quarantine(tables: dict[str, Any]) -> Table:
+    table = _counted("Quarantined rows (each in quarantine.parquet)", "reason")
     for name, count in tables.items():
         worst = sorted(count["quarantined"].items(), key=lambda item: (-item[1], item[0]))
         for reason, rows in worst[:MOST_REASONS]:
@@ -76,10 +82,7 @@ def _quarantine(tables: dict[str, Any]) -> Table:
 
 
 def _remarks(tables: dict[str, Any]) -> Table:
-    table = Table(title="Remarks on rows", title_justify="left")
-    table.add_column("table")
-    table.add_column("remark")
-    table.add_column("rows", justify="right")
+    table = _counted("Remarks on rows", "remark")
     for name, count in tables.items():
         for remark, rows in count.get("remarks", {}).items():
             table.add_row(name, remark, f"{rows:,}")

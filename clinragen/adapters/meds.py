@@ -24,6 +24,7 @@ from clinragen.artifacts import read_json, read_table, sha256_file, write_json, 
 from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort, frame
 from clinragen.errors import UserError, missing_extra
+from clinragen.integrity import outputs_of
 from clinragen.outputs import COHORT, MEDS, output_folder
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths, labels_schema
 
@@ -104,7 +105,6 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
         write_table(paths.notes, _typed(_notes(events), NOTES))
         if labelled:
             write_table(paths.labels, _typed(labels, labels_schema(keys)))
-        outputs = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
         write_json(
             paths.manifest,
             {
@@ -112,8 +112,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
                 "schema_version": SCHEMA_VERSION,
                 "created_by": f"clinragen {__version__}",
                 "inputs": {path.relative_to(root).as_posix(): sha256_file(path) for path in read},
-                "outputs": outputs,
-                "sizes": {name: (folder / name).stat().st_size for name in outputs},
+                **outputs_of(folder.glob("*.parquet")),
             },
         )
 

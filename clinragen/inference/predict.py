@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import LogitsProcessorList
 
 from clinragen import __version__
-from clinragen.artifacts import read_json, sha256_file, write_json, write_table
+from clinragen.artifacts import read_json, write_json, write_table
 from clinragen.data.batch import Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
@@ -29,6 +29,7 @@ from clinragen.inference.calibrate import Calibration
 from clinragen.inference.chart import Chart
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.finished import FinishedRun
+from clinragen.integrity import outputs_of
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import PREDICTIONS, output_folder
 from clinragen.schema import CLAIMS, SERIES_INPUTS
@@ -214,8 +215,7 @@ def write_predictions(
             "remarks": list(remarks),
             "stays": len(done),
             "parsed": sum(row["parsed"] for row in done),
-            "outputs": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},
-            "sizes": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+            **outputs_of(folder.iterdir()),
             "training": manifest,
         }
         write_json(folder / "manifest.json", written)

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from clinragen.artifacts import read_json, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
-from clinragen.outputs import RUN, check_kind, check_place, mark
+from clinragen.outputs import RUN, check_kind, check_place
 from clinragen.stages.plan import RunConfig, StageConfig
 
 TOKENS = ".tokens"  # beside the run folders while they are trained; the stages of one distillation share it
@@ -119,6 +119,5 @@ def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
 def finish_folder(out: Path, config: RunConfig, manifest: dict[str, Any]) -> None:
     """Mark the folder as a finished run: settings, then the manifest, and nothing to resume any more."""
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-    write_json(out / "manifest.json", manifest)
-    mark(out, RUN)
+    write_json(out / "manifest.json", {"kind": RUN.name, **manifest})
     shutil.rmtree(out / "resume", ignore_errors=True)
