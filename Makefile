@@ -5,7 +5,7 @@ RUN := $(UV) run --no-sync
 DEMO ?= outputs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck format coverage clean
+.PHONY: help setup demo test lint typecheck format reference coverage clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ typecheck: setup ## static types
 
 format: setup ## rewrite files in the house style
 	@$(RUN) ruff check --fix . ; $(RUN) ruff format .
+
+reference: ## write docs/modules.md anew
+	@python3 docs/modules.py
 
 coverage: setup ## tests with a coverage report
 	@$(RUN) pytest -q --cov --cov-report=term-missing:skip-covered

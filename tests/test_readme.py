@@ -1,11 +1,10 @@
-"""The README's map names every module, and its commands exist."""
+"""The README's map names every package, the list of modules is that of the code, and the commands exist."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
-
-import pytest
 
 from clinragen.cli import COMMANDS
 from mimic_prep.cli import COMMANDS as PREP_COMMANDS
@@ -14,20 +13,32 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("package", ["clinragen", "mimic_prep", "benchmarks"])
-def test_the_map_names_every_module(package: str) -> None:
-    modules = [path for path in sorted((ROOT / package).rglob("*.py")) if path.name != "__init__.py"]
-    folders = {f"{path.parent.relative_to(ROOT)}/" for path in modules}
-    assert [path.name for path in modules if f"  {path.name} " not in README] == []
-    assert [folder for folder in sorted(folders) if f"\n{folder}\n" not in README] == []
+def packages() -> list[str]:
+    """Every package of the repository, as a folder."""
+    return sorted(
+        f"{path.parent.relative_to(ROOT)}/"
+        for name in ("clinragen", "mimic_prep")
+        for path in ROOT.glob(f"{name}/**/__init__.py")
+        if path.parent.name != "sources" or path.parent.parent.name != "knowledge"
+    )
 
 
-def test_the_map_names_nothing_that_is_not_there() -> None:
-    listed = re.findall(r"^  (\w+\.py) ", README, flags=re.MULTILINE)
-    present = {
-        path.name for folder in ("clinragen", "mimic_prep", "benchmarks") for path in (ROOT / folder).rglob("*.py")
-    }
-    assert [name for name in listed if name not in present] == []
+def test_the_map_names_every_package_and_no_other() -> None:
+    listed = re.findall(r"^((?:clinragen|mimic_prep)/[a-z_/]*) ", README, flags=re.MULTILINE)
+    assert sorted(listed) == packages()
+
+
+def test_the_list_of_modules_is_that_of_the_code() -> None:
+    written = (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
+    assert written == runpy.run_path(str(ROOT / "docs" / "modules.py"))["page"](), "type `make reference`"
+
+
+def test_every_module_says_what_it_does() -> None:
+    rows = re.findall(
+        r"^\| `(\S+\.py)` \| (.*) \|$", (ROOT / "docs" / "modules.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(rows) > 200
+    assert [name for name, about in rows if not about] == []
 
 
 def test_the_commands_it_types_exist() -> None:

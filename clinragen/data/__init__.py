@@ -1,0 +1,1 @@
+"""Cohort and rationales to batches of tensors."""

@@ -1,0 +1,1 @@
+"""Distillation stages: training, checkpoints, calibration, run folders."""
