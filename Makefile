@@ -32,7 +32,7 @@ format: setup ## rewrite files in the house style
 	@$(RUN) ruff check --fix . ; $(RUN) ruff format .
 
 reference: ## write docs/modules.md anew
-	@python3 docs/modules.py
+	@python3 tools/modules.py
 
 coverage: setup ## tests with a coverage report
 	@$(RUN) pytest -q --cov --cov-report=term-missing:skip-covered

@@ -22,6 +22,20 @@ EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 DEBUG = "CLINRAGEN_DEBUG"
+#: what the extra `train` brings, by the names that are imported; preparing data needs none of it
+TRAINING_PACKAGES = frozenset(
+    (
+        "lightning_fabric",
+        "matplotlib",
+        "pandas",
+        "pytorch_lightning",
+        "safetensors",
+        "scipy",
+        "sentencepiece",
+        "sklearn",
+    )
+    + ("tokenizers", "torch", "transformers")
+)
 
 
 class UserError(Exception):
@@ -45,7 +59,8 @@ def missing_extra(what: str, extra: str) -> UserError:
 
     Args:
         what: what needs them.
-        extra: the extra of ``pyproject.toml`` that brings them; the package itself is on no registry.
+        extra: the extra of ``pyproject.toml`` that brings them. The package itself is on no registry, so it is named by
+            the path of a checkout.
     """
     return UserError(
         f"{what} needs packages that are not installed: in the checkout type make setup EXTRA={extra}, elsewhere "
@@ -77,6 +92,10 @@ def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str
         except OSError as error:  # full disk, read-only output, vanished folder: the user's to mend, not a crash
             where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
             return _refuse(f"{error.strerror or type(error).__name__}{where}")
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in TRAINING_PACKAGES:
+                return _report_fault(error)
+            return _refuse(str(missing_extra("this command", "train")))
         except MemoryError:
             return _refuse("memory ran out: close other programs, or take less at a time")
         except Exception as error:  # noqa: BLE001 (the last resort: no traceback, which may quote patient text)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from clinragen.errors import UserError
+from clinragen.icd import code_map, normalise
 from clinragen.label_sets import Phenotype
-from mimic_prep.codes import code_map, normalise
 from mimic_prep.labels import owners
 
 _KEYS = ["code", "version"]

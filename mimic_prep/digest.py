@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from clinragen.icd import code_map, normalise, version_of
 from mimic_prep.accounting import Sieve
-from mimic_prep.codes import code_map, normalise, version_of
 from mimic_prep.ingest import RawFolder
 from mimic_prep.notes import NOTES
 from mimic_prep.sources import Release

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from clinragen import label_sets
 from clinragen.errors import UserError
+from clinragen.icd import code_map
 from clinragen.label_sets import Phenotype
 from clinragen.schema import labels_schema
-from mimic_prep.codes import code_map
 
 VERSIONS = (9, 10)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from clinragen.icd import version_of
 from mimic_prep import digest
 from mimic_prep.accounting import Sieve
-from mimic_prep.codes import version_of
 from mimic_prep.cohort import Attrition, Population
 from mimic_prep.ingest import RawFolder
 from mimic_prep.notes import read_notes

@@ -35,8 +35,9 @@ def code_hash() -> str:
     files += [
         common / "catalog.py",
         common / "label_sets.py",
+        common / "icd.py",
         common / "schema.py",
-        *(CONFIG_ROOT / "concepts").glob("*.yaml"),
+        *(CONFIG_ROOT / "concepts").iterdir(),
     ]
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.name):

@@ -30,7 +30,7 @@ def test_the_map_names_every_package_and_no_other() -> None:
 
 def test_the_list_of_modules_is_that_of_the_code() -> None:
     written = (ROOT / "docs" / "modules.md").read_text(encoding="utf-8")
-    assert written == runpy.run_path(str(ROOT / "docs" / "modules.py"))["page"](), "type `make reference`"
+    assert written == runpy.run_path(str(ROOT / "tools" / "modules.py"))["page"](), "type `make reference`"
 
 
 def test_every_module_says_what_it_does() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from clinragen.catalog import phenotypes
+from clinragen.icd import code_map
 from clinragen.knowledge import graph
 from clinragen.knowledge.concepts import Contribution, Node
 from clinragen.knowledge.linker import Linker, tokens
@@ -22,7 +23,6 @@ from clinragen.knowledge.relabel import relabel
 from clinragen.knowledge.sources import curated
 from mimic_prep.audit.check import Check, Column, plural
 from mimic_prep.audit.tables import Tables
-from mimic_prep.codes import code_map
 from mimic_prep.labels import codes_of
 
 #: When a section hands over a label: named in this share of the stays that carry it, this many times as often as in the

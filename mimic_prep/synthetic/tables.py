@@ -11,7 +11,7 @@ import polars as pl
 
 from clinragen.catalog import variable
 from clinragen.errors import UserError
-from mimic_prep.codes import code_map
+from clinragen.icd import code_map
 from mimic_prep.synthetic.charting import Rows, chart_unit
 from mimic_prep.synthetic.hospital import RELEASE, ROOT, Hospital
 from mimic_prep.synthetic.laboratory import lab_unit

@@ -8,12 +8,12 @@ import pytest
 from clinragen.catalog import phenotypes, variables
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError
+from clinragen.icd import code_map
 from clinragen.knowledge import describe
 from clinragen.knowledge.concepts import NODE_KINDS, RELATIONS
 from clinragen.knowledge.graph import ConceptGraph, build
 from clinragen.knowledge.linker import tokens
 from clinragen.knowledge.sources import curated
-from mimic_prep.codes import code_map
 
 
 @pytest.fixture(scope="module")

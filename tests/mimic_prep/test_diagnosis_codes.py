@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from clinragen.catalog import phenotypes
+from clinragen.icd import code_map
 from mimic_prep import labels
 from mimic_prep.code_repair import repaired
-from mimic_prep.codes import code_map
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from clinragen.adapters.meds import export_cohort, import_cohort
 from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
 from clinragen.errors import UserError
+from clinragen.icd import code_map
 from clinragen.knowledge import graph
 from clinragen.knowledge.relabel import open_graph, relabel, unknown
 from clinragen.label_sets import Phenotype
 from mimic_prep import labels
 from mimic_prep.cli import main
-from mimic_prep.codes import code_map
 
 _OWN = """labels:
   lung: {name: any lung disease, kind: acute, ccs: [122], icd10: [J80-J84]}

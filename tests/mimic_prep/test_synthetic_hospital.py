@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from clinragen.catalog import phenotypes
 from clinragen.errors import UserError
+from clinragen.icd import code_map
 from clinragen.schema import CohortPaths
 from mimic_prep.cli import main
-from mimic_prep.codes import code_map
 from mimic_prep.sections import discharge_sections
 from mimic_prep.synthetic.hospital import Condition, Measured, Variant, load, parse_effect
 from mimic_prep.synthetic.patients import Episode, draw_patient, identifier

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from clinragen.catalog import variables
+from clinragen.icd import code_map
 from clinragen.label_sets import shipped
-from mimic_prep.codes import code_map
 
 pytestmark = pytest.mark.real
 

