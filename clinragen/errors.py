@@ -24,7 +24,7 @@ EXIT_TERMINATED = 143
 DEBUG = "CLINRAGEN_DEBUG"
 #: what the extra `train` brings, by the names that are imported; preparing data needs none of it
 TRAINING_PACKAGES = frozenset(
-    (
+    [
         "lightning_fabric",
         "matplotlib",
         "pandas",
@@ -33,8 +33,10 @@ TRAINING_PACKAGES = frozenset(
         "scipy",
         "sentencepiece",
         "sklearn",
-    )
-    + ("tokenizers", "torch", "transformers")
+        "tokenizers",
+        "torch",
+        "transformers",
+    ]
 )
 
 
