@@ -50,6 +50,15 @@ NOTES = pa.schema(
 )
 #: columns of the notes that no row may lack
 NOTES_KEYS = ("stay_id", "note_id", "kind", "section")
+#: What became of a stay after its prediction time. Labels of tasks are made of it; no model reads it.
+OUTCOMES = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("died_in_hospital", pa.bool_()),  # null where the source does not say
+        ("death_time", pa.timestamp("ms")),  # of a death in hospital, where its time is known
+        ("hospital_outtime", pa.timestamp("ms")),  # discharge from hospital or death there, where known
+    ]
+)
 RATIONALES = pa.schema(
     [
         ("stay_id", pa.int64()),
@@ -99,6 +108,10 @@ class CohortPaths:
     @property
     def labels(self) -> Path:
         return self.root / "labels.parquet"
+
+    @property
+    def outcomes(self) -> Path:
+        return self.root / "outcomes.parquet"
 
     @property
     def manifest(self) -> Path:

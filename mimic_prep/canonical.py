@@ -49,12 +49,15 @@ def write_series(path: Path, parts: Iterable[pa.Table]) -> int:
     return written + rows
 
 
-def write_tables(paths: CohortPaths, stays: pl.DataFrame, notes: pl.DataFrame, labels: pa.Table | None) -> None:
-    """Write stays, notes and, where any stay is coded, labels."""
+def write_tables(
+    paths: CohortPaths, stays: pl.DataFrame, notes: pl.DataFrame, labels: pa.Table | None, outcomes: pa.Table
+) -> None:
+    """Write stays, notes, outcomes and, where any stay is coded, labels."""
     write_table(paths.stays, typed(stays, STAYS))
     write_table(paths.notes, typed(notes, NOTES))
     if labels is not None:
         write_table(paths.labels, labels)
+    write_table(paths.outcomes, outcomes)
 
 
 def made_from(

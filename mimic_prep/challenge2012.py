@@ -15,6 +15,7 @@ from clinragen.errors import UserError
 from clinragen.outputs import COHORT, check_output, output_folder
 from clinragen.schema import SERIES, STAYS, CohortPaths
 from mimic_prep.canonical import made_from, typed, write_manifest, write_series
+from mimic_prep.outcomes import build as build_outcomes
 from mimic_prep.protocol import Protocol
 from mimic_prep.splits import assign
 from mimic_prep.units import conversion
@@ -22,6 +23,8 @@ from mimic_prep.units import conversion
 HOURS = 48
 EPOCH = datetime(2012, 1, 1)  # the challenge has no dates
 ROWS = {"RecordID": pl.Int64, "Minute": pl.Int64, "Parameter": pl.String, "Value": pl.Float64}
+
+_OUTCOMES = dict.fromkeys(("RecordID", "Length_of_stay", "Survival", "In-hospital_death"), pl.Int64)
 
 
 def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False) -> dict[str, Any]:
@@ -37,6 +40,8 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
     check_output(out, COHORT, overwrite=overwrite, inputs=(raw,))
     rows, inputs = _rows(raw)
     parameters = load_yaml(CONFIG_ROOT / "physionet" / "challenge-2012.yaml")["parameters"]
+    outcomes, outcome_inputs = _outcomes(raw)
+    inputs |= outcome_inputs
     events, counts = _events(rows, parameters)
     stays = _stays(rows, events, protocol)
     if stays.is_empty():
@@ -46,6 +51,7 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
     with output_folder(out, COHORT, overwrite=overwrite, inputs=(raw,)) as folder:
         paths = CohortPaths(folder)
         write_table(paths.stays, typed(stays, STAYS))
+        write_table(paths.outcomes, build_outcomes(stays, outcomes))
         write_series(paths.series, [typed(series, SERIES)])
         origin = made_from("physionet-2012", protocol, {}, inputs, sha256_json(parameters))
         return write_manifest(paths, origin, {"rows": counts})
@@ -72,6 +78,36 @@ def _rows(raw: Path) -> tuple[pl.DataFrame, dict[str, str]]:
             f"{raw} has no set-a, set-b or set-c of the Challenge 2012 (folders of .txt, or .parquet files)"
         )
     return pl.concat(parts), inputs
+
+
+def _outcomes(raw: Path) -> tuple[pl.DataFrame, dict[str, str]]:
+    """What became of the stays of each set whose ``Outcomes-*.txt`` is there, and the hashes of these files.
+
+    Survival and length of stay are given in whole days from the admission; -1 means that they are not known.
+    """
+    parts, inputs = [pl.DataFrame(schema=_OUTCOMES)], {}
+    for path in (raw / f"Outcomes-{letter}.txt" for letter in "abc"):
+        if not path.is_file():
+            continue
+        try:
+            parts.append(pl.read_csv(path).select(pl.col(name).cast(kind) for name, kind in _OUTCOMES.items()))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UserError(
+                f"{path} holds no outcomes of the Challenge 2012 ({str(error).splitlines()[0]}): download it again"
+            ) from None
+        inputs[path.name] = sha256_file(path)
+    died = pl.col("In-hospital_death")
+    outcomes = pl.concat(parts).unique("RecordID", keep="first", maintain_order=True).select(
+        stay_id="RecordID",
+        died_in_hospital=pl.when(died.is_in([0, 1])).then(died == 1),
+        death_time=pl.when(died == 1).then(_days_later("Survival")),
+        hospital_outtime=_days_later("Length_of_stay"),
+    )  # fmt: skip
+    return outcomes, inputs
+
+
+def _days_later(days: str) -> pl.Expr:
+    return pl.when(pl.col(days) >= 0).then(pl.lit(EPOCH, dtype=pl.Datetime("ms")) + pl.duration(days=pl.col(days)))
 
 
 def _text_file(path: Path) -> pl.DataFrame:

@@ -47,11 +47,13 @@ class Population:
     """All stays of a release with canonical columns, and all admissions of their patients.
 
     ``stays``: stay_id, subject_id, hadm_id, intime, outtime, admittime, sex, and one of age, birth, or anchor_age with
-    anchor_year. ``admissions``: hadm_id and dischtime.
+    anchor_year. ``admissions``: hadm_id and dischtime. ``outcomes``: stay_id, died_in_hospital, death_time,
+    hospital_outtime; apart from the stays, as they lie after the prediction time.
     """
 
     stays: pl.DataFrame
     admissions: pl.DataFrame
+    outcomes: pl.DataFrame
 
 
 def select(population: Population, protocol: Protocol, attrition: Attrition, where: Path) -> pl.DataFrame:

@@ -53,7 +53,7 @@ class EicuReader:
         rows = attrition.exclude(rows, stepdown, "step-down unit, not intensive care")
         stays = _with_times(rows)
         admissions = stays.select("hadm_id", dischtime=_minutes("admittime", "hospital_leave_offset", "admit_offset"))
-        return Population(stays, admissions)
+        return Population(stays.drop("hospital_status"), admissions, _outcomes(stays))
 
     def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
         """stay_id, code, version: each entry names its disease in ICD-9, ICD-10 or both, or by a string alone."""
@@ -81,6 +81,17 @@ class EicuReader:
     def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         """Sections made of the entries before the prediction time, and one on who came from where."""
         return eicu_text.build(raw, stays, protocol)
+
+
+def _outcomes(stays: pl.DataFrame) -> pl.DataFrame:
+    """Alive or Expired at hospital discharge, null where the cell is empty; eICU has no time of death of its own."""
+    status = pl.col("hospital_status").str.strip_chars().str.to_lowercase()
+    return stays.select(
+        "stay_id",
+        died_in_hospital=pl.when(status == "expired").then(True).when(status == "alive").then(False),
+        death_time=pl.lit(None, dtype=pl.Datetime("ms")),
+        hospital_outtime=_minutes("intime", "hospital_leave_offset"),
+    )
 
 
 def _text(name: str) -> pl.Expr:

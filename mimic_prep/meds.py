@@ -95,7 +95,7 @@ def convert(root: Path, codes: Codes, out: Path) -> Converted:
         raise UserError(f"{root / 'data'} holds no .parquet file: --raw expects the folder of a MEDS dataset")
     vocabulary = Vocabulary(codes)
     made = Converted({shard.relative_to(root).as_posix(): sha256_file(shard) for shard in shards})
-    begins, spread = _survey(shards, vocabulary)
+    kinds, spread = _survey(shards, vocabulary)
     if spread.height:
         made.warnings.append(
             f"{spread.height:,} {'patient lies' if spread.height == 1 else 'patients lie'} in several files of data/, "
@@ -104,7 +104,7 @@ def convert(root: Path, codes: Codes, out: Path) -> Converted:
     counts: Counter[str] = Counter()
     bad: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
-    tables = Tables(out, by_stay=begins)
+    tables = Tables(out, by_stay="stay_start" in kinds, tells_deaths="death" in kinds)
     for events in _together(shards, codes, spread, bad):
         tables.add(_known(events, vocabulary, counts, unknown))
     tables.close()
@@ -133,18 +133,18 @@ def shards_of(root: Path) -> list[Path]:
     return sorted((root / "data").glob("**/*.parquet"))
 
 
-def _survey(shards: list[Path], vocabulary: Vocabulary) -> tuple[bool, pl.DataFrame]:
-    """Whether any code begins a stay, and the patients (subject_id, rows) that lie in more than one shard."""
-    begins = False
+def _survey(shards: list[Path], vocabulary: Vocabulary) -> tuple[set[str], pl.DataFrame]:
+    """The kinds of events that there are, and the patients (subject_id, rows) that lie in more than one shard."""
+    kinds: set[str] = set()
     parts = [pl.DataFrame(schema={"subject_id": pl.Int64, "count": pl.UInt32})]
     for shard in shards:
         _columns(shard)
         table = frame(read_table(shard, columns=["subject_id", "code"]))
         codes = _typed(table, "code", TEXT, shard)[0].unique().drop_nulls().to_list()
-        begins = begins or any(vocabulary.read(code)["kind"] == "stay_start" for code in codes)
+        kinds |= {kind for code in codes if (kind := vocabulary.read(code)["kind"])}
         parts.append(_typed(table, "subject_id", INTEGER, shard)[0].value_counts().cast({"count": pl.UInt32}))
     whole = pl.concat(parts).group_by("subject_id").agg(files=pl.len(), rows=pl.col("count").sum())
-    return begins, whole.filter(pl.col("files") > 1).select("subject_id", "rows").sort("subject_id")
+    return kinds, whole.filter(pl.col("files") > 1).select("subject_id", "rows").sort("subject_id")
 
 
 def _columns(shard: Path) -> list[str]:

@@ -26,6 +26,7 @@ class Codes:
     stay_end: list[str] = field(default_factory=list)
     admission_start: list[str] = field(default_factory=list)
     admission_end: list[str] = field(default_factory=list)
+    death: list[str] = field(default_factory=list)
     birth: list[str] = field(default_factory=list)
     sex: list[str] = field(default_factory=list)
     diagnosis: list[str] = field(default_factory=list)
@@ -41,8 +42,8 @@ class Codes:
 
 #: In the order in which patterns are tried.
 KINDS = (
-    "stay_start", "stay_end", "admission_start", "admission_end", "birth", "sex", "diagnosis", "specimen", "result",
-    "measurement", "not_given", "drug",
+    "stay_start", "stay_end", "admission_start", "admission_end", "death", "birth", "sex", "diagnosis", "specimen",
+    "result", "measurement", "not_given", "drug",
 )  # fmt: skip
 _MEASURED = ("specimen", "result", "measurement")
 
@@ -118,7 +119,7 @@ class Vocabulary:
     def table(self, codes: list[str]) -> pl.DataFrame:
         """code, kind and all that the kinds hold, one row for each of the distinct ``codes``."""
         rows = [{**self.read(code), "event": code} for code in codes]
-        columns = ("event", "kind", "table", "unit", "version", "code", "type", "place", "sex", "drug")
+        columns = ("event", "kind", "table", "unit", "version", "code", "type", "place", "disposition", "sex", "drug")
         table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String) | {"item": pl.Int64})
         return table.rename({"code": "icd"}).rename({"event": "code"})
 

@@ -15,6 +15,8 @@ from mimic_prep.sources.meds import EVENTS
 
 _BASE = {"subject_id": pl.Int64, "time": pl.Datetime("ms"), "hadm_id": pl.Int64, "stay_id": pl.Int64}
 _OF = ["subject_id", "item"]
+#: dispositions that say that a patient died: DIED of MIMIC-IV, DEAD/EXPIRED of MIMIC-III, Expired of eICU
+_DIED = r"(?i)\b(?:died|dead|death|deceased|expired)\b"
 _LONGEST_DAYS = 3  # between drawing a specimen and its result; later results belong to a specimen that is not told
 
 
@@ -24,9 +26,10 @@ class Tables:
     ``rows`` counts what each table holds.
     """
 
-    def __init__(self, root: Path, *, by_stay: bool) -> None:
+    def __init__(self, root: Path, *, by_stay: bool, tells_deaths: bool) -> None:
         self._root = root
         self._by_stay = by_stay  # otherwise hospital admissions are the stays
+        self._tells_deaths = tells_deaths  # otherwise nothing follows from the absence of a death
         self._writers: dict[str, pq.ParquetWriter] = {}
         self.stays = 0
         self.rows: dict[str, int] = {}
@@ -50,11 +53,12 @@ class Tables:
             "icu/icustays",
             stays.select("subject_id", "hadm_id", "stay_id", intime="start", outtime="end", first_careunit="unit"),
         )
+        admissions = _with_deaths(admissions, of["admission_end"], of["death"], self._tells_deaths)
         self._write(
             "hosp/admissions",
             admissions.select(
-                "subject_id", "hadm_id", admittime="start", dischtime="end", admission_type="type",
-                admission_location="place",
+                "subject_id", "hadm_id", "deathtime", admittime="start", dischtime="end", admission_type="type",
+                admission_location="place", hospital_expire_flag=pl.col("died").cast(pl.Int8),
             ),
         )  # fmt: skip
         self._patients(events, of)
@@ -148,6 +152,28 @@ def _intervals(starts: pl.DataFrame, ends: pl.DataFrame, key: str) -> pl.DataFra
     paired = kept.with_columns(end=end)
     made = [_made_id(subject, start) for subject, start in paired.select("subject_id", "start").iter_rows()]
     return paired.with_columns(pl.coalesce(key, pl.Series(made, dtype=pl.Int64)).alias(key)).sort("subject_id", "start")
+
+
+def _with_deaths(
+    admissions: pl.DataFrame, ends: pl.DataFrame, deaths: pl.DataFrame, tells_deaths: bool
+) -> pl.DataFrame:
+    """``admissions`` with ``died`` (null where nothing says so) and ``deathtime``, of deaths within the admission.
+
+    Where a patient was discharged to counts before the time of death, which often is a date alone: a patient may go
+    home in the morning of the day on which they die.
+    """
+    gone = ends.drop_nulls("disposition").sort("subject_id", "time", "disposition")
+    gone = gone.unique(["subject_id", "time"], keep="first", maintain_order=True)
+    gone = gone.select("subject_id", end="time", disposition="disposition")
+    first = deaths.group_by("subject_id").agg(pl.col("time").min().alias("death"))
+    rows = admissions.join(gone, on=["subject_id", "end"], how="left", maintain_order="left")
+    rows = rows.join(first, on="subject_id", how="left", maintain_order="left")
+    death, start, end = pl.col("death"), pl.col("start"), pl.col("end")
+    dated = death.dt.strftime("%H:%M:%S").is_in(["00:00:00", "23:59:59"])  # as dates without a time are written
+    within = death.is_between(start, end) | (dated & death.dt.date().is_between(start.dt.date(), end.dt.date()))
+    by_time = pl.when(end.is_null()).then(None).when(death.is_null()).then(False if tells_deaths else None)
+    died = pl.coalesce(pl.col("disposition").str.contains(_DIED), by_time.otherwise(within))
+    return rows.with_columns(died=died).with_columns(deathtime=pl.when(pl.col("died") & within).then(death))
 
 
 def _paired(starts: pl.DataFrame, ends: pl.DataFrame, by: list[str]) -> pl.Series:

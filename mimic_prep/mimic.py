@@ -13,6 +13,7 @@ from mimic_prep.accounting import Sieve
 from mimic_prep.cohort import Attrition, Population
 from mimic_prep.ingest import RawFolder
 from mimic_prep.notes import read_notes
+from mimic_prep.outcomes import of_admissions as outcomes_of_admissions
 from mimic_prep.protocol import Protocol
 from mimic_prep.sources import Release, Table
 from mimic_prep.splits import GivenSplits
@@ -55,7 +56,9 @@ class MimicReader:
         admissions = raw.read(release.admissions, of_patients)
         stays = _join(stays, patients, ["subject_id"], "patient", attrition)
         stays = _join(stays, admissions.drop("subject_id"), ["hadm_id"], "admission", attrition)
-        return Population(stays, admissions)
+        outcomes, warnings = outcomes_of_admissions(stays)
+        self.warnings += warnings
+        return Population(stays.drop("expire_flag", "deathtime"), admissions, outcomes)
 
     def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
         """subject_id, hadm_id, position, code, version, dischtime: every coded diagnosis of the cohort's patients."""

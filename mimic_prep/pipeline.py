@@ -20,7 +20,7 @@ from clinragen.errors import UserError
 from clinragen.label_sets import Phenotype
 from clinragen.outputs import COHORT, check_kind, check_place, output_folder
 from clinragen.schema import JOURNAL, SERIES, SPLITS, CohortPaths
-from mimic_prep import canonical, cautions, cohort, consort, labels, notes, spill, splits
+from mimic_prep import canonical, cautions, cohort, consort, labels, notes, outcomes, spill, splits
 from mimic_prep.accounting import Ledger
 from mimic_prep.code_repair import repaired
 from mimic_prep.cohort import Attrition, Population
@@ -179,7 +179,7 @@ def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str,
     stays = stays.join(split, on="subject_id", how="left", maintain_order="left")
     coded = labels.coded(diagnoses, stays, reader.label_key)
     label_table = labels.build(diagnoses, stays, run.labels, reader.label_key) if coded else None
-    canonical.write_tables(paths, stays, texts, label_table)
+    canonical.write_tables(paths, stays, texts, label_table, outcomes.build(stays, population.outcomes))
     for file in raw.ledger.tables:
         raw.ledger.check(file, raw.max_bad_share)  # a stage may have been read under a larger share
     write_table(paths.root / "quarantine.parquet", raw.ledger.quarantine())

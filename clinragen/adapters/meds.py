@@ -5,6 +5,8 @@ Codes, with the stay they belong to in the extra column ``stay_id``:
 - ``ICU_ADMISSION``, ``ICU_DISCHARGE``, ``PREDICTION_TIME``; ``hadm_id`` is an extra column
 - ``AGE//years`` at admission, ``GENDER//F``
 - ``VARIABLE//<key>//<unit>``: a value of the hourly grid, at the start of its hour
+- ``HOSPITAL_DISCHARGE//DIED`` or ``//ALIVE`` (neither where it is not known), without a time where that is not known,
+  and ``MEDS_DEATH``: what became of the stay
 - ``NOTE//<kind>//<section>``: a section of a note, text in ``text_value``, id in the extra column ``note_id``
 
 Diagnoses are labels, not events: ``labels/<phenotype>.parquet`` in MEDS's label schema. Every table is checked against
@@ -26,7 +28,7 @@ from clinragen.data.cohort import Cohort, frame
 from clinragen.errors import UserError, missing_extra
 from clinragen.integrity import outputs_of
 from clinragen.outputs import COHORT, MEDS, output_folder
-from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import NOTES, OUTCOMES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths, labels_schema
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -37,6 +39,8 @@ _EVENTS = {
     "text_value": pl.String, "stay_id": pl.Int64, "hadm_id": pl.Int64, "note_id": pl.String,
 }  # fmt: skip
 _ETL = "clinragen"
+_DISCHARGE, _DEATH = "HOSPITAL_DISCHARGE", "MEDS_DEATH"
+_DISPOSITIONS = {"DIED": True, "ALIVE": False}
 _LABEL_SET = "metadata/label_set.json"  # of older exports, where the labels were not the 25 phenotypes
 _COHORT = "metadata/cohort.json"
 _OWN = ("kind", "schema_version", "created_by", "inputs", "outputs", "sizes")  # of a folder, not of the cohort in it
@@ -103,6 +107,8 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
         write_table(paths.stays, _typed(stays, STAYS))
         write_table(paths.series, _typed(_series(events, stays), SERIES))
         write_table(paths.notes, _typed(_notes(events), NOTES))
+        if events["code"].str.starts_with(_DISCHARGE).any():  # older exports have none
+            write_table(paths.outcomes, _typed(_outcomes(events, stays), OUTCOMES))
         if labelled:
             write_table(paths.labels, _typed(labels, labels_schema(keys)))
         write_json(
@@ -186,6 +192,15 @@ def _events(cohort: Cohort) -> pl.DataFrame:
             text_value="text",
         ),
     ]
+    if cohort.paths.outcomes.exists():
+        outcomes = cohort.outcomes.join(owner.drop("intime"), on="stay_id")
+        ids = ("stay_id", "subject_id", "hadm_id")
+        died = pl.col("died_in_hospital").replace_strict(
+            {died: word for word, died in _DISPOSITIONS.items()}, default=None
+        )
+        gone = pl.concat_str(pl.lit(_DISCHARGE), died, separator="//", ignore_nulls=True)
+        parts.append(outcomes.select(*ids, time="hospital_outtime", code=gone))
+        parts.append(outcomes.drop_nulls("death_time").select(*ids, time="death_time", code=pl.lit(_DEATH)))
     parts = [part.with_columns(pl.col("time").cast(_EVENTS["time"])) for part in parts]
     return pl.concat([pl.DataFrame(schema=_EVENTS), *parts], how="diagonal").select(list(_EVENTS))
 
@@ -239,6 +254,18 @@ def _stays(events: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
     ours = {theirs: name for name, theirs in SPLIT_NAMES.items()}
     split = splits.select("subject_id", pl.col("split").replace_strict(ours))
     return stays.join(split, on="subject_id", how="left").sort("stay_id")
+
+
+def _outcomes(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
+    code = pl.col("code")
+    gone = events.filter(code.str.starts_with(_DISCHARGE)).select(
+        "stay_id",
+        hospital_outtime="time",
+        died_in_hospital=code.str.strip_prefix(f"{_DISCHARGE}//").replace_strict(_DISPOSITIONS, default=None),
+    )
+    deaths = events.filter(code == _DEATH).select("stay_id", death_time="time")
+    outcomes = stays.select("stay_id").join(gone, on="stay_id", how="left", maintain_order="left")
+    return outcomes.join(deaths, on="stay_id", how="left", maintain_order="left")
 
 
 def _series(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:

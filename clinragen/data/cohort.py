@@ -19,6 +19,7 @@ from clinragen.schema import (
     LOGPROBS,
     NOTES,
     NOTES_KEYS,
+    OUTCOMES,
     RATIONALE_KINDS,
     RATIONALES,
     SCHEMA_VERSION,
@@ -112,6 +113,28 @@ class Cohort:
         if len(table) != len(self.stays) or table.select(keys).null_count().sum_horizontal().item():
             raise UserError(f"{self.paths.labels}: expected exactly one row of labels for each stay")
         return table.select("stay_id", *keys)
+
+    @cached_property
+    def outcomes(self) -> pl.DataFrame:
+        """What became of each stay, in the order of ``stays``: stay_id, died_in_hospital, death_time, hospital_outtime.
+
+        All of it lies after the prediction time, so it makes labels and never inputs. Each value is null where the
+        source does not say.
+
+        Raises:
+            UserError: the cohort has no outcomes, or the file is missing or damaged.
+        """
+        path = self.paths.outcomes
+        if not path.exists() and path.name not in self.manifest.get("outputs", {}):
+            raise UserError(
+                f"{self.paths.root} has no outcomes ({path.name}): it was prepared before clinragen read them: prepare "
+                "it anew"
+            )
+        table = self._owned(frame(read_recorded(path, OUTCOMES, self.manifest)), path)
+        table = self.stays.select("stay_id").join(table, on="stay_id", how="left", maintain_order="left")
+        if len(table) != len(self.stays):
+            raise UserError(f"{path}: expected exactly one row of outcomes for each stay: prepare the cohort anew")
+        return table.select(OUTCOMES.names)
 
     def label_matrix(self, stay_ids: np.ndarray) -> np.ndarray:
         """Labels of the given stays, bool [n, phenotypes], in catalogue order."""

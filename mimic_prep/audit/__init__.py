@@ -62,6 +62,7 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
         ("units", partial(values.units, tables.series)),
         ("drift", partial(values.drift, tables)),
         ("prevalence", partial(rows.prevalence, tables)),
+        ("outcomes", partial(rows.outcomes, tables)),
     ]
     checks = []
     for title, step in steps:

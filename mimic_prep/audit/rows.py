@@ -143,3 +143,31 @@ def prevalence(tables: Tables) -> Check:
         "prevalence", "Labels occur in every split", "Stays that carry each label, by split.",
         status, says, tuple(columns), found,
     )  # fmt: skip
+
+
+def outcomes(tables: Tables) -> Check:
+    """Outcomes that contradict each other or their stay, and how many stays have one."""
+    title, asks = "Outcomes fit their stays", "Deaths and discharges that cannot be true of the stay they belong to."
+    if tables.outcomes is None:
+        says = "The cohort has no outcomes: tasks such as mortality cannot be made of it."
+        return Check("outcomes", title, asks, "note", says)
+    both = tables.outcomes.join(tables.stays, on="stay_id")
+    died, death, out = pl.col("died_in_hospital"), pl.col("death_time"), pl.col("hospital_outtime")
+    contradictions = {
+        "time of death of a stay that was survived": death.is_not_null() & ~died,
+        "death before the stay": death < pl.col("intime"),
+        "hospital discharge before the stay": out < pl.col("intime"),
+    }
+    found = [
+        {"what": what, "stays": int(both.select(condition.fill_null(False).sum()).item()), "flagged": True}
+        for what, condition in contradictions.items()
+    ]
+    found = [row for row in found if row["stays"]]
+    deaths, known = int(both["died_in_hospital"].sum()), both["died_in_hospital"].count()
+    says = f"{plural(deaths, 'death')} in hospital among {plural(known, 'stay')} of which it is known"
+    says += f"; of {plural(both.height - known, 'stay')} it is not." if known < both.height else "."
+    if found:
+        says = f"{plural(sum(row['stays'] for row in found), 'outcome')} cannot be true. {says}"
+    status: Status = "warning" if found else "pass"
+    columns = (Column("what", "What"), Column("stays", "Stays", "count"))
+    return Check("outcomes", title, asks, status, says, columns, found)

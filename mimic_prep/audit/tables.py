@@ -16,11 +16,12 @@ from clinragen.schema import NOTES, SERIES, CohortPaths
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a cohort: ``labels`` is None when there are none, other tables are then empty."""
+    """The tables of a cohort: ``labels`` and ``outcomes`` are None when there are none, other tables are then empty."""
 
     cohort: Cohort
     notes: pl.DataFrame
     labels: pl.DataFrame | None
+    outcomes: pl.DataFrame | None
     series: pl.LazyFrame  # not in memory: a whole release has a hundred million rows
 
     @classmethod
@@ -32,7 +33,8 @@ class Tables:
         """
         notes = cohort.notes_as_written if _expected(cohort, cohort.paths.notes) else frame(NOTES.empty_table())
         labels = cohort.labels if _expected(cohort, cohort.paths.labels) else None
-        return cls(cohort, notes, labels, _series(cohort))
+        outcomes = cohort.outcomes if _expected(cohort, cohort.paths.outcomes) else None
+        return cls(cohort, notes, labels, outcomes, _series(cohort))
 
     @property
     def stays(self) -> pl.DataFrame:

@@ -30,6 +30,7 @@ PATIENT = Table(
         "admit_offset": Column("hospitaladmitoffset", INTEGER),
         "leave_offset": Column("unitdischargeoffset", INTEGER),
         "hospital_leave_offset": Column("hospitaldischargeoffset", INTEGER),
+        "hospital_status": Column("hospitaldischargestatus", TEXT, required=False),
     },
 )
 DIAGNOSIS = Table(

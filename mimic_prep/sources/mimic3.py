@@ -38,6 +38,8 @@ ADMISSIONS = Table(
         "dischtime": Column("dischtime", TIME),
         "admission_type": Column("admission_type", TEXT, required=False),
         "admission_location": Column("admission_location", TEXT, required=False),
+        "expire_flag": Column("hospital_expire_flag", TEXT, required=False),
+        "deathtime": Column("deathtime", TEXT, required=False),
     },
 )
 DIAGNOSES = Table(

@@ -15,7 +15,7 @@ import pytest
 from clinragen.artifacts import sha256_file, write_json, write_table
 from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
-from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels_schema
 from mimic_prep import cli
 from mimic_prep.audit import Audit, audit, later, names
 from mimic_prep.audit.page import render
@@ -45,6 +45,13 @@ class Small:
             "series": [{"stay_id": stay, "hour": 1.0, "variable": "heart_rate", "value": 80.0 + stay} for stay in ids],
             "notes": [_note(stay, HPI, f"She came with pain of her {stay} fingers.") for stay in ids],
             "labels": [{"stay_id": stay, **dict.fromkeys(phenotypes(), False)} for stay in ids],
+            "outcomes": [
+                {
+                    "stay_id": stay, "died_in_hospital": False, "death_time": None,
+                    "hospital_outtime": time + timedelta(hours=80),
+                }
+                for stay, time in zip(ids, times, strict=True)
+            ],
         }  # fmt: skip
 
     def carry(self, key: str, *stays: int) -> None:
@@ -53,7 +60,10 @@ class Small:
             row[key] |= not stays or row["stay_id"] in stays
 
     def write(self) -> Path:
-        schemas = {"stays": STAYS, "series": SERIES, "notes": NOTES, "labels": labels_schema(list(phenotypes()))}
+        schemas = {
+            "stays": STAYS, "series": SERIES, "notes": NOTES, "labels": labels_schema(list(phenotypes())),
+            "outcomes": OUTCOMES,
+        }  # fmt: skip
         paths = CohortPaths(self.root)
         for name, rows in self.tables.items():
             if rows is not None:
@@ -163,7 +173,7 @@ def _null(table: str, column: str) -> Callable[[Small], None]:
 def test_odd_cohorts_are_audited_to_the_end(small: Small, change: Callable[[Small], None], status: str) -> None:
     change(small)
     found = small.audit()
-    assert len(found.checks) == 10
+    assert len(found.checks) == 11
     assert found.status == status, [(check.key, check.status) for check in found.checks]
     assert "stays" in json.dumps(found.as_json())
     assert render(found)

@@ -25,12 +25,15 @@ def _meds(raw: Path, out: Path, *options: str) -> int:
 @pytest.mark.parametrize("protocol", ["admission", "paper"])
 def test_there_and_back_is_the_same(hospital, prepared, tmp_path, capsys, protocol):
     hospital.radiology(1, "2151-03-01 09:00:00", "2151-03-01 09:30:00", "FINDINGS:\nClear lungs.\n")
+    first, second, *_ = hospital.tables["hosp/admissions"][1:]
+    first.update(hospital_expire_flag=1, deathtime="2151-03-09 12:00:00")
+    second.update(hospital_expire_flag=0)
     cohort = prepared(hospital, protocol, notes__kinds="[radiology]", window__hours=24)
     export_cohort(Cohort.load(cohort.root), tmp_path / "meds")
     assert _meds(tmp_path / "meds", tmp_path / "back") == 0
     shown = capsys.readouterr().out
     assert "3 stays of 2 patients" in shown
-    for name in ("stays", "series", "notes", "labels"):
+    for name in ("stays", "series", "notes", "labels", "outcomes"):
         first, second = ((root / f"{name}.parquet").read_bytes() for root in (cohort.root, tmp_path / "back"))
         assert first == second, name
     manifest = json.loads((tmp_path / "back" / "manifest.json").read_text())
