@@ -24,7 +24,9 @@ HOURS = 48
 EPOCH = datetime(2012, 1, 1)  # the challenge has no dates
 ROWS = {"RecordID": pl.Int64, "Minute": pl.Int64, "Parameter": pl.String, "Value": pl.Float64}
 
-_OUTCOMES = dict.fromkeys(("RecordID", "Length_of_stay", "Survival", "In-hospital_death"), pl.Int64)
+_OUTCOMES: dict[str, pl.DataType] = dict.fromkeys(
+    ("RecordID", "Length_of_stay", "Survival", "In-hospital_death"), pl.Int64()
+)
 
 
 def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False) -> dict[str, Any]:
