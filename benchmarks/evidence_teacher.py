@@ -22,14 +22,14 @@ from pathlib import Path
 import polars as pl
 
 from clinragen.catalog import variables
+from clinragen.chart.findings import findings
+from clinragen.chart.measurements import measurements
 from clinragen.evaluation.text import distinct, words
 from clinragen.knowledge.graph import build
 from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.facts import facts
 from clinragen.teacher.generate import generate
 from clinragen.teacher.stays import Stays, frame
-from clinragen.verify import series
 from clinragen.verify.claims import ABSENCE
 from clinragen.verify.grounds import grounded_diagnoses, with_absences
 from clinragen.verify.rationale import Verifier
@@ -57,7 +57,7 @@ def check(root: Path, teacher: EvidenceTeacher, verifier: Verifier) -> None:
     """Verdicts, recomputation and variety of one cohort's rationales."""
     paths = CohortPaths(root)
     stays = Stays(paths)
-    found = facts(frame(paths, SERIES), normal=True)
+    found = findings(frame(paths, SERIES), normal=True)
     verdicts: Counter[tuple[str, str]] = Counter()
     texts: dict[str, list[str]] = {"note": [], "series": []}
     recomputed = told = listed = covered = absences = 0
@@ -69,7 +69,7 @@ def check(root: Path, teacher: EvidenceTeacher, verifier: Verifier) -> None:
             told += 1
             recomputed += holds(claim, stay.cells[claim["variable"]])
         began = time.perf_counter()
-        chart = series.chart(stay.cells)
+        chart = measurements(stay.cells)
         judged = []
         for rationale in (note, measured):
             texts[rationale.kind].append(rationale.text)

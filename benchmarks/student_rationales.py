@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModel, AutoTokenizer
 
+from clinragen.chart.wording import words
 from clinragen.data.cohort import Cohort
 from clinragen.evaluation.inputs import load_predictions
 from clinragen.evaluation.text import rouge_l
@@ -33,7 +34,6 @@ from clinragen.stages.quiet import quiet_libraries
 from clinragen.teacher.judge import Judge
 from clinragen.teacher.prompts import MOST_WORDS, Stay
 from clinragen.teacher.stays import Stays
-from clinragen.teacher.wording import words
 from clinragen.verify.claims import ABSENCE, Verdict
 
 KINDS = ("note", "series")

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import polars as pl
 
+from clinragen.chart.measurements import SeriesChart as Chart
+from clinragen.chart.measurements import measurements as chart
 from clinragen.knowledge.graph import build
 from clinragen.schema import CohortPaths
 from clinragen.verify.lexicon import Lexicon
 from clinragen.verify.reader import SeriesReader
-from clinragen.verify.series import Chart, chart
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verify"))
 from flips import flipped

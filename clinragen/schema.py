@@ -120,5 +120,8 @@ class CohortPaths:
     def rationales(self, teacher: str) -> Path:
         return self.root / "rationales" / f"{teacher_name(teacher)}.parquet"
 
+    def rationale_manifest(self, teacher: str) -> Path:
+        return self.rationales(teacher).with_suffix(".json")
+
     def logprobs(self, teacher: str) -> Path:
         return self.root / "rationales" / f"{teacher_name(teacher)}.logprobs.parquet"

@@ -16,12 +16,12 @@ import numpy as np
 import polars as pl
 
 from clinragen.artifacts import write_text
+from clinragen.chart.measurements import cells_by_stay, measurements
 from clinragen.data.text import sections_by_stay
 from clinragen.evaluation.diagnosis import interval, patient_bootstrap
 from clinragen.evaluation.inputs import Predictions, Truth
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.schema import RATIONALE_KINDS
-from clinragen.verify import series
 from clinragen.verify.claims import ABSENCE, Checked, Verdict
 from clinragen.verify.grounds import grounded_diagnoses, with_absences
 from clinragen.verify.rationale import Verifier
@@ -41,12 +41,12 @@ def check(
     verifier = Verifier(graph)
     wanted = pl.Series("stay_id", predictions.stay_ids).implode()
     notes = sections_by_stay(truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted)), layout=True)
-    cells = _cells(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted)))
+    cells = cells_by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted)))
     listed = predictions.system.listed
     found = []
     for row, stay in enumerate(predictions.stay_ids.tolist()):
         said = [predictions.labels[i] for i in np.flatnonzero(listed[row])]
-        chart = series.chart(cells.get(stay, {}))
+        chart = measurements(cells.get(stay, {}))
         texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
         found.append(
             {
@@ -55,13 +55,6 @@ def check(
             }
         )
         progress()
-    return found
-
-
-def _cells(table: pl.DataFrame) -> dict[int, dict[str, list[tuple[float, float]]]]:
-    found: dict[int, dict[str, list[tuple[float, float]]]] = {}
-    for stay, hour, variable, value in table.select("stay_id", "hour", "variable", "value").iter_rows():
-        found.setdefault(stay, {}).setdefault(variable, []).append((hour, value))
     return found
 
 

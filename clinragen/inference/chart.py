@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from clinragen.chart.findings import Finding, findings
+from clinragen.chart.note_evidence import NoteEvidence, gather
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset
 from clinragen.data.targets import TargetFormat
@@ -16,8 +18,6 @@ from clinragen.inference.grounded import Grounded, Spelling
 from clinragen.inference.grounded_notes import GroundedNote
 from clinragen.inference.grounded_series import GroundedSeries
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.teacher.facts import Fact, facts
-from clinragen.teacher.note_rationale import Evidence, gather
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,19 @@ class Chart:
     Attributes:
         held: sections of the report that are held to it: note, series.
         note: phrases of the note by stay; stays without a note are left out.
-        series: facts of the measurements as the model reads them, normal variables too; stays without any are left out.
+        series: findings of the measurements as the model reads them, normal variables too; stays without any are left
+            out.
     """
 
     held: list[str]
-    note: dict[int, list[Evidence]]
-    series: dict[int, list[Fact]]
+    note: dict[int, list[NoteEvidence]]
+    series: dict[int, list[Finding]]
 
     @classmethod
     def of(cls, dataset: StayDataset, held: list[str]) -> Chart:
         """Of the stays of a dataset."""
-        note: dict[int, list[Evidence]] = {}
-        series: dict[int, list[Fact]] = {}
+        note: dict[int, list[NoteEvidence]] = {}
+        series: dict[int, list[Finding]] = {}
         if "note" in held:
             wanted = pl.Series("stay_id", dataset.stay_ids).implode()
             notes = dataset.cohort.notes.filter(pl.col("stay_id").is_in(wanted))
@@ -47,8 +48,8 @@ class Chart:
                 note[stay] = gather(sections, link.linker, link.graph)
         if "series" in held:
             measured = dataset.measurements()
-            found = facts(measured, normal=True)
-            series = {stay: found.get(stay, []) for stay in measured["stay_id"].unique().to_list()}
+            shown = findings(measured, normal=True)
+            series = {stay: shown.get(stay, []) for stay in measured["stay_id"].unique().to_list()}
         return cls(held, note, series)
 
     def grammars(

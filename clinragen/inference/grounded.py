@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
-from clinragen.teacher.wording import words
+from clinragen.chart.wording import words
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,27 +15,24 @@ from functools import cache
 from itertools import combinations_with_replacement
 
 from clinragen.catalog import phenotypes
-from clinragen.inference.grounded import Grounded, Piece, Size, Spelling
-from clinragen.knowledge.graph import ConceptGraph
-from clinragen.teacher.note_rationale import (
+from clinragen.chart.note_evidence import KINDS, NoteEvidence, signs
+from clinragen.chart.note_statements import (
     ALTHOUGH,
     CLOSINGS,
-    KINDS,
     LINKS,
     MOST_GROUNDS,
     MOST_SIGNS,
     MOST_WORDS,
-    NO_FINDING,
     OPENING,
-    Evidence,
     clause,
-    grounds,
-    kind,
-    signs,
+    only_unsupported,
     undiagnosed,
     unsupported,
     without_note,
 )
+from clinragen.chart.support import grounds
+from clinragen.inference.grounded import Grounded, Piece, Size, Spelling
+from clinragen.knowledge.graph import ConceptGraph
 
 MOST_PHRASES = 8  # offered for one diagnosis, the strongest first
 _BLANK = "\0"
@@ -72,9 +69,9 @@ class _Place:
     """Where the rationale stands: what may come next depends on this alone."""
 
     untold: tuple[str, ...] = ()  # diagnoses that something speaks for
-    used: frozenset[Evidence] = frozenset()  # phrases of former clauses
+    used: frozenset[NoteEvidence] = frozenset()  # phrases of former clauses
     key: str = ""  # the diagnosis of the clause that is being written; none where nothing was diagnosed
-    told: tuple[Evidence, ...] = ()  # phrases of that clause
+    told: tuple[NoteEvidence, ...] = ()  # phrases of that clause
     forms: tuple[_Form, ...] = ()  # how that clause may go on; none between clauses
     opened: bool = True
 
@@ -84,7 +81,7 @@ class GroundedNote(Grounded[_Place]):
 
     Args:
         spelling: by the tokenizer of the language model.
-        evidence: of the stay's note (``teacher.note_rationale.gather``); None where there is no note.
+        evidence: of the stay's note (``chart.note_evidence.gather``); None where there is no note.
         called: phenotype keys that the model calls, each with how sure it is.
         graph: says which phrases speak for which phenotype.
         budget: most tokens of the rationale.
@@ -94,7 +91,7 @@ class GroundedNote(Grounded[_Place]):
     def __init__(
         self,
         spelling: Spelling,
-        evidence: list[Evidence] | None,
+        evidence: list[NoteEvidence] | None,
         called: Mapping[str, float],
         graph: ConceptGraph,
         budget: int,
@@ -116,8 +113,7 @@ class GroundedNote(Grounded[_Place]):
             self.further[""] = self._further(forms, "")
             self.begin(_Place(forms=forms))
         elif not self.phrases:
-            texts = [f"{OPENING}, {NO_FINDING} {names}." for names in unsupported(list(called))]
-            self.begin(_Place(forms=(self._whole(texts),)))
+            self.begin(_Place(forms=(self._whole(only_unsupported(list(called))),)))
         else:
             self.closings = self._closings([key for key in called if key not in self.phrases])
             self.closing = spelling.longest(self.closings)
@@ -168,7 +164,7 @@ class GroundedNote(Grounded[_Place]):
                 waiting.setdefault((form.before(blank), form.kinds[blank], form.behind(blank)), []).append(form)
         for (before, wanted, behind), forms in waiting.items():
             for item in self._fresh(place.key, place.used):
-                if kind(item) == wanted and item not in place.told and item.phrase != self._name(place.key):
+                if item.kind == wanted and item not in place.told and item.phrase != self._name(place.key):
                     then = replace(place, told=(*place.told, item), forms=tuple(forms))
                     pieces.append(Piece(f"{before}{item.phrase}{behind}", 1.0, None if behind == "." else then))
         return pieces
@@ -185,15 +181,15 @@ class GroundedNote(Grounded[_Place]):
             return [Piece(going_on, self.called[place.key], then)]
         return [Piece(stopped, self.called[place.key], None)]
 
-    def _forms(self, key: str, used: frozenset[Evidence], most: int) -> tuple[_Form, ...]:
+    def _forms(self, key: str, used: frozenset[NoteEvidence], most: int) -> tuple[_Form, ...]:
         """Every clause on a diagnosis that its phrases can fill, of so many grounds at most."""
         name = self._name(key)
         fresh = self._fresh(key, used)
         record = next((item.past for item in fresh if item.phrase == name), None)
-        kinds = Counter(kind(item) for item in fresh if item.phrase != name)
+        kinds = Counter(item.kind for item in fresh if item.phrase != name)
         return _clauses(name, record, tuple(min(kinds[each], most) for each in KINDS), most)
 
-    def _fresh(self, key: str, used: frozenset[Evidence]) -> list[Evidence]:
+    def _fresh(self, key: str, used: frozenset[NoteEvidence]) -> list[NoteEvidence]:
         """Phrases that speak for a diagnosis, those not yet written if there are any."""
         return [item for item in self.phrases[key] if item not in used] or self.phrases[key]
 
@@ -212,7 +208,7 @@ class GroundedNote(Grounded[_Place]):
             f"{before}{item.phrase}{behind}"
             for before, wanted, behind in blanks
             for item in self.phrases[key]
-            if kind(item) == wanted
+            if item.kind == wanted
         )
 
     def _shortest(self, keys: tuple[str, ...]) -> Size:
@@ -221,8 +217,8 @@ class GroundedNote(Grounded[_Place]):
     def _closings(self, silent: list[str]) -> list[str]:
         """What is said of the diagnoses that nothing speaks for: all of them, if a clause fits beside them."""
         closings: list[str] = []
-        for names in unsupported(silent) if silent else ():
-            closings = [f" {closing} {names}." for closing in CLOSINGS]
+        for texts in zip(*(unsupported(silent, closing) for closing in CLOSINGS), strict=True) if silent else ():
+            closings = [f" {text}." for text in texts]
             room = self.spelling.size(f" {OPENING},") + self._shortest(tuple(self.phrases))
             if (room + self.spelling.longest(closings)).within(self.limit):
                 break
@@ -246,7 +242,7 @@ def _clauses(name: str, record: bool | None, have: tuple[int, ...], most: int) -
         have: phrases of each kind in ``KINDS``.
     """
     forms: dict[_Form, None] = {}
-    for recorded in [[], [Evidence("", "", 0, 0, name, record)]] if record is not None else [[]]:
+    for recorded in [[], [NoteEvidence("", "", 0, 0, name, record)]] if record is not None else [[]]:
         for count in range(1 - len(recorded), most + 1 - len(recorded)):
             for kinds in combinations_with_replacement(KINDS, count):
                 if all(kinds.count(each) <= there for each, there in zip(KINDS, have, strict=True)):
@@ -265,5 +261,5 @@ def _undiagnosed(most: int) -> tuple[_Form, ...]:
     return tuple(forms)
 
 
-def _blank(wanted: str) -> Evidence:
-    return Evidence("drug:" if wanted == "drug" else "", "", 0, 0, _BLANK, wanted == "past")
+def _blank(wanted: str) -> NoteEvidence:
+    return NoteEvidence("drug:" if wanted == "drug" else "", "", 0, 0, _BLANK, wanted == "past")

@@ -11,29 +11,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from clinragen.catalog import phenotypes
-from clinragen.inference.grounded import Grounded, Piece, Size, Spelling
-from clinragen.knowledge.graph import ConceptGraph
-from clinragen.teacher.facts import Fact
-from clinragen.teacher.series_rationale import (
+from clinragen.chart.findings import Finding
+from clinragen.chart.series_statements import (
     ALL_NORMAL,
+    ALSO,
     LINKS,
-    MOST_CLAIMS,
+    MOST_STATEMENTS,
     MOST_WORDS,
     NOT_MEASURED,
     OPENING,
-    POINTS_TO,
     WORTH,
-    claim,
-    kin,
     name,
-    reliability,
+    no_value_points_to,
+    normal_values,
+    pointing,
+    statement,
 )
-from clinragen.teacher.wording import every, listed
+from clinragen.chart.support import supported
+from clinragen.chart.wording import every
+from clinragen.inference.grounded import Grounded, Piece, Size, Spelling
+from clinragen.knowledge.graph import ConceptGraph
 
 _ENDS = (".", ";")  # marks behind a group
 _MARKS = (",", " and", *_ENDS)  # marks behind a statement
-MOST_FACTS = 12  # offered to the model: the farthest out of range, those that speak for a called diagnosis first
+MOST_FINDINGS = 12  # offered to the model: the farthest out of range, those that speak for a called diagnosis first
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class _Place:
     """Where the sentence stands: what may come next depends on this alone."""
 
     expects: str = "opening"  # opening, statement, link or group
-    told: tuple[Fact, ...] = ()
+    told: tuple[Finding, ...] = ()
     group: int = 0  # statements of the group that is being written
     listing: bool = False  # the group has begun a list that "and" must close
     last: bool = False  # "and" was written: one statement closes the group
@@ -55,7 +56,7 @@ class GroundedSeries(Grounded[_Place]):
 
     Args:
         spelling: by the tokenizer of the language model.
-        facts: what the series of the stay shows, as the model reads it, normal variables too; None when nothing was
+        findings: what the series of the stay shows, as the model reads it, normal variables too; None when nothing was
             measured.
         called: phenotype keys that the model calls, each with how sure it is.
         graph: says which findings speak for which phenotype.
@@ -66,44 +67,41 @@ class GroundedSeries(Grounded[_Place]):
     def __init__(
         self,
         spelling: Spelling,
-        facts: Sequence[Fact] | None,
+        findings: Sequence[Finding] | None,
         called: Mapping[str, float],
         graph: ConceptGraph,
         budget: int,
         following: list[int],
     ):
         super().__init__(spelling, Size(budget, MOST_WORDS), following)
-        self.measured = facts is not None
+        self.measured = findings is not None
         self.called = called
         self.graph = graph
-        abnormal = [fact for fact in facts or () if fact.direction != "normal"]
-        self.points = {
-            fact: [key for key in called if graph.strength(fact.finding, key) >= POINTS_TO] for fact in abnormal
-        }
-        self.facts = sorted(abnormal, key=self._worth, reverse=True)[:MOST_FACTS]
-        normal = {fact.variable for fact in facts or ()} - {fact.variable for fact in abnormal}
+        abnormal = [finding for finding in findings or () if finding.direction != "normal"]
+        self.points = {finding: supported(finding, called, graph) for finding in abnormal}
+        self.findings = sorted(abnormal, key=self._worth, reverse=True)[:MOST_FINDINGS]
+        normal = {finding.variable for finding in findings or ()} - {finding.variable for finding in abnormal}
         named = [name(variable) for variable in WORTH if variable in normal]
-        self.normal = [f" normal {words}." for words in (*named, *(listed(pair) for pair in combinations(named, 2)))]
-        self.statements = {fact: self._wordings(fact) for fact in self.facts}
-        names = [phenotypes()[key].name for key in called if all(key not in self.points[fact] for fact in self.facts)]
-        silent = [*names, *(listed(pair, "or") for pair in combinations(names, 2))]
-        self.silent = [f" no value points to {words}" for words in silent]
-        links = [f" {link} {phenotypes()[key].name}" for link in LINKS for key in called]
+        self.normal = [f" {normal_values(names)}." for names in _one_or_two(named)]
+        self.statements = {finding: self._wordings(finding) for finding in self.findings}
+        silent = [key for key in called if all(key not in self.points[finding] for finding in self.findings)]
+        self.silent = [f" {no_value_points_to(keys)}" for keys in _one_or_two(silent)]
+        links = [f" {pointing(link, key)}" for link in LINKS for key in called]
         self.linking = spelling.longest(links, _ENDS)
         self.closing = spelling.longest(self.normal) if self.normal else spelling.longest(self.silent, _ENDS)
         spelling.learn(f"{text}{mark}" for texts in self.statements.values() for text in texts for mark in _MARKS)
         rooms = {
-            fact: min((spelling.longest([text], _MARKS) for text in texts), key=lambda size: size.tokens)
-            for fact, texts in self.statements.items()
+            finding: min((spelling.longest([text], _MARKS) for text in texts), key=lambda size: size.tokens)
+            for finding, texts in self.statements.items()
         }
         self.shortest = sorted(rooms.items(), key=lambda pair: pair[1].tokens)
-        self._needs: dict[tuple[frozenset[Fact], int], Size] = {}
+        self._needs: dict[tuple[frozenset[Finding], int], Size] = {}
         self.begin(_Place())
 
     def least(self, place: _Place) -> Size:
         """Room in which the sentence can be ended from a place."""
         if place.expects == "opening":
-            return self.spelling.longest(self._openings()) + (self._room((), 1) if self.facts else Size())
+            return self.spelling.longest(self._openings()) + (self._room((), 1) if self.findings else Size())
         if place.expects == "link":
             return self.linking
         if place.expects == "statement":
@@ -115,14 +113,14 @@ class GroundedSeries(Grounded[_Place]):
     def pieces(self, place: _Place, left: Size) -> list[Piece[_Place]]:
         """Everything that may be said at a place."""
         if place.expects == "opening":
-            then = replace(place, expects="statement") if self.facts else None
+            then = replace(place, expects="statement") if self.findings else None
             return [Piece(text, 1.0, then) for text in self._openings()]
         if place.expects == "statement":
             return self._told(place)
         return self._linked(place) if place.expects == "link" else self._following(place)
 
     def _openings(self) -> list[str]:
-        if self.facts:
+        if self.findings:
             return [f" {OPENING}"]
         return [f" {OPENING} {words}." for words in (ALL_NORMAL if self.measured else NOT_MEASURED)]
 
@@ -130,9 +128,9 @@ class GroundedSeries(Grounded[_Place]):
         """Each statement not yet made, with the mark behind it."""
         pieces: list[Piece[_Place]] = []
         left = self._left(place.told)
-        for fact in left:
-            after = replace(place, told=(*place.told, fact), group=place.group + 1)
-            others = len({kin(other) for other in left} - {kin(fact)})
+        for finding in left:
+            after = replace(place, told=(*place.told, finding), group=place.group + 1)
+            others = len({other.kin for other in left} - {finding.kin})
             marks: list[tuple[str, _Place | None]] = []
             if place.last or not place.listing:
                 if self._links(after):
@@ -140,18 +138,17 @@ class GroundedSeries(Grounded[_Place]):
                 else:
                     marks += self._ends(replace(after, closed=True))
             if not place.last:
-                if others and len(after.told) < MOST_CLAIMS:
+                if others and len(after.told) < MOST_STATEMENTS:
                     marks.append((" and", replace(after, expects="statement", listing=True, last=True)))
-                if others > 1 and len(after.told) < MOST_CLAIMS - 1:
+                if others > 1 and len(after.told) < MOST_STATEMENTS - 1:
                     marks.append((",", replace(after, expects="statement", listing=True)))
-            pieces += [Piece(f"{text}{mark}", 1.0, then) for text in self.statements[fact] for mark, then in marks]
+            pieces += [Piece(f"{text}{mark}", 1.0, then) for text in self.statements[finding] for mark, then in marks]
         return pieces
 
     def _linked(self, place: _Place) -> list[Piece[_Place]]:
         """The diagnosis that a group points to."""
-        names = phenotypes()
         return [
-            Piece(f" {link} {names[key].name}{mark}", self.called[key], then)
+            Piece(f" {pointing(link, key)}{mark}", self.called[key], then)
             for key in self._links(place)
             for link in LINKS
             for mark, then in self._ends(place)
@@ -162,7 +159,7 @@ class GroundedSeries(Grounded[_Place]):
         pieces: list[Piece[_Place]] = []
         if self._more(place):
             fresh = _Place("statement", place.told)
-            pieces += [*self._told(fresh), Piece(" also", 1.0, replace(fresh, also=True))]
+            pieces += [*self._told(fresh), Piece(f" {ALSO}", 1.0, replace(fresh, also=True))]
         closed = replace(place, closed=True)
         for silent in self._silent(closed):
             then = replace(closed, unsupported=True)
@@ -178,21 +175,21 @@ class GroundedSeries(Grounded[_Place]):
 
     def _more(self, place: _Place) -> bool:
         """Whether another group may follow."""
-        return len(place.told) < MOST_CLAIMS and not place.closed and bool(self._left(place.told))
+        return len(place.told) < MOST_STATEMENTS and not place.closed and bool(self._left(place.told))
 
-    def _left(self, told: Sequence[Fact]) -> list[Fact]:
-        spent = {variable for fact in told for variable in kin(fact)}
-        return [fact for fact in self.facts if fact.variable not in spent]
+    def _left(self, told: Sequence[Finding]) -> list[Finding]:
+        spent = {variable for finding in told for variable in finding.kin}
+        return [finding for finding in self.findings if finding.variable not in spent]
 
-    def _room(self, told: Sequence[Fact], statements: int) -> Size:
+    def _room(self, told: Sequence[Finding], statements: int) -> Size:
         """Room for the shortest statements of those not yet made, and for what they point to."""
         key = frozenset(told), statements
         if key not in self._needs:
-            spent = {variable for fact in told for variable in kin(fact)}
+            spent = {variable for finding in told for variable in finding.kin}
             room, wanted = self.linking, statements
-            for fact, size in self.shortest:
-                if wanted and fact.variable not in spent:
-                    room, wanted, spent = room + size, wanted - 1, {*spent, *kin(fact)}
+            for finding, size in self.shortest:
+                if wanted and finding.variable not in spent:
+                    room, wanted, spent = room + size, wanted - 1, {*spent, *finding.kin}
             self._needs[key] = room
         return self._needs[key]
 
@@ -201,14 +198,20 @@ class GroundedSeries(Grounded[_Place]):
         if place.also:
             return []
         group = place.told[len(place.told) - place.group :]
-        return [key for key in self.called if any(key in self.points[fact] for fact in group)]
+        return [key for key in self.called if any(key in self.points[finding] for finding in group)]
 
     def _silent(self, place: _Place) -> list[str]:
         """What may be said of called diagnoses that nothing in the series speaks for, one or two at a time."""
         return [] if place.unsupported else self.silent
 
-    def _worth(self, fact: Fact) -> tuple[bool, float, str]:
-        return bool(self.points[fact]), (0.35 + 0.65 * fact.severity) * reliability(fact), fact.finding
+    def _worth(self, finding: Finding) -> tuple[bool, float, str]:
+        return bool(self.points[finding]), finding.weight, finding.concept
 
-    def _wordings(self, fact: Fact) -> list[str]:
-        return list(dict.fromkeys(f" {made.statement}" for made in every(lambda by: claim(fact, self.graph, by))))
+    def _wordings(self, finding: Finding) -> list[str]:
+        statements = every(lambda wording: statement(finding, self.graph, wording))
+        return list(dict.fromkeys(f" {each.statement}" for each in statements))
+
+
+def _one_or_two(items: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each of the items alone, then each pair."""
+    return [*combinations(items, 1), *combinations(items, 2)]

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from clinragen import __version__
 from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json, write_json
+from clinragen.data import rationale_authors
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.store import private_store
@@ -29,7 +30,6 @@ from clinragen.stages.plan import PRETRAIN, RunConfig, resolve, shaping
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
 from clinragen.stages.quiet import phase
 from clinragen.stages.training import train
-from clinragen.teacher import stand_ins
 
 __all__ = ["Request", "run_stage"]
 
@@ -54,7 +54,7 @@ def run_stage(request: Request, console: Console, cohort: Cohort | None = None) 
 
 
 def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path | None) -> dict[str, Any] | None:
-    if told := stand_ins.warning(cohort.paths, request.teacher):
+    if told := rationale_authors.warning(cohort.paths, request.teacher):
         console.print(f"warning: {told}", soft_wrap=True, markup=False)
     pretrained = PretrainedEncoder(request.pretrained) if request.pretrained else None
     phase(console, "making the model" if request.parent is None else f"opening {request.parent}")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinragen.catalog import phenotypes
+from clinragen.chart.wording import words
 from clinragen.teacher.prompts import MOST_WORDS, OPENINGS
 from clinragen.teacher.tokens import Messages, least_tokens
 from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
-from clinragen.teacher.wording import words
 
 #: Words by which servers say that an answer came to its own end, in small letters.
 _FINISHED = (

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from clinragen import __version__
 from clinragen.artifacts import sha256_file, write_text
+from clinragen.chart.wording import words
 from clinragen.config import CONFIG_ROOT
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher.files import Files
-from clinragen.teacher.wording import words
 
 #: Examples shown of each kind.
 SHOWN = 3

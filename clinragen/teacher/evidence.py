@@ -9,13 +9,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from clinragen.chart.findings import Finding
+from clinragen.chart.note_evidence import gather
+from clinragen.chart.wording import Wording
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 from clinragen.teacher import note_rationale, series_rationale
-from clinragen.teacher.facts import Fact
-from clinragen.teacher.wording import Wording
 
-#: Part of every rationale's prompt hash: raised when the wording or the choice of facts changes.
+#: Part of every rationale's prompt hash: raised when the wording or the choice of findings changes.
 VERSION = 3
 
 
@@ -38,16 +39,14 @@ class EvidenceTeacher:
     def note(self, stay_id: int, sections: Iterable[tuple[str, str]], diagnoses: list[str]) -> Rationale:
         """R_m from (section, text) pairs and the gold phenotype keys."""
         present = [(section, text) for section, text in sections if text.strip()]
-        evidence = note_rationale.gather(present, self._linker, self.graph)
-        wording = Wording(stay_id, "note")
-        text, used = note_rationale.compose(evidence, bool(present), diagnoses, self.graph, wording)
+        evidence = gather(present, self._linker, self.graph) if present else None
+        text, used = note_rationale.compose(evidence, diagnoses, self.graph, Wording(stay_id, "note"))
         return Rationale("note", text, _json({"evidence": [item.as_json() for item in used]}))
 
-    def series(self, stay_id: int, facts: list[Fact] | None, diagnoses: list[str]) -> Rationale:
-        """R_t from the stay's facts (None: nothing was measured) and the gold phenotype keys."""
-        wording = Wording(stay_id, "series")
-        text, claims = series_rationale.compose(facts or [], facts is not None, diagnoses, self.graph, wording)
-        return Rationale("series", text, _json({"claims": [claim.as_json() for claim in claims]}))
+    def series(self, stay_id: int, findings: list[Finding] | None, diagnoses: list[str]) -> Rationale:
+        """R_t from the stay's findings (None: nothing was measured) and the gold phenotype keys."""
+        text, statements = series_rationale.compose(findings, diagnoses, self.graph, Wording(stay_id, "series"))
+        return Rationale("series", text, _json({"claims": [statement.as_json() for statement in statements]}))
 
 
 def _json(value: object) -> str:

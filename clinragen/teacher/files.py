@@ -25,7 +25,7 @@ class Files:
 
     @property
     def manifest(self) -> Path:
-        return self.table.with_suffix(".json")
+        return self.cohort.rationale_manifest(self.name)
 
     @property
     def card(self) -> Path:

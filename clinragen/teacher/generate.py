@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from clinragen.artifacts import sha256_json, write_json, write_table
+from clinragen.chart.findings import findings
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.relabel import open_graph, unknown
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import card, evidence
-from clinragen.teacher.facts import facts
 from clinragen.teacher.files import Files
 from clinragen.teacher.judge import Judge
 from clinragen.teacher.stays import Stays
@@ -48,7 +48,7 @@ def generate(
         raise UserError(f"{files.table} already exists: pass --overwrite to replace it")
     say("reading the cohort ...")
     stays = Stays(files.cohort)
-    found = facts(stays.series, normal=True)
+    found = findings(stays.series, normal=True)
     say("opening the concept graph ...")
     concepts = open_graph(graph)
     if silent := unknown(concepts):

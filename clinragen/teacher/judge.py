@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
+from clinragen.chart.measurements import measurements
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.teacher.prompts import OPENINGS, Stay
-from clinragen.verify import series
 from clinragen.verify.claims import Checked as Claim
 from clinragen.verify.claims import Verdict
 from clinragen.verify.grounds import with_absences
@@ -50,7 +50,7 @@ class Judge:
 
     def judge(self, text: str, stay: Stay, kind: str) -> Judgement:
         """Claims about the note (kind note) or the series (kind series), and every diagnosis that is affirmed."""
-        chart = series.chart(stay.cells) if kind == "series" else {}
+        chart = measurements(stay.cells) if kind == "series" else {}
         claims = self._verifier.check(text, kind, stay.sections, chart, stay.diagnoses)
         return Judgement(with_absences(text, claims))
 

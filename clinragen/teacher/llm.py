@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from clinragen.artifacts import write_json, write_table
+from clinragen.chart.findings import findings
+from clinragen.data.rationale_authors import MOST_DROPPED
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
@@ -24,12 +26,11 @@ from clinragen.teacher.batches import Batches, Engine
 from clinragen.teacher.client import Asker, Client, NoAnswerError, ParameterError
 from clinragen.teacher.compose import WAYS, Composer, JournalOnly, Outcome
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.facts import facts
 from clinragen.teacher.files import Files
 from clinragen.teacher.judge import Judge
 from clinragen.teacher.prompts import Prompts, Stay
-from clinragen.teacher.settings import MOST_DROPPED, TeacherSettings
 from clinragen.teacher.settings import Engine as EngineSettings
+from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.stays import Stays
 
 _PROBE = [{"role": "user", "content": 'Are you ready? Answer with JSON: {"ready": true}'}]
@@ -289,7 +290,7 @@ def _table(
     lost = {(outcome.stay_id, outcome.kind) for outcome in outcomes if outcome.text is None}
     stand_ins: dict[tuple[int, str], Any] = {}
     if lost and settings.dropped == "evidence":
-        teacher, found = EvidenceTeacher(graph), facts(stays.series)
+        teacher, found = EvidenceTeacher(graph), findings(stays.series)
         for stay in stays:
             if (stay.stay_id, "note") in lost:
                 stand_ins[stay.stay_id, "note"] = teacher.note(stay.stay_id, stay.sections, stay.diagnoses)

@@ -15,18 +15,18 @@ from typing import Any
 
 from clinragen.artifacts import sha256_file, sha256_json
 from clinragen.catalog import phenotypes, variables
+from clinragen.chart import note_statements, series_statements
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.teacher import note_rationale, series_rationale
 from clinragen.teacher.captions import Bands, Caption, Cells, captions
 from clinragen.teacher.sanitize import sanitize
 from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.templates import Templates
 
 SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
-OPENINGS = {"note": note_rationale.OPENING, "series": series_rationale.OPENING}
-MOST_WORDS = {"note": note_rationale.MOST_WORDS, "series": series_rationale.MOST_WORDS}
+OPENINGS = {"note": note_statements.OPENING, "series": series_statements.OPENING}
+MOST_WORDS = {"note": note_statements.MOST_WORDS, "series": series_statements.MOST_WORDS}
 #: So many words in a row, found in the instructions, too, are no rationale.
 _ECHO = 8
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from clinragen.data.rationale_authors import MOST_DROPPED
 from clinragen.errors import UserError, unknown_choice
 from clinragen.teacher.policy import Attestation
 
@@ -15,8 +16,6 @@ DROPPED = ("evidence", "omit")
 OMITTABLE = ("max_tokens", "seed", "stream_options", "temperature", "top_logprobs", "top_p")
 #: Bytes of a response. Rationales have hundreds, long thoughts some hundred thousand.
 MOST_BYTES = 4_000_000
-#: Of rationales of which the larger part is another's, the teacher's name says nothing.
-MOST_DROPPED = 0.5
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
 

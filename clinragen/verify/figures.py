@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from clinragen.catalog import Variable
+from clinragen.chart.reference_range import tolerance
 from clinragen.verify import units
 from clinragen.verify.claims import Number
 from clinragen.verify.masked import Masked
@@ -266,22 +267,6 @@ def amount(written: str, unit: str | None, spec: Variable, *, about: bool) -> tu
     if about:
         slack += 0.1 * abs(value * scale)
     return abs(value * scale) - slack, abs(value * scale) + slack
-
-
-def tolerance(value: float, spec: Variable) -> float:
-    """By how much a value said with "about" may be off: a tenth of it, at most a quarter of the reference range.
-
-    Far outside the range, a tenth of the distance to it where that is more: "about 4,000" is said of large values.
-    """
-    beyond = max((spec.low or value) - value, value - (spec.high or value), 0.0)
-    return min(0.1 * abs(value), max(0.25 * width(spec), 0.1 * beyond))
-
-
-def width(spec: Variable) -> float:
-    """The width of the reference range, or its bound where it has only one."""
-    if spec.low is not None and spec.high is not None and spec.high > spec.low:
-        return spec.high - spec.low
-    return abs(spec.high if spec.high is not None else spec.low or 1.0) or 1.0
 
 
 class _Found(NamedTuple):

@@ -6,14 +6,15 @@ of one and the same figure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from clinragen.catalog import Variable, variables
+from clinragen.chart.measurements import Measurements as Measured
+from clinragen.chart.measurements import SeriesChart as Chart
+from clinragen.chart.reference_range import width
 from clinragen.verify.claims import Change, Number, Often, SeriesClaim, Verdict
-from clinragen.verify.figures import width
 from clinragen.verify.times import EXACTLY
 
 #: Part of the measurements that must agree for "persistently", "mostly" and "always", and the count for "repeatedly".
@@ -30,30 +31,6 @@ MANY = 8
 TOTAL = 1.05
 #: Beyond the bound, in widths of the range: at least for "markedly", at most for "mildly".
 MARKED, MILD = 0.2, 1.5
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One variable of one stay: hours from intime (ascending) and values in the canonical unit."""
-
-    hours: np.ndarray
-    values: np.ndarray
-
-
-#: variable -> its measurements.
-Chart = Mapping[str, Measured]
-
-
-def chart(rows: Mapping[str, list[tuple[float, float]]]) -> dict[str, Measured]:
-    """A chart from variable -> [(hour, value)]. Values are taken at six digits: a float32 1.2 is 1.2."""
-    made: dict[str, Measured] = {}
-    for variable, cells in rows.items():
-        ordered = sorted(cells)
-        if ordered:
-            made[variable] = Measured(
-                np.array([c[0] for c in ordered]), np.array([float(f"{c[1]:.6g}") for c in ordered])
-            )
-    return made
 
 
 def check(claim: SeriesClaim, stay: Chart) -> Verdict:

@@ -176,9 +176,9 @@ def test_hours_of_ones_own_are_refused_where_they_are_not_the_cohorts(cohort_of)
 
 def test_rationales_speak_of_the_whole_window(hospital, runs, restamp, tmp_path):
     """What holds a model to its chart, and what its teacher read, are the same rows: no hour is left out."""
+    from clinragen.chart.findings import findings
     from clinragen.data.dataset import StayDataset
     from clinragen.inference.predict import TrainedModel
-    from clinragen.teacher.facts import facts
 
     folder = Path(shutil.copytree(hospital.cohort, tmp_path / "cohort"))
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -194,7 +194,7 @@ def test_rationales_speak_of_the_whole_window(hospital, runs, restamp, tmp_path)
     read = data.statistics.variables
     data.statistics = type(data.statistics)(**vars(data.statistics) | {"hours": 144, "kind": "whole"})
     mine = pl.col("stay_id").is_in(data.stay_ids) & pl.col("variable").is_in(read)
-    assert facts(data.measurements(), normal=True) == facts(cohort.series.filter(mine), normal=True)
+    assert findings(data.measurements(), normal=True) == findings(cohort.series.filter(mine), normal=True)
     assert data.measurements()["hour"].max() >= 96
     data.series_input = "zeroed"
     assert data.measurements().is_empty()

@@ -13,6 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinragen.catalog import phenotypes, variables
+from clinragen.chart import note_statements, series_statements
+from clinragen.chart.findings import findings
+from clinragen.chart.measurements import measurements
+from clinragen.chart.note_evidence import gather
+from clinragen.chart.support import SUPPORTS
+from clinragen.chart.wording import Wording
 from clinragen.data.targets import ORDERS, TargetFormat
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.grounded import Grounded, Spelling
@@ -21,13 +27,9 @@ from clinragen.inference.grounded_series import GroundedSeries
 from clinragen.knowledge.graph import build
 from clinragen.knowledge.linker import LINKED_KINDS, Linker
 from clinragen.model.language_model import train_tokenizer
-from clinragen.teacher import note_rationale, series_rationale
-from clinragen.teacher.facts import facts
-from clinragen.teacher.note_rationale import SUPPORTS, gather
-from clinragen.teacher.wording import Wording
+from clinragen.teacher import note_rationale
 from clinragen.verify.claims import Checked, Verdict
 from clinragen.verify.rationale import Verifier
-from clinragen.verify.series import chart
 
 BUDGET = 128
 GRAPH = build()
@@ -51,8 +53,8 @@ Note = list[tuple[str, str]]
 @pytest.fixture(scope="module")
 def tokenizer():
     words = [spec.label for spec in variables().values()] + list(NAMES.values())
-    series = [f"{series_rationale.OPENING} high {word} up to about 1.2 mg/dL in the first 24 hours" for word in words]
-    note = [f"{note_rationale.OPENING}, {word} points to {word}; the notes alone do not support it." for word in words]
+    series = [f"{series_statements.OPENING} high {word} up to about 1.2 mg/dL in the first 24 hours" for word in words]
+    note = [f"{note_statements.OPENING}, {word} points to {word}; the notes alone do not support it." for word in words]
     return train_tokenizer([*series, *note], 600)
 
 
@@ -94,7 +96,7 @@ def write(tokenizer, text: Grounded, seed: int) -> str:
 def series_of(
     tokenizer, series: pl.DataFrame, called: list[str], budget=BUDGET, end: list[int] | None = None
 ) -> GroundedSeries:
-    shown = facts(series, normal=True).get(1, []) if len(series) else None
+    shown = findings(series, normal=True).get(1, []) if len(series) else None
     given = (dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id])
     return GroundedSeries(Spelling(tokenizer), shown, *given)
 
@@ -110,7 +112,7 @@ def check(text: str, kind: str, note: Note, series: pl.DataFrame | None, called:
     rows: dict[str, list[tuple[float, float]]] = {}
     for _, hour, name, value in [] if series is None else series.iter_rows():
         rows.setdefault(name, []).append((hour, value))
-    checked = VERIFIER.check(text, kind, note, chart(rows), called)
+    checked = VERIFIER.check(text, kind, note, measurements(rows), called)
     assert {claim.verdict for claim in checked} <= {Verdict.SUPPORTED}, (text, checked)
     return checked
 
@@ -120,12 +122,12 @@ def check(text: str, kind: str, note: Note, series: pl.DataFrame | None, called:
 def test_whatever_is_written_of_a_series_is_true_whole_and_short(tokenizer, seed, called, budget):
     series = draw_series(seed)
     text = write(tokenizer, series_of(tokenizer, series, called, budget), seed)
-    assert text.startswith(series_rationale.OPENING)
+    assert text.startswith(series_statements.OPENING)
     assert text.endswith(".")
-    assert len(text.split()) <= series_rationale.MOST_WORDS
+    assert len(text.split()) <= series_statements.MOST_WORDS
     checked = [claim for claim in check(text, "series", [], series, called) if claim.kind == "series"]
-    assert len(checked) <= series_rationale.MOST_CLAIMS + 2  # and two that are normal
-    assert bool(checked) == bool(facts(series).get(1)) if len(series) else not checked
+    assert len(checked) <= series_statements.MOST_STATEMENTS + 2  # and two that are normal
+    assert bool(checked) == bool(findings(series).get(1)) if len(series) else not checked
 
 
 def test_no_choice_leads_to_a_dead_end_or_beyond_the_room(tokenizer):
@@ -140,7 +142,7 @@ def test_no_choice_leads_to_a_dead_end_or_beyond_the_room(tokenizer):
 @given(seed=st.integers(0, 10_000), called=called_keys)
 def test_a_statement_points_to_called_diagnoses_only(tokenizer, seed, called):
     text = write(tokenizer, series_of(tokenizer, draw_series(seed), called), seed)
-    pointed = {name for name in NAMES.values() for link in series_rationale.LINKS if f" {link} {name}" in text}
+    pointed = {name for name in NAMES.values() for link in series_statements.LINKS if f" {link} {name}" in text}
     assert pointed <= {NAMES[key] for key in called}
 
 
@@ -158,9 +160,9 @@ def test_nothing_measured_and_nothing_abnormal_are_told_apart(tokenizer):
 def test_whatever_is_written_of_a_note_is_true_whole_and_short(tokenizer, seed, called, budget):
     note = draw_note(seed)
     text = write(tokenizer, note_of(tokenizer, note, called, budget), seed)
-    assert text.startswith(note_rationale.OPENING)
+    assert text.startswith(note_statements.OPENING)
     assert text.endswith(".")
-    assert len(text.split()) <= note_rationale.MOST_WORDS
+    assert len(text.split()) <= note_statements.MOST_WORDS
     check(text, "note", note, None, called)
 
 
@@ -175,8 +177,8 @@ def supports(phrase: str, key: str) -> bool:
 def test_a_clause_is_of_a_called_diagnosis_and_of_grounds_that_the_graph_ties_to_it(tokenizer, seed, called):
     text = write(tokenizer, note_of(tokenizer, draw_note(seed), called, 1000), seed)
     told = []
-    for clause in text.removeprefix(f"{note_rationale.OPENING}, ").removesuffix(".").split("; "):
-        if clause.startswith(("no ", "nothing ", *note_rationale.CLOSINGS)):
+    for clause in text.removeprefix(f"{note_statements.OPENING}, ").removesuffix(".").split("; "):
+        if clause.startswith(("no ", "nothing ", *note_statements.CLOSINGS)):
             continue
         key, ground = next(
             (key, clause.removesuffix(end))
@@ -201,14 +203,14 @@ def test_every_called_diagnosis_is_told_of_where_there_is_room(tokenizer):
     for seed in range(20):
         text = write(tokenizer, note_of(tokenizer, NOTE, called, 400), seed)
         assert all(NAMES[key] in text for key in called), text
-        assert any(f"{closing} septicemia." in text for closing in note_rationale.CLOSINGS), text
+        assert any(f"{closing} septicemia." in text for closing in note_statements.CLOSINGS), text
 
 
 def test_what_the_note_leaves_open_is_said(tokenizer):
     def one(note: Note, called: list[str]) -> str:
         return write(tokenizer, note_of(tokenizer, note, called, 400), 3)
 
-    opening = note_rationale.OPENING
+    opening = note_statements.OPENING
     assert one(NOTE, ["shock"]) == f"{opening}, no finding supports shock."
     assert one([], ["shock"]) == f"{opening}, nothing can be said about shock, as no note is available."
     assert one([], []) == f"{opening}, no disease was diagnosed; no note is available."
@@ -259,6 +261,6 @@ def test_what_the_teacher_writes_can_be_written(tokenizer):
     for seed in range(60):
         note, called = draw_note(seed), random.Random(seed).sample(list(phenotypes()), seed % 6)
         evidence = gather(note, LINKER, GRAPH)
-        wanted, _ = note_rationale.compose(evidence, bool(note), called, GRAPH, Wording(seed))
-        if len(wanted.split()) < note_rationale.MOST_WORDS / 2:  # near the limit the grammar is the more careful
+        wanted, _ = note_rationale.compose(evidence if note else None, called, GRAPH, Wording(seed))
+        if len(wanted.split()) < note_statements.MOST_WORDS / 2:  # near the limit the grammar is the more careful
             assert reaches(tokenizer, note_of(tokenizer, note, called, 1000), wanted), wanted

@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 
 from clinragen.catalog import variables
+from clinragen.chart.findings import findings
+from clinragen.chart.measurements import measurements
 from clinragen.knowledge.graph import build
 from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.facts import facts
 from clinragen.teacher.stays import Stays, frame
 from clinragen.verify import series
 from clinragen.verify.claims import Verdict
@@ -48,7 +49,7 @@ def charts_of(paths: CohortPaths, stays: set[int]) -> dict[int, series.Chart]:
     table = frame(paths, SERIES).filter(pl.col("stay_id").is_in(list(stays)))
     for stay, hour, key, value in table.select("stay_id", "hour", "variable", "value").iter_rows():
         cells[stay].setdefault(key, []).append((hour, value))
-    return {stay: series.chart(rows) for stay, rows in cells.items()}
+    return {stay: measurements(rows) for stay, rows in cells.items()}
 
 
 @pytest.mark.parametrize("part", ["development", "held_back"])
@@ -69,7 +70,7 @@ def test_generated_statements_hold_and_their_opposites_do_not(release):
     _, paths = release
     told = 0
     for stay in islice(Stays(paths), 20):
-        chart = series.chart(stay.cells)
+        chart = measurements(stay.cells)
         for key, measured in chart.items():
             if len(measured.values) < 2 or key in ("height", "weight"):
                 continue
@@ -84,10 +85,10 @@ def test_generated_statements_hold_and_their_opposites_do_not(release):
 def test_every_claim_of_the_evidence_teacher_is_supported(release):
     _, paths = release
     teacher, verifier = EvidenceTeacher(GRAPH), Verifier(GRAPH)
-    found = facts(frame(paths, SERIES), normal=True)
+    found = findings(frame(paths, SERIES), normal=True)
     claims = 0
     for stay in islice(Stays(paths), 60):
-        chart = series.chart(stay.cells)
+        chart = measurements(stay.cells)
         note = teacher.note(stay.stay_id, stay.sections, stay.diagnoses)
         measured = teacher.series(stay.stay_id, found.get(stay.stay_id), stay.diagnoses)
         for rationale in (note, measured):

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from clinragen.artifacts import write_table
 from clinragen.catalog import phenotypes
+from clinragen.chart.findings import findings
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.facts import facts
 from clinragen.teacher.stays import Stays
 
 CASES = [
@@ -69,7 +69,7 @@ def good_answers(cohort: Path, graph) -> dict[str, tuple[int, str, str]]:
     import hashlib
 
     stays, teacher = Stays(CohortPaths(cohort)), EvidenceTeacher(graph)
-    found, good = facts(stays.series), {}
+    found, good = findings(stays.series), {}
     for stay in stays:
         texts = {
             "note": teacher.note(stay.stay_id, stay.sections, stay.diagnoses).text,

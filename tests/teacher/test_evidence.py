@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from clinragen.artifacts import write_table
 from clinragen.catalog import phenotypes, variables
+from clinragen.chart.findings import findings
+from clinragen.chart.reference_range import tolerance
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import build
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.facts import facts
 from clinragen.teacher.generate import generate
 from clinragen.verify.claims import Verdict
-from clinragen.verify.figures import tolerance
 from clinragen.verify.rationale import Verifier
 
 GRAPH = build()
@@ -138,7 +138,7 @@ def test_note_evidence_points_into_the_section():
 
 
 def test_series_rationale_tells_trend_with_numbers_and_unit():
-    found = facts(series((0, "creatinine", 1.1), (12, "creatinine", 2.0), (30, "creatinine", 3.2)))[1]
+    found = findings(series((0, "creatinine", 1.1), (12, "creatinine", 2.0), (30, "creatinine", 3.2)))[1]
     rationale = TEACHER.series(1, found, ["acute_renal_failure"])
     assert re.fullmatch(
         r"Lab test shows high creatinine rising from about 1\.1 to 3\.2 mg/dL, [a-z ]+ acute renal failure\.",
@@ -150,7 +150,7 @@ def test_series_rationale_tells_trend_with_numbers_and_unit():
 
 
 def test_series_rationale_prefers_what_speaks_for_the_diagnosis():
-    found = facts(series((0, "lactate", 4.0), (0, "ldl", 400.0), (0, "mean_bp", 50.0)))[1]
+    found = findings(series((0, "lactate", 4.0), (0, "ldl", 400.0), (0, "mean_bp", 50.0)))[1]
     first = told(TEACHER.series(1, found, ["shock"]))[0]["variable"]
     assert first in ("lactate", "mean_bp")
     assert told(TEACHER.series(1, found, ["lipid_disorders"]))[0]["variable"] == "ldl"
@@ -160,13 +160,13 @@ def test_series_rationale_is_honest_about_normal_missing_and_unrelated_values():
     assert "pointing to" not in TEACHER.series(1, [], ["shock"]).text
     assert re.search("no abnormal values|within the reference ranges", TEACHER.series(1, [], ["shock"]).text)
     assert re.search("no measurements|no values were charted", TEACHER.series(1, None, ["shock"]).text)
-    found = facts(series((0, "tsh", 20.0)))[1]
+    found = findings(series((0, "tsh", 20.0)))[1]
     assert "no value points to" not in TEACHER.series(1, found, []).text
     assert "no value points to shock" in TEACHER.series(1, found, ["shock"]).text
 
 
 def test_wording_varies_between_stays_and_never_between_runs():
-    found = facts(series((0, "lactate", 2.5), (9, "lactate", 6.0), (3, "heart_rate", 130.0)))[1]
+    found = findings(series((0, "lactate", 2.5), (9, "lactate", 6.0), (3, "heart_rate", 130.0)))[1]
     texts = {TEACHER.series(stay, found, ["shock"]).text for stay in range(40)}
     assert len(texts) > 5
     assert TEACHER.series(7, found, ["shock"]) == TEACHER.series(7, found, ["shock"])
@@ -184,7 +184,7 @@ def test_every_series_claim_is_in_the_chart(rows, gold, stay):
         low, high = variables()[variable].plausible
         chart.setdefault(variable, {})[hour] = low + share**3 * (high - low)
     table = series(*[(hour, key, value) for key, cells in chart.items() for hour, value in cells.items()], stay=stay)
-    found = facts(table, normal=True).get(stay) if chart else None
+    found = findings(table, normal=True).get(stay) if chart else None
     diagnoses = [key for key in KEYS if key in gold]
     rationale = TEACHER.series(stay, found or ([] if chart else None), diagnoses)
     assert rationale.text.startswith("Lab test shows ")

@@ -12,11 +12,11 @@ from test_llm_run import command
 
 from clinragen.artifacts import read_table
 from clinragen.cli import dispatch
+from clinragen.data.rationale_authors import warning
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher.files import Files
 from clinragen.teacher.llm import teach
-from clinragen.teacher.stand_ins import warning
 
 pytestmark = pytest.mark.usefixtures("one_graph")
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import yaml
 
+from clinragen.chart.measurements import measurements as chart
 from clinragen.verify.claims import Verdict
 from clinragen.verify.reader import SeriesReader
-from clinragen.verify.series import Chart, chart, check
+from clinragen.verify.series import Chart, check
 
 FOLDER = Path(__file__).parent / "claims"
 LETTERS = {Verdict.SUPPORTED: "s", Verdict.CONTRADICTED: "c", Verdict.NOT_IN_CHART: "n"}

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clinragen.chart.measurements import measurements
+from clinragen.chart.note_statements import CLOSINGS, NO_DISEASE, NO_FINDING, unsupported, without_note
+from clinragen.chart.series_statements import ALL_NORMAL, NOT_MEASURED
 from clinragen.knowledge.graph import build
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.note_rationale import CLOSINGS, NO_DISEASE, NO_FINDING, unsupported, without_note
-from clinragen.teacher.series_rationale import ALL_NORMAL, NOT_MEASURED
-from clinragen.verify import series
 from clinragen.verify.claims import ABSENCE
 from clinragen.verify.grounds import grounded_diagnoses, with_absences
 from clinragen.verify.rationale import Verifier
@@ -21,7 +21,7 @@ NOTE = [
     ("history_of_present_illness", "Fever and cough for two days. Denies chest pain. Pneumonia on the film."),
     ("past_medical_history", "COPD"),
 ]
-CHART = series.chart({"lactate": [(1.0, 3.2), (5.0, 4.0)], "creatinine": [(1.0, 0.9)]})
+CHART = measurements({"lactate": [(1.0, 3.2), (5.0, 4.0)], "creatinine": [(1.0, 0.9)]})
 LISTED = ["pneumonia", "shock", "copd"]
 NOTES, TESTS = "Based on the medical notes, ", "Lab test shows "
 
@@ -42,8 +42,8 @@ def absent_words(text, kind):
     ("text", "words"),
     [
         *((f"{NOTES}fever supports pneumonia; {closing} shock.", ["shock"]) for closing in CLOSINGS),
-        (f"{NOTES}{NO_FINDING} {unsupported(['shock', 'septicemia'])[0]}.", ["shock", "septicemia"]),
-        (f"{NOTES}{NO_FINDING} {unsupported(['shock', 'septicemia', 'copd'])[1]}.", ["shock"]),
+        (f"{NOTES}{unsupported(['shock', 'septicemia'], NO_FINDING)[0]}.", ["shock", "septicemia"]),
+        (f"{NOTES}{unsupported(['shock', 'septicemia', 'copd'], NO_FINDING)[1]}.", ["shock"]),
         *((text, [text.removeprefix(NOTES).rstrip(".")]) for text in without_note(["shock", "septicemia"])),
         (f"{NOTES}{NO_DISEASE}, despite fever.", [NO_DISEASE]),
         (f"{NOTES}{NO_DISEASE}, although the patient had fever and cough.", [NO_DISEASE]),

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from labelled import CHARTS, agrees, judged, labelled, wording
 
 from clinragen.catalog import phenotypes, variables
+from clinragen.chart.findings import findings
+from clinragen.chart.measurements import measurements as chart
 from clinragen.knowledge.graph import build
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.facts import facts
 from clinragen.verify.claims import Verdict
 from clinragen.verify.lexicon import Lexicon
 from clinragen.verify.rationale import Verifier
 from clinragen.verify.reader import SeriesReader
-from clinragen.verify.series import Chart, chart, check
+from clinragen.verify.series import Chart, check
 
 CLAIMS = Path(__file__).parent / "claims"
 MADE_UP = yaml.safe_load((CLAIMS / "made_up.yaml").read_text(encoding="utf-8"))
@@ -131,7 +132,7 @@ def assert_read_and_supported(cells: dict[tuple[str, int], float], gold: set[str
         schema={"stay_id": pl.Int64, "hour": pl.Float32, "variable": pl.String, "value": pl.Float32},
         orient="row",
     )
-    rationale = TEACHER.series(stay, facts(frame, normal=True)[stay], sorted(gold))
+    rationale = TEACHER.series(stay, findings(frame, normal=True)[stay], sorted(gold))
     by_variable: dict[str, list[tuple[float, float]]] = {}
     for (key, hour), value in cells.items():
         by_variable.setdefault(key, []).append((hour, value))

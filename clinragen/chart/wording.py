@@ -1,4 +1,4 @@
-"""Wording that varies from stay to stay and never from run to run."""
+"""How statements are worded: phrasings that vary from stay to stay and never from run to run, lists, and counts."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ class _Scripted(Wording):
         return choices[self.script[position] if position < len(self.script) else 0]
 
 
-def every[M](make: Callable[[Wording], M]) -> list[M]:
-    """What ``make`` gives under every sequence of picks, without repetitions.
+def every[M](write: Callable[[Wording], M]) -> list[M]:
+    """What ``write`` gives under every sequence of picks, without repetitions.
 
     >>> sorted(every(lambda wording: wording.pick("ab") + wording.pick("xy")))
     ['ax', 'ay', 'bx', 'by']
     """
-    found: list[M] = []
+    results: list[M] = []
     scripts: list[list[int]] = [[]]
     while scripts:
         script = scripts.pop()
         wording = _Scripted(script)
-        made = make(wording)
-        if made not in found:
-            found.append(made)
+        result = write(wording)
+        if result not in results:
+            results.append(result)
         for depth in reversed(range(len(script), len(wording.choices))):
             start = [*script, *[0] * (depth - len(script))]
             scripts += [[*start, choice] for choice in reversed(range(1, wording.choices[depth]))]
-    return found
+    return results
 
 
 def words(text: str) -> int:

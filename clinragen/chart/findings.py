@@ -1,0 +1,159 @@
+"""Findings of the series, by stay and variable: first, last, extremes, and how often outside the reference range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from clinragen.catalog import Variable, variables
+from clinragen.chart.reference_range import width
+
+#: Changes smaller than this part of the reference range are no trend.
+TREND = 0.3
+#: Charted every hour: single values outside the range are common and mean little.
+HOURLY = ("vital", "ventilation", "coma", "output")
+#: Variables of which one tells what the others would: parts of a sum, and measures of the same thing.
+_FAMILIES = (
+    ("gcs_total", "gcs_motor", "gcs_verbal", "gcs_eye"),
+    ("systolic_bp", "mean_bp", "diastolic_bp"),
+    ("hemoglobin", "hematocrit"),
+    ("bilirubin_total", "bilirubin_direct"),
+    ("calcium", "ionized_calcium"),
+    ("ldl", "cholesterol_total"),
+    ("peak_pressure", "plateau_pressure", "mean_airway_pressure"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One variable of one stay, seen from one side of its reference range. Canonical units, hours from intime.
+
+    Attributes:
+        variable: catalogue key.
+        direction: ``normal`` where no measurement lies outside the range.
+        count: number of measurements.
+        abnormal: how many of them lie on this side of the range.
+        first, last: values of the first and the last measurement.
+        extreme, extreme_hour: the value farthest on this side (of a normal variable the last), and its hour.
+    """
+
+    variable: str
+    direction: Literal["high", "low", "normal"]
+    count: int
+    abnormal: int
+    first: float
+    last: float
+    extreme: float
+    extreme_hour: float
+
+    @property
+    def spec(self) -> Variable:
+        """The catalogue's entry."""
+        return variables()[self.variable]
+
+    @property
+    def concept(self) -> str:
+        """Node of the concept graph."""
+        return f"finding:{self.variable}:{self.direction}"
+
+    @property
+    def severity(self) -> float:
+        """How far the extreme lies outside the range, 0..1, in widths of the range."""
+        spec = self.spec
+        if self.direction == "normal":
+            return 0.0
+        bound = spec.high if self.direction == "high" else spec.low
+        assert bound is not None  # only bounded sides give findings
+        return math.tanh(abs(self.extreme - bound) / width(spec))
+
+    @property
+    def share(self) -> float:
+        """Part of the measurements on this side of the range."""
+        return self.abnormal / self.count
+
+    def outside(self, value: float) -> bool:
+        """Whether a value, as written, lies on this side of the reference range."""
+        return self.spec.direction(round(value, self.spec.decimals)) == (1 if self.direction == "high" else -1)
+
+    @property
+    def reliability(self) -> float:
+        """How much it is worth for how often it was seen, 0..1: a single value of an hourly variable is little."""
+        return 0.15 + 0.85 * self.share if self.spec.kind in HOURLY else 0.5 + 0.5 * self.share
+
+    @property
+    def weight(self) -> float:
+        """How much it tells by itself, 0..1: how far out, and how often."""
+        return (0.35 + 0.65 * self.severity) * self.reliability
+
+    @property
+    def kin(self) -> tuple[str, ...]:
+        """The variables of which one tells what the others would, its own among them."""
+        return next((family for family in _FAMILIES if self.variable in family), (self.variable,))
+
+    @property
+    def trend(self) -> int:
+        """+1 when the last value is clearly above the first (as written, too), -1 when below, else 0."""
+        spec = self.spec
+        change = self.last - self.first
+        if abs(change) < TREND * width(spec) or spec.format(self.first) == spec.format(self.last):
+            return 0
+        return 1 if change > 0 else -1
+
+
+def findings(series: pl.DataFrame, *, normal: bool = False) -> dict[int, list[Finding]]:
+    """Findings of each stay: one per variable and side of the reference range with at least one value on that side.
+
+    Args:
+        series: columns stay_id, hour, variable, value (``schema.SERIES``).
+        normal: add one for each variable whose values all lie within the range.
+    """
+    ranges = pl.DataFrame(
+        [(key, spec.low, spec.high, 10.0**spec.decimals) for key, spec in variables().items()],
+        schema={"variable": pl.String, "low": pl.Float64, "high": pl.Float64, "scale": pl.Float64},
+        orient="row",
+    )
+    value = pl.col("value")
+    # What counts is the value as it would be written: an INR of 1.2 is not above 1.2, though its float32 is.
+    written = (value * pl.col("scale")).round(0, mode="half_away_from_zero") / pl.col("scale")
+    table = (
+        series.join(ranges, on="variable")
+        .with_columns(value.cast(pl.Float64).round_sig_figs(6))
+        .sort("stay_id", "variable", "hour")
+        .group_by("stay_id", "variable", maintain_order=True)
+        .agg(
+            pl.len().alias("count"),
+            (written > pl.col("high")).fill_null(False).sum().alias("above"),
+            (written < pl.col("low")).fill_null(False).sum().alias("below"),
+            (pl.col("low").is_not_null() | pl.col("high").is_not_null()).first().alias("bounded"),
+            pl.col("hour").last().alias("last_hour"),
+            value.first().alias("first"),
+            value.last().alias("last"),
+            value.max().alias("max"),
+            pl.col("hour").get(value.arg_max()).alias("max_hour"),
+            value.min().alias("min"),
+            pl.col("hour").get(value.arg_min()).alias("min_hour"),
+        )
+    )
+    stays: dict[int, list[Finding]] = {}
+    for row in table.iter_rows(named=True):
+        stays.setdefault(row["stay_id"], []).extend(_sides(row, normal=normal))
+    return stays
+
+
+def _sides(row: dict[str, Any], *, normal: bool) -> Iterator[Finding]:
+    """The findings of one variable of one stay."""
+
+    def seen(direction: Literal["high", "low", "normal"], abnormal: int, extreme: float, hour: float) -> Finding:
+        common = row["count"], abnormal, row["first"], row["last"]
+        return Finding(row["variable"], direction, *common, extreme, float(hour))
+
+    if row["above"]:
+        yield seen("high", row["above"], row["max"], row["max_hour"])
+    if row["below"]:
+        yield seen("low", row["below"], row["min"], row["min_hour"])
+    if normal and not row["above"] and not row["below"] and row["bounded"]:
+        yield seen("normal", 0, row["last"], row["last_hour"])

@@ -1,0 +1,76 @@
+"""What can be said of a note, in words: what speaks for a diagnosis, what nothing speaks for, that there is none"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clinragen.catalog import phenotypes
+from clinragen.chart.note_evidence import KINDS, NoteEvidence
+from clinragen.chart.wording import listed
+
+OPENING = "Based on the medical notes"
+MOST_WORDS = 100  # of a note rationale
+MOST_GROUNDS = 3  # of one diagnosis
+MOST_SIGNS = 2  # named where nothing was diagnosed
+#: Of one ground, of several.
+LINKS = (("points to", "point to"), ("supports", "support"), ("suggests", "suggest"), ("indicates", "indicate"))
+#: Before diagnoses that nothing in the note speaks for, after other clauses.
+CLOSINGS = ("the notes do not show", "the notes alone do not support", "nothing in the notes points to")
+#: The same where no other clause stands before.
+NO_FINDING = "no finding supports"
+NO_DISEASE = "no disease was diagnosed"
+ALTHOUGH = ("although the patient had", "despite", "although the notes mention")
+_RECORDED = "the recorded diagnosis"
+
+
+def clause(items: Sequence[NoteEvidence], name: str, link: tuple[str, str]) -> str:
+    """What speaks for the diagnosis of this name; its own name is no ground but a record of it.
+
+    >>> fever = NoteEvidence("symptom:fever", "chief_complaint", 0, 5, "fever", past=False)
+    >>> clause([fever], "pneumonia", ("points to", "point to"))
+    'fever points to pneumonia'
+    """
+    phrases = {kind: [item.phrase for item in items if item.kind == kind and item.phrase != name] for kind in KINDS}
+    parts = [*phrases["sign"]]
+    if phrases["past"]:
+        parts.append(f"a history of {listed(phrases['past'])}")
+    if phrases["drug"]:
+        parts.append(f"treatment with {listed(phrases['drug'])}")
+    if not parts:
+        return f"{'a history of ' if items[0].past else ''}{name} is recorded"
+    if any(item.phrase == name for item in items):
+        parts.append(_RECORDED)
+    return f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {name}"
+
+
+def unsupported(diagnoses: Sequence[str], denial: str) -> list[str]:
+    """That nothing speaks for diagnoses: all of them by name, then shorter.
+
+    Args:
+        denial: one of ``CLOSINGS``, or ``NO_FINDING``.
+    """
+    names = [phenotypes()[key].name for key in diagnoses]
+    short = [f"{denial} {names[0]} and {len(names) - 1} other diagnoses"] if len(names) > 2 else []
+    return [f"{denial} {listed(names, 'or')}", *short]
+
+
+def only_unsupported(diagnoses: Sequence[str]) -> list[str]:
+    """The whole rationale where nothing in the note speaks for any diagnosis: in full, then shorter."""
+    return [f"{OPENING}, {text}." for text in unsupported(diagnoses, NO_FINDING)]
+
+
+def without_note(diagnoses: Sequence[str]) -> list[str]:
+    """The whole rationale of diagnoses, or of none, where there is no note: in full, then shorter."""
+    if not diagnoses:
+        return [f"{OPENING}, {NO_DISEASE}; no note is available."]
+    names = listed([phenotypes()[key].name for key in diagnoses], "or")
+    return [
+        f"{OPENING}, nothing can be said about {subject}, as no note is available."
+        for subject in (names, f"the {len(diagnoses)} diagnoses")
+    ]
+
+
+def undiagnosed(signs: Sequence[NoteEvidence], link: str) -> str:
+    """The whole rationale where nothing was diagnosed, in spite of the signs. ``link``: one of ``ALTHOUGH``."""
+    phrases = listed([item.phrase for item in signs])
+    return f"{OPENING}, {NO_DISEASE}{f', {link} {phrases}' if phrases else ''}."

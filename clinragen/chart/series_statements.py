@@ -1,0 +1,171 @@
+"""What can be said of a series, in words and in real numbers, and nothing that was not charted.
+
+Statements are written to be learned by a small model that reads the series: few patterns, first, last and extreme
+values only, each said with "about" and rounded well within what that word allows, so that the student need not hit the
+last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import floor, log10
+from typing import Literal
+
+from clinragen.catalog import Variable, phenotypes, variables
+from clinragen.chart.findings import HOURLY, Finding
+from clinragen.chart.reference_range import tolerance
+from clinragen.chart.wording import Wording, listed
+from clinragen.knowledge.graph import ConceptGraph
+
+OPENING = "Lab test shows"
+MOST_WORDS = 50  # of a series rationale
+MOST_STATEMENTS = 4  # on abnormal variables
+LINKS = ("pointing to", "supporting", "consistent with", "suggesting")
+NOT_MEASURED = ("no measurements", "nothing, as no values were charted")
+ALL_NORMAL = ("no abnormal values", "only values within the reference ranges")
+#: Before a group of statements that points to no diagnosis, where another group stands before.
+ALSO = "also"
+#: Laboratory values whose being normal is worth saying.
+WORTH = ("creatinine", "lactate", "wbc", "hemoglobin", "platelets", "potassium", "sodium", "bilirubin_total", "inr")
+#: The day ends here: extremes are placed before or after it.
+_DAY = 24
+
+
+@dataclass(frozen=True)
+class SeriesStatement:
+    """A checkable statement about one variable.
+
+    Attributes:
+        variable: catalogue key.
+        direction: high, low or normal.
+        statement: the words.
+        value, first: as charted: the extreme, the level or where a trend ends; where it begins.
+        stated: the numbers as written, rounded.
+        hour: of the extreme, where the statement places it.
+    """
+
+    variable: str
+    direction: str
+    form: Literal["trend", "extreme", "level", "normal"]
+    statement: str
+    value: float
+    first: float | None = None
+    stated: tuple[str, ...] = ()
+    hour: float | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The fields that are set."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
+
+
+def statement(finding: Finding, graph: ConceptGraph, wording: Wording) -> SeriesStatement:
+    """One abnormal finding in words."""
+    variable, direction = finding.variable, finding.direction
+    if finding.spec.unit == "flag":  # what is there or not has no number: the finding's own name says it
+        text = graph.nodes[finding.concept]["name"]
+        return SeriesStatement(variable, direction, "level", text, finding.extreme)
+    if _moves(finding):
+        begin, end = _rounded(finding.first, finding), _rounded(finding.last, finding)
+        verb = "rising" if finding.trend > 0 else "falling"
+        text = f"{direction} {name(variable)} {verb} from about {begin} to {_with_unit(end, finding.spec)}"
+        return SeriesStatement(
+            variable, direction, "trend", text, finding.last, first=finding.first, stated=(begin, end)
+        )
+    number = _rounded(finding.extreme, finding)
+    written = _with_unit(number, finding.spec)
+    subject = _subject(finding, graph, wording)
+    if finding.count == 1:
+        text = f"{subject} of about {written}"
+        return SeriesStatement(variable, direction, "level", text, finding.extreme, stated=(number,))
+    often = "persistently " if finding.share > 0.8 and subject.startswith(direction) else ""
+    text = f"{often}{subject} {'up' if direction == 'high' else 'down'} to about {written}"
+    hour = None
+    if finding.spec.kind in HOURLY and wording.pick((True, False, False, False)):
+        hour = finding.extreme_hour
+        text += f" {wording.pick(_times(hour))}"
+    return SeriesStatement(variable, direction, "extreme", text, finding.extreme, stated=(number,), hour=hour)
+
+
+def normal_statement(finding: Finding) -> SeriesStatement:
+    """One normal finding, by its variable's name; ``normal_values`` makes words of several."""
+    return SeriesStatement(finding.variable, "normal", "normal", name(finding.variable), finding.last)
+
+
+def pointing(link: str, key: str) -> str:
+    """What closes a group of statements: the diagnosis that they speak for. ``link``: one of ``LINKS``."""
+    return f"{link} {phenotypes()[key].name}"
+
+
+def no_value_points_to(keys: Sequence[str]) -> str:
+    """That nothing in the series speaks for these diagnoses."""
+    return f"no value points to {listed([phenotypes()[key].name for key in keys], 'or')}"
+
+
+def normal_values(names: Sequence[str]) -> str:
+    """That variables, by ``name``, are normal."""
+    return f"normal {listed(names)}"
+
+
+def name(variable: str) -> str:
+    """A variable as written in a sentence: no comma, no brackets.
+
+    >>> name("gcs_total")
+    'Glasgow coma scale total'
+    """
+    return variables()[variable].label.partition(" (")[0].replace(",", "")
+
+
+def _moves(finding: Finding) -> bool:
+    """Whether a trend is said: of laboratory values that end out of range, in the numbers as written, too."""
+    if finding.spec.kind not in ("lab", "gas") or finding.count < 2 or not finding.outside(finding.last):
+        return False
+    change = float(_rounded(finding.last, finding)) - float(_rounded(finding.first, finding))
+    return change * finding.trend > 0
+
+
+def _times(hour: float) -> tuple[str, str, str]:
+    """How the hour of an extreme may be told: the day twice as often as the hour."""
+    near = round(hour / 6) * 6  # "around hour 12" is meant within three hours
+    day = f"in the first {_DAY} hours" if hour < _DAY else f"after hour {_DAY}"
+    return day, day, f"around hour {near}"
+
+
+def _subject(finding: Finding, graph: ConceptGraph, wording: Wording) -> str:
+    """ "tachycardia" or "high heart rate": the finding's own name where it is a short one."""
+    plain = f"{finding.direction} {name(finding.variable)}"
+    own = graph.nodes[finding.concept]["name"] if finding.concept in graph.nodes else ""
+    short = bool(own) and finding.spec.label.split()[-1] not in own and len(own.split()) == 1
+    return wording.pick((own, plain)) if short else plain
+
+
+def _rounded(value: float, finding: Finding) -> str:
+    """A number as written: rounded within what "about" allows, but never across the bound it lies beyond.
+
+    >>> finding = Finding("heart_rate", "high", 9, 4, 90.0, 104.0, 128.0, 3.0)
+    >>> _rounded(128.0, finding), _rounded(101.0, finding)
+    ('130', '101')
+    """
+    spec = finding.spec
+    exact = f"{value:.{spec.decimals}f}"
+    step = _step(value, spec)
+    rounded = round(value / step) * step if step else value
+    written = f"{rounded:.{0 if step >= 1 else spec.decimals}f}"
+    if finding.outside(value) != finding.outside(float(written)) or float(written) == 0:
+        return exact
+    return written
+
+
+def _step(value: float, spec: Variable) -> float:
+    """The roundest step (1, 2 or 5 in a decade) that stays within four fifths of the tolerance of "about"."""
+    allowed = 0.8 * tolerance(value, spec)
+    if allowed <= 0:
+        return 0.0
+    decade = 10.0 ** floor(log10(allowed))
+    step = max(factor * decade for factor in (1, 2, 5) if factor * decade <= allowed * (1 + 1e-9))
+    return max(step, 10.0**-spec.decimals)
+
+
+def _with_unit(written: str, spec: Variable) -> str:
+    """The number with the unit of the variable, as the catalogue writes it."""
+    return spec.format(0.0).replace(f"{0:.{spec.decimals}f}", written, 1)

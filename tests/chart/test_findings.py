@@ -1,0 +1,82 @@
+"""What a series shows, held against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import pytest
+
+from clinragen.catalog import variables
+from clinragen.chart.findings import Finding, findings
+
+
+def series(*rows: tuple[str, float, float], stay: int = 1) -> pl.DataFrame:
+    """A stay from (variable, hour, value)."""
+    return pl.DataFrame(
+        [(stay, hour, variable, value) for variable, hour, value in rows],
+        schema={"stay_id": pl.Int64, "hour": pl.Float32, "variable": pl.String, "value": pl.Float32},
+        orient="row",
+    )
+
+
+def of(*rows: tuple[str, float, float], normal: bool = False) -> list[Finding]:
+    return findings(series(*rows), normal=normal)[1]
+
+
+def test_one_finding_for_each_side_of_the_range_with_its_extreme_and_hour():
+    rows = [("potassium", 9.0, 5.8), ("potassium", 1.0, 4.0), ("potassium", 4.0, 3.0), ("potassium", 6.0, 6.1)]
+    high, low = of(*rows)
+    assert high == Finding("potassium", "high", 4, 2, 4.0, 5.8, 6.1, 6.0)
+    assert low == Finding("potassium", "low", 4, 1, 4.0, 5.8, 3.0, 4.0)
+    assert (high.concept, low.concept) == ("finding:potassium:high", "finding:potassium:low")
+    assert (high.share, low.share) == (0.5, 0.25)
+
+
+def test_normal_variables_are_told_only_when_asked_for():
+    rows = [("potassium", 1.0, 4.0), ("potassium", 2.0, 4.4)]
+    assert of(*rows) == []
+    assert of(*rows, normal=True) == [Finding("potassium", "normal", 2, 0, 4.0, 4.4, 4.4, 2.0)]
+
+
+def test_what_counts_is_the_value_as_it_would_be_written():
+    bound = variables()["inr"].high
+    assert bound == 1.2  # whose float32 is above it
+    assert of(("inr", 1.0, 1.2)) == []
+    assert [finding.direction for finding in of(("inr", 1.0, 1.3))] == ["high"]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "trend"),
+    [(4.0, 4.4, 0), (4.0, 4.5, 1), (4.0, 3.6, 0), (4.0, 3.5, -1)],  # 3.5 to 5.0: three tenths are 0.45
+)
+def test_a_trend_is_a_change_of_three_tenths_of_the_range(first, last, trend):
+    assert (variables()["potassium"].low, variables()["potassium"].high) == (3.5, 5.0)
+    assert Finding("potassium", "high", 3, 1, first, last, 6.0, 2.0).trend == trend
+
+
+def test_severity_counts_widths_beyond_the_bound_it_lies_beyond():
+    assert Finding("potassium", "high", 1, 1, 6.5, 6.5, 6.5, 0.0).severity == pytest.approx(math.tanh(1.0))
+    assert Finding("potassium", "low", 1, 1, 2.0, 2.0, 2.0, 0.0).severity == pytest.approx(math.tanh(1.0))
+    assert Finding("potassium", "normal", 1, 0, 4.0, 4.0, 4.0, 0.0).severity == 0.0
+
+
+def test_a_single_value_of_what_is_charted_every_hour_is_worth_little():
+    pulse = Finding("heart_rate", "high", 20, 1, 80.0, 80.0, 130.0, 3.0)
+    lab = Finding("creatinine", "high", 20, 1, 1.0, 1.0, 2.0, 3.0)
+    assert pulse.reliability == pytest.approx(0.15 + 0.85 / 20)
+    assert lab.reliability == pytest.approx(0.5 + 0.5 / 20)
+    assert lab.weight == pytest.approx((0.35 + 0.65 * lab.severity) * lab.reliability)
+
+
+def test_measures_of_the_same_thing_are_kin():
+    assert "hematocrit" in Finding("hemoglobin", "low", 1, 1, 7.0, 7.0, 7.0, 0.0).kin
+    assert Finding("lactate", "high", 1, 1, 4.0, 4.0, 4.0, 0.0).kin == ("lactate",)
+
+
+def test_a_value_lies_outside_by_what_is_written_of_it():
+    finding = Finding("creatinine", "high", 1, 1, 2.0, 2.0, 2.0, 0.0)
+    assert finding.spec.high == 1.2
+    assert not finding.outside(1.2)
+    assert finding.outside(1.3)
+    assert not Finding("potassium", "low", 1, 1, 3.0, 3.0, 3.0, 0.0).outside(6.0)
