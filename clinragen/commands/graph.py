@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinragen.errors import UserError
+
+if TYPE_CHECKING:
+    from clinragen.knowledge.concepts import Contribution
+    from clinragen.knowledge.graph import ConceptGraph
 
 PICTURES = (b"\x89PNG", b"<?xml", b"%PDF")  # what a picture begins with
 HELP = "Build, show, count and draw the medical concept graph."
@@ -80,7 +85,7 @@ def _folders(sources: list[str]) -> list[Path]:
     return [Path(folder) for _, _, folder in (item.partition("=") for item in sources) if folder]
 
 
-def _contributions(wanted: list[str]) -> list:
+def _contributions(wanted: list[str]) -> list[Contribution]:
     from clinragen.knowledge.graph import build as build_graph
     from clinragen.knowledge.sources import curated, external
 
@@ -94,7 +99,7 @@ def _contributions(wanted: list[str]) -> list:
     return parts
 
 
-def _stats(graph) -> None:
+def _stats(graph: ConceptGraph) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -78,7 +78,9 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
-def calibration_curve(gold: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict]:
+def calibration_curve(
+    gold: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS
+) -> list[dict[str, float]]:
     """Mean probability and observed share in equal-width bins over all labels together; empty bins are left out.
 
     The expected calibration error (Naeini et al. 2015) is the count-weighted mean distance between the two.

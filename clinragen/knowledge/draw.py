@@ -136,7 +136,7 @@ def _colour(share: float) -> tuple[float, float, float]:
 
 
 def _curve(
-    axes, start: tuple[float, float], end: tuple[float, float], colour: tuple[float, ...], weight: float
+    axes: Any, start: tuple[float, float], end: tuple[float, float], colour: tuple[float, ...], weight: float
 ) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Curve

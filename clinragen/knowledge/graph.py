@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Link:
 class ConceptGraph:
     """A checked concept graph. ``graph`` is the networkx MultiDiGraph; node attributes are those of ``Node``."""
 
-    def __init__(self, graph: nx.MultiDiGraph, manifest: dict[str, Any]) -> None:
+    def __init__(self, graph: nx.MultiDiGraph[str], manifest: dict[str, Any]) -> None:
         self.graph = graph
         self.manifest = manifest
 
@@ -77,7 +78,7 @@ class ConceptGraph:
 
     def of_kind(self, kind: str) -> list[str]:
         """Ids of all nodes of a kind, sorted."""
-        return sorted(node for node, found in self.graph.nodes(data="kind") if found == kind)
+        return sorted(node for node, entry in self.graph.nodes.items() if entry["kind"] == kind)
 
     def name(self, node: str) -> str:
         """The name of a node."""
@@ -166,11 +167,11 @@ class ConceptGraph:
     def known(self) -> Known:
         """What further sources may refer to."""
         codes: dict[tuple[str, str], list[str]] = {}
-        for node, data in sorted(self.graph.nodes(data=True)):
+        for node, data in sorted(self.nodes.items(), key=itemgetter(0)):
             for system, listed in data["identifiers"].items():
                 for code in listed.split():
                     codes.setdefault((system, code), []).append(node)
-        kinds = dict(self.graph.nodes(data="kind"))
+        kinds = {node: data["kind"] for node, data in self.nodes.items()}
         return Known(
             self.names,
             {code: tuple(nodes) for code, nodes in codes.items()},
@@ -179,7 +180,7 @@ class ConceptGraph:
         )
 
     @cached_property
-    def _simple(self) -> nx.DiGraph:
+    def _simple(self) -> nx.DiGraph[str]:
         return nx.DiGraph(self.graph)
 
     def paths(self, head: str, tail: str, hops: int = 2) -> list[list[str]]:

@@ -68,7 +68,9 @@ def neighbourhood(graph: ConceptGraph, node: str, least: float) -> Any:
     return figure
 
 
-def _column(graph: ConceptGraph, node: str, groups: Iterable[tuple], least: float) -> list[_Row]:
+def _column(
+    graph: ConceptGraph, node: str, groups: Iterable[tuple[str, Any, str, Any, str]], least: float
+) -> list[_Row]:
     rows: list[_Row] = []
     level = 0.0
     for heading, relations, side, kinds, colour in groups:

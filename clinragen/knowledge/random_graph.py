@@ -8,7 +8,7 @@ import numpy as np
 SWAPS = 10  # attempted swaps per edge; the pairs are well mixed after a few (Maslov and Sneppen 2002)
 
 
-def rewired(graph: nx.MultiDiGraph, seed: int) -> nx.MultiDiGraph:
+def rewired(graph: nx.MultiDiGraph[str], seed: int) -> nx.MultiDiGraph[str]:
     """The same nodes with edges exchanged at random: a->b, c->d become a->d, c->b.
 
     Every node keeps how many edges of each relation enter and leave it; parallel statements of one relation between the

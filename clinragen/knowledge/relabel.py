@@ -34,7 +34,7 @@ def relabel(graph: ConceptGraph, labels: Mapping[str, Phenotype]) -> ConceptGrap
     if known == set(labels):
         return graph
     demoted = {f"phenotype:{key}": f"disease:{key}" for key in sorted(known - set(labels))}
-    built: nx.MultiDiGraph = nx.relabel_nodes(graph.graph, demoted, copy=True)
+    built: nx.MultiDiGraph[str] = nx.relabel_nodes(graph.graph, demoted, copy=True)
     for node in demoted.values():
         built.nodes[node]["kind"] = "disease"
     for key, label in labels.items():
@@ -69,7 +69,7 @@ def _node(label: Phenotype) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _take_over(graph: nx.MultiDiGraph, part: str, label: str) -> None:
+def _take_over(graph: nx.MultiDiGraph[str], part: str, label: str) -> None:
     """``part`` is a ``label``, and what is evidence of it is evidence of the label."""
     whole = {"relation": "is_a", "weight": 1.0, "source": _ORIGIN, "evidence": "", "origin": _ORIGIN}
     for head, _, data in [*graph.in_edges(part, data=True), (part, label, whole)]:

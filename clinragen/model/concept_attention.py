@@ -71,7 +71,7 @@ class ConceptAttention(nn.Module):
         if concepts.edges:
             self.refine.extend(RelationalLayer(concepts, d_lm, config.bases) for _ in range(config.layers))
             kinds = [NODE_KINDS.index(key.partition(":")[0]) for key in concepts.keys]
-            self.register_buffer("kind", torch.tensor(kinds)[neighbours])
+            self.register_buffer("kind", torch.tensor(kinds)[self.neighbours])
             if config.prior:
                 self.prior = nn.Parameter(torch.full((config.heads,), 2.0))
                 self.kind_prior = nn.Parameter(torch.zeros(config.heads, len(NODE_KINDS)))

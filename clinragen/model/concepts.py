@@ -94,7 +94,7 @@ def export_concepts(
     )
 
 
-def nearness(graph: nx.MultiDiGraph, start: str) -> dict[str, float]:
+def nearness(graph: nx.MultiDiGraph[str], start: str) -> dict[str, float]:
     """Concepts within ``MAX_HOPS`` of a node, each with the best product of edge weights and ``FAR`` per hop.
 
     Edges are followed both ways; the way back from a phenotype leads to what else suggests it.
@@ -120,7 +120,7 @@ def nearness(graph: nx.MultiDiGraph, start: str) -> dict[str, float]:
     return best
 
 
-def _edges(graph: nx.MultiDiGraph, column: dict[str, int]) -> list[list[float]]:
+def _edges(graph: nx.MultiDiGraph[str], column: dict[str, int]) -> list[list[float]]:
     """Edges as numbers; parallel statements of one relation count once, with the largest weight."""
     relation = {name: position for position, name in enumerate(RELATIONS)}
     weights: dict[tuple[int, int, int], float] = {}

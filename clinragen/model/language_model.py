@@ -291,12 +291,11 @@ def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> Lang
     check_sizes(read_json(folder / "config.json", "the configuration of a language model"), folder / "config.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **SAFELY)
-        if not config.lora:
-            described = AutoConfig.from_pretrained(folder, **SAFELY)
-            model = AUTO[config.architecture].from_config(described, trust_remote_code=False)
+        described = None if config.lora else AutoConfig.from_pretrained(folder, **SAFELY)
+        model = described and AUTO[config.architecture].from_config(described, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 (transformers passes on whatever a damaged folder causes)
         raise UserError(f"{folder} does not hold a language model ({reason(error)}): train anew") from None
-    if config.lora:
+    if model is None:
         model, _ = load_pretrained(config, fetch=False)
     restored = _adapted(kind, model, tokenizer, config)
     if restored.base != base:

@@ -225,7 +225,7 @@ class Loop:
         missing = max(1, *map(len, cuts)) - len(mine)
         return [(piece, True) for piece in mine] + [([int(rows[0])], False)] * missing
 
-    def loader(self, data: Any, pieces: Sequence[list[int]]) -> DataLoader:
+    def loader(self, data: Any, pieces: Sequence[list[int]]) -> DataLoader[Any]:
         """Batches of those rows of a split."""
         return DataLoader(
             data,

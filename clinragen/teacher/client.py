@@ -165,15 +165,14 @@ class Client:
             asked = error.pause if isinstance(error, _PassingError) else None
             return min(asked, self.settings.longest_pause) if asked is not None else pause(state)
 
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_PassingError),
+            stop=stop_after_attempt(self.settings.tries),
+            wait=wait,
+            reraise=True,
+        )
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_PassingError),
-                stop=stop_after_attempt(self.settings.tries),
-                wait=wait,
-                reraise=True,
-            ):
-                with attempt:
-                    answer = await self._once(messages, parameters, name)
+            answer = await retrying(self._once, messages, parameters, name)
         except NoAnswerError as error:
             self.failed[str(error)] += 1
             self._in_a_row += 1

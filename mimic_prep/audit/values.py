@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -90,9 +90,7 @@ def drift(tables: Tables) -> Check:
     owned = means.join(tables.stays.select("stay_id", "split"), on="stay_id")
     sizes = dict(tables.stays["split"].value_counts().iter_rows())
     others = [name for name in ("validation", "test") if name in sizes] if "train" in sizes else []
-    groups = cast(
-        dict[tuple[Any, ...], pl.DataFrame], owned.sort("stay_id").partition_by("variable", "split", as_dict=True)
-    )
+    groups = owned.sort("stay_id").partition_by("variable", "split", as_dict=True)
     empty = owned.clear()
     found: list[dict[str, Any]] = []
     tests = 2 * len(variables()) * max(len(others), 1)

@@ -5,6 +5,7 @@ Rows are collected as arrays (``Rows``) and become a table only once per chunk o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -145,7 +146,7 @@ def chart(
     _body_size(hospital, add, length, rng)
 
 
-def _body_size(hospital: Hospital, add, length: float, rng: np.random.Generator) -> None:
+def _body_size(hospital: Hospital, add: Callable[..., None], length: float, rng: np.random.Generator) -> None:
     """Weight on admission in pounds, sometimes in kilograms too, and daily; height now and then."""
     weight = float(np.clip(rng.normal(82, 19), 38, 190))
     kilograms, daily, pounds = hospital.items("weight", "chartevents")

@@ -59,7 +59,7 @@ class _Tables:
     """Rows of one chunk before they are compressed."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[tuple]] = {name: [] for name in _SCHEMAS}
+        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _SCHEMAS}
         self.events = tables.Measurements(tables.Rows(), tables.Rows(), tables.Rows())
         self.truth: list[dict[str, Any]] = []
 

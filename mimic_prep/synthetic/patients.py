@@ -131,7 +131,7 @@ def _intercepts(names: tuple[str, ...]) -> dict[str, float]:
     for name in names:
         condition = conditions[name]
         odds, possible, draw = _log_odds(condition, known), _possible(condition, known), rng.random(20_000)
-        low, high = -12.0, 12.0
+        low, high, middle = -12.0, 12.0, 0.0
         for _ in range(40):
             middle = (low + high) / 2
             mean = np.mean(possible / (1 + np.exp(-odds - middle)))

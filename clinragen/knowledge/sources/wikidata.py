@@ -57,7 +57,7 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
 _KINDS = {str: "text", list: "a list of texts"}
 
 
-def _records(path: Path, needed: dict[str, type]) -> Iterator[dict]:
+def _records(path: Path, needed: dict[str, type]) -> Iterator[dict[str, Any]]:
     """Records of a file of JSON lines, of which the needed fields are of the kinds given.
 
     Raises:
