@@ -1,3 +1,75 @@
-"""Knowledge-augmented EHR rationale distillation."""
+"""Knowledge-augmented EHR rationale distillation.
+
+Each function is what the command of the same name does, with paths or values in and typed results out:
+
+    >>> import clinragen
+    >>> "predict" in dir(clinragen)
+    True
+
+Importing this package imports nothing else; a function is looked up when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clinragen.api.assessment import evaluate, report, verify
+    from clinragen.api.knowledge import build_graph
+    from clinragen.api.prediction import explain, export, load, predict
+    from clinragen.api.preparation import prepare
+    from clinragen.api.teaching import teach
+    from clinragen.api.training import distill, train
+    from clinragen.data.cohort import Cohort
+    from clinragen.errors import UserError
+    from clinragen.knowledge.graph import ConceptGraph
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Cohort",
+    "ConceptGraph",
+    "UserError",
+    "__version__",
+    "build_graph",
+    "distill",
+    "evaluate",
+    "explain",
+    "export",
+    "load",
+    "predict",
+    "prepare",
+    "report",
+    "teach",
+    "train",
+    "verify",
+]
+
+_HOMES = {
+    "Cohort": "clinragen.data.cohort",
+    "ConceptGraph": "clinragen.knowledge.graph",
+    "UserError": "clinragen.errors",
+    "build_graph": "clinragen.api.knowledge",
+    "distill": "clinragen.api.training",
+    "evaluate": "clinragen.api.assessment",
+    "explain": "clinragen.api.prediction",
+    "export": "clinragen.api.prediction",
+    "load": "clinragen.api.prediction",
+    "predict": "clinragen.api.prediction",
+    "prepare": "clinragen.api.preparation",
+    "report": "clinragen.api.assessment",
+    "teach": "clinragen.api.teaching",
+    "train": "clinragen.api.training",
+    "verify": "clinragen.api.assessment",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -80,7 +80,13 @@ def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
 
 
 def run_demo(
-    out: Path, config_path: Path | None, patients: int | None, console: Console, *, overwrite: bool = False
+    out: Path,
+    config_path: Path | None,
+    patients: int | None,
+    console: Console,
+    *,
+    overwrite: bool = False,
+    seed: int | None = None,
 ) -> None:
     """Run every step; stops at the first that fails.
 
@@ -91,6 +97,8 @@ def run_demo(
     config = build(DemoConfig, load_yaml(path), str(path))
     if patients is not None:
         config.patients = patients
+    if seed is not None:
+        config.seed = seed
     if config.patients < 50:
         raise UserError(f"--patients {config.patients}: the demo needs at least 50 to fill three splits")
     check_output(out, DEMO, overwrite=overwrite)

@@ -51,9 +51,17 @@ def unknown_choice(what: str, given: object, choices: Iterable[str]) -> UserErro
     "unknown protocol 'admision': did you mean 'admission'? Choose from: admission, paper"
     """
     names = sorted(choices)
-    near = get_close_matches(str(given), names, n=1)
-    hint = f" did you mean '{near[0]}'?" if near else ""
-    return UserError(f"unknown {what} '{given}':{hint} Choose from: {', '.join(names)}".replace(":  ", ": "))
+    return UserError(f"unknown {what} '{given}'{near_name(str(given), names) or ':'} Choose from: {', '.join(names)}")
+
+
+def near_name(given: str, names: Iterable[str]) -> str:
+    """The end of an error that asks after the nearest of some names; nothing where none is near.
+
+    >>> near_name("--limt", ["--limit", "--split"])
+    ": did you mean '--limit'?"
+    """
+    near = get_close_matches(given, sorted(names), n=1)
+    return f": did you mean '{near[0]}'?" if near else ""
 
 
 def missing_extra(what: str, extra: str) -> UserError:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from clinragen.choices import CLAIMS as CLAIMS
+from clinragen.choices import SERIES_INPUTS as SERIES_INPUTS
+from clinragen.choices import SPLITS as SPLITS
 from clinragen.names import teacher_name
 
 SCHEMA_VERSION = 1
-SPLITS = ("train", "validation", "test")
 RATIONALE_KINDS = ("note", "series")
 JOURNAL = ".journal.jsonl"  # of a teacher's answers, beside its rationales
-SERIES_INPUTS = ("observed", "zeroed", "shuffled")  # of predictions: a stay's own series, none, a stranger's
-CLAIMS = ("grounded", "free")  # what may be written of note and series: what they show, or anything
 
 # Parquet has no coarser timestamp than milliseconds: a seconds column would not read back as it was written.
 STAYS = pa.schema(

@@ -1,1 +1,1 @@
-"""One small module per subcommand: ``HELP``, ``configure(parser)`` and ``run(args)``; heavy imports inside ``run``."""
+"""One file per command of ``clinragen``: its docstring is its line in the overview, ``command`` what it does."""

@@ -1,27 +1,33 @@
-"""``clinragen demo``: everything on a made-up hospital."""
+"""``clinragen demo``: run everything on a made-up hospital."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-HELP = "Run the whole pipeline on a made-up hospital and open up a report. Needs no data and no download."
+from clinragen.command_line import answer, only_the_answer
+from clinragen.options import AsJson, MaybeSeed, MaybeWholeNumber, Out, Overwrite
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "--out", type=Path, default=Path("outputs/demo"), help="folder to write (default: outputs/demo)"
-    )
-    parser.add_argument("--config", type=Path, help="settings (default: the shipped configs/demo.yaml)")
-    parser.add_argument("--patients", type=int, help="size of the made-up hospital")
-    parser.add_argument("--overwrite", action="store_true", help="replace the output folder of an earlier demo")
+def command(
+    *,
+    out: Out = Path("outputs/demo"),
+    config: Path | None = None,
+    patients: MaybeWholeNumber = None,
+    seed: MaybeSeed = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole pipeline on a made-up hospital and open up a report. Needs no data and no download.
 
-
-def run(args: argparse.Namespace) -> None:
-    """Run it."""
+    Args:
+        config: Settings. Default: the shipped configs/demo.yaml.
+        patients: Size of the made-up hospital.
+        seed: Of the made-up hospital.
+    """
     from rich.console import Console
 
     from clinragen.demo import run_demo
 
-    run_demo(args.out, args.config, args.patients, Console(stderr=True), overwrite=args.overwrite)
+    with only_the_answer(as_json):
+        run_demo(out, config, patients, Console(stderr=True), overwrite=overwrite, seed=seed)
+    answer("", {"out": out, "report": out / "report" / "index.html"}, as_json)

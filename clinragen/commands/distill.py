@@ -1,32 +1,74 @@
-"""``clinragen distill``: all stages with one command"""
+"""``clinragen distill``: run all distillation stages."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-HELP = "Run all stages of the distillation. Typed again, it keeps what is finished and resumes what is not."
+from clinragen.command_line import answer
+from clinragen.options import (
+    AsJson,
+    CohortFolder,
+    Flag,
+    GraphFolder,
+    MaybeSeed,
+    OneOfDevices,
+    Out,
+    Overwrite,
+    Settings,
+    Verify,
+)
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    from clinragen.commands import train
+def command(
+    *,
+    cohort: CohortFolder,
+    out: Out,
+    model: str = "tiny",
+    unlabelled: Path | None = None,
+    graph: GraphFolder = None,
+    teacher: str = "evidence",
+    settings: Settings = (),
+    trainer: str = "default",
+    seed: MaybeSeed = None,
+    device: OneOfDevices = "auto",
+    overwrite: Overwrite = False,
+    preflight: Flag = False,
+    verify: Verify = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages of the distillation. Typed again, it keeps what is finished and resumes what is not.
 
-    train.add_common(parser, "folder of the runs, one for each stage")
-    parser.add_argument("--unlabelled", type=Path, metavar="COHORT", help="pretrain the series encoder on this cohort")
+    The folder --out gets one run for each stage.
 
-
-def run(args: argparse.Namespace) -> None:
-    """Distil and say where the last run is."""
-    from rich.console import Console
-
-    from clinragen.commands.train import request_of
-    from clinragen.stages.distill import Chain, distill, split_overrides
+    Args:
+        model: Model preset, YAML file or language model.
+        unlabelled: Cohort to pretrain the series encoder on.
+        teacher: Whose rationales to imitate.
+        settings: Override a setting, of all stages (stage.epochs=5) or of one (notes.stage.epochs=5).
+        trainer: Hardware preset or YAML file: default, ddp, fsdp, multi-node.
+        seed: Short for --set stage.seed=N.
+        preflight: Check everything, tell the plan, and train nothing.
+    """
+    from clinragen.api.training import distill
     from clinragen.stages.quiet import quiet_libraries
 
     quiet_libraries()
-    common, own = split_overrides(args.set)
-    base = request_of(args, stage="notes", overrides=common, finish=True)
-    distill(Chain(base, args.unlabelled, own), Console(stderr=True))
-    if not args.preflight:
-        print(f"{args.out / 'multimodal'}: the last stage; next: clinragen predict --model {args.out / 'multimodal'}")
+    run = distill(
+        cohort,
+        out,
+        model=model,
+        unlabelled=unlabelled,
+        graph=graph,
+        teacher=teacher,
+        set=settings,
+        trainer=trainer,
+        seed=seed,
+        device=device,
+        overwrite=overwrite,
+        preflight=preflight,
+        verify=verify,
+        progress=True,
+    )
+    if not preflight:
+        last = run.folder if run else out / "multimodal"
+        answer(f"{last}: the last stage; next: clinragen predict --model {last}", {"last": last}, as_json)

@@ -1,102 +1,138 @@
-"""``clinragen graph build|show|stats|draw``: the medical concept graph."""
+"""``clinragen graph``: build, show, draw and count the medical concept graph."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from clinragen.errors import UserError
+from cyclopts import App, Parameter
+
+from clinragen.command_line import answer
+from clinragen.options import AsJson, GraphFolder, MaybeNumber, Out, Overwrite, Texts
 
 if TYPE_CHECKING:
-    from clinragen.knowledge.concepts import Contribution
     from clinragen.knowledge.graph import ConceptGraph
 
 PICTURES = (b"\x89PNG", b"<?xml", b"%PDF")  # what a picture begins with
-HELP = "Build, show, count and draw the medical concept graph."
+
+command = App(name="graph", help="Build, show, count and draw the medical concept graph.")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommands."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="write the graph to a folder")
-    build.add_argument("--out", type=Path, required=True, help="folder to write")
-    build.add_argument("--overwrite", action="store_true", help="replace the folder")
-    build.add_argument(
-        "--source",
-        action="append",
-        default=[],
-        metavar="NAME[=PATH]",
-        help="add a source beside the curated core; see: clinragen graph sources",
-    )
-    actions.add_parser("sources", help="list further knowledge sources, their licences and where to get them")
-    show = actions.add_parser("show", help="print one concept like a textbook entry, with sources")
-    show.add_argument("name", nargs="+", help="name, synonym or id: pneumonia, SOB, finding:lactate:high")
-    stats = actions.add_parser("stats", help="print counts, licences and coverage")
-    draw = actions.add_parser("draw", help="draw the graph, or one concept with its neighbours")
-    draw.add_argument("name", nargs="*", help="a concept by name, synonym or id (default: the whole graph)")
-    draw.add_argument("--out", type=Path, required=True, help="picture to write: .png, .svg or .pdf")
-    draw.add_argument("--overwrite", action="store_true", help="replace the picture")
-    draw.add_argument("--min-weight", type=float, help="leave out lighter edges (default: 0.5; 0.2 around one concept)")
-    for action in (show, stats, draw):
-        action.add_argument("--graph", type=Path, help="graph folder (default: the curated core)")
+@command.command
+def build(
+    *,
+    out: Out,
+    source: Texts = (),
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the graph to a folder.
+
+    Args:
+        source: NAME or NAME=FOLDER of a source to add; may be repeated; see: clinragen graph sources.
+    """
+    from clinragen.api.knowledge import build_graph
+    from clinragen.outputs import GRAPH, check_output
+
+    folders = [Path(folder) for _, _, folder in (item.partition("=") for item in source) if folder]
+    check_output(out, GRAPH, overwrite=overwrite, inputs=folders)
+    graph = build_graph(source)
+    graph.save(out, overwrite=overwrite)
+    nodes, edges = graph.manifest["nodes"], graph.manifest["edges"]
+    answer(f"{nodes} nodes, {edges} edges written to {out}", {"out": out, "nodes": nodes, "edges": edges}, as_json)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Do one of the actions."""
+@command.command
+def sources(*, as_json: AsJson = False) -> None:
+    """List further knowledge sources, their licences and where to get them."""
+    from clinragen.knowledge.sources.external import SOURCES
+
+    listed: list[dict[str, Any]] = []
+    for name, source in SOURCES.items():
+        switch = f"--source {name}{'=FOLDER' if source.files else ''}"
+        listed.append(
+            {
+                "name": name,
+                "adds": source.adds,
+                "licence": source.licence,
+                "version": source.version,
+                "files": list(source.files),
+                "from": source.get,
+                "switch": switch,
+            }
+        )
+    blocks = []
+    for entry in listed:
+        rows = {**entry, "files": ", ".join(entry["files"]) or "none"}
+        name = rows.pop("name")
+        blocks.append("\n".join([name, *(f"  {key:<8} {value}" for key, value in rows.items()), ""]))
+    answer("\n".join(blocks), listed, as_json)
+
+
+@command.command
+def show(*name: Annotated[str, Parameter(required=True)], graph: GraphFolder = None, as_json: AsJson = False) -> None:
+    """Print one concept like a textbook entry, with sources.
+
+    Args:
+        name: Name, synonym or id: pneumonia, SOB, finding:lactate:high.
+    """
+    from clinragen.errors import UserError
+    from clinragen.knowledge.describe import entry
+
+    if not name:
+        raise UserError("clinragen graph show: name a concept, as in clinragen graph show pneumonia")
+    opened = _open(graph)
+    concept = opened.find(" ".join(name))
+    answer(entry(opened, concept), {"id": concept, **opened.nodes[concept]}, as_json)
+
+
+@command.command
+def stats(*, graph: GraphFolder = None, as_json: AsJson = False) -> None:
+    """Print counts, licences and coverage."""
+    opened = _open(graph)
+    if as_json:
+        from clinragen.knowledge import describe
+
+        kinds = describe.counts(opened.nodes[node]["kind"] for node in opened.nodes)
+        relations = describe.counts(data["relation"] for _, _, data in opened.graph.edges(data=True))
+        answer("", {"nodes": dict(kinds), "edges": dict(relations), "sources": opened.manifest["sources"]}, as_json)
+    else:
+        _stats(opened)
+
+
+@command.command
+def draw(
+    *name: str,
+    out: Annotated[Path, Parameter(name="--out", help="Picture to write: .png, .svg or .pdf.")],
+    graph: GraphFolder = None,
+    min_weight: MaybeNumber = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the graph, or one concept with its neighbours.
+
+    Args:
+        name: A concept by name, synonym or id. Default: the whole graph.
+        min_weight: Leave out lighter edges. Default: 0.5; 0.2 around one concept.
+    """
+    from clinragen.knowledge.draw import draw as draw_graph
+    from clinragen.outputs import check_output_file
+
+    opened = _open(graph)
+    check_output_file(out, PICTURES, overwrite=overwrite, inputs=(graph,))
+    focus = opened.find(" ".join(name)) if name else None
+    least = min_weight if min_weight is not None else (0.2 if focus else 0.5)
+    draw_graph(opened, out, focus=focus, least=least)
+    print(f"drawn to {out}", file=sys.stderr)
+    answer("", {"out": out}, as_json)
+
+
+def _open(folder: Path | None) -> ConceptGraph:
     from clinragen.knowledge.graph import ConceptGraph
     from clinragen.knowledge.graph import build as build_graph
-    from clinragen.outputs import GRAPH, check_output, check_output_file
 
-    if args.action == "build":
-        check_output(args.out, GRAPH, overwrite=args.overwrite, inputs=_folders(args.source))
-        graph = build_graph(_contributions(args.source))
-        graph.save(args.out, overwrite=args.overwrite)
-        print(f"{graph.manifest['nodes']} nodes, {graph.manifest['edges']} edges written to {args.out}")
-        return
-    if args.action == "sources":
-        from clinragen.knowledge.sources.external import SOURCES
-
-        for name, source in SOURCES.items():
-            switch = f"--source {name}{'=FOLDER' if source.files else ''}"
-            print(f"{name}\n  adds     {source.adds}\n  licence  {source.licence}\n  version  {source.version}")
-            print(f"  files    {', '.join(source.files) or 'none'}\n  from     {source.get}\n  switch   {switch}\n")
-        return
-    graph = ConceptGraph.load(args.graph) if args.graph else build_graph()
-    if args.action == "show":
-        from clinragen.knowledge.describe import entry
-
-        print(entry(graph, graph.find(" ".join(args.name))))
-    elif args.action == "draw":
-        from clinragen.knowledge.draw import draw
-
-        check_output_file(args.out, PICTURES, overwrite=args.overwrite, inputs=(args.graph,))
-        focus = graph.find(" ".join(args.name)) if args.name else None
-        least = args.min_weight if args.min_weight is not None else (0.2 if focus else 0.5)
-        draw(graph, args.out, focus=focus, least=least)
-        print(f"drawn to {args.out}", file=sys.stderr)
-    else:
-        _stats(graph)
-
-
-def _folders(sources: list[str]) -> list[Path]:
-    """The folders among ``--source NAME=FOLDER``."""
-    return [Path(folder) for _, _, folder in (item.partition("=") for item in sources) if folder]
-
-
-def _contributions(wanted: list[str]) -> list[Contribution]:
-    from clinragen.knowledge.graph import build as build_graph
-    from clinragen.knowledge.sources import curated, external
-
-    parts = [curated.contribute()]
-    known = build_graph(parts).known
-    for item in wanted:
-        name, separator, folder = item.partition("=")
-        if separator and not folder:
-            raise UserError(f"--source {item}: expected NAME=FOLDER; clinragen graph sources lists the names")
-        parts.append(external.contribute(name, Path(folder) if folder else None, known))
-    return parts
+    return ConceptGraph.load(folder) if folder else build_graph()
 
 
 def _stats(graph: ConceptGraph) -> None:

@@ -1,0 +1,1 @@
+"""What ``import clinragen`` offers to Python: one function for each command, typed results."""

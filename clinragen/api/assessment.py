@@ -1,0 +1,299 @@
+"""What predictions are worth, from Python: scores beside controls, claims against the chart, and the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clinragen.api.values import (
+    CohortLike,
+    GraphLike,
+    cohort_folder,
+    console,
+    graph_folder,
+    in_force,
+    open_cohort,
+    path,
+)
+from clinragen.artifacts import read_json, write_json
+from clinragen.errors import UserError
+from clinragen.names import teacher_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+    from clinragen.evaluation.diagnosis import System
+    from clinragen.evaluation.inputs import Predictions, Truth
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of predictions.
+
+    Attributes:
+        path: ``evaluation.json``.
+        values: what it holds: ``systems`` with their ``scores``, ``phenotypes``, ``faithfulness`` and more.
+    """
+
+    path: Path
+    values: dict[str, Any]
+
+    def score(self, name: str, system: str = "model") -> float | None:
+        """One number, such as ``score("macro_auroc")``; None where it cannot be computed."""
+        return self.values["systems"][system]["scores"][name]["value"]
+
+
+@dataclass(frozen=True)
+class CheckedClaims:
+    """Every claim of some rationales and how it stands to the chart.
+
+    Attributes:
+        claims: one per claim, with ``stay_id``, ``rationale`` (note or series), ``text`` (the words that make the
+            claim), ``kind``, ``about`` (its concept or its variables) and ``verdict``.
+    """
+
+    claims: list[dict[str, Any]]
+
+    def frame(self) -> pl.DataFrame:
+        """A polars data frame with one row per claim."""
+        import polars as pl
+
+        columns = ("rationale", "text", "kind", "about", "verdict")
+        return pl.DataFrame(self.claims, schema={"stay_id": pl.Int64, **dict.fromkeys(columns, pl.String)})
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The same in pandas."""
+        return self.frame().to_pandas()
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report on the disk.
+
+    Attributes:
+        index: the page to open.
+        stays: how many have a page.
+    """
+
+    index: Path
+    stays: int
+
+
+def evaluate(
+    predictions: str | Path | Predictions,
+    cohort: CohortLike,
+    out: str | Path | None = None,
+    *,
+    predictions_zeroed: str | Path | None = None,
+    predictions_shuffled: str | Path | None = None,
+    no_controls: bool = False,
+    teacher: str | None = None,
+    graph: GraphLike = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    overwrite: bool = False,
+    verify: bool = False,
+) -> Evaluation:
+    """Score predictions beside the prevalence guess and the same model with zeroed and shuffled series.
+
+    Args:
+        predictions: what :func:`clinragen.predict` gave, or its folder.
+        cohort: the one they were made from, with labels.
+        out: where ``evaluation.json`` and the claims go; the predictions folder by default.
+        predictions_zeroed: predictions with zeroed series, instead of running them.
+        predictions_shuffled: the same with each series taken from another patient.
+        no_controls: do not run the model on zeroed and shuffled series.
+        teacher: whose rationales to compare with; evidence by default, where it exists.
+        graph: by which claims are read; the model's by default.
+        replicates: of the bootstrap.
+        seed: of the bootstrap.
+        overwrite: replace an evaluation; controls that are not run again are kept.
+        verify: hash large files, too, before they are read.
+
+    Raises:
+        UserError: the folders do not belong together, or the evaluation exists.
+    """
+    from clinragen.evaluation import faithfulness, stored
+    from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
+    from clinragen.evaluation.summary import summarize
+
+    for name, given, least, most in (("replicates", replicates, 1, 1_000_000), ("seed", seed, 0, 2**63 - 1)):
+        if not least <= given <= most:
+            raise UserError(f"--{name} {given}: expected a number from {least} to {most:,}")
+    if teacher is not None:
+        teacher_name(teacher)
+    root = _root(predictions)
+    folder = Path(out) if out is not None else root
+    altered = {"zeroed": path(predictions_zeroed), "shuffled": path(predictions_shuffled)}
+    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+        before = stored.replaceable(
+            folder, overwrite=overwrite, inputs=(cohort_folder(cohort), graph_path, *altered.values())
+        )
+        opened = _predictions(predictions)
+        truth = load_truth(opened, open_cohort(cohort))
+        claims = faithfulness.check(opened, truth, graph_of(opened, graph_path))
+        evaluation = summarize(
+            opened,
+            truth,
+            _controls(opened, truth, altered, run=not no_controls),
+            claims=claims,
+            teacher=teacher or default_teacher(truth.cohort),
+            replicates=replicates,
+            seed=seed,
+        )
+        file = folder / stored.FILE
+        evaluation = stored.keep_controls(file, before, evaluation)
+        write_json(file, evaluation)
+        faithfulness.write(file.with_name(stored.CLAIMS), opened, claims)
+    return Evaluation(file, evaluation)
+
+
+def _controls(
+    predictions: Predictions, truth: Truth, altered: dict[str, Path | None], *, run: bool
+) -> dict[str, System]:
+    """Controls the user predicted beforehand, and for the rest the model run again; none for a model without series."""
+    from clinragen.evaluation.diagnosis import System
+    from clinragen.evaluation.inputs import load_control
+
+    given = {name: load_control(root, name, predictions).system for name, root in altered.items() if root is not None}
+    absent = [name for name in altered if name not in given]
+    model = Path(predictions.manifest["model"])
+    if not run or not absent:
+        return given
+    if not model.exists():
+        print(f"model {model} is not here: no controls are run", file=sys.stderr)
+        return given
+    manifest = read_json(model / "manifest.json", "the manifest of a finished training run")
+    if manifest.get("model_sha256") != predictions.manifest["model_hash"]:
+        raise UserError(
+            f"{model} has changed since {predictions.root} was predicted: predict anew, or pass --no-controls"
+        )
+    import numpy as np
+
+    from clinragen.inference import controls  # torch is needed from here on
+
+    # The model answers for the whole split; the predictions may hold only some of its stays.
+    rows = np.searchsorted(truth.cohort.split(predictions.manifest["split"]), predictions.stay_ids)
+    probabilities = controls(predictions.root, truth.cohort.paths.root)
+    thresholds = predictions.system.thresholds
+    return given | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}
+
+
+def verify(
+    predictions: str | Path | Predictions,
+    cohort: CohortLike,
+    *,
+    graph: GraphLike = None,
+    verify: bool = False,
+) -> CheckedClaims:
+    """Hold every claim of the rationales against the measurements and the note of its stay.
+
+    Args:
+        predictions: what :func:`clinragen.predict` gave, or its folder.
+        cohort: the one they were made from; it needs no labels.
+        graph: by which claims are read; the model's by default.
+        verify: hash large files, too, before they are read.
+
+    Raises:
+        UserError: the folders do not belong together.
+    """
+    from clinragen.evaluation import faithfulness
+    from clinragen.evaluation.inputs import graph_of, load_truth
+
+    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+        opened = _predictions(predictions)
+        truth = load_truth(opened, open_cohort(cohort), needs_labels=False)
+        checked = faithfulness.check(opened, truth, graph_of(opened, graph_path))
+    texts = {"note": opened.note_rationales, "series": opened.series_rationales}
+    return CheckedClaims(
+        [
+            {
+                "stay_id": int(stay),
+                "rationale": kind,
+                "text": texts[kind][row][claim.start : claim.end],
+                "kind": claim.kind,
+                "about": claim.about,
+                "verdict": str(claim.standing),
+            }
+            for row, stay in enumerate(opened.stay_ids)
+            for kind, claims in checked[row].items()
+            for claim in claims
+        ]
+    )
+
+
+def report(
+    predictions: str | Path | Predictions,
+    cohort: CohortLike,
+    out: str | Path,
+    *,
+    graph: GraphLike = None,
+    evaluation: str | Path | Evaluation | None = None,
+    teacher: str | None = None,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> WrittenReport:
+    """Write predictions as a static HTML site: an index, and a page per stay with rationales and plots.
+
+    Args:
+        predictions: what :func:`clinragen.predict` gave, or its folder.
+        cohort: the one they were made from.
+        out: folder to write the site to.
+        graph: concept graph, for claims and names; the model's by default.
+        evaluation: what :func:`clinragen.evaluate` gave, or its file; by default the one beside the predictions.
+        teacher: whose rationales to show beside; evidence by default, where it exists.
+        overwrite: replace the folder if it exists.
+        verify: hash large files, too, before they are read.
+        progress: show a bar on standard error.
+
+    Raises:
+        UserError: the folders do not belong together, or the output exists.
+    """
+    from rich.progress import Progress
+
+    from clinragen.evaluation import faithfulness
+    from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
+    from clinragen.outputs import REPORT, check_output
+    from clinragen.report.build import Report, check_evaluation, write_report
+
+    if teacher is not None:
+        teacher_name(teacher)
+    root, given = _root(predictions), evaluation.path if isinstance(evaluation, Evaluation) else path(evaluation)
+    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+        check_output(Path(out), REPORT, overwrite=overwrite, inputs=(root, cohort_folder(cohort), graph_path, given))
+        opened = _predictions(predictions)
+        truth = load_truth(opened, open_cohort(cohort), needs_labels=False)
+        file = given or root / "evaluation.json"
+        scores = check_evaluation(file, opened) if given or file.is_file() else None
+        concepts = graph_of(opened, graph_path)
+        with Progress(console=console(progress), transient=True) as bar:
+
+            def counted(title: str) -> Callable[[], None]:
+                task = bar.add_task(title, total=len(opened.stay_ids))
+                return lambda: bar.advance(task)
+
+            pages = Report(
+                predictions=opened,
+                truth=truth,
+                claims=faithfulness.check(opened, truth, concepts, counted("claims")),
+                nodes=dict(concepts.nodes),
+                evaluation=scores,
+                teacher=teacher or default_teacher(truth.cohort),
+            )
+            count = write_report(pages, Path(out), overwrite=overwrite, progress=counted("stays"))
+    return WrittenReport(Path(out) / "index.html", count)
+
+
+def _root(predictions: str | Path | Predictions) -> Path:
+    return Path(predictions) if isinstance(predictions, str | Path) else predictions.root
+
+
+def _predictions(predictions: str | Path | Predictions) -> Predictions:
+    from clinragen.evaluation.inputs import load_predictions
+
+    return load_predictions(Path(predictions)) if isinstance(predictions, str | Path) else predictions

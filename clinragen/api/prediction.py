@@ -1,0 +1,268 @@
+"""Models that are used from Python: loaded, asked for diagnoses and rationales, explained, handed over."""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from clinragen.api.values import CohortLike, ModelLike, cohort_folder, console, in_force, open_cohort, path
+from clinragen.choices import CLAIMS, SERIES_INPUTS, Claims, Device, SeriesInput, Split
+from clinragen.errors import UserError, unknown_choice
+
+if TYPE_CHECKING:
+    from clinragen.data.cohort import Cohort
+    from clinragen.evaluation.inputs import Predictions
+    from clinragen.inference.finished import FinishedRun
+    from clinragen.inference.predict import TrainedModel
+
+
+def load(run: str | Path, *, device: Device = "auto") -> TrainedModel:
+    """Open a run folder written by :func:`clinragen.train`, or a model written by :func:`clinragen.export`.
+
+    Args:
+        run: the folder.
+        device: where the model will run; ``auto`` is the first accelerator, or else the processor.
+
+    Raises:
+        UserError: not a finished run of a stage that predicts, or damaged.
+    """
+    from clinragen.inference.finished import FinishedRun
+
+    finished = FinishedRun.open(run)
+    from clinragen.inference.predict import TrainedModel
+
+    return TrainedModel.load(finished)
+
+
+def predict(
+    model: ModelLike,
+    cohort: CohortLike,
+    out: str | Path | None = None,
+    *,
+    split: Split = "test",
+    series_input: SeriesInput = "observed",
+    claims: Claims = "grounded",
+    batch_size: int = 64,
+    limit: int | None = None,
+    explain: bool = False,
+    device: Device = "auto",
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> Predictions:
+    """Diagnose the stays of a split and write their rationales.
+
+    Args:
+        model: a run folder, or what :func:`load` gave.
+        cohort: whose stays are diagnosed; it needs no labels.
+        out: folder to write; without one the predictions last as long as what is returned.
+        split: train, validation or test.
+        series_input: observed; zeroed or shuffled as a control.
+        claims: grounded holds what is written of note and series to what they show; free is as the model likes.
+        batch_size: stays at a time.
+        limit: only the first stays.
+        explain: also say what carried each diagnosis; slower.
+        device: where the model runs; ``auto`` is the first accelerator, or else the processor.
+        overwrite: replace earlier predictions in ``out``.
+        verify: hash large files, too, before they are read.
+        progress: say on standard error what is being done.
+
+    Returns:
+        The predictions; ``frame()`` and ``to_pandas()`` give them as a table, one row per stay.
+
+    Raises:
+        UserError: a model or cohort that cannot be read or do not fit each other, or a folder that may not be written.
+    """
+    from clinragen.outputs import PREDICTIONS, check_output
+    from clinragen.stages.quiet import phase, remark
+
+    if batch_size < 1 or (limit is not None and limit < 1):
+        raise UserError("--batch-size and --limit must be at least 1")
+    for what, value, valid in (("series input", series_input, SERIES_INPUTS), ("claims", claims, CLAIMS)):
+        if value not in valid:
+            raise unknown_choice(what, value, valid)
+    told = console(progress)
+    if out is not None:
+        read = (path(model) if isinstance(model, str | Path) else model.folder, cohort_folder(cohort))
+        check_output(Path(out), PREDICTIONS, overwrite=overwrite, inputs=read)
+    with in_force(cohort, verify):
+        finished, opened = _finished(model), open_cohort(cohort)
+        opened.split(split)
+        remarks = finished.remarks(opened, claims)
+        for text in remarks:
+            remark(told, text)
+        phase(told, "loading torch and the model")
+        from clinragen.attribution.explain import explanations
+        from clinragen.evaluation.inputs import load_predictions
+        from clinragen.inference.predict import TrainedModel, write_predictions
+
+        trained = TrainedModel.load(finished) if isinstance(model, str | Path) else model
+        scratch = mkdtemp(prefix="clinragen-predictions-") if out is None else None
+        folder = Path(scratch) / "predictions" if scratch else Path(str(out))
+        try:
+            write_predictions(
+                trained,
+                opened,
+                cohort_folder(cohort),
+                split,
+                folder,
+                told,
+                series_input=series_input,
+                claims=claims,
+                batch_size=batch_size,
+                limit=limit,
+                overwrite=overwrite,
+                remarks=remarks,
+                explain=(lambda dataset: explanations(trained, dataset, opened)) if explain else None,
+            )
+            predictions = load_predictions(folder)
+        except BaseException:
+            if scratch:
+                shutil.rmtree(scratch, ignore_errors=True)
+            raise
+    if scratch:
+        weakref.finalize(predictions, shutil.rmtree, scratch, ignore_errors=True)
+    return predictions
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """What carried the diagnoses of some stays; iterating computes one stay after the other.
+
+    Attributes:
+        labels: label key -> name.
+        concepts: concept id -> name, of the model's graph.
+    """
+
+    labels: dict[str, str]
+    concepts: dict[str, str]
+    _stays: Iterator[dict[str, Any]]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """One dict per stay: ``stay_id``, and ``diagnoses`` with occlusion and attention of each."""
+        return self._stays
+
+
+def explain(
+    model: ModelLike,
+    cohort: CohortLike,
+    *,
+    stay: Sequence[int] = (),
+    split: Split = "test",
+    limit: int | None = None,
+    diagnosis: Sequence[str] = (),
+    device: Device = "auto",
+    verify: bool = False,
+    progress: bool = False,
+) -> Explanations:
+    """Which concepts, variables and hours carried the diagnoses of a stay.
+
+    Args:
+        model: a run folder, or what :func:`load` gave.
+        cohort: whose stays are explained.
+        stay: stay ids; without any, the stays of ``split``.
+        split: train, validation or test.
+        limit: without ``stay``, only the first stays.
+        diagnosis: phenotypes by key, name or published name; by default those above their threshold, or the likeliest.
+        device: where the model runs; ``auto`` is the first accelerator, or else the processor.
+        verify: hash large files, too, before they are read.
+        progress: say on standard error what is being done.
+
+    Raises:
+        UserError: an unknown stay or diagnosis, or a model or cohort that cannot be read.
+    """
+    from clinragen.attribution import chosen_stays
+    from clinragen.stages.quiet import phase, remark
+
+    if limit is not None and limit < 1:
+        raise UserError("--limit must be at least 1")
+    told = console(progress)
+    with in_force(cohort, verify):
+        finished, opened = _finished(model), open_cohort(cohort)
+        remarks = finished.remarks(opened)
+        chosen = chosen_stays(opened, split, stay, diagnosis, limit)
+        for text in remarks:
+            remark(told, text)
+        phase(told, "loading torch and the model")
+        from clinragen.inference.predict import TrainedModel
+
+        trained = TrainedModel.load(finished) if isinstance(model, str | Path) else model
+        phase(told, f"explaining {len(chosen):,} stays")
+    nodes = trained.model.graph.nodes
+    names = {key: node["name"] for key, node in nodes.items()}
+    return Explanations(
+        dict(trained.model.labels),
+        names,
+        _explained(trained, opened, split, list(stay), list(diagnosis), limit, verify),
+    )
+
+
+def _explained(
+    trained: TrainedModel,
+    cohort: Cohort,
+    split: Split,
+    stay: list[int],
+    diagnosis: list[str],
+    limit: int | None,
+    verify: bool,
+) -> Iterator[dict[str, Any]]:
+    from clinragen.attribution.explain import explain_cohort
+
+    with in_force(cohort, verify):
+        yield from explain_cohort(trained, cohort, split, stay, diagnosis, limit)
+
+
+def export(
+    model: str | Path,
+    out: str | Path,
+    *,
+    evaluation: str | Path | None = None,
+    title: str | None = None,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Write a finished run as a Hugging Face style folder: merged weights in safetensors, and a model card.
+
+    Args:
+        model: run folder.
+        out: folder to write.
+        evaluation: ``evaluation.json`` of this model, for the card.
+        title: of the card; the folder's name by default.
+        overwrite: replace the folder if it exists.
+        verify: hash large files, too, before they are read.
+        progress: say on standard error what is being done.
+
+    Returns:
+        The manifest of the folder.
+
+    Raises:
+        UserError: a run or evaluation that cannot be read, or a folder that may not be written.
+    """
+    from clinragen.evaluation.stored import load_evaluation
+    from clinragen.inference.finished import FinishedRun
+    from clinragen.integrity import thorough
+    from clinragen.outputs import EXPORT, check_output
+    from clinragen.stages.quiet import phase
+
+    run, card = Path(model), path(evaluation)
+    check_output(Path(out), EXPORT, overwrite=overwrite, inputs=(run, card))
+    with thorough(verify):
+        FinishedRun.open(run)
+        if card:
+            load_evaluation(card)
+        phase(console(progress), "loading torch and the model")
+        from clinragen.inference.export import export as write_export
+
+        return write_export(run, Path(out), evaluation=card, title=title, overwrite=overwrite)
+
+
+def _finished(model: ModelLike) -> FinishedRun:
+    from clinragen.inference.finished import FinishedRun
+
+    return FinishedRun.open(model) if isinstance(model, str | Path) else model.run

@@ -1,0 +1,203 @@
+"""Rationales from Python: by the offline teacher, or by a language model behind a server or in this process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from clinragen.api.values import (
+    CohortLike,
+    GraphLike,
+    SettingsLike,
+    cohort_folder,
+    console,
+    graph_folder,
+    in_force,
+    overrides,
+)
+from clinragen.choices import Backend
+from clinragen.errors import UserError, missing_extra, unknown_choice
+from clinragen.names import teacher_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+    from clinragen.teacher.files import Files
+    from clinragen.teacher.llm import Summary
+    from clinragen.teacher.settings import TeacherSettings
+
+TEACHERS: tuple[Backend, ...] = get_args(Backend)
+
+
+@dataclass(frozen=True)
+class Rationales:
+    """A rationale set of a cohort.
+
+    Attributes:
+        files: where its table, journal, manifest and card lie.
+        summary: what a language model's answers came to; None for the offline teacher.
+    """
+
+    files: Files
+    summary: Summary | None = None
+
+    def frame(self) -> pl.DataFrame:
+        """A polars data frame: stay_id, kind (note, series), text, verdicts, teacher, prompt_hash.
+
+        Raises:
+            UserError: the table is not written, as some rationales are missing.
+        """
+        from clinragen.data.cohort import Cohort
+
+        return Cohort.load(self.files.cohort.root).rationales(self.files.name)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The same in pandas."""
+        return self.frame().to_pandas()
+
+
+def teach(
+    cohort: CohortLike,
+    *,
+    graph: GraphLike = None,
+    teacher: Backend = "evidence",
+    config: str | Path | None = None,
+    set: SettingsLike = (),
+    name: str | None = None,
+    shard: str = "0/1",
+    offline: bool = False,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> Rationales:
+    """Write teacher rationales for every stay of a cohort, from its notes, series and gold diagnoses.
+
+    Args:
+        cohort: with labels.
+        graph: concept graph; the curated core by default.
+        teacher: evidence, composed from the chart; openai, any OpenAI-compatible server; vllm, in this process.
+        config: of the language model, a shipped name or a YAML file; as the teacher by default.
+        set: settings of the config to override, as ``{"server.model": "llama"}``.
+        name: of the rationale set; as the teacher by default.
+        shard: ``I/N`` takes every N-th stay from the I-th on, from 0.
+        offline: write the table from the answers in the journal alone.
+        overwrite: replace rationales of the same name.
+        verify: hash large files, too, before they are read.
+        progress: count stays on standard error, and say what is being done.
+
+    Raises:
+        UserError: settings, cohort, graph, server or journal that cannot be used; a table that is already there.
+    """
+    if teacher not in TEACHERS:
+        raise unknown_choice("teacher", teacher, TEACHERS)
+    if teacher == "evidence":
+        check_foreign(name, config, set, shard)
+    part = parse_shard(shard)
+    files = rationale_files(cohort, name, teacher)
+    with graph_folder(graph) as graph_path, in_force(cohort, verify), stays_done(progress) as (moved, say):
+        if teacher == "evidence":
+            from clinragen.teacher.generate import generate
+
+            generate(files.cohort.root, graph_path, teacher, overwrite=overwrite, progress=moved, say=say)
+            return Rationales(files)
+        settings = teacher_settings(teacher, config, set)
+        settings.check()
+        try:
+            from clinragen.teacher import llm
+        except ImportError:
+            raise missing_extra("a teacher behind a server", "teacher") from None
+        summary = llm.teach(
+            files.cohort.root,
+            graph_path,
+            settings,
+            files.name,
+            backend=teacher,
+            shard=part,
+            offline=offline,
+            overwrite=overwrite,
+            progress=moved,
+            say=say,
+        )
+    return Rationales(files, summary)
+
+
+def teacher_settings(teacher: Backend, config: str | Path | None, settings: SettingsLike) -> TeacherSettings:
+    """The settings of a language model, with overrides.
+
+    Raises:
+        UserError: an unknown config or key, or a value that cannot be.
+    """
+    from clinragen import config as configs
+    from clinragen.teacher.settings import TeacherSettings
+
+    return configs.load("teacher", str(config or teacher), TeacherSettings, overrides(settings))
+
+
+def rationale_files(cohort: CohortLike, name: str | None, teacher: Backend) -> Files:
+    """Where a rationale set lies: under its name, or else its teacher's.
+
+    Raises:
+        UserError: no name that a file can have, or the offline teacher's for another.
+    """
+    from clinragen.schema import CohortPaths
+    from clinragen.teacher.files import Files
+
+    chosen = teacher_name(name or teacher)
+    if teacher != "evidence" and chosen.casefold() == "evidence":
+        raise UserError("--name evidence: that is the name of the offline teacher; choose another")
+    return Files(CohortPaths(cohort_folder(cohort)), chosen)
+
+
+def parse_shard(written: str) -> tuple[int, int]:
+    """``I/N`` as numbers.
+
+    >>> parse_shard("0/4")
+    (0, 4)
+    """
+    part, _, parts = written.partition("/")
+    if not (re.fullmatch(r"\d{1,6}/\d{1,6}", written, re.ASCII) and int(part) < int(parts)):
+        raise UserError(f"--shard {written}: expected I/N with I from 0 to N-1, as in 0/4")
+    return int(part), int(parts)
+
+
+def check_foreign(
+    name: str | None,
+    config: str | Path | None,
+    settings: SettingsLike,
+    shard: str,
+    journal: Sequence[Path] = (),
+) -> None:
+    """No option is passed over that the evidence teacher does not have.
+
+    Raises:
+        UserError: one of them was given.
+    """
+    given = {
+        "--name": name not in (None, "evidence"),
+        "--config": config,
+        "--set": settings,
+        "--shard": shard != "0/1",
+        "--journal": journal,
+    }
+    if foreign := [option for option, is_given in given.items() if is_given]:
+        raise UserError(f"{foreign[0]} is for --teacher openai and vllm: the evidence teacher has no such setting")
+
+
+@contextmanager
+def stays_done(progress: bool) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+    """A count of the stays that are done, and lines above it: what moves the count, and what prints a line."""
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    told = console(progress)
+    columns = (TextColumn("{task.completed} stays done"), TimeElapsedColumn())
+    with Progress(*columns, console=told, transient=True) as bar:
+        task = bar.add_task("stays", total=None)
+        yield (
+            lambda done: bar.update(task, completed=done),
+            lambda line: told.print(f"  {line}", highlight=False, markup=False, style="dim", soft_wrap=True),
+        )

@@ -1,0 +1,207 @@
+"""Training from Python: one stage, or all of a distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clinragen.api.values import (
+    CohortLike,
+    GraphLike,
+    SettingsLike,
+    cohort_folder,
+    console,
+    graph_folder,
+    in_force,
+    overrides,
+    path,
+)
+from clinragen.choices import Device
+from clinragen.names import teacher_name
+
+if TYPE_CHECKING:
+    from clinragen.inference.predict import TrainedModel
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run.
+
+    Attributes:
+        folder: with the model, its settings and its metrics.
+        manifest: what came of it: ``stage``, ``best``, ``stays``, ``parameters`` and the hashes of what it read.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The best epoch, from 0, and what it reached on the validation stays."""
+        return self.manifest["best"]
+
+    def load(self) -> TrainedModel:
+        """The model, ready to predict.
+
+        Raises:
+            UserError: a run of stage ``pretrain``, which has a series encoder alone.
+        """
+        from clinragen.api.prediction import load
+
+        return load(self.folder)
+
+
+def train(
+    stage: str,
+    cohort: CohortLike,
+    out: str | Path,
+    *,
+    model: str = "tiny",
+    parent: str | Path | TrainedRun | None = None,
+    graph: GraphLike = None,
+    teacher: str = "evidence",
+    set: SettingsLike = (),
+    trainer: str = "default",
+    pretrained: str | Path | TrainedRun | None = None,
+    seed: int | None = None,
+    device: Device = "auto",
+    preflight: bool = False,
+    finish: bool = False,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> TrainedRun | None:
+    """Train one stage of the distillation; an unfinished run in ``out`` is taken up where it stopped.
+
+    Args:
+        stage: pretrain, notes, series or multimodal.
+        cohort: to learn from, with rationales of the teacher.
+        out: run folder to write.
+        model: preset or YAML file, for a stage that starts a new model.
+        parent: run of the stage before, for a stage that continues one.
+        graph: concept graph; the curated core by default.
+        teacher: whose rationales to imitate.
+        set: settings to override, as ``{"stage.epochs": 5}`` or ``["stage.epochs=5"]``.
+        trainer: hardware preset or YAML file.
+        pretrained: run of stage pretrain whose series encoder a new model takes.
+        seed: of initial weights and of the order of stays; short for ``stage.seed``.
+        device: short for ``trainer.accelerator``.
+        preflight: check everything and train nothing.
+        finish: a finished run of the same settings is kept, not refused.
+        overwrite: replace a finished run, or drop an unfinished one.
+        verify: hash large files, too, before they are read.
+        progress: say on standard error what is being done.
+
+    Returns:
+        The finished run; None after ``preflight``, and on all but the first of several processes.
+
+    Raises:
+        UserError: whatever the user can mend, before compute is spent where it can be known before.
+    """
+    from clinragen.stages import preflight as checks
+    from clinragen.stages.folder import Request
+    from clinragen.stages.quiet import phase, remark
+
+    teacher_name(teacher)
+    told = console(progress)
+    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+        request = Request(
+            stage=stage,
+            cohort=cohort_folder(cohort),
+            out=Path(out),
+            model=model,
+            parent=_run_folder(parent),
+            graph=graph_path,
+            teacher=teacher,
+            overrides=(*overrides(set), *_shorthands(seed, device)),
+            overwrite=overwrite,
+            trainer=trainer,
+            pretrained=_run_folder(pretrained),
+            preflight=preflight,
+            finish=finish,
+        )
+        phase(told, "checking settings and cohort")
+        opened = checks.check(request, say=partial(remark, told))
+        phase(told, "loading torch")
+        from clinragen.stages.run import run_stage
+
+        manifest = run_stage(request, told, opened)
+    return None if manifest is None or preflight else TrainedRun(Path(out), manifest)
+
+
+def distill(
+    cohort: CohortLike,
+    out: str | Path,
+    *,
+    model: str = "tiny",
+    unlabelled: str | Path | None = None,
+    graph: GraphLike = None,
+    teacher: str = "evidence",
+    set: SettingsLike = (),
+    trainer: str = "default",
+    seed: int | None = None,
+    device: Device = "auto",
+    preflight: bool = False,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> TrainedRun | None:
+    """Run all stages of the distillation; called again, it keeps what is finished and resumes what is not.
+
+    Args:
+        cohort: to learn from, with rationales of the teacher.
+        out: folder of the runs, one for each stage.
+        model: preset or YAML file.
+        unlabelled: cohort to pretrain the series encoder on.
+        graph: concept graph; the curated core by default.
+        teacher: whose rationales to imitate.
+        set: settings to override; ``notes.stage.epochs`` is of one stage, ``stage.epochs`` of all.
+        trainer: hardware preset or YAML file.
+        seed: short for ``stage.seed``.
+        device: short for ``trainer.accelerator``.
+        preflight: check everything, and train nothing.
+        overwrite: replace finished runs, and drop unfinished ones.
+        verify: hash large files, too, before they are read.
+        progress: say on standard error what is being done.
+
+    Returns:
+        The run of the last stage; None after ``preflight``, and on all but the first of several processes.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    from clinragen.stages.distill import Chain, split_overrides
+    from clinragen.stages.distill import distill as run_stages
+    from clinragen.stages.folder import Request
+
+    teacher_name(teacher)
+    common, own = split_overrides([*overrides(set), *_shorthands(seed, device)])
+    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+        base = Request(
+            stage="notes",
+            cohort=cohort_folder(cohort),
+            out=Path(out),
+            model=model,
+            graph=graph_path,
+            teacher=teacher,
+            overrides=common,
+            overwrite=overwrite,
+            trainer=trainer,
+            preflight=preflight,
+            finish=True,
+        )
+        chain = Chain(base, path(unlabelled), own)
+        manifest = run_stages(chain, console(progress))
+    return TrainedRun(chain.requests()[-1].out, manifest) if manifest and not preflight else None
+
+
+def _run_folder(run: str | Path | TrainedRun | None) -> Path | None:
+    return run.folder if isinstance(run, TrainedRun) else path(run)
+
+
+def _shorthands(seed: int | None, device: Device) -> list[str]:
+    """The settings that ``seed`` and ``device`` are short for."""
+    chosen = [] if seed is None else [f"stage.seed={seed}"]
+    return chosen if device == "auto" else [*chosen, f"trainer.accelerator={device}"]

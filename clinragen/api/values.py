@@ -1,0 +1,77 @@
+"""What the functions of the API have in common: values in place of folders, progress, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from clinragen.integrity import thorough
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clinragen.data.cohort import Cohort
+    from clinragen.inference.predict import TrainedModel
+    from clinragen.knowledge.graph import ConceptGraph
+
+type CohortLike = str | Path | Cohort
+type GraphLike = str | Path | ConceptGraph | None
+type ModelLike = str | Path | TrainedModel
+type SettingsLike = Sequence[str] | Mapping[str, object]
+
+
+def cohort_folder(cohort: CohortLike) -> Path:
+    """The folder of a cohort."""
+    return Path(cohort) if isinstance(cohort, str | Path) else cohort.paths.root
+
+
+def open_cohort(cohort: CohortLike) -> Cohort:
+    """The cohort itself, read where a folder is given."""
+    from clinragen.data.cohort import Cohort
+
+    return Cohort.load(cohort) if isinstance(cohort, str | Path) else cohort
+
+
+@contextmanager
+def graph_folder(graph: GraphLike) -> Iterator[Path | None]:
+    """The folder of a graph; a graph that is in memory alone is written to a temporary one."""
+    if graph is None or isinstance(graph, str | Path):
+        yield Path(graph) if graph is not None else None
+        return
+    with TemporaryDirectory(prefix="clinragen-graph-") as scratch:
+        folder = Path(scratch) / "graph"
+        graph.save(folder)
+        yield folder
+
+
+def path(given: str | Path | None) -> Path | None:
+    """A path, however it was written."""
+    return Path(given) if given is not None else None
+
+
+def overrides(settings: SettingsLike) -> list[str]:
+    """Settings as ``--set`` takes them.
+
+    >>> overrides({"stage.epochs": 5})
+    ['stage.epochs=5']
+    """
+    return [f"{key}={value}" for key, value in settings.items()] if isinstance(settings, Mapping) else list(settings)
+
+
+def console(progress: bool) -> Console:
+    """Standard error, which says nothing without ``progress``."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=not progress)
+
+
+@contextmanager
+def in_force(cohort: CohortLike, verify: bool) -> Iterator[None]:
+    """The labels of a cohort in force, and with ``verify`` large files hashed before they are read."""
+    from clinragen.label_sets import use_those_of
+
+    with thorough(verify), use_those_of(cohort_folder(cohort)):
+        yield

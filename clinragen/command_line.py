@@ -1,0 +1,240 @@
+"""The command line of both programs: a command is a file, its options a typed function, each mistake one line.
+
+Every file of a package of commands is one command. Its docstring begins with the program and the name between double
+backquotes, a colon, and what the command does, its line in the overview: this is read without importing it.
+The file's ``command`` is a function, or a cyclopts ``App`` where there are further words to choose from; it is imported
+only when its command is called, and itself imports what is heavy only when it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from cyclopts import (
+    App,
+    CoercionError,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    Parameter,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+from cyclopts.exceptions import UnknownCommandError
+
+from clinragen import __version__
+from clinragen.errors import UserError, near_name, unknown_choice
+
+#: the first line of a command's file
+_HEADLINE = re.compile(r'"""``[\w-]+ [\w-]+``: (.+?)\.?(?:""")?\n')
+
+
+@dataclass(frozen=True)
+class Program:
+    """One console program.
+
+    Attributes:
+        name: as it is typed.
+        about: what it is for; one line each.
+        package: whose files are its commands.
+        order: in which the overview lists the commands; those not named follow by name.
+        closing: lines below the overview.
+        renamed: (command, old spelling) -> new spelling, of a command itself under ``("", old)``. The old ones work
+            for one release, with a hint.
+        further: commands that are not files: name -> (what it does, the function).
+    """
+
+    name: str
+    about: str
+    package: str
+    order: tuple[str, ...] = ()
+    closing: str = ""
+    renamed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    further: Mapping[str, tuple[str, Callable[..., int | None]]] = field(default_factory=dict)
+
+    def commands(self) -> dict[str, str]:
+        """Command -> what it does, in the order of the overview. No command is imported."""
+        entries = {name: headline(path) for name, path in self._files().items()}
+        entries |= {name: line for name, (line, _) in self.further.items()}
+        ranks = {name: rank for rank, name in enumerate(self.order)}
+        return {name: entries[name] for name in sorted(entries, key=lambda name: (ranks.get(name, len(ranks)), name))}
+
+    def app(self) -> App:
+        """The program as cyclopts sees it."""
+        app = App(
+            name=self.name,
+            help=self.about,
+            version=f"{self.name} {__version__}",
+            version_flags=["--version", "-V"],
+            help_format="plaintext",
+            help_epilogue=self.closing or None,
+            # a list takes one value each time its option is typed; the last of repeated values holds; no --no-FLAG
+            default_parameter=Parameter(negative=(), consume_multiple=False, allow_repeating=True),
+        )
+        own = Group("Options of the program", sort_key=1)
+        files = self._files()
+        for rank, (name, line) in enumerate(self.commands().items()):
+            entry = {"name": name, "help": line, "sort_key": rank}
+            if name in files:
+                app.command(f"{self.package}.{files[name].stem}:command", **entry)
+            else:
+                app.command(self.further[name][1], **entry)
+        app.register_install_completion_command(
+            help="Complete commands, options and choices in this shell, from its next start on.",
+            group=own,
+        )
+        for flag in (*app.help_flags, *app.version_flags):
+            app[flag].group = own
+        return app
+
+    def run(self, argv: Sequence[str]) -> int | None:
+        """Run one command; errors are raised.
+
+        Raises:
+            UserError: the command line is not understood, or what the command raises.
+        """
+        app = self.app()
+        words = self._today(["--help"] if argv[:1] in (["help"], []) else list(argv))
+        if words[0] in self.commands():
+            app.help_epilogue = None
+            if app[words[0]].default_command:  # its own page opens with the docstring, not the line of the overview
+                app[words[0]].help = None
+        words = _in_full(app, words)
+        try:
+            command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        except CycloptsError as error:
+            raise _told(error, self.name) from None
+        return command(*bound.args, **bound.kwargs)
+
+    def _files(self) -> dict[str, Path]:
+        spec = find_spec(self.package)
+        folders = spec.submodule_search_locations if spec else None
+        paths = [path for folder in folders or () for path in Path(folder).glob("*.py")]
+        return {path.stem.replace("_", "-"): path for path in paths if not path.stem.startswith("_")}
+
+    def _today(self, words: list[str]) -> list[str]:
+        """Old spellings replaced by those of today, with a hint for each."""
+        command = words[0]
+        if new := self.renamed.get(("", command)):
+            hint(f"`{self.name} {command}` is now `{self.name} {new}`")
+            command = words[0] = new
+        for place, word in enumerate(words[1:], 1):
+            name, equals, value = word.partition("=")
+            if name.startswith("--") and (new := self.renamed.get((command, name))):
+                hint(f"{name} is now {new}")
+                words[place] = f"{new}{equals}{value}"
+        return words
+
+
+def headline(path: Path) -> str:
+    """What a command does, from the first line of its file.
+
+    Raises:
+        ValueError: the file does not begin as the file of a command does.
+    """
+    with open(path, encoding="utf-8") as file:
+        matched = _HEADLINE.match(file.readline())
+    if not matched:
+        raise ValueError(f'{path} must begin with """``PROGRAM COMMAND``: what it does."""')
+    return matched[1]
+
+
+def hint(text: str) -> None:
+    """A word about a spelling that ends with the next release, on standard error."""
+    print(f"note: {text}; the old spelling works until the next release", file=sys.stderr)
+
+
+def answer(text: str, values: Mapping[str, Any] | Sequence[Any], as_json: bool) -> None:
+    """Print the result of a command: its text, or with ``--json`` its values and nothing else."""
+    if as_json:
+        print(json.dumps(values, ensure_ascii=False, indent=2, default=str))
+    elif text:
+        print(text)
+
+
+@contextlib.contextmanager
+def only_the_answer(as_json: bool) -> Iterator[None]:
+    """With ``--json``, whatever is printed within goes to standard error: standard output is the answer's."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield
+
+
+def _options(app: App) -> dict[str, bool]:
+    """The options of a command, and whether each takes a value."""
+    if app.default_command is None:
+        return {}
+    found: dict[str, bool] = {}
+    for argument in app.assemble_argument_collection():
+        found |= dict.fromkeys((name for name in argument.names if name.startswith("--")), argument.hint is not bool)
+    return found
+
+
+def _in_full(app: App, words: list[str]) -> list[str]:
+    """Abbreviated options, as earlier releases took them, in full, with a hint; and flags that were given a value.
+
+    Raises:
+        UserError: a flag was given a value.
+    """
+    chain, apps, _ = app.parse_commands(words)
+    if any(name.startswith("-") for name in chain):  # --help and --version are commands to cyclopts
+        return words
+    with app.app_stack(apps):
+        known = _options(apps[-1])
+    for place, word in enumerate(words):
+        if word == "--":
+            break
+        name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            continue
+        if name not in known and len(full := [one for one in known if one.startswith(name)]) == 1:
+            hint(f"{name} is short for {full[0]}: write it in full")
+            name = full[0]
+        if equals and known.get(name) is False:
+            raise UserError(f"{name} takes no value: write {name} alone")
+        words[place] = f"{name}{equals}{value}"
+    return words
+
+
+def _told(error: CycloptsError, program: str) -> UserError:
+    """What cyclopts has to say, in one line of ours."""
+    typed = " ".join([program, *(error.command_chain or ())])
+    see = f"; see `{typed} --help`"
+    match error:
+        case UnknownCommandError():
+            names = [name for name in error.app or () if not name.startswith("-")]
+            what = "action" if error.command_chain else "command"
+            return unknown_choice(what, (error.unused_tokens or [""])[0], names)
+        case UnknownOptionError():
+            name = error.token.keyword or error.token.value
+            options = [one for argument in error.argument_collection for one in argument.names]
+            return UserError(f"{typed}: unknown option {name}{near_name(name, options)}{see}")
+        case MissingArgumentError():
+            name = error.argument.name if error.argument else "an argument"
+            what = f"{error.keyword} expects a value" if error.keyword else f"{name} is missing"
+            known = _options(error.app) if error.app else {}
+            typed_options = [word.partition("=")[0] for word in error.unused_tokens or () if word.startswith("--")]
+            if unknown := [option for option in typed_options if option not in known and not error.keyword]:
+                what += f", and {unknown[0]} is no option{near_name(unknown[0], known)}"
+            return UserError(f"{typed}: {what}{see}")
+        case UnusedCliTokensError():
+            return UserError(f"{typed}: unexpected '{(error.unused_tokens or [''])[0]}'{see}")
+        case CoercionError() if error.token is not None:
+            return _not_of_its_kind(error, typed, see)
+    return UserError(f"{typed}: {error}{see}")
+
+
+def _not_of_its_kind(error: CoercionError, typed: str, see: str) -> UserError:
+    value = error.token.value if error.token else ""
+    name = (error.token and error.token.keyword) or (error.argument.name if error.argument else "")
+    if get_origin(error.target_type) is Literal:
+        return unknown_choice(name.lstrip("-").replace("-", " ").lower(), value, get_args(error.target_type))
+    kind = {int: "a whole number", float: "a number"}.get(error.target_type or str, "another kind of value")
+    return UserError(f"{typed}: {name} {value}: expected {kind}{see}")
