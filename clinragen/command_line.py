@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from inspect import BoundArguments
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -101,6 +102,15 @@ class Program:
         Raises:
             UserError: the command line is not understood, or what the command raises.
         """
+        command, bound = self.parse(argv)
+        return command(*bound.args, **bound.kwargs)
+
+    def parse(self, argv: Sequence[str]) -> tuple[Callable[..., int | None], BoundArguments]:
+        """The function of a command line and its arguments. The command is imported, but not run.
+
+        Raises:
+            UserError: the command line is not understood.
+        """
         app = self.app()
         words = self._today(["--help"] if argv[:1] in (["help"], []) else list(argv))
         if words[0] in self.commands():
@@ -111,8 +121,8 @@ class Program:
         try:
             command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
         except CycloptsError as error:
-            raise _told(error, self.name) from None
-        return command(*bound.args, **bound.kwargs)
+            raise _told(error, self.name, words) from None
+        return command, bound
 
     def _files(self) -> dict[str, Path]:
         spec = find_spec(self.package)
@@ -203,7 +213,7 @@ def _in_full(app: App, words: list[str]) -> list[str]:
     return words
 
 
-def _told(error: CycloptsError, program: str) -> UserError:
+def _told(error: CycloptsError, program: str, words: Sequence[str]) -> UserError:
     """What cyclopts has to say, in one line of ours."""
     typed = " ".join([program, *(error.command_chain or ())])
     see = f"; see `{typed} --help`"
@@ -217,18 +227,28 @@ def _told(error: CycloptsError, program: str) -> UserError:
             options = [one for argument in error.argument_collection for one in argument.names]
             return UserError(f"{typed}: unknown option {name}{near_name(name, options)}{see}")
         case MissingArgumentError():
-            name = error.argument.name if error.argument else "an argument"
-            what = f"{error.keyword} expects a value" if error.keyword else f"{name} is missing"
-            known = _options(error.app) if error.app else {}
-            typed_options = [word.partition("=")[0] for word in error.unused_tokens or () if word.startswith("--")]
-            if unknown := [option for option in typed_options if option not in known and not error.keyword]:
-                what += f", and {unknown[0]} is no option{near_name(unknown[0], known)}"
-            return UserError(f"{typed}: {what}{see}")
+            return UserError(f"{typed}: {_missing(error, words)}{see}")
         case UnusedCliTokensError():
             return UserError(f"{typed}: unexpected '{(error.unused_tokens or [''])[0]}'{see}")
         case CoercionError() if error.token is not None:
             return _not_of_its_kind(error, typed, see)
     return UserError(f"{typed}: {error}{see}")
+
+
+def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
+    """What is missing, all of it, and an option beside it that does not exist, which may be why."""
+    if error.keyword:
+        return f"{error.keyword} expects a value"
+    arguments = list(error.app.assemble_argument_collection()) if error.app else []
+    known = [name for argument in arguments for name in argument.names]
+    options = [word.partition("=")[0] for word in words if word.startswith("--")]
+    lacking = [a.name for a in arguments if a.required and a.name.startswith("--") and not {*a.names} & {*options}]
+    if error.argument and error.argument.name not in lacking:
+        lacking.insert(0, error.argument.name)
+    text = f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
+    if unknown := [option for option in options if option not in known]:
+        text += f", and {unknown[0]} is no option{near_name(unknown[0], known)}"
+    return text
 
 
 def _not_of_its_kind(error: CoercionError, typed: str, see: str) -> UserError:

@@ -1,57 +1,26 @@
-"""The ``mimic-prep`` command: looks up the subcommand and imports only that one."""
+"""The ``mimic-prep`` command: its files are in ``mimic_prep.commands``, each imported only when it is called."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from typing import NoReturn
 
-from clinragen import __version__
-from clinragen.errors import UserError, exit_code
+from clinragen.command_line import Program
+from clinragen.errors import exit_code
 
-#: subcommand -> module with ``configure(parser)`` and ``run(args)``, one line of help
-COMMANDS = {
-    "mimic-iv": ("mimic_prep.commands.mimic_iv", "prepare a cohort from MIMIC-IV 2.2 to 3.1"),
-    "mimic-iii": ("mimic_prep.commands.mimic_iii", "prepare a cohort from MIMIC-III 1.4"),
-    "eicu": ("mimic_prep.commands.eicu", "prepare a cohort from eICU 2.0 or its demo"),
-    "meds": ("mimic_prep.commands.meds", "prepare a cohort from a MEDS dataset"),
-    "physionet-2012": ("mimic_prep.commands.physionet_2012", "prepare unlabelled stays to pretrain the series encoder"),
-    "verify": (
-        "mimic_prep.commands.verify",
-        "check raw tables before work: release, files, columns, row counts, SHA-256",
-    ),
-    "audit": ("mimic_prep.commands.audit", "check a cohort for leaks, copies, mixed units and drift"),
-    "synthesize": ("mimic_prep.synthetic.command", "write a made-up hospital as raw MIMIC-IV tables"),
-}
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
-
-
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="mimic-prep", description="Turn raw electronic health records into a cohort folder, without leaks."
-    )
-    parser.add_argument("--version", action="version", version=f"mimic-prep {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, help_line) in COMMANDS.items():
-        command = commands.add_parser(name, help=help_line, description=help_line)
-        if name == chosen:
-            import_module(module).configure(command)
-    return parser
+PROGRAM = Program(
+    name="mimic-prep",
+    about="Turn raw electronic health records into a cohort folder, without leaks.",
+    package="mimic_prep.commands",
+    order=("mimic-iv", "mimic-iii", "eicu", "meds", "physionet-2012", "check-release", "audit", "synthesize"),
+    closing="`mimic-prep COMMAND --help` explains a command; `clinragen --help` what is done with a cohort.",
+    renamed={("", "verify"): "check-release"},
+)
 
 
 def dispatch(argv: Sequence[str]) -> int | None:
     """Run one subcommand; errors are raised."""
-    chosen = next((word for word in argv if word in COMMANDS), None)
-    args = _parser(chosen).parse_args(argv)
-    return import_module(COMMANDS[args.command][0]).run(args)
+    return PROGRAM.run(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

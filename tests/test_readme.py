@@ -6,8 +6,8 @@ import re
 import runpy
 from pathlib import Path
 
-from clinragen.cli import COMMANDS
-from mimic_prep.cli import COMMANDS as PREP_COMMANDS
+from clinragen.cli import PROGRAM
+from mimic_prep.cli import PROGRAM as PREPARATION
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,4 +45,4 @@ def test_the_commands_it_types_exist() -> None:
     typed = re.findall(r"^(clinragen|mimic-prep) ([a-z-]+)", README, flags=re.MULTILINE)
     assert typed
     for program, command in typed:
-        assert command in (COMMANDS if program == "clinragen" else PREP_COMMANDS), f"{program} {command}"
+        assert command in (PROGRAM if program == "clinragen" else PREPARATION).commands(), f"{program} {command}"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,9 @@ from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALE_KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SERIES_INPUTS = ("observed", "zeroed", "shuffled")
 #: What a predictions folder holds beside its manifest.
@@ -73,6 +76,24 @@ class Predictions:
     series_rationales: list[str]
     concepts: list[list[tuple[str, float]]]  # per stay (concept id, attention weight), the heaviest first
     attributions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # stay id -> explained diagnoses
+
+    def frame(self) -> pl.DataFrame:
+        """One row per stay: stay_id, diagnoses, both rationales, whether they parsed, ``probability_LABEL`` of each."""
+        listed = [[self.labels[i] for i in np.flatnonzero(row)] for row in self.system.listed]
+        return pl.DataFrame(
+            {
+                "stay_id": self.stay_ids,
+                "diagnoses": pl.Series(listed, dtype=pl.List(pl.String)),
+                "note_rationale": self.note_rationales,
+                "series_rationale": self.series_rationales,
+                "parsed": self.parsed,
+                **{f"probability_{name}": self.system.probabilities[:, i] for i, name in enumerate(self.labels)},
+            }
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """:meth:`frame` in pandas."""
+        return self.frame().to_pandas()
 
     @property
     def table_hash(self) -> str:

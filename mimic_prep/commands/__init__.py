@@ -1,1 +1,1 @@
-"""The subcommands of ``mimic-prep``: each module has ``configure(parser)`` and ``run(args)``."""
+"""One file per command of ``mimic-prep``: its docstring is its line in the overview, ``command`` what it does."""

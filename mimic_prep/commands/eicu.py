@@ -1,21 +1,36 @@
-"""``mimic-prep eicu``: a cohort from the eICU Collaborative Research Database."""
+"""``mimic-prep eicu``: prepare a cohort from eICU 2.0 or its demo."""
 
 from __future__ import annotations
 
-import argparse
-
-from mimic_prep.commands._prepare import add_arguments, run_reader
-
-HELP = "prepare a cohort from eICU 2.0 or its demo"
+from clinragen.options import AsJson, Overwrite
+from mimic_prep.commands._options import CORES, CohortOut, ProtocolName, ProtocolSettings, Raw, Workers, show_cohort
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add_arguments(parser, "the folder with the tables, such as patient.csv.gz and lab.csv.gz")
+def command(
+    *,
+    raw: Raw,
+    out: CohortOut,
+    protocol: ProtocolName = "admission",
+    settings: ProtocolSettings = (),
+    workers: Workers = CORES,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a cohort from eICU 2.0 or its demo.
 
+    Args:
+        raw: The folder with the tables, such as patient.csv.gz and lab.csv.gz.
+    """
+    from mimic_prep.prepare import prepare
 
-def run(args: argparse.Namespace) -> int | None:
-    """Run the command."""
-    from mimic_prep.eicu import EicuReader
-
-    return run_reader(EicuReader(), args)
+    manifest = prepare(
+        raw,
+        out,
+        source="eicu",
+        protocol=protocol,
+        settings=settings,
+        workers=workers,
+        overwrite=overwrite,
+        progress=True,
+    )
+    show_cohort(manifest, out, as_json)

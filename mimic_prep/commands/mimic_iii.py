@@ -1,22 +1,36 @@
-"""``mimic-prep mimic-iii``: a cohort from MIMIC-III."""
+"""``mimic-prep mimic-iii``: prepare a cohort from MIMIC-III 1.4."""
 
 from __future__ import annotations
 
-import argparse
-
-from mimic_prep.commands._prepare import add_arguments, run_reader
-
-HELP = "prepare a cohort from MIMIC-III 1.4"
+from clinragen.options import AsJson, Overwrite
+from mimic_prep.commands._options import CORES, CohortOut, ProtocolName, ProtocolSettings, Raw, Workers, show_cohort
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add_arguments(parser, "the folder with the tables, such as CHARTEVENTS.csv.gz")
+def command(
+    *,
+    raw: Raw,
+    out: CohortOut,
+    protocol: ProtocolName = "admission",
+    settings: ProtocolSettings = (),
+    workers: Workers = CORES,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a cohort from MIMIC-III 1.4.
 
+    Args:
+        raw: The folder with the tables, such as CHARTEVENTS.csv.gz.
+    """
+    from mimic_prep.prepare import prepare
 
-def run(args: argparse.Namespace) -> int | None:
-    """Run the command."""
-    from mimic_prep.mimic import MimicReader
-    from mimic_prep.sources.mimic3 import MIMIC3
-
-    return run_reader(MimicReader(MIMIC3), args)
+    manifest = prepare(
+        raw,
+        out,
+        source="mimic-iii",
+        protocol=protocol,
+        settings=settings,
+        workers=workers,
+        overwrite=overwrite,
+        progress=True,
+    )
+    show_cohort(manifest, out, as_json)

@@ -1,22 +1,36 @@
-"""``mimic-prep mimic-iv``: a cohort from MIMIC-IV."""
+"""``mimic-prep mimic-iv``: prepare a cohort from MIMIC-IV 2.2 to 3.1."""
 
 from __future__ import annotations
 
-import argparse
-
-from mimic_prep.commands._prepare import add_arguments, run_reader
-
-HELP = "prepare a cohort from MIMIC-IV 2.2 to 3.1"
+from clinragen.options import AsJson, Overwrite
+from mimic_prep.commands._options import CORES, CohortOut, ProtocolName, ProtocolSettings, Raw, Workers, show_cohort
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add_arguments(parser, "the folder with hosp/ and icu/, and note/ of MIMIC-IV-Note where you have it")
+def command(
+    *,
+    raw: Raw,
+    out: CohortOut,
+    protocol: ProtocolName = "admission",
+    settings: ProtocolSettings = (),
+    workers: Workers = CORES,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a cohort from MIMIC-IV 2.2 to 3.1.
 
+    Args:
+        raw: The folder with hosp/ and icu/, and note/ of MIMIC-IV-Note where you have it.
+    """
+    from mimic_prep.prepare import prepare
 
-def run(args: argparse.Namespace) -> int | None:
-    """Run the command."""
-    from mimic_prep.mimic import MimicReader
-    from mimic_prep.sources.mimic4 import MIMIC4
-
-    return run_reader(MimicReader(MIMIC4), args)
+    manifest = prepare(
+        raw,
+        out,
+        source="mimic-iv",
+        protocol=protocol,
+        settings=settings,
+        workers=workers,
+        overwrite=overwrite,
+        progress=True,
+    )
+    show_cohort(manifest, out, as_json)

@@ -1,4 +1,3 @@
-import argparse
 import json
 import shutil
 import subprocess
@@ -10,17 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 from small_hospital import KEYS, make_cohort, make_predictions
 
-from clinragen.commands import evaluate
+from clinragen.cli import dispatch
 from clinragen.errors import UserError
 from clinragen.evaluation.table import number
 
 
 def run(*arguments: str | Path) -> dict:
-    parser = argparse.ArgumentParser()
-    evaluate.configure(parser)
-    args = parser.parse_args([str(a) for a in arguments])
-    assert not evaluate.run(args)
-    return json.loads(((args.out or args.predictions) / "evaluation.json").read_text())
+    words = [str(argument) for argument in arguments]
+    assert not dispatch(["evaluate", *words])
+    folder = words[words.index("--out" if "--out" in words else "--predictions") + 1]
+    return json.loads((Path(folder) / "evaluation.json").read_text())
 
 
 def test_table_shows_guess_model_and_both_controls(cohort, predictions, tmp_path, capsys):
@@ -64,10 +62,9 @@ def test_label_with_one_class_is_named_and_has_no_area(tmp_path):
 
 def test_runs_without_torch(cohort, predictions, tmp_path):
     code = (
-        "import sys, argparse; sys.modules['torch'] = None\n"
-        "from clinragen.commands import evaluate\n"
-        "parser = argparse.ArgumentParser(); evaluate.configure(parser)\n"
-        "evaluate.run(parser.parse_args(sys.argv[1:]))\n"
+        "import sys; sys.modules['torch'] = None\n"
+        "from clinragen.cli import dispatch\n"
+        "dispatch(['evaluate', *sys.argv[1:]])\n"
     )
     arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path, "--replicates", "5"]
     done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)

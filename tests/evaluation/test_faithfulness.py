@@ -1,6 +1,5 @@
 """Claims of predicted rationales: counted by verdict, written with their evidence, and nothing of the note in a log."""
 
-import argparse
 import json
 
 import numpy as np
@@ -9,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_hospital import make_predictions
 
-from clinragen.commands import evaluate
+from clinragen.cli import dispatch
 from clinragen.evaluation.faithfulness import coverage, summarize
 from clinragen.verify.claims import Checked, Verdict
 
@@ -97,9 +96,7 @@ def test_evaluate_writes_each_claim_with_its_evidence(cohort, tmp_path, capsys):
         "note_rationale": "Based on the medical notes, there is hematemesis.",
     }
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-    parser = argparse.ArgumentParser()
-    evaluate.configure(parser)
-    evaluate.run(parser.parse_args([f"--predictions={predictions}", f"--cohort={cohort}", "--replicates=5"]))
+    dispatch(["evaluate", f"--predictions={predictions}", f"--cohort={cohort}", "--replicates=5"])
     first = json.loads((predictions / "claims.jsonl").read_text().splitlines()[0])
     assert first["stay_id"] == stay
     assert [c["verdict"] for c in first["series"]] == ["supported", "contradicted"]

@@ -1,18 +1,14 @@
 """The commands graph and teach as a user calls them."""
 
-import argparse
-
 import pytest
 
-from clinragen.commands import graph as command
+from clinragen.cli import dispatch
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import build
 
 
 def call(*argv: str) -> None:
-    parser = argparse.ArgumentParser()
-    command.configure(parser)
-    command.run(parser.parse_args(argv))
+    dispatch(["graph", *argv])
 
 
 def test_build_show_stats_and_draw(tmp_path, capsys):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_hospital import make_cohort, make_predictions
 
-from clinragen.commands import report
+from clinragen.cli import dispatch
 from clinragen.report.visible import HIDDEN, marked_up, visible
 
 CASES = {
@@ -81,10 +79,8 @@ def test_no_page_holds_a_character_that_is_not_seen(tmp_path):
     for row in rows:
         row["note_rationale"] += f" Fever {evil} cough\u200b points to shock\u202e."
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-    parser = argparse.ArgumentParser()
-    report.configure(parser)
-    given = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site"]
-    report.run(parser.parse_args(list(map(str, given))))
+    given = ["report", "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site"]
+    dispatch(list(map(str, given)))
     for page in (tmp_path / "site").rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not HIDDEN.search(text)

@@ -1,6 +1,5 @@
 """The site in a real browser: nothing fails, nothing leaves the page, the index filters and sorts, plots are drawn."""
 
-import argparse
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_hospital import make_cohort, make_predictions
 
-from clinragen.commands import report
+from clinragen.cli import dispatch
 
 pytestmark = pytest.mark.browser
 CHROMIUM = next(
@@ -37,10 +36,8 @@ def folder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("browsed")
     cohort = make_cohort(root / "cohort", stays=150)
     predictions = make_predictions(root / "predictions", cohort)
-    parser = argparse.ArgumentParser()
-    report.configure(parser)
-    arguments = ["--predictions", predictions, "--cohort", cohort, "--out", root / "site"]
-    report.run(parser.parse_args([str(argument) for argument in arguments]))
+    arguments = ["report", "--predictions", predictions, "--cohort", cohort, "--out", root / "site"]
+    dispatch([str(argument) for argument in arguments])
     return root
 
 

@@ -1,4 +1,3 @@
-import argparse
 import html
 import json
 import shutil
@@ -13,23 +12,21 @@ import pytest
 from small_hospital import HOSTILE, make_cohort, make_predictions
 
 from clinragen.catalog import phenotypes
-from clinragen.commands import evaluate, report
+from clinragen.cli import dispatch
 from clinragen.errors import UserError
 from clinragen.report.views import diagnoses_of
 
 
-def run(command, *arguments: str | Path) -> None:
-    parser = argparse.ArgumentParser()
-    command.configure(parser)
-    assert not command.run(parser.parse_args([str(argument) for argument in arguments]))
+def run(command: str, *arguments: str | Path) -> None:
+    assert not dispatch([command, *(str(argument) for argument in arguments)])
 
 
 @pytest.fixture(scope="module")
 def site(cohort, predictions, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     arguments = ["--predictions", predictions, "--cohort", cohort]
-    run(evaluate, *arguments, "--out", folder, "--replicates", "20")
-    run(report, *arguments, "--evaluation", folder / "evaluation.json", "--out", folder / "site")
+    run("evaluate", *arguments, "--out", folder, "--replicates", "20")
+    run("report", *arguments, "--evaluation", folder / "evaluation.json", "--out", folder / "site")
     return folder / "site"
 
 
@@ -120,21 +117,21 @@ def test_index_shows_the_evaluation(site):
 
 def test_same_input_gives_the_same_bytes(site, cohort, predictions, tmp_path):
     arguments = ["--predictions", predictions, "--cohort", cohort]
-    run(report, *arguments, "--evaluation", site.parent / "evaluation.json", "--out", tmp_path / "again")
+    run("report", *arguments, "--evaluation", site.parent / "evaluation.json", "--out", tmp_path / "again")
     for path in pages(site):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(site)).read_bytes()
 
 
 def test_existing_folder_is_kept_unless_told(cohort, predictions, tmp_path):
     arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site"]
-    run(report, *arguments)
+    run("report", *arguments)
     with pytest.raises(UserError, match="--overwrite"):
-        run(report, *arguments)
-    run(report, *arguments, "--overwrite")
+        run("report", *arguments)
+    run("report", *arguments, "--overwrite")
     assert "No evaluation was given" in (tmp_path / "site" / "index.html").read_text()
     (tmp_path / "site" / "mine.txt").write_text("keep")
     with pytest.raises(UserError, match=r"mine\.txt"):
-        run(report, *arguments, "--overwrite")
+        run("report", *arguments, "--overwrite")
     assert (tmp_path / "site" / "mine.txt").read_text() == "keep"
 
 
@@ -143,15 +140,15 @@ def test_evaluation_of_other_predictions_is_refused(site, cohort, tmp_path):
     evaluation = site.parent / "evaluation.json"
     arguments = ["--predictions", other, "--cohort", cohort, "--out", tmp_path / "site", "--evaluation", evaluation]
     with pytest.raises(UserError, match="evaluates other predictions"):
-        run(report, *arguments)
+        run("report", *arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
 
 
 def test_graph_that_is_not_there_is_an_error_only_when_asked_for(cohort, predictions, tmp_path):
     arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site"]
     with pytest.raises(UserError):
-        run(report, *arguments, "--graph", tmp_path / "nowhere")
-    run(report, *arguments)
+        run("report", *arguments, "--graph", tmp_path / "nowhere")
+    run("report", *arguments)
 
 
 def test_stay_without_note_series_or_output_still_has_a_page(tmp_path):
@@ -167,7 +164,7 @@ def test_stay_without_note_series_or_output_still_has_a_page(tmp_path):
     rows = pq.read_table(path).to_pylist()
     rows[0] |= {"note_rationale": "", "series_rationale": "", "diagnoses": [], "concepts": [], "parsed": False}
     pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
-    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    run("report", "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
     text = Page(tmp_path / "site" / "stays" / f"{bare}.html").text
     for sign in ("The model wrote none", "No note before", "heart rate", "None recorded", "did not parse"):
         assert sign in text
@@ -192,7 +189,7 @@ def test_the_stay_page_says_what_carried_a_diagnosis(cohort, predictions, tmp_pa
     }
     row = {"diagnosis": "septicemia", "probability": 0.7, "threshold": 0.3, "occlusion": parts, "attention": parts}
     (folder / "attributions.jsonl").write_text(json.dumps({"stay_id": stay, "diagnoses": [row]}) + "\n")
-    run(report, "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
+    run("report", "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
     page = Page(tmp_path / "site" / "stays" / f"{stay}.html")
     assert "What carried the diagnoses" in page.text
     assert "tachycardia" in page.text
@@ -209,7 +206,7 @@ def test_a_damaged_explanation_is_told_in_one_line(cohort, predictions, tmp_path
     shutil.copytree(predictions, folder)
     (folder / "attributions.jsonl").write_text(line + "\n")
     with pytest.raises(UserError, match=r"attributions\.jsonl: line 1 is no explanation"):
-        run(report, "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
+        run("report", "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
 
 
 def test_claims_are_marked_with_their_verdict_and_lead_to_the_evidence(cohort, tmp_path):
@@ -220,7 +217,7 @@ def test_claims_are_marked_with_their_verdict_and_lead_to_the_evidence(cohort, t
         "Lab test shows heart rate of 7 bpm and ferritin of 9; high ammonia; <s>normal</s> pulse of 6."
     )
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    run("report", "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
     page = Page(tmp_path / "site" / "stays" / f"{rows[0]['stay_id']}.html")
     marks = [attributes for _, attributes in page.tags if (attributes.get("class") or "").startswith("claim ")]
     refuted = [
@@ -254,7 +251,7 @@ def test_a_statement_of_absence_has_a_mark_of_its_own_and_is_no_claim(cohort, tm
         series_rationale="Lab test shows no abnormal values.",
         diagnoses=["pneumonia", "shock"],
     )
-    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    run("report", "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
     page = Page(tmp_path / "site" / "stays" / f"{stay}.html")
     text = " ".join(page.text.split())
     marks = [(attributes["class"], attributes.get("title") or "") for _, attributes in page.tags
@@ -281,7 +278,7 @@ def test_the_stay_page_says_how_many_diagnoses_have_a_ground(cohort, tmp_path, l
         note_rationale="Based on the medical notes, fever points to pneumonia; no finding supports shock.",
         diagnoses=listed,
     )
-    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    run("report", "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
     assert text in " ".join(Page(tmp_path / "site" / "stays" / f"{stay}.html").text.split())
 
 
@@ -297,7 +294,7 @@ def test_every_page_shows_the_remarks_on_the_model(cohort, predictions, tmp_path
     manifest = json.loads((folder / "manifest.json").read_text())
     told = "the model was trained on mimic-iv, this cohort is of eicu: its probabilities are not calibrated there"
     (folder / "manifest.json").write_text(json.dumps(manifest | {"remarks": [told]}))
-    run(report, "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
+    run("report", "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
     for path in pages(tmp_path / "site"):
         assert told in " ".join(Page(path).text.split())
 
@@ -328,7 +325,7 @@ def with_note(root: Path, section: str, text: str) -> tuple[Path, int]:
 def test_what_no_model_reads_is_shown_marked(tmp_path, text, unread):
     cohort, stay = with_note(tmp_path / "cohort", "history_of_present_illness", text)
     predictions = make_predictions(tmp_path / "predictions", cohort)
-    run(report, "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
+    run("report", "--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "site")
     page = (tmp_path / "site" / "stays" / f"{stay}.html").read_text(encoding="utf-8")
     found = [
         html.unescape(part.partition(">")[2].partition("</span>")[0]) for part in page.split('<span class="unread"')[1:]

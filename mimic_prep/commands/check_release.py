@@ -1,57 +1,57 @@
-"""``mimic-prep verify``: is a folder of raw tables whole, and which release is it?"""
+"""``mimic-prep check-release``: check raw tables before work: release, files, columns, row counts, SHA-256."""
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from clinragen.command_line import answer
 from clinragen.errors import EXIT_USER_ERROR
+from clinragen.options import AsJson, Flag
+from mimic_prep.commands._options import CORES, Raw, Workers
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from mimic_prep.verify import Verification
 
-HELP = "check raw tables before work: release, files, columns, row counts, SHA-256"
 
+def command(*, raw: Raw, quick: Flag = False, workers: Workers = CORES, as_json: AsJson = False) -> int | None:
+    """Check raw tables before work: release, files, columns, row counts, SHA-256.
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="the folder with the raw tables")
-    parser.add_argument("--quick", action="store_true", help="look at names and headers only; no counts, no SHA-256")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="files read at a time (default: all cores)"
-    )
+    Ends with code 2 when something is to be mended first.
 
-
-def run(args: argparse.Namespace) -> int | None:
-    """Run the command: 2 when something is to be mended first."""
+    Args:
+        raw: The folder with the raw tables.
+        quick: Look at names and headers only; no counts, no SHA-256.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     from clinragen.errors import UserError
     from mimic_prep.verify import size_of, verify
 
-    if args.workers < 1:
-        raise UserError(f"--workers {args.workers}: expected a positive number")
-    total = size_of(args.raw)
+    if workers < 1:
+        raise UserError(f"--workers {workers}: expected a positive number")
     bars = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
+    total = size_of(raw)
     with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading", total=total)
-        found = verify(
-            args.raw, count=not args.quick, workers=args.workers, progress=lambda size: progress.advance(task, size)
-        )
+        checked = verify(raw, count=not quick, workers=workers, progress=lambda size: progress.advance(task, size))
+    code = None if checked.sound else EXIT_USER_ERROR
+    if as_json:
+        answer("", {**asdict(checked), "sound": checked.sound}, as_json)
+        return code
     console = Console()
-    console.print(_table(found))
-    for problem in found.problems:
+    console.print(_table(checked))
+    for problem in checked.problems:
         console.print(f"[red]{problem}[/red]")
-    known = f"{found.release} {found.version}" if found.version else f"{found.release}, version not recognised"
-    if args.quick or found.release == "MEDS":
-        known = found.release
-    console.print(f"{known}: " + ("ready to prepare" if found.sound else "[bold red]mend this first[/bold red]"))
-    return None if found.sound else EXIT_USER_ERROR
+    version = f" {checked.version}" if checked.version else ", version not recognised"
+    release = f"{checked.release}{version}"
+    if quick or checked.release == "MEDS":
+        release = checked.release
+    console.print(f"{release}: " + ("ready to prepare" if checked.sound else "[bold red]mend this first[/bold red]"))
+    return code
 
 
 def _table(found: Verification) -> Table:

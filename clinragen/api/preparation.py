@@ -1,0 +1,56 @@
+"""Cohorts from raw tables, from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinragen.api.values import SettingsLike, overrides
+
+if TYPE_CHECKING:
+    from clinragen.data.cohort import Cohort
+
+
+def prepare(
+    raw: str | Path,
+    out: str | Path,
+    *,
+    source: str | None = None,
+    protocol: str | Path = "admission",
+    set: SettingsLike = (),
+    codes: str | Path = "default",
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Cohort:
+    """Turn raw tables into a cohort folder; a cohort that was made of the same tables and settings is kept.
+
+    Args:
+        raw: folder of the raw tables.
+        out: cohort folder to write.
+        source: mimic-iv, mimic-iii, eicu, meds or physionet-2012; by default told by the tables.
+        protocol: admission (only what was known), paper (retrospective), or a YAML file.
+        set: keys of the protocol to override, as ``{"window.hours": 24}``.
+        codes: of MEDS alone: what its codes mean, a name in ``configs/meds`` or a YAML file.
+        workers: threads that parse; all cores by default.
+        overwrite: replace another cohort that ``out`` holds.
+        progress: show a bar on standard error.
+
+    Raises:
+        UserError: raw tables, protocol or settings that cannot be used, or a folder that may not be written.
+    """
+    from clinragen.data.cohort import Cohort
+    from mimic_prep.prepare import prepare as prepare_folder
+
+    prepare_folder(
+        Path(raw),
+        Path(out),
+        source=source,
+        protocol=str(protocol),
+        settings=overrides(set),
+        codes=str(codes),
+        workers=workers,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return Cohort.load(out)

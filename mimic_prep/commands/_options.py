@@ -1,0 +1,41 @@
+"""Options and output that the commands of one release each share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from clinragen.command_line import answer
+from clinragen.options import Texts, WholeNumber
+
+Raw = Annotated[Path, Parameter(name="--raw")]
+CohortOut = Annotated[Path, Parameter(name="--out", help="The cohort folder to write.")]
+ProtocolName = Annotated[
+    str,
+    Parameter(
+        name="--protocol",
+        help="admission (only what was known), paper (retrospective), or a YAML file.",
+    ),
+]
+ProtocolSettings = Annotated[Texts, Parameter(name="--set", help="Change one key of the protocol; may be repeated.")]
+Workers = Annotated[WholeNumber, Parameter(name="--workers", help="Threads that parse.")]
+CORES = os.cpu_count() or 1
+
+
+def show_cohort(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
+    """What a preparation did, as tables or as JSON."""
+    if as_json:
+        told = ("source", "cohort", "attrition", "warnings")
+        answer("", {"out": out, **{key: manifest[key] for key in told if key in manifest}}, as_json)
+        return
+    from rich.console import Console
+
+    from mimic_prep import summary
+
+    console = Console()
+    if "cohort" in manifest and "tables" in manifest:  # older exports do not say
+        summary.show(manifest, console)
+    console.print(f"[bold]{out}[/bold]", highlight=False, soft_wrap=True)

@@ -1,0 +1,33 @@
+"""``mimic-prep synthesize``: write a made-up hospital as raw MIMIC-IV tables."""
+
+from __future__ import annotations
+
+from clinragen.command_line import answer
+from clinragen.options import AsJson, MaybeWholeNumber, Out, Overwrite, Seed, WholeNumber
+
+
+def command(
+    *,
+    patients: WholeNumber,
+    seed: Seed = 0,
+    out: Out,
+    workers: MaybeWholeNumber = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a made-up hospital in raw MIMIC-IV tables, with its ground truth.
+
+    Args:
+        patients: Number of patients.
+        seed: The same seed gives the same bytes.
+        workers: Processes. Default: one per core.
+    """
+    from mimic_prep.synthetic.write import synthesize
+
+    counts = synthesize(patients, seed, out, workers=workers, overwrite=overwrite)
+    stays, rows = counts["icu/icustays"], sum(counts.values())
+    answer(
+        f"{out}: {patients} patients, {stays} stays in intensive care, {rows:,} rows; ground truth in truth/",
+        {"out": out, "patients": patients, "stays": stays, "rows": counts},
+        as_json,
+    )
