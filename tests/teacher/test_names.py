@@ -72,7 +72,7 @@ def test_labels_of_a_manifest_have_keys_that_can_name_files(key):
         of_manifest({"label_set": {"name": "own", "labels": [label]}})
 
 
-COMMANDS = ("train notes --out o", "distill --out o", "evaluate --predictions p", "report --predictions p")
+COMMANDS = ("train notes --out o", "distill --out o", "evaluate --predictions p", "report --predictions p --out o")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
