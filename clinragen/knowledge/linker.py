@@ -23,6 +23,7 @@ from clinragen.knowledge.answers import (
 )
 from clinragen.knowledge.context import Context, Item, contexts, modifiers, shorthand
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.phrases import Phrases, british, squeezed
 
 #: Node kinds that a note may mention.
 LINKED_KINDS = ("phenotype", "disease", "finding", "symptom", "drug", "procedure")
@@ -43,22 +44,6 @@ _SIDE = re.compile(
     r"|lower extremity|lung|lower lobe|upper lobe|pleural|effusion|basilar|base)\b)",
     re.IGNORECASE,
 )
-_BRITISH = [
-    (re.compile(pattern, re.IGNORECASE), replacement)
-    for pattern, replacement in (
-        (r"(?<!a)emi(a|c)(?=\b|s\b)", r"aemi\1"),
-        (r"\bhem(?=[ao])", "haem"),
-        (r"\bedema", "oedema"),
-        (r"rrhea\b", "rrhoea"),
-        (r"pnea\b", "pnoea"),
-        (r"pneic\b", "pnoeic"),
-        (r"ischem", "ischaem"),
-        (r"\besophag", "oesophag"),
-        (r"leuko", "leuco"),
-        (r"\banemi", "anaemi"),
-        (r"labored", "laboured"),
-    )
-]
 
 #: What a mention is when no word of its sentence says otherwise.
 SECTION_CONTEXTS: dict[str, Context] = {"past_medical_history": "historical", "family_history": "family"}
@@ -74,8 +59,6 @@ _LOWER |= {ord(apostrophe): "'" for apostrophe in "’ʼ"}
 _ABBREVIATIONS = frozenset(("dr", "mr", "mrs", "ms", "vs", "approx", "pt", "st", "e.g"))
 _TICKS = frozenset(("[x]", "(x)", "☑", "☒", "✓", "✔", "✅", "■", "▣"))
 _BREAKS = frozenset(".;!?")
-_END = ""  # trie key of what ends at a node; no token is empty
-_ANY_CASE = ""  # in an exact-case payload: what any other case means
 
 
 class Mention(NamedTuple):
@@ -93,10 +76,11 @@ class Linker:
     """Finds the concepts of a graph in text. Building one takes about a second; reuse it."""
 
     def __init__(self, graph: ConceptGraph, kinds: tuple[str, ...] = LINKED_KINDS) -> None:
-        self._trie: dict[str, Any] = {}
+        self._phrases: Phrases[Any] = Phrases()
         for form, modifier in (*modifiers(), *answers()):
-            node = self._walk(tokens(form))
-            node[_END] = phrase((*node[_END].modifiers, modifier) if _END in node else (modifier,))
+            meanings = self._phrases.at(tokens(form))
+            before = meanings.any_case.modifiers if meanings.any_case is not None else ()
+            meanings.any_case = phrase((*before, modifier))
         named = [(node, data) for node, data in graph.nodes(data=True) if data["kind"] in kinds and not _trend(data)]
         for node, data in named:
             for form in (data["name"], *data["synonyms"]):
@@ -114,7 +98,9 @@ class Linker:
         kept = {node for node, _ in named} | {None}
         for form, concepts in shorthand().items():
             if kept.issuperset(concepts):
-                self._walk(tokens(form)).setdefault(_END, concepts)
+                meanings = self._phrases.at(tokens(form))
+                if meanings.any_case is None and not meanings.exact:
+                    meanings.any_case = concepts
 
     def link(self, text: str, section: str | None = None) -> list[Mention]:
         """All mentions in a text, in order; they do not overlap.
@@ -142,39 +128,28 @@ class Linker:
         items: list[Item] = []
         places: list[tuple[int, int]] = []
         position, count, begin = 0, len(words), 0
-        root = self._trie
+        longest = self._phrases.longest
         while position < count:
             word = words[position]
-            node = root.get(word)
-            if node is not None:
-                ahead, end, payload = position + 1, position, None
-                while node is not None:
-                    if _END in node:
-                        end, payload = ahead, node[_END]
-                    if ahead == count:
-                        break
-                    node = node.get(words[ahead])
-                    ahead += 1
-                if isinstance(payload, dict):
-                    stop = starts[end - 1] + len(words[end - 1])
-                    payload = payload.get(_squeeze(text[starts[position] : stop])) or payload.get(_ANY_CASE)
-                if payload is not None:
-                    if isinstance(payload, str):
-                        items.append(len(pending))
-                        places.append((position, end))
-                        pending.append((payload, starts[position], starts[end - 1] + len(words[end - 1])))
-                    elif isinstance(payload, list):
-                        parts = [place for place in range(position, end) if words[place].isalnum()]
-                        for place, concept in zip(parts, payload, strict=True):
-                            if concept is not None:
-                                items.append(len(pending))
-                                places.append((place, place + 1))
-                                pending.append((concept, starts[place], starts[place] + len(words[place])))
-                    else:
-                        items.append(DENIAL if denials and starts[position] in denials else payload)
-                        places.append((position, end))
-                    position = end
-                    continue
+            match = longest(words, position, text, starts)
+            if match is not None:
+                end, payload = match
+                if isinstance(payload, str):
+                    items.append(len(pending))
+                    places.append((position, end))
+                    pending.append((payload, starts[position], starts[end - 1] + len(words[end - 1])))
+                elif isinstance(payload, list):
+                    parts = [place for place in range(position, end) if words[place].isalnum()]
+                    for place, concept in zip(parts, payload, strict=True):
+                        if concept is not None:
+                            items.append(len(pending))
+                            places.append((place, place + 1))
+                            pending.append((concept, starts[place], starts[place] + len(words[place])))
+                else:
+                    items.append(DENIAL if denials and starts[position] in denials else payload)
+                    places.append((position, end))
+                position = end
+                continue
             if word == ",":
                 items.append(None)
                 places.append((position, position + 1))
@@ -192,23 +167,15 @@ class Linker:
         return mentions
 
     def _add(self, form: str, concept: str) -> None:
-        exact = form.startswith("=")
-        form = form.lstrip("=")
-        node = self._walk(tokens(form))
-        if exact:
-            node.setdefault(_END, {})
-            if isinstance(node[_END], dict):
-                node[_END].setdefault(_squeeze(form), concept)
-        elif _END not in node:
-            node[_END] = concept
-        elif isinstance(node[_END], dict):
-            node[_END].setdefault(_ANY_CASE, concept)
-
-    def _walk(self, words: list[str]) -> dict[str, Any]:
-        node = self._trie
-        for word in words:
-            node = node.setdefault(word, {})
-        return node
+        """Add a form that nothing else is written like."""
+        meanings = self._phrases.at(tokens(form.lstrip("=")))
+        if meanings.any_case is not None:
+            return
+        if form.startswith("="):
+            meanings.exact = meanings.exact or {}
+            meanings.exact.setdefault(squeezed(form.lstrip("=")), concept)
+        else:
+            meanings.any_case = concept
 
 
 def tokens(text: str) -> list[str]:
@@ -241,22 +208,13 @@ def _variants(form: str) -> set[str]:
     found = {form}
     found |= {_POSSESSIVE.sub(f" {word} ", form) for word in _WHOSE}
     found |= {_SIDE.sub(lambda match, word=word: f"{word}{match.group(2)}", form) for word in _SIDES}
-    found |= {british for each in found if (british := _british(each)) != each}
+    for each in list(found):
+        found |= british(each)
     for each in list(found):
         last = tokens(each)[-1]
         if last.isalpha() and len(last) > 3 and not last.endswith("s"):
             found.add(f"{each}s")
     return found - {form}
-
-
-def _british(form: str) -> str:
-    for pattern, replacement in _BRITISH:
-        form = pattern.sub(replacement, form)
-    return form
-
-
-def _squeeze(form: str) -> str:
-    return " ".join(form.replace("-", " ").split())
 
 
 def _ends(word: str, words: list[str], starts: list[int], position: int, text: str) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from clinragen.verify.statements import Scope, Statement
+
 
 class Verdict(StrEnum):
     """How a claim stands to the chart."""
@@ -21,72 +23,36 @@ ABSENCE = "absence"
 STANDINGS = (*map(str, Verdict), ABSENCE)
 
 
-class Number(NamedTuple):
-    """A number as stated, in the variable's canonical unit: what it may mean lies from ``low`` to ``high``.
-
-    ``how``: at (it occurs), highest, lowest, above, below, mean, within (all lie there), ranged (extremes lie at the
-    ends), total (of a stretch of hours), or an event that happened at least once: above_event, below_event, event.
-    """
-
-    low: float
-    high: float
-    how: str
-
-
-class Change(NamedTuple):
-    """A stated amount of change, as a part of the start (0.5: by half), a factor (2: doubled) or in the unit itself.
-
-    Percent is a part; of a variable that is itself in percent, it may be meant in points.
-    """
-
-    low: float
-    high: float
-    kind: str  # part, percent, factor or amount
-    end: Number | None = None  # of "rose 18", which may also mean to 18
-
-
-class Often(NamedTuple):
-    """A number of measurements, or a share of them, that a statement holds for."""
-
-    low: float
-    high: float
-    kind: str  # count or share
-
-
 @dataclass(frozen=True)
 class SeriesClaim:
-    """A statement about one variable, written at ``text[start:end]``: every part that is set must hold.
+    """Statements about one variable, written at ``text[start:end]``: each must hold.
 
     Attributes:
         variables: catalogue keys; more than one where the word fits several (hypotension: systolic or mean pressure).
-        direction: high, low, normal or abnormal, against the reference range.
-        trend: rising, falling, stable, improving, worsening or resolved.
-        numbers: each must hold; after a trend the last one is where it ends.
-        first: the number that a change starts from.
-        often: always, mostly, persistently, repeatedly, sometimes, or a count or share.
-        severity: mild or marked.
-        window: hours from intime that the statement is about, both ends included.
-        length: hours of a stretch that may lie anywhere within the window: of a total, "over 6 hours".
-        moment: first, later or last, where the statement is about a part of the measurements.
-        hour: hours from intime of the number, or of the extreme, and by how much it may be off.
-        negated: the statement is denied.
+        statements: what is said of the variable; at least one.
+        scope: the measurements that they are about.
+        negated: that they all hold is denied.
+        of_each: they must hold of every one of the variables ("normal"), not of any of them ("hypotension").
     """
 
     start: int
     end: int
     variables: tuple[str, ...]
-    direction: str | None = None
-    trend: str | None = None
-    numbers: tuple[Number, ...] = ()
-    first: Number | None = None
-    change: Change | None = None
-    often: str | Often | None = None
-    severity: str | None = None
-    window: tuple[float, float] | None = None
-    length: float | None = None
-    moment: str | None = None
-    hour: tuple[float, float] | None = None
+    statements: tuple[Statement, ...]
+    scope: Scope = field(default_factory=Scope)
     negated: bool = False
+    of_each: bool = False
+
+    @property
+    def denies_all(self) -> bool:
+        """Whether it says that nothing is abnormal: "no abnormal creatinine"."""
+        return self.negated and any(getattr(one, "side", None) == "abnormal" for one in self.statements)
+
+    def __str__(self) -> str:
+        """The reading, as ``configs/verify`` gives it beside its examples."""
+        said = " & ".join(map(str, self.statements))
+        scope = str(self.scope)
+        return f"{'/'.join(self.variables)}: {'not ' if self.negated else ''}{said}{f' [{scope}]' if scope else ''}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +66,7 @@ class NoteClaim:
     kind: str
 
 
-class Place(NamedTuple):
+class NotePassage(NamedTuple):
     """A sentence of the note: ``text[start:end]`` of the section with this index among those given."""
 
     section: int
@@ -129,7 +95,7 @@ class Checked:
     verdict: Verdict
     negated: bool = False
     measured: tuple[tuple[str, float, float], ...] = field(default=())
-    places: tuple[Place, ...] = field(default=())
+    places: tuple[NotePassage, ...] = field(default=())
     absence: bool = False
 
     @property

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from clinragen.catalog import Variable
 from clinragen.chart.reference_range import tolerance
 from clinragen.verify import units
-from clinragen.verify.claims import Number
 from clinragen.verify.masked import Masked
 
 _SMALL = (
@@ -184,6 +183,19 @@ _THIRDS = {"low": (0.0, 0.45), "mid": (0.25, 0.75), "high": (0.5, 1.0)}
 _THIRDS |= {"lower": _THIRDS["low"], "middle": _THIRDS["mid"], "upper": _THIRDS["high"]}
 
 
+class Figure(NamedTuple):
+    """A number in the canonical unit of a variable: what it may mean lies from ``low`` to ``high``.
+
+    ``how``: what the words beside it say it is. at (it occurs), highest, lowest, mean, within (all lie there), decade,
+    decades, above, below, an event that happened at least once (above_event, below_event, rising_event,
+    falling_event), or of a sum over hours (total_is, total_above, total_below).
+    """
+
+    low: float
+    high: float
+    how: str = "at"
+
+
 class Written(NamedTuple):
     """Figures as they stand: ``form`` is one, start, range, from (a change of value), up, down or sequence.
 
@@ -223,47 +235,47 @@ def find(sentence: Masked) -> None:
     sentence.read(_ONE, lambda m: ("number", _written("one", [_groups(m, "a")])))
 
 
-def number(part: Part, how: str, spec: Variable, *, about: bool = False) -> Number | None:
+def figure(part: Part, variable: Variable, *, about: bool = False) -> Figure | None:
     """A written number in the canonical unit of a variable, with what rounding or "about" leaves open.
 
     Returns:
         None where its unit is none that the variable is measured in: it is of something else.
     """
     written, unit, decade = part
-    text = _decimal(written, unit, spec)
+    text = _decimal(written, unit, variable)
     value = float(text)
     step = (100.0 if value >= 200 and value % 100 == 0 else 10.0) if decade else 10.0 ** -len(text.partition(".")[2])
-    found = _conversion(unit, spec, value)
-    if found is None:
+    scaled = _conversion(unit, variable, value)
+    if scaled is None:
         return None
-    scale, offset = found
+    scale, offset = scaled
     value, step = value * scale + offset, step * abs(scale)
     if decade:
-        below = 0.5 * 10.0**-spec.decimals
+        below = 0.5 * 10.0**-variable.decimals
         begin, end = _THIRDS.get(decade, (0.0, 1.0))
-        return Number(value + begin * step - below, value + end * step - below, how)
-    slack = max(step, 10.0**-spec.decimals) / 2
+        return Figure(value + begin * step - below, value + end * step - below)
+    slack = max(step, 10.0**-variable.decimals) / 2
     if about:
-        slack = max(slack, tolerance(value, spec))
+        slack = max(slack, tolerance(value, variable))
     slack += 1e-4 * max(1.0, abs(value))
-    return Number(value - slack, value + slack, how)
+    return Figure(value - slack, value + slack)
 
 
-def amount(written: str, unit: str | None, spec: Variable, *, about: bool) -> tuple[float, float] | None:
+def amount(number: str, unit: str | None, variable: Variable, *, about: bool) -> tuple[float, float] | None:
     """A written difference in the canonical unit, from and to; None where its unit is none of the variable's.
 
     Both of the values it lies between may have been rounded.
     """
-    text = _decimal(written, unit, spec)
+    text = _decimal(number, unit, variable)
     value = float(text)
     if unit and units.plain(unit) not in ("points", "deg"):
-        found = units.conversion(unit, spec)
+        scaled = units.conversion(unit, variable)
     else:  # without a unit a small difference is in the usual one, whatever is plausible of a value
-        found = _conversion(None, spec, value) if value > spec.plausible[1] else (1.0, 0.0)
-    if found is None:
+        scaled = _conversion(None, variable, value) if value > variable.plausible[1] else (1.0, 0.0)
+    if scaled is None:
         return None
-    scale = found[0]  # a difference has no offset
-    slack = 10.0 ** -len(text.partition(".")[2]) * abs(scale) / 2 + 10.0**-spec.decimals + 1e-6
+    scale = scaled[0]  # a difference has no offset
+    slack = 10.0 ** -len(text.partition(".")[2]) * abs(scale) / 2 + 10.0**-variable.decimals + 1e-6
     if about:
         slack += 0.1 * abs(value * scale)
     return abs(value * scale) - slack, abs(value * scale) + slack

@@ -15,6 +15,7 @@ from clinragen.catalog import variables
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.verify.masked import Cue
+from clinragen.verify.statements import Side
 
 _TOKEN = re.compile(r"[a-z]+\d*[a-z]*|[<>=≤≥~≈]+|\d+(?:\.\d+)?|[,;:()/]|\0+", re.I)
 _BRITISH = (
@@ -27,13 +28,13 @@ _BRITISH = (
 
 
 class Head(NamedTuple):
-    """What a statement is about. A term such as hypotension carries its direction; ``absent`` denies its sides.
+    """What a statement is about. A term such as hypotension carries its side; ``absent`` denies its sides.
 
     Without variables: something that the catalogue does not have, of which nothing is claimed.
     """
 
     variables: tuple[str, ...]
-    directions: tuple[str, ...] = ()
+    sides: tuple[Side, ...] = ()
     absent: bool = False
     bound: tuple[str, float] | None = None
     how: str | None = None

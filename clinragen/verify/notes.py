@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable
 
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker, Mention
-from clinragen.verify.claims import NoteClaim, Place, Verdict
+from clinragen.verify.claims import NoteClaim, NotePassage, Verdict
 
 #: concept -> where a note mentions it, and how: affirmed, negated, historical, family or hypothetical.
-Mentioned = dict[str, list[tuple[str, Place]]]
+Mentioned = dict[str, list[tuple[str, NotePassage]]]
 _PRESENT = frozenset(("affirmed", "historical"))
 #: Words after which a clause speaks of diagnoses.
 _LINKING = re.compile(
@@ -32,7 +32,7 @@ class NoteReader:
         found: Mentioned = {}
         for index, (section, text) in enumerate(sections):
             for mention in self._linker.link(text, section):
-                place = Place(index, section, *_trimmed(text, mention.sentence))
+                place = NotePassage(index, section, *_trimmed(text, mention.sentence))
                 found.setdefault(mention.concept, []).append((mention.context, place))
         return found
 
@@ -52,7 +52,7 @@ class NoteReader:
                 claims.append(NoteClaim(mention.concept, mention.start, mention.end, mention.negated, "diagnosis"))
         return sorted(claims, key=lambda claim: (claim.start, claim.kind))
 
-    def against_note(self, claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[Place, ...]]:
+    def against_note(self, claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[NotePassage, ...]]:
         """Whether the note mentions the concept, or a narrower one, with the same negation, and where.
 
         A diagnosis that the rationale denies is borne out by a note that does not affirm it as present, or that denies

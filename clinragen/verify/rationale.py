@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from clinragen.chart.measurements import SeriesChart
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.verify import notes, series
 from clinragen.verify.claims import Checked, Verdict
@@ -23,7 +24,7 @@ class Verifier:
         text: str,
         kind: str,
         sections: Iterable[tuple[str, str]],
-        chart: series.Chart,
+        chart: SeriesChart,
         diagnoses: Collection[str],
     ) -> list[Checked]:
         """Claims in reading order. ``grounds.with_absences`` adds words that only say that there is nothing.
@@ -51,7 +52,7 @@ class Verifier:
             found.append(Checked(*span, verdict, claim.negated, places=places, absence=absence))
         return found
 
-    def _of_series(self, text: str, chart: series.Chart, diagnoses: Collection[str]) -> list[Checked]:
+    def _of_series(self, text: str, chart: SeriesChart, diagnoses: Collection[str]) -> list[Checked]:
         found = []
         mentions = self._notes.mentions(text)
         for claim in self._notes.claims(text, mentions):
@@ -66,7 +67,7 @@ class Verifier:
         for read in self._series.read(text, named):
             verdict = series.check(read, chart)
             measured = tuple(series.telling(read, chart)) if verdict != Verdict.NOT_IN_CHART else ()
-            absence = read.negated and read.direction == "abnormal"  # a sign that is denied is a fact, "no fever"
+            absence = read.denies_all  # a sign that is denied is a fact, "no fever"
             span = (read.start, read.end, "series", ",".join(read.variables))
             found.append(Checked(*span, verdict, read.negated, measured, absence=absence))
         return found

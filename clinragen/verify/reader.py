@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
-from clinragen.verify import figures, statements, times
+from clinragen.verify import assembly, figures, times
 from clinragen.verify.claims import SeriesClaim
 from clinragen.verify.lexicon import Head, Lexicon, vocabulary
 from clinragen.verify.masked import Cue, Masked
@@ -167,7 +167,7 @@ def _owned(text: str, cues: list[Cue]) -> list[Cue]:
             strange = False
         elif kept and any(word.lower() not in _fillers() for word in _NAMING.findall(between)):
             strange = strange or (previous.kind == "sep" and previous.value in _CUTS)
-        if not (strange and cue.kind in statements.STATING):
+        if not (strange and cue.kind in assembly.STATING):
             kept.append(cue)
     return kept
 
@@ -189,7 +189,7 @@ def _heads(text: str, cues: list[Cue], diagnoses: Sequence[tuple[int, int]]) -> 
             inside = [span for span in diagnoses if span[0] <= cue.start and cue.end <= span[1]]
             if any(concluding or (b - a) > (cue.end - cue.start) for a, b in inside):
                 continue
-            if cue.value.directions and _PAST.search(text[max(0, cue.start - 45) : cue.start]):
+            if cue.value.sides and _PAST.search(text[max(0, cue.start - 45) : cue.start]):
                 continue
             cue = _placed(text, cue)
             if last is not None and _renamed(text, last, cue, kept):
@@ -213,10 +213,10 @@ def _renamed(text: str, place: int, cue: Cue, kept: list[Cue]) -> bool:
     """Whether a head names the one before again: "hemoglobin (Hgb)", "BP 96 systolic". The better name stays."""
     last = kept[place]
     between = text[last.end : cue.start]
-    if cue.value.variables == last.value.variables and not cue.value.directions and between.strip() == "(":
+    if cue.value.variables == last.value.variables and not cue.value.sides and between.strip() == "(":
         return True
     narrower = "mean_bp" in last.value.variables and cue.value.variables in (("systolic_bp",), ("diastolic_bp",))
-    bare = not last.value.directions and not any(other.kind == "sep" for other in kept[place:])
+    bare = not last.value.sides and not any(other.kind == "sep" for other in kept[place:])
     if narrower and bare and between.strip():
         kept[place] = last._replace(value=cue.value)
         return True
@@ -232,7 +232,7 @@ def _groups(text: str, cues: list[Cue]) -> Iterator[_Group]:
         region = cues[here + 1 : there]
         between = text[cues[here].end : cues[there].start]
         joined = bool(region) and all(cue.kind == "sep" and cue.value in _JOINS for cue in region)
-        alike = bool(cues[here].value.directions) == bool(cues[there].value.directions)
+        alike = bool(cues[here].value.sides) == bool(cues[there].value.sides)
         if between == "/" or (joined and alike and _JOINED.fullmatch(between)):
             group.heads.append(cues[there])
             continue
@@ -279,12 +279,12 @@ def _statements(text: str, group: _Group) -> Iterator[SeriesClaim]:
     ):
         shared = [cue for cue in group.after if cue not in numbers and cue.kind != "sep"]
         for head, number in zip(heads, numbers, strict=True):
-            yield from statements.claims(text, head, group.before, [*shared, number], whole=head is heads[0])
+            yield from assembly.claims(text, head, group.before, [*shared, number], whole=head is heads[0])
         return
     if len(heads) == 2 and len(numbers) == 1 and numbers[0].kind == "number" and numbers[0].value.second:
         for place, head in enumerate(heads):  # "BUN/Cr 52/3.1"
             part = numbers[0]._replace(value=numbers[0].value.component(place))
-            yield from statements.claims(
+            yield from assembly.claims(
                 text, head, group.before, [part if c is numbers[0] else c for c in group.after], whole=True
             )
         return
@@ -294,11 +294,11 @@ def _statements(text: str, group: _Group) -> Iterator[SeriesClaim]:
             last = position == len(heads) - 1
             if not last:  # "ALT and AST above 1000" is said of both, "BUN and creatinine of 3.2" of the last
                 cues = [c for c in segment if c.kind not in ("number", "change") or _broad(segment, head)]
-            yield from statements.claims(text, head, group.before if order == 0 else [], cues, whole=order == 0)
+            yield from assembly.claims(text, head, group.before if order == 0 else [], cues, whole=order == 0)
 
 
 def _broad(segment: list[Cue], head: Cue) -> bool:
-    return not head.value.directions and any(
+    return not head.value.sides and any(
         c.kind == "how" and c.value in ("above", "below", "at_least", "at_most") for c in segment
     )
 
@@ -321,9 +321,9 @@ def _segments(cues: list[Cue]) -> list[list[Cue]]:
     kept = [segment for segment in segments if segment]
     merged: list[list[Cue]] = []
     for segment in kept:  # a time or a quantifier alone belongs to the statement before it
-        if merged and not any(cue.kind in statements.STATING for cue in segment):
+        if merged and not any(cue.kind in assembly.STATING for cue in segment):
             merged[-1] += [cue for cue in segment if cue.kind != "denied"]
-        elif merged and not any(cue.kind in statements.STATING for cue in merged[-1]):
+        elif merged and not any(cue.kind in assembly.STATING for cue in merged[-1]):
             merged[-1] += segment
         elif merged and _unnumbered_change(merged[-1]) and {cue.kind for cue in segment} == {"number"}:
             merged[-1] += segment  # "more than tripled, 1.8 to 5.6"

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from clinragen.verify import units
-from clinragen.verify.claims import Change, Often
 from clinragen.verify.figures import NUMERALS, UNIT
 from clinragen.verify.masked import Masked
+from clinragen.verify.statements import ROUGHLY, ChangeSize, Count, Hour
 
-#: A stated hour may be off by so much: bins are an hour wide; "around hour 12" is meant roughly.
-EXACTLY, ROUGHLY = 1.0, 3.0
 _FOREVER = float("inf")
 _H = r"(?:(?-i:h|hrs?)|hours?)\b"  # in "5.8 H" and "39.6 HR 131" it is no hour
 _N = r"(?<!\d)(?P<n>\d{1,30}(?:\.\d{1,3})?)(?!\d)"
@@ -27,10 +25,10 @@ _CHECKS = r"(?:time|readings|measurements|values|stay|hours|checks|samples)"
 Cued = tuple[str, object] | None
 
 
-class Amount(NamedTuple):
+class WrittenAmount(NamedTuple):
     """A stated amount of change, as written: "by more than 2.1 mg/dL"."""
 
-    written: str
+    number: str
     unit: str | None
     more: bool
     less: bool
@@ -39,11 +37,11 @@ class Amount(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Hours from intime that a statement is about; ``length``: of a stretch that may lie anywhere within, in hours."""
+    """Hours from intime that a statement is about; ``hours``: of a stretch that may lie anywhere within."""
 
     start: float
     end: float
-    length: float | None = None
+    hours: float | None = None
 
 
 #: Pattern -> what its groups mean: (kind of cue, value), or None where the number is of a time and no more is known.
@@ -89,15 +87,15 @@ _TIMES: tuple[tuple[str, Callable[[float, float], tuple[str, object] | None]], .
     (rf"{_N}(?:\s|-)?{_H}(?=\s(?:urine|urinary|total|output|UOP))", lambda n, m: ("window", Window(0.0, _FOREVER, n))),
     (
         rf"(?:at\s|by\s)?(?:around|near|about|approximately)\s(?:hour\s{_N}|{_M}\s?{_H})",
-        lambda n, m: ("hour", (n or m, ROUGHLY)),
+        lambda n, m: ("hour", Hour(n or m, ROUGHLY)),
     ),
-    (rf"(?:at|on|by)?\s?\bhour\s{_N}", lambda n, m: ("hour", (n, EXACTLY))),
-    (rf"(?:at\s)?\bT\s?\+\s?{_N}\s?{_H}", lambda n, m: ("hour", (n, EXACTLY))),
-    (rf"(?:at)\s{_N}\s?{_H}", lambda n, m: ("hour", (n, EXACTLY))),
-    (rf"\(\s?(?:h|hr|t\s?=)\s?{_N}\s?h?\s?\)", lambda n, m: ("hour", (n, EXACTLY))),
+    (rf"(?:at|on|by)?\s?\bhour\s{_N}", lambda n, m: ("hour", Hour(n))),
+    (rf"(?:at\s)?\bT\s?\+\s?{_N}\s?{_H}", lambda n, m: ("hour", Hour(n))),
+    (rf"(?:at)\s{_N}\s?{_H}", lambda n, m: ("hour", Hour(n))),
+    (rf"\(\s?(?:h|hr|t\s?=)\s?{_N}\s?h?\s?\)", lambda n, m: ("hour", Hour(n))),
     (
         rf"{_N}\s?{_H}\s(?:after|into|post|from|since)\s(?:ICU\s|hospital\s)?(?:admission|arrival|the stay)",
-        lambda n, m: ("hour", (n, EXACTLY)),
+        lambda n, m: ("hour", Hour(n)),
     ),
     (rf"(?:every|each|q)\s?{_N}(?:\s?-\s?\d{{1,2}})?\s?{_H}", lambda n, m: None),
     (
@@ -156,7 +154,7 @@ _NEAR = r"nearly |almost |more than |less than |over |approximately |about |roug
 _PCT = r"\d{1,4}(?:\.\d{1,3})?"
 _AMOUNT = r"\d{1,6}(?:[.,]\d{1,3})?(?![\d/])"
 _ENDS = r"(?!\s?(?:to|->|→|=>|-|–)\s?\d)"  # "dropped 10.4 g/dL to 8.2" states two values
-_NOUN = r"(?:drop|fall|decrease|decline|reduction|rise|increase|jump|gain|loss)"
+_NOUN = r"(?:drop|fall|decrease|decline|reduction|rise|increase|jump|gain|loss)\b"
 _CHANGE = re.compile(
     r"\b(?:(?P<way>up|down)\s)?by\s"
     r"(?P<cmp>more than|over|at least|less than|about|around|approximately|roughly|nearly|almost|~)?\s?"
@@ -207,9 +205,9 @@ def _often(match: re.Match[str]) -> Cued:
     return None if often is None else ("often", often)
 
 
-def _how_often(found: dict[str, str | None]) -> Often | str | None:
+def _how_often(found: dict[str, str | None]) -> Count | str | None:
     if found.get("almost"):
-        return Often(0.85, 1.0, "share")
+        return Count(0.85, 1.0, "share")
     if found.get("most"):
         return "mostly"
     if "n" not in found:
@@ -220,15 +218,15 @@ def _how_often(found: dict[str, str | None]) -> Often | str | None:
     if found["half"] or found["pct"]:
         share = float(found["pct"] or 50) / 100
         more = about in ("more than", "over", "at least")
-        return Often(share - (0.0 if more else 0.1) - 1e-9, 1.0 if more else min(1.0, share + 0.1), "share")
+        return Count(share - (0.0 if more else 0.1) - 1e-9, 1.0 if more else min(1.0, share + 0.1), "share")
     word = (found["word"] or found["n"] or "").lower()
     count = float({"once": "1", "twice": "2", "a single": "1"}.get(word) or NUMERALS.get(word) or word)
     if about in ("more than", "over", "at least"):
-        return Often(count + (about != "at least"), _FOREVER, "count")
+        return Count(count + (about != "at least"), _FOREVER, "count")
     if about in ("less than", "fewer than", "up to"):
-        return Often(1, count - (about != "up to"), "count")
+        return Count(1, count - (about != "up to"), "count")
     slack = max(1.0, 0.15 * count) if about in ("about", "around", "roughly", "nearly", "almost") else 0.0
-    return Often(count - slack, count + slack, "count")
+    return Count(count - slack, count + slack, "count")
 
 
 def _change(match: re.Match[str]) -> Cued:
@@ -247,12 +245,12 @@ def _change(match: re.Match[str]) -> Cued:
             low, high = 0.0, (low + high) / 2
         elif how in ("nearly", "almost"):
             low, high = low - 0.1, high - 0.02
-        return "change", ("falling" if verb else None, Change(low, high, "part"))
+        return "change", ("falling" if verb else None, ChangeSize(low, high, "part"))
     if percent:
         share = float(percent) / 100
         slack = max(0.05, 0.1 * share)
         high = _FOREVER if more else share + slack
-        return "change", (trend, Change(share - (0 if more else slack), high, "percent"))
+        return "change", (trend, ChangeSize(share - (0 if more else slack), high, "percent"))
     fold = found["fold"] or ""
     if verb or fold:
         factor = _FACTORS[verb] if verb else float(NUMERALS.get(fold.lower(), fold))
@@ -263,9 +261,9 @@ def _change(match: re.Match[str]) -> Cued:
             low, high = (factor, _FOREVER) if more else (1.0, factor)
         elif how in ("nearly", "almost"):
             low, high = 0.75 * factor, factor
-        return "change", ("rising" if verb else None, Change(low, high, "factor"))
+        return "change", ("rising" if verb else None, ChangeSize(low, high, "factor"))
     written = found["amount"] or found["amount2"] or found["points"] or found["plain"] or found["bare"]
     if written is None:
         return None
     about = bool(how) and not (more or less)
-    return "change", (trend, Amount(written, found["u"] or found["u2"], more, less, bool(found["bare"]), about))
+    return "change", (trend, WrittenAmount(written, found["u"] or found["u2"], more, less, bool(found["bare"]), about))

@@ -17,6 +17,7 @@ from clinragen.knowledge.graph import build
 from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.stays import Stays, frame
+from clinragen.chart.measurements import SeriesChart, measurements
 from clinragen.verify import series
 from clinragen.verify.claims import Verdict
 from clinragen.verify.lexicon import Lexicon
@@ -44,7 +45,7 @@ def release(request, shared, tmp_path_factory) -> tuple[str, CohortPaths]:
     return request.param, CohortPaths(out)
 
 
-def charts_of(paths: CohortPaths, stays: set[int]) -> dict[int, series.Chart]:
+def charts_of(paths: CohortPaths, stays: set[int]) -> dict[int, SeriesChart]:
     cells: dict[int, dict[str, list[tuple[float, float]]]] = {stay: {} for stay in stays}
     table = frame(paths, SERIES).filter(pl.col("stay_id").is_in(list(stays)))
     for stay, hour, key, value in table.select("stay_id", "hour", "variable", "value").iter_rows():

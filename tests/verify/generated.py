@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clinragen.catalog import Variable
-from clinragen.verify.series import Measured
+from clinragen.chart.measurements import Measurements
 
 VERBS = (("rose", "fell"), ("increased", "decreased"), ("climbed", "dropped"), ("trended up", "trended down"))
 
 
-def statements(spec: Variable, measured: Measured, i: int, j: int) -> Iterator[tuple[str, str]]:
+def statements(spec: Variable, measured: Measurements, i: int, j: int) -> Iterator[tuple[str, str]]:
     """(true, turned round) about the measurements ``i`` < ``j``, the extremes, and the sides of the reference range."""
     values, hours = measured.values, measured.hours
     name = spec.label.partition(" (")[0].replace(",", "")
@@ -33,7 +33,7 @@ def statements(spec: Variable, measured: Measured, i: int, j: int) -> Iterator[t
             yield f"The {name} was {word} at some point.", f"The {name} was {other} at some point."
 
 
-def shorthand(spec: Variable, measured: Measured, i: int, j: int) -> Iterator[tuple[str, str]]:
+def shorthand(spec: Variable, measured: Measurements, i: int, j: int) -> Iterator[tuple[str, str]]:
     """(true, false) about the measurements ``i`` < ``j`` in the shorthand of notes: values before, ranges, amounts."""
     name = spec.label.partition(" (")[0].replace(",", "")
     old, new = (f"{measured.values[k]:.{spec.decimals}f}" for k in (i, j))

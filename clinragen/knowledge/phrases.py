@@ -1,0 +1,117 @@
+"""Phrases in a trie of tokens, found by longest match: the names in notes, and the cue words of claims.
+
+A phrase is written in any case, or only in exactly one ("=PE" is pulmonary embolism, "pe" is no word). British spelling
+is derived from American.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+_END = ""  # trie key of what ends at a node; no token is empty
+_BRITISH = [
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        (r"(?<!a)emi(a|c)(?=\b|s\b)", r"aemi\1"),
+        (r"\bhem(?=[ao])", "haem"),
+        (r"\bedema", "oedema"),
+        (r"rrhea\b", "rrhoea"),
+        (r"pnea\b", "pnoea"),
+        (r"pneic\b", "pnoeic"),
+        (r"ischem", "ischaem"),
+        (r"\besophag", "oesophag"),
+        (r"leuko", "leuco"),
+        (r"\banemi", "anaemi"),
+        (r"labored", "laboured"),
+        (r"ionized", "ionised"),
+    )
+]
+_AMERICAN = re.compile("|".join(pattern.pattern for pattern, _ in _BRITISH), re.IGNORECASE)
+
+
+class Meanings[M]:
+    """What a phrase means: written in any case, or in exactly one."""
+
+    __slots__ = ("any_case", "exact")
+
+    def __init__(self) -> None:
+        self.any_case: M | None = None
+        self.exact: dict[str, M] | None = None
+
+
+class Phrases[M]:
+    """A trie of phrases, each a sequence of tokens, with what they mean.
+
+    >>> words = Phrases[str]()
+    >>> words.at(["heart", "rate"]).any_case = "pulse"
+    >>> words.at(["heart"]).any_case = "organ"
+    >>> words.longest(["the", "heart", "rate"], 1, "the heart rate", [0, 4, 10])
+    (3, 'pulse')
+    """
+
+    def __init__(self) -> None:
+        self._trie: dict[str, Any] = {}
+
+    def at(self, tokens: Sequence[str]) -> Meanings[M]:
+        """The meanings of a phrase, to read or to set; a new phrase has none yet."""
+        node = self._trie
+        for token in tokens:
+            node = node.setdefault(token, {})
+        meanings = node.get(_END)
+        if meanings is None:
+            meanings = node[_END] = Meanings()
+        return meanings
+
+    def longest(self, tokens: Sequence[str], position: int, text: str, starts: Sequence[int]) -> tuple[int, M] | None:
+        """The longest phrase that begins at a token: after which token it ends, and what it means; None without one.
+
+        Args:
+            text: what the tokens are of, in its own case; ``starts``: where each token starts in it.
+        """
+        node = self._trie.get(tokens[position])
+        if node is None:
+            return None
+        found, ahead, count = None, position + 1, len(tokens)
+        while True:
+            meanings = node.get(_END)
+            if meanings is not None:
+                meaning = meanings.any_case
+                if meanings.exact:
+                    written = text[starts[position] : starts[ahead - 1] + len(tokens[ahead - 1])]
+                    meaning = meanings.exact.get(squeezed(written), meaning)
+                if meaning is not None:
+                    found = ahead, meaning
+            if ahead == count:
+                return found
+            node = node.get(tokens[ahead])
+            if node is None:
+                return found
+            ahead += 1
+
+
+def squeezed(form: str) -> str:
+    """A form with one blank for each row of blanks or hyphens: as exact forms are compared."""
+    return " ".join(form.replace("-", " ").split())
+
+
+def british(form: str) -> set[str]:
+    """British spellings of an American form; none where it is spelt alike.
+
+    Of a form with several such words, each by itself and all of them: writers mix.
+
+    >>> sorted(british("hyperkalemia")), sorted(british("leukocytosis")), sorted(british("low sodium"))
+    (['hyperkalaemia'], ['leucocytosis'], [])
+    >>> sorted(british("ischemic edema"))
+    ['ischaemic edema', 'ischaemic oedema', 'ischemic oedema']
+    """
+    if _AMERICAN.search(form) is None:
+        return set()
+    every = form
+    spellings = set()
+    for pattern, replacement in _BRITISH:
+        if pattern.search(form) is not None:
+            spellings.add(pattern.sub(replacement, form))
+            every = pattern.sub(replacement, every)
+    return spellings | {every}
