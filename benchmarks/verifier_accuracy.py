@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from clinragen.chart.measurements import SeriesChart as Chart
+from clinragen.chart.measurements import SeriesChart
 from clinragen.chart.measurements import measurements as chart
 from clinragen.knowledge.graph import build
 from clinragen.schema import CohortPaths
@@ -48,6 +48,9 @@ def main() -> None:
         every = Counter(row.cohort for row in rows)
         share = f"{right.total()} of {every.total()} right ({right.total() / every.total():.1%})"
         print(f"{part}: {share}; " + ", ".join(f"{name} {right[name]} of {every[name]}" for name in sorted(every)))
+        for row, found in zip(rows, letters, strict=True):
+            if not agrees(row.label, found):
+                print(f"  wrong: {row.cohort} {row.stay}: {row.label} read as {found}: {row.text}")
         for label, name in (("s", "supported"), ("c", "contradicted"), ("n", "not in the chart")):
             mine = [agrees(r.label, f) for r, f in zip(rows, letters, strict=True) if r.label == label]
             print(f"  labelled {name}: {sum(mine)} of {len(mine)}")
@@ -59,9 +62,9 @@ def main() -> None:
             print(f"    {row.cohort} {row.stay}: {flipped(row.text)}")
 
 
-def charts_of(rows: list[Labelled], cohorts: dict[str, Path]) -> dict[tuple[str, int], Chart]:
+def charts_of(rows: list[Labelled], cohorts: dict[str, Path]) -> dict[tuple[str, int], SeriesChart]:
     """The charts of the labelled stays: made-up ones from beside the statements, real ones from their cohorts."""
-    found: dict[tuple[str, int], Chart] = {}
+    found: dict[tuple[str, int], SeriesChart] = {}
     made_up = json.loads((FOLDER / "hospital_charts.json").read_text(encoding="utf-8"))
     for stay, cells in made_up.items():
         found["hospital", int(stay)] = chart({key: [tuple(cell) for cell in row] for key, row in cells.items()})

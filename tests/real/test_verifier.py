@@ -12,7 +12,6 @@ import pytest
 
 from clinragen.catalog import variables
 from clinragen.chart.findings import findings
-from clinragen.chart.measurements import measurements
 from clinragen.knowledge.graph import build
 from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher

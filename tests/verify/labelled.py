@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import yaml
 
+from clinragen.chart.measurements import SeriesChart
 from clinragen.chart.measurements import measurements as chart
 from clinragen.verify.claims import Verdict
 from clinragen.verify.reader import SeriesReader
-from clinragen.verify.series import Chart, check
+from clinragen.verify.series import check
 
 FOLDER = Path(__file__).parent / "claims"
 LETTERS = {Verdict.SUPPORTED: "s", Verdict.CONTRADICTED: "c", Verdict.NOT_IN_CHART: "n"}
@@ -52,7 +53,7 @@ def wording(part: str) -> list[tuple[str, str, str]]:
     return [(name, *line.split("  ", 1)) for name, line in rows]
 
 
-def judged(text: str, stay: Chart, reader: SeriesReader) -> str:
+def judged(text: str, stay: SeriesChart, reader: SeriesReader) -> str:
     """The letters of a statement's claims in reading order; "-" without any."""
     return "".join(LETTERS[check(claim, stay)] for claim in reader.read(text)) or "-"
 
