@@ -12,11 +12,11 @@ import pytest
 
 from clinragen.catalog import variables
 from clinragen.chart.findings import findings
+from clinragen.chart.measurements import SeriesChart, measurements
 from clinragen.knowledge.graph import build
 from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.stays import Stays, frame
-from clinragen.chart.measurements import SeriesChart, measurements
 from clinragen.verify import series
 from clinragen.verify.claims import Verdict
 from clinragen.verify.lexicon import Lexicon

@@ -41,9 +41,7 @@ class Count:
 Frequency = FrequencyWord | Count
 
 
-def enough(
-    agree: np.ndarray, frequency: Frequency, *, persistent: float = PERSISTENT, always: float = ALWAYS
-) -> bool:
+def enough(agree: np.ndarray, frequency: Frequency, *, persistent: float = PERSISTENT, always: float = ALWAYS) -> bool:
     """Whether enough of the measurements agree for how often the statement says they do.
 
     Args:
