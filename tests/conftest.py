@@ -2,6 +2,9 @@
 
 And a small made-up hospital, prepared by the real commands, with a micro model trained on it through all three stages.
 Each is built once per test session, also when pytest-xdist runs several workers. Tests must not change them.
+
+And the tiers: plain ``pytest`` runs the tests for whoever edits, ``--tier all`` every test. A test is ``slow`` by its
+marker, by its folder, because it needs the trained model, or because ``slow.txt`` has measured it so.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers must not compete for cores
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import functools
 import ipaddress
 import shutil
 import sys
@@ -19,9 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 MICRO_MODEL = Path(__file__).with_name("micro_model.yaml")
 EXACT = ("--set", "stage.precision=32-true")
+
+# What `tests/mutants.py` runs with: the same examples each time, and no search for the smallest that fails.
+settings.register_profile("mutants", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate))
 
 #: Addresses that something tried to connect to or send to, loopback included; cleared by the ``dialled`` fixture.
 _DIALLED: list[str] = []
@@ -48,6 +56,52 @@ def _watch(event: str, args: tuple) -> None:
 
 
 sys.addaudithook(_watch)
+
+
+SLOW_FOLDERS = ("e2e", "faults", "real")
+SLOW_FIXTURES = ("runs",)  # half a minute of training
+MEASURED = frozenset(Path(__file__).with_name("slow.txt").read_text(encoding="utf-8").split())
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tier",
+        choices=("fast", "slow", "all"),
+        help="which tests to run: fast (the default, and files named on the command line whole), slow, or all",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow and leave out what the tier does not want."""
+    for item in items:
+        if is_slow(item):
+            item.add_marker("slow")
+    tier = config.getoption("tier")
+    if tier == "all":
+        return
+    named = [Path(argument.split("::")[0]).resolve() for argument in config.args] if tier is None else []
+
+    def wanted(item: pytest.Item) -> bool:
+        return item.path in named or (item.get_closest_marker("slow") is None) == (tier != "slow")
+
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
+
+
+def is_slow(item: pytest.Item) -> bool:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    fixtures = getattr(item, "fixturenames", ())
+    function = f"{item.path.name}::{item.name.split('[')[0]}"
+    return folder in SLOW_FOLDERS or any(name in fixtures for name in SLOW_FIXTURES) or function in MEASURED
+
+
+def pytest_sessionstart() -> None:
+    """A mutation probe forks from a process that has run all tests: what it remembers is of the code without fault."""
+    if os.environ.get("MUTANT_UNDER_TEST"):
+        for module in [module for name, module in sys.modules.items() if name.startswith(("clinragen", "mimic_prep"))]:
+            for value in vars(module).values():
+                if isinstance(value, functools._lru_cache_wrapper):
+                    value.cache_clear()
 
 
 @pytest.fixture
@@ -97,6 +151,9 @@ def _once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], No
     base = factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         base = base.parent
+    if kept := os.environ.get("CLINRAGEN_TEST_CACHE"):  # hundreds of test runs of one mutation probe share them
+        base = Path(kept)
+        base.mkdir(parents=True, exist_ok=True)
     folder = base / name
     with FileLock(base / f"{name}.lock"):
         if not (folder / ".complete").exists():

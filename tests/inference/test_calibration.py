@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 from clinragen.errors import UserError
-from clinragen.inference.calibrate import Calibration, fit_calibration
+from clinragen.inference.calibrate import Calibration, _best_threshold, fit_calibration
 
 NAMES = ["shock", "pneumonia", "septicemia"]
 
@@ -59,3 +60,151 @@ def test_it_survives_json_and_another_label_set_is_refused():
 def test_a_split_without_a_positive_is_refused():
     with pytest.raises(UserError, match="no positive"):
         fit_calibration(np.zeros((5, 3)), np.zeros((5, 3)), NAMES)
+
+
+def brute_force(labels: np.ndarray, probabilities: np.ndarray, cuts: np.ndarray) -> tuple[float, float]:
+    """The lowest cut with the best F1, and that F1, counted one stay at a time."""
+    best = (0.0, -1.0)
+    for cut in cuts:
+        hits = sum(bool(label) and p >= cut for label, p in zip(labels, probabilities, strict=True))
+        called = sum(p >= cut for p in probabilities)
+        f1 = 2 * hits / (called + sum(map(bool, labels)))
+        if f1 > best[1]:
+            best = (float(cut), f1)
+    return best
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0.2, 2))
+def test_the_common_threshold_has_the_best_f1_of_the_grid(seed, slope):
+    logits, labels = draw(seed, stays=12, slope=slope)  # too few for a threshold of a label's own
+    fitted = fit_calibration(logits, labels, NAMES)
+    grid = np.round(np.linspace(0.05, 0.80, 76), 2)
+    cut, _ = brute_force(labels.ravel(), fitted.probabilities(logits).ravel(), grid)
+    assert fitted.thresholds == pytest.approx([cut] * 3, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_cut_at_all_is_much_better_than_the_one_chosen(seed):
+    labels = np.random.default_rng(seed).random(300) < 0.3
+    probabilities = np.clip(np.random.default_rng(seed + 9).normal(0.25 + 0.3 * labels, 0.15), 0.01, 0.99)
+    chosen = _best_threshold(labels.astype(np.float32), probabilities)
+    _, best = brute_force(labels, probabilities, np.unique(probabilities))
+    _, ours = brute_force(labels, probabilities, np.array([chosen]))
+    assert best - 0.02 <= ours <= best
+
+
+def test_the_lowest_of_equal_cuts_is_chosen_and_the_grid_ends_at_080():
+    labels = np.array([0, 0, 1, 1])
+    assert _best_threshold(labels, np.array([0.1, 0.2, 0.6, 0.7])) == pytest.approx(0.21)
+    assert _best_threshold(labels, np.array([0.85, 0.9, 0.95, 0.99])) == pytest.approx(0.05)
+    assert _best_threshold(np.array([0, 0, 0, 1]), np.array([0.1, 0.79, 0.795, 0.9])) == pytest.approx(0.80)
+    assert _best_threshold(labels, np.array([0.01, 0.02, 0.03, 0.05])) == pytest.approx(0.05)
+    assert _best_threshold(np.zeros(4), np.array([0.1, 0.2, 0.3, 0.9])) == pytest.approx(0.05)
+
+
+def test_a_probability_at_the_cut_is_called():
+    cut = np.linspace(0.05, 0.8, 76)[30]
+    assert _best_threshold(np.array([0, 1]), np.array([0.34, cut])) == cut
+
+
+@pytest.mark.parametrize(("positives", "own"), [(19, False), (20, True)])
+def test_a_label_has_a_threshold_of_its_own_from_twenty_positives_on(positives, own):
+    random = np.random.default_rng(5)
+    labels = np.zeros((80, 2), dtype=np.float32)
+    labels[:positives, 0], labels[:40, 1] = 1, 1
+    logits = random.normal(0, 1, (80, 2)) + np.array([3.0, 0.4]) * labels
+    fitted = fit_calibration(logits, labels, ["rare", "common"])
+    probabilities = fitted.probabilities(logits)
+    together = _best_threshold(labels.ravel(), probabilities.ravel())
+    alone = [_best_threshold(labels[:, column], probabilities[:, column]) for column in range(2)]
+    assert abs(alone[0] - together) > 0.02
+    assert fitted.thresholds == pytest.approx(
+        [(together + alone[0]) / 2 if own else together, (together + alone[1]) / 2]
+    )
+
+
+def test_one_slope_and_an_offset_for_each_label_as_scikit_learn_fits_them():
+    logits, labels = draw(3, stays=60)
+    fitted = fit_calibration(logits, labels, NAMES)
+    rows = [
+        [logits[stay, label], *(float(label == other) for other in range(3))]
+        for stay in range(60)
+        for label in range(3)
+    ]
+    reference = LogisticRegression(C=1.0, max_iter=2000).fit(
+        np.array(rows, dtype=np.float32), labels.ravel().astype(int)
+    )
+    assert fitted.slope == pytest.approx(reference.coef_[0, 0], rel=1e-4)
+    assert fitted.offsets == pytest.approx(list(reference.coef_[0, 1:] + reference.intercept_[0]), rel=1e-3, abs=1e-4)
+    assert fitted.labels == NAMES
+    stronger = LogisticRegression(C=0.1, max_iter=2000).fit(rows, labels.ravel().astype(int))
+    assert fitted.slope > stronger.coef_[0, 0] + 0.01
+
+
+def test_a_score_that_says_nothing_keeps_its_order():
+    logits, labels = draw(1)
+    fitted = fit_calibration(-logits, labels, NAMES)
+    assert fitted.slope == 1e-3
+
+
+def test_probabilities_are_the_logistic_of_the_scaled_logit():
+    fitted = Calibration(NAMES, 0.5, [0.0, 1.0, -2.0], [0.5] * 3)
+    assert fitted.probabilities(np.array([[2.0, -2.0, 0.0]]))[0] == pytest.approx([0.7310586, 0.5, 0.1192029])
+
+
+def test_a_belief_is_above_a_half_where_the_label_is_called():
+    fitted = Calibration(NAMES, 1.0, [0.0] * 3, [0.2, 0.5, 0.75])
+    beliefs = fitted.beliefs(np.array([[0.2, 0.5, 0.75], [0.5, 0.25, 0.9], [0.19, 0.51, 0.74]]))
+    assert beliefs[0] == pytest.approx([0.5, 0.5, 0.5])
+    assert beliefs[1] == pytest.approx([0.8, 0.25, 0.75])  # odds 1 * 4, 1/3 * 1, 9 / 3
+    assert (beliefs[2] > 0.5).tolist() == [False, True, False]
+
+
+def test_a_belief_is_never_certain():
+    fitted = Calibration(NAMES, 1.0, [0.0] * 3, [0.5] * 3)
+    beliefs = fitted.beliefs(np.array([[0.0, 1.0, 1 - 1e-12]]))
+    assert beliefs[0] == pytest.approx([1e-6, 1 - 1e-6, 1 - 1e-6], rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_names_the_label_and_the_row(value):
+    logits = np.zeros((4, 3))
+    logits[2, 1] = value
+    with pytest.raises(UserError, match=r"score of pneumonia is not finite \(row 2\)"):
+        Calibration(NAMES, 1.0, [0.0] * 3, [0.5] * 3).probabilities(logits)
+
+
+GOOD = {"labels": NAMES, "slope": 1.5, "offsets": [0.0, 1, -2.0], "thresholds": [0.2, 0.3, 0.4]}
+
+
+def test_what_was_stored_comes_back():
+    assert Calibration.from_json(GOOD, NAMES) == Calibration(NAMES, 1.5, [0.0, 1, -2.0], [0.2, 0.3, 0.4])
+    assert Calibration(NAMES, 1.5, [0.0, 1, -2.0], [0.2, 0.3, 0.4]).to_json() == GOOD
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"slope": value} for value in (None, "1.5", True)),
+        *({"offsets": value} for value in (None, 1.0, [0.0, 1.0], [0.0, 1.0, "2"], "abc")),
+        *({"thresholds": value} for value in (None, [0.2, 0.3], [0.2] * 4, [0.2, True, 0.4], {"a": 1, "b": 2, "c": 3})),
+    ],
+    ids=str,
+)
+def test_numbers_that_are_missing_or_no_numbers_are_refused(change):
+    with pytest.raises(UserError, match="an offset and a threshold for each label"):
+        Calibration.from_json(GOOD | change, NAMES)
+    with pytest.raises(UserError, match="an offset and a threshold for each label"):
+        Calibration.from_json({key: value for key, value in GOOD.items() if key not in change}, NAMES)
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.1, 1.5])
+def test_a_threshold_outside_zero_and_one_is_refused_by_name(value):
+    with pytest.raises(UserError, match="threshold of pneumonia does not lie"):
+        Calibration.from_json(GOOD | {"thresholds": [0.2, value, 0.4]}, NAMES)
+
+
+def test_a_split_of_positives_alone_is_refused_too():
+    with pytest.raises(UserError, match="calibration needs more stays"):
+        fit_calibration(np.zeros((5, 3)), np.ones((5, 3)), NAMES)

@@ -1,0 +1,41 @@
+"""Every test is in exactly one tier, and each tier is what CONTRIBUTING says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+def collected(*arguments: str) -> list[str]:
+    """Names of the tests that pytest would run."""
+    call = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
+    run = subprocess.run(call, cwd=TESTS.parent, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    return [line for line in run.stdout.splitlines() if "::" in line]
+
+
+@pytest.mark.slow
+def test_the_tiers_partition_the_tests():
+    everything, fast, slow = collected("--tier", "all"), collected(), collected("--tier", "slow")
+    assert Counter(fast) + Counter(slow) == Counter(everything)
+    assert max(Counter(everything).values()) == 1
+    assert len(fast) > len(everything) / 2
+    assert not [name for name in fast if name.startswith(("tests/e2e/", "tests/faults/", "tests/real/"))]
+
+
+def test_a_file_named_on_the_command_line_runs_whole():
+    file = "tests/test_tiers.py"
+    assert len(collected(file)) == 3
+    assert collected("--tier", "slow", file) == [f"{file}::test_the_tiers_partition_the_tests"]
+    assert len(collected("--tier", "fast", file)) == 2
+
+
+def test_the_list_of_slow_tests_is_sorted_and_names_each_once():
+    names = (TESTS / "slow.txt").read_text(encoding="utf-8").splitlines()
+    assert names == sorted(set(names))
