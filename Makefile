@@ -5,7 +5,7 @@ RUN := $(UV) run --no-sync
 DEMO ?= outputs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck format reference coverage clean
+.PHONY: help setup demo check test tiers mutants lint typecheck format reference coverage clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,8 +19,21 @@ setup: $(if $(filter uv,$(UV)),,.tools/uv/bin/uv) ## install the locked environm
 demo: setup ## the whole pipeline on a made-up hospital (about four minutes on two cores)
 	@$(RUN) clinragen demo --out $(DEMO) --overwrite
 
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --dist worksteal# one thread for each of two processes
+
+check: setup ## the fast tests, for whoever edits
+	@$(PYTEST)
+
 test: setup ## every test
-	@OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --dist worksteal  # one thread for each of two processes
+	@$(PYTEST) --tier all
+
+tiers: setup ## measure anew which tests are slow
+	@$(PYTEST) --tier all --junitxml .pytest_cache/times.xml -o junit_duration_report=call
+	@$(RUN) python tests/measure_tiers.py .pytest_cache/times.xml
+
+mutants: setup ## small faults that the tests of a module's own folder miss; MODULES="clinragen/data/series.py" chooses
+	@$(UV) sync --quiet --locked --inexact --group mutants
+	@$(RUN) python tests/mutants.py --show $(MODULES)
 
 lint: setup ## style, import rules
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) lint-imports

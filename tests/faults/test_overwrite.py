@@ -11,7 +11,8 @@ import pytest
 @pytest.fixture(scope="module")
 def work(hospital, runs, tmp_path_factory) -> Path:
     """A project folder as a user has it: raw tables, cohort, model, predictions, and things of the user's own."""
-    root = tmp_path_factory.mktemp("project")
+    root = tmp_path_factory.mktemp("home") / "project"  # beside it must appear nothing
+    root.mkdir()
     for name, folder in (("cohort", hospital.cohort), ("run", runs.multimodal), ("predictions", runs.predictions)):
         shutil.copytree(folder, root / name)
     (root / "raw").symlink_to(hospital.raw)
