@@ -45,7 +45,7 @@ def student(folder: Path, kind: str) -> Texts:
     """Rationales of a predictions folder with the diagnoses the model listed beside them."""
     found = load_predictions(folder)
     texts = found.series_rationales if kind == "series" else found.note_rationales
-    listed = [[found.labels[i] for i in np.flatnonzero(row)] for row in found.system.written]
+    listed = [[list(found.labels)[i] for i in np.flatnonzero(row)] for row in found.system.written]
     return dict(zip(found.stay_ids.tolist(), zip(texts, listed, strict=True), strict=True))
 
 

@@ -13,10 +13,9 @@ import yaml
 from clinragen import label_sets
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError, unknown_choice
-from clinragen.label_sets import Phenotype
+from clinragen.label_sets import LabelSet, Phenotype
 
 _CATALOGUE = CONFIG_ROOT / "concepts" / "variables.yaml"
-_LONGEST_NAME = 200  # letters; what is longer is no name
 
 
 @dataclass(frozen=True)
@@ -173,47 +172,14 @@ def _items(ids: list[Any]) -> dict[int | str, str | None]:
     return {(i["item"] if isinstance(i, dict) else i): (i["unit"] if isinstance(i, dict) else None) for i in ids}
 
 
-def phenotypes() -> dict[str, Phenotype]:
-    """The labels by key, in file order, which is that of every label vector: the 25, unless others are in force."""
-    return label_sets.in_force()
+def phenotypes() -> LabelSet:
+    """The default label set, the 25 phenotypes; a cohort, graph or model may have labels of its own."""
+    return label_sets.shipped()
 
 
 def phenotype(name: str) -> Phenotype:
-    """The label that is meant by a key, name, published name or synonym, in any case and punctuation.
-
-    >>> phenotype("Acute and unspecified renal failure").key, phenotype("AKI").key
-    ('acute_renal_failure', 'acute_renal_failure')
-
-    Raises:
-        UserError: no label in force is called so; the nearest is told.
-    """
-    labels = phenotypes()
-    if (wanted := plain(name)) and len(name) <= _LONGEST_NAME:
-        for known in (
-            {form: key for key, label in labels.items() for form in (key, label.name, *label.published)},
-            {form: key for key, forms in _synonyms().items() if key in labels for form in forms},
-        ):
-            by_form = {plain(form): key for form, key in known.items()}
-            if wanted in by_form:
-                return labels[by_form[wanted]]
-    shown = "".join(letter if letter.isprintable() else "?" for letter in name[:_LONGEST_NAME])
-    raise unknown_choice("phenotype", shown, labels) from None
-
-
-def plain(name: str) -> str:
-    """A name without case, punctuation and repeated blanks.
-
-    >>> plain("Pleurisy; pneumothorax; pulmonary_collapse ")
-    'pleurisy pneumothorax pulmonary collapse'
-    """
-    return " ".join(re.sub(r"[\W_]+", " ", name.casefold()).split())
-
-
-@cache
-def _synonyms() -> dict[str, list[str]]:
-    """Of each of the 25 phenotypes, what else notes call it."""
-    rows = _read(CONFIG_ROOT / "knowledge" / "phenotypes.yaml")["phenotypes"]
-    return {key: [str(form).lstrip("=") for form in row["synonyms"]] for key, row in rows.items()}
+    """The one of the 25 phenotypes that is meant by a key, name, published name or synonym; see ``LabelSet.find``."""
+    return phenotypes().find(name)
 
 
 def variable(key: str) -> Variable:

@@ -1,23 +1,22 @@
 """Label sets: what stays are labelled with. The 25 phenotypes, the chapters of ICD, or a user's own YAML file.
 
-A cohort carries its set in the manifest. The commands put it in force for as long as they run, and
-``catalog.phenotypes`` gives the set in force: code that asks for the labels need not know where they come from.
+A :class:`LabelSet` is a value. A cohort carries one in its manifest, a model in its ``clinragen.json``, a concept graph
+and predictions in their manifests; every function takes the labels from what it was given, so that cohorts, graphs and
+models of different labels live side by side in one process.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from clinragen import config
 from clinragen.artifacts import read_json
 from clinragen.errors import UserError, unknown_choice
-from clinragen.schema import CohortPaths
 
 DEFAULT = "phenotypes"
 KINDS = ("acute", "chronic", "mixed")
@@ -26,6 +25,7 @@ _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9 ,()/'+-]*[a-z0-9)])?")
 _CODES = re.compile(r"([A-Z0-9]{1,7})(?:-([A-Z0-9]{1,7}))?")
 _MANIFEST = "label_set"
+_LONGEST_NAME = 200  # letters; what is longer is no name
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,112 @@ class Phenotype:
         return False
 
 
+@dataclass(frozen=True)
+class LabelSet(Mapping[str, Phenotype]):
+    """Labels in the order of every label vector; a read-only mapping of keys to labels.
+
+    Sets of the same labels in the same order are equal, whatever they are called.
+
+    Attributes:
+        name: of the set, for people: ``phenotypes``, or what the user's file is called.
+        labels: each key and each name once.
+
+    >>> labels = LabelSet("own", (Phenotype("kidney", "kidney disease"), Phenotype("lung", "lung disease")))
+    >>> list(labels), labels["lung"].name, labels.find("Kidney disease").key
+    (['kidney', 'lung'], 'lung disease', 'kidney')
+    """
+
+    name: str = field(compare=False)
+    labels: tuple[Phenotype, ...]
+
+    @classmethod
+    def of(cls, name: str, labels: Iterable[Phenotype]) -> LabelSet:
+        """The set of these labels; the shipped one itself where they are its labels."""
+        made = cls(name, tuple(labels))
+        return shipped() if made == shipped() else made
+
+    @cached_property
+    def _by_key(self) -> dict[str, Phenotype]:
+        return {label.key: label for label in self.labels}
+
+    def __getitem__(self, key: str) -> Phenotype:
+        return self._by_key[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_key)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Name by key, in order."""
+        return {label.key: label.name for label in self.labels}
+
+    def find(self, name: str) -> Phenotype:
+        """The label that is meant by a key, name, published name or synonym, in any case and punctuation.
+
+        >>> shipped().find("Acute and unspecified renal failure").key, shipped().find("AKI").key
+        ('acute_renal_failure', 'acute_renal_failure')
+
+        Raises:
+            UserError: none of the labels is called so; the nearest are named.
+        """
+        if (requested := plain(name)) and len(name) <= _LONGEST_NAME:
+            for forms in (
+                {form: label.key for label in self.labels for form in (label.key, label.name, *label.published)},
+                {form: key for key, synonyms in _synonyms().items() if key in self for form in synonyms},
+            ):
+                by_form = {plain(form): key for form, key in forms.items()}
+                if requested in by_form:
+                    return self[by_form[requested]]
+        shown = "".join(letter if letter.isprintable() else "?" for letter in name[:_LONGEST_NAME])
+        raise unknown_choice("phenotype", shown, self) from None
+
+    def check_same(self, trained: Mapping[str, str], where: Path) -> None:
+        """Raise a UserError for a model that was trained on other labels than these.
+
+        Args:
+            trained: key to name, in the order of the model's logits.
+            where: the model's folder.
+        """
+        if list(trained.items()) != list(self.names.items()):
+            changed = {key for key, _ in set(trained.items()) ^ set(self.names.items())}
+            raise UserError(
+                f"{where} was trained on another label set (differs in: {', '.join(sorted(changed)) or 'their order'}"
+                "): name a cohort with the labels it was trained on, or train anew"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """What a manifest says of the labels; their order counts."""
+        rows = [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(label).items()} for label in self.labels]
+        return {"name": self.name, "labels": rows}
+
+
+def plain(name: str) -> str:
+    """A name without case, punctuation and repeated blanks.
+
+    >>> plain("Pleurisy; pneumothorax; pulmonary_collapse ")
+    'pleurisy pneumothorax pulmonary collapse'
+    """
+    return " ".join(re.sub(r"[\W_]+", " ", name.casefold()).split())
+
+
 @cache
-def shipped() -> dict[str, Phenotype]:
-    """The 25 phenotypes of the catalogue by key, in file order."""
+def _synonyms() -> dict[str, list[str]]:
+    """Of each of the 25 phenotypes, what else notes call it."""
+    rows = config.load_yaml(config.CONFIG_ROOT / "knowledge" / "phenotypes.yaml")["phenotypes"]
+    return {key: [str(form).lstrip("=") for form in row["synonyms"]] for key, row in rows.items()}
+
+
+@cache
+def shipped() -> LabelSet:
+    """The 25 phenotypes of the catalogue, in file order."""
     path = config.CONFIG_ROOT / "concepts" / "phenotypes.yaml"
-    return _parse(config.load_yaml(path), path, "phenotypes")
+    return LabelSet(DEFAULT, tuple(_parse(config.load_yaml(path), path, "phenotypes").values()))
 
 
-def load(name: str) -> dict[str, Phenotype]:
+def load(name: str) -> LabelSet:
     """A label set by name (``phenotypes``, or one of ``configs/labels``), or from the user's YAML file.
 
     Raises:
@@ -81,30 +179,30 @@ def load(name: str) -> dict[str, Phenotype]:
         if name not in names:
             raise unknown_choice("label set", name, [*names, "a YAML file"])
         path = config.CONFIG_ROOT / "labels" / f"{name}.yaml"
-    return _parse(config.load_yaml(path), path, "labels")
+    return LabelSet(path.stem, tuple(_parse(config.load_yaml(path), path, "labels").values()))
 
 
-def as_manifest(name: str, labels: Mapping[str, Phenotype]) -> dict[str, Any]:
-    """What the manifest of a cohort says of its labels; their order counts."""
-    rows = [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(label).items()} for label in labels.values()]
-    return {"name": Path(name).stem, "labels": rows}
+def of_manifest(manifest: Any, remedy: str = "prepare the cohort anew") -> LabelSet:
+    """The label set in a manifest (of a cohort, a graph, predictions), the catalogue's where it says nothing of labels.
 
+    Args:
+        remedy: what to do about a damaged one, for the error.
 
-def of_manifest(manifest: Any) -> dict[str, Phenotype]:
-    """The labels of a cohort, the catalogue's where its manifest says nothing of them."""
+    Raises:
+        UserError: what stands there is no label set.
+    """
     stored = manifest.get(_MANIFEST) if isinstance(manifest, dict) else None
     if not stored:
         return shipped()
     rows = stored.get("labels") if isinstance(stored, dict) else None
     labels = [_stored(row) for row in rows] if isinstance(rows, list) and rows else []
-    if not labels or len({label.key for label in labels}) < len(labels):
-        raise UserError(f"manifest.json: {_MANIFEST} is damaged: prepare the cohort anew")
-    found = {label.key: label for label in labels}
-    return shipped() if list(found.items()) == list(shipped().items()) else found
+    if not labels or None in labels or len({label.key for label in labels if label}) < len(labels):
+        raise UserError(f"manifest.json: {_MANIFEST} is damaged: {remedy}")
+    return LabelSet.of(str(stored.get("name", "")), [label for label in labels if label])
 
 
-def _stored(row: Any) -> Phenotype:
-    """A label as :func:`as_manifest` wrote it."""
+def _stored(row: Any) -> Phenotype | None:
+    """A label as :meth:`LabelSet.to_json` wrote it; None for anything else."""
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
         label = Phenotype(**values)
@@ -115,15 +213,13 @@ def _stored(row: Any) -> Phenotype:
         isinstance(values, tuple) and all(isinstance(value, str) for value in values) for values in lists
     )
     numbers = isinstance(label.ccs, tuple) and all(type(value) is int for value in label.ccs)
-    if not (sound and numbers and _KEY.fullmatch(label.key)):  # keys name columns and files
-        raise UserError(f"manifest.json: {_MANIFEST} is damaged: prepare the cohort anew")
-    return label
+    return label if sound and numbers and _KEY.fullmatch(label.key) else None  # keys name columns and files
 
 
-def of_model(description: Path) -> dict[str, Phenotype]:
-    """The labels of a model, from its ``clinragen.json``: the catalogue's where they are those, else keys and names.
+def of_model(description: Path) -> LabelSet:
+    """The labels of a model, from its ``clinragen.json``.
 
-    Which codes give them stands in the manifest of the cohort, not in a model.
+    A model of an earlier release holds keys and names alone: those that the catalogue knows are the catalogue's.
 
     Raises:
         UserError: no description, or its labels are not names by key.
@@ -136,54 +232,15 @@ def of_model(description: Path) -> dict[str, Phenotype]:
         or not all(isinstance(name, str) and _KEY.fullmatch(key) for key, name in names.items())
     ):
         raise UserError(f"{description}: labels is damaged: expected the name of each label by its key; train anew")
+    if described.get(_MANIFEST):
+        labels = of_manifest(described, "train anew")
+        if list(labels.names.items()) == list(names.items()):
+            return labels
+        raise UserError(f"{description}: labels and label_set differ: train anew")
     known = shipped()
-    if list(names.items()) == [(key, label.name) for key, label in known.items()]:
-        return known
-    return {key: known[key] if key in known and known[key].name == name else Phenotype(key, name)
-            for key, name in names.items()}  # fmt: skip
-
-
-_forced: dict[str, Phenotype] | None = None
-
-
-def in_force() -> dict[str, Phenotype]:
-    """The labels of the running command, by key; the catalogue's outside of one."""
-    return shipped() if _forced is None else _forced
-
-
-@contextmanager
-def use(labels: dict[str, Phenotype]) -> Iterator[None]:
-    """Put a label set in force."""
-    global _forced
-    before, _forced = _forced, labels
-    try:
-        yield
-    finally:
-        _forced = before
-
-
-@contextmanager
-def use_those_of(cohort: Path | None) -> Iterator[None]:
-    """Put the label set of a cohort folder in force; the catalogue's where there is no cohort or no manifest yet."""
-    manifest = CohortPaths(cohort).manifest if cohort else None
-    known = of_manifest(read_json(manifest, "a manifest")) if manifest and manifest.is_file() else shipped()
-    with use(known):
-        yield
-
-
-def check_labels(trained: Mapping[str, str], where: Path) -> None:
-    """Raise a UserError for a model that was trained on other labels than those in force.
-
-    Args:
-        trained: key to name, in the order of the model's logits.
-    """
-    expected = {key: entry.name for key, entry in in_force().items()}
-    if list(trained.items()) != list(expected.items()):
-        changed = {key for key, _ in set(trained.items()) ^ set(expected.items())}
-        raise UserError(
-            f"{where} was trained on another label set (differs in: {', '.join(sorted(changed)) or 'their order'}): "
-            "name a cohort with the labels it was trained on, or train anew"
-        )
+    return LabelSet.of("labels of the model", (
+        known[key] if key in known and known[key].name == name else Phenotype(key, name) for key, name in names.items()
+    ))  # fmt: skip
 
 
 def _parse(raw: dict[str, Any], path: Path, root: str) -> dict[str, Phenotype]:
@@ -204,16 +261,13 @@ def _parse(raw: dict[str, Any], path: Path, root: str) -> dict[str, Phenotype]:
 
 def _chosen(names: list[Any], path: Path) -> dict[str, Phenotype]:
     """Some of the 25 phenotypes, each by any of its names."""
-    from clinragen.catalog import phenotype  # which asks here what is in force
-
     found: dict[str, Phenotype] = {}
     for position, name in enumerate(names):
         where = f"{path}: labels.{position}"
         if not isinstance(name, str):
             raise UserError(f"{where}: expected the name of a phenotype, or a mapping of keys to labels")
         try:
-            with use(shipped()):
-                label = phenotype(name)
+            label = shipped().find(name)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         if label.key in found:

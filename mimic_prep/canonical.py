@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from clinragen import __version__
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
 from clinragen.integrity import outputs_of
-from clinragen.label_sets import Phenotype, as_manifest
+from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT
 from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths
 from mimic_prep.protocol import Protocol
@@ -60,9 +60,7 @@ def write_tables(
     write_table(paths.outcomes, outcomes)
 
 
-def made_from(
-    source: str, protocol: Protocol, labels: Mapping[str, Phenotype], inputs: dict[str, str], code: str
-) -> dict[str, Any]:
+def made_from(source: str, protocol: Protocol, labels: LabelSet, inputs: dict[str, str], code: str) -> dict[str, Any]:
     """All that a cohort depends on, as its manifest keeps it. ``inputs`` and ``code`` are hashes."""
     settings = asdict(protocol) | {"labels": Path(protocol.labels).stem}  # what is in the file stands in label_set
     subjects = protocol.splits.test_subjects
@@ -73,7 +71,7 @@ def made_from(
         "created_by": f"mimic-prep {__version__}",
         "source": source,
         "protocol": settings,
-        "label_set": as_manifest(protocol.labels, labels),
+        "label_set": labels.to_json(),
         "config_hash": sha256_json(settings),
         "code_hash": code,
         "inputs": dict(sorted(inputs.items())),

@@ -12,6 +12,7 @@ from clinragen.artifacts import sha256_file, sha256_json, write_table
 from clinragen.catalog import variable
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
+from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT, check_output, output_folder
 from clinragen.schema import SERIES, STAYS, CohortPaths
 from mimic_prep.canonical import made_from, typed, write_manifest, write_series
@@ -55,7 +56,7 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
         write_table(paths.stays, typed(stays, STAYS))
         write_table(paths.outcomes, build_outcomes(stays, outcomes))
         write_series(paths.series, [typed(series, SERIES)])
-        origin = made_from("physionet-2012", protocol, {}, inputs, sha256_json(parameters))
+        origin = made_from("physionet-2012", protocol, LabelSet(protocol.labels, ()), inputs, sha256_json(parameters))
         return write_manifest(paths, origin, {"rows": counts})
 
 

@@ -14,13 +14,13 @@ import pyarrow as pa
 from clinragen import label_sets
 from clinragen.errors import UserError
 from clinragen.icd import code_map
-from clinragen.label_sets import Phenotype
+from clinragen.label_sets import LabelSet, Phenotype
 from clinragen.schema import labels_schema
 
 VERSIONS = (9, 10)
 
 
-def load(name: str) -> dict[str, Phenotype]:
+def load(name: str) -> LabelSet:
     """The label set of a protocol, each label with the phenotypes of the catalogue that lie mostly within it.
 
     Raises:
@@ -33,10 +33,11 @@ def load(name: str) -> dict[str, Phenotype]:
     if empty := [key for key, codes in given.items() if not codes]:
         raise UserError(f"{name}: labels.{empty[0]}: no ICD code that is known gives this label; check its codes")
     phenotypes = {key: set(codes_of(phenotype)) for key, phenotype in label_sets.shipped().items()}
-    return {
-        key: replace(label, covers=tuple(p for p, codes in phenotypes.items() if _mostly(codes, given[key])))
+    covering = (
+        replace(label, covers=tuple(p for p, codes in phenotypes.items() if _mostly(codes, given[key])))
         for key, label in known.items()
-    }
+    )
+    return LabelSet(known.name, tuple(covering))
 
 
 def _mostly(codes: set[tuple[int, str]], within: set[tuple[int, str]]) -> bool:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from clinragen.artifacts import room_in, write_table, write_text
 from clinragen.catalog import variables
 from clinragen.errors import UserError
-from clinragen.label_sets import Phenotype
+from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT, check_kind, check_place, output_folder
 from clinragen.schema import JOURNAL, SERIES, SPLITS, CohortPaths
 from mimic_prep import canonical, cautions, cohort, consort, labels, notes, outcomes, spill, splits
@@ -142,7 +142,7 @@ class _Run:
     reader: Reader
     raw: RawFolder
     protocol: CohortProtocol
-    labels: dict[str, Phenotype]
+    labels: LabelSet
     inputs: dict[str, str]
     stages: Stages
     stays_per_shard: int

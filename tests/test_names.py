@@ -1,5 +1,7 @@
 """A phenotype is found by its key, name, published name or synonym, in any case, wherever one is named."""
 
+from pathlib import Path
+
 import pytest
 
 from clinragen import catalog, label_sets
@@ -85,22 +87,38 @@ def test_what_no_label_is_called_is_one_short_line(name):
     assert str(caught.value).isprintable()
 
 
-def test_of_other_labels_in_force_only_those_are_found():
-    own = {"lungs": Phenotype("lungs", "disease of the lungs", published=("Respiratory system",)),
-           "shock": label_sets.shipped()["shock"]}  # fmt: skip
-    with label_sets.use(own):
-        assert catalog.phenotype("Disease of the Lungs").key == "lungs"
-        assert catalog.phenotype("respiratory SYSTEM").key == "lungs"
-        assert catalog.phenotype("Shock").key == "shock"
-        with pytest.raises(UserError, match="unknown phenotype 'septicemia'"):
-            catalog.phenotype("septicemia")
+def test_in_another_label_set_only_its_own_labels_are_found():
+    lungs = Phenotype("lungs", "disease of the lungs", published=("Respiratory system",))
+    own = label_sets.LabelSet("own", (lungs, label_sets.shipped()["shock"]))
+    assert own.find("Disease of the Lungs").key == "lungs"
+    assert own.find("respiratory SYSTEM").key == "lungs"
+    assert own.find("Shock").key == "shock"
+    with pytest.raises(UserError, match="unknown phenotype 'septicemia'"):
+        own.find("septicemia")
+
+
+def test_a_model_of_other_labels_is_refused():
+    own = label_sets.shipped()
+    own.check_same(own.names, Path("run"))
+    for change in (lambda names: names[1:], lambda names: names[::-1], lambda names: [("gout", "gout"), *names[1:]]):
+        with pytest.raises(UserError, match="run was trained on another label set"):
+            own.check_same(dict(change(list(own.names.items()))), Path("run"))
+
+
+def test_label_sets_are_values():
+    one, other = (label_sets.LabelSet(name, tuple(label_sets.shipped().values())) for name in ("one", "other"))
+    assert one == other == label_sets.shipped()
+    assert hash(one) == hash(other)
+    assert label_sets.LabelSet("turned", tuple(reversed(one.labels))) != one
+    with pytest.raises(AttributeError):
+        one.name = "else"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["Acute and unspecified renal failure", "PLEURISY; PNEUMOTHORAX; PULMONARY COLLAPSE"])
 def test_the_graph_knows_published_names(name):
     graph = build()
     assert graph.find(name) == f"phenotype:{catalog.phenotype(name).key}"
-    others = relabel(graph, {"lungs": Phenotype("lungs", "disease of the lungs")})
+    others = relabel(graph, label_sets.LabelSet("own", (Phenotype("lungs", "disease of the lungs"),)))
     assert others.find(name) == f"disease:{catalog.phenotype(name).key}"
     with pytest.raises(UserError, match=f"unknown concept .*{name.casefold()}"):
         graph.find(name[:-1])
@@ -126,14 +144,13 @@ def test_a_label_file_may_name_phenotypes(tmp_path):
 
 
 def test_a_published_name_stays_with_the_cohort_and_old_manifests_are_read(tmp_path):
-    manifest = {"label_set": label_sets.as_manifest("phenotypes", label_sets.shipped())}
+    manifest = {"label_set": label_sets.shipped().to_json()}
     assert label_sets.of_manifest(manifest) == label_sets.shipped()
     for row in manifest["label_set"]["labels"]:
         row.pop("published")
     old = label_sets.of_manifest(manifest)
     assert old == label_sets.shipped()
-    with label_sets.use(old):
-        assert catalog.phenotype("Acute and unspecified renal failure").key == "acute_renal_failure"
+    assert old.find("Acute and unspecified renal failure").key == "acute_renal_failure"
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,9 @@ def samples(cohort: Cohort, split: str, statistics: SeriesStatistics) -> list[di
     scaled, observed = statistics.standardise(grid(cohort, stay_ids, statistics.variables, window))
     series = np.concatenate([scaled, observed.astype(np.float32)], axis=1).transpose(0, 2, 1)
     linker = Linker(graph.build())
-    texts = sections_by_stay(cohort.notes.filter(pl.col("stay_id").is_in(stay_ids)), layout=True)
+    texts = sections_by_stay(
+        cohort.notes.filter(pl.col("stay_id").is_in(stay_ids)), labels=cohort.label_set, layout=True
+    )
     keys = np.array(list(cohort.label_set))
     carried = cohort.label_matrix(stay_ids)
     stays = cohort.stays.filter(pl.col("split") == split).select("stay_id", "subject_id", "intime")

@@ -14,12 +14,12 @@ from clinragen.api.values import (
     cohort_folder,
     console,
     graph_folder,
-    in_force,
     open_cohort,
     path,
 )
 from clinragen.artifacts import read_json, write_json
 from clinragen.errors import UserError
+from clinragen.integrity import thorough
 from clinragen.names import teacher_name
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def evaluate(
     root = _root(predictions)
     folder = Path(out) if out is not None else root
     altered = {"zeroed": path(predictions_zeroed), "shuffled": path(predictions_shuffled)}
-    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+    with graph_folder(graph) as graph_path, thorough(verify):
         before = stored.replaceable(
             folder, overwrite=overwrite, inputs=(cohort_folder(cohort), graph_path, *altered.values())
         )
@@ -204,7 +204,7 @@ def verify(
     from clinragen.evaluation import faithfulness
     from clinragen.evaluation.inputs import graph_of, load_truth
 
-    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+    with graph_folder(graph) as graph_path, thorough(verify):
         opened = _predictions(predictions)
         truth = load_truth(opened, open_cohort(cohort), needs_labels=False)
         checked = faithfulness.check(opened, truth, graph_of(opened, graph_path))
@@ -264,7 +264,7 @@ def report(
     if teacher is not None:
         teacher_name(teacher)
     root, given = _root(predictions), evaluation.path if isinstance(evaluation, Evaluation) else path(evaluation)
-    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+    with graph_folder(graph) as graph_path, thorough(verify):
         check_output(Path(out), REPORT, overwrite=overwrite, inputs=(root, cohort_folder(cohort), graph_path, given))
         opened = _predictions(predictions)
         truth = load_truth(opened, open_cohort(cohort), needs_labels=False)

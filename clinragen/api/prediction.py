@@ -10,9 +10,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from clinragen.api.values import CohortLike, ModelLike, cohort_folder, console, in_force, open_cohort, path
+from clinragen.api.values import CohortLike, ModelLike, cohort_folder, console, open_cohort, path
 from clinragen.choices import CLAIMS, SERIES_INPUTS, Claims, Device, SeriesInput, Split
 from clinragen.errors import UserError, unknown_choice
+from clinragen.integrity import thorough
 
 if TYPE_CHECKING:
     from clinragen.data.cohort import Cohort
@@ -90,7 +91,7 @@ def predict(
     if out is not None:
         read = (path(model) if isinstance(model, str | Path) else model.folder, cohort_folder(cohort))
         check_output(Path(out), PREDICTIONS, overwrite=overwrite, inputs=read)
-    with in_force(cohort, verify):
+    with thorough(verify):
         finished, opened = _finished(model), open_cohort(cohort)
         opened.split(split)
         remarks = finished.remarks(opened, claims)
@@ -182,7 +183,7 @@ def explain(
     if limit is not None and limit < 1:
         raise UserError("--limit must be at least 1")
     told = console(progress)
-    with in_force(cohort, verify):
+    with thorough(verify):
         finished, opened = _finished(model), open_cohort(cohort)
         remarks = finished.remarks(opened)
         chosen = chosen_stays(opened, split, stay, diagnosis, limit)
@@ -196,7 +197,7 @@ def explain(
     nodes = trained.model.graph.nodes
     names = {key: node["name"] for key, node in nodes.items()}
     return Explanations(
-        dict(trained.model.labels),
+        trained.model.labels.names,
         names,
         _explained(trained, opened, split, list(stay), list(diagnosis), limit, verify),
     )
@@ -213,7 +214,7 @@ def _explained(
 ) -> Iterator[dict[str, Any]]:
     from clinragen.attribution.explain import explain_cohort
 
-    with in_force(cohort, verify):
+    with thorough(verify):
         yield from explain_cohort(trained, cohort, split, stay, diagnosis, limit)
 
 

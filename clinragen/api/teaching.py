@@ -16,11 +16,11 @@ from clinragen.api.values import (
     cohort_folder,
     console,
     graph_folder,
-    in_force,
     overrides,
 )
 from clinragen.choices import Backend
 from clinragen.errors import UserError, missing_extra, unknown_choice
+from clinragen.integrity import thorough
 from clinragen.names import teacher_name
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def teach(
         check_foreign(name, config, set, shard)
     part = parse_shard(shard)
     files = rationale_files(cohort, name, teacher)
-    with graph_folder(graph) as graph_path, in_force(cohort, verify), stays_done(progress) as (moved, say):
+    with graph_folder(graph) as graph_path, thorough(verify), stays_done(progress) as (moved, say):
         if teacher == "evidence":
             from clinragen.teacher.generate import generate
 

@@ -14,11 +14,11 @@ from clinragen.api.values import (
     cohort_folder,
     console,
     graph_folder,
-    in_force,
     overrides,
     path,
 )
 from clinragen.choices import Device
+from clinragen.integrity import thorough
 from clinragen.names import teacher_name
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def train(
 
     teacher_name(teacher)
     told = console(progress)
-    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+    with graph_folder(graph) as graph_path, thorough(verify):
         request = Request(
             stage=stage,
             cohort=cohort_folder(cohort),
@@ -178,7 +178,7 @@ def distill(
 
     teacher_name(teacher)
     common, own = split_overrides([*overrides(set), *_shorthands(seed, device)])
-    with graph_folder(graph) as graph_path, in_force(cohort, verify):
+    with graph_folder(graph) as graph_path, thorough(verify):
         base = Request(
             stage="notes",
             cohort=cohort_folder(cohort),

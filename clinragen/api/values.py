@@ -8,8 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from clinragen.integrity import thorough
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -66,12 +64,3 @@ def console(progress: bool) -> Console:
     from rich.console import Console
 
     return Console(stderr=True, quiet=not progress)
-
-
-@contextmanager
-def in_force(cohort: CohortLike, verify: bool) -> Iterator[None]:
-    """The labels of a cohort in force, and with ``verify`` large files hashed before they are read."""
-    from clinragen.label_sets import use_those_of
-
-    with thorough(verify), use_those_of(cohort_folder(cohort)):
-        yield

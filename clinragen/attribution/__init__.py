@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clinragen.catalog import phenotype
 from clinragen.data.cohort import Cohort
 from clinragen.errors import UserError
 
@@ -23,7 +22,7 @@ def chosen_stays(
         UserError: a stay that is not in the cohort, or an unknown phenotype or split.
     """
     for name in wanted:
-        phenotype(name)
+        cohort.label_set.find(name)
     known = set(cohort.stays["stay_id"].to_list())
     for stay in stays:
         if stay not in known:

@@ -14,7 +14,6 @@ import numpy as np
 
 from clinragen.attribution import chosen_stays, occlusion
 from clinragen.attribution.looking import look
-from clinragen.catalog import phenotype
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset
 from clinragen.data.text import sections_by_stay
@@ -36,7 +35,7 @@ class Explainer:
     def __init__(self, trained: TrainedModel, dataset: StayDataset, cohort: Cohort):
         self.trained = trained
         self.dataset = dataset
-        self.sections = sections_by_stay(cohort.notes, layout=True)
+        self.sections = sections_by_stay(cohort.notes, labels=cohort.label_set, layout=True)
         self.inputs = list(trained.manifest["inputs"])
         self.labels = list(trained.model.labels)
         trained.model.to(device()).eval()
@@ -53,7 +52,7 @@ class Explainer:
             UserError: an unknown phenotype.
         """
         model, stay = self.trained.model, self.dataset[index]
-        wanted = list(dict.fromkeys(phenotype(name).key for name in wanted))
+        wanted = list(dict.fromkeys(model.labels.find(name).key for name in wanted))
         logits = occlusion.logits(model, [stay], self.inputs)
         probabilities = self.trained.calibration.probabilities(logits)[0]
         thresholds = np.asarray(self.trained.calibration.thresholds)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clinragen.catalog import phenotypes
 from clinragen.chart.note_evidence import KINDS, NoteEvidence
 from clinragen.chart.wording import listed
+from clinragen.label_sets import LabelSet
 
 OPENING = "Based on the medical notes"
 MOST_WORDS = 100  # of a note rationale
@@ -43,27 +43,27 @@ def clause(items: Sequence[NoteEvidence], name: str, link: tuple[str, str]) -> s
     return f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {name}"
 
 
-def unsupported(diagnoses: Sequence[str], denial: str) -> list[str]:
+def unsupported(diagnoses: Sequence[str], denial: str, labels: LabelSet) -> list[str]:
     """That nothing speaks for diagnoses: all of them by name, then shorter.
 
     Args:
         denial: one of ``CLOSINGS``, or ``NO_FINDING``.
     """
-    names = [phenotypes()[key].name for key in diagnoses]
+    names = [labels[key].name for key in diagnoses]
     short = [f"{denial} {names[0]} and {len(names) - 1} other diagnoses"] if len(names) > 2 else []
     return [f"{denial} {listed(names, 'or')}", *short]
 
 
-def only_unsupported(diagnoses: Sequence[str]) -> list[str]:
+def only_unsupported(diagnoses: Sequence[str], labels: LabelSet) -> list[str]:
     """The whole rationale where nothing in the note speaks for any diagnosis: in full, then shorter."""
-    return [f"{OPENING}, {text}." for text in unsupported(diagnoses, NO_FINDING)]
+    return [f"{OPENING}, {text}." for text in unsupported(diagnoses, NO_FINDING, labels)]
 
 
-def without_note(diagnoses: Sequence[str]) -> list[str]:
+def without_note(diagnoses: Sequence[str], labels: LabelSet) -> list[str]:
     """The whole rationale of diagnoses, or of none, where there is no note: in full, then shorter."""
     if not diagnoses:
         return [f"{OPENING}, {NO_DISEASE}; no note is available."]
-    names = listed([phenotypes()[key].name for key in diagnoses], "or")
+    names = listed([labels[key].name for key in diagnoses], "or")
     return [
         f"{OPENING}, nothing can be said about {subject}, as no note is available."
         for subject in (names, f"the {len(diagnoses)} diagnoses")

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from math import floor, log10
 from typing import Literal
 
-from clinragen.catalog import Variable, phenotypes, variables
+from clinragen.catalog import Variable, variables
 from clinragen.chart.findings import HOURLY, Finding
 from clinragen.chart.reference_range import tolerance
 from clinragen.chart.wording import Wording, listed
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.label_sets import LabelSet
 
 OPENING = "Lab test shows"
 MOST_WORDS = 50  # of a series rationale
@@ -92,14 +93,14 @@ def normal_statement(finding: Finding) -> SeriesStatement:
     return SeriesStatement(finding.variable, "normal", "normal", name(finding.variable), finding.last)
 
 
-def pointing(link: str, key: str) -> str:
+def pointing(link: str, key: str, labels: LabelSet) -> str:
     """What closes a group of statements: the diagnosis that they speak for. ``link``: one of ``LINKS``."""
-    return f"{link} {phenotypes()[key].name}"
+    return f"{link} {labels[key].name}"
 
 
-def no_value_points_to(keys: Sequence[str]) -> str:
+def no_value_points_to(keys: Sequence[str], labels: LabelSet) -> str:
     """That nothing in the series speaks for these diagnoses."""
-    return f"no value points to {listed([phenotypes()[key].name for key in keys], 'or')}"
+    return f"no value points to {listed([labels[key].name for key in keys], 'or')}"
 
 
 def normal_values(names: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from clinragen.catalog import phenotypes
 from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence
 from clinragen.knowledge.graph import ConceptGraph
@@ -26,13 +25,13 @@ def supported(finding: Finding, diagnoses: Iterable[str], graph: ConceptGraph) -
 def grounds(evidence: Sequence[NoteEvidence], diagnoses: Collection[str], graph: ConceptGraph) -> dict[str, Ranked]:
     """What in the note speaks for each diagnosis, each phrase once; empty where nothing does."""
     # the exact name of a label that the stay does not carry would read as a diagnosis
-    others = {phenotypes()[key].name for key in phenotypes() if key not in diagnoses}
+    others = {label.name for key, label in graph.labels.items() if key not in diagnoses}
     evidence = [item for item in evidence if item.phrase not in others]
     return {key: _ranked(evidence, key, graph) for key in diagnoses}
 
 
 def _ranked(evidence: Iterable[NoteEvidence], key: str, graph: ConceptGraph) -> Ranked:
-    acute = phenotypes()[key].kind == "acute"
+    acute = graph.labels[key].kind == "acute"
     ranked: Ranked = []
     for item in evidence:
         strength = graph.strength(item.concept, key)

@@ -50,7 +50,7 @@ def command(
         show: Dry run: stays whose prompts are printed.
     """
     from clinragen.api.teaching import check_foreign, parse_shard, rationale_files, teach
-    from clinragen.api.values import in_force
+    from clinragen.integrity import thorough
 
     if teacher == "evidence":
         if action != "run" or dry_run:
@@ -60,7 +60,7 @@ def command(
         parse_shard(shard)
     files = rationale_files(cohort, name or teacher, teacher)
     if action in ("status", "merge") or dry_run:
-        with in_force(cohort, verify):
+        with thorough(verify):
             if action == "status":
                 return _status(files, as_json)
             if action == "merge":
@@ -145,7 +145,7 @@ def _dry_run(
     chosen = teacher_settings(teacher, config, settings)
     chosen.check()
     stays = Stays(files.cohort, parse_shard(shard))
-    prompts = Prompts(chosen, open_graph(graph), stays.bands() if chosen.band == "statistical" else None)
+    prompts = Prompts(chosen, open_graph(graph, stays.labels), stays.bands() if chosen.band == "statistical" else None)
     total, shown = estimate(stays, prompts, structured=chosen.structured != "plain", show=show)
     lines = total.lines(chosen)
     answer("\n\n".join([*shown, "\n".join(lines)]), {"prompts": shown, "estimate": lines}, as_json)

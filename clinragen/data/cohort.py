@@ -87,8 +87,8 @@ class Cohort:
         return complete(table, NOTES_KEYS, self.paths.notes)
 
     @cached_property
-    def label_set(self) -> dict[str, label_sets.Phenotype]:
-        """The labels of this cohort by key, in the order of ``labels``."""
+    def label_set(self) -> label_sets.LabelSet:
+        """The labels of this cohort, in the order of ``labels``."""
         return label_sets.of_manifest(self.manifest)
 
     @property

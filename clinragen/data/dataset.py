@@ -96,7 +96,7 @@ class StayDataset(Dataset[Stay]):
         # without labels a cohort can be predicted; training has refused it before
         unknown = np.zeros((len(self.stay_ids), len(self.cohort.label_set)), dtype=bool)
         self.labels = self.cohort.label_matrix(self.stay_ids) if self.cohort.labelled else unknown
-        self.sections = sections_by_stay(self.cohort.notes, layout=True)
+        self.sections = sections_by_stay(self.cohort.notes, labels=self.cohort.label_set, layout=True)
         self.epoch = 0
         self.alignment = Alignment()
         found = stored(self.store, self._origin() if self.store else None, self._encode)

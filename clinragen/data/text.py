@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from clinragen.knowledge.readable import readable
+from clinragen.label_sets import LabelSet
 
 #: Reading order and priority: when the context is full, sections are cut from the end of this list.
 SECTIONS = (
@@ -41,13 +42,15 @@ def note_text(sections: list[tuple[str, str]]) -> str:
 
 
 def sections_by_stay(
-    notes: pl.DataFrame, *, layout: bool = False, whole: bool = False
+    notes: pl.DataFrame, *, labels: LabelSet | None = None, layout: bool = False, whole: bool = False
 ) -> dict[int, list[tuple[str, str]]]:
     """(section, text) of each stay in reading order; sections unknown to ``SECTIONS`` come last, by name.
 
     What is not to be read (``knowledge.readable``) has blanks in its place, for models, teachers and checks alike.
 
     Args:
+        notes: of a cohort.
+        labels: of the same cohort, by whose names lists of diagnoses are told; by default the 25 phenotypes.
         layout: keep line breaks and runs of blanks, by which lists are told from sentences.
         whole: with what is not read, as a reader of the page sees it.
     """
@@ -59,7 +62,7 @@ def sections_by_stay(
     )
     found: dict[int, list[tuple[str, str]]] = {}
     for stay_id, section, text in ordered.select("stay_id", "section", "text").iter_rows():
-        read = text if whole else readable(text, section)
+        read = text if whole else readable(text, section, labels)
         found.setdefault(stay_id, []).append((section, read if layout else " ".join(read.split())))
     return found
 

@@ -40,17 +40,18 @@ def check(
     """The claims of every prediction with their verdicts, in the order of the predictions."""
     verifier = Verifier(graph)
     wanted = pl.Series("stay_id", predictions.stay_ids).implode()
-    notes = sections_by_stay(truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted)), layout=True)
+    notes = truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted))
+    sections = sections_by_stay(notes, labels=truth.cohort.label_set, layout=True)
     cells = cells_by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted)))
-    listed = predictions.system.listed
+    keys, listed = list(predictions.labels), predictions.system.listed
     found = []
     for row, stay in enumerate(predictions.stay_ids.tolist()):
-        said = [predictions.labels[i] for i in np.flatnonzero(listed[row])]
+        said = [keys[i] for i in np.flatnonzero(listed[row])]
         chart = measurements(cells.get(stay, {}))
         texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
         found.append(
             {
-                kind: with_absences(text, verifier.check(text, kind, notes.get(stay, []), chart, said))
+                kind: with_absences(text, verifier.check(text, kind, sections.get(stay, []), chart, said))
                 for kind, text in texts.items()
             }
         )

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from clinragen.artifacts import read_json, read_table, sha256_file
-from clinragen.catalog import phenotypes, variables
+from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
@@ -22,6 +22,7 @@ from clinragen.evaluation.shape import ANYTHING, NUMBER, SHARE, TEXT, WHOLE, Eac
 from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
+from clinragen.label_sets import LabelSet, Phenotype, of_manifest, shipped
 from clinragen.schema import RATIONALE_KINDS
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _MANIFEST = {
     "graph": Maybe(TEXT),
     "remarks": Maybe([TEXT]),
     "training": Maybe(Each(ANYTHING)),
+    "label_set": Maybe(Each(ANYTHING)),
 }
 _WEIGHED = {"concepts": [{"concept": TEXT, "score": NUMBER}]}
 _HOURS = {"hours": [{"variable": TEXT, "from_hour": NUMBER, "to_hour": NUMBER, "score": NUMBER}]}
@@ -68,7 +70,7 @@ class Predictions:
 
     root: Path
     manifest: dict[str, Any]
-    labels: list[str]
+    labels: LabelSet
     stay_ids: np.ndarray  # [n] int64
     system: System
     parsed: np.ndarray  # [n] bool
@@ -79,7 +81,8 @@ class Predictions:
 
     def frame(self) -> pl.DataFrame:
         """One row per stay: stay_id, diagnoses, both rationales, whether they parsed, ``probability_LABEL`` of each."""
-        listed = [[self.labels[i] for i in np.flatnonzero(row)] for row in self.system.listed]
+        keys = list(self.labels)
+        listed = [[keys[i] for i in np.flatnonzero(row)] for row in self.system.listed]
         return pl.DataFrame(
             {
                 "stay_id": self.stay_ids,
@@ -124,7 +127,7 @@ def load_predictions(root: Path) -> Predictions:
         hold_output(root / name, manifest, remedy=_AGAIN)
         if "outputs" in manifest and name not in manifest["outputs"] and (root / name).exists():
             raise UserError(f"{root / name} is not recorded in the manifest beside it: {_AGAIN}")
-    labels = manifest["labels"]
+    labels = _label_set(root / "manifest.json", manifest)
     path = root / "predictions.parquet"
     table = _table(path)
     stay_ids = table["stay_id"].to_numpy().astype(np.int64)
@@ -161,6 +164,18 @@ def _manifest(root: Path) -> dict[str, Any]:
     if unset := [label for label in labels if label not in manifest["thresholds"]]:
         raise UserError(f"{path}: thresholds has no entry for {', '.join(unset[:9])}")
     return manifest
+
+
+def _label_set(path: Path, manifest: dict[str, Any]) -> LabelSet:
+    """The labels of the predictions; those of an earlier release are named by the catalogue, or else by their keys."""
+    keys = manifest["labels"]
+    if manifest.get("label_set"):
+        labels = of_manifest(manifest, _AGAIN)
+        if list(labels) != keys:
+            raise UserError(f"{path}: labels and label_set differ; {_AGAIN}")
+        return labels
+    known = shipped()
+    return LabelSet.of("labels", (known.get(key) or Phenotype(key, key.replace("_", " ")) for key in keys))
 
 
 def _table(path: Path) -> pa.Table:
@@ -265,7 +280,7 @@ def _shown(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in name[:60])
 
 
-def _probabilities(path: Path, column: pa.ChunkedArray, labels: list[str]) -> np.ndarray:
+def _probabilities(path: Path, column: pa.ChunkedArray, labels: LabelSet) -> np.ndarray:
     fields = {field.name for field in column.type}
     if fields != set(labels):
         odd = [_shown(name) for name in sorted(fields ^ set(labels))]
@@ -276,12 +291,12 @@ def _probabilities(path: Path, column: pa.ChunkedArray, labels: list[str]) -> np
     if wrong.any():
         row, label = np.argwhere(wrong)[0]
         raise UserError(
-            f"{path}: row {row}, probabilities, {labels[label]}: {values[row, label]} is no probability (0 to 1)"
+            f"{path}: row {row}, probabilities, {list(labels)[label]}: {values[row, label]} is no probability (0 to 1)"
         )
     return values
 
 
-def _written(path: Path, table: pa.Table, labels: list[str]) -> np.ndarray:
+def _written(path: Path, table: pa.Table, labels: LabelSet) -> np.ndarray:
     index = {label: i for i, label in enumerate(labels)}
     written = np.zeros((table.num_rows, len(labels)), dtype=bool)
     for row, said in enumerate(table["diagnoses"].to_pylist()):
@@ -382,10 +397,10 @@ def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> di
 def graph_of(predictions: Predictions, given: Path | None) -> ConceptGraph:
     """The concept graph by which claims are read: the user's, else the model's own where it still is, else the core."""
     if given is not None:
-        return open_graph(given)
+        return open_graph(given, predictions.labels)
     recorded = predictions.manifest.get("graph")
     places = [Path(predictions.manifest["model"]) / "model" / "graph", *([Path(recorded)] if recorded else [])]
-    return open_graph(next((place for place in places if is_folder(place)), None))
+    return open_graph(next((place for place in places if is_folder(place)), None), predictions.labels)
 
 
 def is_folder(path: Path) -> bool:
@@ -399,19 +414,3 @@ def is_folder(path: Path) -> bool:
 def default_teacher(cohort: Cohort) -> str | None:
     """The offline teacher, where it wrote rationales for this cohort."""
     return "evidence" if cohort.paths.rationales("evidence").is_file() else None
-
-
-def label_name(key: str) -> str:
-    """The readable name of a label: the catalogue's, or the key with blanks for a user's own label.
-
-    >>> label_name("copd"), label_name("long_covid")
-    ('chronic obstructive pulmonary disease', 'long covid')
-    """
-    known = phenotypes().get(key)
-    return known.name if known else key.replace("_", " ")
-
-
-def published_names(key: str) -> tuple[str, ...]:
-    """By what other names a label is known in the literature."""
-    known = phenotypes().get(key)
-    return known.published if known else ()

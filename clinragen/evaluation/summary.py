@@ -20,7 +20,7 @@ from clinragen.evaluation.diagnosis import (
     interval,
     prevalence_guess,
 )
-from clinragen.evaluation.inputs import Predictions, Truth, label_name, teacher_rationales
+from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.ranking import Ranking
 
 TITLES = {
@@ -77,7 +77,7 @@ def summarize(
             "splits": dict(sorted(Counter(truth.stays["split"]).items())),
         },
         "bootstrap": {"replicates": replicates, "seed": seed, "unit": "patient", "level": 0.95},
-        "labels": predictions.labels,
+        "labels": list(predictions.labels),
         "left_out": [label for label, known in zip(predictions.labels, both, strict=True) if not known],
         "parse_rate": float(predictions.parsed.mean()),
         "systems": {name: _system(name, systems[name], gold, scored[name]) for name in systems},
@@ -120,7 +120,7 @@ def _per_phenotype(predictions: Predictions, gold: np.ndarray, scored: Bootstrap
     for i, label in enumerate(predictions.labels):
         row: dict[str, Any] = {
             "key": label,
-            "name": label_name(label),
+            "name": predictions.labels[label].name,
             "n_positive": int(gold[:, i].sum()),
             "prevalence": float(gold[:, i].mean()),
             "mean_probability": float(system.probabilities[:, i].mean()),

@@ -44,7 +44,7 @@ class Chart:
             wanted = pl.Series("stay_id", dataset.stay_ids).implode()
             notes = dataset.cohort.notes.filter(pl.col("stay_id").is_in(wanted))
             link = dataset.link
-            for stay, sections in sections_by_stay(notes, layout=True).items():
+            for stay, sections in sections_by_stay(notes, labels=dataset.cohort.label_set, layout=True).items():
                 note[stay] = gather(sections, link.linker, link.graph)
         if "series" in held:
             measured = dataset.measurements()

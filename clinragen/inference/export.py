@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import torch
 
-from clinragen import __version__, label_sets
+from clinragen import __version__
 from clinragen.artifacts import sha256_file, write_json, write_text
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError
@@ -39,11 +39,7 @@ def export(
     """
     check_output(out, EXPORT, overwrite=overwrite, inputs=(run, evaluation))
     scores = load_evaluation(evaluation) if evaluation else None
-    inner = run / "model" if (run / "model").is_dir() else run
-    # a model of a cohort with labels of its own; what is no model at all, load says best
-    described = inner / "clinragen.json"
-    with label_sets.use(label_sets.of_model(described) if described.is_file() else label_sets.shipped()):
-        trained = TrainedModel.load(run)
+    trained = TrainedModel.load(run)
     model = trained.model
     if scores and scores["predictions"]["model_hash"] != trained.manifest["model_sha256"]:
         raise UserError(f"--evaluation {evaluation} scores another model than {run}: evaluate its own predictions")
@@ -87,7 +83,7 @@ def _card(trained: TrainedModel, evaluation: dict[str, Any] | None, title: str, 
     return environment.get_template("card.md.j2").render(
         title=title,
         manifest={"teacher": None, "pretrained": None, **manifest},
-        labels=list(trained.model.labels.values()),
+        labels=list(trained.model.labels.names.values()),
         protocol=manifest.get("protocol"),
         source=manifest.get("source") or "not recorded",
         base=settings.name if settings.name and "/" in settings.name else None,

@@ -11,7 +11,7 @@ from clinragen.data.cohort import Cohort
 from clinragen.data.window import KINDS, Window
 from clinragen.errors import UserError
 from clinragen.integrity import hold_folder
-from clinragen.label_sets import check_labels
+from clinragen.label_sets import LabelSet, of_model
 from clinragen.stages.plan import INPUTS, PRETRAIN, TARGETS
 
 FILES = ("clinragen.json", "calibration.json", "model.safetensors")
@@ -26,14 +26,14 @@ class FinishedRun:
         model: of its weights.
         manifest: with ``stage``, ``inputs``, ``targets``, ``model_sha256``.
         window: the hours that the model reads.
-        labels: phenotype key to name, in the order of the logits.
+        labels: in the order of the logits.
     """
 
     folder: Path
     model: Path
     manifest: dict[str, Any]
     window: Window
-    labels: dict[str, str]
+    labels: LabelSet
 
     @classmethod
     def open(cls, run: str | Path) -> FinishedRun:
@@ -62,12 +62,11 @@ class FinishedRun:
         described = read_json(path, "the description of a clinragen model")
         try:
             window = Window(described["statistics"]["hours"], described["statistics"].get("kind", "first"))
-            labels = dict(described["labels"])
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise UserError(f"{path} is damaged (statistics or labels): train anew") from None
+            raise UserError(f"{path} is damaged (statistics): train anew") from None
         if window.kind not in KINDS or not isinstance(window.hours, int) or window.hours < 1:
             raise UserError(f"{path} is damaged (statistics.hours, statistics.kind): train anew")
-        return cls(run, folder, manifest, window, labels)
+        return cls(run, folder, manifest, window, of_model(path))
 
     def sections(self, claims: str) -> list[str]:
         """What the model is asked to write, of what it was trained to write.
@@ -93,7 +92,7 @@ class FinishedRun:
         Raises:
             UserError: the model cannot read the cohort.
         """
-        check_labels(self.labels, self.folder)
+        cohort.label_set.check_same(self.labels.names, self.folder)
         left_out = [name for name in self.manifest["targets"] if name not in self.sections(claims)]
         unread = f"the model reads no {' or '.join(left_out)}: it writes no rationale of it" if left_out else None
         found = [self.window.check(cohort), self._other_source(cohort), unread]

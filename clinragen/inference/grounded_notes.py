@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations_with_replacement
 
-from clinragen.catalog import phenotypes
 from clinragen.chart.note_evidence import KINDS, NoteEvidence, signs
 from clinragen.chart.note_statements import (
     ALTHOUGH,
@@ -99,6 +98,7 @@ class GroundedNote(Grounded[_Place]):
     ):
         super().__init__(spelling, Size(budget, MOST_WORDS), following)
         self.called = called
+        self.labels = graph.labels
         ranked = grounds(evidence or [], called, graph)
         self.phrases = {key: [item for _, item in found][:MOST_PHRASES] for key, found in ranked.items() if found}
         self.closings: list[str] = []
@@ -106,14 +106,14 @@ class GroundedNote(Grounded[_Place]):
         self.room = {key: self._room(self._forms(key, frozenset(), 1), key) for key in self.phrases}
         self.further = {key: self._further(self._forms(key, frozenset(), MOST_GROUNDS), key) for key in self.phrases}
         if evidence is None:
-            self.begin(_Place(forms=(self._whole(without_note(list(called))),)))
+            self.begin(_Place(forms=(self._whole(without_note(list(called), self.labels)),)))
         elif not called:
             self.phrases[""] = signs(evidence)[:MOST_PHRASES]
             forms = _undiagnosed(min(MOST_SIGNS, len(self.phrases[""])))
             self.further[""] = self._further(forms, "")
             self.begin(_Place(forms=forms))
         elif not self.phrases:
-            self.begin(_Place(forms=(self._whole(only_unsupported(list(called))),)))
+            self.begin(_Place(forms=(self._whole(only_unsupported(list(called), self.labels)),)))
         else:
             self.closings = self._closings([key for key in called if key not in self.phrases])
             self.closing = spelling.longest(self.closings)
@@ -217,7 +217,9 @@ class GroundedNote(Grounded[_Place]):
     def _closings(self, silent: list[str]) -> list[str]:
         """What is said of the diagnoses that nothing speaks for: all of them, if a clause fits beside them."""
         closings: list[str] = []
-        for texts in zip(*(unsupported(silent, closing) for closing in CLOSINGS), strict=True) if silent else ():
+        for texts in (
+            zip(*(unsupported(silent, closing, self.labels) for closing in CLOSINGS), strict=True) if silent else ()
+        ):
             closings = [f" {text}." for text in texts]
             room = self.spelling.size(f" {OPENING},") + self._shortest(tuple(self.phrases))
             if (room + self.spelling.longest(closings)).within(self.limit):
@@ -230,7 +232,7 @@ class GroundedNote(Grounded[_Place]):
         return _Form.of((fitting or texts[-1:])[0].removesuffix("."))
 
     def _name(self, key: str) -> str:
-        return phenotypes()[key].name if key else ""
+        return self.labels[key].name if key else ""
 
 
 @cache

@@ -85,8 +85,8 @@ class GroundedSeries(Grounded[_Place]):
         self.normal = [f" {normal_values(names)}." for names in _one_or_two(named)]
         self.statements = {finding: self._wordings(finding) for finding in self.findings}
         silent = [key for key in called if all(key not in self.points[finding] for finding in self.findings)]
-        self.silent = [f" {no_value_points_to(keys)}" for keys in _one_or_two(silent)]
-        links = [f" {pointing(link, key)}" for link in LINKS for key in called]
+        self.silent = [f" {no_value_points_to(keys, graph.labels)}" for keys in _one_or_two(silent)]
+        links = [f" {pointing(link, key, graph.labels)}" for link in LINKS for key in called]
         self.linking = spelling.longest(links, _ENDS)
         self.closing = spelling.longest(self.normal) if self.normal else spelling.longest(self.silent, _ENDS)
         spelling.learn(f"{text}{mark}" for texts in self.statements.values() for text in texts for mark in _MARKS)
@@ -148,7 +148,7 @@ class GroundedSeries(Grounded[_Place]):
     def _linked(self, place: _Place) -> list[Piece[_Place]]:
         """The diagnosis that a group points to."""
         return [
-            Piece(f" {pointing(link, key)}{mark}", self.called[key], then)
+            Piece(f" {pointing(link, key, self.graph.labels)}{mark}", self.called[key], then)
             for key in self._links(place)
             for link in LINKS
             for mark, then in self._ends(place)

@@ -207,6 +207,7 @@ def write_predictions(
             "graph": str(graph) if graph else None,
             "split": split,
             "labels": list(model.labels),
+            "label_set": model.labels.to_json(),
             "thresholds": dict(zip(model.labels, trained.calibration.thresholds, strict=True)),
             "series_input": series_input,
             "claims": {kind: "grounded" if kind in held else "free" for kind in target.sections if kind != "diagnoses"},

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clinragen.catalog import phenotypes, variables
+from clinragen.catalog import variables
 from clinragen.knowledge.concepts import NODE_KINDS
 from clinragen.knowledge.graph import ConceptGraph, Link
 from clinragen.knowledge.sources import curated
@@ -120,9 +120,9 @@ class Coverage:
 
 
 def coverage(graph: ConceptGraph) -> list[Coverage]:
-    """One row per phenotype of the catalogue."""
+    """One row per label of the graph."""
     rows = []
-    for key in phenotypes():
+    for key in graph.labels:
         kinds = Counter(graph.nodes[node]["kind"] for node in graph.evidence[key])
         measured = {graph.nodes[link.node]["variable"] for link in graph.findings_of(key)}
         rows.append(

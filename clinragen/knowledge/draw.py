@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from clinragen.artifacts import atomic_path
-from clinragen.catalog import phenotypes
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.neighbourhood import neighbourhood
@@ -57,7 +56,7 @@ def overview(graph: ConceptGraph, least: float) -> Any:
 
     every = [
         (link.node, f"phenotype:{key}", link.weight)
-        for key in phenotypes()
+        for key in graph.labels
         for link in (*graph.findings_of(key), *graph.symptoms_of(key))
     ]
     edges = [edge for edge in every if edge[2] >= least]

@@ -19,14 +19,14 @@ import networkx as nx
 import pyarrow as pa
 
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
-from clinragen.catalog import phenotypes, plain
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NODE_KINDS, RELATIONS, Contribution, Edge, Known, Node
 from clinragen.knowledge.sources import curated
-from clinragen.label_sets import shipped
+from clinragen.label_sets import LabelSet, of_manifest, plain, shipped
 from clinragen.outputs import GRAPH, output_folder
 
 GRAPH_VERSION = 1
+_LABELS = "label_set"  # of a saved manifest, where the labels are not the 25 phenotypes
 _LONGEST_NAME = 200  # letters; what is longer names nothing
 NODES = pa.schema(
     [
@@ -65,11 +65,19 @@ class Link:
 
 
 class ConceptGraph:
-    """A checked concept graph. ``graph`` is the networkx MultiDiGraph; node attributes are those of ``Node``."""
+    """A checked concept graph.
 
-    def __init__(self, graph: nx.MultiDiGraph[str], manifest: dict[str, Any]) -> None:
+    Args:
+        graph: the networkx MultiDiGraph; node attributes are those of ``Node``.
+        manifest: sources, citations and counts.
+        labels: what stays are labelled with: each has a node of kind phenotype, and there are no others. See
+            ``relabel`` for a graph of other labels.
+    """
+
+    def __init__(self, graph: nx.MultiDiGraph[str], manifest: dict[str, Any], labels: LabelSet | None = None) -> None:
         self.graph = graph
         self.manifest = manifest
+        self.labels = labels or shipped()
 
     @property
     def nodes(self) -> Any:
@@ -145,8 +153,8 @@ class ConceptGraph:
         return self.names[wanted]
 
     def _published(self, name: str) -> str | None:
-        """The phenotype that others publish by this name; a disease where it is none of the labels in force."""
-        labels = {**shipped(), **phenotypes()}
+        """The phenotype that others publish by this name; a disease where it is none of the labels."""
+        labels = {**shipped(), **self.labels}
         called = [key for key, label in labels.items() if plain(name) in map(plain, label.published)]
         nodes = (f"{kind}:{key}" for key in called for kind in ("phenotype", "disease"))
         return next((node for node in nodes if node in self.graph), None)
@@ -204,7 +212,8 @@ class ConceptGraph:
             write_table(temporary / "nodes.parquet", pa.Table.from_pylist(nodes, NODES))
             write_table(temporary / "edges.parquet", pa.Table.from_pylist(edges, EDGES))
             files = {name: sha256_file(temporary / name) for name in ("nodes.parquet", "edges.parquet")}
-            write_json(temporary / "manifest.json", {**self.manifest, "files": files})
+            labels = {} if self.labels == shipped() else {_LABELS: self.labels.to_json()}
+            write_json(temporary / "manifest.json", {**self.manifest, **labels, "files": files})
 
     @classmethod
     def load(cls, folder: Path) -> ConceptGraph:
@@ -228,7 +237,10 @@ class ConceptGraph:
             graph.add_node(row.pop("id"), **{**row, "identifiers": json.loads(row["identifiers"])})
         for row in tables["edges.parquet"]:
             graph.add_edge(row.pop("head"), row.pop("tail"), **row)
-        return cls(graph, {key: value for key, value in manifest.items() if key not in ("files", "kind")})
+        labels = of_manifest(manifest, "build the graph anew with clinragen graph build")
+        return cls(
+            graph, {key: value for key, value in manifest.items() if key not in ("files", "kind", _LABELS)}, labels
+        )
 
     def _phenotype(self, key: str) -> str:
         node = key if key.startswith("phenotype:") else f"phenotype:{key}"

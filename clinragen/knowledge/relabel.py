@@ -1,4 +1,4 @@
-"""The concept graph under another label set: its phenotypes are then the labels in force, and no others.
+"""The concept graph under another label set: its phenotypes are then those labels, and no others.
 
 A phenotype of the catalogue that is no label becomes a disease. A label that the graph does not know takes over the
 evidence of the phenotypes that it covers: what suggests pneumonia suggests a disease of the respiratory system.
@@ -6,7 +6,6 @@ evidence of the phenotypes that it covers: what suggests pneumonia suggests a di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,24 @@ from typing import Any
 import networkx as nx
 
 from clinragen.artifacts import sha256_json
-from clinragen.catalog import phenotypes
 from clinragen.knowledge.concepts import EVIDENCE_RELATIONS
 from clinragen.knowledge.graph import ConceptGraph, build
-from clinragen.label_sets import Phenotype
+from clinragen.label_sets import LabelSet, Phenotype
 
 _ORIGIN = "labels"
 _CITATION = "The label set of the cohort: a label holds most of the codes of the phenotype"
 
 
-def open_graph(folder: Path | None) -> ConceptGraph:
-    """The graph of a folder, the curated core without one, under the labels in force."""
-    return relabel(ConceptGraph.load(folder) if folder else build(), phenotypes())
+def open_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
+    """The graph of a folder, the curated core without one, under the labels of a cohort or model."""
+    return relabel(ConceptGraph.load(folder) if folder else build(), labels)
 
 
-def relabel(graph: ConceptGraph, labels: Mapping[str, Phenotype]) -> ConceptGraph:
-    """``graph`` itself when its phenotypes are ``labels`` already, else a new graph."""
+def relabel(graph: ConceptGraph, labels: LabelSet) -> ConceptGraph:
+    """``graph`` itself when it is of these labels already, else a new graph."""
     known = {node.removeprefix("phenotype:") for node in graph.of_kind("phenotype")}
     if known == set(labels):
-        return graph
+        return graph if graph.labels == labels else ConceptGraph(graph.graph, graph.manifest, labels)
     demoted = {f"phenotype:{key}": f"disease:{key}" for key in sorted(known - set(labels))}
     built: nx.MultiDiGraph[str] = nx.relabel_nodes(graph.graph, demoted, copy=True)
     for node in demoted.values():
@@ -51,7 +49,7 @@ def relabel(graph: ConceptGraph, labels: Mapping[str, Phenotype]) -> ConceptGrap
         "citations": {**graph.manifest["citations"], _ORIGIN: _CITATION},
         "labels": sha256_json([asdict(label) for label in labels.values()]),
     }
-    return ConceptGraph(built, manifest)
+    return ConceptGraph(built, manifest, labels)
 
 
 def unknown(graph: ConceptGraph) -> list[str]:

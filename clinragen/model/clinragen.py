@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from transformers import LogitsProcessorList
 
 from clinragen.artifacts import read_json
-from clinragen.catalog import phenotypes
 from clinragen.config import build
 from clinragen.data.batch import Batch
 from clinragen.data.lexicon import Lexicon
@@ -23,7 +22,8 @@ from clinragen.data.series import SeriesStatistics
 from clinragen.data.targets import MARKERS, TargetFormat, sections_for
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.label_sets import check_labels
+from clinragen.knowledge.relabel import relabel
+from clinragen.label_sets import LabelSet, of_model
 from clinragen.model.concept_attention import ConceptAttention, Knowledge, uniform
 from clinragen.model.concepts import Concepts, export_concepts
 from clinragen.model.config import ModelConfig
@@ -61,7 +61,7 @@ class ClinRaGen(nn.Module):
         statistics: how series are standardised and binned.
         concepts: what the knowledge-augmented attention attends to.
         language_model: with its tokenizer.
-        labels: phenotype key to name, the order of the logits.
+        labels: in the order of the logits.
         graph: the concept graph, saved with the model because new notes are linked to it.
         lexicon: terms that a linear path reads in notes.
     """
@@ -72,7 +72,7 @@ class ClinRaGen(nn.Module):
         statistics: SeriesStatistics,
         concepts: Concepts,
         language_model: LanguageModel,
-        labels: dict[str, str],
+        labels: LabelSet,
         graph: ConceptGraph,
         lexicon: Lexicon,
     ):
@@ -122,7 +122,7 @@ class ClinRaGen(nn.Module):
     def target_format(self, targets: Sequence[str]) -> TargetFormat:
         """How targets (note, series, diagnoses) are spelled by this model's tokenizer."""
         sections = sections_for(targets, self.config.target_order)
-        return TargetFormat(self.tokenizer, tuple(self.labels.values()), sections)
+        return TargetFormat(self.tokenizer, tuple(self.labels.names.values()), sections)
 
     def forward(self, batch: Batch, inputs: Sequence[str], *, targets: bool = True, explain: bool = False) -> Output:
         """Score a batch.
@@ -185,7 +185,8 @@ class ClinRaGen(nn.Module):
             "config": asdict(self.config),
             "statistics": self.statistics.to_json(),
             "concepts": asdict(self.concepts),
-            "labels": self.labels,
+            "labels": self.labels.names,
+            "label_set": self.labels.to_json(),
             "base": self.language_model.base,
             "lexicon": asdict(self.lexicon),
         }
@@ -226,7 +227,7 @@ class ClinRaGen(nn.Module):
         """Load what :meth:`save_pretrained` wrote; every weight must fit.
 
         Raises:
-            UserError: missing or damaged files, weights that do not fit, or a label set other than the catalogue's.
+            UserError: missing or damaged files, weights that do not fit.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -238,18 +239,18 @@ class ClinRaGen(nn.Module):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: {', '.join(sorted(absent))} missing; train anew")
         if not isinstance(described["labels"], dict) or not isinstance(described["config"], dict):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: labels and config must be mappings; train anew")
-        check_labels(described["labels"], folder)
+        labels = of_model(folder / "clinragen.json")
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
         config.check(str(folder / "clinragen.json"))
         language_model = restore(config.language_model, folder / "language_model", described.get("base"))
-        graph = ConceptGraph.load(folder / "graph")
+        graph = relabel(ConceptGraph.load(folder / "graph"), labels)
         try:
             model = cls(
                 config,
                 SeriesStatistics(**described["statistics"]),
                 Concepts(**described["concepts"]),
                 language_model,
-                described["labels"],
+                labels,
                 graph,
                 Lexicon(**described["lexicon"]),
             )
@@ -275,11 +276,10 @@ def assemble(
     tokenizer: Any | None,
     lexicon: Lexicon | None = None,
 ) -> ClinRaGen:
-    """A new student. ``tokenizer`` is needed by a language model from scratch only."""
+    """A new student of the graph's labels. ``tokenizer`` is needed by a language model from scratch only."""
     language_model = create(config.language_model, tokenizer)
     wanted = config.attention
     concepts = export_concepts(
         graph, statistics.variables, language_model.tokenizer, wanted.knowledge, wanted.seed, wanted.vocabulary
     )
-    labels = {key: entry.name for key, entry in phenotypes().items()}
-    return ClinRaGen(config, statistics, concepts, language_model, labels, graph, lexicon or Lexicon([], []))
+    return ClinRaGen(config, statistics, concepts, language_model, graph.labels, graph, lexicon or Lexicon([], []))

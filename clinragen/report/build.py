@@ -25,7 +25,7 @@ from clinragen.data.text import sections_by_stay
 from clinragen.errors import UserError
 from clinragen.evaluation import faithfulness
 from clinragen.evaluation.faithfulness import StayClaims
-from clinragen.evaluation.inputs import Predictions, Truth, label_name, published_names, teacher_rationales
+from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.table import bounds, number
 from clinragen.outputs import REPORT, output_folder
@@ -92,8 +92,8 @@ def write_report(
             progress()
         page = index_page.render(
             rows=rows,
-            names=[label_name(key) for key in report.predictions.labels],
-            also=[" ".join((key, *published_names(key))) for key in report.predictions.labels],
+            names=list(report.predictions.labels.names.values()),
+            also=[" ".join((key, *label.published)) for key, label in report.predictions.labels.items()],
             splits=sorted({row["split"] for row in rows}),
             complaints=any(row["complaint"] for row in rows),
             parse_rate=float(report.predictions.parsed.mean()),
@@ -144,7 +144,7 @@ def _views(report: Report) -> Iterator[views.StayView]:
         truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted.implode())), layout=True, whole=True
     )
     taught = teacher_rationales(truth.cohort, report.teacher, predictions.stay_ids) if report.teacher else {}
-    names = [label_name(key) for key in predictions.labels]
+    names = predictions.labels.names
     system = predictions.system
     grounded = faithfulness.grounded(predictions, report.claims)
     rows = truth.stays.rows(named=True)
@@ -159,7 +159,7 @@ def _views(report: Report) -> Iterator[views.StayView]:
             report.nodes,
         )
         explained = predictions.attributions.get(row["stay_id"], [])
-        carried, hours = views.carried_of(explained, label_name, report.nodes)
+        carried, hours = views.carried_of(explained, names.__getitem__, report.nodes)
         window = (row["prediction_time"] - row["intime"]).total_seconds() / 3600
         yield views.StayView(
             stay_id=row["stay_id"],
@@ -172,7 +172,7 @@ def _views(report: Report) -> Iterator[views.StayView]:
             parsed=bool(predictions.parsed[i]),
             complaint=next((" ".join(text.split()) for key, text in sections if key == "chief_complaint"), ""),
             diagnoses=views.diagnoses_of(
-                names,
+                list(names.values()),
                 system.probabilities[i],
                 system.thresholds,
                 system.listed[i],
@@ -229,9 +229,9 @@ def _row(view: views.StayView) -> dict[str, Any]:
 def _provenance(report: Report) -> dict[str, list[tuple[str, str]]]:
     """Where the predictions come from, in groups."""
     manifest = report.predictions.manifest
-    apart = ("training", "thresholds", "labels")
+    apart = ("training", "thresholds", "labels", "label_set")
     cohort = {k: v for k, v in report.truth.cohort.manifest.items() if isinstance(v, str | int | float)}
-    thresholds = {label_name(k): f"{v:.3f}" for k, v in manifest["thresholds"].items()}
+    thresholds = {report.predictions.labels[k].name: f"{v:.3f}" for k, v in manifest["thresholds"].items()}
     groups = {
         "Predictions": views.flatten({k: v for k, v in manifest.items() if k not in apart}),
         "Training": views.flatten(manifest.get("training") or {}),

@@ -43,14 +43,14 @@ def new_model(
     if pretrained:
         pretrained.check(config.model, window)
         statistics = pretrained.standardise_alike(statistics)
-    opened = open_graph(graph)
+    opened = open_graph(graph, cohort.label_set)
     tokenizer = None
     if config.model.language_model.scratch:
         texts = _training_text(cohort, config.teacher, opened)
         tokenizer = train_tokenizer(texts, config.model.language_model.vocabulary)
     lexicon = None
     if config.model.head.linear:
-        sections = sections_by_stay(cohort.notes)
+        sections = sections_by_stay(cohort.notes, labels=cohort.label_set)
         lexicon = Lexicon.fit([note_text(sections.get(int(stay), [])) for stay in train], config.model.head.lexicon)
     model = assemble(config.model, statistics, opened, tokenizer, lexicon)
     if pretrained:

@@ -17,6 +17,7 @@ from clinragen.data.window import wanted
 from clinragen.errors import UserError, unknown_choice
 from clinragen.inference.finished import FinishedRun
 from clinragen.knowledge.relabel import open_graph
+from clinragen.label_sets import shipped
 from clinragen.model.config import ModelConfig
 from clinragen.stages.folder import Request, check_folder, expected_parent, finished
 from clinragen.stages.plan import PRETRAIN, STAGES, RunConfig, resolve
@@ -67,7 +68,8 @@ def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], 
         attempt(partial(_starts_from_nothing, request))
     else:
         if request.graph:
-            attempt(lambda: open_graph(request.graph))
+            labels = (attempt(lambda: cohort.label_set) if cohort else None) or shipped()
+            attempt(lambda: open_graph(request.graph, labels))
         attempt(lambda: expected_parent(request))
         if pretrained := request.pretrained:
             attempt(lambda: finished(pretrained, PRETRAIN, "--pretrained"))

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from clinragen.catalog import phenotypes
 from clinragen.chart.wording import words
+from clinragen.label_sets import LabelSet
 from clinragen.teacher.prompts import MOST_WORDS, OPENINGS
 from clinragen.teacher.tokens import Messages, least_tokens
 from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
@@ -109,7 +109,7 @@ def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) 
         raise BadAnswerError("answer perhaps cut: neither a finish reason nor a count of tokens")
 
 
-def parse(text: str, kind: str, *, reason: bool, structured: bool) -> Draft:
+def parse(text: str, kind: str, labels: LabelSet, *, reason: bool, structured: bool) -> Draft:
     """The rationale in an answer, out of whatever the model wrapped it in.
 
     Args:
@@ -132,13 +132,13 @@ def parse(text: str, kind: str, *, reason: bool, structured: bool) -> Draft:
         data = _json(text, reason=reason)
         rationale = data["rationale"]
         if reason:
-            found = _keys(data["diagnoses"])
+            found = _keys(data["diagnoses"], labels)
     elif reason:
         match = _DIAGNOSES.match(text)
         if match is None:
             raise BadAnswerError("no line of diagnoses")
         names = [name.strip(" .") for name in match["names"].split(";")]
-        found = _keys([] if names in ([""], ["none"]) else names)
+        found = _keys([] if names in ([""], ["none"]) else names, labels)
         rationale = match["rationale"]
     else:
         rationale = text
@@ -169,12 +169,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _keys(names: list[str]) -> tuple[str, ...]:
-    known = {phenotype.name: key for key, phenotype in phenotypes().items()}
+def _keys(names: list[str], labels: LabelSet) -> tuple[str, ...]:
+    known = {name: key for key, name in labels.names.items()}
     if any(name.lower() not in known for name in names):
         raise BadAnswerError("a diagnosis outside the list")
     chosen = {known[name.lower()] for name in names}
-    return tuple(key for key in phenotypes() if key in chosen)
+    return tuple(key for key in labels if key in chosen)
 
 
 def _formed(rationale: str, kind: str) -> tuple[str, bool]:

@@ -182,7 +182,9 @@ class Composer:
             counts_prompt=server.counts_prompt,
         )
         reasoning = self._settings.mode == "reason"
-        draft = answers.parse(record["text"], kind, reason=reasoning, structured=self._structured)
+        draft = answers.parse(
+            record["text"], kind, self._prompts.graph.labels, reason=reasoning, structured=self._structured
+        )
         if self._prompts.echoed(draft.text, messages):
             raise BadAnswerError("the prompt repeated")
         if draft.diagnoses is not None and overlap(draft.diagnoses, stay.diagnoses) < self._settings.agreement:

@@ -50,7 +50,7 @@ def generate(
     stays = Stays(files.cohort)
     found = findings(stays.series, normal=True)
     say("opening the concept graph ...")
-    concepts = open_graph(graph)
+    concepts = open_graph(graph, stays.labels)
     if silent := unknown(concepts):
         say(
             f"note: the concept graph knows nothing that speaks for {', '.join(silent)}: the evidence teacher will "

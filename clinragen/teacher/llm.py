@@ -149,7 +149,7 @@ def teach(
     say("reading the cohort ...")
     stays = Stays(files.cohort, shard)
     say("opening the concept graph ...")
-    concepts = open_graph(graph)
+    concepts = open_graph(graph, stays.labels)
     prompts = Prompts(settings, concepts, stays.bands() if settings.band == "statistical" else None)
 
     async def run() -> tuple[Composer, list[Outcome]]:

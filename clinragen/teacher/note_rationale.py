@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from clinragen.catalog import phenotypes
 from clinragen.chart.note_evidence import NoteEvidence, signs
 from clinragen.chart.note_statements import (
     ALTHOUGH,
@@ -21,6 +20,7 @@ from clinragen.chart.note_statements import (
 from clinragen.chart.support import Ranked, grounds
 from clinragen.chart.wording import Wording, words
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.label_sets import LabelSet
 
 
 def compose(
@@ -33,28 +33,28 @@ def compose(
         diagnoses: gold phenotype keys.
     """
     if not diagnoses:
-        return _nothing_diagnosed(evidence, wording)
+        return _nothing_diagnosed(evidence, wording, graph.labels)
     if evidence is None:
-        return _shortened(without_note(diagnoses)), []
+        return _shortened(without_note(diagnoses, graph.labels)), []
     ranked = grounds(evidence, diagnoses, graph)
     supported = sorted((key for key in diagnoses if ranked[key]), key=lambda key: (-ranked[key][0][0], key))
     silent = [key for key in diagnoses if not ranked[key]]
     link = wording.pick(LINKS)
     closing = wording.pick(CLOSINGS)
     if not supported:
-        return _shortened(only_unsupported(silent)), []
+        return _shortened(only_unsupported(silent, graph.labels)), []
     # too long a text first loses grounds of each diagnosis, then the least supported diagnoses, last the silent ones
     for most, share in ((MOST_GROUNDS, 1.0), (2, 1.0), (1, 1.0), (1, 0.7), (1, 0.5), (1, 0.3)):
         keys = supported[: max(1, round(len(supported) * share))]
-        clauses, used = _clauses(keys, ranked, most, link)
-        text = _assemble(clauses, silent, closing)
+        clauses, used = _clauses(keys, ranked, most, link, graph.labels)
+        text = _assemble(clauses, silent, closing, graph.labels)
         if words(text) <= MOST_WORDS:
             return text, used
-    return _assemble(clauses, [], closing), used
+    return _assemble(clauses, [], closing, graph.labels), used
 
 
 def _clauses(
-    keys: list[str], ranked: dict[str, Ranked], most: int, link: tuple[str, str]
+    keys: list[str], ranked: dict[str, Ranked], most: int, link: tuple[str, str], labels: LabelSet
 ) -> tuple[list[str], list[NoteEvidence]]:
     """A clause for each diagnosis, of so many grounds at most, and the phrases used: new ones where there are any."""
     clauses: list[str] = []
@@ -64,7 +64,7 @@ def _clauses(
         fresh = [item for item in items if item not in used]
         items = _varied(fresh or items)[:most]
         used += [item for item in items if item not in used]
-        clauses.append(clause(items, phenotypes()[key].name, link))
+        clauses.append(clause(items, labels[key].name, link))
     return clauses, used
 
 
@@ -75,14 +75,16 @@ def _varied(items: list[NoteEvidence]) -> list[NoteEvidence]:
     return first + [item for item in items if item not in first]
 
 
-def _assemble(clauses: list[str], silent: list[str], closing: str) -> str:
+def _assemble(clauses: list[str], silent: list[str], closing: str, labels: LabelSet) -> str:
     text = f"{OPENING}, {'; '.join(clauses)}"
-    return _shortened([f"{text}; {end}." for end in unsupported(silent, closing)]) if silent else f"{text}."
+    return _shortened([f"{text}; {end}." for end in unsupported(silent, closing, labels)]) if silent else f"{text}."
 
 
-def _nothing_diagnosed(evidence: list[NoteEvidence] | None, wording: Wording) -> tuple[str, list[NoteEvidence]]:
+def _nothing_diagnosed(
+    evidence: list[NoteEvidence] | None, wording: Wording, labels: LabelSet
+) -> tuple[str, list[NoteEvidence]]:
     if evidence is None:
-        return without_note([])[0], []
+        return without_note([], labels)[0], []
     named = signs(evidence)[:MOST_SIGNS]
     return undiagnosed(named, wording.pick(ALTHOUGH)), named
 

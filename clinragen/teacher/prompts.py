@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from clinragen.artifacts import sha256_file, sha256_json
-from clinragen.catalog import phenotypes, variables
+from clinragen.catalog import variables
 from clinragen.chart import note_statements, series_statements
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.label_sets import LabelSet
 from clinragen.teacher.captions import Bands, Caption, Cells, captions
 from clinragen.teacher.sanitize import sanitize
 from clinragen.teacher.settings import TeacherSettings
@@ -49,8 +50,8 @@ class Exemplar:
     rationales: dict[str, str]
 
 
-def exemplars(path: Path) -> list[Exemplar]:
-    """The few-shot examples of a YAML file.
+def exemplars(path: Path, labels: LabelSet) -> list[Exemplar]:
+    """The few-shot examples of a YAML file, for a cohort of these labels.
 
     Raises:
         UserError: the file is not of that form.
@@ -59,7 +60,7 @@ def exemplars(path: Path) -> list[Exemplar]:
     for number, entry in enumerate(load_yaml(path).get("exemplars") or [], start=1):
         try:
             cells = {str(key): [(float(h), float(v)) for h, v in rows] for key, rows in entry["cells"].items()}
-            gold = [key for key in phenotypes() if key in entry["diagnoses"]]
+            gold = [key for key in labels if key in entry["diagnoses"]]
             foreign = set(entry["diagnoses"]) - set(gold)
             if foreign and path.parent == SHIPPED:
                 continue  # the cohort has other labels: what the example concludes is not among them
@@ -91,13 +92,13 @@ class Prompts:
         self.folders = [*folders, SHIPPED]
         self._templates = Templates(self.folders)
         home = next(folder for folder in self.folders if (folder / "exemplars.yaml").exists())
-        self._exemplars = exemplars(home / "exemplars.yaml")[: settings.exemplars]
+        self._exemplars = exemplars(home / "exemplars.yaml", graph.labels)[: settings.exemplars]
         self._check()
 
     def _check(self) -> None:
         """Fill all templates for a made-up stay, so that their errors show before anything is asked."""
         stay = Stay(
-            0, list(phenotypes())[:1], [("history_of_present_illness", "Fever.")], {"heart_rate": [(1.0, 140.0)]}
+            0, list(self.graph.labels)[:1], [("history_of_present_illness", "Fever.")], {"heart_rate": [(1.0, 140.0)]}
         )
         for kind, structured, told in (("note", False, ""), ("series", True, f"{OPENINGS['note']}, fever.")):
             self._filled(stay, kind, structured=structured, note_rationale=told, explain=True)
@@ -136,8 +137,8 @@ class Prompts:
             "fence": fence,
             "opening": OPENINGS[kind],
             "most_words": MOST_WORDS[kind],
-            "diagnoses": _named(stay.diagnoses),
-            "labels": [phenotype.name for phenotype in phenotypes().values()],
+            "diagnoses": self._named(stay.diagnoses),
+            "labels": list(self.graph.labels.names.values()),
             "exemplars": [self._example(exemplar, kind) for exemplar in self._exemplars],
             "knowledge": self._knowledge(stay, told),
             "sections": [(sanitize(name.replace("_", " "), fence), sanitize(text, fence)) for name, text in sections],
@@ -159,13 +160,13 @@ class Prompts:
         if any(text in exemplar.rationales.values() for exemplar in self._exemplars):
             return True
         told = f"{messages[0]['content']} {messages[1]['content'].rpartition('END PATIENT DATA')[2]}"
-        return not _runs(told).isdisjoint(_runs(text))
+        return not _runs(told, self.graph.labels).isdisjoint(_runs(text, self.graph.labels))
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of an answer."""
         properties: dict[str, Any] = {}
         if self.settings.mode == "reason":
-            names = [phenotype.name for phenotype in phenotypes().values()]
+            names = list(self.graph.labels.names.values())
             properties["diagnoses"] = {"type": "array", "items": {"type": "string", "enum": names}}
         properties["rationale"] = {"type": "string"}
         return {
@@ -175,13 +176,16 @@ class Prompts:
             "additionalProperties": False,
         }
 
+    def _named(self, keys: Iterable[str]) -> list[str]:
+        return [self.graph.labels[key].name for key in keys]
+
     def _example(self, exemplar: Exemplar, kind: str) -> dict[str, Any]:
         """An exemplar in the same form as a patient."""
         told = captions(exemplar.stay.cells, self._bands)[: self.settings.captions]
         return {
             "sections": [(name.replace("_", " "), text) for name, text in exemplar.stay.sections],
             "captions": [caption.text for caption in told],
-            "diagnoses": _named(exemplar.stay.diagnoses),
+            "diagnoses": self._named(exemplar.stay.diagnoses),
             "rationale": exemplar.rationales[kind],
         }
 
@@ -194,7 +198,7 @@ class Prompts:
                 signs = [*self.graph.findings_of(key), *self.graph.symptoms_of(key)]
                 signs.sort(key=lambda link: (-link.weight, link.node))
                 if names := [self.graph.name(link.node) for link in signs[:most]]:
-                    lines.append(f"{phenotypes()[key].name}: suggested by {', '.join(names)}")
+                    lines.append(f"{self.graph.labels[key].name}: suggested by {', '.join(names)}")
             return lines if most else []
         lines = []
         for node in (f"finding:{caption.variable}:{side}" for caption in told for side in caption.directions):
@@ -229,14 +233,10 @@ def _cut(text: str, most: int) -> str:
     return f"{text[: ends[most - 1]]} [shortened]" if most else "[left out]"
 
 
-def _runs(text: str) -> set[tuple[str, ...]]:
+def _runs(text: str, labels: LabelSet) -> set[tuple[str, ...]]:
     """Sequences of ``_ECHO`` words, with the names of diagnoses left out."""
-    for phenotype in phenotypes().values():
-        text = text.replace(phenotype.name, ";")
+    for name in labels.names.values():
+        text = text.replace(name, ";")
     tokens = re.findall(r"\w+|;", text.lower())
     runs = (tuple(tokens[start : start + _ECHO]) for start in range(len(tokens) - _ECHO + 1))
     return {run for run in runs if ";" not in run}
-
-
-def _named(keys: Iterable[str]) -> list[str]:
-    return [phenotypes()[key].name for key in keys]

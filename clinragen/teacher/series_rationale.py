@@ -26,6 +26,7 @@ from clinragen.chart.series_statements import (
 from clinragen.chart.support import SUPPORTS
 from clinragen.chart.wording import Wording, listed, words
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.label_sets import LabelSet
 
 #: Severity, in widths of the range, from which a finding may speak for a diagnosis.
 _SPEAKS = 0.1
@@ -68,12 +69,12 @@ def compose(
     choices = _choose(abnormal, diagnoses, graph)
     statements = {choice.finding: statement(choice.finding, graph, wording) for choice in choices}
     link = wording.pick(LINKS)
-    text = _grounds(choices, statements, link)
+    text = _grounds(choices, statements, link, graph.labels)
     while words(text) > MOST_WORDS and len(choices) > 1:
         choices = choices[:-1]
-        text = _grounds(choices, statements, link)
+        text = _grounds(choices, statements, link, graph.labels)
     silent = _unsupported(abnormal, [choice.target for choice in choices], diagnoses, graph)
-    text = _first_fitting(text, [no_value_points_to(keys) for keys in (silent, silent[:1]) if keys])
+    text = _first_fitting(text, [no_value_points_to(keys, graph.labels) for keys in (silent, silent[:1]) if keys])
     normal = _normal([finding for finding in findings if finding.direction == "normal"], wording)
     longer = _first_fitting(text, [normal_values([name(each.variable) for each in normal])] if normal else [])
     return f"{longer}.", [statements[choice.finding] for choice in choices] + (normal if longer != text else [])
@@ -138,12 +139,14 @@ def _normal(findings: list[Finding], wording: Wording) -> list[SeriesStatement]:
     return [normal_statement(by_variable[key]) for key in named]
 
 
-def _grounds(choices: list[_Choice], statements: Mapping[Finding, SeriesStatement], link: str) -> str:
+def _grounds(choices: list[_Choice], statements: Mapping[Finding, SeriesStatement], link: str, labels: LabelSet) -> str:
     """The statements, those on one diagnosis together; those on none come last."""
     groups: dict[str | None, list[str]] = {}
     for finding, target in choices:
         groups.setdefault(target, []).append(statements[finding].statement)
-    parts = [f"{listed(group)}, {pointing(link, target)}" for target, group in groups.items() if target is not None]
+    parts = [
+        f"{listed(group)}, {pointing(link, target, labels)}" for target, group in groups.items() if target is not None
+    ]
     if None in groups:
         parts.append(f"{f'{ALSO} ' if parts else ''}{listed(groups[None])}")
     return f"{OPENING} {'; '.join(parts)}"

@@ -8,11 +8,11 @@ import polars as pl
 import pyarrow as pa
 
 from clinragen.artifacts import read_json, read_table
-from clinragen.catalog import phenotypes
 from clinragen.data.cohort import without_labels
 from clinragen.errors import UserError
 from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.readable import readable
+from clinragen.label_sets import LabelSet, of_manifest
 from clinragen.schema import NOTES, NOTES_KEYS, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.captions import Bands, bands
 from clinragen.teacher.prompts import Stay
@@ -21,20 +21,23 @@ from clinragen.teacher.prompts import Stay
 class Stays:
     """All stays of a cohort, in ascending order of their ids.
 
+    Attributes:
+        labels: what they are labelled with.
+
     Raises:
         UserError: a table is missing, damaged, not the one that was prepared, or lacks a stay's labels.
     """
 
     def __init__(self, paths: CohortPaths, shard: tuple[int, int] = (0, 1)) -> None:
-        _hold(paths)
+        self.labels = _hold(paths)
         table = read_table(paths.stays, STAYS).select(["stay_id", "split"]).to_pylist()
         self._training = {row["stay_id"] for row in table if row["split"] == "train"}
         ids = sorted(row["stay_id"] for row in table)
         self.ids = ids[shard[0] :: shard[1]]
-        self._diagnoses = diagnoses_of(paths)
+        self._diagnoses = diagnoses_of(paths, self.labels)
         if missing := [stay for stay in self.ids if stay not in self._diagnoses]:
             raise UserError(f"{paths.labels}: no row for stay {missing[0]} of stays.parquet; prepare the cohort anew")
-        self._sections = sections_of(paths)
+        self._sections = sections_of(paths, self.labels)
         self.series = frame(paths, SERIES).sort("stay_id", "variable", "hour")
         counts = self.series.group_by("stay_id", maintain_order=True).len()
         ends = counts["len"].cum_sum().to_list()
@@ -56,14 +59,15 @@ class Stays:
         return bands(self.series.filter(pl.col("stay_id").is_in(list(self._training))))
 
 
-def _hold(paths: CohortPaths) -> None:
-    """Hold the tables against the cohort's manifest, where it has one."""
+def _hold(paths: CohortPaths) -> LabelSet:
+    """The label set of the cohort, whose tables are held against its manifest, where it has one."""
     if not paths.manifest.exists():
-        return
+        return of_manifest({})
     manifest = read_json(paths.manifest, "the manifest of a cohort made by mimic-prep")
     for path in (paths.stays, paths.series, paths.notes, paths.labels):
         if path.exists():  # what is missing is told by the reader
             hold_output(path, manifest, remedy="prepare the cohort anew")
+    return of_manifest(manifest)
 
 
 def frame(paths: CohortPaths, schema: pa.Schema) -> pl.DataFrame:
@@ -74,19 +78,19 @@ def frame(paths: CohortPaths, schema: pa.Schema) -> pl.DataFrame:
     return frame
 
 
-def diagnoses_of(paths: CohortPaths) -> dict[int, list[str]]:
-    """stay -> gold phenotype keys, in the order of the catalogue."""
-    keys = list(phenotypes())
+def diagnoses_of(paths: CohortPaths, labels: LabelSet) -> dict[int, list[str]]:
+    """stay -> gold phenotype keys, in the order of the labels."""
+    keys = list(labels)
     if not paths.labels.exists():
         raise without_labels(paths)
     table = read_table(paths.labels, labels_schema(keys))
     return {row["stay_id"]: [key for key in keys if row[key]] for row in table.to_pylist()}
 
 
-def sections_of(paths: CohortPaths) -> dict[int, list[tuple[str, str]]]:
+def sections_of(paths: CohortPaths, labels: LabelSet) -> dict[int, list[tuple[str, str]]]:
     """stay -> (section, readable text) in time order; the order within a note is that of the file."""
     sections: dict[int, list[tuple[str, str]]] = {}
     notes = complete(frame(paths, NOTES), NOTES_KEYS, paths.notes).sort("stay_id", "time", maintain_order=True)
     for stay, section, text in notes.select("stay_id", "section", "text").iter_rows():
-        sections.setdefault(stay, []).append((section, readable(text or "", section)))
+        sections.setdefault(stay, []).append((section, readable(text or "", section, labels)))
     return sections

@@ -14,13 +14,13 @@ from typing import Any
 
 import polars as pl
 
-from clinragen.catalog import phenotypes
 from clinragen.icd import code_map
 from clinragen.knowledge import graph
 from clinragen.knowledge.concepts import Contribution, Node
 from clinragen.knowledge.linker import Linker, tokens
 from clinragen.knowledge.relabel import relabel
 from clinragen.knowledge.sources import curated
+from clinragen.label_sets import LabelSet
 from mimic_prep.audit.check import Check, Column, plural
 from mimic_prep.audit.tables import Tables
 from mimic_prep.labels import codes_of
@@ -39,13 +39,13 @@ _ICD_WORD = re.compile(r"\bICD(?:-?(?:9|10))?(?:-?CM)?\b", re.IGNORECASE)
 class NameFinder:
     """Finds the names of labels, and official ICD titles of codes that give a label, with their contexts."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: LabelSet) -> None:
         core = curated.contribute()
-        codes = _codes()
-        built = relabel(graph.build([core, _titles(codes)]), phenotypes())
+        codes = _codes(labels)
+        built = relabel(graph.build([core, _titles(codes, labels)]), labels)
         self._linker = Linker(built, ("phenotype", "disease"))
         self._labels: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for key in phenotypes():
+        for key in labels:
             node = f"phenotype:{key}"
             self._labels[node].append((key, "name"))
             self._labels[f"disease:icd_{key}"].append((key, "icd"))
@@ -66,16 +66,16 @@ class NameFinder:
         return found
 
 
-def _codes() -> dict[str, list[str]]:
+def _codes(labels: LabelSet) -> dict[str, list[str]]:
     """ICD code of either version -> keys of the labels it gives."""
     found: dict[str, list[str]] = defaultdict(list)
-    for key, label in phenotypes().items():
+    for key, label in labels.items():
         for _, code in codes_of(label):
             found[code].append(key)
     return found
 
 
-def _titles(codes: dict[str, list[str]]) -> Contribution:
+def _titles(codes: dict[str, list[str]], labels: LabelSet) -> Contribution:
     """One node for each label whose synonyms are the official titles of its codes, of at least two words."""
     titles: dict[str, set[str]] = defaultdict(set)
     maps = [mapping for version in (9, 10) if (mapping := code_map(version))]
@@ -86,7 +86,7 @@ def _titles(codes: dict[str, list[str]]) -> Contribution:
                 for key in keys:
                     titles[key].add(title)
     nodes = [
-        Node(f"disease:icd_{key}", "disease", f"ICD title of {phenotypes()[key].name}", tuple(sorted(found)))
+        Node(f"disease:icd_{key}", "disease", f"ICD title of {labels[key].name}", tuple(sorted(found)))
         for key, found in sorted(titles.items())
     ]
     return Contribution("icd titles", "CCS 2015, 2019.1", "public domain", nodes, edges=[], citations={}, files={})
@@ -114,7 +114,7 @@ def named(tables: Tables, allow: Collection[str]) -> Check:
         )
     )  # fmt: skip
     joined = counts.join(base, on=["section", "phenotype"]).sort("section", "phenotype")
-    found = sorted((_row(row, allow) for row in joined.iter_rows(named=True)), key=_order)
+    found = sorted((_row(row, allow, tables.cohort.label_set) for row in joined.iter_rows(named=True)), key=_order)
     leaks = [row for row in found if row["verdict"] == "hands over"]
     accepted = [row for row in found if row["verdict"] == "allowed"]
     chronic = [row for row in found if row["verdict"] == "known before"]
@@ -153,7 +153,7 @@ def named(tables: Tables, allow: Collection[str]) -> Check:
 
 def _mentions(tables: Tables) -> pl.DataFrame:
     """stay_id, section, phenotype, and whether the section affirms, negates or recalls it, and by ICD text."""
-    finder = NameFinder()
+    finder = NameFinder(tables.cohort.label_set)
     seen: dict[tuple[str, str], set[tuple[str, str, str]]] = {}
     rows: list[tuple[int, str, str, bool, bool, bool, bool]] = []
     sections = tables.notes.select("stay_id", "section", "text").drop_nulls()
@@ -171,7 +171,7 @@ def _mentions(tables: Tables) -> pl.DataFrame:
     return table.group_by(names[:3]).agg(pl.col(names[3:]).any())
 
 
-def _row(row: dict[str, Any], allow: Collection[str]) -> dict[str, Any]:
+def _row(row: dict[str, Any], allow: Collection[str], labels: LabelSet) -> dict[str, Any]:
     carriers, others = row["stays_with"], row["stays_without"]
     true, false = row["affirmed_with"], row["affirmed_without"]
 
@@ -184,7 +184,7 @@ def _row(row: dict[str, Any], allow: Collection[str]) -> dict[str, Any]:
         and (with_ or 0) >= max(MIN_SHARE, MIN_RATIO * (without or 0))
         and (precision or 0) >= MIN_PRECISION
     )
-    known = row["section"] == _OPENS_WITH_HISTORY and phenotypes()[row["phenotype"]].kind == "chronic"
+    known = row["section"] == _OPENS_WITH_HISTORY and labels[row["phenotype"]].kind == "chronic"
     verdict = "known before" if known else "allowed" if row["section"] in allow else "hands over"
     shares = {
         f"{kind}_{side}": share(row[f"{kind}_{side}"], of)
@@ -192,7 +192,7 @@ def _row(row: dict[str, Any], allow: Collection[str]) -> dict[str, Any]:
         for side, of in (("with", carriers), ("without", others))
     }
     return {
-        "section": row["section"], "phenotype": phenotypes()[row["phenotype"]].name, "stays_with": carriers,
+        "section": row["section"], "phenotype": labels[row["phenotype"]].name, "stays_with": carriers,
         "stays_without": others, "with": with_, "without": without, "precision": precision,
         "affirmed_stays": true + false, "icd_stays": row["icd_with"] + row["icd_without"], **shares,
         "verdict": verdict if handed else "", "flagged": handed,

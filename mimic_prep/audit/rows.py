@@ -5,7 +5,6 @@ from __future__ import annotations
 import polars as pl
 
 from clinragen.artifacts import sha256_file
-from clinragen.catalog import phenotypes
 from clinragen.schema import SPLITS
 from mimic_prep.audit.check import Check, Column, Status, plural
 from mimic_prep.audit.tables import Tables
@@ -113,10 +112,11 @@ def prevalence(tables: Tables) -> Check:
         return Check("prevalence", "Labels occur in every split", "Stays that carry each label.", "note", says)
     splits = [name for name in SPLITS if name in set(tables.stays["split"])]
     carried = tables.labels.join(tables.stays.select("stay_id", "split"), on="stay_id")
-    counts = carried.group_by("split").agg(pl.len(), pl.col(list(phenotypes())).sum())
+    labels = tables.cohort.label_set
+    counts = carried.group_by("split").agg(pl.len(), pl.col(list(labels)).sum())
     of_split = {row["split"]: row for row in counts.iter_rows(named=True)}
     found, thin = [], 0
-    for key, phenotype in phenotypes().items():
+    for key, phenotype in labels.items():
         row: dict[str, object] = {"phenotype": phenotype.name}
         few = False
         for split in splits:

@@ -33,7 +33,6 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from clinragen import label_sets
     from clinragen.artifacts import write_json, write_text
     from clinragen.data.cohort import Cohort
     from clinragen.errors import UserError
@@ -48,8 +47,7 @@ def command(
     check_output(folder, AUDIT, overwrite=replace, inputs=(cohort,))
     with Console(stderr=True).status("reading the cohort") as status:
         opened = Cohort.load(cohort)
-        with label_sets.use(opened.label_set):
-            result = audit(opened, allow, lambda title: status.update(f"checking {title}"))
+        result = audit(opened, allow, lambda title: status.update(f"checking {title}"))
     with output_folder(folder, AUDIT, overwrite=replace, inputs=(cohort,)) as unfinished:
         write_json(unfinished / "audit.json", result.as_json())
         write_text(unfinished / "audit.html", render(result))

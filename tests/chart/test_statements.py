@@ -81,8 +81,11 @@ def test_a_statement_carries_the_charted_value_and_the_written_one():
 
 
 def test_what_closes_a_series_sentence():
-    assert pointing("supporting", "shock") == "supporting shock"
-    assert no_value_points_to(["shock", "copd"]) == f"no value points to shock or {phenotypes()['copd'].name}"
+    assert pointing("supporting", "shock", phenotypes()) == "supporting shock"
+    assert (
+        no_value_points_to(["shock", "copd"], phenotypes())
+        == f"no value points to shock or {phenotypes()['copd'].name}"
+    )
     normal = normal_statement(Finding("sodium", "normal", 2, 0, 140.0, 141.0, 141.0, 5.0))
     assert (normal.form, normal.value) == ("normal", 141.0)
     assert normal_values([normal.statement, name("lactate")]) == "normal sodium and lactate"
@@ -116,16 +119,18 @@ def test_a_clause_on_a_diagnosis(items, text):
 
 
 def test_what_nothing_speaks_for_is_named_in_full_or_shorter():
-    assert unsupported(["shock"], CLOSINGS[0]) == ["the notes do not show shock"]
-    full, short = unsupported(["shock", "septicemia", "copd"], NO_FINDING)
+    assert unsupported(["shock"], CLOSINGS[0], phenotypes()) == ["the notes do not show shock"]
+    full, short = unsupported(["shock", "septicemia", "copd"], NO_FINDING, phenotypes())
     assert full == f"no finding supports shock, septicemia or {phenotypes()['copd'].name}"
     assert short == "no finding supports shock and 2 other diagnoses"
-    assert only_unsupported(["shock"]) == ["Based on the medical notes, no finding supports shock."]
+    assert only_unsupported(["shock"], phenotypes()) == ["Based on the medical notes, no finding supports shock."]
 
 
 def test_no_note_and_no_diagnosis():
-    assert without_note([]) == ["Based on the medical notes, no disease was diagnosed; no note is available."]
-    assert without_note(["shock"])[0] == (
+    assert without_note([], phenotypes()) == [
+        "Based on the medical notes, no disease was diagnosed; no note is available."
+    ]
+    assert without_note(["shock"], phenotypes())[0] == (
         "Based on the medical notes, nothing can be said about shock, as no note is available."
     )
     assert undiagnosed([], "despite") == "Based on the medical notes, no disease was diagnosed."

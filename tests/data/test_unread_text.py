@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from clinragen.catalog import phenotypes
 from clinragen.data.mentions import AFFIRMED, MentionEncoder
 from clinragen.data.text import note_text, sections_by_stay
 from clinragen.knowledge.graph import build
@@ -72,7 +73,7 @@ def test_the_teacher_never_cites_it():
 def test_a_language_model_as_teacher_is_not_told_it(tmp_path):
     table = notes(PLAIN, STRANGE, BARE).to_arrow().select([field.name for field in NOTES]).cast(NOTES)
     pq.write_table(table, CohortPaths(tmp_path).notes)
-    sections = sections_of(CohortPaths(tmp_path))
+    sections = sections_of(CohortPaths(tmp_path), phenotypes())
     assert {" ".join(text.split()) for rows in sections.values() for _, text in rows} == {"Three days of cough."}
 
 

@@ -7,8 +7,6 @@ import json
 import polars as pl
 import pytest
 
-from clinragen import label_sets
-from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
 
 _OWN = """labels:
@@ -51,7 +49,6 @@ def test_every_command_takes_a_cohort_with_its_own_labels(cohort, hospital, comm
     assert command("clinragen", "predict", *again) == 0
     first, second = (pl.read_parquet(tmp_path / name / "predictions.parquet") for name in ("predictions", "again"))
     assert first["diagnoses"].to_list() == second["diagnoses"].to_list()
-    assert list(phenotypes()) == list(label_sets.shipped())  # in force only while a command runs
     capsys.readouterr()
     wrong = ("--model", tmp_path / "notes", "--cohort", hospital.cohort, "--out", tmp_path / "wrong")
     assert command("clinragen", "predict", *wrong) == 2
@@ -68,3 +65,25 @@ def test_the_teacher_says_for_which_labels_it_knows_no_grounds(hospital, command
     assert "knows nothing that speaks for" in said
     assert "congenital" in said
     assert "circulatory" not in said
+
+
+def test_two_label_sets_live_side_by_side_in_one_process(cohort, hospital, runs, command, tmp_path, capsys):
+    from clinragen.evaluation.inputs import load_predictions
+    from clinragen.inference.predict import TrainedModel
+    from clinragen.knowledge.relabel import open_graph
+
+    own, default = Cohort.load(cohort), Cohort.load(hospital.cohort)
+    assert list(own.label_set) == own.labels.columns[1:] == ["lungs", "pneumonia", "heart"]
+    assert list(default.label_set) == default.labels.columns[1:]
+    graphs = [open_graph(None, each.label_set) for each in (own, default, own)]
+    assert [len(graph.of_kind("phenotype")) for graph in graphs] == [3, 25, 3]
+    assert "phenotype:lungs" in graphs[0].graph
+    assert "phenotype:lungs" not in graphs[1].graph
+    if not own.paths.rationales("evidence").exists():
+        assert command("clinragen", "teach", "--cohort", cohort) == 0
+    train = ("--out", tmp_path / "notes", "--model", hospital.model, "--set", "stage.epochs=1")
+    assert command("clinragen", "train", "notes", "--cohort", cohort, *train) == 0
+    theirs, ours = TrainedModel.load(tmp_path / "notes"), TrainedModel.load(runs.multimodal)
+    assert theirs.model.labels == theirs.model.graph.labels == own.label_set
+    assert ours.model.labels == ours.model.graph.labels == default.label_set
+    assert load_predictions(runs.predictions).labels == default.label_set

@@ -217,7 +217,7 @@ def test_an_empty_split_and_changed_files_are_told(spoil, sound: Path, tmp_path:
 
 
 def test_history_and_doses_are_no_leak() -> None:
-    finder = NameFinder()
+    finder = NameFinder(phenotypes())
     assert finder("Hypertension, pneumonia", "past_medical_history") <= {
         ("essential_hypertension", "name", "historical"), ("pneumonia", "name", "historical"),
     }  # fmt: skip

@@ -46,7 +46,7 @@ def test_a_users_own_labels(own, hospital, prepared):
     assert list(loaded.label_set) == loaded.labels.columns[1:] == ["lung", "kidney", "pneumonia"]
     assert loaded.label_set["kidney"].name == "kidney"
     assert loaded.label_set["lung"].covers == ("pneumonia",)
-    assert set(phenotypes()) == set(label_sets.shipped())  # loading a cohort changes nothing for others
+    assert phenotypes() == label_sets.shipped()  # the default is what it was
 
 
 def test_the_chapters_of_both_versions(hospital, prepared):
@@ -84,7 +84,7 @@ def test_labels_travel_to_meds_and_back(own, hospital, prepared, tmp_path):
     assert back.labels.equals(cohort.labels)
 
 
-def test_the_audit_looks_for_the_names_of_the_labels_in_force(own, hospital, tmp_path, capsys):
+def test_the_audit_looks_for_the_names_of_the_labels_of_the_cohort(own, hospital, tmp_path, capsys):
     cohort = tmp_path / "cohort"
     raw = hospital.write(tmp_path / "raw")
     assert main(["mimic-iv", "--raw", str(raw), "--out", str(cohort), "--set", f"labels={own}"]) == 0
@@ -151,6 +151,15 @@ def test_the_graph_holds_the_labels_and_no_other_phenotype():
     assert ties["disease:pneumonia"] == (1.0, "is_a")
     assert all(ties[node][0] >= weight for node, (weight, _) in before.items() if not node.startswith("phenotype:"))
     assert "congenital" in unknown(built)
-    with label_sets.use(chapters):
-        assert open_graph(None).manifest == built.manifest
-    assert open_graph(None).manifest == core.manifest
+    assert open_graph(None, chapters).manifest == built.manifest
+    assert open_graph(None, label_sets.shipped()).manifest == core.manifest
+
+
+def test_a_saved_graph_keeps_its_labels(tmp_path):
+    chapters = labels.load("icd_chapters")
+    open_graph(None, chapters).save(tmp_path / "chapters")
+    loaded = graph.ConceptGraph.load(tmp_path / "chapters")
+    assert loaded.labels == chapters
+    assert loaded.labels["respiratory"].covers == chapters["respiratory"].covers
+    open_graph(None, label_sets.shipped()).save(tmp_path / "core")
+    assert graph.ConceptGraph.load(tmp_path / "core").labels == label_sets.shipped()

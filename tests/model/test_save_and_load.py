@@ -78,7 +78,7 @@ def test_absent_weights_are_refused(copy):
 
 
 @pytest.mark.parametrize("change", ["renamed", "dropped", "reordered"])
-def test_another_label_set_is_refused(copy, change):
+def test_labels_that_were_changed_are_refused(copy, change):
     path = copy / "clinragen.json"
     described = json.loads(path.read_text())
     labels = list(described["labels"].items())
@@ -89,7 +89,7 @@ def test_another_label_set_is_refused(copy, change):
     else:
         labels.reverse()
     path.write_text(json.dumps(described | {"labels": dict(labels)}))
-    _expect_one_line(copy, "another label set")
+    _expect_one_line(copy, "labels and label_set differ")
 
 
 @pytest.mark.parametrize("key", ["statistics", "concepts", "labels", "config"])

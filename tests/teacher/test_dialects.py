@@ -7,6 +7,7 @@ from dialects import SERVED, THOUGHT, WRAPPED, message, split, stream
 from fault_server import ABSENT, FaultServer, completion, good_answers, http, write_cohort
 
 from clinragen.artifacts import read_table
+from clinragen.catalog import phenotypes
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import answers, completions
@@ -46,7 +47,7 @@ def taught(cohort, good, answer, **changes):
 
 @pytest.mark.parametrize("dialect", WRAPPED)
 def test_a_rationale_is_found_in_its_wrapping(dialect):
-    assert answers.parse(WRAPPED[dialect](TEXT), "note", reason=False, structured=False).text == TEXT
+    assert answers.parse(WRAPPED[dialect](TEXT), "note", phenotypes(), reason=False, structured=False).text == TEXT
 
 
 RATIONALE_ALONE = [dialect for dialect in WRAPPED if "JSON" in dialect or "constraint" in dialect]
@@ -57,7 +58,7 @@ RATIONALE_ALONE = [dialect for dialect in WRAPPED if "JSON" in dialect or "const
 )
 def test_diagnoses_are_found_in_their_wrapping(dialect):
     named = f"Diagnoses: congestive heart failure\n{TEXT}"
-    draft = answers.parse(WRAPPED[dialect](named), "note", reason=True, structured=False)
+    draft = answers.parse(WRAPPED[dialect](named), "note", phenotypes(), reason=True, structured=False)
     assert (draft.text, draft.diagnoses) == (TEXT, ("congestive_heart_failure",))
 
 

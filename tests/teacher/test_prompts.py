@@ -49,12 +49,12 @@ def test_without_diagnoses_it_asks_to_say_so(graph):
 @pytest.mark.parametrize("mode", ["rationalize", "reason"])
 @pytest.mark.parametrize("kind", ["note", "series"])
 def test_exemplars_are_true_of_their_charts_and_in_the_form_asked_for(graph, kind, mode, structured):
-    judge, made = Judge(graph), exemplars(SHIPPED / "exemplars.yaml")
+    judge, made = Judge(graph), exemplars(SHIPPED / "exemplars.yaml", graph.labels)
     prompt = user(graph, kind=kind, mode=mode, structured=structured, exemplars=len(made))
     shown = prompt.split("BEGIN PATIENT DATA")[0].split("Answer:\n")[1:]
     for exemplar, part in zip(made, shown, strict=True):
         answer = part.splitlines()[0] if structured or mode == "rationalize" else "\n".join(part.splitlines()[:2])
-        draft = parse(answer, kind, reason=mode == "reason", structured=structured)
+        draft = parse(answer, kind, graph.labels, reason=mode == "reason", structured=structured)
         assert draft.text == exemplar.rationales[kind]
         assert draft.diagnoses in (None, tuple(exemplar.stay.diagnoses))
         judgement = judge.judge(draft.text, exemplar.stay, kind)
@@ -82,7 +82,7 @@ def test_an_echo_of_the_instructions_is_told_from_a_rationale(graph):
         asked,
     )
     assert not prompts.echoed("Based on the medical notes, no disease was diagnosed; the patient had oliguria.", asked)
-    example = exemplars(SHIPPED / "exemplars.yaml")[0]
+    example = exemplars(SHIPPED / "exemplars.yaml", graph.labels)[0]
     assert prompts.echoed(example.rationales["note"], asked)
     listed = prompts.messages(STAY, "note", structured=False)
     names = "acute renal failure; shock; complications of surgical or medical care"

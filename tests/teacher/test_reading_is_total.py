@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_dialects import settings
 
 from clinragen.artifacts import read_table
+from clinragen.catalog import phenotypes
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import answers, completions, refusals
@@ -84,13 +85,13 @@ def good(tmp_path_factory, graph):
 @hypothesis_settings(max_examples=300, deadline=None)
 def test_any_answer_is_a_rationale_in_form_or_a_counted_reason(text, kind, reason, structured):
     try:
-        draft = answers.parse(text, kind, reason=reason, structured=structured)
+        draft = answers.parse(text, kind, phenotypes(), reason=reason, structured=structured)
     except answers.BadAnswerError:
         return
     assert draft.text.isprintable()
     assert draft.text == " ".join(draft.text.split())
     assert draft.text.encode()
-    assert answers.parse(draft.text, kind, reason=False, structured=False).text == draft.text
+    assert answers.parse(draft.text, kind, phenotypes(), reason=False, structured=False).text == draft.text
 
 
 @given(documents)
@@ -130,7 +131,7 @@ def test_time_grows_with_the_size_alone(piece):
     for whole in (text, f"{text}\n{TEXT}", f"{TEXT}\n{text}", f"<think>{text}"):
         for reason in (False, True):
             with suppress(answers.BadAnswerError):
-                answers.parse(whole, "note", reason=reason, structured=True)
+                answers.parse(whole, "note", phenotypes(), reason=reason, structured=True)
     assert time.perf_counter() - begun < 6  # under load; a tenth of it alone
     body = text.encode(errors="replace")
     for sent in (body, b"data: " + body):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clinragen.catalog import phenotypes
 from clinragen.chart.measurements import measurements
 from clinragen.chart.note_statements import CLOSINGS, NO_DISEASE, NO_FINDING, unsupported, without_note
 from clinragen.chart.series_statements import ALL_NORMAL, NOT_MEASURED
@@ -42,12 +43,15 @@ def absent_words(text, kind):
     ("text", "words"),
     [
         *((f"{NOTES}fever supports pneumonia; {closing} shock.", ["shock"]) for closing in CLOSINGS),
-        (f"{NOTES}{unsupported(['shock', 'septicemia'], NO_FINDING)[0]}.", ["shock", "septicemia"]),
-        (f"{NOTES}{unsupported(['shock', 'septicemia', 'copd'], NO_FINDING)[1]}.", ["shock"]),
-        *((text, [text.removeprefix(NOTES).rstrip(".")]) for text in without_note(["shock", "septicemia"])),
+        (f"{NOTES}{unsupported(['shock', 'septicemia'], NO_FINDING, phenotypes())[0]}.", ["shock", "septicemia"]),
+        (f"{NOTES}{unsupported(['shock', 'septicemia', 'copd'], NO_FINDING, phenotypes())[1]}.", ["shock"]),
+        *(
+            (text, [text.removeprefix(NOTES).rstrip(".")])
+            for text in without_note(["shock", "septicemia"], phenotypes())
+        ),
         (f"{NOTES}{NO_DISEASE}, despite fever.", [NO_DISEASE]),
         (f"{NOTES}{NO_DISEASE}, although the patient had fever and cough.", [NO_DISEASE]),
-        (without_note([])[0], [NO_DISEASE, "no note is available"]),
+        (without_note([], phenotypes())[0], [NO_DISEASE, "no note is available"]),
         ("There is no evidence of septicemia.", ["septicemia"]),
         ("Nothing is found.", ["Nothing is found"]),
     ],
