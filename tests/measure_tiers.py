@@ -1,6 +1,6 @@
 """Write ``slow.txt``, the tests that are slow by measurement, from a run of every test: ``make tiers`` runs this.
 
-A test function is slow where a case takes 0.3 seconds on average, or all its cases take 3 seconds together.
+A test function is slow where a case takes 0.2 seconds on average, or all its cases take 2 seconds together.
 
 Usage: pytest --tier all --junitxml times.xml; python tests/measure_tiers.py times.xml
 """
@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from pathlib import Path
 
-CASE, TOGETHER = 0.3, 3.0  # seconds
+CASE, TOGETHER = 0.2, 2.0  # seconds
 
 
 def slow(times: Path) -> list[str]:
