@@ -1,0 +1,395 @@
+"""The loop on a model of one number: what is learned at which height, which epoch is kept, and when it ends."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from clinragen.errors import UserError
+from clinragen.stages import loop as loops
+from clinragen.stages.loop import FLOOR, Loop, Objective, Scored, schedule
+from clinragen.stages.plan import StageConfig
+
+RATE = 0.5
+
+
+class Rows:
+    """Stays that are their own number."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self.begun: list[int] = []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> int:
+        return row
+
+    def length(self, row: int) -> int:
+        return 10
+
+    def begin(self, epoch: int) -> None:
+        self.begun.append(epoch)
+
+
+@dataclass
+class Batch:
+    stay_ids: Tensor
+
+
+def collate(rows: list[int]) -> Batch:
+    return Batch(torch.tensor(rows))
+
+
+class Line(Objective):
+    """A weight with the same gradient at every stay, so that every step of the optimiser is known.
+
+    Validation follows a script: the loss of each epoch, in turn.
+    """
+
+    def __init__(self, script: list[float], slope: float = 1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.0]))
+        self.fixed = nn.Parameter(torch.tensor([0.0]))
+        self.script = script
+        self.slope = slope
+        self.read: list[tuple[bool, list[int]]] = []
+        self.rested = 0
+        self.drawn: list[float] = []
+
+    def score(self, batch: Batch) -> Scored:
+        self.read.append((self.training, batch.stay_ids.tolist()))
+        if self.training:
+            self.drawn.append(float(torch.rand(1)))
+        loss = self.slope * self.weight.expand(len(batch.stay_ids))
+        stays = batch.stay_ids.float()
+        return Scored(loss, {"stay": stays}, {"twice": 2 * stays[:, None]})
+
+    def groups(self) -> list[dict[str, Any]]:
+        return [
+            {"params": [self.weight], "lr": RATE, "weight_decay": 0.0},
+            {"params": [self.fixed], "lr": RATE / 10, "weight_decay": 0.0},
+        ]
+
+    def rest(self) -> None:
+        self.rested += 1
+
+    def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
+        value = self.script.pop(0)
+        return {
+            "loss": value,
+            "macro_auroc": value,
+            "twice": float(found["twice"].sum()),
+            "first": float(found["stay"][0]),
+        }
+
+
+@dataclass
+class Log:
+    """What a watcher is told."""
+
+    rates: list[tuple[float, ...]] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
+    loop: Any = None
+
+    def start(self, total: int, done: int) -> None:
+        self.events.append(("start", total, done))
+
+    def step(self, epoch: int) -> None:
+        self.rates.append(tuple(group["lr"] for group in self.loop.optimizer.param_groups))
+        self.events.append(("step", epoch))
+
+    def epoch(self, place: Any) -> None:
+        self.events.append(("epoch", place.epoch, place.best_epoch))
+
+    def stop(self) -> None:
+        self.events.append(("stop",))
+
+
+def loop_of(folder: Path, script: list[float], stays: int = 6, slope: float = 1.0, **settings: Any) -> Loop:
+    plain = {"inputs": ["note"], "targets": ["note"], "epochs": 4, "patience": 9, "batch_size": 2, "warmup": 0.25}
+    stage = StageConfig(**(plain | {"weight_decay": 0.0, "seed": 7} | settings))
+    data = {"train": Rows(stays), "validation": Rows(3)}
+    log = Log()
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    made = Loop(fabric, Line(script, slope), stage, data, collate, folder, log)
+    log.loop = made
+    return made
+
+
+@pytest.mark.parametrize(
+    ("total", "warmup", "expected"),
+    [
+        (8, 0.25, [1 / 2, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        (4, 0.0, [1, 1, 2 / 3, 1 / 3]),
+        (5, 0.5, [1 / 2, 1, 1, 2 / 3, 1 / 3]),
+        (3, 1.0, [1 / 3, 2 / 3, 1]),
+        (1, 0.1, [1]),
+    ],
+)
+def test_the_height_of_the_learning_rate(total, warmup, expected):
+    assert [schedule(step, total, warmup) for step in range(total)] == pytest.approx(expected)
+
+
+def test_the_learning_rate_does_not_end_below_its_floor():
+    assert FLOOR == 0.02
+    assert schedule(99, 100, 0.0) == 0.02  # 1 / 99 is less
+    assert schedule(98, 100, 0.0) == pytest.approx(2 / 99)
+    assert schedule(100, 100, 1.0) == 0.02
+
+
+def test_each_step_of_training_has_the_rate_of_the_schedule(tmp_path):
+    """Twelve steps, three an epoch: three of warm-up. AdamW moves by the rate where every gradient is the same."""
+    loop = loop_of(tmp_path, [4, 3, 2, 1])
+    loop.fit()
+    heights = [1 / 3, 2 / 3, 1, 1, 8 / 9, 7 / 9, 6 / 9, 5 / 9, 4 / 9, 3 / 9, 2 / 9, 1 / 9]
+    assert [rate for rate, _ in loop.watcher.rates] == pytest.approx([RATE * height for height in heights])
+    assert [rate for _, rate in loop.watcher.rates] == pytest.approx([RATE / 10 * height for height in heights])
+    assert float(loop.objective.weight) == pytest.approx(-RATE * sum(heights), rel=1e-4)
+    assert float(loop.objective.fixed) == 0.0
+    assert loop.total == 12
+
+
+def epochs_of(loop: Loop) -> tuple[int, int, float]:
+    """Epochs run, the best of them (from 0), and the weight that is kept."""
+    place = loop.fit()
+    return place.epoch, place.best_epoch, float(loop.objective.weight)
+
+
+@pytest.mark.parametrize(
+    ("script", "patience", "epochs", "best"),
+    [
+        ([3, 2, 1, 0], 1, 4, 3),
+        ([3, 2, 2.5, 1], 1, 3, 1),
+        ([3, 2, 2.5, 1], 2, 4, 3),
+        ([1, 2, 3, 4], 1, 2, 0),
+        ([1, 2, 3, 4], 3, 4, 0),
+        ([1, 1, 1, 1], 2, 3, 0),
+        ([2, 1, 1, 0.5], 9, 4, 3),
+        ([float("inf"), 5, 6, 7], 2, 4, 1),
+    ],
+)
+def test_the_epoch_with_the_least_loss_is_kept_and_patience_ends_the_run(tmp_path, script, patience, epochs, best):
+    scripted = list(script)
+    loop = loop_of(tmp_path, script, patience=patience)
+    ran, kept, weight = epochs_of(loop)
+    assert (ran, kept) == (epochs, best)
+    assert loop.place.best == scripted[best]
+    heights = [schedule(step, 12, 0.25) for step in range(3 * (best + 1))]
+    assert weight == pytest.approx(-RATE * sum(heights), rel=1e-4)
+    assert [event for event in loop.watcher.events if event[0] == "epoch"][-1] == ("epoch", epochs, best)
+
+
+def test_of_another_metric_the_most_is_best(tmp_path):
+    assert epochs_of(loop_of(tmp_path, [0.5, 0.9, 0.7, 0.9], monitor="macro_auroc"))[:2] == (4, 1)
+    assert epochs_of(loop_of(tmp_path / "b", [0.5, 0.4, 0.3], monitor="macro_auroc", patience=2))[:2] == (3, 0)
+
+
+def test_a_metric_that_is_no_number_ends_the_run_and_names_metric_and_epoch(tmp_path):
+    with pytest.raises(UserError, match="validation/loss is not a number in epoch 2"):
+        loop_of(tmp_path, [1.0, float("nan")]).fit()
+    with pytest.raises(UserError, match="validation/macro_auroc is not a number in epoch 1"):
+        loop_of(tmp_path / "b", [float("nan")], monitor="macro_auroc").fit()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_step_and_stays(tmp_path):
+    loop = loop_of(tmp_path, [1, 1, 1, 1], stays=3, batch_size=3, slope=float("inf"))
+    with pytest.raises(UserError, match=r"not finite in epoch 1, step 1, at stays \[\d, \d, \d\]: lower"):
+        loop.fit()
+    assert loop.watcher.events == [("start", 4, 0), ("stop",)]
+
+
+def test_history_holds_means_over_stays_and_the_validation(tmp_path):
+    """The stays of training are 0 to 6 (mean 3), of validation 0 to 2 (twice their sum is 6)."""
+    loop = loop_of(tmp_path, [4, 3], stays=7, epochs=2, batch_size=3)
+    history = loop.fit().history
+    assert [(row["epoch"], row["step"]) for row in history] == [(1, 3), (2, 6)]
+    assert [row["train/stay"] for row in history] == [3.0, 3.0]
+    assert [row["validation/loss"] for row in history] == [4, 3]
+    assert [row["validation/twice"] for row in history] == [6.0, 6.0]
+    assert [row["validation/first"] for row in history] == [0.0, 0.0]
+    rates = [schedule(step, 6, 0.25) for step in range(6)]
+    sizes = [len(rows) for rows in loop.plan.steps(0)]
+    before = [-RATE * sum(rates[:step]) for step in range(3)]
+    expected = sum(size * weight for size, weight in zip(sizes, before, strict=True)) / 7
+    assert history[0]["train/loss"] == pytest.approx(expected, rel=1e-4)
+    assert set(history[0]) == {
+        *("epoch", "step", "train/loss", "train/stay"),
+        *("validation/loss", "validation/macro_auroc", "validation/twice", "validation/first"),
+    }
+
+
+def test_each_stay_is_read_once_an_epoch_and_weighs_the_same(tmp_path):
+    loop = loop_of(tmp_path, [4, 3], stays=7, epochs=2, batch_size=2, accumulate=2)
+    for weight, batches in loop.batches(0, 0):
+        assert weight == 1 / sum(len(batch.stay_ids) for batch, _ in batches)
+        assert all(counts and len(batch.stay_ids) <= 2 for batch, counts in batches)
+    loop.fit()
+    read = [rows for training, rows in loop.objective.read if training]
+    first, second = (sorted(itertools.chain(*half)) for half in (read[: len(read) // 2], read[len(read) // 2 :]))
+    assert first == second == list(range(7))
+    assert read[: len(read) // 2] != read[len(read) // 2 :]
+    assert len(loop.plan) == 2
+    assert loop.data["train"].begun == [0, 0, 1]
+    assert loop.objective.rested == 2
+
+
+def test_validation_reads_every_stay_once_without_training(tmp_path):
+    loop = loop_of(tmp_path, [4], epochs=1)
+    loop.fit()
+    read = [rows for training, rows in loop.objective.read if not training]
+    assert sorted(itertools.chain(*read)) == [0, 1, 2]
+    assert not loop.objective.weight.grad
+    scored = loop.look(collate([1, 2]))
+    assert not scored.loss.requires_grad
+
+
+def test_validation_takes_four_times_the_stays_and_tokens_of_a_step(tmp_path):
+    for settings, sizes in (({"batch_size": 1}, [4, 4, 1]), ({"batch_size": 4, "tokens": 10}, [4, 4, 1])):
+        loop = loop_of(tmp_path, [4], epochs=1, **settings)
+        loop.data["validation"] = Rows(9)
+        loop.validate()
+        assert [len(rows) for _, rows in loop.objective.read] == sizes
+
+
+def test_a_trial_leaves_nothing(tmp_path):
+    loop = loop_of(tmp_path, [4])
+    loop.trial(collate([1, 2]))
+    assert loop.objective.weight.grad is None or not loop.objective.weight.grad.any()
+    assert float(loop.objective.weight) == 0.0
+
+
+def test_gradients_are_clipped(tmp_path):
+    """With weights far apart in size, AdamW tells nothing of it; the norm that the optimiser sees does."""
+    norms = []
+    loop = loop_of(tmp_path, [4, 4], epochs=1, slope=30.0, clip=0.5)
+    step = loop.optimizer.step
+    loop.optimizer.step = lambda *a: (norms.append(float(loop.objective.weight.grad)), step(*a))
+    loop.fit()
+    assert norms == pytest.approx([0.5] * 3, rel=1e-4)
+
+
+def test_the_mean_over_the_stays_of_a_step_is_minimised(tmp_path):
+    grads = []
+    loop = loop_of(tmp_path, [4, 4], epochs=1, slope=0.25, accumulate=3)
+    step = loop.optimizer.step
+    loop.optimizer.step = lambda *a: (grads.append(float(loop.objective.weight.grad)), step(*a))
+    loop.fit()
+    assert grads == pytest.approx([0.25])  # six stays in three passes, and no gradient of a step before
+
+
+def test_gradients_of_a_step_are_gone_before_the_next(tmp_path):
+    grads = []
+    loop = loop_of(tmp_path, [4, 4], epochs=1, slope=0.25)
+    step = loop.optimizer.step
+    loop.optimizer.step = lambda *a: (grads.append(float(loop.objective.weight.grad)), step(*a))
+    loop.fit()
+    assert grads == pytest.approx([0.25] * 3)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 8])
+def test_a_run_interrupted_at_any_step_goes_on_as_if_it_had_not_been(tmp_path, at):
+    whole = loop_of(tmp_path / "whole", [4, 3, 5, 2], checkpoint_steps=1)
+    expected = whole.fit()
+    first = loop_of(tmp_path / "cut", [4, 3, 5, 2], checkpoint_steps=1)
+    steps = iter(range(at))
+
+    def stop(batch: Any, inner: Any = first.objective.score) -> Scored:
+        if first.objective.training and next(steps, None) is None:
+            raise Interrupted
+        return inner(batch)
+
+    first.objective.score = stop
+    with pytest.raises(Interrupted):
+        first.fit()
+    rest = loop_of(tmp_path / "cut", [4, 3, 5, 2][at // 3 :], checkpoint_steps=1)
+    place = rest.fit()
+    assert rest.watcher.events[0] == ("start", 12, at)
+    assert len([event for event in rest.watcher.events if event[0] == "step"]) == 12 - at
+    assert place.history == expected.history
+    assert (place.best, place.best_epoch, place.epoch, place.step) == (2, 3, 4, 0)
+    assert torch.equal(rest.objective.weight, whole.objective.weight)
+    assert first.objective.drawn + rest.objective.drawn == whole.objective.drawn
+    assert len(set(whole.objective.drawn)) == 12
+
+
+def test_chance_is_of_seed_epoch_and_step(tmp_path):
+    loop = loop_of(tmp_path, [4, 3, 5, 2])
+    loop.fit()
+    expected = []
+    for epoch in range(4):
+        for step in range(3):
+            torch.manual_seed(int(np.random.SeedSequence([7, epoch, step, 0]).generate_state(1)[0]))
+            expected.append(float(torch.rand(1)))
+    assert loop.objective.drawn == expected
+
+
+def test_the_best_weights_are_those_on_the_disk_and_a_lost_file_is_an_error(tmp_path):
+    loop = loop_of(tmp_path, [4, 3, 5, 6])
+    loop.fit()
+    best = load_file(tmp_path / "best.safetensors")
+    assert sorted(best) == ["model.fixed", "model.weight"]  # no moments of the optimiser
+    assert torch.equal(best["model.weight"], loop.objective.weight)
+    assert "exp_avg.weight" in load_file(loop.state)
+    assert float(load_file(loop.state)["model.weight"]) < float(loop.objective.weight)
+    (tmp_path / "best.safetensors").unlink()
+    with pytest.raises(UserError, match=r"best.safetensors is gone: start the run anew"):
+        loop_of(tmp_path, []).fit()
+
+
+def test_where_the_run_stands_is_written_every_so_many_steps(tmp_path):
+    loop = loop_of(tmp_path, [4], stays=10, epochs=1, checkpoint_steps=2)
+    saved: list[int] = []
+    save = loop._save
+    loop._save = lambda: (saved.append(loop.place.step), save())
+    loop.fit()
+    assert saved == [2, 4, 0]  # two within the epoch, and its end
+
+
+def test_or_every_so_many_minutes(tmp_path, monkeypatch):
+    loop = loop_of(tmp_path, [4], stays=12, epochs=1, checkpoint_minutes=1)
+    clock = SimpleNamespace(now=loop.saved_at)
+    monkeypatch.setattr(loops.time, "monotonic", lambda: clock.now)
+    saved: list[int] = []
+    save = loop._save
+    loop._save = lambda: (saved.append(loop.place.step), save())
+    step = loop._step
+
+    def slow(*arguments: Any) -> None:
+        clock.now += 30.5
+        step(*arguments)
+
+    loop._step = slow
+    place = loop.fit()
+    assert saved == [2, 4, 6, 0]
+    assert place.seconds == pytest.approx(6 * 30.5)
+
+
+def test_a_watcher_is_told_of_every_step_and_epoch(tmp_path):
+    loop = loop_of(tmp_path, [4, 3], stays=4, epochs=2)
+    loop.fit()
+    step = [("step", 0), ("step", 0)]
+    assert loop.watcher.events == [
+        *(("start", 4, 0), *step, ("epoch", 1, 0), *[("step", 1)] * 2, ("epoch", 2, 1), ("stop",)),
+    ]
+
+
+def test_what_a_stage_without_metrics_of_its_own_reports():
+    found = {"loss": torch.tensor([1.0, 2.0, 6.0]), "other": torch.ones(3)}
+    assert Objective().metrics(found) == {"loss": 3.0}
+    assert Objective().afterwards(None) == 0.0
