@@ -38,9 +38,13 @@ def sha256_json(value: Any) -> str:
 
 
 def _fsync(path: Path) -> None:
+    """Bring a file's content, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that flushes no folders, as some network ones
+            raise
     finally:
         os.close(handle)
 
@@ -112,6 +116,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             yield temporary
             _fsync(temporary)
             temporary.replace(path)
+            _fsync(path.parent)  # else a power cut may take back the name of what is reported as written
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -137,9 +142,9 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         with _claimed(temporary):
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _fsync(file)
+            for inner in (*temporary.rglob("*"), temporary):
+                if inner.is_file() or inner.is_dir():
+                    _fsync(inner)
             if _identity(path) != before:
                 raise _kept_beside(temporary, path)
             _exchange(temporary, path)
@@ -172,6 +177,7 @@ def _exchange(temporary: Path, path: Path) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
         raise _kept_beside(temporary, path) from None
+    _fsync(path.parent)  # before the old one goes
     remove(retired)
 
 
