@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import math
@@ -18,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import lock_descriptor
 
 from clinragen.errors import UserError
 
@@ -55,7 +55,7 @@ def _claimed(temporary: Path) -> Iterator[None]:
     handle = os.open(temporary, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks: nothing is swept there
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(handle, blocking=False)
         yield
     finally:
         os.close(handle)
@@ -68,9 +68,8 @@ def _abandoned(temporary: Path) -> bool:
     except OSError:  # gone meanwhile
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError:  # held, or a file system without locks
+        return lock_descriptor(handle, blocking=False)
+    except OSError:  # a file system without locks
         return False
     finally:
         os.close(handle)
