@@ -18,6 +18,7 @@ from clinragen.api.values import (
     path,
 )
 from clinragen.artifacts import read_json, write_json
+from clinragen.choices import Device
 from clinragen.errors import UserError
 from clinragen.integrity import thorough
 from clinragen.names import teacher_name
@@ -95,6 +96,7 @@ def evaluate(
     graph: GraphLike = None,
     replicates: int = 1000,
     seed: int = 0,
+    device: Device = "auto",
     overwrite: bool = False,
     verify: bool = False,
 ) -> Evaluation:
@@ -111,6 +113,7 @@ def evaluate(
         graph: by which claims are read; the model's by default.
         replicates: of the bootstrap.
         seed: of the bootstrap.
+        device: where the model runs for the controls.
         overwrite: replace an evaluation; controls that are not run again are kept.
         verify: hash large files, too, before they are read.
 
@@ -139,7 +142,7 @@ def evaluate(
         evaluation = summarize(
             opened,
             truth,
-            _controls(opened, truth, altered, run=not no_controls),
+            _controls(opened, truth, altered, device, run=not no_controls),
             claims=claims,
             teacher=teacher or default_teacher(truth.cohort),
             replicates=replicates,
@@ -153,7 +156,7 @@ def evaluate(
 
 
 def _controls(
-    predictions: Predictions, truth: Truth, altered: dict[str, Path | None], *, run: bool
+    predictions: Predictions, truth: Truth, altered: dict[str, Path | None], device: Device, *, run: bool
 ) -> dict[str, System]:
     """Controls the user predicted beforehand, and for the rest the model run again; none for a model without series."""
     from clinragen.evaluation.diagnosis import System
@@ -178,7 +181,7 @@ def _controls(
 
     # The model answers for the whole split; the predictions may hold only some of its stays.
     rows = np.searchsorted(truth.cohort.split(predictions.manifest["split"]), predictions.stay_ids)
-    probabilities = controls(predictions.root, truth.cohort.paths.root)
+    probabilities = controls(predictions.root, truth.cohort.paths.root, device)
     thresholds = predictions.system.thresholds
     return given | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}
 

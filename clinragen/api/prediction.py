@@ -37,7 +37,7 @@ def load(run: str | Path, *, device: Device = "auto") -> TrainedModel:
     finished = FinishedRun.open(run)
     from clinragen.inference.predict import TrainedModel
 
-    return TrainedModel.load(finished)
+    return TrainedModel.load(finished, device)
 
 
 def predict(
@@ -68,7 +68,7 @@ def predict(
         batch_size: stays at a time.
         limit: only the first stays.
         explain: also say what carried each diagnosis; slower.
-        device: where the model runs; ``auto`` is the first accelerator, or else the processor.
+        device: where a model that is given as a folder runs.
         overwrite: replace earlier predictions in ``out``.
         verify: hash large files, too, before they are read.
         progress: say on standard error what is being done.
@@ -102,7 +102,7 @@ def predict(
         from clinragen.evaluation.inputs import load_predictions
         from clinragen.inference.predict import TrainedModel, write_predictions
 
-        trained = TrainedModel.load(finished) if isinstance(model, str | Path) else model
+        trained = TrainedModel.load(finished, device) if isinstance(model, str | Path) else model
         scratch = mkdtemp(prefix="clinragen-predictions-") if out is None else None
         folder = Path(scratch) / "predictions" if scratch else Path(str(out))
         try:
@@ -170,7 +170,7 @@ def explain(
         split: train, validation or test.
         limit: without ``stay``, only the first stays.
         diagnosis: phenotypes by key, name or published name; by default those above their threshold, or the likeliest.
-        device: where the model runs; ``auto`` is the first accelerator, or else the processor.
+        device: where a model that is given as a folder runs.
         verify: hash large files, too, before they are read.
         progress: say on standard error what is being done.
 
@@ -192,7 +192,7 @@ def explain(
         phase(told, "loading torch and the model")
         from clinragen.inference.predict import TrainedModel
 
-        trained = TrainedModel.load(finished) if isinstance(model, str | Path) else model
+        trained = TrainedModel.load(finished, device) if isinstance(model, str | Path) else model
         phase(told, f"explaining {len(chosen):,} stays")
     nodes = trained.model.graph.nodes
     names = {key: node["name"] for key, node in nodes.items()}

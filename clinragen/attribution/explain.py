@@ -17,7 +17,7 @@ from clinragen.attribution.looking import look
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset
 from clinragen.data.text import sections_by_stay
-from clinragen.inference.predict import TrainedModel, device
+from clinragen.inference.predict import TrainedModel
 
 METHODS = ("occlusion", "attention")
 TOP = 8  # entries of a list
@@ -38,7 +38,7 @@ class Explainer:
         self.sections = sections_by_stay(cohort.notes, labels=cohort.label_set, layout=True)
         self.inputs = list(trained.manifest["inputs"])
         self.labels = list(trained.model.labels)
-        trained.model.to(device()).eval()
+        trained.model.to(trained.device).eval()
 
     def explain(self, index: int, wanted: Sequence[str] = ()) -> dict[str, Any]:
         """What carried the diagnoses of a stay, ready for JSON.

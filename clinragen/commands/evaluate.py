@@ -9,7 +9,17 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from clinragen.command_line import answer
-from clinragen.options import AsJson, CohortFolder, Flag, Overwrite, PredictionsFolder, Seed, Verify, WholeNumber
+from clinragen.options import (
+    AsJson,
+    CohortFolder,
+    Flag,
+    OneOfDevices,
+    Overwrite,
+    PredictionsFolder,
+    Seed,
+    Verify,
+    WholeNumber,
+)
 
 
 def command(
@@ -25,6 +35,7 @@ def command(
     overwrite: Overwrite = False,
     replicates: WholeNumber = 1000,
     seed: Seed = 0,
+    device: OneOfDevices = "auto",
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
@@ -58,6 +69,7 @@ def command(
         graph=graph,
         replicates=replicates,
         seed=seed,
+        device=device,
         overwrite=overwrite,
         verify=verify,
     )

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from clinragen.choices import Device
 
-def controls(predictions: Path, cohort: Path) -> dict[str, np.ndarray]:
+
+def controls(predictions: Path, cohort: Path, device: Device = "auto") -> dict[str, np.ndarray]:
     """Calibrated probabilities of the same model on the same stays with its series removed and exchanged.
 
     Returns:
@@ -19,13 +21,13 @@ def controls(predictions: Path, cohort: Path) -> dict[str, np.ndarray]:
     from clinragen.inference.predict import TrainedModel, score
 
     manifest = read_json(predictions / "manifest.json", "the manifest of a predictions folder")
-    trained = TrainedModel.load(manifest["model"])
+    trained = TrainedModel.load(manifest["model"], device)
     inputs = trained.manifest["inputs"]
     if "series" not in inputs:
         return {}
     opened = Cohort.load(cohort)
     found = {}
     for name in ("zeroed", "shuffled"):
-        logits, _ = score(trained.model, trained.dataset(opened, manifest["split"], name), inputs)
+        logits, _ = score(trained.model, trained.dataset(opened, manifest["split"], name), inputs, where=trained.device)
         found[name] = trained.calibration.probabilities(logits)
     return found

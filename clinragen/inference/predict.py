@@ -19,12 +19,13 @@ from transformers import LogitsProcessorList
 
 from clinragen import __version__
 from clinragen.artifacts import read_json, write_json, write_table
+from clinragen.choices import Device
 from clinragen.data.batch import Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
-from clinragen.errors import unknown_choice
+from clinragen.errors import UserError, unknown_choice
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.chart import Chart
 from clinragen.inference.decode import ReportGrammar, read_report
@@ -45,19 +46,25 @@ class TrainedModel:
     model: ClinRaGen
     calibration: Calibration
     run: FinishedRun
+    device: torch.device
 
     @classmethod
-    def load(cls, run: str | Path | FinishedRun) -> TrainedModel:
+    def load(cls, run: str | Path | FinishedRun, choice: Device = "auto") -> TrainedModel:
         """Open a run folder written by ``clinragen train``.
 
+        Args:
+            run: the folder, or what was read of it.
+            choice: where the model will run.
+
         Raises:
-            UserError: not a finished run, or damaged.
+            UserError: not a finished run, or damaged; or no such device.
         """
+        where = device(choice)
         if not isinstance(run, FinishedRun):
             run = FinishedRun.open(run)
         model = ClinRaGen.from_pretrained(run.model)
         stored = read_json(run.model / "calibration.json", "the calibration of the model")
-        return cls(model, Calibration.from_json(stored, list(model.labels)), run)
+        return cls(model, Calibration.from_json(stored, list(model.labels)), run, where)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -94,9 +101,19 @@ class TrainedModel:
         )
 
 
-def device() -> torch.device:
-    """The first accelerator, or the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def device(choice: Device = "auto") -> torch.device:
+    """Where a model runs; ``auto`` is the first accelerator, or else the processor.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if choice == "auto":
+        return torch.device("cuda" if present["cuda"] else "cpu")
+    if not present.get(choice):
+        able = ", ".join(name for name, there in present.items() if there)
+        raise UserError(f"--device {choice}: this machine has none; it can run models on: {able}")
+    return torch.device(choice)
 
 
 def batches(model: ClinRaGen, dataset: StayDataset, size: int) -> Iterator[tuple[list[int], Batch]]:
@@ -108,9 +125,11 @@ def batches(model: ClinRaGen, dataset: StayDataset, size: int) -> Iterator[tuple
 
 
 @torch.inference_mode()
-def score(model: ClinRaGen, dataset: StayDataset, inputs: list[str], size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+def score(
+    model: ClinRaGen, dataset: StayDataset, inputs: list[str], size: int = 64, where: torch.device | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Head logits and gold labels in dataset order, both [n, phenotypes]."""
-    where = device()
+    where = where or device()
     model.to(where).eval()
     logits = np.zeros((len(dataset), len(model.labels)), dtype=np.float32)
     for rows, batch in batches(model, dataset, size):
@@ -157,7 +176,7 @@ def write_predictions(
     count = len(cohort.split(split)[:limit])
     phase(console, f"reading notes and series of {count:,} stays")
     dataset = trained.dataset(cohort, split, series_input, limit)
-    where = device()
+    where = trained.device
     model.to(where).eval()
     target = model.target_format(trained.run.sections(claims))
     budget = model.config.max_target_tokens // 2  # tokens of one rationale
