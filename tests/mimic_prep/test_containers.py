@@ -214,7 +214,7 @@ def test_verify_reads_parts(raw, capsys):
     assert (report.file, report.rows, report.problems) == ("icu/chartevents.csv", 6, [])
     broken = raw / f"{_CHART}.csv" / "part-00001-2b5f.c000.csv.gz"
     broken.write_bytes(broken.read_bytes()[:-12])
-    assert main(["verify", "--raw", str(raw)]) == 2
+    assert main(["check-release", "--raw", str(raw)]) == 2
     assert "part-00001" in capsys.readouterr().out.replace("\n", "")
 
 
@@ -501,7 +501,7 @@ def test_a_parquet_file_that_is_cut_anywhere(tmp_path):
 def test_verify_names_what_cannot_be_read_among_the_other_tables(raw, capsys, name):
     change = _copy(f"{_DRUGS}.csv.gz") if name == "a table twice" else _REFUSED[name][0]
     change(raw)
-    assert main(["verify", "--raw", str(raw)]) == 2
+    assert main(["check-release", "--raw", str(raw)]) == 2
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "chartevents" in shown  # the other tables are reported, too
     assert "mend this first" in shown

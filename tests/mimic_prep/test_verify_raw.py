@@ -1,4 +1,4 @@
-"""``mimic-prep verify``: names the release, counts rows, compares hashes, and says what to mend."""
+"""``mimic-prep check-release``: names the release, counts rows, compares hashes, and says what to mend."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_sound_tables_are_ready(hospital, tmp_path: Path, capsys) -> None:
     assert (found.release, found.version, found.sound) == ("MIMIC-IV", None, True)
     rows = {table.table: table.rows for table in found.tables if table.file}
     assert rows == {path.rsplit("/")[-1]: len(table) for path, table in hospital.tables.items() if table}
-    assert main(["verify", "--raw", str(raw)]) == 0
-    assert main(["verify", "--raw", str(raw), "--quick"]) == 0
+    assert main(["check-release", "--raw", str(raw)]) == 0
+    assert main(["check-release", "--raw", str(raw), "--quick"]) == 0
     assert "ready to prepare" in capsys.readouterr().out
 
 
@@ -56,7 +56,7 @@ def test_a_missing_table_and_column_are_told(hospital, tmp_path: Path, capsys) -
     found = _problems(raw)
     assert found["patients"] == ["columns missing: anchor_age"]
     assert "not found" in found["labevents"][0]
-    assert main(["verify", "--raw", str(raw)]) == 2
+    assert main(["check-release", "--raw", str(raw)]) == 2
     assert "mend this first" in capsys.readouterr().out
 
 
@@ -111,12 +111,12 @@ def test_a_meds_dataset_is_told(tmp_path: Path, capsys) -> None:
     events = pl.DataFrame({"subject_id": [1], "time": [None], "code": ["GENDER//F"]})
     (tmp_path / "data" / "train").mkdir(parents=True)
     events.write_parquet(tmp_path / "data" / "train" / "0.parquet")
-    assert main(["verify", "--raw", str(tmp_path)]) == 0
+    assert main(["check-release", "--raw", str(tmp_path)]) == 0
     events.drop("code").write_parquet(tmp_path / "data" / "train" / "1.parquet")
     (tmp_path / "data" / "train" / "2.parquet").write_bytes(b"x")
     found = verify(tmp_path)
     assert [table.problems for table in found.tables] == [[], ["columns missing: code"], ["not readable as Parquet"]]
-    assert main(["verify", "--raw", str(tmp_path)]) == 2
+    assert main(["check-release", "--raw", str(tmp_path)]) == 2
     capsys.readouterr()
 
 
