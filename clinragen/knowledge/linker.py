@@ -8,6 +8,7 @@ Shorthand such as "w/r/r" is one mention for each part. Offsets are those of the
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from clinragen.knowledge.answer_sheet import Sheet
@@ -77,30 +78,39 @@ class Linker:
 
     def __init__(self, graph: ConceptGraph, kinds: tuple[str, ...] = LINKED_KINDS) -> None:
         self._phrases: Phrases[Any] = Phrases()
+        self._add_modifiers()
+        named = {node: data for node, data in graph.nodes.items() if data["kind"] in kinds and not _trend(data)}
+        written = {node: (data["name"], *data["synonyms"]) for node, data in named.items()}
+        self._add_forms(written)
+        self._add_forms({node: _measured(graph, data) for node, data in named.items() if data["kind"] == "finding"})
+        # last: a variant never takes the place of a form that was written down
+        self._add_forms(
+            {
+                node: [variant for form in forms if not form.startswith("=") for variant in _variants(form)]
+                for node, forms in written.items()
+            }
+        )
+        self._add_shorthand(frozenset(named))
+
+    def _add_modifiers(self) -> None:
+        """Words that deny, date, answer or doubt; one word may do several."""
         for form, modifier in (*modifiers(), *answers()):
             meanings = self._phrases.at(tokens(form))
             before = meanings.any_case.modifiers if meanings.any_case is not None else ()
             meanings.any_case = phrase((*before, modifier))
-        named = [(node, data) for node, data in graph.nodes(data=True) if data["kind"] in kinds and not _trend(data)]
-        for node, data in named:
-            for form in (data["name"], *data["synonyms"]):
-                self._add(form, node)
-        for node, data in named:
-            if data["kind"] == "finding":
-                for form in _measured(graph, data):
-                    self._add(form, node)
-        for node, data in named:  # last: a variant never takes the place of a form that was written down
-            for form in (data["name"], *data["synonyms"]):
-                if form.startswith("="):
-                    continue
-                for variant in _variants(form):
-                    self._add(variant, node)
-        kept = {node for node, _ in named} | {None}
-        for form, concepts in shorthand().items():
-            if kept.issuperset(concepts):
+
+    def _add_forms(self, forms: Mapping[str, Iterable[str]]) -> None:
+        for concept, written in forms.items():
+            for form in written:
+                self._add(form, concept)
+
+    def _add_shorthand(self, concepts: frozenset[str]) -> None:
+        """Shorthand whose every part is a concept of the graph, or no concept by intent."""
+        for form, parts in shorthand().items():
+            if all(part is None or part in concepts for part in parts):
                 meanings = self._phrases.at(tokens(form))
                 if meanings.any_case is None and not meanings.exact:
-                    meanings.any_case = concepts
+                    meanings.any_case = parts
 
     def link(self, text: str, section: str | None = None) -> list[Mention]:
         """All mentions in a text, in order; they do not overlap.
@@ -114,57 +124,33 @@ class Linker:
         return [mention._replace(context=plain) if mention.context == "affirmed" else mention for mention in mentions]
 
     def _scan(self, text: str) -> list[Mention]:
-        lowered = text.translate(_LOWER)
-        words: list[str] = []
-        starts: list[int] = []
-        for match in _TOKEN.finditer(lowered):
-            words.append(match.group())
-            starts.append(match.start())
-        denials = signed_lines(lowered) if "+" in lowered else frozenset()
-        read = Words(words, starts, lowered)
-        ticks = not _TICKS.isdisjoint(words)
+        """Mentions in the context that their own sentence gives them; one pass over the tokens."""
+        words = _words(text)
+        denials = signed_lines(words.text) if "+" in words.text else frozenset[int]()
+        ticked = not _TICKS.isdisjoint(words.words)  # an empty box denies only in a form with another ticked
+        sentence = _Sentence(words, 0, ticked)
         mentions: list[Mention] = []
-        pending: list[tuple[str, int, int]] = []
-        items: list[Item] = []
-        places: list[tuple[int, int]] = []
-        position, count, begin = 0, len(words), 0
-        longest = self._phrases.longest
+        position, count, longest = 0, len(words.words), self._phrases.longest
         while position < count:
-            word = words[position]
-            match = longest(words, position, text, starts)
+            match = longest(words.words, position, text, words.starts)
             if match is not None:
-                end, payload = match
-                if isinstance(payload, str):
-                    items.append(len(pending))
-                    places.append((position, end))
-                    pending.append((payload, starts[position], starts[end - 1] + len(words[end - 1])))
-                elif isinstance(payload, list):
-                    parts = [place for place in range(position, end) if words[place].isalnum()]
-                    for place, concept in zip(parts, payload, strict=True):
-                        if concept is not None:
-                            items.append(len(pending))
-                            places.append((place, place + 1))
-                            pending.append((concept, starts[place], starts[place] + len(words[place])))
-                else:
-                    items.append(DENIAL if denials and starts[position] in denials else payload)
-                    places.append((position, end))
+                end, meaning = match
+                # a minus that opens a line of a signed list denies, whatever else the phrase may mean
+                denies = bool(denials) and words.starts[position] in denials and not isinstance(meaning, (str, list))
+                sentence.add(DENIAL if denies else meaning, position, end)
                 position = end
                 continue
+            word = words.words[position]
             if word == ",":
-                items.append(None)
-                places.append((position, position + 1))
-            elif word[0] == "\n" or (word in _BREAKS and _ends(word, words, starts, position, lowered)):
-                if pending:
-                    _flush(mentions, pending, items, places, read, (begin, starts[position]), ticks)
-                    pending = []
-                items, places = [], []
-                begin = starts[position] + len(word)
-                if denials and begin - 1 in denials:
-                    items, places = [DENIAL], [(position, position + 1)]
+                sentence.add(None, position, position + 1)
+            elif word[0] == "\n" or (word in _BREAKS and _is_stop(words, position)):
+                mentions += sentence.mentions(words.starts[position])
+                begin = words.starts[position] + len(word)
+                sentence = _Sentence(words, begin, ticked)
+                if begin - 1 in denials:  # the line break and its minus are one token
+                    sentence.add(DENIAL, position, position + 1)
             position += 1
-        if pending:
-            _flush(mentions, pending, items, places, read, (begin, len(text)), ticks)
-        return mentions
+        return mentions + sentence.mentions(len(text))
 
     def _add(self, form: str, concept: str) -> None:
         """Add a form that nothing else is written like."""
@@ -176,6 +162,64 @@ class Linker:
             meanings.exact.setdefault(squeezed(form.lstrip("=")), concept)
         else:
             meanings.any_case = concept
+
+
+class _Sentence:
+    """What the tokens of one sentence mean: the concepts it names, and the phrases that put them into a context."""
+
+    __slots__ = ("_begin", "_concepts", "_items", "_spans", "_ticked", "_words")
+
+    def __init__(self, words: Words, begin: int, ticked: bool) -> None:
+        self._words, self._begin, self._ticked = words, begin, ticked
+        self._concepts: list[tuple[str, int, int]] = []  # concept, start, end
+        self._items: list[Item] = []  # in reading order: indices of concepts, modifiers, None for a comma
+        self._spans: list[tuple[int, int]] = []  # first token and the one after the last of each item
+
+    def add(self, meaning: Any, first: int, end: int) -> None:
+        """Add what the tokens ``first`` to ``end`` mean: a concept, the parts of a shorthand, a modifier, a comma."""
+        if isinstance(meaning, str):
+            self._name(meaning, first, end)
+        elif isinstance(meaning, list):  # "w/r/r": a concept, or none that is known, for each letter
+            letters = [token for token in range(first, end) if self._words.words[token].isalnum()]
+            for token, concept in zip(letters, meaning, strict=True):
+                if concept is not None:
+                    self._name(concept, token, token + 1)
+        else:
+            self._items.append(meaning)
+            self._spans.append((first, end))
+
+    def _name(self, concept: str, first: int, end: int) -> None:
+        words, starts = self._words.words, self._words.starts
+        self._items.append(len(self._concepts))
+        self._spans.append((first, end))
+        self._concepts.append((concept, starts[first], starts[end - 1] + len(words[end - 1])))
+
+    def mentions(self, end: int) -> list[Mention]:
+        """The concepts with their contexts; ``end``: where the sentence ends in the text."""
+        if not self._concepts:
+            return []
+        sentence = (self._begin, end)
+        return [
+            Mention(concept, start, stop, context == "negated", context, sentence)
+            for (concept, start, stop), context in zip(self._concepts, self._contexts(sentence), strict=True)
+        ]
+
+    def _contexts(self, sentence: tuple[int, int]) -> list[Context]:
+        """By the answers of a form where the sentence is one, else by the modifiers around each concept."""
+        has_modifiers = len(self._items) > len(self._concepts)
+        has_signs = self._words.text.find("-", *sentence) >= 0 and signed(self._words, sentence)
+        if has_signs or (has_modifiers and answering(self._items, self._spans, self._words.words)):
+            names = [concept for concept, _, _ in self._concepts]
+            sheet = Sheet(self._items, self._spans, self._words, names, sentence=sentence, ticks=self._ticked)
+            prose = [item for index, item in enumerate(self._items) if index not in sheet.used]
+            return sheet.read(contexts(prose, self._concepts))
+        return contexts(self._items, self._concepts) if has_modifiers else ["affirmed"] * len(self._concepts)
+
+
+def _words(text: str) -> Words:
+    lowered = text.translate(_LOWER)
+    matches = list(_TOKEN.finditer(lowered))
+    return Words([match.group() for match in matches], [match.start() for match in matches], lowered)
 
 
 def tokens(text: str) -> list[str]:
@@ -217,36 +261,17 @@ def _variants(form: str) -> set[str]:
     return found - {form}
 
 
-def _ends(word: str, words: list[str], starts: list[int], position: int, text: str) -> bool:
+def _is_stop(words: Words, position: int) -> bool:
+    """Whether a full stop, exclamation or question mark, or semicolon ends the sentence."""
+    word, starts, text = words.words[position], words.starts, words.text
     if word != ".":
-        return word != "?" or not answered_next(words, position)
+        return word != "?" or not answered_next(words.words, position)
     following = starts[position] + 1
     if following < len(text) and not text[following].isspace():
         return False  # "q.d.", "e.g."
-    previous = words[position - 1] if position else ""
+    previous = words.words[position - 1] if position else ""
     if previous == "no":  # an answer, or the number of something
-        return position + 1 == len(words) or not words[position + 1][0].isdigit()
+        return position + 1 == len(words.words) or not words.words[position + 1][0].isdigit()
     if previous in ("n", "y"):  # an answer, or an initial
-        return position > 1 and words[position - 2] in (":", "=", "?", "|")
+        return position > 1 and words.words[position - 2] in (":", "=", "?", "|")
     return (len(previous) > 1 or previous.isdigit()) and previous not in _ABBREVIATIONS
-
-
-def _flush(
-    mentions: list[Mention],
-    pending: list[tuple[str, int, int]],
-    items: list[Item],
-    places: list[tuple[int, int]],
-    words: Words,
-    sentence: tuple[int, int],
-    ticks: bool,
-) -> None:
-    read: list[Context] = ["affirmed"] * len(pending)
-    dashed = words.text.find("-", *sentence) >= 0
-    phrases = len(items) > len(pending)
-    if (dashed and signed(words, sentence)) or (phrases and answering(items, places, words.words)):
-        sheet = Sheet(items, places, words, [row[0] for row in pending], sentence=sentence, ticks=ticks)
-        read = sheet.read(contexts([item for index, item in enumerate(items) if index not in sheet.used], pending))
-    elif phrases:
-        read = contexts(items, pending)
-    for (concept, start, end), context in zip(pending, read, strict=True):
-        mentions.append(Mention(concept, start, end, context == "negated", context, sentence))

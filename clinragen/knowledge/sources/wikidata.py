@@ -22,36 +22,65 @@ _MEDICINE: dict[str, type] = {"MedicineURI": str, "Medicine": str, "ConditionsTr
 
 def contribute(files: dict[str, Path], known: Known) -> Contribution:
     """Edges between concepts that the core knows by name; Wikidata item numbers of diseases and drugs."""
-    edges: dict[tuple[str, str, str], Edge] = {}
-    identifiers: dict[str, dict[str, str]] = {}
-
-    def add(head: str | None, tail: str | None, relation: str, said: str) -> None:
-        if head and tail and head != tail:
-            edge = Edge(head, tail, relation, _WEIGHTS[relation], "wikidata", said, "wikidata")
-            edges.setdefault((head, tail, relation), edge)
-
+    links = _Links(known)
     for row in _records(files[FILES[0]], _DISEASE):
-        disease = known.called(row["Disease"], *CONDITIONS)
-        if disease is None:
-            continue
-        identifiers.setdefault(disease, {"Wikidata": row["DiseaseURI"].rpartition("/")[2]})
-        for name in row["Symptons"]:
-            add(known.called(name, *SIGNS), disease, "suggests", f"{name} is a symptom of {row['Disease']}")
-        for name in row["Cause"]:
-            add(known.called(name, *CONDITIONS), disease, "causes", f"{name} is a cause of {row['Disease']}")
-        for name in row["TreatmentDrugs"]:
-            add(known.called(name, "drug"), disease, "treats", f"{name} treats {row['Disease']}")
+        links.add_disease(row)
     for row in _records(files[FILES[1]], _MEDICINE):
-        drug = known.called(row["Medicine"], "drug")
-        if drug is None:
-            continue
-        identifiers.setdefault(drug, {"Wikidata": row["MedicineURI"].rpartition("/")[2]})
-        for name in row["ConditionsTreated"]:
-            add(drug, known.called(name, *CONDITIONS), "treats", f"{row['Medicine']} treats {name}")
+        links.add_medicine(row)
     hashes = {path.name: sha256_file(path) for path in files.values()}
     return Contribution(
-        "wikidata", "extract", LICENCE, [], list(edges.values()), {"wikidata": CITE}, hashes, identifiers=identifiers
+        "wikidata",
+        "extract",
+        LICENCE,
+        [],
+        list(links.edges.values()),
+        {"wikidata": CITE},
+        hashes,
+        identifiers=links.identifiers,
     )
+
+
+class _Links:
+    """Edges and item numbers of the records read so far; the first record that states an edge is cited."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self.edges: dict[tuple[str, str, str], Edge] = {}
+        self.identifiers: dict[str, dict[str, str]] = {}
+
+    def add_disease(self, row: dict[str, Any]) -> None:
+        """Symptoms, causes and drugs of a disease that the core knows by name."""
+        disease = self._known.called(row["Disease"], *CONDITIONS)
+        if disease is None:
+            return
+        self._number(disease, row["DiseaseURI"])
+        for name in row["Symptons"]:
+            self._link(
+                self._known.called(name, *SIGNS), disease, "suggests", f"{name} is a symptom of {row['Disease']}"
+            )
+        for name in row["Cause"]:
+            self._link(
+                self._known.called(name, *CONDITIONS), disease, "causes", f"{name} is a cause of {row['Disease']}"
+            )
+        for name in row["TreatmentDrugs"]:
+            self._link(self._known.called(name, "drug"), disease, "treats", f"{name} treats {row['Disease']}")
+
+    def add_medicine(self, row: dict[str, Any]) -> None:
+        """Diseases that a drug of the core treats."""
+        drug = self._known.called(row["Medicine"], "drug")
+        if drug is None:
+            return
+        self._number(drug, row["MedicineURI"])
+        for name in row["ConditionsTreated"]:
+            self._link(drug, self._known.called(name, *CONDITIONS), "treats", f"{row['Medicine']} treats {name}")
+
+    def _number(self, node: str, address: str) -> None:
+        self.identifiers.setdefault(node, {"Wikidata": address.rpartition("/")[2]})
+
+    def _link(self, head: str | None, tail: str | None, relation: str, statement: str) -> None:
+        if head and tail and head != tail:
+            edge = Edge(head, tail, relation, _WEIGHTS[relation], "wikidata", statement, "wikidata")
+            self.edges.setdefault((head, tail, relation), edge)
 
 
 _KINDS = {str: "text", list: "a list of texts"}
