@@ -50,9 +50,9 @@ class Spelling:
         """Tokenise texts at once, which is much faster than one by one."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self._ids]
         if fresh:
-            found = self._tokenizer(fresh, add_special_tokens=False)["input_ids"]
-            self._ids |= zip(fresh, found, strict=True)
-            self._sizes |= {text: Size(len(ids), words(text)) for text, ids in zip(fresh, found, strict=True)}
+            encoded = self._tokenizer(fresh, add_special_tokens=False)["input_ids"]
+            self._ids |= zip(fresh, encoded, strict=True)
+            self._sizes |= {text: Size(len(ids), words(text)) for text, ids in zip(fresh, encoded, strict=True)}
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text."""
@@ -74,26 +74,26 @@ class Spelling:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece[Place]:
-    """A text that begins with a blank, the belief in it, and the place it leads to; None ends the whole."""
+class Piece[State]:
+    """A text that begins with a blank, the belief in it, and the state it leads to; None ends the whole."""
 
     text: str
     belief: float
-    then: Place | None
+    then: State | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Thread[Place]:
+class _Thread[State]:
     """A piece that is being written: its tokens, the next of them, and where it leads."""
 
     tokens: list[int]
     at: int
     belief: float
-    then: Place | None
+    then: State | None
     words: int  # of the whole text once the piece is written
 
 
-class Grounded[Place](ABC):
+class Grounded[State](ABC):
     """Follows one text as it is written.
 
     Args:
@@ -105,60 +105,60 @@ class Grounded[Place](ABC):
     def __init__(self, spelling: Spelling, limit: Size, following: list[int]) -> None:
         self.spelling = spelling
         self.limit = limit
-        self._end: list[_Thread[Place]] = [_Thread(following, 0, 1.0, None, 0)]
+        self._end: list[_Thread[State]] = [_Thread(following, 0, 1.0, None, 0)]
         self._tokens = 0
-        self._threads: list[_Thread[Place]] = []
+        self._threads: list[_Thread[State]] = []
 
     @abstractmethod
-    def pieces(self, place: Place, left: Size) -> list[Piece[Place]]:
-        """Everything that may be said at a place; what does not fit into what is left is dropped by the caller."""
+    def pieces(self, state: State, left: Size) -> list[Piece[State]]:
+        """Everything that may be said from a state; what does not fit into what is left is dropped by the caller."""
 
     @abstractmethod
-    def least(self, place: Place) -> Size:
-        """Room in which the text can be ended from a place.
+    def least(self, state: State) -> Size:
+        """Room in which the text can be ended from a state.
 
-        It must keep its word: some piece of the place must be no longer than this together with the least of where it
+        It must keep its word: some piece of the state must be no longer than this together with the least of where it
         leads.
         """
 
-    def begin(self, place: Place) -> None:
+    def begin(self, state: State) -> None:
         """Start to write: to be called once everything that the grammar goes by is known."""
-        self.limit = self.limit.or_more(self.least(place))
-        self._threads = self._from(place, 0)
+        self.limit = self.limit.or_more(self.least(state))
+        self._threads = self._from(state, 0)
 
     def allowed(self) -> dict[int, float]:
         """Token ids that may come next, each with the belief in the best of what it leads to."""
-        found: dict[int, float] = {}
+        beliefs: dict[int, float] = {}
         for thread in self._threads:
             token = thread.tokens[thread.at]
-            found[token] = max(found.get(token, 0.0), thread.belief)
-        return found
+            beliefs[token] = max(beliefs.get(token, 0.0), thread.belief)
+        return beliefs
 
     def advance(self, token: int) -> None:
         """Tell which token was written."""
         self._tokens += 1
-        kept: list[_Thread[Place]] = []
+        threads: list[_Thread[State]] = []
         for thread in self._threads:
             if thread.tokens[thread.at] != token:
                 continue
             if thread.at + 1 < len(thread.tokens):
-                kept.append(replace(thread, at=thread.at + 1))
+                threads.append(replace(thread, at=thread.at + 1))
             else:
-                kept += self._end if thread.then is None else self._from(thread.then, thread.words)
-        self._threads = kept
+                threads += self._end if thread.then is None else self._from(thread.then, thread.words)
+        self._threads = threads
 
-    def fits(self, text: str, then: Place | None, left: Size) -> bool:
+    def fits(self, text: str, then: State | None, left: Size) -> bool:
         """Whether a piece fits into what is left, together with what it promises."""
         size = self.spelling.size(text)
         return (size if then is None else size + self.least(then)).within(left)
 
-    def _from(self, place: Place, count: int) -> list[_Thread[Place]]:
-        """Everything that may be written from a place, before which stand so many words."""
+    def _from(self, state: State, count: int) -> list[_Thread[State]]:
+        """Everything that may be written from a state, before which stand so many words."""
         left = self.limit - Size(self._tokens, count)
-        pieces = self.pieces(place, left)
+        pieces = self.pieces(state, left)
         self.spelling.learn(piece.text for piece in pieces)
         return [self._thread(piece, count) for piece in pieces if self.fits(piece.text, piece.then, left)]
 
-    def _thread(self, piece: Piece[Place], count: int) -> _Thread[Place]:
+    def _thread(self, piece: Piece[State], count: int) -> _Thread[State]:
         ids, size = self.spelling.ids(piece.text), self.spelling.size(piece.text)
         return _Thread(ids, 0, piece.belief, piece.then, count + size.words)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations_with_replacement
 
-from clinragen.chart.note_evidence import KINDS, NoteEvidence, signs
+from clinragen.chart.note_evidence import KINDS, Kind, NoteEvidence, signs
 from clinragen.chart.note_statements import (
     ALTHOUGH,
     CLOSINGS,
@@ -42,10 +42,10 @@ class _Form:
     """A clause with blanks: what is written before each and behind the last, and the kind of phrase that fills it."""
 
     texts: tuple[str, ...]
-    kinds: tuple[str, ...]
+    kinds: tuple[Kind, ...]
 
     @classmethod
-    def of(cls, text: str, kinds: tuple[str, ...] = ()) -> _Form:
+    def of(cls, text: str, kinds: tuple[Kind, ...] = ()) -> _Form:
         """From a text in which blanks are marked."""
         return cls(tuple(text.split(_BLANK)), kinds)
 
@@ -64,18 +64,18 @@ class _Form:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _State:
     """Where the rationale stands: what may come next depends on this alone."""
 
-    untold: tuple[str, ...] = ()  # diagnoses that something speaks for
+    remaining: tuple[str, ...] = ()  # diagnoses that something speaks for
     used: frozenset[NoteEvidence] = frozenset()  # phrases of former clauses
     key: str = ""  # the diagnosis of the clause that is being written; none where nothing was diagnosed
-    told: tuple[NoteEvidence, ...] = ()  # phrases of that clause
+    phrases: tuple[NoteEvidence, ...] = ()  # phrases of that clause
     forms: tuple[_Form, ...] = ()  # how that clause may go on; none between clauses
     opened: bool = True
 
 
-class GroundedNote(Grounded[_Place]):
+class GroundedNote(Grounded[_State]):
     """Follows one note rationale as it is written.
 
     Args:
@@ -100,86 +100,86 @@ class GroundedNote(Grounded[_Place]):
         self.called = called
         self.labels = graph.labels
         ranked = grounds(evidence or [], called, graph)
-        self.phrases = {key: [item for _, item in found][:MOST_PHRASES] for key, found in ranked.items() if found}
+        self.phrases = {key: [item for _, item in pairs][:MOST_PHRASES] for key, pairs in ranked.items() if pairs}
         self.closings: list[str] = []
         self.closing = Size()
         self.room = {key: self._room(self._forms(key, frozenset(), 1), key) for key in self.phrases}
         self.further = {key: self._further(self._forms(key, frozenset(), MOST_GROUNDS), key) for key in self.phrases}
         if evidence is None:
-            self.begin(_Place(forms=(self._whole(without_note(list(called), self.labels)),)))
+            self.begin(_State(forms=(self._whole(without_note(list(called), self.labels)),)))
         elif not called:
             self.phrases[""] = signs(evidence)[:MOST_PHRASES]
             forms = _undiagnosed(min(MOST_SIGNS, len(self.phrases[""])))
             self.further[""] = self._further(forms, "")
-            self.begin(_Place(forms=forms))
+            self.begin(_State(forms=forms))
         elif not self.phrases:
-            self.begin(_Place(forms=(self._whole(only_unsupported(list(called), self.labels)),)))
+            self.begin(_State(forms=(self._whole(only_unsupported(list(called), self.labels)),)))
         else:
             self.closings = self._closings([key for key in called if key not in self.phrases])
             self.closing = spelling.longest(self.closings)
-            self.begin(_Place(tuple(self.phrases), opened=False))
+            self.begin(_State(tuple(self.phrases), opened=False))
 
-    def least(self, place: _Place) -> Size:
-        """Room in which the rationale can be ended from a place."""
-        if place.forms:
-            blanks = min(len(form.kinds) for form in place.forms)
-            ends = [text for form in place.forms if len(form.kinds) == blanks for text in form.ends(".;")]
+    def least(self, state: _State) -> Size:
+        """Room in which the rationale can be ended from a state."""
+        if state.forms:
+            blanks = min(len(form.kinds) for form in state.forms)
+            ends = [text for form in state.forms if len(form.kinds) == blanks for text in form.ends(".;")]
             room = self.spelling.longest(ends) + self.closing
-            for _ in range(blanks - len(place.told)):
-                room = room + self.further[place.key]
+            for _ in range(blanks - len(state.phrases)):
+                room = room + self.further[state.key]
             return room
-        room = self.closing if self.closings else self._shortest(place.untold)
-        return room if place.opened else self.spelling.size(f" {OPENING},") + room
+        room = self.closing if self.closings else self._shortest(state.remaining)
+        return room if state.opened else self.spelling.size(f" {OPENING},") + room
 
-    def pieces(self, place: _Place, left: Size) -> list[Piece[_Place]]:
-        """Everything that may be said at a place."""
-        if place.forms:
-            return self._continued(place, left)
-        if not place.opened:
-            return [Piece(f" {OPENING},", 1.0, replace(place, opened=True))]
+    def pieces(self, state: _State, left: Size) -> list[Piece[_State]]:
+        """Everything that may be said from a state."""
+        if state.forms:
+            return self._continued(state, left)
+        if not state.opened:
+            return [Piece(f" {OPENING},", 1.0, replace(state, opened=True))]
         left = left - self.closing
-        fitting = [key for key in place.untold if self.room[key].within(left)]
+        fitting = [key for key in state.remaining if self.room[key].within(left)]
         if not fitting:
             return [Piece(text, 1.0, None) for text in self.closings]
         spare = left
-        for key in place.untold:  # each is to be told of before any is told of at length
+        for key in state.remaining:  # each is to be argued for before any is argued for at length
             spare = spare - self.room[key]
-        pieces: list[Piece[_Place]] = []
+        pieces: list[Piece[_State]] = []
         for key in fitting:
             most, more = 1, self.further[key]
             while most < MOST_GROUNDS and more.within(spare):
                 most, more = most + 1, more + self.further[key]
-            pieces += self._continued(replace(place, key=key, forms=self._forms(key, place.used, most)), left)
+            pieces += self._continued(replace(state, key=key, forms=self._forms(key, state.used, most)), left)
         return pieces
 
-    def _continued(self, place: _Place, left: Size) -> list[Piece[_Place]]:
+    def _continued(self, state: _State, left: Size) -> list[Piece[_State]]:
         """How a clause may go on: another phrase, or its end."""
-        pieces: list[Piece[_Place]] = []
-        blank = len(place.told)
-        waiting: dict[tuple[str, str, str], list[_Form]] = {}
-        for form in place.forms:
+        pieces: list[Piece[_State]] = []
+        blank = len(state.phrases)
+        waiting: dict[tuple[str, Kind, str], list[_Form]] = {}
+        for form in state.forms:
             if len(form.kinds) == blank:
-                pieces += self._ended(place, form, left)
+                pieces += self._ended(state, form, left)
             else:
                 waiting.setdefault((form.before(blank), form.kinds[blank], form.behind(blank)), []).append(form)
-        for (before, wanted, behind), forms in waiting.items():
-            for item in self._fresh(place.key, place.used):
-                if item.kind == wanted and item not in place.told and item.phrase != self._name(place.key):
-                    then = replace(place, told=(*place.told, item), forms=tuple(forms))
+        for (before, kind, behind), forms in waiting.items():
+            for item in self._fresh(state.key, state.used):
+                if item.kind == kind and item not in state.phrases and item.phrase != self._name(state.key):
+                    then = replace(state, phrases=(*state.phrases, item), forms=tuple(forms))
                     pieces.append(Piece(f"{before}{item.phrase}{behind}", 1.0, None if behind == "." else then))
         return pieces
 
-    def _ended(self, place: _Place, form: _Form, left: Size) -> list[Piece[_Place]]:
+    def _ended(self, state: _State, form: _Form, left: Size) -> list[Piece[_State]]:
         """The end of a clause: the full stop only where nothing more has to be said, or can be."""
-        if not place.key:
+        if not state.key:
             return [Piece(text, 1.0, None) for text in form.ends(".")]
-        untold = tuple(key for key in place.untold if key != place.key)
-        then = _Place(untold, place.used.union(place.told))
+        remaining = tuple(key for key in state.remaining if key != state.key)
+        then = _State(remaining, state.used.union(state.phrases))
         (stopped,), (going_on,) = form.ends("."), form.ends(";")
-        room = self.spelling.size(going_on) + self._shortest(untold)
-        if self.closings or (untold and room.within(left)):
-            return [Piece(going_on, self.called[place.key], then)]
-        return [Piece(stopped, self.called[place.key], None)]
+        room = self.spelling.size(going_on) + self._shortest(remaining)
+        if self.closings or (remaining and room.within(left)):
+            return [Piece(going_on, self.called[state.key], then)]
+        return [Piece(stopped, self.called[state.key], None)]
 
     def _forms(self, key: str, used: frozenset[NoteEvidence], most: int) -> tuple[_Form, ...]:
         """Every clause on a diagnosis that its phrases can fill, of so many grounds at most."""
@@ -200,15 +200,13 @@ class GroundedNote(Grounded[_Place]):
     def _further(self, forms: tuple[_Form, ...], key: str) -> Size:
         """Room for any phrase with what stands around it."""
         blanks = {
-            (form.before(blank), wanted, form.behind(blank))
-            for form in forms
-            for blank, wanted in enumerate(form.kinds)
+            (form.before(blank), kind, form.behind(blank)) for form in forms for blank, kind in enumerate(form.kinds)
         }
         return self.spelling.longest(
             f"{before}{item.phrase}{behind}"
-            for before, wanted, behind in blanks
+            for before, kind, behind in blanks
             for item in self.phrases[key]
-            if item.kind == wanted
+            if item.kind == kind
         )
 
     def _shortest(self, keys: tuple[str, ...]) -> Size:
@@ -263,5 +261,5 @@ def _undiagnosed(most: int) -> tuple[_Form, ...]:
     return tuple(forms)
 
 
-def _blank(wanted: str) -> NoteEvidence:
-    return NoteEvidence("drug:" if wanted == "drug" else "", "", 0, 0, _BLANK, wanted == "past")
+def _blank(kind: Kind) -> NoteEvidence:
+    return NoteEvidence("drug:" if kind == "drug" else "", "", 0, 0, _BLANK, kind == "past")

@@ -38,11 +38,11 @@ MOST_FINDINGS = 12  # offered to the model: the farthest out of range, those tha
 
 
 @dataclass(frozen=True)
-class _Place:
+class _State:
     """Where the sentence stands: what may come next depends on this alone."""
 
     expects: str = "opening"  # opening, statement, link or group
-    told: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()  # stated so far
     group: int = 0  # statements of the group that is being written
     listing: bool = False  # the group has begun a list that "and" must close
     last: bool = False  # "and" was written: one statement closes the group
@@ -51,7 +51,7 @@ class _Place:
     unsupported: bool = False  # diagnoses without a value have been named
 
 
-class GroundedSeries(Grounded[_Place]):
+class GroundedSeries(Grounded[_State]):
     """Follows one series sentence as it is written.
 
     Args:
@@ -96,113 +96,113 @@ class GroundedSeries(Grounded[_Place]):
         }
         self.shortest = sorted(rooms.items(), key=lambda pair: pair[1].tokens)
         self._needs: dict[tuple[frozenset[Finding], int], Size] = {}
-        self.begin(_Place())
+        self.begin(_State())
 
-    def least(self, place: _Place) -> Size:
-        """Room in which the sentence can be ended from a place."""
-        if place.expects == "opening":
+    def least(self, state: _State) -> Size:
+        """Room in which the sentence can be ended from a state."""
+        if state.expects == "opening":
             return self.spelling.longest(self._openings()) + (self._room((), 1) if self.findings else Size())
-        if place.expects == "link":
+        if state.expects == "link":
             return self.linking
-        if place.expects == "statement":
-            return self._room(place.told, 2 if place.listing and not place.last else 1)
-        if self.normal or self._silent(place):
+        if state.expects == "statement":
+            return self._room(state.findings, 2 if state.listing and not state.last else 1)
+        if self.normal or self._silent(state):
             return self.closing
-        return self._room(place.told, 1)
+        return self._room(state.findings, 1)
 
-    def pieces(self, place: _Place, left: Size) -> list[Piece[_Place]]:
-        """Everything that may be said at a place."""
-        if place.expects == "opening":
-            then = replace(place, expects="statement") if self.findings else None
+    def pieces(self, state: _State, left: Size) -> list[Piece[_State]]:
+        """Everything that may be said from a state."""
+        if state.expects == "opening":
+            then = replace(state, expects="statement") if self.findings else None
             return [Piece(text, 1.0, then) for text in self._openings()]
-        if place.expects == "statement":
-            return self._told(place)
-        return self._linked(place) if place.expects == "link" else self._following(place)
+        if state.expects == "statement":
+            return self._statements(state)
+        return self._linked(state) if state.expects == "link" else self._following(state)
 
     def _openings(self) -> list[str]:
         if self.findings:
             return [f" {OPENING}"]
         return [f" {OPENING} {words}." for words in (ALL_NORMAL if self.measured else NOT_MEASURED)]
 
-    def _told(self, place: _Place) -> list[Piece[_Place]]:
+    def _statements(self, state: _State) -> list[Piece[_State]]:
         """Each statement not yet made, with the mark behind it."""
-        pieces: list[Piece[_Place]] = []
-        left = self._left(place.told)
+        pieces: list[Piece[_State]] = []
+        left = self._left(state.findings)
         for finding in left:
-            after = replace(place, told=(*place.told, finding), group=place.group + 1)
+            after = replace(state, findings=(*state.findings, finding), group=state.group + 1)
             others = len({other.kin for other in left} - {finding.kin})
-            marks: list[tuple[str, _Place | None]] = []
-            if place.last or not place.listing:
+            marks: list[tuple[str, _State | None]] = []
+            if state.last or not state.listing:
                 if self._links(after):
                     marks.append((",", replace(after, expects="link")))
                 else:
                     marks += self._ends(replace(after, closed=True))
-            if not place.last:
-                if others and len(after.told) < MOST_STATEMENTS:
+            if not state.last:
+                if others and len(after.findings) < MOST_STATEMENTS:
                     marks.append((" and", replace(after, expects="statement", listing=True, last=True)))
-                if others > 1 and len(after.told) < MOST_STATEMENTS - 1:
+                if others > 1 and len(after.findings) < MOST_STATEMENTS - 1:
                     marks.append((",", replace(after, expects="statement", listing=True)))
             pieces += [Piece(f"{text}{mark}", 1.0, then) for text in self.statements[finding] for mark, then in marks]
         return pieces
 
-    def _linked(self, place: _Place) -> list[Piece[_Place]]:
+    def _linked(self, state: _State) -> list[Piece[_State]]:
         """The diagnosis that a group points to."""
         return [
             Piece(f" {pointing(link, key, self.graph.labels)}{mark}", self.called[key], then)
-            for key in self._links(place)
+            for key in self._links(state)
             for link in LINKS
-            for mark, then in self._ends(place)
+            for mark, then in self._ends(state)
         ]
 
-    def _following(self, place: _Place) -> list[Piece[_Place]]:
+    def _following(self, state: _State) -> list[Piece[_State]]:
         """What may follow a group: another group, diagnoses that no value points to, or values that are normal."""
-        pieces: list[Piece[_Place]] = []
-        if self._more(place):
-            fresh = _Place("statement", place.told)
-            pieces += [*self._told(fresh), Piece(f" {ALSO}", 1.0, replace(fresh, also=True))]
-        closed = replace(place, closed=True)
+        pieces: list[Piece[_State]] = []
+        if self._more(state):
+            fresh = _State("statement", state.findings)
+            pieces += [*self._statements(fresh), Piece(f" {ALSO}", 1.0, replace(fresh, also=True))]
+        closed = replace(state, closed=True)
         for silent in self._silent(closed):
             then = replace(closed, unsupported=True)
             pieces += [Piece(f"{silent}{mark}", 1.0, after) for mark, after in self._ends(then)]
         return pieces + [Piece(text, 1.0, None) for text in self.normal]
 
-    def _ends(self, place: _Place) -> list[tuple[str, _Place | None]]:
+    def _ends(self, state: _State) -> list[tuple[str, _State | None]]:
         """The marks that may close a group, each with where it leads."""
-        marks: list[tuple[str, _Place | None]] = [(".", None)]
-        if self.normal or self._more(place) or self._silent(place):
-            marks.append((";", replace(place, expects="group")))
+        marks: list[tuple[str, _State | None]] = [(".", None)]
+        if self.normal or self._more(state) or self._silent(state):
+            marks.append((";", replace(state, expects="group")))
         return marks
 
-    def _more(self, place: _Place) -> bool:
+    def _more(self, state: _State) -> bool:
         """Whether another group may follow."""
-        return len(place.told) < MOST_STATEMENTS and not place.closed and bool(self._left(place.told))
+        return len(state.findings) < MOST_STATEMENTS and not state.closed and bool(self._left(state.findings))
 
-    def _left(self, told: Sequence[Finding]) -> list[Finding]:
-        spent = {variable for finding in told for variable in finding.kin}
+    def _left(self, stated: Sequence[Finding]) -> list[Finding]:
+        spent = {variable for finding in stated for variable in finding.kin}
         return [finding for finding in self.findings if finding.variable not in spent]
 
-    def _room(self, told: Sequence[Finding], statements: int) -> Size:
+    def _room(self, stated: Sequence[Finding], statements: int) -> Size:
         """Room for the shortest statements of those not yet made, and for what they point to."""
-        key = frozenset(told), statements
+        key = frozenset(stated), statements
         if key not in self._needs:
-            spent = {variable for finding in told for variable in finding.kin}
-            room, wanted = self.linking, statements
+            spent = {variable for finding in stated for variable in finding.kin}
+            room, missing = self.linking, statements
             for finding, size in self.shortest:
-                if wanted and finding.variable not in spent:
-                    room, wanted, spent = room + size, wanted - 1, {*spent, *finding.kin}
+                if missing and finding.variable not in spent:
+                    room, missing, spent = room + size, missing - 1, {*spent, *finding.kin}
             self._needs[key] = room
         return self._needs[key]
 
-    def _links(self, place: _Place) -> list[str]:
+    def _links(self, state: _State) -> list[str]:
         """Called diagnoses that a statement of the present group speaks for, by the graph."""
-        if place.also:
+        if state.also:
             return []
-        group = place.told[len(place.told) - place.group :]
+        group = state.findings[len(state.findings) - state.group :]
         return [key for key in self.called if any(key in self.points[finding] for finding in group)]
 
-    def _silent(self, place: _Place) -> list[str]:
+    def _silent(self, state: _State) -> list[str]:
         """What may be said of called diagnoses that nothing in the series speaks for, one or two at a time."""
-        return [] if place.unsupported else self.silent
+        return [] if state.unsupported else self.silent
 
     def _worth(self, finding: Finding) -> tuple[bool, float, str]:
         return bool(self.points[finding]), finding.weight, finding.concept

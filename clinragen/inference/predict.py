@@ -27,9 +27,9 @@ from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.errors import UserError, unknown_choice
 from clinragen.inference.calibrate import Calibration
-from clinragen.inference.chart import Chart
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.finished import FinishedRun
+from clinragen.inference.grounded_report import GroundedReports
 from clinragen.integrity import outputs_of
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import PREDICTIONS, output_folder
@@ -181,7 +181,7 @@ def write_predictions(
     target = model.target_format(trained.run.sections(claims))
     budget = model.config.max_target_tokens // 2  # tokens of one rationale
     held = [kind for kind in target.sections if kind in manifest["inputs"]] if claims == "grounded" else []
-    chart = Chart.of(dataset, held)
+    reports = GroundedReports.of(dataset, held)
     rows: list[dict[str, Any] | None] = [None] * len(dataset)
     with output_folder(out, PREDICTIONS, overwrite=overwrite, inputs=(trained.folder, cohort_path, graph)) as folder:
         with Progress(console=console, transient=True) as progress:
@@ -191,7 +191,7 @@ def write_predictions(
                 output = model(batch, manifest["inputs"], targets=False, explain=True)
                 probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
                 beliefs = trained.calibration.beliefs(probabilities)
-                grounded = chart.grammars(model, target, batch, beliefs, budget)
+                grounded = reports.grammars(model, target, batch, beliefs, budget)
                 # grounded rationales argue for what the head calls: the list must not name anything else
                 listed = (beliefs > 0.5).astype(float) if held else beliefs
                 grammar = ReportGrammar(target, budget, model.language_model.decoder_start, listed, grounded)
