@@ -37,7 +37,7 @@ from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import TrainedModel, score
 from clinragen.stages.quiet import quiet_libraries
 from clinragen.stages.run import Request, run_stage
-from clinragen.teacher.generate import generate
+from clinragen.teacher.evidence_run import generate
 from mimic_prep.cli import main as mimic_prep
 
 SHARES = ("splits.train=0.64", "splits.validation=0.16", "splits.test=0.20")

@@ -28,7 +28,7 @@ from clinragen.evaluation.text import distinct, words
 from clinragen.knowledge.graph import build
 from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.generate import generate
+from clinragen.teacher.evidence_run import generate
 from clinragen.teacher.stays import Stays, frame
 from clinragen.verify.claims import ABSENCE
 from clinragen.verify.grounds import grounded_diagnoses, with_absences

@@ -29,7 +29,7 @@ from clinragen.inference.predict import TrainedModel, score
 from clinragen.stages.module import macro_auroc
 from clinragen.stages.quiet import quiet_libraries
 from clinragen.stages.run import Request, run_stage
-from clinragen.teacher.generate import generate
+from clinragen.teacher.evidence_run import generate
 from mimic_prep.cli import main as mimic_prep
 
 GROUPS = ("note", "series", "both", "together")

@@ -31,9 +31,9 @@ from clinragen.evaluation.text import rouge_l
 from clinragen.inference.predict import TrainedModel, write_predictions
 from clinragen.schema import CLAIMS
 from clinragen.stages.quiet import quiet_libraries
-from clinragen.teacher.judge import Judge
-from clinragen.teacher.prompts import MOST_WORDS, Stay
-from clinragen.teacher.stays import Stays
+from clinragen.teacher.claim_check import ClaimChecker
+from clinragen.teacher.prompts import MOST_WORDS
+from clinragen.teacher.stays import StayRecord, Stays
 from clinragen.verify.claims import ABSENCE, Verdict
 
 KINDS = ("note", "series")
@@ -49,15 +49,15 @@ def student(folder: Path, kind: str) -> Texts:
     return dict(zip(found.stay_ids.tolist(), zip(texts, listed, strict=True), strict=True))
 
 
-def mend(judge: Judge, texts: Texts, stays: dict[int, Stay], kind: str) -> Texts:
+def mend(checker: ClaimChecker, texts: Texts, stays: dict[int, StayRecord], kind: str) -> Texts:
     """What stands of each rationale once claims that the chart does not bear out are struck out."""
     mended: Texts = {}
     for stay, (text, listed) in texts.items():
-        asked = Stay(stay, listed, stays[stay].sections, stays[stay].cells)
-        if all(claim.verdict == Verdict.SUPPORTED for claim in judge.judge(text, asked, kind).claims):
+        asked = StayRecord(stay, listed, stays[stay].sections, stays[stay].cells)
+        if all(claim.verdict == Verdict.SUPPORTED for claim in checker.check(text, asked, kind).claims):
             mended[stay] = (text, listed)
             continue
-        edited = judge.mended(text, asked, kind, least=1)
+        edited = checker.edited(text, asked, kind, least=1)
         mended[stay] = (edited[0] if edited else "", listed)
     return mended
 
@@ -84,14 +84,19 @@ def bertscore(folder: Path) -> Likeness:
 
 
 def count(
-    judge: Judge, texts: Texts, stays: dict[int, Stay], teacher: dict[int, str], kind: str, likeness: list[Likeness]
+    checker: ClaimChecker,
+    texts: Texts,
+    stays: dict[int, StayRecord],
+    teacher: dict[int, str],
+    kind: str,
+    likeness: list[Likeness],
 ) -> list[str]:
     """Cells of one row, in the order of the headings in ``main``."""
     claims: Counter[str] = Counter()
     diagnoses: Counter[str] = Counter()
     for stay, (text, listed) in texts.items():
-        asked = Stay(stay, listed, stays[stay].sections, stays[stay].cells)
-        for claim in judge.judge(text, asked, kind).claims:
+        asked = StayRecord(stay, listed, stays[stay].sections, stays[stay].cells)
+        for claim in checker.check(text, asked, kind).claims:
             if claim.standing != ABSENCE:
                 (diagnoses if claim.kind == "diagnosis" else claims)[claim.standing] += 1
     written = [text for text, _ in texts.values()]
@@ -123,7 +128,7 @@ def main() -> None:
         out, console = args.out / claims, Console(stderr=True)
         if not out.exists():
             write_predictions(trained, cohort, args.cohort, "test", out, console, claims=claims, limit=args.limit)
-    judge = Judge(trained.model.graph)
+    checker = ClaimChecker(trained.model.graph)
     told = cohort.rationales("evidence")
     wanted = set(student(args.out / "free", "series"))
     stays = {stay.stay_id: stay for stay in Stays(cohort.paths) if stay.stay_id in wanted}
@@ -147,11 +152,11 @@ def main() -> None:
         rows = {
             "teacher": {stay: (text, stays[stay].diagnoses) for stay, text in teacher.items()},
             "student, free": free,
-            "student, free, edited": mend(judge, free, stays, kind),
+            "student, free, edited": mend(checker, free, stays, kind),
             "student, grounded": grounded,
         }
         for name, texts in rows.items():
-            table.add_row(name, *count(judge, texts, stays, teacher, kind, [*likeness.values()]))
+            table.add_row(name, *count(checker, texts, stays, teacher, kind, [*likeness.values()]))
         Console(width=160).print(table)
 
 

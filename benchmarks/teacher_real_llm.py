@@ -28,7 +28,7 @@ from pathlib import Path
 CHANGES = (
     "exemplars=1",
     "note_words=120",
-    "captions=8",
+    "series_lines=8",
     "knowledge=2",
     "regenerate=0",
     "sampling.max_tokens=120",
@@ -60,18 +60,18 @@ def check(cohort: Path, name: str) -> None:
     from clinragen.artifacts import read_table
     from clinragen.knowledge.graph import build
     from clinragen.schema import CohortPaths
-    from clinragen.teacher.judge import Judge
+    from clinragen.teacher.claim_check import ClaimChecker
     from clinragen.teacher.stays import Stays
 
     paths = CohortPaths(cohort)
     stays = {stay.stay_id: stay for stay in Stays(paths)}
-    judge, claims, bad, authors = Judge(build()), Counter(), 0, Counter()
+    checker, claims, bad, authors = ClaimChecker(build()), Counter(), 0, Counter()
     for row in read_table(paths.rationales(name)).to_pylist():
         authors[row["kind"], row["teacher"]] += 1
         if row["teacher"] == name:
-            judgement = judge.judge(row["text"], stays[row["stay_id"]], row["kind"])
-            claims.update(claim.standing for claim in judgement.claims)
-            bad += bool(judgement.unfounded)
+            check = checker.check(row["text"], stays[row["stay_id"]], row["kind"])
+            claims.update(claim.standing for claim in check.claims)
+            bad += bool(check.unfounded)
     print("written by:", ", ".join(f"{kind} {count} {who}" for (kind, who), count in sorted(authors.items())))
     print("claims in the model's rationales that are taught:", json.dumps(dict(sorted(claims.items()))))
     print(f"taught rationales with an unfounded claim: {bad}")

@@ -2,10 +2,10 @@
 
     python benchmarks/teacher_throughput.py --requests 50000 --slots 64 --latency 0.2
 
-The server is simulated in another process; requests go over loopback through the privacy gate, the SDK, retries and the
-journal, as in a run. Prints the rate as part of the ideal (slots / latency), the CPU of the client's process (user and
-system) per 100 requests/s, and its memory after each tenth. With ``--cohort``, what a run does beside the client, too:
-the CPU of filling a prompt and of checking a rationale.
+The server is simulated in another process; requests go over loopback through the pinned client, the SDK, retries and
+the journal, as in a run. Prints the rate as part of the ideal (slots / latency), the CPU of the client's process (user
+and system) per 100 requests/s, and its memory after each tenth. With ``--cohort``, what a run does beside the client,
+too: the CPU of filling a prompt and of checking a rationale.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from clinragen.teacher import journal
 from clinragen.teacher.client import Client
-from clinragen.teacher.settings import Server
+from clinragen.teacher.settings import ServerSettings
 
 PROMPT = [{"role": "user", "content": "A note of ordinary length about dyspnea. " * 120}]
 PARAMETERS = {"temperature": 0.3, "top_p": 1.0, "max_tokens": 400, "seed": 0}
@@ -84,7 +84,7 @@ def memory() -> float:
 
 async def run(port: int, count: int, concurrency: int, folder: Path) -> tuple[float, float, list[float]]:
     """Wall seconds, CPU seconds, and memory after each tenth."""
-    settings = Server(base_url=f"http://127.0.0.1:{port}/v1", model="m", concurrency=concurrency, timeout=60)
+    settings = ServerSettings(base_url=f"http://127.0.0.1:{port}/v1", model="m", concurrency=concurrency, timeout=60)
     numbers, grown = iter(range(count)), []
     with journal.Journal(folder / "journal.jsonl", writable=True) as kept:
         async with Client(settings) as client:
@@ -114,7 +114,7 @@ def beside(cohort: Path, count: int = 200) -> None:
     from clinragen.artifacts import read_table
     from clinragen.knowledge.graph import build
     from clinragen.schema import CohortPaths
-    from clinragen.teacher.judge import Judge
+    from clinragen.teacher.claim_check import ClaimChecker
     from clinragen.teacher.prompts import Prompts
     from clinragen.teacher.settings import TeacherSettings
     from clinragen.teacher.stays import Stays
@@ -123,13 +123,13 @@ def beside(cohort: Path, count: int = 200) -> None:
     stays = list(islice(Stays(paths), count))
     rows = read_table(paths.rationales("evidence")).to_pylist()
     texts = {(row["stay_id"], row["kind"]): row["text"] for row in rows}
-    prompts, judge, took = Prompts(TeacherSettings(), graph), Judge(graph), [0.0, 0.0]
+    prompts, checker, took = Prompts(TeacherSettings(), graph), ClaimChecker(graph), [0.0, 0.0]
     for stay in stays:
         for kind in ("note", "series"):
             began = time.process_time()
             prompts.messages(stay, kind, structured=True)
             filled = time.process_time()
-            judge.judge(texts[stay.stay_id, kind], stay, kind)
+            checker.check(texts[stay.stay_id, kind], stay, kind)
             took[0] += filled - began
             took[1] += time.process_time() - filled
     each = [seconds / len(stays) / 2 * 1000 for seconds in took]

@@ -11,20 +11,20 @@ from clinragen.errors import UserError
 
 
 def chosen_stays(
-    cohort: Cohort, split: str, stays: Sequence[int] = (), wanted: Sequence[str] = (), limit: int | None = None
+    cohort: Cohort, split: str, stays: Sequence[int] = (), diagnoses: Sequence[str] = (), limit: int | None = None
 ) -> np.ndarray:
     """The stays to explain, by ascending id: the given ones, or those of a split.
 
     Args:
-        wanted: diagnoses to explain, each by any of its names.
+        diagnoses: diagnoses to explain, each by any of its names.
 
     Raises:
         UserError: a stay that is not in the cohort, or an unknown phenotype or split.
     """
-    for name in wanted:
+    for name in diagnoses:
         cohort.label_set.find(name)
-    known = set(cohort.stays["stay_id"].to_list())
+    cohort_stays = set(cohort.stays["stay_id"].to_list())
     for stay in stays:
-        if stay not in known:
+        if stay not in cohort_stays:
             raise UserError(f"stay {stay} is not in {cohort.paths.stays}")
     return np.unique(np.asarray(stays, dtype=np.int64)) if stays else cohort.split(split)[:limit]

@@ -1,19 +1,19 @@
 """An explanation of a stay, as plain values: for each diagnosis the concepts, variables and hours that carried it.
 
 Two methods side by side, for they answer different questions: ``occlusion`` says what the diagnosis would lose without
-a part, ``attention`` what the model looked at. Hours are looked into only for the variables that matter, which keeps a
-stay at about a hundred readings.
+a part, ``attention`` where the model's attention lay. Hours are looked into only for the variables that matter, which
+keeps a stay at about a hundred readings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from clinragen.attribution import chosen_stays, occlusion
-from clinragen.attribution.looking import look
+from clinragen.attribution.attention import attention_shares
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset
 from clinragen.data.text import sections_by_stay
@@ -40,69 +40,60 @@ class Explainer:
         self.labels = list(trained.model.labels)
         trained.model.to(trained.device).eval()
 
-    def explain(self, index: int, wanted: Sequence[str] = ()) -> dict[str, Any]:
+    def explain(self, index: int, diagnoses: Sequence[str] = ()) -> dict[str, Any]:
         """What carried the diagnoses of a stay, ready for JSON.
 
         Args:
             index: of the dataset.
-            wanted: phenotypes, each by any of its names; by default those whose probability reaches the threshold, or
-                else the likeliest.
+            diagnoses: phenotypes, each by any of its names; by default those whose probability reaches the threshold,
+                or else the likeliest.
 
         Raises:
             UserError: an unknown phenotype.
         """
         model, stay = self.trained.model, self.dataset[index]
-        wanted = list(dict.fromkeys(model.labels.find(name).key for name in wanted))
+        diagnoses = list(dict.fromkeys(model.labels.find(name).key for name in diagnoses))
         logits = occlusion.logits(model, [stay], self.inputs)
         probabilities = self.trained.calibration.probabilities(logits)[0]
         thresholds = np.asarray(self.trained.calibration.thresholds)
-        chosen = [self.labels.index(key) for key in wanted]
-        chosen = chosen or np.flatnonzero(probabilities >= thresholds).tolist() or [int(probabilities.argmax())]
-        chosen.sort(key=lambda label: -probabilities[label])
+        labels = [self.labels.index(key) for key in diagnoses]
+        labels = labels or np.flatnonzero(probabilities >= thresholds).tolist() or [int(probabilities.argmax())]
+        labels.sort(key=lambda label: -probabilities[label])
 
         concepts = self._concepts(index)
         series = list(occlusion.variables(model, stay)) if "series" in self.inputs else []
-        fell = occlusion.falls(model, stay, [*concepts, *series], self.inputs)
-        concept_falls, variable_falls = fell[: len(concepts)], fell[len(concepts) :]
+        falls = occlusion.falls(model, stay, [*concepts, *series], self.inputs)
+        variable_falls = falls[len(concepts) :]
         leading = {
-            series[row].name for label in chosen for row in _top(variable_falls[:, label], LOOKED_INTO) if len(series)
+            series[row].name for label in labels for row in _top(variable_falls[:, label], LOOKED_INTO) if len(series)
         }
         blocks = list(occlusion.hours(model, stay, sorted(leading)))
-        block_falls = occlusion.falls(model, stay, blocks, self.inputs)
-        keys, cells = look(model, stay, self.inputs)
-        explained = []
-        for label in chosen:
-            explained.append(
+        falls = np.concatenate([falls, occlusion.falls(model, stay, blocks, self.inputs)])
+        keys, cells = attention_shares(model, stay, self.inputs)
+        return {
+            "stay_id": int(stay.stay_id),
+            "diagnoses": [
                 {
                     "diagnosis": self.labels[label],
                     "probability": round(float(probabilities[label]), 6),
                     "threshold": round(float(thresholds[label]), 6),
-                    "occlusion": {
-                        "concepts": _ranked(
-                            [
-                                {"concept": part.name, "in": "note" if part.kind == "mention" else "series"}
-                                for part in concepts
-                            ],
-                            concept_falls[:, label],
-                        ),
-                        "variables": _ranked([{"variable": part.name} for part in series], variable_falls[:, label]),
-                        "hours": _ranked([_block(part.name, part.hours) for part in blocks], block_falls[:, label]),
-                    },
-                    "attention": self._looked(keys[label], cells[label], stay.first_hour),
+                    "occlusion": _occlusion([*concepts, *series, *blocks], falls[:, label]),
+                    "attention": self._attention(keys[label], cells[label], stay.first_hour),
                 }
-            )
-        return {"stay_id": int(stay.stay_id), "diagnoses": explained}
+                for label in labels
+            ],
+        }
 
     def _concepts(self, index: int) -> list[occlusion.Part]:
         stay = self.dataset[index]
-        found: list[occlusion.Part] = []
+        parts: list[occlusion.Part] = []
         if "series" in self.inputs:
-            found += occlusion.findings(self.trained.model, stay)
+            parts += occlusion.findings(self.trained.model, stay)
         if "note" in self.inputs:
-            found += occlusion.mentions(self.dataset, stay, self.sections.get(int(stay.stay_id), []))
-        return found
+            parts += occlusion.mentions(self.dataset, stay, self.sections.get(int(stay.stay_id), []))
+        return parts
 
-    def _looked(self, keys: np.ndarray, cells: np.ndarray, first_hour: int) -> dict[str, Any]:
+    def _attention(self, keys: np.ndarray, cells: np.ndarray, first_hour: int) -> dict[str, Any]:
         """The attention of one diagnosis, from [keys] and [V, blocks]."""
         model = self.trained.model
         names, width, window = model.statistics.variables, model.series_encoder.patch_hours, model.statistics.window
@@ -116,11 +107,11 @@ class Explainer:
 
 
 def explanations(
-    trained: TrainedModel, dataset: StayDataset, cohort: Cohort, wanted: Sequence[str] = ()
+    trained: TrainedModel, dataset: StayDataset, cohort: Cohort, diagnoses: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """Explanations of every stay of a dataset, in its order."""
     explainer = Explainer(trained, dataset, cohort)
-    yield from (explainer.explain(index, wanted) for index in range(len(dataset)))
+    yield from (explainer.explain(index, diagnoses) for index in range(len(dataset)))
 
 
 def explain_cohort(
@@ -128,7 +119,7 @@ def explain_cohort(
     cohort: Cohort,
     split: str,
     stays: Sequence[int] = (),
-    wanted: Sequence[str] = (),
+    diagnoses: Sequence[str] = (),
     limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Explanations of the given stays, or of a split, by ascending stay id.
@@ -136,8 +127,29 @@ def explain_cohort(
     Raises:
         UserError: a stay that is not in the cohort, or an unknown phenotype.
     """
-    chosen = chosen_stays(cohort, split, stays, wanted, limit)
-    yield from explanations(trained, trained.stays(cohort, chosen), cohort, wanted)
+    stay_ids = chosen_stays(cohort, split, stays, diagnoses, limit)
+    yield from explanations(trained, trained.stays(cohort, stay_ids), cohort, diagnoses)
+
+
+def _occlusion(parts: Sequence[occlusion.Part], falls: np.ndarray) -> dict[str, Any]:
+    """What one diagnosis lost without each part: concepts, variables and hours, each ranked.
+
+    Args:
+        falls: [parts].
+    """
+
+    def ranked(kinds: Sequence[str], describe: Callable[[occlusion.Part], dict[str, Any]]) -> list[dict[str, Any]]:
+        rows = [row for row, part in enumerate(parts) if part.kind in kinds]
+        return _ranked([describe(parts[row]) for row in rows], falls[rows])
+
+    return {
+        "concepts": ranked(
+            ("finding", "mention"),
+            lambda part: {"concept": part.name, "in": "note" if part.kind == "mention" else "series"},
+        ),
+        "variables": ranked(("variable",), lambda part: {"variable": part.name}),
+        "hours": ranked(("hours",), lambda part: _block(part.name, part.hours)),
+    }
 
 
 def _block(variable: str, hours: tuple[int, int] | None) -> dict[str, Any]:

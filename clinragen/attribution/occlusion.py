@@ -83,10 +83,10 @@ def variables(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
             yield Part("variable", name, without, values=values)
 
 
-def hours(model: ClinRaGen, stay: Stay, chosen: Sequence[str]) -> Iterator[Part]:
+def hours(model: ClinRaGen, stay: Stay, names: Sequence[str]) -> Iterator[Part]:
     """Blocks of hours, those of the patches of the series encoder, in which a variable was measured."""
     width, window = model.series_encoder.patch_hours, model.statistics.window
-    for name in chosen:
+    for name in names:
         column = model.statistics.variables.index(name)
         for start in range(0, stay.observed.shape[1], width):
             end = min(start + width, stay.observed.shape[1])
@@ -111,17 +111,17 @@ def without_cells(stay: Stay, cells: np.ndarray) -> Stay:
 def logits(model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[str]) -> np.ndarray:
     """Label logits of stays, float32 [n, L]."""
     where = next(model.parameters()).device
-    found = []
+    parts = []
     for start in range(0, len(stays), ROWS):
         batch = collate(stays[start : start + ROWS], model.tokenizer.pad_token_id).to(where)
-        found.append(model(batch, list(inputs), targets=False).logits.float().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, len(model.labels)), dtype=np.float32)
+        parts.append(model(batch, list(inputs), targets=False).logits.float().cpu().numpy())
+    return np.concatenate(parts) if parts else np.zeros((0, len(model.labels)), dtype=np.float32)
 
 
 def falls(model: ClinRaGen, stay: Stay, parts: Sequence[Part], inputs: Sequence[str]) -> np.ndarray:
     """How far each logit falls without each part, [parts, L]; negative where a part spoke against a phenotype."""
-    found = logits(model, [stay, *(part.without for part in parts)], inputs)
-    return found[:1] - found[1:]
+    readings = logits(model, [stay, *(part.without for part in parts)], inputs)
+    return readings[:1] - readings[1:]
 
 
 def _unmeasured(stay: Stay, column: int, which: np.ndarray) -> tuple[Stay, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from clinragen.chart.wording import words
 from clinragen.label_sets import LabelSet
+from clinragen.teacher.journal import Record
 from clinragen.teacher.prompts import MOST_WORDS, OPENINGS
 from clinragen.teacher.tokens import Messages, least_tokens
 from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
@@ -66,7 +67,7 @@ class Draft:
 
 
 def check_whole(
-    record: dict[str, Any],
+    record: Record,
     messages: Messages,
     most_tokens: int,
     *,
@@ -127,23 +128,23 @@ def parse(text: str, kind: str, labels: LabelSet, *, reason: bool, structured: b
         raise BadAnswerError("reasoning without an answer") from None
     if not text:
         raise BadAnswerError("empty answer")
-    found: tuple[str, ...] | None = None
+    diagnoses: tuple[str, ...] | None = None
     if text.startswith(("{", "[")):
         data = _json(text, reason=reason)
         rationale = data["rationale"]
         if reason:
-            found = _keys(data["diagnoses"], labels)
+            diagnoses = _keys(data["diagnoses"], labels)
     elif reason:
         match = _DIAGNOSES.match(text)
         if match is None:
             raise BadAnswerError("no line of diagnoses")
         names = [name.strip(" .") for name in match["names"].split(";")]
-        found = _keys([] if names in ([""], ["none"]) else names, labels)
+        diagnoses = _keys([] if names in ([""], ["none"]) else names, labels)
         rationale = match["rationale"]
     else:
         rationale = text
     formed, cut = _formed(rationale, kind)
-    return Draft(formed, found, cut)
+    return Draft(formed, diagnoses, cut)
 
 
 def _json(text: str, *, reason: bool) -> dict[str, Any]:
@@ -163,18 +164,18 @@ def _json(text: str, *, reason: bool) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise BadAnswerError("JSON of another form")
-    return made
+    return entries
 
 
 def _keys(names: list[str], labels: LabelSet) -> tuple[str, ...]:
-    known = {name: key for key, name in labels.names.items()}
-    if any(name.lower() not in known for name in names):
+    keys = {name: key for key, name in labels.names.items()}
+    if any(name.lower() not in keys for name in names):
         raise BadAnswerError("a diagnosis outside the list")
-    chosen = {known[name.lower()] for name in names}
-    return tuple(key for key in labels if key in chosen)
+    named = {keys[name.lower()] for name in names}
+    return tuple(key for key in labels if key in named)
 
 
 def _formed(rationale: str, kind: str) -> tuple[str, bool]:
@@ -187,15 +188,15 @@ def _formed(rationale: str, kind: str) -> tuple[str, bool]:
         raise BadAnswerError("another opening")
     if not text.isprintable():
         raise BadAnswerError("control characters")
-    kept, room = [], MOST_WORDS[kind]
+    sentences, room = [], MOST_WORDS[kind]
     for sentence in _SENTENCE.split(text)[: 1 if kind == "series" else None]:
         room -= words(sentence)
         if room < 0:
             break
-        kept.append(sentence)
-    if not kept or sum(map(len, kept)) > _MOST_CHARACTERS_PER_WORD * MOST_WORDS[kind]:
+        sentences.append(sentence)
+    if not sentences or sum(map(len, sentences)) > _MOST_CHARACTERS_PER_WORD * MOST_WORDS[kind]:
         raise BadAnswerError("too long")
-    short = " ".join(kept)
+    short = " ".join(sentences)
     if words(short) <= len(OPENINGS[kind].split()) + 1:
         raise BadAnswerError("nothing after the opening")
     return (short if short[-1] in ".!?" else f"{short}."), short != text

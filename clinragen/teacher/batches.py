@@ -24,7 +24,7 @@ _QUIET = 0.2
 
 
 @dataclass(frozen=True)
-class Request:
+class PromptRequest:
     """One prompt, and its parameters as ``TeacherSettings.parameters`` gives them."""
 
     messages: Messages
@@ -47,10 +47,10 @@ class Request:
         return self.parameters.get("top_logprobs", 0) if self.parameters.get("logprobs") else None
 
 
-class Engine(Protocol):
+class BulkEngine(Protocol):
     """Answers lists of requests, in a thread of its own."""
 
-    def run(self, requests: list[Request]) -> Iterable[tuple[int, Answer | NoAnswerError]]:
+    def run(self, requests: list[PromptRequest]) -> Iterable[tuple[int, Answer | NoAnswerError]]:
         """Pairs of place and answer. Any exception but the ones in the answers ends the run."""
         ...
 
@@ -58,11 +58,11 @@ class Engine(Protocol):
 class Batches:
     """Gathers up to ``most`` requests at a time. Use as an asynchronous context manager."""
 
-    def __init__(self, engine: Engine, most: int) -> None:
+    def __init__(self, engine: BulkEngine, most: int) -> None:
         self._engine, self._most = engine, most
-        self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
-        self._batch: list[tuple[Request, asyncio.Future[Answer]]] = []
-        self._came = asyncio.Event()
+        self._waiting: list[tuple[PromptRequest, asyncio.Future[Answer]]] = []
+        self._batch: list[tuple[PromptRequest, asyncio.Future[Answer]]] = []
+        self._arrival = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -84,28 +84,28 @@ class Batches:
             UserError: the engine died.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((Request(messages, parameters), answer))
-        self._came.set()
+        self._waiting.append((PromptRequest(messages, parameters), answer))
+        self._arrival.set()
         return await answer
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._came.wait()
+            await self._arrival.wait()
             while len(self._waiting) < self._most:
-                seen = len(self._waiting)
+                count = len(self._waiting)
                 await asyncio.sleep(_QUIET)
-                if len(self._waiting) == seen:
+                if len(self._waiting) == count:
                     break
             self._batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             if not self._waiting:
-                self._came.clear()
+                self._arrival.clear()
             await self._in_thread([request for request, _ in self._batch], loop)
             await asyncio.sleep(0)  # answers of the last moment
             for _, waiting in self._batch:
-                _settle(waiting, NoAnswerError("engine gave no answer"))
+                _resolve(waiting, NoAnswerError("engine gave no answer"))
 
-    async def _in_thread(self, requests: list[Request], loop: asyncio.AbstractEventLoop) -> None:
+    async def _in_thread(self, requests: list[PromptRequest], loop: asyncio.AbstractEventLoop) -> None:
         """Run a batch in a thread that ends with the program: a stopped run need not wait for the rest of its batch."""
         done: asyncio.Future[None] = loop.create_future()
 
@@ -121,9 +121,9 @@ class Batches:
         threading.Thread(target=work, name="engine", daemon=True).start()
         await done
 
-    def _work(self, requests: list[Request], loop: asyncio.AbstractEventLoop) -> None:
+    def _work(self, requests: list[PromptRequest], loop: asyncio.AbstractEventLoop) -> None:
         for place, answer in self._engine.run(requests):
-            loop.call_soon_threadsafe(_settle, self._batch[place][1], answer)
+            loop.call_soon_threadsafe(_resolve, self._batch[place][1], answer)
 
     def _stopped(self, serving: asyncio.Task[None]) -> None:
         """Nobody waits for an engine that died."""
@@ -131,7 +131,7 @@ class Batches:
             return
         failure = UserError(f"the engine stopped ({type(error).__name__}); its messages above say why")
         for _, waiting in [*self._batch, *self._waiting]:
-            _settle(waiting, failure)
+            _resolve(waiting, failure)
 
 
 def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
@@ -143,7 +143,7 @@ def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
         done.set_exception(failure)
 
 
-def _settle(waiting: asyncio.Future[Answer], answer: Answer | Exception) -> None:
+def _resolve(waiting: asyncio.Future[Answer], answer: Answer | Exception) -> None:
     if waiting.done():
         return
     if isinstance(answer, Exception):

@@ -1,4 +1,4 @@
-"""Asks an OpenAI-compatible server, as fast as it can bear, and takes no half answer for a whole one.
+"""Asks an OpenAI-compatible server, as fast as it can bear; truncated responses are rejected.
 
 Failures that may pass (429, 5xx, timeouts, resets, half JSON) are tried again; those that will not (a wrong key, an
 unknown model, a redirect) stop the run with one line. Nothing here ever prints or raises a prompt or an answer.
@@ -18,9 +18,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_random_exponential
 
 from clinragen.errors import UserError
-from clinragen.teacher import completions, gate, policy, refusals
+from clinragen.teacher import completions, http_client, policy, refusals
 from clinragen.teacher.completions import Answer
-from clinragen.teacher.settings import Server
+from clinragen.teacher.settings import ServerSettings
 from clinragen.teacher.tokens import Messages, least_tokens
 
 #: Statuses that say "later"; 529 is how some say overloaded.
@@ -86,13 +86,13 @@ class Slots:
         self.busy -= 1
         self._wake()
 
-    def well(self) -> None:
+    def succeeded(self) -> None:
         """An answer came."""
         if self.limit < self.most:
             self.limit = min(self.most, self.limit + 1 / self.limit)
             self._wake()
 
-    def pressed(self) -> None:
+    def overloaded(self) -> None:
         """The server is overloaded. Refusals of one moment count once."""
         now = asyncio.get_running_loop().time()
         if now - self._halved_at > 0.5:
@@ -109,17 +109,17 @@ class Slots:
 
 
 class Client:
-    """A server behind the privacy gate. Use as an asynchronous context manager.
+    """A server that the privacy policy allows. Use as an asynchronous context manager.
 
     Attributes:
         retried: reasons for which requests were sent again, with counts.
         failed: reasons for which requests were given up, with counts.
 
     Raises:
-        UserError: no model named, a base URL that the gate refuses, an API key variable that is not set.
+        UserError: no model named, a base URL that the policy refuses, an API key variable that is not set.
     """
 
-    def __init__(self, settings: Server) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         if not settings.model:
             raise UserError("teacher config: server.model is empty: name the model, as in --set server.model=NAME")
         self.settings = settings
@@ -132,7 +132,7 @@ class Client:
         self.failed: Counter[str] = Counter()
         self._in_a_row = 0
         self._end: UserError | None = None  # once set, nothing more is sent
-        self._http = gate.client(
+        self._http = http_client.http_client(
             self.endpoint,
             connections=settings.concurrency,
             timeout=settings.timeout,
@@ -206,14 +206,14 @@ class Client:
                 if isinstance(failure, _PassingError):
                     self.retried[str(failure)] += 1
                     if failure.busy:
-                        self.slots.pressed()
+                        self.slots.overloaded()
                 elif isinstance(failure, UserError) and getattr(failure, "parameter", "") != "response_format":
                     self._end = failure  # a form that is refused may only have been tried
                 raise failure from None
             except completions.UnreadableError as error:
                 self.retried[str(error)] += 1
                 raise _PassingError(str(error)) from None
-            self.slots.well()
+            self.slots.succeeded()
             return answer
 
     def _body(self, messages: Messages, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -242,14 +242,16 @@ class Client:
                 return UserError(f"{self.endpoint.base_url} redirects (HTTP {code}): set server.base_url to the target")
             if code in _NEVER:
                 return UserError(f"{self.endpoint.base_url}: HTTP {code}: {_NEVER[code]}")
-            named = refusals.refused(error.response.content, sent) if code in (400, 422) else None
-            if named == refusals.CONTEXT:
+            parameter = refusals.refused(error.response.content, sent) if code in (400, 422) else None
+            if parameter == refusals.CONTEXT:
                 return NoAnswerError("prompt longer than the context")
-            return ParameterError(self.endpoint.base_url, code, named) if named else NoAnswerError(f"HTTP {code}")
+            if parameter:
+                return ParameterError(self.endpoint.base_url, code, parameter)
+            return NoAnswerError(f"HTTP {code}")
         causes = [cause for cause in (error, error.__cause__, error.__context__) if cause is not None]
         if any(isinstance(cause, httpx2.UnsupportedProtocol) for cause in causes):
-            return UserError(f"{self.endpoint.base_url}: the privacy gate refused the request")
-        if any(isinstance(cause, gate.TooLargeError) for cause in causes):
+            return UserError(f"{self.endpoint.base_url}: the privacy policy allows the configured server only")
+        if any(isinstance(cause, http_client.TooLargeError) for cause in causes):
             return NoAnswerError("answer larger than server.largest_answer")
         if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in causes):
             return _PassingError("timeout", busy=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from clinragen.teacher.prompts import MOST_WORDS, Prompts, Stay
+from clinragen.teacher.prompts import MOST_WORDS, Prompts
 from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.stays import StayRecord
 from clinragen.teacher.tokens import least_tokens
 
 #: Tokens per word or sign of clinical English, over common tokenizers; ``least_tokens`` counts 0.8 of these.
@@ -25,22 +26,24 @@ class Estimate:
 
     def lines(self, settings: TeacherSettings) -> list[str]:
         """For people."""
-        told = [
+        lines = [
             f"{self.requests} requests, about {self.prompt_tokens} tokens to read (the longest prompt "
             f"{self.longest_prompt}) and at most about {self.completion_tokens} to write",
         ]
         if settings.rate > 0:
-            told.append(f"time at {settings.rate:g} answers/s: {self.requests / settings.rate / 3600:.1f} h")
+            lines.append(f"time at {settings.rate:g} answers/s: {self.requests / settings.rate / 3600:.1f} h")
         else:
-            told.append("time: set rate to the answers per second that your server gives (see benchmarks)")
+            lines.append("time: set rate to the answers per second that your server gives (see benchmarks)")
         cost = (self.prompt_tokens * settings.price_prompt + self.completion_tokens * settings.price_completion) / 1e6
-        told.append(f"cost: {cost:.2f} USD" if cost else "cost: none set (price_prompt, price_completion)")
+        lines.append(f"cost: {cost:.2f} USD" if cost else "cost: none set (price_prompt, price_completion)")
         retries = settings.samples if settings.mode == "reason" else 1 + settings.regenerate
-        told.append(f"at worst {retries} times as much, if every answer has to be asked for again")
-        return told
+        lines.append(f"at worst {retries} times as much, if every answer has to be asked for again")
+        return lines
 
 
-def estimate(stays: Iterable[Stay], prompts: Prompts, *, structured: bool, show: int = 0) -> tuple[Estimate, list[str]]:
+def estimate(
+    stays: Iterable[StayRecord], prompts: Prompts, *, structured: bool, show: int = 0
+) -> tuple[Estimate, list[str]]:
     """Totals, and the first ``show`` stays' prompts as text."""
     total, shown = Estimate(), []
     for number, stay in enumerate(stays):

@@ -21,7 +21,7 @@ VERSION = 3
 
 
 @dataclass(frozen=True)
-class Rationale:
+class EvidenceRationale:
     """One rationale. ``verdicts`` is JSON: the evidence (note) or the claims (series) behind the text."""
 
     kind: str
@@ -36,17 +36,17 @@ class EvidenceTeacher:
         self.graph = graph
         self._linker = Linker(graph)
 
-    def note(self, stay_id: int, sections: Iterable[tuple[str, str]], diagnoses: list[str]) -> Rationale:
+    def note(self, stay_id: int, sections: Iterable[tuple[str, str]], diagnoses: list[str]) -> EvidenceRationale:
         """R_m from (section, text) pairs and the gold phenotype keys."""
         present = [(section, text) for section, text in sections if text.strip()]
         evidence = gather(present, self._linker, self.graph) if present else None
         text, used = note_rationale.compose(evidence, diagnoses, self.graph, Wording(stay_id, "note"))
-        return Rationale("note", text, _json({"evidence": [item.as_json() for item in used]}))
+        return EvidenceRationale("note", text, _json({"evidence": [item.as_json() for item in used]}))
 
-    def series(self, stay_id: int, findings: list[Finding] | None, diagnoses: list[str]) -> Rationale:
+    def series(self, stay_id: int, findings: list[Finding] | None, diagnoses: list[str]) -> EvidenceRationale:
         """R_t from the stay's findings (None: nothing was measured) and the gold phenotype keys."""
         text, statements = series_rationale.compose(findings, diagnoses, self.graph, Wording(stay_id, "series"))
-        return Rationale("series", text, _json({"claims": [statement.as_json() for statement in statements]}))
+        return EvidenceRationale("series", text, _json({"claims": [statement.as_json() for statement in statements]}))
 
 
 def _json(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What was paid for is kept: an append-only, fsynced JSONL file of a teacher's answers, keyed by what was asked.
+"""The journal: an append-only, fsynced JSONL file of a teacher's answers, keyed by what was asked.
 
 A run that was killed finds its answers here and asks only for the rest. An answer counts as received once ``append``
 has returned; a request that was in flight when the process died carries an idempotency key, its journal key.
@@ -14,10 +14,31 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NotRequired, Self, TypedDict
 
 from clinragen.artifacts import PRIVATE_FILE, PRIVATE_FOLDER, sha256_json
 from clinragen.errors import UserError
+
+
+class Record(TypedDict):
+    """One answer, and what it answers.
+
+    ``served_by`` is what the server called its model, ``attempt`` the number of the answer for its rationale, from 0;
+    ``usage`` and ``logprobs`` are those of ``completions.Answer``.
+    """
+
+    key: str
+    stay_id: int
+    kind: str
+    model: str
+    text: str
+    finish_reason: str
+    usage: dict[str, int]
+    served_by: NotRequired[str]
+    attempt: NotRequired[int]
+    seed: NotRequired[int | None]
+    logprobs: NotRequired[list[list[Any]] | None]
+
 
 #: Every record has these.
 FIELDS = {"key": str, "stay_id": int, "kind": str, "model": str, "text": str, "finish_reason": str, "usage": dict}
@@ -45,9 +66,10 @@ class Journal:
         self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._writer = ThreadPoolExecutor(1, "journal") if writable else None
+        new = not path.exists()
         if writable:
             path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        elif not path.exists():
+        elif new:
             raise UserError(f"{path} not found: no answer was ever journaled here")
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY
         self._file = os.open(path, flags, PRIVATE_FILE)  # answers are as private as the notes
@@ -55,6 +77,8 @@ class Journal:
             if writable:
                 self._lock()
                 os.fchmod(self._file, PRIVATE_FILE)  # also one that was copied here
+                if new:
+                    _flush_folder(path.parent)
             self._size = self._read(mend=writable)
         except BaseException:
             os.close(self._file)
@@ -69,20 +93,20 @@ class Journal:
     def __len__(self) -> int:
         return len(self._index)
 
-    def get(self, name: str) -> dict[str, Any] | None:
+    def get(self, name: str) -> Record | None:
         """The record with this key."""
-        place = self._index.get(bytes.fromhex(name))
-        return None if place is None else self._record(place)
+        entry = self._index.get(bytes.fromhex(name))
+        return None if entry is None else self._record(entry)
 
-    def records(self) -> Iterator[dict[str, Any]]:
+    def records(self) -> Iterator[Record]:
         """All records in the order in which they came."""
-        for place in self._index.values():
-            yield self._record(place)
+        for entry in self._index.values():
+            yield self._record(entry)
 
-    def _record(self, place: int) -> dict[str, Any]:
-        return json.loads(os.pread(self._file, place & _LENGTH, place >> _BITS))
+    def _record(self, entry: int) -> Record:
+        return json.loads(os.pread(self._file, entry & _LENGTH, entry >> _BITS))
 
-    async def append(self, record: dict[str, Any]) -> None:
+    async def append(self, record: Record) -> None:
         """Keep a record; returns when it is on the disk. A key that is already there is left as it is.
 
         Records that arrive while the disk is busy share one fsync.
@@ -182,7 +206,16 @@ def merge(into: Path, others: Iterable[Path]) -> int:
     return added
 
 
-def _line(record: dict[str, Any]) -> tuple[bytes, bytes]:
+def _flush_folder(folder: Path) -> None:
+    """Flush a new file's name, without which its flushed bytes could not be found after a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _line(record: Record) -> tuple[bytes, bytes]:
     text = json.dumps(record, separators=(",", ":"), ensure_ascii=True)
     return bytes.fromhex(record["key"]), text.encode() + b"\n"
 

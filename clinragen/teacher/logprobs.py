@@ -24,18 +24,18 @@ def of_text(text: str, steps: list[list[Any]] | None) -> list[list[Any]] | None:
     start = "".join(step[0] for step in steps or ()).find(text)
     if start < 0 or not steps or not text:
         return None
-    found, place = [], 0
+    spelling, position = [], 0
     for step in steps:
-        end = place + len(step[0])
-        if place < start + len(text) and end > start:
-            found.append(step)
-        place = end
-    return found
+        end = position + len(step[0])
+        if position < start + len(text) and end > start:
+            spelling.append(step)
+        position = end
+    return spelling
 
 
 def write(path: Path, rows: Iterable[tuple[int, str, list[list[Any]]]]) -> None:
     """Write (stay, kind, steps) triples; no file where there are none."""
-    made = [
+    columns = [
         {
             "stay_id": stay,
             "kind": kind,
@@ -46,7 +46,7 @@ def write(path: Path, rows: Iterable[tuple[int, str, list[list[Any]]]]) -> None:
         }
         for stay, kind, steps in rows
     ]
-    if made:
-        write_table(path, pa.Table.from_pylist(made, LOGPROBS))
+    if columns:
+        write_table(path, pa.Table.from_pylist(columns, LOGPROBS))
     else:
         path.unlink(missing_ok=True)  # of an earlier run

@@ -1,8 +1,9 @@
 """The privacy policy: which servers may receive patient text: loopback, and hosts that an attestation covers.
 
-The door itself is `clinragen.teacher.gate`. A host other than loopback must be named in the configuration and be
-covered by an attestation: who answers for it, under which agreement, with which retention terms. The address is checked
-and pinned before the first byte is sent; redirects, proxies, the environment and odd spellings count for nothing.
+`clinragen.teacher.http_client` opens the connection. A host other than loopback must be named in the configuration and
+be covered by an attestation: who answers for it, under which agreement, with which retention terms. The address is
+checked and pinned before the first byte is sent; redirects, proxies, the environment and odd spellings count for
+nothing.
 """
 
 from __future__ import annotations
@@ -136,10 +137,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _resolve(host: str, port: int) -> tuple[str, ...]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise UserError(f"base_url host '{host}' is not known: is the name right?") from None
-    return tuple(dict.fromkeys(str(_address(str(item[4][0])) or item[4][0]) for item in found))
+    return tuple(dict.fromkeys(str(_address(str(item[4][0])) or item[4][0]) for item in answers))
 
 
 def _refused(host: str, attestation: Attestation | None, port: int) -> UserError:

@@ -1,4 +1,4 @@
-"""Prompts of LLM teachers: Jinja templates filled with exemplars, knowledge, captions and the patient text, fenced.
+"""Prompts of LLM teachers: Jinja templates filled with exemplars, knowledge, the series in words and the fenced note.
 
 What is the same for all stays stands first, so that a server with a prefix cache reads it once.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.label_sets import LabelSet
-from clinragen.teacher.captions import Bands, Caption, Cells, captions
 from clinragen.teacher.sanitize import sanitize
+from clinragen.teacher.serialize import Bands, SeriesLine, serialized
 from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.stays import StayRecord
 from clinragen.teacher.templates import Templates
+from clinragen.teacher.tokens import Messages
 
 SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
 OPENINGS = {"note": note_statements.OPENING, "series": series_statements.OPENING}
@@ -33,20 +35,10 @@ _ECHO = 8
 
 
 @dataclass(frozen=True)
-class Stay:
-    """What is known of a stay: gold phenotype keys, (section, text) pairs, and variable -> [(hour, value)]."""
-
-    stay_id: int
-    diagnoses: list[str]
-    sections: list[tuple[str, str]]
-    cells: Cells = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Exemplar:
     """A made-up stay and the rationales that a clinician would give for it, by kind."""
 
-    stay: Stay
+    stay: StayRecord
     rationales: dict[str, str]
 
 
@@ -56,7 +48,7 @@ def exemplars(path: Path, labels: LabelSet) -> list[Exemplar]:
     Raises:
         UserError: the file is not of that form.
     """
-    made = []
+    examples = []
     for number, entry in enumerate(load_yaml(path).get("exemplars") or [], start=1):
         try:
             cells = {str(key): [(float(h), float(v)) for h, v in rows] for key, rows in entry["cells"].items()}
@@ -66,13 +58,13 @@ def exemplars(path: Path, labels: LabelSet) -> list[Exemplar]:
                 continue  # the cohort has other labels: what the example concludes is not among them
             if unknown := set(cells) - set(variables()) | foreign:
                 raise UserError(f"{path}: exemplar {number}: unknown {sorted(unknown)[0]!r}")
-            stay = Stay(-number, gold, [(str(k), str(v)) for k, v in entry["sections"].items()], cells)
-            made.append(Exemplar(stay, {kind: str(entry[kind]) for kind in OPENINGS}))
+            stay = StayRecord(-number, gold, [(str(k), str(v)) for k, v in entry["sections"].items()], cells)
+            examples.append(Exemplar(stay, {kind: str(entry[kind]) for kind in OPENINGS}))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise UserError(
                 f"{path}: exemplar {number}: expected sections, cells, diagnoses, note and series; see the shipped file"
             ) from None
-    return made
+    return examples
 
 
 class Prompts:
@@ -97,12 +89,12 @@ class Prompts:
 
     def _check(self) -> None:
         """Fill all templates for a made-up stay, so that their errors show before anything is asked."""
-        stay = Stay(
+        stay = StayRecord(
             0, list(self.graph.labels)[:1], [("history_of_present_illness", "Fever.")], {"heart_rate": [(1.0, 140.0)]}
         )
-        for kind, structured, told in (("note", False, ""), ("series", True, f"{OPENINGS['note']}, fever.")):
-            self._filled(stay, kind, structured=structured, note_rationale=told, explain=True)
-        self._templates.render("again.j2", {"wrong": ["fever"]}, explain=True)
+        for kind, structured, note in (("note", False, ""), ("series", True, f"{OPENINGS['note']}, fever.")):
+            self._filled(stay, kind, structured=structured, note_rationale=note, explain=True)
+        self._templates.render("retry.j2", {"wrong": ["fever"]}, explain=True)
 
     @cached_property
     def version(self) -> str:
@@ -113,10 +105,10 @@ class Prompts:
             for path in folder.glob("*.*")
             if path.is_file()
         }
-        chosen = {name: getattr(self.settings, name) for name in _SHAPING}
-        return sha256_json({"templates": files, "settings": chosen, "graph": self.graph.manifest})
+        shaping = {name: getattr(self.settings, name) for name in _SHAPING}
+        return sha256_json({"templates": files, "settings": shaping, "graph": self.graph.manifest})
 
-    def messages(self, stay: Stay, kind: str, *, structured: bool, note_rationale: str = "") -> list[dict[str, str]]:
+    def messages(self, stay: StayRecord, kind: str, *, structured: bool, note_rationale: str = "") -> Messages:
         """System and user message that ask for one rationale. ``note_rationale``: R_m, given when R_t is asked for.
 
         Raises:
@@ -125,10 +117,10 @@ class Prompts:
         return self._filled(stay, kind, structured=structured, note_rationale=note_rationale)
 
     def _filled(
-        self, stay: Stay, kind: str, *, structured: bool, note_rationale: str, explain: bool = False
-    ) -> list[dict[str, str]]:
+        self, stay: StayRecord, kind: str, *, structured: bool, note_rationale: str, explain: bool = False
+    ) -> Messages:
         fence = hashlib.sha256(f"{stay.stay_id}:{kind}".encode()).hexdigest()[:12]
-        told = captions(stay.cells, self._bands)[: self.settings.captions]
+        lines = serialized(stay.cells, self._bands)[: self.settings.series_lines]
         sections = shortened(stay.sections, self.settings.note_words)
         values: dict[str, Any] = {
             "kind": kind,
@@ -140,9 +132,10 @@ class Prompts:
             "diagnoses": self._named(stay.diagnoses),
             "labels": list(self.graph.labels.names.values()),
             "exemplars": [self._example(exemplar, kind) for exemplar in self._exemplars],
-            "knowledge": self._knowledge(stay, told),
+            "knowledge": self._knowledge(stay, lines),
             "sections": [(sanitize(name.replace("_", " "), fence), sanitize(text, fence)) for name, text in sections],
-            "captions": [caption.text for caption in told],
+            "series_lines": [line.text for line in lines],
+            "captions": [line.text for line in lines],  # the earlier name, for templates of users
             "note_rationale": sanitize(note_rationale, fence),
         }
         return [
@@ -150,17 +143,17 @@ class Prompts:
             {"role": "user", "content": self._templates.render(f"{kind}.j2", values, explain=explain)},
         ]
 
-    def again(self, messages: list[dict[str, str]], text: str, wrong: list[str]) -> list[dict[str, str]]:
+    def retry(self, messages: Messages, text: str, wrong: list[str]) -> Messages:
         """The same request, with what the chart did not bear out in the answer before."""
-        feedback = self._templates.render("again.j2", {"wrong": wrong})
+        feedback = self._templates.render("retry.j2", {"wrong": wrong})
         return [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": feedback}]
 
-    def echoed(self, text: str, messages: list[dict[str, str]]) -> bool:
+    def echoed(self, text: str, messages: Messages) -> bool:
         """Whether an answer repeats an example, or the instructions at length, as small models do."""
         if any(text in exemplar.rationales.values() for exemplar in self._exemplars):
             return True
-        told = f"{messages[0]['content']} {messages[1]['content'].rpartition('END PATIENT DATA')[2]}"
-        return not _runs(told, self.graph.labels).isdisjoint(_runs(text, self.graph.labels))
+        instructions = f"{messages[0]['content']} {messages[1]['content'].rpartition('END PATIENT DATA')[2]}"
+        return not _runs(instructions, self.graph.labels).isdisjoint(_runs(text, self.graph.labels))
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of an answer."""
@@ -181,15 +174,16 @@ class Prompts:
 
     def _example(self, exemplar: Exemplar, kind: str) -> dict[str, Any]:
         """An exemplar in the same form as a patient."""
-        told = captions(exemplar.stay.cells, self._bands)[: self.settings.captions]
+        lines = serialized(exemplar.stay.cells, self._bands)[: self.settings.series_lines]
         return {
             "sections": [(name.replace("_", " "), text) for name, text in exemplar.stay.sections],
-            "captions": [caption.text for caption in told],
+            "series_lines": [line.text for line in lines],
+            "captions": [line.text for line in lines],
             "diagnoses": self._named(exemplar.stay.diagnoses),
             "rationale": exemplar.rationales[kind],
         }
 
-    def _knowledge(self, stay: Stay, told: list[Caption]) -> list[str]:
+    def _knowledge(self, stay: StayRecord, series: list[SeriesLine]) -> list[str]:
         """What the graph says: of each diagnosis where they are given, else of each abnormal finding."""
         most = self.settings.knowledge
         if self.settings.mode == "rationalize":
@@ -201,7 +195,7 @@ class Prompts:
                     lines.append(f"{self.graph.labels[key].name}: suggested by {', '.join(names)}")
             return lines if most else []
         lines = []
-        for node in (f"finding:{caption.variable}:{side}" for caption in told for side in caption.directions):
+        for node in (f"finding:{line.variable}:{side}" for line in series for side in line.directions):
             links = self.graph.out_of(node, ("suggests",))[:most] if node in self.graph.graph else []
             if links:
                 lines.append(
@@ -210,7 +204,7 @@ class Prompts:
         return lines
 
 
-_SHAPING = ("mode", "exemplars", "band", "note_words", "captions", "knowledge")
+_SHAPING = ("mode", "exemplars", "band", "note_words", "series_lines", "knowledge")
 
 
 def shortened(sections: Iterable[tuple[str, str]], most: int) -> list[tuple[str, str]]:

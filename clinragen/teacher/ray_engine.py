@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from clinragen.errors import UserError
-from clinragen.teacher.batches import Request
+from clinragen.teacher.batches import PromptRequest
 from clinragen.teacher.client import NoAnswerError
 from clinragen.teacher.completions import Answer
-from clinragen.teacher.settings import Engine as EngineSettings
+from clinragen.teacher.settings import EngineSettings
 
 
 class RayEngine:
@@ -66,7 +66,7 @@ class RayEngine:
 
         self._process = llm.build_processor(config, preprocess=before, postprocess=after)
 
-    def run(self, requests: list[Request]) -> Iterator[tuple[int, Answer | NoAnswerError]]:
+    def run(self, requests: list[PromptRequest]) -> Iterator[tuple[int, Answer | NoAnswerError]]:
         """Answers in the order in which the cluster finishes them. vLLM's reason to stop does not come back: an answer
         that fills its limit counts as cut."""
         items = [{"place": place, "request": json.dumps(_row(request))} for place, request in enumerate(requests)]
@@ -100,7 +100,7 @@ def cluster(settings: EngineSettings) -> str:
     return settings.cluster
 
 
-def _row(request: Request) -> dict[str, Any]:
+def _row(request: PromptRequest) -> dict[str, Any]:
     sampling = request.sampling
     if request.schema is not None:
         sampling["guided_decoding"] = {"json": json.dumps(request.schema)}  # Ray's name for structured outputs

@@ -65,19 +65,19 @@ def refused(body: bytes, sent: Collection[str]) -> str | None:
         sent: names of the parameters of the request.
     """
     try:
-        said = json.loads(body)
+        reply = json.loads(body)
     except (ValueError, RecursionError):
-        said = body[:4000].decode("utf-8", "replace")
-    values = list(_values(said))
+        reply = body[:4000].decode("utf-8", "replace")
+    values = list(_values(reply))
     messages = [text for key, text in values if key in _SENTENCES]
     if any(_TOO_LONG.search(text[:_READ_CHARACTERS]) for text in messages):
         return CONTEXT
     for key, text in values:
-        if key in ("param", "loc") and (named := _known(re.split(r"[.\[\]\s]+", text[:100]), sent)):
-            return named
+        if key in ("param", "loc") and (parameter := _known(re.split(r"[.\[\]\s]+", text[:100]), sent)):
+            return parameter
     for text in messages:
-        if _COMPLAINT.search(text[:_READ_CHARACTERS]) and (named := _named(text, sent)):
-            return named
+        if _COMPLAINT.search(text[:_READ_CHARACTERS]) and (parameter := _named(text, sent)):
+            return parameter
     return None
 
 
@@ -92,8 +92,8 @@ def _named(text: str, sent: Collection[str]) -> str | None:
     clause = text.rpartition(": ")[2]  # "a and b cannot both be given: b is not allowed"
     for words in (quoted, *(re.findall(r"\w+", part) for part in (clause, text) if not long)):
         plain = words if words is quoted else [word for word in words if word.lower() not in vague]
-        if named := _known(plain, sent):
-            return named
+        if parameter := _known(plain, sent):
+            return parameter
     return None
 
 
@@ -107,9 +107,9 @@ def _known(words: list[str], sent: Collection[str]) -> str | None:
     return None
 
 
-def _values(said: Any) -> Iterator[tuple[str, str]]:
+def _values(reply: Any) -> Iterator[tuple[str, str]]:
     """(key, text) of the strings in an error, nearest to its top first, among ``_MOST_VALUES`` values."""
-    waiting: list[tuple[str, Any]] = [("", said)]
+    waiting: list[tuple[str, Any]] = [("", reply)]
     for key, value in waiting:
         if isinstance(value, str):
             yield key, value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 
 
 @dataclass
-class Server:
+class ServerSettings:
     """Where the model is served, and how hard to press. Seconds."""
 
     base_url: str = "http://127.0.0.1:8000/v1"
@@ -45,7 +46,7 @@ class Server:
 
 
 @dataclass
-class Sampling:
+class SamplingSettings:
     """Sent with every request, recorded with every answer."""
 
     temperature: float = 0.3
@@ -57,7 +58,7 @@ class Sampling:
 
 
 @dataclass
-class Engine:
+class EngineSettings:
     """vLLM offline. ``batch`` prompts are given to it at a time; ``replicas`` above 0 asks Ray for so many engines."""
 
     model: str = ""
@@ -88,15 +89,16 @@ class TeacherSettings:
     band: str = "reference"
     prompts: str = ""  # a folder of templates that go before the shipped ones
     note_words: int = 1500  # longer notes are shortened, section by section
-    captions: int = 24
+    series_lines: int = 24  # variables in words, the most abnormal first
+    captions: int | None = None  # the earlier name of series_lines, understood for one release
     knowledge: int = 4  # findings and symptoms per diagnosis
     regenerate: int = 1  # times a contradicted or malformed rationale is asked for again
     least_supported: int = 1  # claims that the chart must bear out
     dropped: str = "evidence"  # what stands in for a dropped rationale
     most_dropped: float = MOST_DROPPED  # share of rationales; with more the run ends with exit code 1
-    server: Server = field(default_factory=Server)
-    sampling: Sampling = field(default_factory=Sampling)
-    engine: Engine = field(default_factory=Engine)
+    server: ServerSettings = field(default_factory=ServerSettings)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
     #: for the estimate of --dry-run: US dollars per million tokens, and answers per second
     price_prompt: float = 0.0
     price_completion: float = 0.0
@@ -106,6 +108,9 @@ class TeacherSettings:
         """Raises:
         UserError: a value outside its choices or range.
         """
+        if self.captions is not None:
+            self.series_lines, self.captions = self.captions, None
+            print("hint: the key captions of teacher configs is now series_lines", file=sys.stderr)
         for name, choices in (("mode", MODES), ("structured", STRUCTURED), ("band", BANDS), ("dropped", DROPPED)):
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
@@ -119,7 +124,7 @@ class TeacherSettings:
             ("regenerate", self.regenerate, 0),
             ("exemplars", self.exemplars, 0),
             ("note_words", self.note_words, 20),
-            ("captions", self.captions, 1),
+            ("series_lines", self.series_lines, 1),
             ("server.concurrency", self.server.concurrency, 1),
             ("server.tries", self.server.tries, 1),
             ("server.give_up_after", self.server.give_up_after, 1),
@@ -142,15 +147,15 @@ class TeacherSettings:
 
     def parameters(self, attempt: int, schema: dict[str, Any] | None) -> dict[str, Any]:
         """What one request asks for besides its messages; part of its journal key. Each attempt has its own seed."""
-        chosen: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             "temperature": self.sampling.temperature,
             "top_p": self.sampling.top_p,
             "max_tokens": self.sampling.max_tokens,
             "seed": self.sampling.seed + attempt,
         }
         if self.sampling.logprobs:
-            chosen |= {"logprobs": True, "top_logprobs": self.sampling.top_logprobs}
+            parameters |= {"logprobs": True, "top_logprobs": self.sampling.top_logprobs}
         if schema is not None:
             shape = {"name": "rationale", "strict": True, "schema": schema}
-            chosen["response_format"] = {"type": "json_schema", "json_schema": shape}
-        return chosen
+            parameters["response_format"] = {"type": "json_schema", "json_schema": shape}
+        return parameters

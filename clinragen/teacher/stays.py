@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import polars as pl
 import pyarrow as pa
 
 from clinragen.artifacts import read_json, read_table
+from clinragen.chart.measurements import Cells
 from clinragen.data.cohort import without_labels
 from clinragen.errors import UserError
 from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.readable import readable
 from clinragen.label_sets import LabelSet, of_manifest
 from clinragen.schema import NOTES, NOTES_KEYS, SERIES, STAYS, CohortPaths, labels_schema
-from clinragen.teacher.captions import Bands, bands
-from clinragen.teacher.prompts import Stay
+from clinragen.teacher.serialize import Bands, bands
+
+
+@dataclass(frozen=True)
+class StayRecord:
+    """What is known of a stay.
+
+    Attributes:
+        diagnoses: gold phenotype keys, in the order of the labels.
+        sections: (section, readable text) of its notes, in time order.
+        cells: its measurements, ascending in hours from intime, canonical units.
+    """
+
+    stay_id: int
+    diagnoses: list[str]
+    sections: list[tuple[str, str]]
+    cells: Cells = field(default_factory=dict)
 
 
 class Stays:
@@ -29,7 +46,7 @@ class Stays:
     """
 
     def __init__(self, paths: CohortPaths, shard: tuple[int, int] = (0, 1)) -> None:
-        self.labels = _hold(paths)
+        self.labels = _checked(paths)
         table = read_table(paths.stays, STAYS).select(["stay_id", "split"]).to_pylist()
         self._training = {row["stay_id"] for row in table if row["split"] == "train"}
         ids = sorted(row["stay_id"] for row in table)
@@ -41,25 +58,25 @@ class Stays:
         self.series = frame(paths, SERIES).sort("stay_id", "variable", "hour")
         counts = self.series.group_by("stay_id", maintain_order=True).len()
         ends = counts["len"].cum_sum().to_list()
-        self._places = dict(zip(counts["stay_id"].to_list(), zip([0, *ends], ends, strict=False), strict=True))
+        self._slices = dict(zip(counts["stay_id"].to_list(), zip([0, *ends], ends, strict=False), strict=True))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __iter__(self) -> Iterator[Stay]:
+    def __iter__(self) -> Iterator[StayRecord]:
         for stay in self.ids:
-            start, end = self._places.get(stay, (0, 0))
+            start, end = self._slices.get(stay, (0, 0))
             cells: dict[str, list[tuple[float, float]]] = {}
             for hour, variable, value in self.series[start:end].select("hour", "variable", "value").iter_rows():
                 cells.setdefault(variable, []).append((hour, value))
-            yield Stay(stay, self._diagnoses[stay], self._sections.get(stay, []), cells)
+            yield StayRecord(stay, self._diagnoses[stay], self._sections.get(stay, []), cells)
 
     def bands(self) -> Bands:
         """The statistical band of each variable over the training split."""
         return bands(self.series.filter(pl.col("stay_id").is_in(list(self._training))))
 
 
-def _hold(paths: CohortPaths) -> LabelSet:
+def _checked(paths: CohortPaths) -> LabelSet:
     """The label set of the cohort, whose tables are held against its manifest, where it has one."""
     if not paths.manifest.exists():
         return of_manifest({})

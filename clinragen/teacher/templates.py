@@ -7,6 +7,7 @@ counts here, as does everything written, joined or multiplied; filters and metho
 from __future__ import annotations
 
 import json
+import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,11 @@ _METHODS: dict[type, tuple[str, ...]] = {
 }
 
 
+#: Templates that have had another name, which folders of users may still hold: for one release.
+EARLIER_NAMES = {"retry.j2": "again.j2", "_macros.j2": "parts.j2"}
+_SPELLINGS = {**EARLIER_NAMES, **{earlier: name for name, earlier in EARLIER_NAMES.items()}}
+
+
 class Templates:
     """The templates of some folders, the first folder first.
 
@@ -63,6 +69,8 @@ class Templates:
                 raise UserError(f"prompt template {path} is no file")
             if path.stat().st_size > _LARGEST_FILE:
                 raise UserError(f"prompt template {path} is larger than {_LARGEST_FILE} bytes")
+            if path.name in EARLIER_NAMES.values():
+                print(f"hint: prompt template {path} is now called {_SPELLINGS[path.name]}", file=sys.stderr)
         self._jinja = _Environment(folders)
 
     def render(self, name: str, values: dict[str, Any], *, explain: bool = False) -> str:
@@ -82,10 +90,9 @@ class Templates:
             place = self._place(error, name) if error.name != name else name
             raise UserError(f"prompt template {place}: {error.name} not found in {self._listed()}") from None
         except Exception as error:  # noqa: BLE001 (a template can raise whatever Python can)
-            told = (
-                " ".join(str(error).split())[:200] if explain or isinstance(error, jinja2.TemplateSyntaxError) else ""
-            )
-            what = {"RecursionError": "nested too deeply, or without end"}.get(type(error).__name__, told)
+            shown = explain or isinstance(error, jinja2.TemplateSyntaxError)
+            words = " ".join(str(error).split())[:200] if shown else ""
+            what = {"RecursionError": "nested too deeply, or without end"}.get(type(error).__name__, words)
             what = f"{type(error).__name__}: {what}" if what else type(error).__name__
             what = "".join(letter if letter.isprintable() else "?" for letter in what)
             raise UserError(f"prompt template {self._place(error, name)}: {what}") from None
@@ -101,10 +108,28 @@ class Templates:
         return str(self._file(name))
 
     def _file(self, name: str) -> Path:
-        return next((folder / name for folder in self._folders if (folder / name).exists()), Path(name))
+        paths = (folder / spelling for folder in self._folders for spelling in _spellings(name))
+        return next((path for path in paths if path.exists()), Path(name))
 
     def _listed(self) -> str:
         return ", ".join(map(str, self._folders))
+
+
+def _spellings(name: str) -> list[str]:
+    """A template's name, then its other one if it has been renamed."""
+    return [name, _SPELLINGS[name]] if name in _SPELLINGS else [name]
+
+
+class _Folder(jinja2.FileSystemLoader):
+    """The templates of one folder, under their own names or the earlier ones."""
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> Any:
+        for spelling in _spellings(template):
+            try:
+                return super().get_source(environment, spelling)
+            except jinja2.TemplateNotFound:
+                continue
+        raise jinja2.TemplateNotFound(template)
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -114,7 +139,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def __init__(self, folders: Iterable[Path]) -> None:
         super().__init__(
-            loader=jinja2.FileSystemLoader(list(folders)),
+            loader=jinja2.ChoiceLoader([_Folder(folder) for folder in folders]),
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

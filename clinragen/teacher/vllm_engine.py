@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from clinragen.errors import UserError
-from clinragen.teacher.batches import Request
+from clinragen.teacher.batches import PromptRequest
 from clinragen.teacher.client import NoAnswerError
 from clinragen.teacher.completions import Answer
-from clinragen.teacher.settings import Engine as EngineSettings
+from clinragen.teacher.settings import EngineSettings
 
 
 class VllmEngine:
@@ -33,7 +33,7 @@ class VllmEngine:
         self._model = settings.model
         self._llm = self._vllm.LLM(model=settings.model, **settings.vllm_options())
 
-    def run(self, requests: list[Request]) -> Iterator[tuple[int, Answer | NoAnswerError]]:
+    def run(self, requests: list[PromptRequest]) -> Iterator[tuple[int, Answer | NoAnswerError]]:
         """All at once; one by one where vLLM refuses the batch for one prompt that is too long."""
         try:
             answers: list[Answer | NoAnswerError] = [*self._chat(requests)]
@@ -41,13 +41,13 @@ class VllmEngine:
             answers = [self._alone(request) for request in requests]
         yield from enumerate(answers)
 
-    def _alone(self, request: Request) -> Answer | NoAnswerError:
+    def _alone(self, request: PromptRequest) -> Answer | NoAnswerError:
         try:
             return self._chat([request])[0]
         except ValueError:
             return NoAnswerError("prompt longer than the context")
 
-    def _chat(self, requests: list[Request]) -> list[Answer]:
+    def _chat(self, requests: list[PromptRequest]) -> list[Answer]:
         outputs = self._llm.chat(
             [request.messages for request in requests],
             [self._sampling(request) for request in requests],
@@ -56,21 +56,21 @@ class VllmEngine:
         return [self._answer(output) for output in outputs]
 
     def _answer(self, output: Any) -> Answer:
-        said = output.outputs[0]
-        usage = {"prompt_tokens": len(output.prompt_token_ids), "completion_tokens": len(said.token_ids)}
+        completion = output.outputs[0]
+        usage = {"prompt_tokens": len(output.prompt_token_ids), "completion_tokens": len(completion.token_ids)}
         steps = [
             [(place.decoded_token, place.logprob) for place in _chosen_first(step, token)]
-            for step, token in zip(said.logprobs or (), said.token_ids, strict=False)
+            for step, token in zip(completion.logprobs or (), completion.token_ids, strict=False)
         ]
         logprobs = [[*step[0], [list(other) for other in step[1:]]] for step in steps] or None
-        return Answer(said.text, str(said.finish_reason), usage, self._model, logprobs)
+        return Answer(completion.text, str(completion.finish_reason), usage, self._model, logprobs)
 
-    def _sampling(self, request: Request) -> Any:
-        chosen: dict[str, Any] = {**request.sampling, "logprobs": request.most_logprobs}
+    def _sampling(self, request: PromptRequest) -> Any:
+        options: dict[str, Any] = {**request.sampling, "logprobs": request.most_logprobs}
         if request.schema is not None:
             shapes = importlib.import_module(f"{self._vllm.__name__}.sampling_params")
-            chosen["structured_outputs"] = shapes.StructuredOutputsParams(json=request.schema)
-        return self._vllm.SamplingParams(**chosen)
+            options["structured_outputs"] = shapes.StructuredOutputsParams(json=request.schema)
+        return self._vllm.SamplingParams(**options)
 
 
 def _chosen_first(step: dict[int, Any], token: int) -> list[Any]:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from clinragen.attribution import occlusion
+from clinragen.attribution.attention import attention_shares
 from clinragen.attribution.explain import Explainer, explain_cohort
-from clinragen.attribution.looking import look
 from clinragen.data.cohort import Cohort
 from clinragen.data.text import sections_by_stay
 from clinragen.errors import UserError
@@ -96,7 +96,7 @@ def test_parts_are_taken_away_whole_and_nothing_else_is(trained, dataset, cohort
 
 def test_attention_is_shared_out_whole_and_only_over_what_was_measured(trained, dataset):
     stay = dataset[2]
-    keys, cells = look(trained.model, stay, ["note", "series"])
+    keys, cells = attention_shares(trained.model, stay, ["note", "series"])
     np.testing.assert_allclose(keys.sum(1), 1, atol=1e-4)
     np.testing.assert_allclose(cells.sum((1, 2)), 1, atol=1e-4)
     width = trained.model.series_encoder.patch_hours

@@ -12,13 +12,15 @@ from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import answers, completions
 from clinragen.teacher.llm import teach
-from clinragen.teacher.settings import Server, TeacherSettings
+from clinragen.teacher.settings import ServerSettings, TeacherSettings
 
 TEXT = "Based on the medical notes, dyspnea and orthopnea point to congestive heart failure."
 
 
 def settings(url, **changes):
-    server = Server(base_url=url, model="m", concurrency=4, timeout=5.0, tries=2, backoff=0.01, longest_pause=0.05)
+    server = ServerSettings(
+        base_url=url, model="m", concurrency=4, timeout=5.0, tries=2, backoff=0.01, longest_pause=0.05
+    )
     for key in [key for key in changes if hasattr(server, key)]:
         setattr(server, key, changes.pop(key))
     return TeacherSettings(**{"structured": "plain", "regenerate": 0, "server": server, **changes})

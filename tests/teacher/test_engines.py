@@ -15,8 +15,7 @@ from clinragen.teacher.batches import Batches
 from clinragen.teacher.client import NoAnswerError
 from clinragen.teacher.policy import Attestation
 from clinragen.teacher.ray_engine import RayEngine
-from clinragen.teacher.settings import Engine as EngineSettings
-from clinragen.teacher.settings import Sampling, TeacherSettings
+from clinragen.teacher.settings import EngineSettings, SamplingSettings, TeacherSettings
 from clinragen.teacher.vllm_engine import VllmEngine
 
 
@@ -58,7 +57,7 @@ def vllm(monkeypatch):
 
 
 def ask(engine, texts, batch=4, **sampling):
-    settings = TeacherSettings(sampling=Sampling(**sampling))
+    settings = TeacherSettings(sampling=SamplingSettings(**sampling))
 
     async def go():
         async with Batches(engine, batch) as batches:

@@ -19,7 +19,7 @@ from clinragen.errors import UserError
 from clinragen.knowledge.graph import build
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.generate import generate
+from clinragen.teacher.evidence_run import generate
 from clinragen.verify.claims import Verdict
 from clinragen.verify.rationale import Verifier
 

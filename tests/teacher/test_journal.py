@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -105,15 +106,150 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
         assert [row["stay_id"] for row in journal.records()] == [1, 3]
 
 
-def test_merge_takes_each_answer_once(tmp_path):
-    write(tmp_path / "a.jsonl", record(1), record(2))
-    write(tmp_path / "b.jsonl", record(2, "another"), record(3))
-    assert merge(tmp_path / "a.jsonl", [tmp_path / "b.jsonl"]) == 1
-    with Journal(tmp_path / "a.jsonl") as journal:
-        assert [(row["stay_id"], row["text"]) for row in journal.records()][1:] == [
-            (2, "Based on …"),
-            (3, "Based on …"),
-        ]
+def watched(monkeypatch) -> list[tuple[str, bytes]]:
+    """What happens to the disk from here on: (write, data) and (fsync, b"")."""
+    events: list[tuple[str, bytes]] = []
+    write, fsync = os.write, os.fsync
+
+    def written(file: int, data: bytes) -> int:
+        events.append(("write", bytes(data)))
+        return write(file, data)
+
+    def flushed(file: int) -> None:
+        fsync(file)
+        events.append(("fsync", b""))
+
+    monkeypatch.setattr(os, "write", written)
+    monkeypatch.setattr(os, "fsync", flushed)
+    return events
+
+
+def test_an_answer_is_reported_as_kept_only_after_its_bytes_were_flushed(tmp_path, monkeypatch):
+    async def go():
+        with Journal(tmp_path / "j.jsonl", writable=True) as journal:
+            events = watched(monkeypatch)
+
+            async def keep(number: int) -> None:
+                await journal.append(record(number))
+                events.append(("kept", record(number)["key"].encode()))
+
+            await asyncio.gather(*(keep(number) for number in range(40)))
+            return events
+
+    events = asyncio.run(go())
+    kept = [place for place, (what, _) in enumerate(events) if what == "kept"]
+    assert len(kept) == 40
+    for place in kept:
+        name = events[place][1]
+        written = next(at for at, (what, data) in enumerate(events) if what == "write" and name in data)
+        assert ("fsync", b"") in events[written:place]
+    assert 0 < events.count(("fsync", b"")) < 40  # those that wait together share one
+
+
+def test_an_answer_that_is_not_yet_flushed_is_not_there(tmp_path, monkeypatch):
+    flush, real = threading.Event(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (flush.wait(10), real(file)))
+
+    async def go():
+        with Journal(tmp_path / "j.jsonl", writable=True) as journal:
+            task = asyncio.create_task(journal.append(record(1)))
+            await asyncio.sleep(0.05)
+            assert not task.done()
+            assert journal.get(record(1)["key"]) is None
+            flush.set()
+            await asyncio.wait_for(task, 10)
+            assert journal.get(record(1)["key"]) == record(1)
+
+    flush.set()  # for the folder of a new journal
+    Journal(tmp_path / "j.jsonl", writable=True).close()
+    flush.clear()
+    asyncio.run(go())
+
+
+def test_a_new_journal_is_in_its_folder_before_anything_is_kept(tmp_path, monkeypatch):
+    """Or a failing machine could lose the file's name, and with it what was flushed to it."""
+    synced: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(os.fstat(file).st_ino), real(file)))
+    Journal(tmp_path / "new" / "j.jsonl", writable=True).close()
+    assert (tmp_path / "new").stat().st_ino in synced
+
+
+def test_what_still_waits_is_flushed_when_the_journal_is_closed(tmp_path):
+    async def go():
+        journal = Journal(tmp_path / "j.jsonl", writable=True)
+        task = asyncio.create_task(journal.append(record(1)))
+        await asyncio.sleep(0)  # handed over, not yet written
+        journal.close()
+        task.cancel()
+
+    asyncio.run(go())
+    with Journal(tmp_path / "j.jsonl") as journal:
+        assert [row["stay_id"] for row in journal.records()] == [1]
+
+
+def answers(path: Path) -> list[tuple[int, str]]:
+    with Journal(path) as journal:
+        return [(row["stay_id"], row["text"]) for row in journal.records()]
+
+
+def test_merge_loses_nothing_and_keeps_the_answer_that_was_there_first(tmp_path):
+    into, b, c = (tmp_path / f"{name}.jsonl" for name in "abc")
+    write(into, record(1, "a"), record(2, "a"))
+    write(b, record(2, "b"), record(3, "b"))
+    write(c, record(3, "c"), record(1, "c"), record(4, "c"))
+    sources = b.read_bytes(), c.read_bytes()
+    assert merge(into, [b, c]) == 2
+    assert answers(into) == [(1, "a"), (2, "a"), (3, "b"), (4, "c")]
+    assert merge(into, [c, b]) == 0
+    assert answers(into) == [(1, "a"), (2, "a"), (3, "b"), (4, "c")]
+    assert (b.read_bytes(), c.read_bytes()) == sources
+    with Journal(into) as journal, Journal(b) as other:  # every field, to the last
+        assert journal.get(record(3)["key"]) == other.get(record(3)["key"])
+
+
+def test_merge_begins_a_journal_that_is_not_there(tmp_path):
+    write(tmp_path / "a.jsonl", *(record(n) for n in range(100)))
+    write(tmp_path / "b.jsonl", *(record(n) for n in range(50, 150)))
+    assert merge(tmp_path / "new" / "all.jsonl", [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]) == 150
+    assert [stay for stay, _ in answers(tmp_path / "new" / "all.jsonl")] == list(range(150))
+
+
+def test_merge_passes_over_a_torn_tail_and_leaves_the_file_as_it_is(tmp_path):
+    into, torn = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    write(into, record(1), record(2))
+    into.write_bytes(into.read_bytes()[:-30])  # its own torn tail is mended
+    write(torn, record(3), record(4), record(5))
+    torn.write_bytes(torn.read_bytes()[:-20])
+    before = torn.read_bytes()
+    assert merge(into, [torn]) == 2
+    assert [stay for stay, _ in answers(into)] == [1, 3, 4]
+    assert torn.read_bytes() == before
+
+
+def test_merge_stops_at_a_damaged_journal_and_keeps_what_came_before_it(tmp_path):
+    into, sound, damaged = (tmp_path / f"{name}.jsonl" for name in "abc")
+    write(into, record(1))
+    write(sound, record(2))
+    write(damaged, record(3), record(4))
+    lines = damaged.read_text().splitlines()
+    damaged.write_text(f"{lines[0]}\nnonsense\n{lines[1]}\n")
+    with pytest.raises(UserError, match=r"c\.jsonl, line 2: not a journal record"):
+        merge(into, [sound, damaged])
+    assert [stay for stay, _ in answers(into)] == [1, 2]
+    with pytest.raises(UserError, match=r"none\.jsonl not found"):
+        merge(into, [tmp_path / "none.jsonl"])
+    with Journal(into, writable=True), pytest.raises(UserError, match="in use by another run"):
+        merge(into, [sound])
+
+
+def test_what_merge_reports_as_added_was_flushed(tmp_path, monkeypatch):
+    write(tmp_path / "a.jsonl", record(1))
+    write(tmp_path / "b.jsonl", record(2), record(3))
+    events = watched(monkeypatch)
+    assert merge(tmp_path / "a.jsonl", [tmp_path / "b.jsonl"]) == 2
+    assert [what for what, _ in events][-2:] == ["write", "fsync"]
+    assert b"".join(data for what, data in events if what == "write").count(b"\n") == 2
 
 
 WRITER = """

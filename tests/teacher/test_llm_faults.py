@@ -19,11 +19,13 @@ from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher.files import Files
 from clinragen.teacher.journal import Journal
 from clinragen.teacher.llm import teach
-from clinragen.teacher.settings import Server, TeacherSettings
+from clinragen.teacher.settings import ServerSettings, TeacherSettings
 
 
 def settings(url: str, **changes) -> TeacherSettings:
-    server = Server(base_url=url, model="m", concurrency=4, timeout=5.0, tries=4, backoff=0.01, longest_pause=0.05)
+    server = ServerSettings(
+        base_url=url, model="m", concurrency=4, timeout=5.0, tries=4, backoff=0.01, longest_pause=0.05
+    )
     for key in [key for key in changes if hasattr(server, key)]:
         setattr(server, key, changes.pop(key))
     return TeacherSettings(**{"structured": "plain", "server": server, **changes})

@@ -1,4 +1,4 @@
-"""The privacy gate: whatever is tried, no socket opens to a host that is not allowed."""
+"""The privacy policy: whatever is tried, no socket opens to a host that is not allowed."""
 
 import asyncio
 import datetime as dt
@@ -11,8 +11,8 @@ import openai
 import pytest
 
 from clinragen.errors import UserError
-from clinragen.teacher import gate, policy
-from clinragen.teacher.gate import client
+from clinragen.teacher import http_client, policy
+from clinragen.teacher.http_client import http_client as client
 from clinragen.teacher.policy import Attestation, Endpoint, endpoint
 
 SIGNED = Attestation(
@@ -257,10 +257,10 @@ def test_headers_of_an_answer_lead_nowhere(dialled):
     "url",
     ["http://203.0.113.9/v1", "http://localhost:1/v1", "https://localhost/v1", "http://u:p@localhost/v1", "http://l/"],
 )
-def test_the_gate_refuses_requests_for_other_servers(url, dialled):
+def test_the_client_refuses_requests_for_other_servers(url, dialled):
     async def go():
         async with client(Endpoint("http", "localhost", 80, "/v1", ("127.0.0.1",)), connections=1, timeout=1) as http:
-            with pytest.raises(httpx2.UnsupportedProtocol, match="privacy gate"):
+            with pytest.raises(httpx2.UnsupportedProtocol, match="only the configured server"):
                 await http.get(url)
 
     asyncio.run(go())
@@ -305,11 +305,11 @@ def test_debug_logging_stays_off(monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("openai").setLevel(logging.DEBUG)
     fetch(OK)
-    assert not [record for record in caplog.records if record.name.split(".")[0] in gate._LOGGERS]
+    assert not [record for record in caplog.records if record.name.split(".")[0] in http_client._LOGGERS]
 
 
 def test_an_endless_answer_is_cut():
-    body = b"x" * (gate.MOST_BYTES + 10)
+    body = b"x" * (http_client.MOST_BYTES + 10)
     with pytest.raises(httpx2.DecodingError, match="larger"):
         fetch(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
@@ -317,7 +317,7 @@ def test_an_endless_answer_is_cut():
 def test_tls_keys_are_not_logged(monkeypatch, tmp_path):
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     target = Endpoint("https", "llm.example.org", 443, "/v1", ("203.0.113.7",), SIGNED)
-    context = gate._tls(target)
+    context = http_client._tls(target)
     assert not isinstance(context, bool)
     assert context.keylog_filename is None
     assert context.check_hostname

@@ -1,4 +1,4 @@
-"""Prompts: the patient text stays data, captions say what was charted, and the same stay gives the same words."""
+"""Prompts: the patient text stays data, series are as charted, and the same stay gives the same words."""
 
 import hashlib
 import re
@@ -8,13 +8,14 @@ import pytest
 
 from clinragen.errors import UserError
 from clinragen.teacher.answers import parse
-from clinragen.teacher.captions import captions
-from clinragen.teacher.judge import Judge
-from clinragen.teacher.prompts import SHIPPED, Prompts, Stay, exemplars, shortened
+from clinragen.teacher.claim_check import ClaimChecker
+from clinragen.teacher.prompts import SHIPPED, Prompts, exemplars, shortened
+from clinragen.teacher.serialize import serialized
 from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.stays import StayRecord
 from clinragen.teacher.tokens import least_tokens
 
-STAY = Stay(
+STAY = StayRecord(
     7,
     ["acute_renal_failure", "shock"],
     [("history_of_present_illness", "72F with oliguria."), ("allergies", "none")],
@@ -49,7 +50,7 @@ def test_without_diagnoses_it_asks_to_say_so(graph):
 @pytest.mark.parametrize("mode", ["rationalize", "reason"])
 @pytest.mark.parametrize("kind", ["note", "series"])
 def test_exemplars_are_true_of_their_charts_and_in_the_form_asked_for(graph, kind, mode, structured):
-    judge, made = Judge(graph), exemplars(SHIPPED / "exemplars.yaml", graph.labels)
+    checker, made = ClaimChecker(graph), exemplars(SHIPPED / "exemplars.yaml", graph.labels)
     prompt = user(graph, kind=kind, mode=mode, structured=structured, exemplars=len(made))
     shown = prompt.split("BEGIN PATIENT DATA")[0].split("Answer:\n")[1:]
     for exemplar, part in zip(made, shown, strict=True):
@@ -57,11 +58,11 @@ def test_exemplars_are_true_of_their_charts_and_in_the_form_asked_for(graph, kin
         draft = parse(answer, kind, graph.labels, reason=mode == "reason", structured=structured)
         assert draft.text == exemplar.rationales[kind]
         assert draft.diagnoses in (None, tuple(exemplar.stay.diagnoses))
-        judgement = judge.judge(draft.text, exemplar.stay, kind)
-        assert not judgement.unfounded
-        assert judgement.supported
-        stranger = Stay(99, exemplar.stay.diagnoses, [("history_of_present_illness", "Patient in bed.")], {})
-        taken = judge.mended(draft.text, stranger, kind, 1)  # copied for someone else, nothing of it stands
+        check = checker.check(draft.text, exemplar.stay, kind)
+        assert not check.unfounded
+        assert check.supported
+        stranger = StayRecord(99, exemplar.stay.diagnoses, [("history_of_present_illness", "Patient in bed.")], {})
+        taken = checker.edited(draft.text, stranger, kind, 1)  # copied for someone else, nothing of it stands
         assert taken is None
 
 
@@ -152,17 +153,19 @@ def test_broken_exemplars_are_named(graph, tmp_path, entry):
         Prompts(TeacherSettings(prompts=str(tmp_path)), graph)
 
 
-def test_captions_say_what_was_charted():
-    told = {caption.variable: caption.text for caption in captions(STAY.cells)}
+def test_the_series_in_words_says_what_was_charted():
+    told = {line.variable: line.text for line in serialized(STAY.cells)}
     assert told["sodium"].endswith("138 mEq/L at hour 2, within the range, measured once")
     assert "2 times above the range of 3 measurements; first 1.1, last 3.2" in told["creatinine"]
     assert "highest 3.2 at hour 26" in told["creatinine"]
-    assert [caption.variable for caption in captions(STAY.cells)][-1] == "sodium"
+    assert [line.variable for line in serialized(STAY.cells)][-1] == "sodium"
 
 
 def test_the_statistical_band_is_an_option():
-    plain = {c.variable: c.severity for c in captions(STAY.cells)}
-    wide = {c.variable: c.severity for c in captions(STAY.cells, {"creatinine": (0.0, 9.0), "sodium": (130.0, 137.0)})}
+    plain = {c.variable: c.severity for c in serialized(STAY.cells)}
+    wide = {
+        c.variable: c.severity for c in serialized(STAY.cells, {"creatinine": (0.0, 9.0), "sodium": (130.0, 137.0)})
+    }
     assert plain["creatinine"] > 0 == wide["creatinine"]
     assert wide["sodium"] > 0 == plain["sodium"]
 

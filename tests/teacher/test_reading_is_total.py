@@ -16,8 +16,8 @@ from clinragen.catalog import phenotypes
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import answers, completions, refusals
-from clinragen.teacher.compose import Composer
 from clinragen.teacher.files import Files
+from clinragen.teacher.generation import RationaleGenerator
 from clinragen.teacher.journal import Journal
 from clinragen.teacher.llm import teach
 from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
@@ -202,7 +202,7 @@ def test_a_response_without_end_is_given_up(fault, tmp_path, good):
 @pytest.mark.usefixtures("one_graph")
 def test_a_fault_while_one_answer_is_read_costs_that_answer_alone(tmp_path, graph, monkeypatch):
     """The answer is in the journal: were the fault to end the run, it would end every run."""
-    cohort, real = write_cohort(tmp_path / "cohort", 3), Composer._draft
+    cohort, real = write_cohort(tmp_path / "cohort", 3), RationaleGenerator._draft
     good = good_answers(cohort, graph)
 
     def faulty(self, record, messages, stay, kind):
@@ -210,7 +210,7 @@ def test_a_fault_while_one_answer_is_read_costs_that_answer_alone(tmp_path, grap
             raise UnboundLocalError(f"a name used before it is bound, with a word of {stay.sections[0][1]}")
         return real(self, record, messages, stay, kind)
 
-    monkeypatch.setattr(Composer, "_draft", faulty)
+    monkeypatch.setattr(RationaleGenerator, "_draft", faulty)
     with FaultServer(good) as server:
         for _ in range(2):
             summary = teach(cohort, None, settings(server.url), "llm", overwrite=True)

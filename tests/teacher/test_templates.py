@@ -6,10 +6,13 @@ import time
 import pytest
 
 from clinragen.errors import UserError
-from clinragen.teacher.prompts import Prompts, Stay
+from clinragen.teacher.prompts import SHIPPED, Prompts
 from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.stays import StayRecord
 
-STAY = Stay(7, ["shock"], [("history_of_present_illness", "72F with Zebra-like oliguria.")], {"lactate": [(1.0, 5.1)]})
+STAY = StayRecord(
+    7, ["shock"], [("history_of_present_illness", "72F with Zebra-like oliguria.")], {"lactate": [(1.0, 5.1)]}
+)
 HARMLESS = "Write about {{ diagnoses | join(', ') }}.\n"
 
 #: template -> (the line that is at fault, a word of the error)
@@ -37,7 +40,7 @@ BROKEN = {
     "{% include 'nothing.j2' %}": (1, "nothing.j2"),
     "{% include '../../etc/passwd' %}": (1, "etc/passwd"),
     "{% extends 'nothing.j2' %}": (1, "nothing.j2"),
-    "{% import 'parts.j2' as parts %}\n{{ parts.nothing(1) }}": (2, "nothing"),
+    "{% import '_macros.j2' as parts %}\n{{ parts.nothing(1) }}": (2, "nothing"),
     "{{ 'a' | center(10 ** 9) }}": (1, "center"),
     "{{ 5 | random }}": (1, "random"),
 }
@@ -109,7 +112,7 @@ def test_a_template_without_bounds_is_stopped(template, graph, tmp_path):
     assert time.perf_counter() - begun < 20
 
 
-@pytest.mark.parametrize("name", ["system.j2", "note.j2", "series.j2", "again.j2", "parts.j2"])
+@pytest.mark.parametrize("name", ["system.j2", "note.j2", "series.j2", "retry.j2", "_macros.j2"])
 def test_every_template_is_tried(name, graph, tmp_path):
     (tmp_path / name).write_text("fine\n{% if")
     assert f"{name}, line 2:" in refused(tmp_path, graph)
@@ -140,12 +143,12 @@ def test_an_error_that_only_a_patient_brings_out_shows_nothing_of_the_patient(gr
 
 def test_what_templates_are_for_still_works(graph, tmp_path):
     (tmp_path / "note.j2").write_text(
-        """{% import "parts.j2" as parts %}
+        """{% import "_macros.j2" as parts %}
 {%- for name, text in sections -%}
 {{ loop.index }} {{ name | title }}: {{ text | lower | replace("oliguria", "anuria") | truncate(200) }}
 {% endfor -%}
 {%- set count = sections | length -%}
-{{ count * 2 + 1 }} {{ "%" }} {{ "a" ~ "b" }} {{ names | default("none") }} {{ captions | map("upper") | first }}
+{{ count * 2 + 1 }} {{ "%" }} {{ "a" ~ "b" }} {{ names | default("none") }} {{ series_lines | map("upper") | first }}
 {{ name.split(" ")[0] if name is defined else "-" }}
 {{ (diagnoses | sort | join("; ")).upper() }} {{ 2.345 | round(1) }}
 {{ parts.form(mode, structured, labels, opening) }}"""
@@ -154,3 +157,38 @@ def test_what_templates_are_for_still_works(graph, tmp_path):
     assert text.startswith("1 History Of Present Illness: 72f with zebra-like anuria.\n3 % ab none ")
     assert "-\nSHOCK 2.3" in text
     assert 'Begin with "Based on the medical notes"' in text
+
+
+def test_templates_under_their_earlier_names_still_count(graph, tmp_path, capsys):
+    (tmp_path / "again.j2").write_text("Mind {{ wrong | join(', ') }}.")
+    (tmp_path / "parts.j2").write_text(
+        (SHIPPED / "_macros.j2").read_text().replace("BEGIN PATIENT DATA", "BEGIN CHART")
+    )
+    (tmp_path / "series.j2").write_text(
+        """{% import "parts.j2" as parts %}
+{{ parts.data(fence, sections, captions, note_rationale) }}{{ captions | length }} lines"""
+    )
+    ready = prompts(tmp_path, graph)
+    asked = ready.messages(STAY, "note", structured=False)
+    assert "BEGIN CHART" in asked[1]["content"]
+    assert ready.retry(asked, "text", ["fever"])[-1]["content"] == "Mind fever."
+    series = ready.messages(STAY, "series", structured=False)[1]["content"]
+    assert "BEGIN CHART" in series
+    assert "1 lines" in series
+    told = capsys.readouterr().err
+    assert f"hint: prompt template {tmp_path / 'again.j2'} is now called retry.j2" in told
+    assert f"hint: prompt template {tmp_path / 'parts.j2'} is now called _macros.j2" in told
+
+
+def test_a_template_under_its_present_name_goes_before_the_earlier_one(graph, tmp_path):
+    (tmp_path / "again.j2").write_text("Old.")
+    (tmp_path / "retry.j2").write_text("New.")
+    ready = prompts(tmp_path, graph)
+    assert ready.retry([], "text", ["fever"])[-1]["content"] == "New."
+
+
+def test_the_earlier_key_for_the_number_of_lines_still_counts(graph, capsys):
+    settings = TeacherSettings(captions=3)
+    settings.check()
+    assert settings.series_lines == 3
+    assert "captions of teacher configs is now series_lines" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a diagnosis looked at: the label head's attention over series tokens, followed through to concepts and hours.
+"""Attention attribution: the label head's attention over series tokens, followed through to concepts and hours.
 
 Attention is free, it comes with the forward pass; whether it is also faithful is what `benchmarks/attribution.py` asks.
 """
@@ -15,7 +15,7 @@ from clinragen.model.clinragen import ClinRaGen
 
 
 @torch.inference_mode()
-def look(model: ClinRaGen, stay: Stay, inputs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def attention_shares(model: ClinRaGen, stay: Stay, inputs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Shares of the attention of each phenotype.
 
     Returns:

@@ -1,6 +1,6 @@
-"""The privacy gate: the only place that opens a connection, and only to the addresses that the policy has checked.
+"""The HTTP client of teachers: the only outbound network path, and only to the addresses that the policy has checked.
 
-Patient text leaves this process by no other door. Redirects, proxies, cookies, compression, `.netrc` and whatever else
+Redirects, proxies, cookies, compression, `.netrc` and whatever else
 the environment or a library would add count for nothing.
 """
 
@@ -27,7 +27,9 @@ _HEADERS = frozenset(
 _LOGGERS = ("openai", "httpx2", "aiohttp")
 
 
-def client(target: Endpoint, *, connections: int, timeout: float, most_bytes: int = MOST_BYTES) -> httpx2.AsyncClient:
+def http_client(
+    target: Endpoint, *, connections: int, timeout: float, most_bytes: int = MOST_BYTES
+) -> httpx2.AsyncClient:
     """The HTTP client that reaches ``target`` and nothing else.
 
     Args:
@@ -40,15 +42,15 @@ def client(target: Endpoint, *, connections: int, timeout: float, most_bytes: in
         logger.propagate = False
     if httpx2.URL(target.base_url).host.strip("[]") != target.host:  # two readers of one URL must agree
         raise UserError(f"base_url host '{target.host}' is read in two ways: write it plainly")
-    gate = Gate(target, connections, timeout, most_bytes)
-    return httpx2.AsyncClient(transport=gate, timeout=timeout, follow_redirects=False, trust_env=False)
+    transport = PinnedTransport(target, connections, timeout, most_bytes)
+    return httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False)
 
 
 class TooLargeError(httpx2.DecodingError):
     """A response body beyond the limit."""
 
 
-class Gate(httpx2.AsyncBaseTransport):
+class PinnedTransport(httpx2.AsyncBaseTransport):
     """Passes requests for one endpoint on to its pinned addresses; refuses every other.
 
     Connections are aiohttp's, at half the processor time of httpx2's own pool. aiohttp's dealings with cookies,
@@ -70,9 +72,9 @@ class Gate(httpx2.AsyncBaseTransport):
         target, url = self._target, request.url
         port = url.port or (443 if url.scheme == "https" else 80)
         if (url.scheme, url.host.strip("[]"), port) != (target.scheme, target.host, target.port) or url.userinfo:
-            raise httpx2.UnsupportedProtocol("the privacy gate allows the configured server only", request=request)
-        kept = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw]
-        headers = [(key, value) for key, value in kept if key.lower() in _HEADERS]
+            raise httpx2.UnsupportedProtocol("only the configured server may be reached", request=request)
+        pairs = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw]
+        headers = [(key, value) for key, value in pairs if key.lower() in _HEADERS]
         if self._session is None:
             self._session = self._open()
         try:

@@ -1,4 +1,4 @@
-"""A draft before the chart: its claims with their verdicts, and what stands of it once the unfounded ones are gone."""
+"""The claim checker of teachers: a draft's claims with their verdicts, and what is left without the unfounded ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from clinragen.chart.measurements import measurements
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.teacher.prompts import OPENINGS, Stay
+from clinragen.teacher.prompts import OPENINGS
+from clinragen.teacher.stays import StayRecord
 from clinragen.verify.claims import Checked as Claim
 from clinragen.verify.claims import Verdict
 from clinragen.verify.grounds import with_absences
@@ -21,7 +22,7 @@ _DANGLING = re.compile(r"\A(?:pointing|supporting|suggesting|consistent|indicati
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ClaimCheck:
     """All claims of a text. ``unfounded`` must not be taught; ``supported`` counts those that the chart bears out."""
 
     claims: list[Claim]
@@ -42,36 +43,40 @@ class Judgement:
         return sum(claim.standing == Verdict.SUPPORTED and claim.kind != "diagnosis" for claim in self.claims)
 
 
-class Judge:
-    """Checks drafts with the verifier that evaluation uses, too."""
+class ClaimChecker:
+    """Checks drafts with the verifier that evaluation uses, too. Building one takes tenths of a second; reuse it."""
 
     def __init__(self, graph: ConceptGraph) -> None:
         self._verifier = Verifier(graph)
 
-    def judge(self, text: str, stay: Stay, kind: str) -> Judgement:
+    def check(self, text: str, stay: StayRecord, kind: str) -> ClaimCheck:
         """Claims about the note (kind note) or the series (kind series), and every diagnosis that is affirmed."""
         chart = measurements(stay.cells) if kind == "series" else {}
         claims = self._verifier.check(text, kind, stay.sections, chart, stay.diagnoses)
-        return Judgement(with_absences(text, claims))
+        return ClaimCheck(with_absences(text, claims))
 
-    def mended(self, text: str, stay: Stay, kind: str, least: int) -> tuple[str, Judgement] | None:
-        """The text without the statements that the chart does not bear out, or None where too little stands.
+    def edited(self, text: str, stay: StayRecord, kind: str, least: int) -> tuple[str, ClaimCheck] | None:
+        """The text without the statements that the chart does not bear out, with its check, or None.
 
-        What is left of a note rationale must still conclude on a diagnosis, if the stay has any.
+        Whole statements are left out first, then parts of them. What is left of a note rationale must still conclude on
+        a diagnosis, if the stay has any.
+
+        Args:
+            least: supported findings and values that must be left.
         """
-        doubtful = [claim for claim in self.judge(text, stay, kind).claims if claim.verdict != Verdict.SUPPORTED]
+        doubtful = [claim for claim in self.check(text, stay, kind).claims if claim.verdict != Verdict.SUPPORTED]
         for separators in (_STATEMENTS, _PARTS):
-            edited = _without(text, doubtful, OPENINGS[kind], separators)
-            if edited is None:
+            shorter = _without(text, doubtful, OPENINGS[kind], separators)
+            if shorter is None:
                 continue
-            again = self.judge(edited, stay, kind)
-            concludes = kind == "series" or not stay.diagnoses or any(c.kind == "diagnosis" for c in again.claims)
-            if not again.unfounded and again.supported >= least and concludes:
-                return edited, again
+            check = self.check(shorter, stay, kind)
+            concludes = kind == "series" or not stay.diagnoses or any(c.kind == "diagnosis" for c in check.claims)
+            if not check.unfounded and check.supported >= least and concludes:
+                return shorter, check
         return None
 
 
-def words_of(text: str, claims: list[Claim]) -> list[str]:
+def clauses_of(text: str, claims: list[Claim]) -> list[str]:
     """The clauses in which claims stand, to tell a teacher what to leave out."""
     clauses = []
     for start, end in _pieces(text, _PARTS):
@@ -82,17 +87,11 @@ def words_of(text: str, claims: list[Claim]) -> list[str]:
 
 def _without(text: str, doubtful: list[Claim], opening: str, separators: re.Pattern[str]) -> str | None:
     """The pieces that hold no doubtful claim, put together anew behind the opening."""
-    kept: list[tuple[int, int]] = []
-    grounded = False
-    for start, end in _pieces(text, separators):
-        hit = any(start < claim.end and claim.start < end for claim in doubtful)
-        if not hit and (grounded or not _DANGLING.match(text[start:end])):
-            kept.append((start, end))
-        grounded = not hit if not _DANGLING.match(text[start:end]) else grounded and not hit
-    if not kept:
+    pieces = _standing(text, doubtful, separators)
+    if not pieces:
         return None
-    body = text[kept[0][0] : kept[0][1]]
-    for (_, end), (start, stop) in pairwise(kept):
+    body = text[pieces[0][0] : pieces[0][1]]
+    for (_, end), (start, stop) in pairwise(pieces):
         between = text[end:start] if _adjacent(text, end, start, separators) else ", "
         body += between + text[start:stop]
     body = body.strip(" ,;")
@@ -101,6 +100,19 @@ def _without(text: str, doubtful: list[Claim], opening: str, separators: re.Patt
     if body.rstrip(".") == opening:
         return None
     return body if body[-1] in ".!?" else f"{body}."
+
+
+def _standing(text: str, doubtful: list[Claim], separators: re.Pattern[str]) -> list[tuple[int, int]]:
+    """Pieces without a doubtful claim; one that takes up the piece before it ("pointing to ...") falls with that."""
+    standing: list[tuple[int, int]] = []
+    grounded = False
+    for start, end in _pieces(text, separators):
+        sound = not any(start < claim.end and claim.start < end for claim in doubtful)
+        dangling = _DANGLING.match(text[start:end]) is not None
+        if sound and (grounded or not dangling):
+            standing.append((start, end))
+        grounded = sound and (grounded or not dangling)
+    return standing
 
 
 def _adjacent(text: str, end: int, start: int, separators: re.Pattern[str]) -> bool:

@@ -1,0 +1,120 @@
+"""What a run of a language model as teacher did: counts, and a summary for people, without text of a patient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from clinragen.data.rationale_authors import MOST_DROPPED
+from clinragen.schema import RATIONALE_KINDS
+from clinragen.teacher.answers import REMEDIES
+from clinragen.teacher.rationale_set import Coverage
+
+#: How a rationale came about, the best first. ``missing``: no answer came, so another run may still get one.
+Way = Literal["as written", "regenerated", "edited", "dropped", "missing"]
+WAYS: tuple[Way, ...] = get_args(Way)
+
+
+@dataclass
+class Tally:
+    """Counts of a run.
+
+    Attributes:
+        ways: (kind, way) -> number of rationales.
+        rejected: why answers were no rationales, with counts.
+        missing: why rationales are missing, with counts.
+        verdicts: (kind, verdict) -> number of claims in first drafts, before anything was done about them.
+        taught: the same of the rationales that came of them.
+        coverage: diagnoses listed, and those that a rationale that came of it grounds.
+        asked, found: requests sent, and answers that were already in the journal.
+        tokens: prompt and completion tokens of the requests sent.
+        served_by: what the server called its model, with the number of answers.
+    """
+
+    ways: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    taught: Counter[tuple[str, str]] = field(default_factory=Counter)
+    coverage: Coverage = field(default_factory=Coverage)
+    asked: int = 0
+    found: int = 0
+    tokens: Counter[str] = field(default_factory=Counter)
+    served_by: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class RunSummary(Tally):
+    """What a run did, and how to go on.
+
+    Attributes:
+        stays: how many were asked for.
+        retried: reasons for which requests were sent again, with counts.
+        most_dropped: share of rationales that may fall back to the evidence teacher.
+    """
+
+    stays: int = 0
+    retried: Counter[str] = field(default_factory=Counter)
+    most_dropped: float = MOST_DROPPED
+
+    @property
+    def fallen_back(self) -> int:
+        """Number of rationales that are not the teacher's, once all are settled or given up."""
+        return self._count("dropped") + self._count("missing")
+
+    @property
+    def dropped_share(self) -> float:
+        """Share of these among all."""
+        return self.fallen_back / max(1, self.ways.total())
+
+    @property
+    def too_many_dropped(self) -> bool:
+        """Whether that is more than the settings allow."""
+        return self.dropped_share > self.most_dropped
+
+    @property
+    def complete(self) -> bool:
+        """Whether every rationale is settled."""
+        return not self._count("missing")
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [*self._counts_lines(), *self._outcome_lines()]
+
+    def _counts_lines(self) -> list[str]:
+        lines = [f"{self.stays} stays; {self.asked} answers received, {self.found} taken from the journal"]
+        for kind in RATIONALE_KINDS:
+            ways = ", ".join(f"{self.ways[kind, way]} {way}" for way in WAYS if self.ways[kind, way])
+            claims = {verdict: count for (of, verdict), count in sorted(self.verdicts.items()) if of == kind}
+            lines += [f"{kind:<6}  {ways}", f"        claims of first drafts: {_listed(claims) or 'none'}"]
+        titled = {"sent again": self.retried, "not in form": self.rejected, "without answer": self.missing}
+        lines += [f"{title}: {_listed(counts)}" for title, counts in titled.items() if counts]
+        lines += [f"{reason}: {remedy}" for reason, remedy in REMEDIES.items() if self.rejected[reason]]
+        if self.tokens:
+            lines.append(f"tokens: {self.tokens['prompt_tokens']} read, {self.tokens['completion_tokens']} written")
+        return lines
+
+    def _outcome_lines(self) -> list[str]:
+        """What there is to do, where there is something."""
+        if not self.complete:
+            return [
+                f"{self._count('missing')} rationales are still missing. Answers so far are kept: run the same command "
+                "again for the rest, or `clinragen teach export` to write the table without them"
+            ]
+        if self.too_many_dropped:
+            return [
+                f"{self.fallen_back} of {self.ways.total()} rationales fell back to the evidence teacher "
+                f"({100 * self.dropped_share:.1f} %, more than most_dropped={self.most_dropped:g}): the table is "
+                "hardly the model's; the reasons are above"
+            ]
+        return []
+
+    def _count(self, way: Way) -> int:
+        return sum(self.ways[kind, way] for kind in RATIONALE_KINDS)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """Counts in words, the greatest first."""
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
