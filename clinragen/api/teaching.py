@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from clinragen.teacher.files import Files
-    from clinragen.teacher.llm import Summary
+    from clinragen.teacher.run_summary import RunSummary
     from clinragen.teacher.settings import TeacherSettings
 
 TEACHERS: tuple[Backend, ...] = get_args(Backend)
@@ -44,7 +44,7 @@ class Rationales:
     """
 
     files: Files
-    summary: Summary | None = None
+    summary: RunSummary | None = None
 
     def frame(self) -> pl.DataFrame:
         """A polars data frame: stay_id, kind (note, series), text, verdicts, teacher, prompt_hash.
@@ -101,7 +101,7 @@ def teach(
     files = rationale_files(cohort, name, teacher)
     with graph_folder(graph) as graph_path, thorough(verify), stays_done(progress) as (moved, say):
         if teacher == "evidence":
-            from clinragen.teacher.generate import generate
+            from clinragen.teacher.evidence_run import generate
 
             generate(files.cohort.root, graph_path, teacher, overwrite=overwrite, progress=moved, say=say)
             return Rationales(files)
