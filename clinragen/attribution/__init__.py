@@ -16,7 +16,11 @@ def chosen_stays(
     """The stays to explain, by ascending id: the given ones, or those of a split.
 
     Args:
-        diagnoses: diagnoses to explain, each by any of its names.
+        cohort: what the stays are of.
+        split: read where no stays are given.
+        stays: ids.
+        diagnoses: phenotypes to explain, each by any of its names.
+        limit: only the first of a split.
 
     Raises:
         UserError: a stay that is not in the cohort, or an unknown phenotype or split.

@@ -135,7 +135,8 @@ def _occlusion(parts: Sequence[occlusion.Part], falls: np.ndarray) -> dict[str, 
     """What one diagnosis lost without each part: concepts, variables and hours, each ranked.
 
     Args:
-        falls: [parts].
+        parts: what was taken away.
+        falls: [parts], by how much the logit fell without each.
     """
 
     def ranked(kinds: Sequence[str], describe: Callable[[occlusion.Part], dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from clinragen.chart.note_mentions import note_mentions
 from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.data.text import note_text
 from clinragen.model.clinragen import ClinRaGen
@@ -56,10 +57,9 @@ def findings(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
 def mentions(dataset: StayDataset, stay: Stay, sections: Sequence[tuple[str, str]]) -> Iterator[Part]:
     """Concepts that the note names, wherever it does: their words go."""
     spans: dict[str, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-    for position, (section, text) in enumerate(sections):
-        for mention in dataset.link.linker.link(text, section):
-            if mention.concept in dataset.link.column:
-                spans[mention.concept][position].append((mention.start, mention.end))
+    for index, _, _, mention in note_mentions(sections, dataset.link.linker):
+        if mention.concept in dataset.link.column:
+            spans[mention.concept][index].append((mention.start, mention.end))
     for concept in sorted(spans):
         cut = [(name, _cut(text, spans[concept].get(i, []))) for i, (name, text) in enumerate(sections)]
         linked = stay.mentions.copy()
@@ -102,6 +102,7 @@ def without_cells(stay: Stay, cells: np.ndarray) -> Stay:
     """The stay with the given (variable, hour) cells unmeasured.
 
     Args:
+        stay: its values and observed mask are [V, T].
         cells: bool [V, T].
     """
     return replace(stay, values=np.where(cells, 0, stay.values).astype(np.float32), observed=stay.observed & ~cells)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from clinragen.chart.note_mentions import note_mentions
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker, Mention
 
@@ -61,13 +62,17 @@ def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGr
 
     Args:
         sections: (section, text) pairs in reading order.
+        linker: of the names of the graph.
+        graph: gives a concept's name where the note's own words do not speak for themselves.
     """
     affirmed: dict[tuple[str, bool], list[tuple[int, NoteEvidence]]] = {}
     denied: dict[str, list[_Denial]] = {}
-    for place, (section, text, mention) in enumerate(_mentions(sections, linker)):
-        if mention.negated:
+    read = [(section, text) for section, text in sections if section not in _SKIPPED_SECTIONS]
+    for place, one in enumerate(note_mentions(read, linker)):
+        _, section, text, mention = one
+        if one.standing == "denied":
             denied.setdefault(mention.concept, []).append(_Denial(section in _CARRIED_OVER, place))
-        elif mention.context in ("affirmed", "historical"):
+        elif one.standing == "affirmed":
             past = _is_past(mention)
             phrase = _phrase(text, mention, linker, graph)
             evidence = NoteEvidence(mention.concept, section, mention.start, mention.end, phrase, past)
@@ -82,13 +87,6 @@ def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGr
 def signs(evidence: Iterable[NoteEvidence]) -> list[NoteEvidence]:
     """Present symptoms and findings."""
     return [item for item in evidence if item.concept.split(":")[0] in ("symptom", "finding") and not item.past]
-
-
-def _mentions(sections: Iterable[tuple[str, str]], linker: Linker) -> Iterator[tuple[str, str, Mention]]:
-    """Every mention in the sections that speak of the patient's own condition."""
-    for section, text in sections:
-        if section not in _SKIPPED_SECTIONS:
-            yield from ((section, text, mention) for mention in linker.link(text, section))
 
 
 def _outweighed(item: NoteEvidence, place: int, denials: Iterable[_Denial]) -> bool:

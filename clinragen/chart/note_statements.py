@@ -47,6 +47,7 @@ def unsupported(diagnoses: Sequence[str], denial: str, labels: LabelSet) -> list
     """That nothing speaks for diagnoses: all of them by name, then shorter.
 
     Args:
+        diagnoses: phenotype keys.
         denial: one of ``CLOSINGS``, or ``NO_FINDING``.
     """
     names = [labels[key].name for key in diagnoses]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from clinragen.artifacts import sha256_json
+from clinragen.chart.note_mentions import note_mentions
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 
@@ -36,11 +37,9 @@ class MentionEncoder:
     def __call__(self, sections: Iterable[tuple[str, str]]) -> np.ndarray:
         """Mentions of one note, bool [2, concepts]: row ``AFFIRMED`` holds what is stated, present or past; row
         ``DENIED`` what is negated, hypothetical or of a relative."""
-        found = np.zeros((2, len(self.column)), dtype=bool)
-        for section, text in sections:
-            for mention in self.linker.link(text, section):
-                position = self.column.get(mention.concept)
-                if position is not None:
-                    denied = mention.negated or mention.context in ("family", "hypothetical")
-                    found[DENIED if denied else AFFIRMED, position] = True
-        return found
+        rows = np.zeros((2, len(self.column)), dtype=bool)
+        for one in note_mentions(sections, self.linker):
+            position = self.column.get(one.mention.concept)
+            if position is not None:
+                rows[AFFIRMED if one.standing == "affirmed" else DENIED, position] = True
+        return rows

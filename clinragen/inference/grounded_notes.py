@@ -238,8 +238,10 @@ def _clauses(name: str, record: bool | None, have: tuple[int, ...], most: int) -
     """Clauses on the diagnosis of a name, of so many grounds at most.
 
     Args:
+        name: of the diagnosis.
         record: the name itself stands in the note, as past (true) or present.
         have: phrases of each kind in ``KINDS``.
+        most: grounds of one clause.
     """
     forms: dict[_Form, None] = {}
     for recorded in [[], [NoteEvidence("", "", 0, 0, name, record)]] if record is not None else [[]]:

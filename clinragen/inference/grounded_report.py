@@ -47,6 +47,9 @@ class GroundedReports:
         """For each grounded section a grammar of true texts for each stay of a batch.
 
         Args:
+            model: gives tokenizer, labels and graph.
+            target: the sections of a report and what opens them.
+            batch: of B stays.
             beliefs: [B, L], how sure the model is of each diagnosis; those above one half are called.
             budget: most tokens of one section.
         """

@@ -77,6 +77,9 @@ def check_whole(
     """Neither the prompt nor the answer was cut, by the server's own word and count.
 
     Args:
+        record: the journaled answer.
+        messages: what was asked.
+        most_tokens: the limit of an answer.
         require_usage: a server that does not count is not believed.
         counts_prompt: whether its count of the prompt means anything.
 
@@ -114,6 +117,8 @@ def parse(text: str, kind: str, labels: LabelSet, *, reason: bool, structured: b
     """The rationale in an answer, out of whatever the model wrapped it in.
 
     Args:
+        text: the answer.
+        kind: note or series.
         reason: diagnoses are expected, too.
         structured: JSON was asked for; both a server that ignores that and one that does it unasked are understood.
 

@@ -62,6 +62,9 @@ class ClaimChecker:
         a diagnosis, if the stay has any.
 
         Args:
+            text: the draft.
+            stay: whose rationale it is.
+            kind: note or series.
             least: supported findings and values that must be left.
         """
         doubtful = [claim for claim in self.check(text, stay, kind).claims if claim.verdict != Verdict.SUPPORTED]

@@ -234,30 +234,37 @@ class Client:
     def _explain(self, error: Exception, sent: dict[str, Any]) -> Exception:
         """Our own failure, in words that hold nothing of the server's or the chart's."""
         if isinstance(error, openai.APIStatusError):
-            code = error.status_code
-            if code in _LATER:
-                pause = _seconds(error.response.headers.get("retry-after"))
-                return _PassingError(f"HTTP {code}", pause, busy=code in _BUSY)
-            if 300 <= code < 400:
-                return UserError(f"{self.endpoint.base_url} redirects (HTTP {code}): set server.base_url to the target")
-            if code in _NEVER:
-                return UserError(f"{self.endpoint.base_url}: HTTP {code}: {_NEVER[code]}")
-            parameter = refusals.refused(error.response.content, sent) if code in (400, 422) else None
-            if parameter == refusals.CONTEXT:
-                return NoAnswerError("prompt longer than the context")
-            if parameter:
-                return ParameterError(self.endpoint.base_url, code, parameter)
-            return NoAnswerError(f"HTTP {code}")
+            return self._explain_status(error, sent)
         causes = [cause for cause in (error, error.__cause__, error.__context__) if cause is not None]
-        if any(isinstance(cause, httpx2.UnsupportedProtocol) for cause in causes):
-            return UserError(f"{self.endpoint.base_url}: the privacy policy allows the configured server only")
-        if any(isinstance(cause, http_client.TooLargeError) for cause in causes):
-            return NoAnswerError("answer larger than server.largest_answer")
-        if any(isinstance(cause, TimeoutError | openai.APITimeoutError | httpx2.TimeoutException) for cause in causes):
-            return _PassingError("timeout", busy=True)
-        if any(isinstance(cause, httpx2.ConnectError) for cause in causes):
-            return _PassingError("no connection")
+        for kinds, failure in (
+            (
+                httpx2.UnsupportedProtocol,
+                UserError(f"{self.endpoint.base_url}: refused by the privacy policy"),
+            ),
+            (http_client.TooLargeError, NoAnswerError("answer larger than server.largest_answer")),
+            (TimeoutError | openai.APITimeoutError | httpx2.TimeoutException, _PassingError("timeout", busy=True)),
+            (httpx2.ConnectError, _PassingError("no connection")),
+        ):
+            if any(isinstance(cause, kinds) for cause in causes):
+                return failure
         return _PassingError("connection lost")
+
+    def _explain_status(self, error: openai.APIStatusError, sent: dict[str, Any]) -> Exception:
+        """The same of a response with a status that says no."""
+        code = error.status_code
+        if code in _LATER:
+            pause = _seconds(error.response.headers.get("retry-after"))
+            return _PassingError(f"HTTP {code}", pause, busy=code in _BUSY)
+        if 300 <= code < 400:
+            return UserError(f"{self.endpoint.base_url} redirects (HTTP {code}): set server.base_url to the target")
+        if code in _NEVER:
+            return UserError(f"{self.endpoint.base_url}: HTTP {code}: {_NEVER[code]}")
+        parameter = refusals.refused(error.response.content, sent) if code in (400, 422) else None
+        if parameter == refusals.CONTEXT:
+            return NoAnswerError("prompt longer than the context")
+        if parameter:
+            return ParameterError(self.endpoint.base_url, code, parameter)
+        return NoAnswerError(f"HTTP {code}")
 
     def _check_length(self, messages: Messages, parameters: dict[str, Any]) -> None:
         room = self.settings.context_tokens

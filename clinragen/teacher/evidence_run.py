@@ -37,7 +37,10 @@ def generate(
     """Write and return the rationales (``schema.RATIONALES``, two rows per stay, in stay order).
 
     Args:
+        cohort: folder with labels.
         graph: concept graph folder; None takes the curated core.
+        teacher: evidence, the only one.
+        overwrite: replace rationales that are there.
         progress: told the number of stays done.
         say: told what begins, phase by phase, and what should be known.
 

@@ -33,6 +33,8 @@ def http_client(
     """The HTTP client that reaches ``target`` and nothing else.
 
     Args:
+        target: what the policy has checked, with its pinned addresses.
+        connections: most at a time.
         timeout: seconds between bytes.
         most_bytes: a response larger than this is no answer; reading stops there.
     """

@@ -52,9 +52,14 @@ def teach(
     """Bring about all rationales and, when none is missing, write table, manifest and card.
 
     Args:
+        cohort: folder with labels.
+        graph: concept graph folder; None takes the curated core.
+        settings: of the teacher; checked here.
+        name: of the rationale set.
         backend: openai (a server) or vllm (an engine in this process).
         shard: (i, n) takes every n-th stay from the i-th on; merge the journals afterwards.
         offline: take answers from the journal only, and write the table even if some are missing.
+        overwrite: replace a table that is there; journaled answers are kept.
         progress: told the number of stays done.
         say: told what begins, phase by phase.
         asker: in place of a backend.

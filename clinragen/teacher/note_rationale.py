@@ -31,6 +31,8 @@ def compose(
     Args:
         evidence: from ``chart.note_evidence.gather``; None where there is no note.
         diagnoses: gold phenotype keys.
+        graph: says which phrase speaks for which diagnosis.
+        wording: draws the phrasing.
     """
     if not diagnoses:
         return _nothing_diagnosed(evidence, wording, graph.labels)

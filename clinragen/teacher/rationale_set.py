@@ -92,8 +92,11 @@ def write(
     """Write table, manifest, card and examples.
 
     Args:
+        files: where they go.
         table: ``schema.RATIONALES``.
+        author: who wrote it, of what.
         taught: (kind, verdict) -> claims of those rationales in the table that this author wrote.
+        coverage: of the stays' diagnoses.
         generation: of a language model.
     """
     write_table(files.table, table)

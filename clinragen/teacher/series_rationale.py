@@ -60,6 +60,8 @@ def compose(
     Args:
         findings: of the stay's variables; None where nothing was measured.
         diagnoses: gold phenotype keys.
+        graph: says which finding speaks for which diagnosis.
+        wording: draws the phrasing.
     """
     if findings is None:
         return f"{OPENING} {wording.pick(NOT_MEASURED)}.", []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from clinragen.data.rationale_authors import MOST_DROPPED
@@ -18,6 +19,30 @@ OMITTABLE = ("max_tokens", "seed", "stream_options", "temperature", "top_logprob
 #: Bytes of a response. Rationales have hundreds, long thoughts some hundred thousand.
 MOST_BYTES = 4_000_000
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
+#: key -> what it may be.
+_CHOICES = {
+    "mode": MODES,
+    "structured": STRUCTURED,
+    "band": BANDS,
+    "dropped": DROPPED,
+    "server.max_tokens_name": LIMIT_NAMES,
+}
+#: key -> its least value.
+_LEAST = {
+    "samples": 1,
+    "regenerate": 0,
+    "exemplars": 0,
+    "note_words": 20,
+    "series_lines": 1,
+    "server.concurrency": 1,
+    "server.tries": 1,
+    "server.give_up_after": 1,
+    "server.largest_answer": 1000,
+    "sampling.max_tokens": 16,
+    "sampling.top_logprobs": 0,
+    "engine.batch": 1,
+    "engine.replicas": 0,
+}
 
 
 @dataclass
@@ -105,35 +130,17 @@ class TeacherSettings:
     rate: float = 0.0
 
     def check(self) -> None:
-        """Raises:
-        UserError: a value outside its choices or range.
+        """Take earlier names of keys for today's, then hold every value to its choices and its range.
+
+        Raises:
+            UserError: a value outside of them.
         """
         if self.captions is not None:
             self.series_lines, self.captions = self.captions, None
-            print("hint: the key captions of teacher configs is now series_lines", file=sys.stderr)
-        for name, choices in (("mode", MODES), ("structured", STRUCTURED), ("band", BANDS), ("dropped", DROPPED)):
-            if getattr(self, name) not in choices:
-                raise unknown_choice(name, getattr(self, name), choices)
-        if self.server.max_tokens_name not in LIMIT_NAMES:
-            raise unknown_choice("server.max_tokens_name", self.server.max_tokens_name, LIMIT_NAMES)
-        for name in self.server.omit:
-            if name not in OMITTABLE:
-                raise unknown_choice("parameter in server.omit", name, OMITTABLE)
-        for name, value, least in (
-            ("samples", self.samples, 1),
-            ("regenerate", self.regenerate, 0),
-            ("exemplars", self.exemplars, 0),
-            ("note_words", self.note_words, 20),
-            ("series_lines", self.series_lines, 1),
-            ("server.concurrency", self.server.concurrency, 1),
-            ("server.tries", self.server.tries, 1),
-            ("server.give_up_after", self.server.give_up_after, 1),
-            ("server.largest_answer", self.server.largest_answer, 1000),
-            ("sampling.max_tokens", self.sampling.max_tokens, 16),
-            ("engine.batch", self.engine.batch, 1),
-            ("engine.replicas", self.engine.replicas, 0),
-            ("sampling.top_logprobs", self.sampling.top_logprobs, 0),
-        ):
+            print("note: the key captions is now series_lines; it works until the next release", file=sys.stderr)
+        self._check_choices()
+        for name, least in _LEAST.items():
+            value = self._value(name)
             if value < least:
                 raise UserError(f"teacher config: {name} is {value}, expected at least {least}")
         if not 0 < self.agreement <= 1:
@@ -144,6 +151,18 @@ class TeacherSettings:
             raise UserError("teacher config: sampling.logprobs needs engine.replicas=0: Ray's rows hold none")
         if self.server.timeout <= 0:
             raise UserError(f"teacher config: server.timeout is {self.server.timeout}, expected seconds above 0")
+
+    def _check_choices(self) -> None:
+        for name, choices in _CHOICES.items():
+            if self._value(name) not in choices:
+                raise unknown_choice(name, self._value(name), choices)
+        for name in self.server.omit:
+            if name not in OMITTABLE:
+                raise unknown_choice("parameter in server.omit", name, OMITTABLE)
+
+    def _value(self, name: str) -> Any:
+        """The value of a dotted key."""
+        return attrgetter(name)(self)
 
     def parameters(self, attempt: int, schema: dict[str, Any] | None) -> dict[str, Any]:
         """What one request asks for besides its messages; part of its journal key. Each attempt has its own seed."""

@@ -70,13 +70,19 @@ class Templates:
             if path.stat().st_size > _LARGEST_FILE:
                 raise UserError(f"prompt template {path} is larger than {_LARGEST_FILE} bytes")
             if path.name in EARLIER_NAMES.values():
-                print(f"hint: prompt template {path} is now called {_SPELLINGS[path.name]}", file=sys.stderr)
+                new = _SPELLINGS[path.name]
+                print(
+                    f"note: prompt template {path} is now called {new}; the old name works until the next release",
+                    file=sys.stderr,
+                )
         self._jinja = _Environment(folders)
 
     def render(self, name: str, values: dict[str, Any], *, explain: bool = False) -> str:
         """One template filled in, without blanks at its ends.
 
         Args:
+            name: of the file.
+            values: what it may use.
             explain: say what Jinja says of an error; not with a patient's values, which its words may quote.
 
         Raises:

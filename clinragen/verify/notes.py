@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from clinragen.chart.note_mentions import note_mentions
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker, Mention
 from clinragen.verify.claims import NoteClaim, NotePassage, Verdict
@@ -30,10 +31,9 @@ class NoteReader:
     def note(self, sections: Iterable[tuple[str, str]]) -> Mentioned:
         """Where a note mentions which concepts, over all its (section, text) pairs."""
         found: Mentioned = {}
-        for index, (section, text) in enumerate(sections):
-            for mention in self._linker.link(text, section):
-                place = NotePassage(index, section, *_trimmed(text, mention.sentence))
-                found.setdefault(mention.concept, []).append((mention.context, place))
+        for index, section, text, mention in note_mentions(sections, self._linker):
+            place = NotePassage(index, section, *_trimmed(text, mention.sentence))
+            found.setdefault(mention.concept, []).append((mention.context, place))
         return found
 
     def mentions(self, text: str) -> list[Mention]:

@@ -176,8 +176,8 @@ def test_templates_under_their_earlier_names_still_count(graph, tmp_path, capsys
     assert "BEGIN CHART" in series
     assert "1 lines" in series
     told = capsys.readouterr().err
-    assert f"hint: prompt template {tmp_path / 'again.j2'} is now called retry.j2" in told
-    assert f"hint: prompt template {tmp_path / 'parts.j2'} is now called _macros.j2" in told
+    assert f"note: prompt template {tmp_path / 'again.j2'} is now called retry.j2" in told
+    assert f"note: prompt template {tmp_path / 'parts.j2'} is now called _macros.j2" in told
 
 
 def test_a_template_under_its_present_name_goes_before_the_earlier_one(graph, tmp_path):
@@ -191,4 +191,4 @@ def test_the_earlier_key_for_the_number_of_lines_still_counts(graph, capsys):
     settings = TeacherSettings(captions=3)
     settings.check()
     assert settings.series_lines == 3
-    assert "captions of teacher configs is now series_lines" in capsys.readouterr().err
+    assert "the key captions is now series_lines" in capsys.readouterr().err

@@ -1,0 +1,49 @@
+"""Every concept that a note names, and whether the note affirms it, denies it or leaves it open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from clinragen.knowledge.linker import Linker, Mention
+
+#: affirmed, now or in the past; denied of this patient; open: of a relative, or feared, planned or possible.
+Standing = Literal["affirmed", "denied", "open"]
+
+
+class NoteMention(NamedTuple):
+    """A concept named in a note.
+
+    Attributes:
+        index: of the section among those given.
+        section: its name.
+        text: of the whole section; the mention's offsets point into it.
+    """
+
+    index: int
+    section: str
+    text: str
+    mention: Mention
+
+    @property
+    def standing(self) -> Standing:
+        """What the note says of the concept here."""
+        return standing(self.mention)
+
+
+def note_mentions(sections: Iterable[tuple[str, str]], linker: Linker) -> Iterator[NoteMention]:
+    """The mentions of a note in reading order.
+
+    Args:
+        sections: (section, text) pairs.
+        linker: of the names that count.
+    """
+    for index, (section, text) in enumerate(sections):
+        yield from (NoteMention(index, section, text, mention) for mention in linker.link(text, section))
+
+
+def standing(mention: Mention) -> Standing:
+    """What the text says of the concept where it names it."""
+    if mention.negated:
+        return "denied"
+    return "affirmed" if mention.context in ("affirmed", "historical") else "open"
