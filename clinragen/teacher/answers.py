@@ -1,4 +1,4 @@
-"""What an LLM's answer must be to count as a rationale at all: whole, in form, of the right length."""
+"""What an LLM's answer must be to count as a rationale: not truncated, in form, of the right length."""
 
 from __future__ import annotations
 

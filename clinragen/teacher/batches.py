@@ -1,4 +1,4 @@
-"""An asker over engines that like their prompts in bulk: requests are gathered, handed over together, answered singly.
+"""Batches requests for engines that take many prompts at a time, and answers each on its own.
 
 What an engine has to do is ``run``: take a list of requests, give back (place in the list, answer) pairs in any order,
 as they come, so that each is journaled at once.

@@ -1,4 +1,4 @@
-"""Asks an OpenAI-compatible server, as fast as it can bear; truncated responses are rejected.
+"""Client of an OpenAI-compatible server: concurrency follows its load, passing failures are retried with backoff.
 
 Failures that may pass (429, 5xx, timeouts, resets, half JSON) are tried again; those that will not (a wrong key, an
 unknown model, a redirect) stop the run with one line. Nothing here ever prints or raises a prompt or an answer.

@@ -1,4 +1,4 @@
-"""The journal: an append-only, fsynced JSONL file of a teacher's answers, keyed by what was asked.
+"""The journal: an append-only response cache of a teacher, an fsynced JSONL file keyed by what was asked.
 
 A run that was killed finds its answers here and asks only for the rest. An answer counts as received once ``append``
 has returned; a request that was in flight when the process died carries an idempotency key, its journal key.

@@ -1,4 +1,4 @@
-"""Prompt templates in Jinja's sandbox, made safe to take from others: bounded in time and size, one line for any error.
+"""Prompt templates in Jinja's sandbox, safe to take from others: bounded in time and size, one line for any error.
 
 The sandbox keeps templates away from Python. It does not bound them, so each turn of a loop and each call of a macro
 counts here, as does everything written, joined or multiplied; filters and methods are those of short lists.

@@ -1,4 +1,4 @@
-"""Counting tokens without a tokenizer: a floor that any of them keeps, by which a cut prompt shows."""
+"""A lower bound on the tokens of a prompt, without a tokenizer: a smaller count says that the prompt was truncated."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from clinragen.knowledge.linker import Linker
 
 GRAPH = build()
 LINKER = Linker(GRAPH)
-HPI, PMH, MEDICATION = "history_of_present_illness", "past_medical_history", "medications_on_admission"
+HPI, PMH = "history_of_present_illness", "past_medical_history"
+MEDICATION, EXAM = "medications_on_admission", "admission_exam"
 
 
 def phrases(*sections: tuple[str, str]) -> dict[str, str]:
@@ -25,6 +26,9 @@ def phrases(*sections: tuple[str, str]) -> dict[str, str]:
         # a symptom happens at a time: denied once, it may still have come
         ([(HPI, "No chest pain on arrival. Overnight he developed chest pain.")], "chest pain", True),
         ([(HPI, "Presented with chest pain. Now denies chest pain.")], "chest pain", True),
+        ([(HPI, "Chest pain since noon."), (EXAM, "Comfortable. Denies chest pain.")], "chest pain", True),
+        ([(HPI, "Denies leg swelling."), (EXAM, "Leg swelling to the knees.")], "leg swelling", True),
+        ([(EXAM, "Intubated."), ("treatments", "Not intubated.")], "intubated", True),
         # what was written for this admission outweighs a list carried over, not the other way round
         ([(HPI, "Denies orthopnea."), (PMH, "Orthopnea")], "orthopnea", False),
         ([(PMH, "No orthopnea"), (HPI, "Orthopnea for a week.")], "orthopnea", True),
@@ -32,7 +36,9 @@ def phrases(*sections: tuple[str, str]) -> dict[str, str]:
         # a disease is a judgement: the last word counts
         ([(HPI, "Treated for PNA, but then PNA was ruled out.")], "PNA", False),
         ([(HPI, "At first no PNA was seen. The next film showed PNA.")], "PNA", True),
-        # of others, or what one must not take
+        # never affirmed, of somebody else, or what one must not take
+        ([(HPI, "ROS: denies chest pain.")], "chest pain", False),
+        ([(HPI, "Chest pain since noon."), ("family_history", "No chest pain in the family.")], "chest pain", True),
         ([("family_history", "Father had chest pain.")], "chest pain", False),
         ([("allergies", "Furosemide")], "furosemide", False),
     ],
@@ -56,6 +62,10 @@ def test_a_phrase_points_at_its_words_in_the_note():
     (item,) = gather([(HPI, text)], LINKER, GRAPH)
     assert (item.section, text[item.start : item.end], item.phrase) == (HPI, "Chest\nPain", "chest pain")
     assert item.as_json() == {"concept": item.concept, "section": HPI, "start": item.start, "end": item.end}
+
+
+def test_a_letter_of_shorthand_is_told_by_the_name_of_what_it_stands_for():
+    assert {"nausea", "vomiting"} <= phrases((HPI, "Two days of n/v/d.")).keys()
 
 
 def test_grounds_are_strong_enough_the_strongest_first_and_each_phrase_once():
