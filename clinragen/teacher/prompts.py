@@ -36,7 +36,7 @@ _ECHO = 8
 
 @dataclass(frozen=True)
 class Exemplar:
-    """A made-up stay and the rationales that a clinician would give for it, by kind."""
+    """An invented stay and the rationales that a clinician would give for it, by kind."""
 
     stay: StayRecord
     rationales: dict[str, str]
@@ -88,7 +88,7 @@ class Prompts:
         self._check()
 
     def _check(self) -> None:
-        """Fill all templates for a made-up stay, so that their errors show before anything is asked."""
+        """Fill all templates for an invented stay, so that their errors show before anything is asked."""
         stay = StayRecord(
             0, list(self.graph.labels)[:1], [("history_of_present_illness", "Fever.")], {"heart_rate": [(1.0, 140.0)]}
         )

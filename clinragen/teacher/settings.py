@@ -110,7 +110,7 @@ class TeacherSettings:
     samples: int = 4  # reason: at most so many, until one agrees with the labels
     agreement: float = 1.0  # reason: least Jaccard overlap of its diagnoses with the labels
     structured: str = "auto"
-    exemplars: int = 2  # made-up examples shown, the first of the file
+    exemplars: int = 2  # invented examples shown, the first of the file
     band: str = "reference"
     prompts: str = ""  # a folder of templates that go before the shipped ones
     note_words: int = 1500  # longer notes are shortened, section by section
