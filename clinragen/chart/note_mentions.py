@@ -15,12 +15,12 @@ class NoteMention(NamedTuple):
     """A concept named in a note.
 
     Attributes:
-        index: of the section among those given.
+        position: of the section among those given.
         section: its name.
         text: of the whole section; the mention's offsets point into it.
     """
 
-    index: int
+    position: int
     section: str
     text: str
     mention: Mention

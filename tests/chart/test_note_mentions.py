@@ -15,7 +15,7 @@ NOTE = [
 
 
 def test_a_note_affirms_denies_or_leaves_open():
-    read = [(one.index, one.section, one.text[one.mention.start : one.mention.end], one.standing)
+    read = [(one.position, one.section, one.text[one.mention.start : one.mention.end], one.standing)
             for one in note_mentions(NOTE, LINKER)]  # fmt: skip
     assert read == [
         (0, "history_of_present_illness", "Fever", "affirmed"),
