@@ -123,7 +123,7 @@ def loop_of(folder: Path, script: list[float], stays: int = 6, slope: float = 1.
     data = {"train": Rows(stays), "validation": Rows(3)}
     log = Log()
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    made = Loop(fabric, Line(script, slope), stage, data, collate, folder, log)
+    made = Loop(fabric, Line(list(script), slope), stage, data, collate, folder, log)
     log.loop = made
     return made
 
@@ -181,11 +181,11 @@ def epochs_of(loop: Loop) -> tuple[int, int, float]:
     ],
 )
 def test_the_epoch_with_the_least_loss_is_kept_and_patience_ends_the_run(tmp_path, script, patience, epochs, best):
-    scripted = list(script)
+
     loop = loop_of(tmp_path, script, patience=patience)
     ran, kept, weight = epochs_of(loop)
     assert (ran, kept) == (epochs, best)
-    assert loop.place.best == scripted[best]
+    assert loop.place.best == script[best]
     heights = [schedule(step, 12, 0.25) for step in range(3 * (best + 1))]
     assert weight == pytest.approx(-RATE * sum(heights), rel=1e-4)
     assert [event for event in loop.watcher.events if event[0] == "epoch"][-1] == ("epoch", epochs, best)
