@@ -7,7 +7,6 @@ has returned; a request that was in flight when the process died carries an idem
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NotRequired, Self, TypedDict
+
+from filelock import lock_descriptor
 
 from clinragen.artifacts import PRIVATE_FILE, PRIVATE_FOLDER, sha256_json
 from clinragen.errors import UserError
@@ -164,10 +165,8 @@ class Journal:
             self._size += len(line)
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --name") from None
+        if not lock_descriptor(self._file, blocking=False):
+            raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --name")
 
     def _read(self, *, mend: bool) -> int:
         """Fill the index; returns the size of the sound part."""
