@@ -96,7 +96,7 @@ def probe(folder: Path, module: str, entry: dict[str, Any], show: bool) -> float
         sys.exit(
             f"{module}: mutmut found no mutants or could not run the tests\n{run.stdout[-3000:]}{run.stderr[-3000:]}"
         )
-    rate = report(module, mutants, entry.get("equivalent", []), show, time.monotonic() - began)
+    rate = report(module, mutants, entry.get("equivalent") or [], show, time.monotonic() - began)
     shutil.rmtree(tree)
     return rate
 
