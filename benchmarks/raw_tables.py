@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from clinragen.catalog import variables
-from mimic_prep.synthetic.tables import COLUMNS
+from mimic_prep.synthetic.raw_tables import COLUMNS
 
 CHART_ROWS_PER_STAY = 4_600
 LABS_PER_CHART_ROW = 158 / 432  # MIMIC-IV 3.1

@@ -12,7 +12,6 @@ from clinragen.choices import SERIES_INPUTS as SERIES_INPUTS
 from clinragen.choices import SPLITS as SPLITS
 from clinragen.names import teacher_name
 
-SCHEMA_VERSION = 1
 RATIONALE_KINDS = ("note", "series")
 JOURNAL = ".journal.jsonl"  # of a teacher's answers, beside its rationales
 

@@ -21,7 +21,7 @@ _ACCOUNT, _BAD = "account.json", "quarantine.parquet"
 QUARANTINE = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 
 
-class Sieve:
+class RowFilter:
     """Rows of one block on their way through a table's rules; ``frame`` holds those still in.
 
     The frame needs a column ``line``, the row's line number in its file.
@@ -41,10 +41,12 @@ class Sieve:
         if "line" in self.frame.columns:
             self.frame = self.frame.with_columns(pl.col("line") + lines)
 
-    def joined(self, below: Sieve) -> Sieve:
-        """The sieve of this block and of the one below it, neither shifted yet, as one block."""
+    def joined(self, below: RowFilter) -> RowFilter:
+        """The rows of this block and of the one below it, neither shifted yet, as one block."""
         below.shift(self.lines)
-        both = Sieve(pl.concat([self.frame, below.frame]), read=self.read + below.read, lines=self.lines + below.lines)
+        both = RowFilter(
+            pl.concat([self.frame, below.frame]), read=self.read + below.read, lines=self.lines + below.lines
+        )
         both.out_of_scope = self.out_of_scope + below.out_of_scope
         both.quarantined = self.quarantined + below.quarantined
         both.remarks = self.remarks + below.remarks
@@ -74,26 +76,26 @@ class Sieve:
 
 
 class Screen:
-    """Several rules over the rows of a sieve at once: they only mark rows, and ``apply`` takes those out together.
+    """Several rules over the rows of a filter at once: they only mark rows, and ``apply`` takes those out together.
 
-    A row counts under the first rule that it meets. Masks are as long as the sieve's frame.
+    A row counts under the first rule that it meets. Masks are as long as the frame of the filter.
     """
 
-    def __init__(self, sieve: Sieve) -> None:
-        self._sieve = sieve
-        self._left = np.ones(sieve.frame.height, dtype=bool)
+    def __init__(self, row_filter: RowFilter) -> None:
+        self._row_filter = row_filter
+        self._left = np.ones(row_filter.frame.height, dtype=bool)
 
     def skip(self, mask: np.ndarray | pl.Series, reason: str) -> None:
-        """Like ``Sieve.skip``."""
+        """Like ``RowFilter.skip``."""
         hit = self._take(mask)
         if hit.size:
-            self._sieve.out_of_scope[reason] += hit.size
+            self._row_filter.out_of_scope[reason] += hit.size
 
     def reject(self, mask: np.ndarray | pl.Series, reason: str) -> None:
-        """Like ``Sieve.reject``."""
+        """Like ``RowFilter.reject``."""
         hit = self._take(mask)
         if hit.size:
-            self._sieve.quarantined.append((reason, self._sieve.frame["line"].to_numpy()[hit]))
+            self._row_filter.quarantined.append((reason, self._row_filter.frame["line"].to_numpy()[hit]))
 
     def _take(self, mask: np.ndarray | pl.Series) -> np.ndarray:
         hit = np.flatnonzero(self._left & np.asarray(mask))
@@ -101,9 +103,9 @@ class Screen:
         return hit
 
     def apply(self, **columns: np.ndarray) -> None:
-        """Leave the sieve the rows that met no rule, with ``columns`` beside them."""
-        frame = self._sieve.frame.with_columns(pl.Series(name, values) for name, values in columns.items())
-        self._sieve.frame = frame.filter(pl.Series(self._left))
+        """Leave in the filter the rows that met no rule, with ``columns`` beside them."""
+        frame = self._row_filter.frame.with_columns(pl.Series(name, values) for name, values in columns.items())
+        self._row_filter.frame = frame.filter(pl.Series(self._left))
 
 
 @dataclass
@@ -135,14 +137,14 @@ class Ledger:
         self._bad: list[tuple[str, np.ndarray, str]] = []
         self._remarks: dict[str, Counter[str]] = {}  # of files that were read in another stage
 
-    def add(self, file: str, sieve: Sieve) -> None:
-        """Book one block that has been through its sieve."""
+    def add(self, file: str, row_filter: RowFilter) -> None:
+        """Book one block that has been through its filter."""
         count = self.tables.setdefault(file, TableCount())
-        count.read += sieve.read
-        count.kept += sieve.frame.height
-        count.out_of_scope.update(sieve.out_of_scope)
-        count.remarks.update(sieve.remarks)
-        for reason, lines in sieve.quarantined:
+        count.read += row_filter.read
+        count.kept += row_filter.frame.height
+        count.out_of_scope.update(row_filter.out_of_scope)
+        count.remarks.update(row_filter.remarks)
+        for reason, lines in row_filter.quarantined:
             count.quarantined[reason] += len(lines)
             self._bad.append((file, lines, reason))
 

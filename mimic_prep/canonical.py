@@ -11,13 +11,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clinragen import __version__
+from clinragen import __version__, versions
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
 from clinragen.integrity import outputs_of
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT
-from clinragen.schema import NOTES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths
+from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths
 from mimic_prep.protocol import Protocol
+from mimic_prep.steps import catalogue_hash
 
 SERIES_ROWS_PER_GROUP = 1 << 20
 
@@ -60,20 +61,23 @@ def write_tables(
     write_table(paths.outcomes, outcomes)
 
 
-def made_from(source: str, protocol: Protocol, labels: LabelSet, inputs: dict[str, str], code: str) -> dict[str, Any]:
-    """All that a cohort depends on, as its manifest keeps it. ``inputs`` and ``code`` are hashes."""
+def made_from(
+    source: str, protocol: Protocol, labels: LabelSet, inputs: dict[str, str], steps: Mapping[str, int]
+) -> dict[str, Any]:
+    """All that a cohort depends on, as its manifest keeps it. ``inputs`` are hashes, ``steps`` versions."""
     settings = asdict(protocol) | {"labels": Path(protocol.labels).stem}  # what is in the file stands in label_set
     subjects = protocol.splits.test_subjects
     if subjects and Path(subjects).is_file():
         inputs = inputs | {"splits.test_subjects": sha256_file(Path(subjects))}
     return {
-        "schema_version": SCHEMA_VERSION,
+        **versions.COHORT.mark,
         "created_by": f"mimic-prep {__version__}",
         "source": source,
         "protocol": settings,
         "label_set": labels.to_json(),
         "config_hash": sha256_json(settings),
-        "code_hash": code,
+        "steps": dict(steps),
+        "catalogue": catalogue_hash(),
         "inputs": dict(sorted(inputs.items())),
     }
 

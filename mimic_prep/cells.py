@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pyarrow as pa
 
-from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD
+from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD
 
 NULLS = ["", " ", "NULL", "null", "NA", "N/A", "NaN", "nan", "\\N"]  # the last is how MySQL dumps write it
 #: What a column of each type becomes, and how errors call its cells.

@@ -1,4 +1,4 @@
-"""The ``mimic-prep`` command: its files are in ``mimic_prep.commands``, each imported only when it is called."""
+"""The ``mimic-prep`` command: one subcommand for each release, and those of ``mimic_prep.commands``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from clinragen.command_line import Program
 from clinragen.errors import exit_code
+from mimic_prep.commands._releases import release_commands
 
 PROGRAM = Program(
     name="mimic-prep",
@@ -14,6 +15,7 @@ PROGRAM = Program(
     package="mimic_prep.commands",
     order=("mimic-iv", "mimic-iii", "eicu", "meds", "physionet-2012", "check-release", "audit", "synthesize"),
     closing="`mimic-prep COMMAND --help` explains a command; `clinragen --help` what is done with a cohort.",
+    further=release_commands(),
     renamed={("", "verify"): "check-release"},
 )
 

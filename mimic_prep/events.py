@@ -15,10 +15,11 @@ import polars as pl
 
 from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError
-from mimic_prep.accounting import Screen, Sieve
+from mimic_prep.accounting import RowFilter, Screen
+from mimic_prep.items import items_of
 from mimic_prep.qualify import SPECIMEN, companions
-from mimic_prep.sources import EventTable, Only
-from mimic_prep.stays import StayIndex, seconds
+from mimic_prep.stay_index import StayIndex, seconds
+from mimic_prep.tables import EventTable, Only
 from mimic_prep.units import conversion, foreign
 from mimic_prep.words import SPECIMEN_TYPE, Words
 
@@ -44,7 +45,7 @@ class _Item:
 def _items(release: str, table: str) -> dict[int | str, _Item]:
     found: dict[int | str, _Item] = {}
     for index, variable in enumerate(variables().values()):
-        for priority, (item, unit) in enumerate(variable.items.get(release, {}).get(table, {}).items()):
+        for priority, (item, unit) in enumerate(items_of(variable, release, table).items()):
             factors = (1.0, 0.0) if unit is None else conversion(variable, unit)
             if factors is None:
                 raise UserError(f"variables.yaml: {variable.key}: unit '{unit}' of item {item} is not among its units")
@@ -88,33 +89,33 @@ class EventRules:
         self._words = Words([item.variable for item in self._items])
         self._power = 10.0 ** np.array([item.variable.decimals + 3 for item in self._items])
 
-    def __call__(self, sieve: Sieve) -> None:
+    def __call__(self, row_filter: RowFilter) -> None:
         if self._source.wide:
-            self._unfold(sieve)
-        self._attach(sieve)
-        self._check_value(sieve)
-        self._convert(sieve)
+            self._unfold(row_filter)
+        self._attach(row_filter)
+        self._check_value(row_filter)
+        self._convert(row_filter)
 
-    def _unfold(self, sieve: Sieve) -> None:
+    def _unfold(self, row_filter: RowFilter) -> None:
         """Columns of a wide table become rows; from here on a measurement, not a line, is what is counted."""
-        items = [str(item) for item in self._ids if item in sieve.frame.columns]
+        items = [str(item) for item in self._ids if item in row_filter.frame.columns]
         keep = [self._source.key, "time", "line"]
-        bad = sum(len(lines) for _, lines in sieve.quarantined)
+        bad = sum(len(lines) for _, lines in row_filter.quarantined)
         if self._source.minute is not None:
-            sieve.frame = sieve.frame.with_columns(time=pl.lit(self._source.minute, dtype=pl.Int64))
-        sieve.frame = sieve.frame.unpivot(items, index=keep, variable_name="item").drop_nulls("value")
-        sieve.read = sieve.frame.height + bad
+            row_filter.frame = row_filter.frame.with_columns(time=pl.lit(self._source.minute, dtype=pl.Int64))
+        row_filter.frame = row_filter.frame.unpivot(items, index=keep, variable_name="item").drop_nulls("value")
+        row_filter.read = row_filter.frame.height + bad
 
-    def _attach(self, sieve: Sieve) -> None:
+    def _attach(self, row_filter: RowFilter) -> None:
         """Item, stay and second from intime of each row; rows outside the window leave, all at once."""
-        screen = Screen(sieve)
-        screen.reject(sieve.frame["item"].is_null(), "no item")
+        screen = Screen(row_filter)
+        screen.reject(row_filter.frame["item"].is_null(), "no item")
         if self._source.generic:
             named = pl.when(pl.col("item") == self._source.generic).then("label").otherwise("item")
-            sieve.frame = sieve.frame.with_columns(item=named)
-            used = sieve.frame["item"].is_in(self._ids)
+            row_filter.frame = row_filter.frame.with_columns(item=named)
+            used = row_filter.frame["item"].is_in(self._ids)
             screen.skip(~used.fill_null(False), "item not used")
-        frame = sieve.frame
+        frame = row_filter.frame
         key, time = frame[self._source.key], frame["time"]
         screen.skip(key.is_null(), f"no {key.name}")
         keys = key.fill_null(-1).to_numpy()
@@ -139,8 +140,8 @@ class EventRules:
             columns["undated"] = frame["known"].is_null().to_numpy()
         screen.apply(**columns)
         if "undated" in columns:
-            sieve.remarks[_UNDATED] += int(sieve.frame["undated"].sum())
-        sieve.frame = sieve.frame.with_columns(self._codes(sieve.frame["item"]).alias("code"))
+            row_filter.remarks[_UNDATED] += int(row_filter.frame["undated"].sum())
+        row_filter.frame = row_filter.frame.with_columns(self._codes(row_filter.frame["item"]).alias("code"))
 
     def _codes(self, item: pl.Series) -> pl.Series:
         """The place of each item among all; numbers are looked up in a table, which is faster."""
@@ -162,38 +163,38 @@ class EventRules:
         known = np.clip(known, -_LATEST, _LATEST)
         return np.where(entered.is_null().to_numpy(), second, known) if entered.null_count() else known
 
-    def _check_value(self, sieve: Sieve) -> None:
-        if "error" in sieve.frame.columns:
-            sieve.reject(pl.col("error") != 0, "marked as an error")
-        if self._drop_warnings and "warning" in sieve.frame.columns:
-            sieve.reject(pl.col("warning") != 0, "marked with a warning")
-        if sieve.frame.schema["value"] == pl.String:
+    def _check_value(self, row_filter: RowFilter) -> None:
+        if "error" in row_filter.frame.columns:
+            row_filter.reject(pl.col("error") != 0, "marked as an error")
+        if self._drop_warnings and "warning" in row_filter.frame.columns:
+            row_filter.reject(pl.col("warning") != 0, "marked with a warning")
+        if row_filter.frame.schema["value"] == pl.String:
             text = pl.col("value").str.strip_chars()
             number = text.str.strip_suffix("%").str.strip_chars_end().cast(pl.Float64, strict=False).fill_nan(None)
-            sieve.frame = sieve.frame.with_columns(value=number, words=text)
-        if "words" in sieve.frame.columns:
-            self._words(sieve)
-        sieve.reject(pl.col("value").is_null() | pl.col("value").is_infinite(), "no numeric value")
+            row_filter.frame = row_filter.frame.with_columns(value=number, words=text)
+        if "words" in row_filter.frame.columns:
+            self._words(row_filter)
+        row_filter.reject(pl.col("value").is_null() | pl.col("value").is_infinite(), "no numeric value")
 
-    def _convert(self, sieve: Sieve) -> None:
-        code = sieve.frame["code"].to_numpy()
-        value = sieve.frame["value"].to_numpy()
-        scale, offset = self._factors(sieve.frame, code, value)
+    def _convert(self, row_filter: RowFilter) -> None:
+        code = row_filter.frame["code"].to_numpy()
+        value = row_filter.frame["value"].to_numpy()
+        scale, offset = self._factors(row_filter.frame, code, value)
         alien, untested = np.isnan(scale), np.isnan(value)
         value = _round(value * scale + offset, self._power[code])
-        screen = Screen(sieve)
+        screen = Screen(row_filter)
         screen.reject(alien, "unit of another kind of variable")
         bad = ~((value >= self._low[code]) & (value <= self._high[code]) | untested)
         for key in sorted({self._items[code].variable.key for code in np.unique(code[bad])}):
             codes = [code for code, item in enumerate(self._items) if item.variable.key == key]
             screen.reject(bad & np.isin(code, codes), f"implausible {key}")
         screen.apply(
-            second=sieve.frame["second"].to_numpy().astype(np.int32),
+            second=row_filter.frame["second"].to_numpy().astype(np.int32),
             variable=self._variable[code],
             priority=self._priority[code],
             value=value,
         )
-        sieve.frame = sieve.frame.select(*EVENTS, *self._specimen)
+        row_filter.frame = row_filter.frame.select(*EVENTS, *self._specimen)
 
     def _factors(self, frame: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scale and offset of each row: of its own unit where known, else the item's; ``rescale`` goes before both."""

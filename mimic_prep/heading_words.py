@@ -23,7 +23,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "allergies": ("allergies", "allergies to medications", "allergy"),
     "admission_exam": (),  # split off the physical exam
-    "admission_diagnosis": (),  # of eICU, which codes it apart from the diagnoses of the stay
     "physical_exam": ("physical exam", "physical examination", "pe", "exam", "physical exam on admission",
                       "admission physical exam", "admission exam", "admission physical examination",
                       "physical examination on admission", "exam on admission"),
@@ -51,7 +50,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 #: Sections that tell what was known when the patient came, though a discharge summary is written later.
 KNOWN_AT_ADMISSION = (
-    "chief_complaint", "admission_diagnosis", "history_of_present_illness", "past_medical_history", "social_history",
+    "chief_complaint", "history_of_present_illness", "past_medical_history", "social_history",
     "family_history", "medications_on_admission", "allergies", "admission_exam",
 )  # fmt: skip
 OF_ADMISSION = frozenset((*KNOWN_AT_ADMISSION, "physical_exam"))

@@ -12,17 +12,17 @@ import polars as pl
 
 from clinragen.artifacts import sha256_file, sha256_json
 from clinragen.errors import UserError
-from mimic_prep.accounting import Ledger, Sieve
-from mimic_prep.blocks import read_blocks
+from mimic_prep.accounting import Ledger, RowFilter
+from mimic_prep.csv_rows import parse
+from mimic_prep.csv_stream import read_blocks
 from mimic_prep.parallel import in_order
 from mimic_prep.parquet_rows import from_batch, read_batches
 from mimic_prep.raw_files import RawFiles
-from mimic_prep.rows import parse
-from mimic_prep.sources import Only, Table
+from mimic_prep.tables import Only, Table
 
 _CHECK_AFTER = 1 << 20  # rows, from which on bad ones are no longer a matter of chance
 
-Rules = Callable[[Sieve], None]
+Rules = Callable[[RowFilter], None]
 
 
 class RawFolder:
@@ -121,27 +121,27 @@ class RawFolder:
         parts = self.parts(table) if self.locate(table) else ()
         rows = 0
         for path in parts:
-            for sieve in self._booked(path, table, rules, only):
-                rows += sieve.read
-                if sieve.frame.height:
-                    yield sieve.frame
+            for row_filter in self._booked(path, table, rules, only):
+                rows += row_filter.read
+                if row_filter.frame.height:
+                    yield row_filter.frame
         if parts and not rows and table.required:
             raise UserError(f"{self.shown(parts[0], table)} has no rows: the table is empty; download it again")
 
-    def _booked(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
-        """The sieves of one file, entered in the ledger."""
+    def _booked(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[RowFilter]:
+        """The row_filters of one file, entered in the ledger."""
         name = self._account(path, table)
         read, line = 0, 2  # the header is line 1
-        for sieve in self._sieves(path, table, rules, only):
-            sieve.shift(line)
-            line += sieve.lines
-            self.ledger.add(name, sieve)
-            read += sieve.read
+        for row_filter in self._row_filters(path, table, rules, only):
+            row_filter.shift(line)
+            line += row_filter.lines
+            self.ledger.add(name, row_filter)
+            read += row_filter.read
             if read >= _CHECK_AFTER:
                 self.ledger.check(name, self.max_bad_share)
-            yield sieve
+            yield row_filter
         if not read:
-            self.ledger.add(name, Sieve(pl.DataFrame({"line": []})))
+            self.ledger.add(name, RowFilter(pl.DataFrame({"line": []})))
         self.ledger.check(name, self.max_bad_share)
 
     def remark(self, table: Table, remarks: Counter[str]) -> None:
@@ -161,22 +161,22 @@ class RawFolder:
         finally:
             self.ledger = outer
 
-    def _sieves(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
+    def _row_filters(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[RowFilter]:
         if path.suffix.lower() == ".parquet":
             yield from self._parquet(path, table, rules, only)
             return
 
-        def sift(part: tuple[list[str], bytearray]) -> Sieve:
-            sieve = parse(part[1], part[0], table, only)
-            rules(sieve)
-            return sieve
+        def sift(part: tuple[list[str], bytearray]) -> RowFilter:
+            row_filter = parse(part[1], part[0], table, only)
+            rules(row_filter)
+            return row_filter
 
         yield from in_order(sift, read_blocks(path, table, self._progress), self.workers)
 
-    def _parquet(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[Sieve]:
+    def _parquet(self, path: Path, table: Table, rules: Rules, only: Only | None) -> Iterator[RowFilter]:
         shown = self.shown(path, table)
         for batch in read_batches(path, table, shown):
-            sieve = from_batch(batch, table, only, shown)
-            rules(sieve)
-            yield sieve
+            row_filter = from_batch(batch, table, only, shown)
+            rules(row_filter)
+            yield row_filter
         self._progress(path.stat().st_size)

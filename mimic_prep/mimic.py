@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import polars as pl
 
 from clinragen.icd import version_of
-from mimic_prep import digest
-from mimic_prep.accounting import Sieve
-from mimic_prep.cohort import Attrition, Population
+from mimic_prep import structured_summary
+from mimic_prep.accounting import RowFilter
+from mimic_prep.inclusion import Attrition, Population
 from mimic_prep.ingest import RawFolder
-from mimic_prep.notes import read_notes
+from mimic_prep.note_selection import read_notes
 from mimic_prep.outcomes import of_admissions as outcomes_of_admissions
 from mimic_prep.protocol import Protocol
-from mimic_prep.sources import Release, Table
-from mimic_prep.splits import GivenSplits
+from mimic_prep.reader import Reader
+from mimic_prep.tables import MimicLayout, Table
 
 
-class MimicReader:
-    """Reads one MIMIC release; see ``pipeline.Reader``."""
+class MimicReader(Reader):
+    """Reads a release that is laid out as MIMIC is."""
 
-    label_key = "hadm_id"  # all codes of the admission label each of its stays
-
-    def __init__(self, release: Release) -> None:
+    def __init__(self, release: MimicLayout) -> None:
+        super().__init__()
         self.release = release
-        self.warnings: list[str] = []
-        self.account: dict[str, Any] = {}
-        self.inputs: dict[str, str] = {}
-        self.splits: GivenSplits | None = None
         self.name = release.name
         self.items = release.items
         self.events = release.events
@@ -46,7 +40,9 @@ class MimicReader:
     def population(self, raw: RawFolder, attrition: Attrition) -> Population:
         """Stays that have a patient and an admission; the others are counted."""
         release = self.release
-        stays = raw.read(release.stays, lambda sieve: sieve.reject_missing("subject_id", "hadm_id", "stay_id"))
+        stays = raw.read(
+            release.stays, lambda row_filter: row_filter.reject_missing("subject_id", "hadm_id", "stay_id")
+        )
         attrition.entered = raw.rows_read(release.stays)
         attrition.excluded["stay row that cannot be read"] = attrition.entered - stays.height
         stays = stays.sort(*(name for name in stays.columns if name != "line"))
@@ -63,11 +59,11 @@ class MimicReader:
     def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
         """subject_id, hadm_id, position, code, version, dischtime: every coded diagnosis of the cohort's patients."""
 
-        def rules(sieve: Sieve) -> None:
-            _with_version(sieve, self.release)
-            sieve.reject_missing("subject_id", "hadm_id")
-            sieve.skip(~pl.col("subject_id").is_in(subjects), "patient not in the cohort")
-            sieve.reject_missing("code", "version")
+        def rules(row_filter: RowFilter) -> None:
+            _with_version(row_filter, self.release)
+            row_filter.reject_missing("subject_id", "hadm_id")
+            row_filter.skip(~pl.col("subject_id").is_in(subjects), "patient not in the cohort")
+            row_filter.reject_missing("code", "version")
 
         subjects = stays["subject_id"].unique().implode()
         found = raw.read(self.release.diagnoses, rules).drop("line").cast({"version": pl.Int64})
@@ -82,25 +78,25 @@ class MimicReader:
         lacking = stays if protocol.notes.digest == "always" else stays.join(notes, on="stay_id", how="anti")
         if not lacking.height:
             return notes
-        return pl.concat([notes, digest.build(raw, self.release, lacking, diagnoses)])
+        return pl.concat([notes, structured_summary.build(raw, self.release, lacking, diagnoses)])
 
 
-def _with_version(sieve: Sieve, release: Release) -> None:
+def _with_version(row_filter: RowFilter, release: MimicLayout) -> None:
     """The version of ICD as a number; the release's own where its tables do not say."""
     if release.icd_version is not None:
-        sieve.frame = sieve.frame.with_columns(version=pl.lit(release.icd_version, dtype=pl.Int64))
+        row_filter.frame = row_filter.frame.with_columns(version=pl.lit(release.icd_version, dtype=pl.Int64))
         return
     named = version_of(pl.col("version"))
-    sieve.reject(pl.col("version").is_not_null() & named.is_null(), "icd_version is not a whole number, 9 or 10")
-    sieve.frame = sieve.frame.with_columns(version=named)
+    row_filter.reject(pl.col("version").is_not_null() & named.is_null(), "icd_version is not a whole number, 9 or 10")
+    row_filter.frame = row_filter.frame.with_columns(version=named)
 
 
-def _of(key: str, stays: pl.DataFrame, reason: str, *needed: str) -> Callable[[Sieve], None]:
+def _of(key: str, stays: pl.DataFrame, reason: str, *needed: str) -> Callable[[RowFilter], None]:
     wanted = stays[key].unique().implode()
 
-    def rules(sieve: Sieve) -> None:
-        sieve.reject_missing(key, *needed)
-        sieve.skip(~pl.col(key).is_in(wanted), reason)
+    def rules(row_filter: RowFilter) -> None:
+        row_filter.reject_missing(key, *needed)
+        row_filter.skip(~pl.col(key).is_in(wanted), reason)
 
     return rules
 

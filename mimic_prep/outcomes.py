@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from clinragen.schema import OUTCOMES
 from mimic_prep.cells import read_text
-from mimic_prep.sources import TIME
+from mimic_prep.tables import TIME
 
 #: how releases write a yes and a no; Parquet exports of integers and booleans become such text when they are read
 _YES, _NO = ("1", "1.0", "true", "t", "y", "yes"), ("0", "0.0", "false", "f", "n", "no")

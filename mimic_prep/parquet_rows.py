@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinragen.errors import UserError
-from mimic_prep.accounting import Sieve
-from mimic_prep.blocks import LONGEST_ROW, check_columns
+from mimic_prep.accounting import RowFilter
 from mimic_prep.cells import TYPES, converted
-from mimic_prep.rows import complete
-from mimic_prep.sources import Only, Table
+from mimic_prep.csv_rows import complete
+from mimic_prep.csv_stream import LONGEST_ROW, check_columns
+from mimic_prep.tables import Only, Table
 
 ROWS_AT_ONCE = 1 << 16
 TEXT_AT_ONCE = 1 << 28  # bytes of text in one batch
@@ -102,7 +102,7 @@ def _plain(column: pa.Array) -> pa.Array:
     return column
 
 
-def from_batch(batch: pa.RecordBatch, table: Table, only: Only | None, shown: str) -> Sieve:
+def from_batch(batch: pa.RecordBatch, table: Table, only: Only | None, shown: str) -> RowFilter:
     """Typed rows; those with a cell that is not of its column's kind are quarantined, as in a CSV file.
 
     Raises:
@@ -122,10 +122,10 @@ def from_batch(batch: pa.RecordBatch, table: Table, only: Only | None, shown: st
             raise UserError(f"{shown}: column '{column.raw}' is of type {error}, expected {kind}") from None
         columns.append(cells.alias(name))
         failed.append((f"{column.raw} is not {kind}", wrong))
-    sieve = Sieve(complete(pl.DataFrame(columns), np.arange(frame.height), table), lines=frame.height)
+    row_filter = RowFilter(complete(pl.DataFrame(columns), np.arange(frame.height), table), lines=frame.height)
     for reason, wrong in failed:
         if wrong.any():
-            sieve.reject(pl.col("line").is_in(wrong.arg_true().cast(pl.Int64).implode()), reason)
+            row_filter.reject(pl.col("line").is_in(wrong.arg_true().cast(pl.Int64).implode()), reason)
     if only is not None:
-        sieve.skip(~pl.col(only.column).is_in(only.values), only.reason)
-    return sieve
+        row_filter.skip(~pl.col(only.column).is_in(only.values), only.reason)
+    return row_filter

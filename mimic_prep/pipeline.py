@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -20,67 +20,31 @@ from clinragen.errors import UserError
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT, check_kind, check_place, output_folder
 from clinragen.schema import JOURNAL, SERIES, SPLITS, CohortPaths
-from mimic_prep import canonical, cautions, cohort, consort, labels, notes, outcomes, spill, splits
+from mimic_prep import canonical, cautions, consort, inclusion, labels, note_selection, outcomes, shards, splits
 from mimic_prep.accounting import Ledger
+from mimic_prep.cache import StepCache, cache_of, frame_hash
 from mimic_prep.code_repair import repaired
-from mimic_prep.cohort import Attrition, Population
 from mimic_prep.events import EventRules
+from mimic_prep.inclusion import Attrition
 from mimic_prep.ingest import RawFolder
 from mimic_prep.parallel import in_order
-from mimic_prep.protocol import Protocol as CohortProtocol
+from mimic_prep.protocol import Protocol
 from mimic_prep.qualify import Qualifier
-from mimic_prep.sources import EventTable, Table
-from mimic_prep.spill import STAYS_PER_SHARD, Spill
-from mimic_prep.splits import GivenSplits
-from mimic_prep.stages import Stages, code_hash, frame_hash, stages_of
-from mimic_prep.stays import StayIndex
+from mimic_prep.reader import Reader
+from mimic_prep.shards import STAYS_PER_SHARD, ShardWriter
+from mimic_prep.stay_index import StayIndex
+from mimic_prep.steps import VERSIONS
+from mimic_prep.tables import EventTable, Table
 from mimic_prep.timeline import hourly
 
 _MEASURED, _TEXTS = "measured.parquet", "texts.parquet"
-
-
-class Reader(Protocol):
-    """What a release family must provide; everything after it is common.
-
-    ``items`` is its key in the catalogue, ``label_key`` the column by which diagnoses belong to stays. ``warnings``
-    grow as tables are read; ``account`` goes into the manifest; ``inputs`` are hashes of files beside the tables;
-    ``splits`` are those that the dataset brings.
-    """
-
-    name: str
-    items: str
-    events: tuple[EventTable, ...]
-    diagnosis_table: Table
-    label_key: str
-    warnings: list[str]
-    account: dict[str, Any]
-    inputs: dict[str, str]
-    splits: GivenSplits | None
-
-    def tables(self) -> list[Table]:
-        """All tables that a preparation may read."""
-        ...
-
-    def population(self, raw: RawFolder, attrition: Attrition) -> Population:
-        """All stays; those that cannot be used at all are counted in ``attrition``."""
-        ...
-
-    def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
-        """code, version and the column ``label_key``, of the cohort's patients."""
-        ...
-
-    def texts(
-        self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: CohortProtocol
-    ) -> pl.DataFrame:
-        """Text that each stay may read (columns ``notes.NOTES``)."""
-        ...
 
 
 def prepare(
     reader: Reader,
     raw: RawFolder,
     out: Path,
-    protocol: CohortProtocol,
+    protocol: Protocol,
     *,
     overwrite: bool = False,
     stays_per_shard: int = STAYS_PER_SHARD,
@@ -88,8 +52,9 @@ def prepare(
 ) -> dict[str, Any]:
     """Prepare a cohort and return its manifest; ``out`` appears only when all is done.
 
-    When ``out`` was made from the same content, settings and code, it is left as it is; ``tell`` says so. What a killed
-    preparation, or an earlier one with other settings, has finished is taken from the folder ``.<out>.work`` beside it.
+    When ``out`` was made from the same tables and settings by steps of the same versions, it is left as it is; ``tell``
+    says so. What a killed preparation, or an earlier one with other settings, has finished is taken from the folder
+    ``.<out>.work`` beside it.
     ``stays_per_shard`` bounds the memory and leaves no trace in the cohort.
 
     Raises:
@@ -106,25 +71,25 @@ def prepare(
     if out.exists():
         check_kind(out, COHORT)
     inputs = raw.hashes(reader.tables()) | reader.inputs
-    made_from = canonical.made_from(reader.name, protocol, chosen, inputs, code_hash())
+    made_from = canonical.made_from(reader.name, protocol, chosen, inputs, {**VERSIONS, "reader": reader.version})
     if (manifest := canonical.unchanged(CohortPaths(out), made_from)) is not None:
-        tell(f"{out}: same tables, settings and code as before; nothing to do")
+        tell(f"{out}: same tables, settings and steps as before; nothing to do")
         return manifest
     if out.exists() and not overwrite:
         raise UserError(
-            f"{out} already exists, made from other tables, settings or code: choose another, or pass --overwrite "
-            "to replace it"
+            f"{out} already exists, made from other tables or settings, or by an older version: choose another, or "
+            "pass --overwrite to replace it"
         )
     raw.max_bad_share = protocol.rules.max_bad_share
-    with stages_of(out, tell) as stages:
-        run = _Run(reader, raw, protocol, chosen, inputs, stages, stays_per_shard)
+    with cache_of(out, tell) as cache:
+        run = _Run(reader, raw, protocol, chosen, inputs, cache, stays_per_shard)
         with (
-            room_in(out.parent, "the last finished stage"),
+            room_in(out.parent, "the last finished step"),
             output_folder(out, COHORT, overwrite=overwrite, inputs=(raw.origin,)) as folder,
         ):
             manifest = _fill(run, CohortPaths(folder), made_from)
             _keep_answers(out, folder)
-        stages.sweep()
+        cache.sweep()
     return manifest
 
 
@@ -137,31 +102,31 @@ def _keep_answers(old: Path, new: Path) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """What the stages of one preparation share."""
+    """What the steps of one preparation share."""
 
     reader: Reader
     raw: RawFolder
-    protocol: CohortProtocol
+    protocol: Protocol
     labels: LabelSet
     inputs: dict[str, str]
-    stages: Stages
+    cache: StepCache
     stays_per_shard: int
 
-    def stage(self, name: str, key: Any, make: Callable[[Path], None]) -> Path:
-        """The folder of a stage, filled by ``make`` unless it is there."""
+    def step(self, name: str, key: Any, make: Callable[[Path], None]) -> Path:
+        """The folder of a kept step, filled by ``make`` unless it is there."""
 
         def booked(folder: Path, ledger: Ledger) -> None:
             with self.raw.booked_in(ledger):
                 make(folder)
 
-        return self.stages.build(name, [self.reader.name, key], self.raw.ledger, booked)
+        return self.cache.build(name, [self.reader.name, self.reader.version, key], self.raw.ledger, booked)
 
 
 def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any]:
     reader, raw, protocol = run.reader, run.raw, run.protocol
     attrition = Attrition()
     population = reader.population(raw, attrition)
-    stays = cohort.select(population, protocol, attrition, raw.origin)
+    stays = inclusion.select(population, protocol, attrition, raw.origin)
     series = _series(run, stays)
     shutil.copyfile(series / paths.series.name, paths.series)
     rows = pq.read_metadata(paths.series).num_rows
@@ -181,7 +146,7 @@ def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str,
     label_table = labels.build(diagnoses, stays, run.labels, reader.label_key) if coded else None
     canonical.write_tables(paths, stays, texts, label_table, outcomes.build(stays, population.outcomes))
     for file in raw.ledger.tables:
-        raw.ledger.check(file, raw.max_bad_share)  # a stage may have been read under a larger share
+        raw.ledger.check(file, raw.max_bad_share)  # a step may have been read under a larger share
     write_table(paths.root / "quarantine.parquet", raw.ledger.quarantine())
     label_frame = None if label_table is None else cast(pl.DataFrame, pl.from_arrow(label_table))
     given = splits.followed(reader.splits, protocol.splits)
@@ -212,7 +177,7 @@ def _diagnoses(run: _Run, diagnoses: pl.DataFrame) -> pl.DataFrame:
 
 
 def _series(run: _Run, stays: pl.DataFrame) -> Path:
-    """The stage that holds the series file and the stays that have a measurement."""
+    """The step that holds the series file and the stays that have a measurement."""
     index = StayIndex(stays)
     windows = frame_hash(stays.select("stay_id", "subject_id", "intime", "window_start", "prediction_time"))
     sources = [
@@ -235,7 +200,7 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
         def part(shard: int) -> pa.Table:
             tables: list[pl.DataFrame] = []
             for source, place, qualify in zip(sources, events, qualifiers, strict=True):
-                if (found := spill.load(place, shard)) is not None:
+                if (found := shards.load(place, shard)) is not None:
                     found, said = qualify(found)
                     tables.append(found)
                     remarks.append((source.table, said))
@@ -248,44 +213,44 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
                 rows = rows.filter(pl.col("stay").is_in(telling.implode()))
             return hourly(rows, stay_ids)
 
-        shards = range(-(-len(stay_ids) // run.stays_per_shard))
-        canonical.write_series(CohortPaths(folder).series, in_order(part, shards, run.raw.workers))
+        numbers = range(-(-len(stay_ids) // run.stays_per_shard))
+        canonical.write_series(CohortPaths(folder).series, in_order(part, numbers, run.raw.workers))
         write_table(folder / _MEASURED, pl.DataFrame({"stay_id": stay_ids[measured]}).to_arrow())
         for table, said in remarks:
             run.raw.remark(table, said)
 
-    return run.stage("series", [windows, required, [place.name for place in events]], make)
+    return run.step("series", [windows, required, [place.name for place in events]], make)
 
 
 def _events(run: _Run, source: EventTable, index: StayIndex, windows: str) -> Path:
-    """The stage that holds the events of one table."""
+    """The step that holds the events of one table."""
     drop_warnings, known_at = run.protocol.rules.drop_warnings, run.protocol.known_at
 
     def make(folder: Path) -> None:
         rules = EventRules(source, run.reader.items, index, drop_warnings=drop_warnings, known_at=known_at)
-        shards = Spill(folder, run.stays_per_shard)
+        writer = ShardWriter(folder, run.stays_per_shard)
         table = source.table if drop_warnings else source.table.without("warning")
         for events in run.raw.stream(table, rules, rules.only):
-            shards.add(events)
-        shards.close()
+            writer.add(events)
+        writer.close()
 
     path = run.raw.locate(source.table)
     name = run.raw.name(path) if path else ""
     key = [name, run.inputs.get(name), windows, drop_warnings, known_at, run.stays_per_shard]
-    return run.stage(f"events-{source.table.name}", key, make)
+    return run.step(f"events-{source.table.name}", key, make)
 
 
 def _texts(run: _Run, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFrame:
-    """Text of each stay, as a stage that depends on every table but those of measurements."""
+    """Text of each stay, as a step that depends on every table but those of measurements."""
 
     def make(folder: Path) -> None:
         texts = run.reader.texts(run.raw, stays, diagnoses, run.protocol)
-        write_table(folder / _TEXTS, texts.sort(*notes.ORDER).to_arrow())
+        write_table(folder / _TEXTS, texts.sort(*note_selection.ORDER).to_arrow())
 
     measurements = {run.raw.name(path) for source in run.reader.events if (path := run.raw.locate(source.table))}
     others = {name: found for name, found in run.inputs.items() if name not in measurements}
     settings = [asdict(run.protocol.notes), run.protocol.retrospective, run.protocol.known_at]
-    return pl.read_parquet(run.stage("texts", [frame_hash(stays), others, settings], make) / _TEXTS)
+    return pl.read_parquet(run.step("texts", [frame_hash(stays), others, settings], make) / _TEXTS)
 
 
 def _summary(stays: pl.DataFrame, labels: pl.DataFrame | None, texts: pl.DataFrame, rows: int) -> dict[str, Any]:

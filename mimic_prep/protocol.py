@@ -8,15 +8,30 @@ from dataclasses import dataclass, field
 from clinragen import config
 from clinragen.label_sets import DEFAULT
 from clinragen.schema import SPLITS
+from mimic_prep.releases import releases
 from mimic_prep.sections import KNOWN_AT_ADMISSION, SECTIONS
 
 WINDOW_KINDS = ("first", "last", "whole")
-#: Notes with a time of their own, and the entries of eICU that are dated one by one.
-NOTE_KINDS = ("radiology", "physician", "nursing", "ecg", "echo", "medication", "treatment")
 #: Measurements and notes count from their entry into the record, or from the time they are charted for.
 KNOWN_AT = ("storetime", "charttime")
 AMBIGUOUS_CODES = ("refuse", "as_written")
 DIGEST_CHOICES = ("missing", "always", "never")
+
+
+def note_kinds() -> list[str]:
+    """Notes with a time of their own, and entries that are dated one by one, of all releases."""
+    return list(dict.fromkeys(kind for release in releases().values() for kind in release.note_kinds))
+
+
+def sections() -> list[str]:
+    """The sections that a protocol may name: those of discharge summaries, and those that releases add."""
+    return [*SECTIONS, *(name for release in releases().values() for name in release.sections)]
+
+
+def known_at_admission() -> list[str]:
+    """The sections that tell what was known when the patient came."""
+    added = [name for release in releases().values() for name, known in release.sections.items() if known]
+    return [*KNOWN_AT_ADMISSION, *added]
 
 
 @dataclass
@@ -79,7 +94,8 @@ class Notes:
         if self.digest not in DIGEST_CHOICES:
             raise ValueError(f"notes.digest '{self.digest}' is unknown; choose from: {', '.join(DIGEST_CHOICES)}")
         for key, given, choices in (
-            ("sections", self.sections, SECTIONS), ("also", self.also, SECTIONS), ("kinds", self.kinds, NOTE_KINDS),
+            ("sections", self.sections, sections()), ("also", self.also, sections()),
+            ("kinds", self.kinds, note_kinds()),
         ):  # fmt: skip
             if unknown := [name for name in given if name not in choices]:
                 raise ValueError(f"notes.{key} '{unknown[0]}' is unknown; choose from: {', '.join(sorted(choices))}")
@@ -121,11 +137,11 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.known_at not in KNOWN_AT:
             raise ValueError(f"known_at '{self.known_at}' is unknown; choose from: {', '.join(KNOWN_AT)}")
-        later = [section for section in self.notes.sections if section not in KNOWN_AT_ADMISSION]
+        later = [section for section in self.notes.sections if section not in known_at_admission()]
         if later and not self.retrospective:
             raise ValueError(
                 f"notes.sections '{later[0]}' is written after the prediction time: only a protocol with "
-                f"retrospective: true may read it; known at admission are: {', '.join(KNOWN_AT_ADMISSION)}"
+                f"retrospective: true may read it; known at admission are: {', '.join(known_at_admission())}"
             )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from clinragen.catalog import Variable, specimen, variables
+from mimic_prep.items import items_of
 
 #: What stands in the column ``variable`` of rows that are no measurements. The value of ``SPECIMEN`` is its level; the
 #: priority of the other two is the variable that they are of.
@@ -45,7 +46,7 @@ class Qualifier:
         analyser = set(specimen().analyser.get(release, {}).get(table, ()))
         self._level = np.full((len(variables()), 256), 99, dtype=np.int8)  # of a sample that takes the value away
         for index, variable in enumerate(variables().values()):
-            for priority, item in enumerate(variable.items.get(release, {}).get(table, {})):
+            for priority, item in enumerate(items_of(variable, release, table)):
                 if item in analyser:
                     self._level[index, priority] = _level(variable)
 

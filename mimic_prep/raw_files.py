@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from clinragen.errors import UserError
-from mimic_prep.sources import Table
+from mimic_prep.releases import table_names
+from mimic_prep.tables import Table
 
 SUFFIXES = (".csv.gz", ".csv", ".parquet")
 _MAX_DEPTH = 4
@@ -106,7 +106,7 @@ class RawFiles:
         for folder in self._folders.get(name, []):
             if not any(folder in path.parents for path in files) and (parts := _parts(folder)):
                 places.append(Place(folder, parts))
-        shards = [path for path in self._shards.get(name, []) if stem(path.name.lower()) not in _table_names()]
+        shards = [path for path in self._shards.get(name, []) if stem(path.name.lower()) not in table_names()]
         for parent in dict.fromkeys(path.parent for path in shards):
             if not any(parent == place.path for place in places):  # part-0 of a folder is counted with the folder
                 places.append(_together(parent / name, [path for path in shards if path.parent == parent]))
@@ -121,7 +121,7 @@ def _parts(folder: Path) -> tuple[Path, ...]:
     """
     inside = [path for path in sorted(folder.rglob("*")) if not _hidden(path.relative_to(folder))]
     parts = [path for path in inside if path.name.lower().endswith(SUFFIXES) and not path.is_dir()]
-    if any(stem(path.name.lower()) in _table_names() for path in parts):
+    if any(stem(path.name.lower()) in table_names() for path in parts):
         return ()  # note/discharge.csv.gz: a folder of tables
     written = folder.name.lower().endswith(SUFFIXES) or (folder / "_SUCCESS").exists()
     if not parts and written:
@@ -147,14 +147,3 @@ def _hidden(path: Path) -> bool:
 def stem(name: str) -> str:
     """A file's name in lower case without the suffixes of a table."""
     return name.removesuffix(".gz").removesuffix(".csv").removesuffix(".parquet")
-
-
-@cache
-def _table_names() -> frozenset[str]:
-    """The names of all tables of all releases."""
-    from mimic_prep.sources import eicu, meds, mimic3, mimic4
-
-    modules = (eicu, meds, mimic3, mimic4)
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, Table)]
-    found += [source.table for source in (*eicu.EVENTS, *eicu.TEXTS)]
-    return frozenset(table.name for table in found)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from clinragen.catalog import Variable, specimen
-from mimic_prep.accounting import Sieve
+from mimic_prep.accounting import RowFilter
 from mimic_prep.limits import limits
 
 #: The rows that name the sample of a blood gas, as if they were a measurement: 0 to 2, see ``catalog.Specimen.level``.
@@ -41,9 +41,9 @@ class Words:
             [variable.untestable is not None for variable in variables], dtype=bool
         )
 
-    def __call__(self, sieve: Sieve) -> None:
+    def __call__(self, row_filter: RowFilter) -> None:
         """Put the values that texts tell into ``value``: null where there is none, NaN where it could not be tested."""
-        frame = sieve.frame
+        frame = row_filter.frame
         code, empty = frame["code"].to_numpy(), frame["value"].is_null().to_numpy()
         rows = np.flatnonzero(empty | self._telling[code])
         if not len(rows):
@@ -53,18 +53,18 @@ class Words:
         code, value = code[rows], some["value"].to_numpy().copy()
         self._read_meanings(some, code, value)
         self._read_specimens(some, code, value)
-        units = _read_limits(sieve, some, np.flatnonzero(np.isnan(value)), value)
+        units = _read_limits(row_filter, some, np.flatnonzero(np.isnan(value)), value)
         untested = self._untested(some["words"], code)
         value[untested] = np.nan
         numbers = frame["value"].scatter(rows, pl.Series(value, nan_to_null=True))
         if untested.any():
-            sieve.remarks[_UNTESTED] += int(untested.sum())
+            row_filter.remarks[_UNTESTED] += int(untested.sum())
             numbers = numbers.scatter(rows[untested], np.nan)
         frame = frame.with_columns(numbers)
         if "unit" in frame.columns and units.null_count() < len(units):
             named = np.flatnonzero(units.is_not_null().to_numpy())
             frame = frame.with_columns(frame["unit"].scatter(rows[named], units.gather(named)))
-        sieve.frame = frame
+        row_filter.frame = frame
 
     def _read_meanings(self, some: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> None:
         """Entries of variables that are charted in words."""
@@ -92,7 +92,7 @@ class Words:
         return found
 
 
-def _read_limits(sieve: Sieve, some: pl.DataFrame, rows: np.ndarray, value: np.ndarray) -> pl.Series:
+def _read_limits(row_filter: RowFilter, some: pl.DataFrame, rows: np.ndarray, value: np.ndarray) -> pl.Series:
     """Put results in words into ``value``, such as the limit of an assay; returns the units that they name.
 
     A comment counts where there is no other text.
@@ -109,5 +109,5 @@ def _read_limits(sieve: Sieve, some: pl.DataFrame, rows: np.ndarray, value: np.n
     hit = found.is_not_null().to_numpy()
     value[rows[hit]] = found.drop_nulls().to_numpy()
     if hit.any():
-        sieve.remarks[_WORDED] += int(hit.sum())
+        row_filter.remarks[_WORDED] += int(hit.sum())
     return units.scatter(rows, named)

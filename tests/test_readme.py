@@ -20,6 +20,7 @@ def packages() -> list[str]:
         for name in ("clinragen", "mimic_prep")
         for path in ROOT.glob(f"{name}/**/__init__.py")
         if path.parent.name != "sources" or path.parent.parent.name != "knowledge"
+        if path.parent.parent.name != "releases"  # each is one database
     )
 
 

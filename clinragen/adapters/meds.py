@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from clinragen import __version__, label_sets
+from clinragen import __version__, label_sets, versions
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort, frame
 from clinragen.errors import UserError, missing_extra
 from clinragen.integrity import outputs_of
 from clinragen.outputs import COHORT, MEDS, output_folder
-from clinragen.schema import NOTES, OUTCOMES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels_schema
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -115,7 +115,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
             paths.manifest,
             {
                 **described,
-                "schema_version": SCHEMA_VERSION,
+                **versions.COHORT.mark,
                 "created_by": f"clinragen {__version__}",
                 "inputs": {path.relative_to(root).as_posix(): sha256_file(path) for path in read},
                 **outputs_of(folder.glob("*.parquet")),

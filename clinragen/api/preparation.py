@@ -48,7 +48,7 @@ def prepare(
         source=source,
         protocol=str(protocol),
         settings=overrides(set),
-        codes=str(codes),
+        options={"codes": str(codes)},
         workers=workers,
         overwrite=overwrite,
         progress=progress,

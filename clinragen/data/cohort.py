@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from clinragen import label_sets
+from clinragen import label_sets, versions
 from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import complete, hold_output
@@ -22,7 +22,6 @@ from clinragen.schema import (
     OUTCOMES,
     RATIONALE_KINDS,
     RATIONALES,
-    SCHEMA_VERSION,
     SERIES,
     SPLITS,
     STAYS,
@@ -50,11 +49,7 @@ class Cohort:
         if not paths.root.is_dir():
             raise UserError(f"{paths.root} is not a folder: expected a cohort made by mimic-prep")
         manifest = read_json(paths.manifest, "the manifest of a cohort made by mimic-prep")
-        version = manifest.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise UserError(
-                f"{paths.manifest}: schema_version is {version}, expected {SCHEMA_VERSION}: prepare it anew"
-            )
+        versions.COHORT.check(manifest, paths.manifest)
         stays = frame(read_recorded(paths.stays, STAYS, manifest)).sort("stay_id")
         if stays.is_empty():
             raise UserError(f"{paths.stays} has no stays")
@@ -148,6 +143,9 @@ class Cohort:
             have = sorted(p.stem for p in path.parent.glob("*.parquet") if not p.stem.endswith(".logprobs"))
             made = f"; this cohort has: {', '.join(have)}" if have else ""
             raise UserError(f"{path} not found{made}: make it with `clinragen teach --teacher {teacher}`")
+        described = self.paths.rationale_manifest(teacher)
+        if described.exists():
+            versions.RATIONALES.check(read_json(described, "the manifest of a rationale set"), described)
         table = self._owned(frame(read_table(path, RATIONALES)), path)
         if alien := set(table["kind"].unique()) - set(RATIONALE_KINDS):
             raise UserError(f"{path}: unknown kind {sorted(alien)}; expected {', '.join(RATIONALE_KINDS)}")

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from clinragen import versions
 from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort
@@ -153,6 +154,7 @@ def load_predictions(root: Path) -> Predictions:
 def _manifest(root: Path) -> dict[str, Any]:
     path = root / "manifest.json"
     manifest = read_json(path, "the manifest of a predictions folder (clinragen predict)")
+    versions.PREDICTIONS.check(manifest, path)
     missing = [name for name, shape in _MANIFEST.items() if not isinstance(shape, Maybe) and name not in manifest]
     if missing:
         raise UserError(f"{path}: entries missing: {', '.join(missing)}; {_AGAIN}")

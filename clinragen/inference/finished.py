@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clinragen import versions
 from clinragen.artifacts import read_json
 from clinragen.data.cohort import Cohort
 from clinragen.data.window import KINDS, Window
@@ -52,6 +53,7 @@ class FinishedRun:
                 f"{run} is a run of stage 'pretrain', which has a series encoder alone: a student starts from it "
                 f"(clinragen train notes --pretrained {run}), and predicts"
             )
+        versions.RUN.check(manifest, path)
         _check(manifest, path)
         folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no folder within
         hold_folder(folder, manifest.get("files"), remedy="copy the run anew, or train anew")

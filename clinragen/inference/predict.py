@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import LogitsProcessorList
 
-from clinragen import __version__
+from clinragen import __version__, versions
 from clinragen.artifacts import read_json, write_json, write_table
 from clinragen.choices import Device
 from clinragen.data.batch import Batch
@@ -218,6 +218,7 @@ def write_predictions(
         )
         write_table(folder / "predictions.parquet", pa.Table.from_pylist(done, schema=_schema(list(model.labels))))
         written = {
+            **versions.PREDICTIONS.mark,
             "created_by": f"clinragen {__version__}",
             "model": str(trained.folder),
             "model_hash": manifest["model_sha256"],

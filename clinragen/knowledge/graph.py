@@ -18,6 +18,7 @@ from typing import Any
 import networkx as nx
 import pyarrow as pa
 
+from clinragen import versions
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NODE_KINDS, RELATIONS, Contribution, Edge, Known, Node
@@ -25,7 +26,6 @@ from clinragen.knowledge.sources import curated
 from clinragen.label_sets import LabelSet, of_manifest, plain, shipped
 from clinragen.outputs import GRAPH, output_folder
 
-GRAPH_VERSION = 1
 _LABELS = "label_set"  # of a saved manifest, where the labels are not the 25 phenotypes
 _LONGEST_NAME = 200  # letters; what is longer names nothing
 NODES = pa.schema(
@@ -223,10 +223,7 @@ class ConceptGraph:
             UserError: not a graph folder, another version, or files that are not those the manifest describes.
         """
         manifest = read_json(folder / "manifest.json", "a concept graph (make one: clinragen graph build --out DIR)")
-        if not isinstance(manifest, dict) or manifest.get("graph_version") != GRAPH_VERSION:
-            raise UserError(
-                f"{folder} is not a concept graph of version {GRAPH_VERSION}: build it anew with clinragen graph build"
-            )
+        versions.GRAPH.check(manifest, folder)
         tables = {}
         for name, schema in (("nodes.parquet", NODES), ("edges.parquet", EDGES)):
             tables[name] = read_table(folder / name, schema).to_pylist()
@@ -296,7 +293,7 @@ def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
         )
     cited = {edge.source for edge in edges.values()}
     manifest = {
-        "graph_version": GRAPH_VERSION,
+        **versions.GRAPH.mark,
         "sources": {
             part.name: {"version": part.version, "licence": part.licence, "files": part.files} for part in parts
         },

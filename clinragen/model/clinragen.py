@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import LogitsProcessorList
 
+from clinragen import versions
 from clinragen.artifacts import read_json
 from clinragen.config import build
 from clinragen.data.batch import Batch
@@ -33,8 +34,6 @@ from clinragen.model.language_model import Context, LanguageModel, create, resto
 from clinragen.model.pretrained import reason
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
 from clinragen.tensors import write_tensors
-
-FORMAT_VERSION = 3
 
 
 @dataclass
@@ -181,7 +180,7 @@ class ClinRaGen(nn.Module):
         self.language_model.save(folder / "language_model")
         self.graph.save(folder / "graph", overwrite=True)
         described = {
-            "format_version": FORMAT_VERSION,
+            **versions.MODEL.mark,
             "config": asdict(self.config),
             "statistics": self.statistics.to_json(),
             "concepts": asdict(self.concepts),
@@ -233,8 +232,7 @@ class ClinRaGen(nn.Module):
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder: expected a model written by `clinragen train`")
         described = read_json(folder / "clinragen.json", "the description of a clinragen model")
-        if described.get("format_version") != FORMAT_VERSION:
-            raise UserError(f"{folder}: model format {described.get('format_version')}, expected {FORMAT_VERSION}")
+        versions.MODEL.check(described, folder)
         if absent := {"config", "statistics", "concepts", "labels", "lexicon"} - set(described):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: {', '.join(sorted(absent))} missing; train anew")
         if not isinstance(described["labels"], dict) or not isinstance(described["config"], dict):

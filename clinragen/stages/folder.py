@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from clinragen import versions
 from clinragen.artifacts import read_json, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
@@ -119,5 +120,5 @@ def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
 def finish_folder(out: Path, config: RunConfig, manifest: dict[str, Any]) -> None:
     """Mark the folder as a finished run: settings, then the manifest, and nothing to resume any more."""
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-    write_json(out / "manifest.json", {"kind": RUN.name, **manifest})
+    write_json(out / "manifest.json", {"kind": RUN.name, **versions.RUN.mark, **manifest})
     shutil.rmtree(out / "resume", ignore_errors=True)

@@ -17,6 +17,7 @@ from typing import Any, NotRequired, Self, TypedDict
 
 from filelock import lock_descriptor
 
+from clinragen import versions
 from clinragen.artifacts import PRIVATE_FILE, PRIVATE_FOLDER, sha256_json
 from clinragen.errors import UserError
 
@@ -174,7 +175,7 @@ class Journal:
         with open(self.path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 whole = line.endswith(b"\n")
-                name = _key_of(line)
+                name = _key_of(line, self.path)
                 if name is None and whole:
                     raise UserError(
                         f"{self.path}, line {number}: not a journal record; remove that line to ask for it again"
@@ -219,10 +220,16 @@ def _line(record: Record) -> tuple[bytes, bytes]:
     return bytes.fromhex(record["key"]), text.encode() + b"\n"
 
 
-def _key_of(line: bytes) -> bytes | None:
-    """The key of a sound line, else None."""
+def _key_of(line: bytes, path: Path) -> bytes | None:
+    """The key of a sound line, else None.
+
+    Raises:
+        UserError: a record of another version of the journal.
+    """
     try:
         record = json.loads(line)
+        if isinstance(record, dict):
+            versions.JOURNAL.check(record, path)
         name = bytes.fromhex(record["key"])
         return name if len(name) == 32 and _sound(record) else None
     except (ValueError, KeyError, TypeError, RecursionError):

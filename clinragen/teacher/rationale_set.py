@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clinragen import __version__
+from clinragen import __version__, versions
 from clinragen.artifacts import sha256_file, write_json, write_table
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALE_KINDS
@@ -101,6 +101,7 @@ def write(
     """
     write_table(files.table, table)
     manifest = {
+        **versions.RATIONALES.mark,
         "created_by": __version__,
         "teacher": files.name,
         **asdict(author),

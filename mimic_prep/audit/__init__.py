@@ -9,9 +9,9 @@ from typing import Any
 
 from clinragen.data.cohort import Cohort
 from clinragen.errors import unknown_choice
-from mimic_prep.audit import duplicates, later, names, rows, values
+from mimic_prep.audit import duplicates, later, names, row_checks, values
 from mimic_prep.audit.check import STATUSES, Check, Status
-from mimic_prep.audit.tables import Tables
+from mimic_prep.audit.cohort_tables import Tables
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
         if section not in sections:
             raise unknown_choice("section of --allow", section, sections)
     steps: list[tuple[str, Callable[[], Check]]] = [
-        ("files", partial(rows.files, tables)),
-        ("patients", partial(rows.patients, tables)),
-        ("times", partial(rows.times, tables)),
+        ("files", partial(row_checks.files, tables)),
+        ("patients", partial(row_checks.patients, tables)),
+        ("times", partial(row_checks.times, tables)),
         ("the course told in text", partial(later.course, tables)),
         ("diagnoses named in text", partial(names.named, tables, allow)),
         ("near-duplicate text", partial(duplicates.stays, tables)),
         ("near-duplicate notes", partial(duplicates.notes, tables)),
         ("units", partial(values.units, tables.series)),
         ("drift", partial(values.drift, tables)),
-        ("prevalence", partial(rows.prevalence, tables)),
-        ("outcomes", partial(rows.outcomes, tables)),
+        ("prevalence", partial(row_checks.prevalence, tables)),
+        ("outcomes", partial(row_checks.outcomes, tables)),
     ]
     checks = []
     for title, step in steps:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from mimic_prep.audit.check import Check, Column, plural
-from mimic_prep.audit.tables import Tables
+from mimic_prep.audit.cohort_tables import Tables
 
 SHINGLE = 5  # words
 MIN_WORDS = 60  # shorter texts are alike by chance

@@ -9,9 +9,9 @@ from collections import defaultdict
 from typing import Any
 
 from mimic_prep.audit.check import Check, Column, Status, plural
-from mimic_prep.audit.tables import Tables
+from mimic_prep.audit.cohort_tables import Tables
 from mimic_prep.course import told
-from mimic_prep.heading_words import KNOWN_AT_ADMISSION
+from mimic_prep.protocol import known_at_admission
 
 #: Sections that tell a story, in which an earlier stay may occur; one phrase is then no proof.
 NARRATIVE = ("history_of_present_illness", "past_medical_history")
@@ -25,9 +25,10 @@ _COURSE, _DOUBT = "tells the course", "may tell an earlier stay"
 def course(tables: Tables) -> Check:
     """Stays whose admission sections hold the language of a hospital course: how many, and which."""
     stays: dict[tuple[str, str], set[int]] = defaultdict(set)
+    admission = known_at_admission()
     read = tables.notes.select("stay_id", "section", "text").drop_nulls()
     for stay, section, text in read.iter_rows():
-        if section in KNOWN_AT_ADMISSION and (finding := _finding(section, text)):
+        if section in admission and (finding := _finding(section, text)):
             stays[finding, section].add(stay)
     rows = [_row(finding, section, ids) for (finding, section), ids in stays.items()]
     rows.sort(key=lambda row: (row["finding"] != _COURSE, -row["stays"], row["section"]))

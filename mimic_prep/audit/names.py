@@ -22,7 +22,7 @@ from clinragen.knowledge.relabel import relabel
 from clinragen.knowledge.sources import curated
 from clinragen.label_sets import LabelSet
 from mimic_prep.audit.check import Check, Column, plural
-from mimic_prep.audit.tables import Tables
+from mimic_prep.audit.cohort_tables import Tables
 from mimic_prep.labels import codes_of
 
 #: When a section hands over a label: named in this share of the stays that carry it, this many times as often as in the

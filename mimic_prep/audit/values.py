@@ -9,7 +9,7 @@ import polars as pl
 
 from clinragen.catalog import Variable, variables
 from mimic_prep.audit.check import Check, Column, plural
-from mimic_prep.audit.tables import Tables
+from mimic_prep.audit.cohort_tables import Tables
 
 _STEP = 0.02  # width of a bin on the scale of logarithms: 2 %
 _MIN_VALUES = 200

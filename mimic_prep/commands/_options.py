@@ -28,14 +28,16 @@ CORES = os.cpu_count() or 1
 def show_cohort(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
     """What a preparation did, as tables or as JSON."""
     if as_json:
-        told = ("source", "cohort", "attrition", "warnings")
+        told = ("source", "cohort", "rows", "attrition", "warnings")
         answer("", {"out": out, **{key: manifest[key] for key in told if key in manifest}}, as_json)
         return
     from rich.console import Console
 
-    from mimic_prep import summary
+    from mimic_prep import preparation_summary
 
     console = Console()
     if "cohort" in manifest and "tables" in manifest:  # older exports do not say
-        summary.show(manifest, console)
+        preparation_summary.show(manifest, console)
+    elif "rows" in manifest:
+        console.print(", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in manifest["rows"].items()))
     console.print(f"[bold]{out}[/bold]", highlight=False, soft_wrap=True)

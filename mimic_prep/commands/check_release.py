@@ -13,7 +13,7 @@ from mimic_prep.commands._options import CORES, Raw, Workers
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mimic_prep.verify import Verification
+    from mimic_prep.release_check import ReleaseCheck
 
 
 def command(*, raw: Raw, quick: Flag = False, workers: Workers = CORES, as_json: AsJson = False) -> int | None:
@@ -29,7 +29,7 @@ def command(*, raw: Raw, quick: Flag = False, workers: Workers = CORES, as_json:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     from clinragen.errors import UserError
-    from mimic_prep.verify import size_of, verify
+    from mimic_prep.release_check import check_release, size_of
 
     if workers < 1:
         raise UserError(f"--workers {workers}: expected a positive number")
@@ -37,7 +37,9 @@ def command(*, raw: Raw, quick: Flag = False, workers: Workers = CORES, as_json:
     total = size_of(raw)
     with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading", total=total)
-        checked = verify(raw, count=not quick, workers=workers, progress=lambda size: progress.advance(task, size))
+        checked = check_release(
+            raw, count=not quick, workers=workers, progress=lambda size: progress.advance(task, size)
+        )
     code = None if checked.sound else EXIT_USER_ERROR
     if as_json:
         answer("", {**asdict(checked), "sound": checked.sound}, as_json)
@@ -46,25 +48,23 @@ def command(*, raw: Raw, quick: Flag = False, workers: Workers = CORES, as_json:
     console.print(_table(checked))
     for problem in checked.problems:
         console.print(f"[red]{problem}[/red]")
-    version = f" {checked.version}" if checked.version else ", version not recognised"
-    release = f"{checked.release}{version}"
-    if quick or checked.release == "MEDS":
-        release = checked.release
-    console.print(f"{release}: " + ("ready to prepare" if checked.sound else "[bold red]mend this first[/bold red]"))
+    console.print(
+        f"{checked.title}: " + ("ready to prepare" if checked.sound else "[bold red]mend this first[/bold red]")
+    )
     return code
 
 
-def _table(found: Verification) -> Table:
+def _table(check: ReleaseCheck) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"Tables of {found.release}", title_justify="left")
+    table = Table(title=f"Tables of {check.release}", title_justify="left")
     for name in ("table", "file"):
         table.add_column(name, overflow="fold")
     for name in ("rows", "expected"):
         table.add_column(name, justify="right")
     table.add_column("SHA-256")
     table.add_column("verdict", overflow="fold")
-    for row in found.tables:
+    for row in check.tables:
         rows, expected = (f"{number:,}" if number is not None else "" for number in (row.rows, row.expected))
         verdict = f"[red]{'; '.join(row.problems)}[/red]" if row.problems else "ok" if row.file else "absent, optional"
         table.add_row(row.table, row.file, rows, expected, row.sha256, verdict, style=None if row.file else "dim")

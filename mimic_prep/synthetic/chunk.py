@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mimic_prep.synthetic import tables
+from mimic_prep.synthetic import raw_tables
 from mimic_prep.synthetic.charting import chart, equipment, urine
 from mimic_prep.synthetic.coding import diagnoses, prescriptions
 from mimic_prep.synthetic.hospital import Hospital, load
 from mimic_prep.synthetic.laboratory import draw
-from mimic_prep.synthetic.notes import write_note
+from mimic_prep.synthetic.note_writer import write_note
 from mimic_prep.synthetic.patients import DAY, HOUR, Admission, Patient, draw_patients
 from mimic_prep.synthetic.physiology import baselines, simulate
 from mimic_prep.synthetic.truth import stay_rows
@@ -60,22 +60,22 @@ class _Tables:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _SCHEMAS}
-        self.events = tables.Measurements(tables.Rows(), tables.Rows(), tables.Rows())
+        self.events = raw_tables.Measurements(raw_tables.Rows(), raw_tables.Rows(), raw_tables.Rows())
         self.truth: list[dict[str, Any]] = []
 
 
 _TIME = pl.Int64
 _SCHEMAS: dict[str, dict[str, Any]] = {
-    "hosp/patients": dict.fromkeys(tables.COLUMNS["hosp/patients"]),
-    "hosp/admissions": dict.fromkeys(tables.COLUMNS["hosp/admissions"])
+    "hosp/patients": dict.fromkeys(raw_tables.COLUMNS["hosp/patients"]),
+    "hosp/admissions": dict.fromkeys(raw_tables.COLUMNS["hosp/admissions"])
     | {"admittime": _TIME, "dischtime": _TIME, "deathtime": _TIME, "edregtime": _TIME, "edouttime": _TIME},
-    "hosp/diagnoses_icd": dict.fromkeys(tables.COLUMNS["hosp/diagnoses_icd"]),
+    "hosp/diagnoses_icd": dict.fromkeys(raw_tables.COLUMNS["hosp/diagnoses_icd"]),
     "hosp/prescriptions": {
         "subject_id": None, "hadm_id": None, "pharmacy_id": None, "starttime": _TIME, "stoptime": _TIME,
         "drug_type": None, "drug": None,
     },
-    "icu/icustays": dict.fromkeys(tables.COLUMNS["icu/icustays"]) | {"intime": _TIME, "outtime": _TIME},
-    "note/discharge": dict.fromkeys(tables.COLUMNS["note/discharge"]) | {"charttime": _TIME, "storetime": _TIME},
+    "icu/icustays": dict.fromkeys(raw_tables.COLUMNS["icu/icustays"]) | {"intime": _TIME, "outtime": _TIME},
+    "note/discharge": dict.fromkeys(raw_tables.COLUMNS["note/discharge"]) | {"charttime": _TIME, "storetime": _TIME},
 }  # fmt: skip
 
 
@@ -87,16 +87,16 @@ def make_chunk(seed: int, first: int, last: int) -> Chunk:
         _patient(hospital, patient, made, rng)
     frames = {
         name: pl.DataFrame(made.rows[name], schema=schema, orient="row", infer_schema_length=None).with_columns(
-            tables.seconds(column) for column, kind in schema.items() if kind is _TIME
+            raw_tables.seconds(column) for column, kind in schema.items() if kind is _TIME
         )
         for name, schema in _SCHEMAS.items()
     }
-    frames["icu/chartevents"] = tables.chartevents(hospital, made.events.charts)
-    frames["icu/outputevents"] = tables.outputevents(made.events.outputs)
-    frames["hosp/labevents"] = tables.labevents(hospital, made.events.labs, first * 10_000 + 1)
+    frames["icu/chartevents"] = raw_tables.chartevents(hospital, made.events.charts)
+    frames["icu/outputevents"] = raw_tables.outputevents(made.events.outputs)
+    frames["hosp/labevents"] = raw_tables.labevents(hospital, made.events.labs, first * 10_000 + 1)
     header = first == 0
     return Chunk(
-        parts={name: tables.compress(name, frame, header) for name, frame in frames.items()},
+        parts={name: raw_tables.compress(name, frame, header) for name, frame in frames.items()},
         truth=made.truth,
         stay_ids=frames["icu/icustays"]["stay_id"].to_list(),
         counts={name: frame.height for name, frame in frames.items()},
@@ -107,8 +107,8 @@ def _patient(hospital: Hospital, patient: Patient, made: _Tables, rng: np.random
     level = baselines(hospital, rng)
     counter = [0]
     last = patient.admissions[-1]
-    insurance, race = tables.random_choice(_INSURANCE, rng), tables.random_choice(_RACE, rng)
-    marital = tables.random_choice(_MARITAL, rng)
+    insurance, race = raw_tables.random_choice(_INSURANCE, rng), raw_tables.random_choice(_RACE, rng)
+    marital = raw_tables.random_choice(_MARITAL, rng)
     died = (
         last.dischtime
         if last.died
@@ -135,9 +135,9 @@ def _admission(
     made.rows["hosp/admissions"].append(
         (
             subject, hadm, admission.admittime, end, end if admission.died else None,
-            tables.random_choice(_EMERGENCY if admission.emergency else _PLANNED, rng), None,
-            tables.random_choice(_FROM_EMERGENCY if admission.emergency else _FROM_ELSEWHERE, rng),
-            "DIED" if admission.died else tables.random_choice(_TO, rng), insurance, "ENGLISH", marital, race,
+            raw_tables.random_choice(_EMERGENCY if admission.emergency else _PLANNED, rng), None,
+            raw_tables.random_choice(_FROM_EMERGENCY if admission.emergency else _FROM_ELSEWHERE, rng),
+            "DIED" if admission.died else raw_tables.random_choice(_TO, rng), insurance, "ENGLISH", marital, race,
             arrival if admission.emergency else None,
             admission.admittime + int(rng.uniform(0, 2) * HOUR) if admission.emergency else None, int(admission.died),
         )
@@ -170,7 +170,7 @@ def _admission(
             rng,
         )
         body, devices = body or here, devices | carried
-        unit = tables.random_choice(_UNITS, rng)
+        unit = raw_tables.random_choice(_UNITS, rng)
         made.rows["icu/icustays"].append(
             (subject, hadm, stay.stay_id, unit, unit, stay.intime, stay.outtime, (stay.outtime - stay.intime) / DAY)
         )

@@ -18,7 +18,7 @@ from rich.progress import Progress
 from clinragen.artifacts import write_json, write_table, write_text
 from clinragen.errors import UserError
 from clinragen.outputs import SYNTHETIC, output_folder
-from mimic_prep.synthetic import tables, truth
+from mimic_prep.synthetic import raw_tables, truth
 from mimic_prep.synthetic.chunk import CHUNK, Chunk, make_chunk
 from mimic_prep.synthetic.hospital import load
 from mimic_prep.synthetic.patients import MAX_PATIENTS
@@ -44,13 +44,13 @@ def synthesize(
     rows: list[dict[str, Any]] = []
     stay_ids: list[int] = []
     with output_folder(out, SYNTHETIC, overwrite=overwrite) as folder:
-        for name in tables.COLUMNS:
+        for name in raw_tables.COLUMNS:
             (folder / name).parent.mkdir(exist_ok=True)
-        for name, frame in tables.dictionaries(load()).items():
-            (folder / f"{name}.csv.gz").write_bytes(tables.compress(name, frame, header=True))
+        for name, frame in raw_tables.dictionaries(load()).items():
+            (folder / f"{name}.csv.gz").write_bytes(raw_tables.compress(name, frame, header=True))
             counts[name] = frame.height
         with ExitStack() as stack:
-            names = [name for name in tables.COLUMNS if name not in tables.DICTIONARIES]
+            names = [name for name in raw_tables.COLUMNS if name not in raw_tables.DICTIONARIES]
             files = {name: stack.enter_context(open(folder / f"{name}.csv.gz", "wb")) for name in names}
             for chunk in _chunks(patients, seed, workers or os.cpu_count() or 1):
                 for name, part in chunk.parts.items():

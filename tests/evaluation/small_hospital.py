@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clinragen import versions
 from clinragen.artifacts import sha256_file
 from clinragen.catalog import phenotypes, variables
-from clinragen.schema import NOTES, RATIONALES, SCHEMA_VERSION, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import NOTES, RATIONALES, SERIES, STAYS, CohortPaths, labels_schema
 
 KEYS = list(phenotypes())
 HOSTILE = "<script>window.broken = true</script> & \"quoted\" 'text' <img src=x onerror=alert(1)> {{ 7 * 7 }}"
@@ -87,7 +88,7 @@ def make_cohort(root: Path, stays: int = 24, seed: int = 0) -> Path:
         ("rationales", RATIONALES, paths.rationales("evidence")),
     ):
         pq.write_table(pa.Table.from_pylist(rows[name], schema=schema), path)
-    manifest = {"schema_version": SCHEMA_VERSION, "source": "hand-made", "protocol": "admission", "seed": seed}
+    manifest = {**versions.COHORT.mark, "source": "hand-made", "protocol": "admission", "seed": seed}
     paths.manifest.write_text(json.dumps(manifest))
     return root
 

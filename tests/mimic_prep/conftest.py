@@ -17,7 +17,7 @@ from mimic_prep import protocol
 from mimic_prep.ingest import RawFolder
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
-from mimic_prep.sources.mimic4 import MIMIC4
+from mimic_prep.releases.mimic_iv.tables import MIMIC4
 
 SUMMARY = """
 Name:  ___                  Unit No:   ___

@@ -18,8 +18,8 @@ from clinragen.data.cohort import Cohort
 from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels_schema
 from mimic_prep import cli
 from mimic_prep.audit import Audit, audit, later, names
+from mimic_prep.audit.cohort_tables import Tables
 from mimic_prep.audit.page import render
-from mimic_prep.audit.tables import Tables
 
 _START = datetime(2150, 1, 1)
 HPI, EXAM, PAST = "history_of_present_illness", "admission_exam", "past_medical_history"

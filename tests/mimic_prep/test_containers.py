@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from clinragen.errors import UserError
-from mimic_prep import blocks, parquet_rows
+from mimic_prep import csv_stream, parquet_rows
 from mimic_prep.cli import main
 from mimic_prep.ingest import RawFolder
-from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, Column, Table
-from mimic_prep.verify import verify
+from mimic_prep.release_check import check_release
+from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, Column, Table
 
 _CHART, _LAB, _DRUGS = "icu/chartevents", "hosp/labevents", "hosp/prescriptions"
 _NOTES = ("note/discharge", "note/radiology")
@@ -210,7 +210,7 @@ def test_a_bad_row_of_a_part_is_named_with_its_part(raw, prepared, expected):
 
 def test_verify_reads_parts(raw, capsys):
     _spark(raw)
-    [report] = [table for table in verify(raw).tables if table.table == "chartevents"]
+    [report] = [table for table in check_release(raw).tables if table.table == "chartevents"]
     assert (report.file, report.rows, report.problems) == ("icu/chartevents.csv", 6, [])
     broken = raw / f"{_CHART}.csv" / "part-00001-2b5f.c000.csv.gz"
     broken.write_bytes(broken.read_bytes()[:-12])
@@ -319,7 +319,7 @@ _LINE = Table("t/events", {"id": Column("id", INTEGER), "text": Column("text", T
 @pytest.fixture
 def read(tmp_path, monkeypatch):
     def run(content: bytes, table: Table = _NOTE, block: int = 1 << 16):
-        monkeypatch.setattr(blocks, "BLOCK_BYTES", block)
+        monkeypatch.setattr(csv_stream, "BLOCK_BYTES", block)
         (tmp_path / "events.csv").write_bytes(content)
         folder = RawFolder(tmp_path, "a test", workers=2)
         frame = folder.read(table)
@@ -395,8 +395,8 @@ def _peak(work) -> tuple[float, str]:
 
 def _smaller(monkeypatch) -> None:
     """Blocks and longest rows of a 32nd of their size, to save time."""
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 19)
-    monkeypatch.setattr(blocks, "LONGEST_ROW", 1 << 20)
+    monkeypatch.setattr(csv_stream, "BLOCK_BYTES", 1 << 19)
+    monkeypatch.setattr(csv_stream, "LONGEST_ROW", 1 << 20)
 
 
 @pytest.mark.parametrize("table", [_NOTE, _LINE], ids=["notes", "lines"])
@@ -505,5 +505,5 @@ def test_verify_names_what_cannot_be_read_among_the_other_tables(raw, capsys, na
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "chartevents" in shown  # the other tables are reported, too
     assert "mend this first" in shown
-    [report] = [table for table in verify(raw).tables if table.table == "prescriptions"]
+    [report] = [table for table in check_release(raw).tables if table.table == "prescriptions"]
     assert len(report.problems) == 1

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from clinragen.errors import UserError
-from mimic_prep import blocks
+from mimic_prep import csv_stream
 from mimic_prep.ingest import RawFolder
-from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, WORD, Column, Only, Table
+from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD, Column, Only, Table
 
 _COLUMNS = {
     "item": Column("itemid", INTEGER),
@@ -43,13 +43,13 @@ def _read(content: bytes, table: Table, block: int = 1 << 16, only: Only | None 
         path = folder / ("events.csv.gz" if packed else "events.csv")
         path.write_bytes(gzip.compress(content) if packed else content)
         raw = RawFolder(folder, "a test", workers=1)
-        size, blocks.BLOCK_BYTES = blocks.BLOCK_BYTES, block
+        size, csv_stream.BLOCK_BYTES = csv_stream.BLOCK_BYTES, block
         try:
-            frames = list(raw.stream(table, lambda sieve: sieve.reject_missing("item"), only))
+            frames = list(raw.stream(table, lambda row_filter: row_filter.reject_missing("item"), only))
         except UserError:
             return None
         finally:
-            blocks.BLOCK_BYTES = size
+            csv_stream.BLOCK_BYTES = size
         count = raw.ledger.tables[path.name]
         assert count.read == count.kept + sum(count.out_of_scope.values()) + sum(count.quarantined.values())
         assert count.kept == sum(frame.height for frame in frames)

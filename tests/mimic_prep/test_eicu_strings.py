@@ -13,7 +13,7 @@ from clinragen.config import CONFIG_ROOT, load_yaml
 from mimic_prep import labels
 from mimic_prep.cli import main
 from mimic_prep.code_repair import repaired
-from mimic_prep.eicu_diagnoses import filled
+from mimic_prep.releases.eicu.diagnosis_strings import filled
 
 _PATIENT = (
     "patientunitstayid,patienthealthsystemstayid,gender,age,hospitaladmittime24,hospitaladmitoffset,"

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from clinragen.errors import UserError
 from mimic_prep import protocol
-from mimic_prep.eicu import EicuReader
 from mimic_prep.ingest import RawFolder
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
-from mimic_prep.sources.mimic3 import MIMIC3
+from mimic_prep.releases.eicu.reader import EicuReader
+from mimic_prep.releases.mimic_iii.tables import MIMIC3
 
 _QUICK = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _INTIME, _PREDICTION = datetime(2151, 3, 1, 8), datetime(2151, 3, 3, 8)

@@ -72,7 +72,7 @@ def test_the_cohort_is_made_anew_when_the_file_changes(own, hospital, tmp_path, 
     assert "any lung disease" in capsys.readouterr().out
     own.write_text(_OWN.replace("[122]", "[131]"))
     assert main(command) == 2
-    assert "made from other tables, settings or code" in capsys.readouterr().err
+    assert "made from other tables or settings" in capsys.readouterr().err
 
 
 def test_labels_travel_to_meds_and_back(own, hospital, prepared, tmp_path):

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mimic_prep import meds
 from mimic_prep.cli import main
-from mimic_prep.meds_codes import Vocabulary, load_codes
-from mimic_prep.meds_tables import drawn_times
+from mimic_prep.releases.meds import convert, dataset
+from mimic_prep.releases.meds.layout import drawn_times
+from mimic_prep.releases.meds.vocabulary import Vocabulary, load_codes
 
 SCHEMA = {
     "subject_id": pl.Int64, "time": pl.String, "code": pl.String, "numeric_value": pl.Float32,
@@ -286,13 +286,13 @@ def test_a_time_that_is_none_is_counted(tmp_path: Path, capsys) -> None:
 
 def test_the_scratch_folder_is_private_and_gone_afterwards(tmp_path: Path, capsys, monkeypatch) -> None:
     seen = []
-    convert = meds.convert
+    lay_out = dataset.convert
 
     def watched(root, codes, out, *rest):
         seen.append((out.stat().st_mode & 0o777, out.parent))
-        return convert(root, codes, out, *rest)
+        return lay_out(root, codes, out, *rest)
 
-    monkeypatch.setattr(meds, "convert", watched)
+    monkeypatch.setattr(dataset, "convert", watched)
     out = tmp_path / "cohorts" / "out"
     prepare(write(tmp_path / "raw", {"0.parquet": patient(1)}), out)
     assert [mode for mode, _ in seen] == [0o700]
@@ -407,7 +407,7 @@ def test_a_patient_spread_over_files_is_put_together(tmp_path: Path, capsys) -> 
 def test_every_patient_spread_over_files_is_read_in_bounded_batches(tmp_path: Path, capsys, monkeypatch) -> None:
     rows = _rows(*range(1, 8))
     whole = prepare(write(tmp_path / "whole", {"0.parquet": rows}), tmp_path / "a")
-    monkeypatch.setattr(meds, "ROWS_AT_ONCE", 20)
+    monkeypatch.setattr(convert, "ROWS_AT_ONCE", 20)
     spread = write(tmp_path / "spread", {"a.parquet": rows[::2], "b.parquet": rows[1::2]})
     parts = prepare(spread, tmp_path / "b")
     for name in ("stays", "series", "notes", "labels"):

@@ -13,7 +13,7 @@ from mimic_prep import protocol
 from mimic_prep.ingest import RawFolder
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
-from mimic_prep.sources.mimic3 import MIMIC3
+from mimic_prep.releases.mimic_iii.tables import MIMIC3
 
 _STAY = "2151-03-01 06:00:00,2151-03-09 12:00:00"
 _TABLES = {

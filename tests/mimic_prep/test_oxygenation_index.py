@@ -9,9 +9,9 @@ import pytest
 
 from clinragen.catalog import variable
 from mimic_prep import protocol
-from mimic_prep.eicu import EicuReader
 from mimic_prep.ingest import RawFolder
 from mimic_prep.pipeline import prepare
+from mimic_prep.releases.eicu.reader import EicuReader
 
 
 def _at(minutes: int) -> str:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from clinragen.errors import UserError
 from mimic_prep import protocol
-from mimic_prep.eicu import EicuReader
 from mimic_prep.ingest import RawFolder
 from mimic_prep.pipeline import prepare
+from mimic_prep.releases.eicu.reader import EicuReader
 
 _PATIENT = (
     "patientunitstayid,patienthealthsystemstayid,gender,age,hospitaladmittime24,hospitaladmitoffset,"

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clinragen.catalog import variables
-from mimic_prep import blocks
+from mimic_prep import csv_stream
 
 _QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _INTIME, _PREDICTION = datetime(2151, 3, 1, 8), datetime(2151, 3, 3, 8)
@@ -76,7 +76,7 @@ def test_order_shards_workers_and_blocks_leave_no_trace(hospital, prepared, rows
     for table in shuffled.tables.values():
         random.Random(seed).shuffle(table)
     first = prepared(base)
-    with patch.object(blocks, "BLOCK_BYTES", block):
+    with patch.object(csv_stream, "BLOCK_BYTES", block):
         second = prepared(shuffled, stays_per_shard=shard, workers=workers)
     for name in ("stays", "series", "notes", "labels"):
         assert (first.root / f"{name}.parquet").read_bytes() == (second.root / f"{name}.parquet").read_bytes()

@@ -9,7 +9,7 @@ from mimic_prep import protocol
 from mimic_prep.ingest import RawFolder
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
-from mimic_prep.sources.mimic3 import MIMIC3
+from mimic_prep.releases.mimic_iii.tables import MIMIC3
 
 _SUMMARY = "Chief Complaint:\nChest pain\n\nBrief Hospital Course:\nHe had pneumonia.\n"
 _TABLES = {

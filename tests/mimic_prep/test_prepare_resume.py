@@ -13,11 +13,11 @@ import pytest
 
 from clinragen.errors import UserError
 from mimic_prep import protocol
+from mimic_prep.cache import cache_of
 from mimic_prep.ingest import RawFolder
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
-from mimic_prep.sources.mimic4 import MIMIC4
-from mimic_prep.stages import stages_of
+from mimic_prep.releases.mimic_iv.tables import MIMIC4
 
 _KILLED = """
 import os, signal, sys, threading
@@ -59,15 +59,15 @@ def test_the_same_again_does_nothing(hospital, run, tmp_path):
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cohort").iterdir()}
     for path in raw.rglob("*.gz"):
         os.utime(path, (1, 1))  # content counts, not time
-    assert run() == ["/cohort: same tables, settings and code as before; nothing to do"]
-    assert run(overwrite=True) == ["/cohort: same tables, settings and code as before; nothing to do"]
+    assert run() == ["/cohort: same tables, settings and steps as before; nothing to do"]
+    assert run(overwrite=True) == ["/cohort: same tables, settings and steps as before; nothing to do"]
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cohort").iterdir()} == before
 
 
 def test_a_changed_one_is_not_overwritten_unasked(hospital, run, tmp_path):
     hospital.write(tmp_path / "raw")
     run()
-    with pytest.raises(UserError, match="made from other tables, settings or code"):
+    with pytest.raises(UserError, match="made from other tables or settings, or by an older version"):
         run(splits__salt="other")
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_cohort_is_made_again(hospital, run, tmp_path):
     assert _bytes(tmp_path / "cohort") == whole
 
 
-def test_stages_of_earlier_settings_do_not_pile_up(hospital, run, tmp_path):
+def test_steps_of_earlier_settings_do_not_pile_up(hospital, run, tmp_path):
     hospital.write(tmp_path / "raw")
     run()
     run(overwrite=True, window__hours=24)
@@ -126,7 +126,7 @@ def test_stages_of_earlier_settings_do_not_pile_up(hospital, run, tmp_path):
 def test_one_at_a_time(hospital, run, tmp_path):
     hospital.write(tmp_path / "raw")
     with (
-        stages_of(tmp_path / "cohort", print),
+        cache_of(tmp_path / "cohort", print),
         pytest.raises(UserError, match="being prepared by another process"),
     ):
         run()

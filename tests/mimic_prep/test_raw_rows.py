@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from clinragen.errors import UserError
-from mimic_prep import blocks, rows
-from mimic_prep.accounting import Sieve
+from mimic_prep import csv_rows, csv_stream
+from mimic_prep.accounting import RowFilter
 from mimic_prep.ingest import RawFolder
-from mimic_prep.sources import INTEGER, NUMBER, TEXT, TIME, Column, Table
+from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, Column, Table
 
 _TABLE = Table(
     "t/events",
@@ -29,7 +29,7 @@ def read(tmp_path, monkeypatch):
     """Rows kept, and (line, reason) of those quarantined."""
 
     def run(content: bytes, table: Table = _TABLE, block: int = 1 << 16):
-        monkeypatch.setattr(blocks, "BLOCK_BYTES", block)
+        monkeypatch.setattr(csv_stream, "BLOCK_BYTES", block)
         (tmp_path / "events.csv").write_bytes(content)
         raw = RawFolder(tmp_path, "a test", workers=2)
         frame = raw.read(table)
@@ -126,12 +126,12 @@ def test_blocks_do_not_matter(read):
 def test_a_sieve_counts_what_leaves():
     import polars as pl
 
-    sieve = Sieve(pl.DataFrame({"a": [1, None, 3, 4], "line": [2, 3, 4, 5]}))
-    sieve.reject_missing("a")
-    sieve.skip(pl.col("a") > 3, "large")
-    assert sieve.frame["a"].to_list() == [1, 3]
-    assert sieve.out_of_scope == {"large": 1}
-    assert [(reason, list(lines)) for reason, lines in sieve.quarantined] == [("no a", [3])]
+    row_filter = RowFilter(pl.DataFrame({"a": [1, None, 3, 4], "line": [2, 3, 4, 5]}))
+    row_filter.reject_missing("a")
+    row_filter.skip(pl.col("a") > 3, "large")
+    assert row_filter.frame["a"].to_list() == [1, 3]
+    assert row_filter.out_of_scope == {"large": 1}
+    assert [(reason, list(lines)) for reason, lines in row_filter.quarantined] == [("no a", [3])]
 
 
 def test_a_header_without_the_column(read):
@@ -143,9 +143,11 @@ def test_bad_rows_here_and_there_leave_the_fast_way_to_the_others(read, monkeypa
     good, bad = b"%d,2150-01-01 00:00:00,80,bpm\n", b"%d,yesterday,80,bpm\n"
     lines = [(bad if number % 997 == 5 else good) % number for number in range(20_000)]
     slow: list[int] = []
-    parse_slow = rows._parse_slow
-    monkeypatch.setattr(rows, "_parse_slow", lambda block, *rest: slow.append(len(block)) or parse_slow(block, *rest))
-    monkeypatch.setattr(rows, "_SMALL", 1 << 12)
+    parse_slow = csv_rows._parse_slow
+    monkeypatch.setattr(
+        csv_rows, "_parse_slow", lambda block, *rest: slow.append(len(block)) or parse_slow(block, *rest)
+    )
+    monkeypatch.setattr(csv_rows, "_SMALL", 1 << 12)
     frame, found = read(_HEADER + b"".join(lines), block=1 << 20)
     wrong = [number for number in range(20_000) if number % 997 == 5]
     assert [line for line, _ in found] == [number + 2 for number in wrong]

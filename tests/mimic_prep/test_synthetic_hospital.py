@@ -22,7 +22,7 @@ from mimic_prep.sections import discharge_sections
 from mimic_prep.synthetic.hospital import Condition, Measured, Variant, load, parse_effect
 from mimic_prep.synthetic.patients import Episode, draw_patient, identifier
 from mimic_prep.synthetic.physiology import course
-from mimic_prep.synthetic.tables import COLUMNS
+from mimic_prep.synthetic.raw_tables import COLUMNS
 from mimic_prep.synthetic.write import synthesize
 
 ADMISSION_SECTIONS = {

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 
 from mimic_prep import protocol
-from mimic_prep.eicu import EicuReader
 from mimic_prep.ingest import RawFolder
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
-from mimic_prep.sources.mimic3 import MIMIC3
+from mimic_prep.releases.eicu.reader import EicuReader
+from mimic_prep.releases.mimic_iii.tables import MIMIC3
 
 _AT = "2151-03-01 08:30:00"
 _GAS = {50821: 55, 50818: 48, 50820: 7.31, 50802: -3, 50813: 2.5, 50824: 139}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mimic_prep.synthetic.tables import COLUMNS
+from mimic_prep.synthetic.raw_tables import COLUMNS
 
 pytestmark = pytest.mark.real
 

@@ -1,0 +1,80 @@
+"""The version of every file format, and the one rule of which older and newer files are read.
+
+A format's version is raised when what is written can no longer be read as before; a change of code, wording or comments
+raises nothing. The steps of a preparation have versions of their own in ``mimic_prep.steps``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clinragen.errors import UserError
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file or folder that one command writes and others read.
+
+    Attributes:
+        name: what messages call it.
+        key: where its version stands in its manifest or record.
+        version: what is written today.
+        oldest: the oldest version that is still read.
+        anew: how to make one anew; the way out where a file is not read.
+        unmarked: the version of files that say none, where versions were once not written.
+    """
+
+    name: str
+    key: str
+    version: int
+    oldest: int
+    anew: str
+    unmarked: int | None = None
+
+    @property
+    def mark(self) -> dict[str, int]:
+        """What a manifest or record of this format holds."""
+        return {self.key: self.version}
+
+    def check(self, described: Any, where: Path) -> int:
+        """The version of a file: of today, or an older one that is still read.
+
+        Args:
+            described: its manifest or record.
+            where: the file or folder, for the message.
+
+        Raises:
+            UserError: it says no version, was written by a newer clinragen, or is too old to be read.
+        """
+        said = described.get(self.key, self.unmarked) if isinstance(described, dict) else None
+        if type(said) is not int or said < 1:
+            expected = f"{self.oldest} to {self.version}" if self.oldest < self.version else f"{self.version}"
+            raise UserError(
+                f"{where}: {self.key} is {said!r}, expected version {expected} of a {self.name}: {self.anew}"
+            )
+        if said > self.version:
+            raise UserError(
+                f"{where}: a {self.name} of version {said} ({self.key}), and this clinragen reads none above "
+                f"{self.version}: install the clinragen that wrote it, or {self.anew}"
+            )
+        if said < self.oldest:
+            raise UserError(
+                f"{where}: a {self.name} of version {said} ({self.key}), which is no longer read; from "
+                f"{self.oldest} on they are: {self.anew}"
+            )
+        return said
+
+
+COHORT = Format("cohort", "schema_version", 1, 1, "prepare it anew with mimic-prep")
+GRAPH = Format("concept graph", "graph_version", 1, 1, "build it anew with `clinragen graph build`")
+RATIONALES = Format("rationale set", "rationales_version", 1, 1, "write it anew with `clinragen teach`", unmarked=1)
+JOURNAL = Format("teacher's journal", "journal_version", 1, 1, "move it away and run `clinragen teach`", unmarked=1)
+MODEL = Format("model", "format_version", 3, 3, "train it anew with `clinragen train`")
+RUN = Format("run", "run_version", 1, 1, "train it anew with `clinragen train`", unmarked=1)
+PREDICTIONS = Format(
+    "predictions folder", "predictions_version", 1, 1, "predict anew with `clinragen predict`", unmarked=1
+)
+
+FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS)

@@ -1,0 +1,173 @@
+"""Checks of whole rows: are the files those of the manifest, whose are they, when are they from, what do they carry."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from clinragen.artifacts import sha256_file
+from clinragen.schema import SPLITS
+from mimic_prep.audit.check import Check, Column, Status, plural
+from mimic_prep.audit.cohort_tables import Tables
+
+FEW = 5  # positives of a label in a split, below which no figure can be trusted
+
+
+def files(tables: Tables) -> Check:
+    """Files of the cohort against the hashes in its manifest."""
+    outputs: dict[str, str] = tables.manifest.get("outputs", {})
+    states = []
+    for name, known in sorted(outputs.items()):
+        path = tables.paths.root / name
+        state = "as prepared" if path.is_file() and sha256_file(path) == known else "changed or missing"
+        states.append({"file": name, "state": state, "flagged": state != "as prepared"})
+    changed = sum(row["flagged"] for row in states)
+    says = "All files are as prepared." if states else "The manifest holds no hashes: nothing can be said."
+    if changed:
+        says = f"{plural(changed, 'file')} changed since preparation: figures made from it cannot be traced."
+    return Check(
+        "files", "Files are as prepared", "SHA-256 of each file against the manifest.",
+        "warning" if changed or not states else "pass", says, (Column("file", "File"), Column("state", "State")),
+        states,
+    )  # fmt: skip
+
+
+def patients(tables: Tables) -> Check:
+    """Patients with stays in more than one split: a leak."""
+    named = tables.stays.drop_nulls("subject_id")
+    unnamed = tables.stays.height - named.height
+    spread = named.group_by("subject_id").agg(pl.col("split").unique().sort()).filter(pl.col("split").list.len() > 1)
+    pairs = spread.with_columns(pl.col("split").list.join(", "))["split"].value_counts().sort("split")
+    found = [{"splits": splits, "patients": count, "flagged": True} for splits, count in pairs.iter_rows()]
+    total = named["subject_id"].n_unique()
+    says = f"Each of {plural(total, 'patient')} lies in one split."
+    if found:
+        says = f"{plural(spread.height, 'patient')} of {total:,} lie in more than one split: a model sees them twice."
+    if unnamed:
+        says += f" {plural(unnamed, 'stay')} without a patient: whose they are cannot be told."
+    status: Status = "leak" if found else "warning" if unnamed else "pass"
+    return Check(
+        "patients", "Splits share no patient", "A patient with stays in two splits is known before the test.",
+        status, says, (Column("splits", "Splits"), Column("patients", "Patients", "count")), found,
+    )  # fmt: skip
+
+
+def times(tables: Tables) -> Check:
+    """Measurements and notes dated at or after the prediction time of their stay, and wrong prediction times."""
+    spans = tables.stays.select(
+        "stay_id",
+        "prediction_time",
+        limit=(pl.col("prediction_time") - pl.col("intime")).dt.total_milliseconds() / 3_600_000,
+    )
+    late = tables.series.join(spans.lazy(), on="stay_id").filter(pl.col("hour").cast(pl.Float64) >= pl.col("limit"))
+    counted = late.select(pl.len().alias("rows"), pl.col("stay_id").n_unique().alias("stays")).collect(
+        engine="streaming"
+    )
+    found = [{"what": "measurement", "section": "", "rows": counted["rows"][0], "stays": counted["stays"][0]}]
+    notes = tables.notes.select("stay_id", "section", "time").join(spans, on="stay_id")
+    notes = notes.filter(pl.col("time") >= pl.col("prediction_time"))
+    by_section = notes.group_by("section").agg(pl.len(), pl.col("stay_id").n_unique().alias("stays")).sort("section")
+    found += [
+        {"what": "note", "section": section, "rows": rows, "stays": stays}
+        for section, rows, stays in by_section.iter_rows()
+    ]
+    undated = tables.notes.filter(pl.col("time").is_null())
+    found.append(
+        {"what": "note without a time", "section": "", "rows": undated.height, "stays": undated["stay_id"].n_unique()}
+    )
+    beyond = tables.stays.filter(
+        pl.col("prediction_time").is_null()
+        | pl.col("intime").is_null()
+        | (pl.col("prediction_time") > pl.col("outtime"))
+    )
+    found.append(
+        {
+            "what": "admission or prediction time missing, or prediction after discharge",
+            "section": "",
+            "rows": beyond.height,
+            "stays": beyond.height,
+        }
+    )
+    found = [{**row, "flagged": True} for row in found if row["rows"]]
+    says = "No measurement and no note is dated at or after its stay's prediction time."
+    if found:
+        says = (
+            f"{plural(sum(row['rows'] for row in found), 'row')} could not have been known when the prediction is made."
+        )
+        if (tables.manifest.get("protocol") or {}).get("retrospective"):
+            says += " The protocol is retrospective: its figures hold for comparison only."
+    columns = (
+        Column("what", "What"), Column("section", "Section"), Column("rows", "Rows", "count"),
+        Column("stays", "Stays", "count"),
+    )  # fmt: skip
+    return Check(
+        "times", "Nothing is later than the prediction time", "Measurements and notes from the future of their stay.",
+        "leak" if found else "pass", says, columns, found,
+    )  # fmt: skip
+
+
+def prevalence(tables: Tables) -> Check:
+    """How many stays of each split carry each label."""
+    if tables.labels is None:
+        says = "The cohort has no labels: it serves pretraining, predictions and reports."
+        return Check("prevalence", "Labels occur in every split", "Stays that carry each label.", "note", says)
+    splits = [name for name in SPLITS if name in set(tables.stays["split"])]
+    carried = tables.labels.join(tables.stays.select("stay_id", "split"), on="stay_id")
+    labels = tables.cohort.label_set
+    counts = carried.group_by("split").agg(pl.len(), pl.col(list(labels)).sum())
+    of_split = {row["split"]: row for row in counts.iter_rows(named=True)}
+    found, thin = [], 0
+    for key, phenotype in labels.items():
+        row: dict[str, object] = {"phenotype": phenotype.name}
+        few = False
+        for split in splits:
+            positive, total = of_split[split][key], of_split[split]["len"]
+            row[f"{split}_stays"] = positive
+            row[split] = positive / total
+            few |= positive < FEW or total - positive < FEW
+        thin += few
+        found.append({**row, "flagged": few})
+    absent = [name for name in SPLITS if name not in splits]
+    status: Status = "warning" if absent else "note" if thin else "pass"
+    says = f"Every label has at least {FEW} stays with it and without it in each split."
+    if thin:
+        says = (
+            f"{plural(thin, 'label')} with fewer than {FEW} stays that carry it, or lack it, in some split: "
+            "read the figures with care."
+        )
+    if absent:
+        says = f"Splits without any stay: {', '.join(absent)}. {says}"
+    columns = [Column("phenotype", "Label")]
+    for split in splits:
+        columns += [Column(f"{split}_stays", split.capitalize(), "count"), Column(split, "share", "share")]
+    return Check(
+        "prevalence", "Labels occur in every split", "Stays that carry each label, by split.",
+        status, says, tuple(columns), found,
+    )  # fmt: skip
+
+
+def outcomes(tables: Tables) -> Check:
+    """Outcomes that contradict each other or their stay, and how many stays have one."""
+    title, asks = "Outcomes fit their stays", "Deaths and discharges that cannot be true of the stay they belong to."
+    if tables.outcomes is None:
+        says = "The cohort has no outcomes: tasks such as mortality cannot be made of it."
+        return Check("outcomes", title, asks, "note", says)
+    both = tables.outcomes.join(tables.stays, on="stay_id")
+    died, death, out = pl.col("died_in_hospital"), pl.col("death_time"), pl.col("hospital_outtime")
+    contradictions = {
+        "time of death of a stay that was survived": death.is_not_null() & ~died,
+        "death before the stay": death < pl.col("intime"),
+        "hospital discharge before the stay": out < pl.col("intime"),
+    }
+    found = [
+        {"what": what, "stays": int(both.select(condition.fill_null(False).sum()).item()), "flagged": True}
+        for what, condition in contradictions.items()
+    ]
+    found = [row for row in found if row["stays"]]
+    deaths, known = int(both["died_in_hospital"].sum()), both["died_in_hospital"].count()
+    says = f"{plural(deaths, 'death')} in hospital among {plural(known, 'stay')} of which it is known"
+    says += f"; of {plural(both.height - known, 'stay')} it is not." if known < both.height else "."
+    if found:
+        says = f"{plural(sum(row['stays'] for row in found), 'outcome')} cannot be true. {says}"
+    status: Status = "warning" if found else "pass"
+    columns = (Column("what", "What"), Column("stays", "Stays", "count"))
+    return Check("outcomes", title, asks, status, says, columns, found)

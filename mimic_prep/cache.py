@@ -1,0 +1,86 @@
+"""The finished steps of a preparation, kept beside the cohort under the hash of all they were made from.
+
+A step is a folder that is whole or absent, so a preparation that was killed goes on with what is missing, and a
+changed input or setting costs only the steps that depend on it. A folder's name says nothing but the step and the hash
+of its key; the versions of the steps it depends on and the concept catalogue are part of every key.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from clinragen.artifacts import atomic_folder, sha256_json
+from clinragen.errors import UserError
+from mimic_prep.accounting import Ledger
+from mimic_prep.steps import catalogue_hash, versions_into
+
+_LOCK = "lock"
+
+
+def frame_hash(frame: pl.DataFrame) -> str:
+    """Hash of a table's cells, whatever its layout in memory."""
+    return hashlib.sha256(frame.write_csv().encode()).hexdigest()
+
+
+class StepCache:
+    """The finished steps of one cohort, in the folder ``.<cohort>.work`` beside it."""
+
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._tell = tell
+        self._used: set[str] = {_LOCK}
+
+    def build(self, name: str, key: Any, ledger: Ledger, make: Callable[[Path, Ledger], None]) -> Path:
+        """The step's folder, filled by ``make`` unless it is there; its account of rows is added to ``ledger``."""
+        made_of = [versions_into(name), catalogue_hash(), key]
+        step = self._folder / f"{name}-{sha256_json(made_of)[:24]}"
+        if step.exists():
+            self._tell(f"{name}: nothing it depends on has changed, taken as it is")
+        else:
+            with atomic_folder(step) as folder:
+                account = Ledger()
+                make(folder, account)
+                account.save(folder)
+        self._used.add(step.name)
+        ledger.merge(Ledger.load(step))
+        return step
+
+    def sweep(self) -> None:
+        """Remove steps that the finished preparation did not use."""
+        for path in self._folder.iterdir():
+            if path.name not in self._used:
+                shutil.rmtree(path)
+
+
+@contextmanager
+def cache_of(out: Path, tell: Callable[[str], None]) -> Iterator[StepCache]:
+    """The finished steps of the cohort ``out``, for one process at a time; what a killed one left half done is removed.
+
+    Raises:
+        UserError: another process is preparing the same cohort.
+    """
+    folder = out.with_name(f".{out.name}.work")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / _LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another") from None
+        retired = sorted(out.parent.glob(f".{out.name}.*.old"))
+        if retired and not out.exists():
+            retired.pop().replace(out)  # killed between taking the old cohort away and putting the new one there
+        for half in (*folder.glob(".*.tmp"), *out.parent.glob(f".{out.name}.*.tmp"), *retired):
+            shutil.rmtree(half)
+        try:
+            yield StepCache(folder, tell)
+        finally:
+            if all(path.name == _LOCK for path in folder.iterdir()):
+                shutil.rmtree(folder)

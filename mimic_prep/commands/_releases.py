@@ -1,0 +1,58 @@
+"""The commands that prepare a database, one for each release: made of what the release says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from inspect import Parameter as Argument
+from inspect import Signature
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from clinragen.options import AsJson, Overwrite
+from mimic_prep.commands._options import CORES, CohortOut, ProtocolName, ProtocolSettings, Raw, Workers, show_cohort
+from mimic_prep.release import Release
+from mimic_prep.releases import releases
+
+
+def release_commands() -> dict[str, tuple[str, Callable[..., int | None]]]:
+    """Command -> what it does, and its function, of every release."""
+    return {name: (release.about, command_of(release)) for name, release in releases().items()}
+
+
+def command_of(release: Release) -> Callable[..., int | None]:
+    """The command that prepares a release: a function with the options that the release has."""
+
+    def command(**given: Any) -> None:
+        from mimic_prep.prepare import prepare
+
+        out, as_json = given.pop("out"), given.pop("as_json")
+        options = {option.name: given.pop(option.name) for option in release.options}
+        manifest = prepare(given.pop("raw"), out, source=release.command, options=options, progress=True, **given)
+        show_cohort(manifest, out, as_json)
+
+    arguments = list(_arguments(release))
+    command.__doc__ = f"{release.about[:1].upper()}{release.about[1:]}."
+    command.__name__ = release.command.replace("-", "_")
+    command.__signature__ = Signature(arguments)  # type: ignore[attr-defined]
+    command.__annotations__ = {argument.name: argument.annotation for argument in arguments}
+    return command
+
+
+def _arguments(release: Release) -> Iterator[Argument]:
+    def keyword(name: str, kind: Any, default: Any = Argument.empty) -> Argument:
+        return Argument(name, Argument.KEYWORD_ONLY, annotation=kind, default=default)
+
+    expects = f"{release.raw_help[:1].upper()}{release.raw_help[1:]}."
+    yield keyword("raw", Annotated[Raw, Parameter(name="--raw", help=expects)])
+    yield keyword("out", CohortOut)
+    if release.protocol:
+        yield keyword("protocol", ProtocolName, "admission")
+        yield keyword("settings", ProtocolSettings, ())
+    for option in release.options:
+        about = f"{option.help[:1].upper()}{option.help[1:]}."
+        yield keyword(option.name, Annotated[str, Parameter(name=f"--{option.name}", help=about)], option.default)
+    if release.protocol:
+        yield keyword("workers", Workers, CORES)
+    yield keyword("overwrite", Overwrite, False)
+    yield keyword("as_json", AsJson, False)

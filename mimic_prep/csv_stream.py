@@ -1,0 +1,209 @@
+"""The bytes of a CSV file as blocks that end at the end of a row; a thread of its own decompresses ahead.
+
+However a file unpacks, memory stays bounded: a row that does not end, and a header that is none, are errors.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+from clinragen.errors import UserError
+from mimic_prep.tables import Table
+
+try:  # several times faster on x86 and ARM
+    from isal import igzip, igzip_lib
+
+    GzipFile: Any = igzip.IGzipFile
+    BAD_GZIP: tuple[type[Exception], ...] = (EOFError, zlib.error, gzip.BadGzipFile, cast(type, igzip_lib.IsalError))
+except ImportError:
+    GzipFile = gzip.GzipFile
+    BAD_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
+
+BLOCK_BYTES = 1 << 24  # smaller ones cost more per row, larger ones memory
+LONGEST_HEADER = 1 << 20
+LONGEST_ROW = 1 << 25  # the longest note of a release is below a megabyte
+_AHEAD = 3  # blocks that wait for the parsers
+_QUOTE, _NEWLINE = ord('"'), ord("\n")
+#: In CSV a quote inside quotes is doubled. One after a backslash that neither ends a field nor is doubled is the way of
+#: MySQL and its like, which escape it; nothing else writes that.
+_ESCAPED = re.compile(rb'\\"(?=[^",\r\n])')
+_ESCAPES = re.compile(rb'\\(["\\\n])')
+_NAME = re.compile(r"[a-z_][\w .()/-]{0,60}")  # what a column may be called
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+class _CountedFile(io.FileIO):
+    """A binary file that tells how much of it has been read."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size) or b""
+        self._progress(len(data))
+        return data
+
+    def readinto(self, buffer: Any, /) -> int:
+        size = super().readinto(buffer) or 0
+        self._progress(size)
+        return size
+
+
+def read_blocks(path: Path, table: Table, progress: Callable[[int], None]) -> Iterator[tuple[list[str], bytearray]]:
+    """(header in lower case, whole rows) of a file, front to back, packed or not.
+
+    Raises:
+        UserError: a column is missing or stands twice, a row has no end, or the file is empty, cut off or corrupt.
+    """
+    raw = _CountedFile(path, progress)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            blocks = _blocks(_text(raw, path), path, table)
+            ahead = [pool.submit(next, blocks, None) for _ in range(_AHEAD)]
+            while (block := ahead.pop(0).result()) is not None:
+                ahead.append(pool.submit(next, blocks, None))
+                yield block
+    except BAD_GZIP:
+        raise UserError(
+            f"{path} is cut off or corrupt (not a whole gzip file): download it again and compare its SHA-256"
+        ) from None
+    finally:
+        raw.close()
+
+
+def _text(raw: _CountedFile, path: Path) -> IO[bytes]:
+    """The decompressed bytes; gzip is told by its first bytes, not by the name."""
+    with open(path, "rb") as handle:
+        packed = handle.read(2) == b"\x1f\x8b"
+    if packed or (path.suffix.lower() == ".gz" and path.stat().st_size):
+        return GzipFile(fileobj=raw, mode="rb")
+    return cast(IO[bytes], raw)
+
+
+def _blocks(handle: IO[bytes], path: Path, table: Table) -> Iterator[tuple[list[str], bytearray]]:
+    """(header, bytes that end at the end of a row)."""
+    rest = bytearray()
+    while b"\n" not in rest and len(rest) < LONGEST_HEADER and (chunk := handle.read(BLOCK_BYTES)):
+        rest += chunk
+    header_line, _, rest = rest.partition(b"\n")
+    header = read_header(bytes(header_line), path, table)
+    escapes = _Escapes()
+    rest = escapes.undo(rest, 0, last=False)
+    while True:
+        block = bytearray(len(rest) + BLOCK_BYTES)  # filled in place: each copy of a block would cost time
+        block[: len(rest)] = rest
+        with memoryview(block) as view:
+            read = handle.readinto(view[len(rest) :])  # type: ignore[attr-defined]
+        del block[len(rest) + read :]
+        block = escapes.undo(block, len(rest), last=not read)
+        cut = _row_end(block, table.multiline) if read else len(block)
+        if len(block) - cut > LONGEST_ROW:
+            raise UserError(
+                f"{path}: a row is longer than {LONGEST_ROW:,} bytes, so it is no table of a release or was damaged: "
+                "download it again"
+            )
+        rest = block[cut:]
+        if cut:
+            del block[cut:]
+            yield header, block
+        if not read:
+            return
+
+
+class _Escapes:
+    """Turns the backslashes of database dumps into plain CSV, from the first block on that shows them."""
+
+    def __init__(self) -> None:
+        self._seen = False
+        self._held = b""  # a backslash at the end, whose partner comes with the next bytes
+
+    def undo(self, block: bytearray, start: int, *, last: bool) -> bytearray:
+        """``block``, whose bytes from ``start`` on are new."""
+        if not self._seen:
+            # a search for one byte first: it costs a tenth of one for two, and few blocks hold a backslash
+            if block.find(b"\\") < 0 or block.find(b'\\"') < 0 or not _ESCAPED.search(block):
+                return block
+            self._seen, start = True, 0
+        new = self._held + bytes(block[start:])
+        tail = len(new) - len(new.rstrip(b"\\"))
+        self._held = b"\\" if tail % 2 and not last else b""
+        new = new[: len(new) - len(self._held)]
+        return block[:start] + _ESCAPES.sub(_plain, new)
+
+
+def _plain(match: re.Match[bytes]) -> bytes:
+    sign = match[1]
+    return b'""' if sign == b'"' else sign
+
+
+def read_header(line: bytes, shown: Path | str, table: Table) -> list[str]:
+    """The column names of a file's first line, in lower case, each different.
+
+    Raises:
+        UserError: it is empty or no header, or a column is missing or stands twice.
+    """
+    if not line.strip():
+        raise UserError(f"{shown} is empty: expected a header line and rows; download it again")
+    if len(line) > LONGEST_HEADER:
+        raise UserError(f"{shown}: no line ends within the first {LONGEST_HEADER:,} bytes: it is not a CSV file")
+    text = line.decode("utf-8-sig", errors="replace").rstrip("\r")
+    try:
+        header = [name.strip().lower() for name in next(csv.reader([text]), [])]
+    except csv.Error:  # such as lines that end in a carriage return alone
+        raise UserError(
+            f"{shown}: its first line is no header of a CSV file: expected column names between commas, and lines that "
+            "end in a line feed; export it again"
+        ) from None
+    check_columns(header, shown, table)
+    count = Counter(header)
+    # Arrow wants distinct names, also for columns nobody reads
+    return [name if count[name] == 1 else f"{name}#{index}" for index, name in enumerate(header)]
+
+
+def check_columns(header: list[str], shown: Path | str, table: Table) -> None:
+    """Every required column is there, and none that is read stands twice; a UserError says which."""
+    count = Counter(header)
+    for column in table.columns.values():
+        if column.required and column.raw not in count:
+            raise UserError(f"{shown}: column '{column.raw}' is missing; {_described(header)}")
+        if count[column.raw] > 1:
+            raise UserError(f"{shown}: column '{column.raw}' stands twice in the header; keep one")
+
+
+def _described(header: list[str]) -> str:
+    """What a first line is, without a word of it where it may be a row of data."""
+    line = header[0] if len(header) == 1 else ""
+    if "\0" in line or "\0" in "".join(header[:3]):
+        return "its text is not UTF-8 (UTF-16?): save it as UTF-8"
+    for sign, name in _DELIMITERS.items():
+        if sign in line:
+            return f"its columns are separated by {name}: export it again with commas"
+    if not header or not all(_NAME.fullmatch(name) for name in header):
+        return "its first line does not look like a header: put the column names there, or download it again"
+    return f"it has {', '.join(header)[:300]}"
+
+
+def _row_end(data: bytearray, multiline: bool) -> int:
+    """How many bytes make whole rows. With line breaks inside quotes, a row ends where the quotes are balanced."""
+    cut = data.rfind(b"\n") + 1
+    if not multiline or not cut or not data.count(b'"', 0, cut) % 2:
+        return cut
+    signs = np.frombuffer(data, dtype=np.uint8, count=cut)
+    places = np.flatnonzero((signs == _QUOTE) | (signs == _NEWLINE))
+    quotes = signs[places] == _QUOTE
+    ends = places[~quotes & (np.cumsum(quotes) % 2 == 0)]
+    if len(ends):
+        return int(ends[-1]) + 1
+    return 0 if len(data) < LONGEST_ROW else cut  # a stray quote must not swallow the file

@@ -1,0 +1,34 @@
+"""Which items of a raw table are which variable: of the catalogue, or of the release itself where it brings its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from clinragen.catalog import Variable, variables
+from clinragen.errors import unknown_choice
+from mimic_prep.release import Items
+from mimic_prep.releases import own_items
+
+
+def items_of(variable: Variable, release: str, table: str) -> Mapping[int | str, str | None]:
+    """The items of a table that hold a variable, in order of priority: item id or column -> unit (None: canonical).
+
+    Args:
+        release: ``Reader.items``: a key in the catalogue, or the name of a release that brings its own items.
+        table: the table's name in lower case.
+    """
+    own = _own(release)
+    if own is not None:
+        return own.get(table, {}).get(variable.key, {})
+    return variable.items.get(release, {}).get(table, {})
+
+
+@cache
+def _own(release: str) -> Items | None:
+    items = own_items().get(release)
+    for table, known in (items or {}).items():
+        for key in known:
+            if key not in variables():
+                raise unknown_choice(f"variable of {release}, items, {table}:", key, variables())
+    return items

@@ -1,0 +1,160 @@
+"""Which notes and sections a stay may read under its protocol.
+
+Discharge summaries are written after the stay. The ``admission`` protocol takes only the sections that tell what was
+known when the patient came, and dates them to the admission; other notes must be charted, and filed, before the
+prediction time. A retrospective protocol takes its sections as they are, with the time of the note.
+
+An admission may have several reports, and addenda to them. What was known at admission comes from the first report that
+tells of it, and from no later one; an addendum is known only when it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from mimic_prep.accounting import RowFilter
+from mimic_prep.ingest import RawFolder
+from mimic_prep.note_text import clean
+from mimic_prep.protocol import Protocol
+from mimic_prep.radiology import radiology_sections
+from mimic_prep.sections import KNOWN_AT_ADMISSION, discharge_sections
+from mimic_prep.tables import MimicLayout, NoteTable
+
+SUMMARY = "discharge"
+NOTES = {
+    "stay_id": pl.Int64,
+    "note_id": pl.String,
+    "kind": pl.String,
+    "section": pl.String,
+    "time": pl.Datetime("ms"),
+    "text": pl.String,
+}
+
+
+LONGEST = 1_000_000  # characters: the longest notes of MIMIC have a tenth of it, and more is no note
+_ROWS = {**NOTES, "addendum": pl.Boolean, "number": pl.Int64, "written": pl.Datetime("ms")}
+ORDER = ("stay_id", "kind", "time", "note_id", "section", "text")
+_Parser = Callable[[str, bool], dict[str, str]]
+
+
+def read_notes(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    """All sections (columns ``NOTES``) that the protocol allows, sorted."""
+    parts = [pl.DataFrame(schema=_ROWS)]
+    for table in {source.table.path: source.table for source in release.notes}.values():
+        sources = [source for source in release.notes if source.table.path == table.path]
+        wanted = [source for source in sources if source.kind == SUMMARY or source.kind in protocol.notes.kinds]
+        if wanted:
+            rules = _rules(wanted, stays, protocol.known_at)
+            for block in raw.stream(table, rules):
+                parts.append(_attach(_sections(block, _parsers(protocol)), stays, protocol))
+    return _of_first_reports(pl.concat(parts)).select(list(NOTES)).sort(*ORDER)
+
+
+def _of_first_reports(notes: pl.DataFrame) -> pl.DataFrame:
+    """``notes`` without what later reports and addenda say of the admission, and what they say twice."""
+    order = ["stay_id", "written", "number", "note_id"]
+    notes = notes.sort(*order, "section", "text", nulls_last=True, maintain_order=True)
+    is_summary, known = pl.col("kind") == SUMMARY, pl.col("section").is_in(KNOWN_AT_ADMISSION)
+    first = notes.filter(is_summary & known & ~pl.col("addendum")).unique("stay_id", keep="first", maintain_order=True)
+    of_admission = notes.filter(is_summary & known).join(first.select("stay_id", "note_id"), on=["stay_id", "note_id"])
+    later = notes.filter(is_summary & ~known)
+    told = pl.concat([of_admission, later]).unique(["stay_id", "section", "text"], keep="first", maintain_order=True)
+    return pl.concat([told, notes.filter(~is_summary)])
+
+
+def _parsers(protocol: Protocol) -> dict[str, _Parser]:
+    wanted = set(protocol.notes.sections)
+
+    def summary(text: str, addendum: bool) -> dict[str, str]:
+        return discharge_sections(text, addendum=addendum, wanted=wanted)
+
+    return {SUMMARY: summary, "radiology": radiology_sections}
+
+
+def _whole(text: str, addendum: bool) -> dict[str, str]:
+    body = clean(text)
+    return {"note": body} if body else {}
+
+
+def _rules(sources: list[NoteTable], stays: pl.DataFrame, known_at: str) -> Callable[[RowFilter], None]:
+    """Give each note its kind; summaries must belong to an admission of the cohort, others lie in a stay's window."""
+    kinds = {category.lower(): source.kind for source in sources for category in source.categories}
+    default = next((source.kind for source in sources if not source.categories), None)
+    untyped = sources[0].kind if len(sources) == 1 else default
+    addenda = [category.lower() for source in sources for category in source.addenda]
+    admissions, subjects = (stays[key].unique().implode() for key in ("hadm_id", "subject_id"))
+    spans = stays.select("subject_id", begin=_begin(), end="prediction_time")
+    category = pl.col("category").str.strip_chars().str.to_lowercase()
+
+    def rules(row_filter: RowFilter) -> None:
+        if "error" in row_filter.frame.columns:
+            row_filter.reject(pl.col("error") == 1, "marked as an error")
+        kind = category.replace_strict(kinds, default=default, return_dtype=pl.String) if kinds else pl.lit(default)
+        added = category.is_in(addenda)
+        if "description" in row_filter.frame.columns:
+            added |= pl.col("description").str.to_lowercase().str.contains("addend").fill_null(False)
+        kind = pl.when(category.is_null()).then(pl.lit(untyped)).otherwise(kind)
+        row_filter.frame = row_filter.frame.with_columns(kind=kind, addendum=added.fill_null(False))
+        row_filter.skip(pl.col("kind").is_null(), "other kind of note")
+        row_filter.reject_missing("text")
+        row_filter.reject(pl.col("text").str.len_chars() > LONGEST, f"note of more than {LONGEST:,} characters")
+        is_summary = pl.col("kind") == SUMMARY
+        outside = pl.col("hadm_id").is_null() | ~pl.col("hadm_id").is_in(admissions)
+        row_filter.skip(is_summary & outside, "admission not in the cohort")
+        row_filter.reject(~is_summary & pl.col("subject_id").is_null(), "no subject_id")
+        row_filter.skip(~is_summary & ~pl.col("subject_id").is_in(subjects), "patient not in the cohort")
+        row_filter.skip(~is_summary & pl.col("time").is_null(), "no time")
+        row_filter.skip(
+            ~is_summary & pl.col("addendum") & pl.col("available").is_null(), "addendum without its time of filing"
+        )
+        rows = row_filter.frame.filter(~is_summary).join(spans, on="subject_id")
+        inside = (pl.col("time") >= pl.col("begin")) & (_known(known_at) < pl.col("end"))
+        readable = rows.filter(inside)["line"].unique()
+        row_filter.skip(~is_summary & ~pl.col("line").is_in(readable.implode()), "outside the window")
+
+    return rules
+
+
+def _begin() -> pl.Expr:
+    return pl.min_horizontal("admittime", "intime")
+
+
+def _known(known_at: str) -> pl.Expr:
+    """A note was known once it was filed, and never before the time it is charted for; an addendum in any case."""
+    filed = pl.max_horizontal("time", "available")
+    return filed if known_at == "storetime" else pl.when("addendum").then(filed).otherwise(pl.col("time"))
+
+
+def _written() -> pl.Expr:
+    """When a note was written: a note that has a date and no time is known once that day is over."""
+    return pl.coalesce(_known("storetime"), pl.col("date") + pl.duration(days=1))
+
+
+def _sections(block: pl.DataFrame, parsers: dict[str, _Parser]) -> pl.DataFrame:
+    keep = ["note_id", "subject_id", "hadm_id", "time", "available", "kind", "addendum", "number", "written"]
+    if "date" not in block.columns:
+        block = block.with_columns(date=pl.lit(None, dtype=block.schema["time"]))
+    number = pl.col("note_id").str.extract(r"(\d+)\D*$").cast(pl.Int64, strict=False)  # "1-DS-10" comes after "1-DS-9"
+    block = block.with_columns(number=number, written=_written().cast(_ROWS["written"]))
+    rows = [
+        {**{name: row[name] for name in keep}, "section": section, "text": body}
+        for row in block.select(*keep, "text").iter_rows(named=True)
+        for section, body in parsers.get(row["kind"], _whole)(row["text"], row["addendum"]).items()
+    ]
+    schema = {**{name: block.schema[name] for name in keep}, "section": pl.String, "text": pl.String}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _attach(sections: pl.DataFrame, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    """One row for each section and stay that may read it."""
+    is_summary = pl.col("kind") == SUMMARY
+    summaries = sections.filter(is_summary).drop("subject_id").join(stays, on="hadm_id")
+    after = pl.when("addendum").then(pl.coalesce("written", "dischtime")).otherwise(pl.coalesce("time", "dischtime"))
+    time = after if protocol.retrospective else _begin()
+    summaries = summaries.with_columns(time=time)
+    others = sections.filter(~is_summary).drop("hadm_id").join(stays, on="subject_id")
+    others = others.filter((pl.col("time") >= _begin()) & (_known(protocol.known_at) < pl.col("prediction_time")))
+    columns = [pl.col(name).cast(kind) for name, kind in _ROWS.items()]
+    return pl.concat([summaries.select(columns), others.select(columns)])

@@ -1,0 +1,68 @@
+"""The databases that can be prepared: each package here holds one ``RELEASE``, and adding one is adding a package."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from clinragen.errors import UserError, unknown_choice
+from mimic_prep.release import Items, Release
+
+
+@cache
+def releases() -> dict[str, Release]:
+    """Every release by its command, in the order of the packages' names."""
+    modules = [import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
+    found: dict[str, Release] = {}
+    for module in modules:
+        release: Release = module.RELEASE
+        if release.command in found:
+            raise ValueError(f"{module.__name__}: another release has the command '{release.command}', too")
+        found[release.command] = release
+    return found
+
+
+def release_of(command: str) -> Release:
+    """The release of a command.
+
+    Raises:
+        UserError: there is none.
+    """
+    if command not in releases():
+        raise unknown_choice("source", command, releases())
+    return releases()[command]
+
+
+def recognised(root: Path) -> Release:
+    """The release whose files lie below a folder.
+
+    Raises:
+        UserError: none that is known, or no folder.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} not found: --raw expects the folder that holds the tables of a database")
+    problem: UserError | None = None
+    for release in releases().values():
+        try:
+            if release.recognise(root):
+                return release
+        except UserError as error:  # such as a table that is there twice: said only when no other release fits
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    known = ", ".join(release.name for release in releases().values())
+    raise UserError(f"{root} is no known release: expected the tables of one of {known}; check --raw")
+
+
+@cache
+def own_items() -> dict[str, Items]:
+    """Name of a release -> its items, of those releases that bring their own."""
+    return {release.name: release.items for release in releases().values() if release.items}
+
+
+@cache
+def table_names() -> frozenset[str]:
+    """The names of all tables of all releases, in lower case."""
+    return frozenset(table.name for release in releases().values() for table in release.tables())

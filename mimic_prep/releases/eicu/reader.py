@@ -1,0 +1,122 @@
+"""How eICU is read. It has no dates and no free text: times count from ICU admission; text is made of coded entries.
+
+Each hospital stay is set on 1 January of its discharge year at its hour of admission, so that the stays of one hospital
+stay lie rightly to each other; nothing can be said across hospital stays.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from mimic_prep.accounting import RowFilter
+from mimic_prep.inclusion import Attrition, Population
+from mimic_prep.ingest import RawFolder
+from mimic_prep.protocol import Protocol
+from mimic_prep.reader import Reader
+from mimic_prep.releases.eicu import entry_text
+from mimic_prep.releases.eicu import tables as eicu
+from mimic_prep.releases.eicu.diagnosis_strings import filled
+from mimic_prep.tables import Table
+
+_OLDEST = 91.0  # ages over 89 are masked as "> 89"; the same number as in MIMIC-IV
+
+
+class EicuReader(Reader):
+    """Reads eICU."""
+
+    name = eicu.RELEASE
+    items = eicu.ITEMS
+    events = eicu.EVENTS
+    diagnosis_table = eicu.DIAGNOSIS
+    label_key = "stay_id"  # diagnoses are entered for the unit stay
+
+    def tables(self) -> list[Table]:
+        """All tables that a preparation may read."""
+        parts = [part.table for part in (*self.events, *eicu.TEXTS)]
+        return [eicu.PATIENT, eicu.DIAGNOSIS, *(table for table in parts if not table.part)]
+
+    def population(self, raw: RawFolder, attrition: Attrition) -> Population:
+        """Intensive care stays; step-down stays and rows without ids are counted."""
+        rows = raw.read(eicu.PATIENT, _identify)
+        attrition.entered = raw.rows_read(eicu.PATIENT)
+        attrition.excluded["stay row that cannot be read"] = attrition.entered - rows.height
+        rows = rows.sort(*(name for name in rows.columns if name != "line"))
+        rows = attrition.exclude(rows, ~pl.col("stay_id").is_first_distinct(), "stay id seen before")
+        stepdown = pl.col("stay_type").str.to_lowercase().str.contains("stepdown")
+        rows = attrition.exclude(rows, stepdown, "step-down unit, not intensive care")
+        stays = _with_times(rows)
+        admissions = stays.select("hadm_id", dischtime=_minutes("admittime", "hospital_leave_offset", "admit_offset"))
+        return Population(stays.drop("hospital_status"), admissions, _outcomes(stays))
+
+    def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
+        """stay_id, code, version: each entry names its disease in ICD-9, ICD-10 or both, or by a string alone."""
+        wanted = stays["stay_id"].unique().implode()
+
+        def rules(row_filter: RowFilter) -> None:
+            row_filter.reject_missing("stay_id")
+            row_filter.skip(~pl.col("stay_id").is_in(wanted), "stay not in the cohort")
+            row_filter.frame = row_filter.frame.with_columns(codes=_text("codes"), string=_text("string"))
+            row_filter.skip(pl.col("codes").is_null() & pl.col("string").is_null(), "diagnosis without code and string")
+
+        entries, told, left = filled(raw.read(eicu.DIAGNOSIS, rules))
+        if told or left:
+            self.warnings.append(
+                f"{told + left:,} diagnoses have a string and no code: {told:,} were read from it, {left:,} name no "
+                "disease that is known by its string alone, and give no label"
+            )
+        codes = entries.select("stay_id", code=pl.col("codes").str.split(",")).explode("code")
+        code = pl.col("code").str.strip_chars().str.to_uppercase()
+        # V and E codes of ICD-9 are told by their length before the point; letters otherwise mean ICD-10
+        is_icd9 = code.str.contains(r"^(\d|E\d{3}|V\d{2}(\.|$))")
+        version = pl.when(is_icd9).then(9).otherwise(10).cast(pl.Int64)
+        return codes.select("stay_id", code, version=version).filter(pl.col("code") != "").unique(maintain_order=True)
+
+    def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+        """Sections made of the entries before the prediction time, and one on who came from where."""
+        return entry_text.build(raw, stays, protocol)
+
+
+def _outcomes(stays: pl.DataFrame) -> pl.DataFrame:
+    """Alive or Expired at hospital discharge, null where the cell is empty; eICU has no time of death of its own."""
+    status = pl.col("hospital_status").str.strip_chars().str.to_lowercase()
+    return stays.select(
+        "stay_id",
+        died_in_hospital=pl.when(status == "expired").then(True).when(status == "alive").then(False),
+        death_time=pl.lit(None, dtype=pl.Datetime("ms")),
+        hospital_outtime=_minutes("intime", "hospital_leave_offset"),
+    )
+
+
+def _text(name: str) -> pl.Expr:
+    """A cell without blanks around it; null where nothing is left."""
+    text = pl.col(name).str.strip_chars()
+    return pl.when(text != "").then(text)
+
+
+def _identify(row_filter: RowFilter) -> None:
+    """Numeric ids: ``002-1039`` becomes 2 000 001 039, which no other patient has."""
+    hospital, number = (pl.col("patient").str.extract(r"^(\d{1,4})-(\d{1,8})$", group) for group in (1, 2))
+    subject = hospital.cast(pl.Int64) * 1_000_000_000 + number.cast(pl.Int64)
+    row_filter.frame = row_filter.frame.with_columns(subject_id=subject)
+    row_filter.reject_missing("stay_id", "hadm_id")
+    row_filter.reject(pl.col("subject_id").is_null(), "uniquepid is not of the form 002-1039")
+
+
+def _minutes(start: str, *offsets: str) -> pl.Expr:
+    """``start`` plus the first offset, minus the others."""
+    first, *others = (pl.col(offset) for offset in offsets)
+    for other in others:
+        first = first - other
+    return pl.col(start) + pl.duration(minutes=first)
+
+
+def _with_times(rows: pl.DataFrame) -> pl.DataFrame:
+    clock = pl.col("admit_clock").str.to_time("%H:%M:%S", strict=False)
+    admitted = pl.date(pl.col("year"), 1, 1).dt.combine(clock).cast(pl.Datetime("ms"))
+    age = pl.col("age").str.strip_chars()
+    rows = rows.with_columns(
+        admittime=admitted,
+        age=pl.when(age.str.starts_with(">")).then(_OLDEST).otherwise(age.cast(pl.Float64, strict=False)),
+    )
+    rows = rows.with_columns(intime=pl.col("admittime") - pl.duration(minutes=pl.col("admit_offset")))
+    return rows.with_columns(outtime=_minutes("intime", "leave_offset"))

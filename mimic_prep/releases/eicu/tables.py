@@ -1,0 +1,159 @@
+"""eICU Collaborative Research Database 2.0, and its demo with an hourly grid in place of the largest tables.
+
+Times are minutes from ICU admission. https://eicu-crd.mit.edu/eicutables/patient/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clinragen.catalog import variables
+from mimic_prep.tables import INTEGER, NUMBER, TEXT, WORD, Column, EventTable, Table
+
+RELEASE = "eICU"
+ITEMS = "eicu"
+_STAY = Column("patientunitstayid", INTEGER)
+
+PATIENT = Table(
+    "patient",
+    {
+        "stay_id": _STAY,
+        "hadm_id": Column("patienthealthsystemstayid", INTEGER),
+        "patient": Column("uniquepid", TEXT),
+        "sex": Column("gender", TEXT),
+        "age": Column("age", TEXT),
+        "admit_source": Column("unitadmitsource", TEXT, required=False),
+        "care_unit": Column("unittype", TEXT, required=False),
+        "stay_type": Column("unitstaytype", TEXT, required=False),
+        "year": Column("hospitaldischargeyear", INTEGER),
+        "admit_clock": Column("hospitaladmittime24", TEXT),
+        "admit_offset": Column("hospitaladmitoffset", INTEGER),
+        "leave_offset": Column("unitdischargeoffset", INTEGER),
+        "hospital_leave_offset": Column("hospitaldischargeoffset", INTEGER),
+        "hospital_status": Column("hospitaldischargestatus", TEXT, required=False),
+    },
+)
+DIAGNOSIS = Table(
+    "diagnosis",
+    {
+        "stay_id": _STAY,
+        "codes": Column("icd9code", TEXT),
+        "string": Column("diagnosisstring", TEXT, required=False),
+    },
+    required=False,  # patients may not be coded yet
+)
+
+
+def _wide(name: str, offset: str, stay: str = "patientunitstayid") -> Table:
+    """A table whose columns are items; the catalogue knows which."""
+    items = [str(item) for variable in variables().values() for item in variable.items.get(ITEMS, {}).get(name, {})]
+    return Table(
+        name,
+        {
+            "stay_id": Column(stay, INTEGER),
+            "time": Column(offset, INTEGER),
+            **{item: Column(item, NUMBER, required=False) for item in items},
+        },
+        required=False,
+    )
+
+
+LAB = Table(
+    "lab",
+    {
+        "stay_id": _STAY,
+        "time": Column("labresultoffset", INTEGER),
+        "known": Column("labresultrevisedoffset", INTEGER, required=False),
+        "item": Column("labname", TEXT),
+        "value": Column("labresult", NUMBER),
+        "words": Column("labresulttext", TEXT, required=False),
+        "unit": Column("labmeasurenamesystem", WORD, required=False),
+    },
+    required=False,
+)
+NURSE_CHARTING = Table(
+    "nurseCharting",
+    {
+        "stay_id": _STAY,
+        "time": Column("nursingchartoffset", INTEGER),
+        "known": Column("nursingchartentryoffset", INTEGER, required=False),
+        "item": Column("nursingchartcelltypevalname", TEXT),
+        "label": Column("nursingchartcelltypevallabel", TEXT, required=False),
+        "value": Column("nursingchartvalue", TEXT),
+    },
+    required=False,
+)
+RESPIRATORY_CHARTING = Table(
+    "respiratoryCharting",
+    {
+        "stay_id": _STAY,
+        "time": Column("respchartoffset", INTEGER),
+        "known": Column("respchartentryoffset", INTEGER, required=False),
+        "item": Column("respchartvaluelabel", TEXT),
+        "value": Column("respchartvalue", TEXT),
+    },
+    required=False,
+)
+INTAKE_OUTPUT = Table(
+    "intakeOutput",
+    {
+        "stay_id": _STAY,
+        "time": Column("intakeoutputoffset", INTEGER),
+        "known": Column("intakeoutputentryoffset", INTEGER, required=False),
+        "item": Column("celllabel", TEXT),
+        "value": Column("cellvaluenumeric", NUMBER),
+    },
+    required=False,
+)
+BODY = Table(
+    "patient",
+    {
+        "stay_id": _STAY,
+        "time": Column("no such column", INTEGER, required=False),
+        "admissionheight": Column("admissionheight", NUMBER, required=False),
+        "admissionweight": Column("admissionweight", NUMBER, required=False),
+    },
+    required=False,
+    part="height and weight",
+)
+EVENTS = (
+    EventTable(LAB, key="stay_id"),
+    EventTable(_wide("vitalperiodic", "observationoffset"), key="stay_id", wide=True),
+    EventTable(_wide("vitalaperiodic", "observationoffset"), key="stay_id", wide=True),
+    EventTable(NURSE_CHARTING, key="stay_id", generic="Value"),
+    EventTable(RESPIRATORY_CHARTING, key="stay_id", beside=True),
+    EventTable(INTAKE_OUTPUT, key="stay_id", beside=True),
+    EventTable(BODY, key="stay_id", wide=True, minute=0, beside=True),
+    EventTable(_wide("hourly_dyn", "time", stay="stay_id"), key="stay_id", wide=True, unless=("lab", "vitalperiodic")),
+)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of coded entries that become text; ``column`` holds the entry, ``flag`` where present must not be Yes."""
+
+    table: Table
+    section: str
+    kind: str
+
+
+def _text(
+    name: str, offset: str, column: str, section: str, kind: str = "digest", flag: str | None = None
+) -> TextTable:
+    columns = {"stay_id": _STAY, "time": Column(offset, INTEGER), "entry": Column(column, TEXT)}
+    if flag:
+        columns["cancelled"] = Column(flag, TEXT, required=False)
+    return TextTable(Table(name, columns, required=False), section, kind)
+
+
+#: The offset of an entry is when it was entered, where the table tells it apart from what it is about.
+TEXTS = (
+    _text("admissionDx", "admitdxenteredoffset", "admitdxpath", "admission_diagnosis"),
+    _text("pastHistory", "pasthistoryenteredoffset", "pasthistorypath", "past_medical_history"),
+    _text("admissionDrug", "drugenteredoffset", "drugname", "medications_on_admission"),
+    _text("allergy", "allergyenteredoffset", "allergyname", "allergies"),
+    _text("physicalExam", "physicalexamoffset", "physicalexampath", "admission_exam"),
+    _text("note", "noteenteredoffset", "notepath", "social_history"),
+    _text("medication", "drugorderoffset", "drugname", "medications", kind="medication", flag="drugordercancelled"),
+    _text("treatment", "treatmentoffset", "treatmentstring", "treatments", kind="treatment"),
+)

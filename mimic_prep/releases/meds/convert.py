@@ -1,0 +1,214 @@
+"""Events of any MEDS dataset -> the tables that the preparation reads; which code means what is configuration.
+
+One shard is in memory at a time. Codes that mean nothing to us are counted, and so are events that cannot be read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clinragen.artifacts import read_table, sha256_file
+from clinragen.data.cohort import frame
+from clinragen.errors import UserError
+from mimic_prep.cells import TYPES, converted
+from mimic_prep.releases.meds.layout import Tables
+from mimic_prep.releases.meds.vocabulary import Codes, Vocabulary, head
+from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME
+
+NEEDED = ("subject_id", "time", "code")
+ROWS_AT_ONCE = 20_000_000  # events of patients that lie in several files
+MOST_HEADS = 20  # kinds of unknown codes that are told
+_NOT_GIVEN = "drug stopped or not given"
+
+
+@dataclass
+class Converted:
+    """What the conversion read: SHA-256 by shard, the account of the events, and what the user should know."""
+
+    shards: dict[str, str]
+    account: dict[str, Any] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def scratch_beside(out: Path) -> Iterator[Path]:
+    """A folder for the tables of a dataset, which hold patients' data: for its owner alone, and removed at the end.
+
+    Raises:
+        UserError: another process is preparing the same cohort.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = out.with_name(f".{out.name}.meds")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another") from None
+        tables = folder / "tables"
+        shutil.rmtree(tables, ignore_errors=True)  # of a process that was killed
+        tables.mkdir(mode=0o700)
+        try:
+            yield tables
+        finally:
+            shutil.rmtree(folder)
+
+
+def convert(root: Path, codes: Codes, out: Path) -> Converted:
+    """Write the tables of ``MEDS`` below ``out``.
+
+    Raises:
+        UserError: no shard, a shard without subject_id, time or code, or no stay at all.
+    """
+    shards = shards_of(root)
+    if not shards:
+        raise UserError(f"{root / 'data'} holds no .parquet file: --raw expects the folder of a MEDS dataset")
+    vocabulary = Vocabulary(codes)
+    made = Converted({shard.relative_to(root).as_posix(): sha256_file(shard) for shard in shards})
+    kinds, spread = _survey(shards, vocabulary)
+    if spread.height:
+        made.warnings.append(
+            f"{spread.height:,} {'patient lies' if spread.height == 1 else 'patients lie'} in several files of data/, "
+            "against the standard: their events were put together"
+        )
+    counts: Counter[str] = Counter()
+    bad: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    tables = Tables(out, by_stay="stay_start" in kinds, tells_deaths="death" in kinds)
+    for events in _together(shards, codes, spread, bad):
+        tables.add(_known(events, vocabulary, counts, unknown))
+    tables.close()
+    if not tables.stays:
+        raise UserError(
+            f"{root}: no event is known to begin a stay; say which codes do in a copy of configs/meds/default.yaml "
+            "and pass it with --codes"
+        )
+    made.unknown = dict(unknown.most_common(MOST_HEADS))
+    if tables.rows.get("icu/chartevents") and not tables.rows.get("hosp/labevents"):
+        named = ", ".join(list(made.unknown)[:8]) or "none"
+        made.warnings.append(
+            "no laboratory event is known, though charted values are; codes that no pattern knows begin with: "
+            f"{named}; name those of the laboratory in a copy of configs/meds/default.yaml, passed with --codes"
+        )
+    skipped = {reason: counts[reason] for reason in ("code not used", _NOT_GIVEN, "no time") if counts[reason]}
+    kept = counts["read"] - sum(skipped.values())
+    made.account = {
+        "read": counts["read"] + sum(bad.values()), "kept": kept, "out_of_scope": skipped, "quarantined": dict(bad),
+    }  # fmt: skip
+    return made
+
+
+def shards_of(root: Path) -> list[Path]:
+    """The files of events of a MEDS dataset, sorted; none when ``root`` is something else."""
+    return sorted((root / "data").glob("**/*.parquet"))
+
+
+def _survey(shards: list[Path], vocabulary: Vocabulary) -> tuple[set[str], pl.DataFrame]:
+    """The kinds of events that there are, and the patients (subject_id, rows) that lie in more than one shard."""
+    kinds: set[str] = set()
+    parts = [pl.DataFrame(schema={"subject_id": pl.Int64, "count": pl.UInt32})]
+    for shard in shards:
+        _columns(shard)
+        table = frame(read_table(shard, columns=["subject_id", "code"]))
+        codes = _typed(table, "code", TEXT, shard)[0].unique().drop_nulls().to_list()
+        kinds |= {kind for code in codes if (kind := vocabulary.read(code)["kind"])}
+        parts.append(_typed(table, "subject_id", INTEGER, shard)[0].value_counts().cast({"count": pl.UInt32}))
+    whole = pl.concat(parts).group_by("subject_id").agg(files=pl.len(), rows=pl.col("count").sum())
+    return kinds, whole.filter(pl.col("files") > 1).select("subject_id", "rows").sort("subject_id")
+
+
+def _columns(shard: Path) -> list[str]:
+    try:
+        names = pq.read_schema(shard).names
+    except (pa.ArrowException, OSError) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(f"{shard} cannot be read as Parquet ({said}): make it anew") from None
+    if missing := [name for name in NEEDED if name not in names]:
+        raise UserError(f"{shard}: column '{missing[0]}' is missing: expected the events of a MEDS dataset")
+    return names
+
+
+def _together(shards: list[Path], codes: Codes, spread: pl.DataFrame, bad: Counter[str]) -> Iterator[pl.DataFrame]:
+    """All events, so that those of a patient come together: by shard, and patients of several shards at the end."""
+    apart = spread["subject_id"].implode()
+    for shard in shards:
+        events = _load(shard, codes, bad)
+        yield events.filter(~pl.col("subject_id").is_in(apart)) if spread.height else events
+    batches = spread.with_columns(batch=pl.col("rows").cast(pl.Int64).cum_sum() // ROWS_AT_ONCE)
+    for batch in batches.partition_by("batch", maintain_order=True):
+        mine = batch["subject_id"].implode()
+        yield pl.concat([_load(shard, codes, Counter()).filter(pl.col("subject_id").is_in(mine)) for shard in shards])
+
+
+def _known(events: pl.DataFrame, vocabulary: Vocabulary, counts: Counter[str], unknown: Counter[str]) -> pl.DataFrame:
+    """Events whose code means something, with what it means; the others are counted."""
+    counts["read"] += events.height
+    table = vocabulary.table(events["code"].unique().sort().to_list())
+    known = events.join(table, on="code", how="left", maintain_order="left")
+    nothing = known.filter(pl.col("kind").is_null())["code"].value_counts()
+    for code, count in nothing.iter_rows():
+        unknown[head(code)] += count
+    counts["code not used"] += int(nothing["count"].sum() or 0)
+    counts[_NOT_GIVEN] += known.filter(pl.col("kind") == "not_given").height
+    timeless = ~pl.col("kind").is_in(["sex", "birth"]) & pl.col("time").is_null()
+    known = known.drop_nulls("kind").filter(pl.col("kind") != "not_given")
+    counts["no time"] += known.filter(timeless).height
+    return known.filter(~timeless)
+
+
+def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
+    """subject_id, code, time, numeric_value, text_value, own_unit, stay_id, hadm_id, known of one shard.
+
+    What it lacks is null. Events with a cell of another kind are left out and counted in ``bad``.
+    """
+    names = _columns(path)
+    kinds = {
+        "subject_id": INTEGER, "code": TEXT, "time": TIME, "numeric_value": NUMBER, "text_value": TEXT, "unit": TEXT,
+        **dict.fromkeys([*codes.stay_columns, *codes.admission_columns], INTEGER),
+        **dict.fromkeys(codes.known_columns, TIME),
+    }  # fmt: skip
+    have = [name for name in kinds if name in names]
+    table = frame(read_table(path, columns=have))
+    wrong = pl.repeat(False, table.height, eager=True)
+    columns: dict[str, pl.Series] = {}
+    for name in have:
+        columns[name], failed = _typed(table, name, kinds[name], path)
+        if name in ("subject_id", "code"):
+            missing = columns[name].is_null() & ~failed
+            bad[f"no {name}"] += int((missing & ~wrong).sum())
+            wrong |= missing
+        bad[f"{name} is not {TYPES[kinds[name]][1].split(' (')[0]}"] += int((failed & ~wrong).sum())
+        wrong |= failed
+    for reason in [reason for reason, count in bad.items() if not count]:
+        del bad[reason]
+    events = pl.DataFrame(columns).filter(~wrong)
+
+    def first(options: list[str], kind: Any) -> pl.Expr:
+        return pl.coalesce([pl.col(name) for name in options if name in columns] or [pl.lit(None, dtype=kind)])
+
+    return events.select(
+        "subject_id", "code", "time", numeric_value=first(["numeric_value"], pl.Float64),
+        text_value=first(["text_value"], pl.String), own_unit=first(["unit"], pl.String),
+        stay_id=first(codes.stay_columns, pl.Int64), hadm_id=first(codes.admission_columns, pl.Int64),
+        known=first(codes.known_columns, pl.Datetime("ms")),
+    )  # fmt: skip
+
+
+def _typed(table: pl.DataFrame, name: str, kind: Any, shard: Path) -> tuple[pl.Series, pl.Series]:
+    try:
+        return converted(table[name], kind)
+    except TypeError as error:
+        raise UserError(f"{shard}: column '{name}' is of type {error}, expected {TYPES[kind][1]}") from None

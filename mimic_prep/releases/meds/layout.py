@@ -1,0 +1,201 @@
+"""Events of MEDS, already read, laid out in the tables of ``sources.meds``: stays, admissions, values, drugs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mimic_prep.releases.meds.tables import EVENTS
+from mimic_prep.releases.meds.vocabulary import KINDS
+
+_BASE = {"subject_id": pl.Int64, "time": pl.Datetime("ms"), "hadm_id": pl.Int64, "stay_id": pl.Int64}
+_OF = ["subject_id", "item"]
+#: dispositions that say that a patient died: DIED of MIMIC-IV, DEAD/EXPIRED of MIMIC-III, Expired of eICU
+_DIED = r"(?i)\b(?:died|dead|death|deceased|expired)\b"
+_LONGEST_DAYS = 3  # between drawing a specimen and its result; later results belong to a specimen that is not told
+
+
+class Tables:
+    """Appends to each table as a Parquet file. All events of a patient must come together: intervals span them.
+
+    ``rows`` counts what each table holds.
+    """
+
+    def __init__(self, root: Path, *, by_stay: bool, tells_deaths: bool) -> None:
+        self._root = root
+        self._by_stay = by_stay  # otherwise hospital admissions are the stays
+        self._tells_deaths = tells_deaths  # otherwise nothing follows from the absence of a death
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self.stays = 0
+        self.rows: dict[str, int] = {}
+        for source in EVENTS:  # there even when empty: an empty table is not a missing one
+            (root / source.table.path).parent.mkdir(parents=True, exist_ok=True)
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Lay out the events of some patients."""
+        of = {name: events.filter(pl.col("kind") == name) for name in KINDS}
+        admissions = _intervals(of["admission_start"], of["admission_end"], "hadm_id")
+        stays = _intervals(of["stay_start"], of["stay_end"], "stay_id")
+        if not self._by_stay:
+            stays = admissions.with_columns(stay_id=pl.col("hadm_id"))
+        if not admissions.height:
+            admissions = stays.with_columns(hadm_id=pl.coalesce("hadm_id", "stay_id"))
+        stays = _within(stays, admissions).with_columns(hadm_id=pl.coalesce("hadm_id", "stay_id"))
+        own = stays.join(admissions, on="hadm_id", how="anti")  # a stay outside any known admission is its own
+        admissions = pl.concat([admissions, own.select(admissions.columns)])
+        self.stays += stays.height
+        self._write(
+            "icu/icustays",
+            stays.select("subject_id", "hadm_id", "stay_id", intime="start", outtime="end", first_careunit="unit"),
+        )
+        admissions = _with_deaths(admissions, of["admission_end"], of["death"], self._tells_deaths)
+        self._write(
+            "hosp/admissions",
+            admissions.select(
+                "subject_id", "hadm_id", "deathtime", admittime="start", dischtime="end", admission_type="type",
+                admission_location="place", hospital_expire_flag=pl.col("died").cast(pl.Int8),
+            ),
+        )  # fmt: skip
+        self._patients(events, of)
+        coded = _within(of["diagnosis"].rename({"time": "start"}), admissions)
+        self._write("hosp/diagnoses_icd", coded.select("subject_id", "hadm_id", icd_code="icd", icd_version="version"))
+        drugs = _within(of["drug"].rename({"time": "start"}), admissions).drop_nulls("hadm_id")
+        self._write("hosp/prescriptions", drugs.select("subject_id", "hadm_id", "drug", starttime="start"))
+        self._measurements(of)
+
+    def _patients(self, events: pl.DataFrame, of: dict[str, pl.DataFrame]) -> None:
+        patients = events.select("subject_id").unique(maintain_order=True)
+        sexes = (
+            of["sex"].select("subject_id", gender=pl.col("sex").str.to_uppercase()).unique("subject_id", keep="first")
+        )
+        births = of["birth"].select("subject_id", dob="time").unique("subject_id", keep="first")
+        for part in (sexes, births):
+            patients = patients.join(part, on="subject_id", how="left", maintain_order="left")
+        self._write("hosp/patients", patients)
+
+    def _measurements(self, of: dict[str, pl.DataFrame]) -> None:
+        """``charttime`` is when a value was measured or its specimen drawn, ``storetime`` when it was known."""
+        drawn = drawn_times(of["result"], of["specimen"])["drawn"]
+        results = of["result"].with_columns(storetime="time").with_columns(time=pl.coalesce(drawn, "time"))
+        values = pl.concat([of["measurement"].with_columns(storetime="known"), results])
+        for source in EVENTS:
+            mine = values.filter(pl.col("table") == source.table.name)
+            self._write(
+                source.table.path,
+                mine.select(
+                    "subject_id", "storetime", itemid="item", charttime="time", value="text_value",
+                    valuenum="numeric_value", valueuom=pl.coalesce("unit", "own_unit"),
+                ),
+            )  # fmt: skip
+
+    def _write(self, name: str, rows: pl.DataFrame) -> None:
+        table = rows.to_arrow()
+        table = table.cast(
+            pa.schema([(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in table.schema])
+        )
+        if name not in self._writers:
+            self._writers[name] = pq.ParquetWriter(self._root / f"{name}.parquet", table.schema, compression="zstd")
+        self._writers[name].write_table(table)
+        self.rows[name] = self.rows.get(name, 0) + rows.height
+
+    def close(self) -> None:
+        """Finish all files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+def drawn_times(results: pl.DataFrame, specimens: pl.DataFrame) -> pl.DataFrame:
+    """``results`` with the column ``drawn``: when the specimen was drawn, null where that cannot be told.
+
+    Both hold subject_id, item, time. No key joins a result to its specimen, so from the last result on each takes the
+    latest specimen at or before it that no later result has taken. A specimen without a result harms no other so.
+    """
+    results = results.with_columns(row=pl.int_range(pl.len()))
+    both = pl.concat(
+        [
+            results.select(*_OF, "time", "row", result=pl.lit(1)),
+            specimens.select(*_OF, "time", row=pl.lit(None, dtype=pl.Int64), result=pl.lit(0)),
+        ]
+    ).sort(*_OF, "time", "result", descending=[False, False, True, True])
+    # walking back in time, results queue up and each specimen serves the first in the queue; one that comes to an
+    # empty queue is left over: the running maximum of specimens beyond results counts those
+    both = both.with_columns(
+        results=pl.col("result").cum_sum().over(_OF), specimens=(1 - pl.col("result")).cum_sum().over(_OF)
+    )
+    both = both.with_columns(left=(pl.col("specimens") - pl.col("results")).cum_max().clip(0).over(_OF))
+    is_left = pl.col("left") > pl.col("left").shift(1, fill_value=0).over(_OF)
+    serving = both.filter((pl.col("result") == 0) & ~is_left).select(
+        *_OF, turn=pl.col("specimens") - pl.col("left"), drawn="time"
+    )
+    served = both.filter(pl.col("result") == 1).join(serving, left_on=[*_OF, "results"], right_on=[*_OF, "turn"])
+    near = served.filter(pl.col("time") - pl.col("drawn") <= pl.duration(days=_LONGEST_DAYS))
+    return results.join(near.select("row", "drawn"), on="row", how="left", maintain_order="left").drop("row")
+
+
+def _intervals(starts: pl.DataFrame, ends: pl.DataFrame, key: str) -> pl.DataFrame:
+    """subject_id, hadm_id, stay_id, start, end, unit, type, place: each start with the first end at or after it.
+
+    Where ends name what they end, only those of the same id or of none can end a start that has an id.
+    """
+    kept = starts.sort("time", "subject_id", key).select(
+        *_BASE, "unit", "type", "place", start="time"
+    ).drop("time")  # fmt: skip
+    named = _paired(kept, ends.drop_nulls(key), ["subject_id", key])
+    nameless = _paired(kept, ends.filter(pl.col(key).is_null()), ["subject_id"])
+    anyhow = _paired(kept, ends, ["subject_id"])
+    end = pl.when(pl.col(key).is_null()).then(anyhow).otherwise(pl.coalesce(named, nameless))
+    paired = kept.with_columns(end=end)
+    made = [_made_id(subject, start) for subject, start in paired.select("subject_id", "start").iter_rows()]
+    return paired.with_columns(pl.coalesce(key, pl.Series(made, dtype=pl.Int64)).alias(key)).sort("subject_id", "start")
+
+
+def _with_deaths(
+    admissions: pl.DataFrame, ends: pl.DataFrame, deaths: pl.DataFrame, tells_deaths: bool
+) -> pl.DataFrame:
+    """``admissions`` with ``died`` (null where nothing says so) and ``deathtime``, of deaths within the admission.
+
+    Where a patient was discharged to counts before the time of death, which often is a date alone: a patient may go
+    home in the morning of the day on which they die.
+    """
+    gone = ends.drop_nulls("disposition").sort("subject_id", "time", "disposition")
+    gone = gone.unique(["subject_id", "time"], keep="first", maintain_order=True)
+    gone = gone.select("subject_id", end="time", disposition="disposition")
+    first = deaths.group_by("subject_id").agg(pl.col("time").min().alias("death"))
+    rows = admissions.join(gone, on=["subject_id", "end"], how="left", maintain_order="left")
+    rows = rows.join(first, on="subject_id", how="left", maintain_order="left")
+    death, start, end = pl.col("death"), pl.col("start"), pl.col("end")
+    dated = death.dt.strftime("%H:%M:%S").is_in(["00:00:00", "23:59:59"])  # as dates without a time are written
+    within = death.is_between(start, end) | (dated & death.dt.date().is_between(start.dt.date(), end.dt.date()))
+    by_time = pl.when(end.is_null()).then(None).when(death.is_null()).then(False if tells_deaths else None)
+    died = pl.coalesce(pl.col("disposition").str.contains(_DIED), by_time.otherwise(within))
+    return rows.with_columns(died=died).with_columns(deathtime=pl.when(pl.col("died") & within).then(death))
+
+
+def _paired(starts: pl.DataFrame, ends: pl.DataFrame, by: list[str]) -> pl.Series:
+    """The first end at or after each start, null where there is none; in the order of ``starts``."""
+    rows = starts.with_columns(row=pl.int_range(pl.len())).sort("start")
+    last = ends.sort("time").select(*by, end="time")
+    found = rows.join_asof(
+        last, left_on="start", right_on="end", by=by, strategy="forward", coalesce=False, check_sortedness=False
+    )
+    return found.sort("row")["end"]
+
+
+def _within(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
+    """Give rows without one the id of the patient's latest admission that began at or before them."""
+    begun = admissions.sort("start").select("subject_id", "start", latest="hadm_id")
+    found = rows.sort("start").join_asof(
+        begun, on="start", by="subject_id", strategy="backward", check_sortedness=False
+    )
+    return found.with_columns(hadm_id=pl.coalesce("hadm_id", "latest")).drop("latest").sort("subject_id", "start")
+
+
+def _made_id(subject: int, start: Any) -> int:
+    """A number for a stay that has none, the same whatever else is in the dataset."""
+    digest = hashlib.sha256(f"{subject}:{start.isoformat()}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")

@@ -1,0 +1,129 @@
+"""What the codes of a MEDS dataset mean: regular expressions in ``configs/meds``, tried in order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from clinragen import config
+from clinragen.catalog import Variable, variables
+from clinragen.errors import UserError
+from mimic_prep.qualify import companions
+from mimic_prep.releases.meds.tables import EVENTS, MEDS
+from mimic_prep.units import conversion
+
+_NOTHING = "UNK"  # what MIMIC-IV's conversion writes for an empty cell
+
+
+@dataclass
+class Codes:
+    """``configs/meds/default.yaml``: regular expressions by what they find."""
+
+    stay_start: list[str] = field(default_factory=list)
+    stay_end: list[str] = field(default_factory=list)
+    admission_start: list[str] = field(default_factory=list)
+    admission_end: list[str] = field(default_factory=list)
+    death: list[str] = field(default_factory=list)
+    birth: list[str] = field(default_factory=list)
+    sex: list[str] = field(default_factory=list)
+    diagnosis: list[str] = field(default_factory=list)
+    specimen: list[str] = field(default_factory=list)
+    result: list[str] = field(default_factory=list)
+    measurement: list[str] = field(default_factory=list)
+    not_given: list[str] = field(default_factory=list)
+    drug: list[str] = field(default_factory=list)
+    stay_columns: list[str] = field(default_factory=list)
+    admission_columns: list[str] = field(default_factory=list)
+    known_columns: list[str] = field(default_factory=list)
+
+
+#: In the order in which patterns are tried.
+KINDS = (
+    "stay_start", "stay_end", "admission_start", "admission_end", "death", "birth", "sex", "diagnosis", "specimen",
+    "result", "measurement", "not_given", "drug",
+)  # fmt: skip
+_MEASURED = ("specimen", "result", "measurement")
+
+
+def load_codes(name: str) -> Codes:
+    """The shipped patterns (``default``), or the user's YAML file."""
+    return config.load("meds", name, Codes)
+
+
+def head(code: str) -> str:
+    """The parts of a code that say what it is, for messages: at most two, and neither numbers nor free text.
+
+    >>> head("LAB//OUTCOME//50912//mg/dL"), head("LAB//220045//bpm"), head("Blood pressure (sitting)")
+    ('LAB//OUTCOME', 'LAB', 'Blood')
+    """
+    words = [re.match(r"[A-Za-z][A-Za-z0-9_]{0,30}", part) for part in code.split("//")[:2]]
+    return "//".join(word[0] for word in words if word) or "(other)"
+
+
+class Vocabulary:
+    """What each code means.
+
+    Raises:
+        UserError: a pattern is no regular expression.
+    """
+
+    def __init__(self, codes: Codes) -> None:
+        self.codes = codes
+        self._patterns: list[tuple[str, re.Pattern[str]]] = []
+        for kind in KINDS:
+            for pattern in getattr(codes, kind):
+                try:
+                    self._patterns.append((kind, re.compile(pattern)))
+                except re.error as error:
+                    raise UserError(f"codes of MEDS: {kind}: '{pattern}' is no regular expression ({error})") from None
+        self._items: dict[int, str] = {}
+        self._home: dict[str, tuple[str, int]] = {}  # variable -> table and item that stand for it
+        self._loinc: dict[str, str] = {}
+        for key, variable in variables().items():
+            for table, items in variable.items.get(MEDS.items, {}).items():
+                for item in items:
+                    self._items[int(item)] = table
+                    self._home.setdefault(key, (table, int(item)))
+            if key in self._home:
+                self._loinc.setdefault(variable.loinc, key)
+
+        for source in EVENTS:
+            self._items |= dict.fromkeys(companions(MEDS.items, source.table.name), source.table.name)
+
+    def read(self, code: str) -> dict[str, Any]:
+        """kind, and what the code holds: table, item and unit of a measurement; kind is None for unknown codes."""
+        for kind, pattern in self._patterns:
+            match = pattern.match(code)
+            if match:
+                named = {name: value for name, value in match.groupdict().items() if value not in (None, _NOTHING)}
+                if kind in _MEASURED:
+                    return self._measured(kind, named)
+                return {"kind": None} if kind == "drug" and "drug" not in named else {"kind": kind, **named}
+        return {"kind": None}
+
+    def _measured(self, kind: str, named: dict[str, str]) -> dict[str, Any]:
+        unit = named.get("unit")
+        if "item" in named:
+            item = int(named["item"])
+            table = self._items.get(item)
+            return {"kind": kind, "table": table, "item": item, "unit": unit} if table else {"kind": None}
+        key = self._loinc.get(named["loinc"]) if "loinc" in named else named.get("key")
+        if key not in self._home:
+            return {"kind": None}
+        table, item = self._home[key]
+        return {"kind": kind, "table": table, "item": item, "unit": _unit(variables()[key], unit)}
+
+    def table(self, codes: list[str]) -> pl.DataFrame:
+        """code, kind and all that the kinds hold, one row for each of the distinct ``codes``."""
+        rows = [{**self.read(code), "event": code} for code in codes]
+        columns = ("event", "kind", "table", "unit", "version", "code", "type", "place", "disposition", "sex", "drug")
+        table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String) | {"item": pl.Int64})
+        return table.rename({"code": "icd"}).rename({"event": "code"})
+
+
+def _unit(variable: Variable, unit: str | None) -> str:
+    """The unit, the variable's own where the code names none or one that is not known."""
+    return unit if unit and conversion(variable, unit) else variable.unit

@@ -1,0 +1,146 @@
+"""MIMIC-III 1.4, CareVue and MetaVision years alike. https://mimic.mit.edu/docs/iii/tables/"""
+
+from __future__ import annotations
+
+from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventTable, MimicLayout, NoteTable, Table
+
+_SUBJECT = Column("subject_id", INTEGER)
+_HADM = Column("hadm_id", INTEGER)
+_STAY = Column("icustay_id", INTEGER)
+_VERSION = Column("icd_version", TEXT, required=False)  # not there: all codes are ICD-9, see MIMIC3
+_STORED = Column("storetime", TIME, required=False)
+_VALUE = {
+    "item": Column("itemid", INTEGER),
+    "time": Column("charttime", TIME),
+    "unit": Column("valueuom", WORD, required=False),
+}
+
+ICUSTAYS = Table(
+    "ICUSTAYS",
+    {
+        "subject_id": _SUBJECT,
+        "hadm_id": _HADM,
+        "stay_id": _STAY,
+        "care_unit": Column("first_careunit", TEXT, required=False),
+        "intime": Column("intime", TIME),
+        "outtime": Column("outtime", TIME),
+    },
+)
+PATIENTS = Table(
+    "PATIENTS", {"subject_id": _SUBJECT, "sex": Column("gender", TEXT), "birth": Column("dob", TIME)}
+)  # fmt: skip
+ADMISSIONS = Table(
+    "ADMISSIONS",
+    {
+        "subject_id": _SUBJECT,
+        "hadm_id": _HADM,
+        "admittime": Column("admittime", TIME),
+        "dischtime": Column("dischtime", TIME),
+        "admission_type": Column("admission_type", TEXT, required=False),
+        "admission_location": Column("admission_location", TEXT, required=False),
+        "expire_flag": Column("hospital_expire_flag", TEXT, required=False),
+        "deathtime": Column("deathtime", TEXT, required=False),
+    },
+)
+DIAGNOSES = Table(
+    "DIAGNOSES_ICD",
+    {
+        "subject_id": _SUBJECT,
+        "hadm_id": _HADM,
+        "position": Column("seq_num", INTEGER, required=False),
+        "code": Column("icd9_code", TEXT),
+        "version": _VERSION,
+    },
+    required=False,  # patients may not be coded yet
+)
+DIAGNOSIS_NAMES = Table(
+    "D_ICD_DIAGNOSES",
+    {"code": Column("icd9_code", TEXT), "version": _VERSION, "title": Column("long_title", TEXT)},
+    required=False,
+)
+PRESCRIPTIONS = Table(
+    "PRESCRIPTIONS",
+    {
+        "subject_id": _SUBJECT,
+        "hadm_id": _HADM,
+        "time": Column("startdate", TIME),
+        "drug_type": Column("drug_type", TEXT, required=False),
+        "drug": Column("drug", TEXT),
+    },
+    required=False,
+)
+CHARTEVENTS = Table(
+    "CHARTEVENTS",
+    {
+        "stay_id": _STAY,
+        **_VALUE,
+        "known": _STORED,
+        "value": Column("valuenum", NUMBER),
+        "words": Column("value", TEXT, required=False),
+        "error": Column("error", NUMBER, required=False),
+        "warning": Column("warning", NUMBER, required=False),
+    },
+)
+OUTPUTEVENTS = Table(
+    "OUTPUTEVENTS",
+    {
+        "stay_id": _STAY,
+        **_VALUE,
+        "known": _STORED,
+        "value": Column("value", NUMBER),
+        "error": Column("iserror", NUMBER, required=False),
+    },
+    required=False,
+)
+LABEVENTS = Table(  # has no time of entry: results count from when they were drawn
+    "LABEVENTS",
+    {
+        "subject_id": _SUBJECT,
+        **_VALUE,
+        "value": Column("valuenum", NUMBER),
+        "words": Column("value", TEXT, required=False),
+    },
+)
+NOTEEVENTS = Table(
+    "NOTEEVENTS",
+    {
+        "note_id": Column("row_id", TEXT),
+        "subject_id": _SUBJECT,
+        "hadm_id": _HADM,
+        "category": Column("category", TEXT),
+        "description": Column("description", TEXT, required=False),
+        "date": Column("chartdate", TIME, required=False),
+        "time": Column("charttime", TIME),
+        "available": Column("storetime", TIME, required=False),
+        "error": Column("iserror", NUMBER, required=False),
+        "text": Column("text", TEXT),
+    },
+    required=False,
+    multiline=True,
+)
+
+MIMIC3 = MimicLayout(
+    name="MIMIC-III",
+    items="mimic3",
+    stays=ICUSTAYS,
+    patients=PATIENTS,
+    admissions=ADMISSIONS,
+    diagnoses=DIAGNOSES,
+    events=(
+        EventTable(CHARTEVENTS, key="stay_id"),
+        EventTable(LABEVENTS, key="subject_id"),
+        EventTable(OUTPUTEVENTS, key="stay_id"),
+    ),
+    notes=(
+        NoteTable(NOTEEVENTS, kind="discharge", categories=("Discharge summary",)),
+        NoteTable(NOTEEVENTS, kind="radiology", categories=("Radiology",)),
+        NoteTable(NOTEEVENTS, kind="physician", categories=("Physician",)),
+        NoteTable(NOTEEVENTS, kind="nursing", categories=("Nursing", "Nursing/other")),
+        NoteTable(NOTEEVENTS, kind="ecg", categories=("ECG",)),
+        NoteTable(NOTEEVENTS, kind="echo", categories=("Echo",)),
+    ),
+    prescriptions=PRESCRIPTIONS,
+    diagnosis_names=DIAGNOSIS_NAMES,
+    icd_version=9,
+    dated_prescriptions=True,
+)

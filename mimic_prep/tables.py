@@ -1,0 +1,110 @@
+"""What a raw release looks like: tables, columns, keys. One module for each family, and no logic in any of them.
+
+A column has a canonical name, shared by all releases and used in the rest of ``mimic_prep``, and the raw name it has in
+its file (compared without regard to case). ``required`` columns must be there; absent optional ones are read as null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+INTEGER = pa.int64()
+NUMBER = pa.float64()
+TEXT = pa.string()
+TIME = pa.timestamp("s")
+WORD = pa.dictionary(pa.int32(), pa.string())  # text with few distinct values, such as units
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a raw table."""
+
+    raw: str
+    type: pa.DataType
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """One raw file. ``path`` is its usual place below the release's folder, without ``.csv`` or ``.csv.gz``."""
+
+    path: str
+    columns: dict[str, Column]
+    required: bool = True
+    multiline: bool = False  # text columns hold line breaks inside quotes
+    part: str = ""  # what is read of it, where another pass reads the rest: told in its account of rows
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1].lower()
+
+    def without(self, column: str) -> Table:
+        """The same file with a column that nobody reads."""
+        return replace(self, columns={name: kind for name, kind in self.columns.items() if name != column})
+
+
+@dataclass(frozen=True)
+class Only:
+    """Rows worth parsing: ``column`` holds one of ``values``; the others are out of scope for ``reason``."""
+
+    column: str
+    values: tuple[int | str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class EventTable:
+    """A table of measurements, one per row: canonical columns item, time, value, and perhaps others.
+
+    ``unit``, ``error``; ``known``, when the row was entered; ``words`` and ``comment``, whose text may hold what is no
+    number; ``specimen``, the sample that several rows are of.
+
+    ``key`` is ``stay_id``, or ``subject_id`` where rows carry no stay and belong to the stay that holds their time.
+    The catalogue knows the table's item ids under ``Table.name``. ``time`` is a time, or minutes from ICU admission.
+    In a ``wide`` table the items are columns, in place of item and value, and every filled cell counts as a row.
+    ``unless`` names the tables in whose absence this one counts. Where the item is the word ``generic``, the canonical
+    column ``label`` holds it. ``minute`` is that of all rows of a table without times. A table that is only ``beside``
+    others makes no series by itself.
+    """
+
+    table: Table
+    key: str
+    wide: bool = False
+    unless: tuple[str, ...] = ()
+    generic: str | None = None
+    minute: int | None = None
+    beside: bool = False
+
+
+@dataclass(frozen=True)
+class NoteTable:
+    """A table of notes: canonical columns note_id, subject_id, hadm_id, time, available, text.
+
+    ``kind`` is what the cohort calls them. Only rows whose ``category`` is among ``categories`` count (all when empty).
+    Those whose ``category`` is among ``addenda``, or whose ``description`` says so, were added to a note.
+    """
+
+    table: Table
+    kind: str
+    categories: tuple[str, ...] = ()
+    addenda: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MimicLayout:
+    """The tables of a release that is laid out as MIMIC is. ``items`` is its key in the catalogue of variables."""
+
+    name: str
+    items: str
+    stays: Table
+    patients: Table
+    admissions: Table
+    diagnoses: Table
+    events: tuple[EventTable, ...]
+    notes: tuple[NoteTable, ...] = ()
+    prescriptions: Table | None = None
+    diagnosis_names: Table | None = None
+    icd_version: int | None = None  # of all codes, where the tables do not say
+    dated_prescriptions: bool = False  # orders have a date and no time: known only once that day is over
