@@ -56,8 +56,8 @@ class Release:
         raw_help: what ``--raw`` expects.
         recognise: whether the files below a folder are this database; ``has_column`` makes one of a table's name. It
             may raise a UserError for a folder without tables, which then is none of this database.
-        tables: the tables that a preparation may read, with their columns.
-        reader: makes the reader of its tables (``mimic_prep.reader.Reader``); None where ``prepare`` does all.
+        reader: makes the reader of its tables (``mimic_prep.reader.Reader``), which knows their columns; None where
+            ``prepare`` does all.
         versions: published row counts, newest first; may be left out.
         items: which items are which variables, where ``configs/concepts/variables.yaml`` does not say so.
         note_kinds: notes with a time of their own that ``notes.kinds`` of a protocol may name.
@@ -66,6 +66,7 @@ class Release:
         options: options of its command alone.
         prepare: what its preparation does, where it is more than to read tables.
         check: what ``mimic-prep check-release`` does, where it is more than to count rows of tables.
+        laid_out: the tables that a preparation may read, where no reader says so.
         protocol: whether a protocol applies to it.
     """
 
@@ -74,7 +75,6 @@ class Release:
     about: str
     raw_help: str
     recognise: Callable[[Path], bool]
-    tables: Callable[[], Iterable[Table]]
     reader: Callable[[], Reader] | None = None
     versions: tuple[Published, ...] = ()
     items: Items = field(default_factory=dict)
@@ -83,7 +83,14 @@ class Release:
     options: tuple[Option, ...] = ()
     prepare: Callable[[PreparationRequest], dict[str, Any]] | None = None
     check: Callable[[Path], ReleaseCheck] | None = None
+    laid_out: Callable[[], Iterable[Table]] | None = None
     protocol: bool = True
+
+    def tables(self) -> list[Table]:
+        """The tables that a preparation may read, with their columns."""
+        if self.laid_out is not None:
+            return list(self.laid_out())
+        return self.reader().tables() if self.reader is not None else []
 
 
 def has_column(table: str, column: str) -> Callable[[Path], bool]:

@@ -81,14 +81,21 @@ def check_commands(page: Path, written: set[Path]) -> None:
     Args:
         written: folders that earlier pages' commands write; those of this page are added.
     """
-    files = (re.match(r"# \w+/commands/(\w+)\.py\n", block) for block in blocks(page, "python"))
-    added = {matched[1].replace("_", "-") for matched in files if matched}  # commands that the page itself adds
+    adds = re.compile(r"# \w+/(?:commands/(\w+)|releases/(\w+)/__init__)\.py\n")
+    files = (adds.match(block) for block in blocks(page, "python"))
+    # commands that the page itself adds, and files that it shows
+    added = {(matched[1] or matched[2]).replace("_", "-") for matched in files if matched}
+    shown = re.findall(r"^`([\w./-]+)`\n\n```", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    written |= {Path(name).parent for name in shown}
     for words in (words for block in blocks(page, "console") for words in typed(block)):
         if words[0] == "make":
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), words
         elif words[0] == "python":
             assert (ROOT / words[1]).is_file(), words
-        if words[0] not in PROGRAMS or words[1] in added:
+        if words[0] not in PROGRAMS:
+            continue
+        if words[1] in added:
+            written |= {Path(words[words.index("--out") + 1])} if "--out" in words else set()
             continue
         _, bound = PROGRAMS[words[0]].parse(words[1:])
         for option, path in bound.arguments.items():

@@ -23,15 +23,18 @@ def release_commands() -> dict[str, tuple[str, Callable[..., int | None]]]:
 def command_of(release: Release) -> Callable[..., int | None]:
     """The command that prepares a release: a function with the options that the release has."""
 
+    arguments = list(_arguments(release))
+    defaults = {argument.name: argument.default for argument in arguments if argument.default is not Argument.empty}
+
     def command(**given: Any) -> None:
         from mimic_prep.prepare import prepare
 
-        out, as_json = given.pop("out"), given.pop("as_json")
-        options = {option.name: given.pop(option.name) for option in release.options}
-        manifest = prepare(given.pop("raw"), out, source=release.command, options=options, progress=True, **given)
+        values = defaults | given
+        out, as_json = values.pop("out"), values.pop("as_json")
+        options = {option.name: values.pop(option.name) for option in release.options}
+        manifest = prepare(values.pop("raw"), out, source=release.command, options=options, progress=True, **values)
         show_cohort(manifest, out, as_json)
 
-    arguments = list(_arguments(release))
     command.__doc__ = f"{release.about[:1].upper()}{release.about[1:]}."
     command.__name__ = release.command.replace("-", "_")
     command.__signature__ = Signature(arguments)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from clinragen.artifacts import sha256_file, write_json, write_table
 from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
 from clinragen.errors import UserError
-from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels_schema
 from mimic_prep import cli
 from mimic_prep.audit import Audit, audit
 from mimic_prep.audit.duplicates import overlap, shingles
@@ -64,6 +64,9 @@ def _make(root: Path) -> Path:
     write_table(paths.series, pl.DataFrame(series, schema=SERIES.names, orient="row").to_arrow().cast(SERIES))
     write_table(paths.notes, pl.DataFrame(notes, schema=NOTES.names, orient="row").to_arrow().cast(NOTES))
     write_table(paths.labels, labels.to_arrow().cast(labels_schema(keys)))
+    left = [time + timedelta(hours=90) for time in times]
+    outcomes = pl.DataFrame({"stay_id": ids, "died_in_hospital": False, "death_time": None, "hospital_outtime": left})
+    write_table(paths.outcomes, outcomes.to_arrow().cast(OUTCOMES))
     _seal(root)
     return root
 

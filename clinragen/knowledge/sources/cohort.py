@@ -13,6 +13,7 @@ import polars as pl
 from clinragen.artifacts import sha256_file
 from clinragen.catalog import variables
 from clinragen.knowledge.concepts import Contribution, Edge, Known, finding_id
+from clinragen.knowledge.sources.source import Source
 from clinragen.schema import CohortPaths
 
 FILES = ("stays.parquet", "series.parquet", "labels.parquet")
@@ -83,3 +84,14 @@ def _edge(finding: str, key: str, shown: tuple[set[int], set[int]], labels: pl.D
     weight = _MOST_WEIGHT * (with_it - without)
     said = f"in {with_it:.0%} of {len(positive)} training stays with it, {without:.0%} of {len(negative)} without"
     return Edge(finding, f"phenotype:{key}", "associated_with", weight, "cohort", said, "cohort")
+
+
+SOURCE = Source(
+    name="cohort",
+    files=FILES,
+    licence=LICENCE,
+    version="the cohort's",
+    adds="findings over-represented with a phenotype in training stays",
+    get="a cohort folder of mimic-prep; its training split alone is read",
+    read=contribute,
+)

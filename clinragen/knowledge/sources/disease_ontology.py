@@ -8,6 +8,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import CONDITIONS, Contribution, Edge, Known, Node
 from clinragen.knowledge.sources.files import Term, obo, rows, spare
+from clinragen.knowledge.sources.source import Source
 
 #: Either the ontology itself, or its two tables: labels with parents, and cross-references.
 FILES = ("doid.obo",)
@@ -75,3 +76,15 @@ def _pairs(table: list[dict[str, str]], ids: dict[str, str]) -> Iterator[tuple[s
     for row in table:
         if row["subClassOf"] in ids:
             yield row["id"], ids[row["subClassOf"]]
+
+
+SOURCE = Source(
+    name="disease_ontology",
+    files=FILES,
+    licence=LICENCE,
+    version="as the file says",
+    adds="codes of diseases, synonyms, and narrower diseases",
+    get="https://github.com/DiseaseOntology/HumanDiseaseOntology (doid.obo)",
+    read=contribute,
+    instead=TABLES,
+)

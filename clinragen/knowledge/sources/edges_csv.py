@@ -7,6 +7,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import RELATIONS, Contribution, Edge, Known
 from clinragen.knowledge.sources.files import rows
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("edges.csv",)
 LICENCE = "as the user's"
@@ -40,3 +41,15 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
         citations[row["source"]] = row["source"]
         edges.append(Edge(ends[0], ends[1], row["relation"], weight, row["source"], row["evidence"], "edges"))
     return Contribution("edges", "user", LICENCE, [], edges, citations, {path.name: sha256_file(path)})
+
+
+SOURCE = Source(
+    name="edges",
+    files=FILES,
+    licence=LICENCE,
+    version="yours",
+    adds="your own edges",
+    get="a CSV with head, relation, tail, weight, source, evidence",
+    read=contribute,
+    final=True,  # the user's word stands
+)

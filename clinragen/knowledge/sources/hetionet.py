@@ -7,6 +7,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known, Node, drug_node
 from clinragen.knowledge.sources.files import rows
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("hetionet_v1.0_clinical_edges.tsv",)
 LICENCE = "CC0 1.0"
@@ -42,3 +43,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
             edges += [Edge(head, node, relation, _WEIGHTS[kind], "hetionet", said, "hetionet") for node in diseases]
     hashes = {path.name: sha256_file(path)}
     return Contribution("hetionet", "1.0", LICENCE, list(nodes.values()), edges, {"hetionet": CITE}, hashes)
+
+
+SOURCE = Source(
+    name="hetionet",
+    files=FILES,
+    licence=LICENCE,
+    version="1.0",
+    adds="symptom and drug edges of diseases",
+    get="https://github.com/hetio/hetionet (edges with the names of their ends, TSV)",
+    read=contribute,
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import SIGNS, Contribution, Known
 from clinragen.knowledge.sources.files import obo, spare
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("hp.obo",)
 LICENCE = "HPO licence: free use with attribution and version, content unaltered (https://hpo.jax.org/app/license)"
@@ -29,3 +30,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
     return Contribution(
         "hpo", version, LICENCE, [], [], {"hpo": CITE}, hashes, synonyms=synonyms, identifiers=identifiers
     )
+
+
+SOURCE = Source(
+    name="hpo",
+    files=FILES,
+    licence=LICENCE,
+    version="as the file says (data-version)",
+    adds="lay and other synonyms of symptoms and findings",
+    get="https://hpo.jax.org/data/ontology (hp.obo)",
+    read=contribute,
+)

@@ -12,6 +12,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
 from clinragen.knowledge.sources.files import Term, ancestors, obo, rows
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("hp.obo", "phenotype.hpoa")
 LICENCE = "HPO licence: free use with attribution and version, content unaltered (https://hpo.jax.org/app/license)"
@@ -77,3 +78,14 @@ def _carriers(path: Path, terms: dict[str, Term], wanted: set[str]) -> tuple[dic
     if not diseases:
         raise ValueError(f"{path.name} annotates no disease")
     return carriers, len(diseases)
+
+
+SOURCE = Source(
+    name="hpoa",
+    files=FILES,
+    licence=LICENCE,
+    version="as the file says",
+    adds="signs that rare diseases carry together with a phenotype (a statistic)",
+    get="https://hpo.jax.org/data/annotations (phenotype.hpoa) and hp.obo",
+    read=contribute,
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_json
 from clinragen.icd import code_map
 from clinragen.knowledge.concepts import CONDITIONS, Contribution, Edge, Known, Node
+from clinragen.knowledge.sources.source import Source
 
 FILES = ()
 LICENCE = "public domain (US government works): AHRQ CCS, ICD-9-CM, ICD-10-CM"
@@ -43,3 +44,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
                 if node != phenotype
             ]
     return Contribution("icd_ccs", RELEASES, LICENCE, list(nodes.values()), edges, {"icd_ccs": CITE}, hashes)
+
+
+SOURCE = Source(
+    name="icd_ccs",
+    files=FILES,
+    licence=LICENCE,
+    version="ICD-9-CM 2015, ICD-10-CM 2019.1",
+    adds="every ICD code of the 25 phenotypes, by AHRQ's CCS",
+    get="nothing to download: the table comes with clinragen",
+    read=contribute,
+)

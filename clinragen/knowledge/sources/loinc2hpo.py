@@ -7,6 +7,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import SIGNS, Contribution, Edge, Known
 from clinragen.knowledge.sources.files import rows
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("loinc2hpo-annotations.tsv",)
 LICENCE = "LOINC2HPO licence: free use with attribution; contains LOINC codes (https://loinc.org/license)"
@@ -32,3 +33,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
                 edges.append(Edge(variable, sign, "measures", 1.0, "loinc2hpo", said, "loinc2hpo"))
     hashes = {path.name: sha256_file(path)}
     return Contribution("loinc2hpo", "1.7", LICENCE, [], edges, {"loinc2hpo": CITE}, hashes, identifiers=identifiers)
+
+
+SOURCE = Source(
+    name="loinc2hpo",
+    files=FILES,
+    licence=LICENCE,
+    version="1.7",
+    adds="which HPO term a high or low laboratory result stands for",
+    get="https://github.com/TheJacksonLaboratory/loinc2hpoAnnotation",
+    read=contribute,
+)

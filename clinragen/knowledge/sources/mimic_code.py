@@ -7,6 +7,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import Contribution, Known
 from clinragen.knowledge.sources.files import rows
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("inputevents_to_rxnorm.csv",)
 LICENCE = "MIT; contains RxNorm codes (US National Library of Medicine, free)"
@@ -34,3 +35,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
         "mimic_code", "repository", LICENCE, [], [], {"mimic_code": CITE}, {path.name: sha256_file(path)},
         identifiers=identifiers,
     )  # fmt: skip
+
+
+SOURCE = Source(
+    name="mimic_code",
+    files=FILES,
+    licence=LICENCE,
+    version="repository",
+    adds="RxNorm codes of drugs given as infusions",
+    get="https://github.com/MIT-LCP/mimic-code (mapping inputevents_to_rxnorm.csv)",
+    read=contribute,
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import CONDITIONS, Contribution, Edge, Known, Node, drug_node
 from clinragen.knowledge.sources.files import rows
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("indications.tsv",)
 LICENCE = "CC0 1.0"
@@ -41,3 +42,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
         "pharmacotherapydb", "1.0", LICENCE, list(nodes.values()), edges, {"pharmacotherapydb": CITE},
         {path.name: sha256_file(path)}, identifiers=identifiers,
     )  # fmt: skip
+
+
+SOURCE = Source(
+    name="pharmacotherapydb",
+    files=FILES,
+    licence=LICENCE,
+    version="1.0",
+    adds="drugs of diseases, curated by physicians",
+    get="https://github.com/dhimmel/indications (catalog/indications.tsv)",
+    read=contribute,
+)

@@ -10,6 +10,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known, Node, drug_node
 from clinragen.knowledge.sources.files import rows
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("kg.csv",)
 LICENCE = "MIT for the resource; each source of it keeps its own terms (https://github.com/mims-harvard/PrimeKG)"
@@ -59,3 +60,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
 
 def _term(number: str, known: Known) -> tuple[str, ...]:
     return known.coded("HPO", f"HP:{int(number):07d}", *SIGNS) if number.isdigit() else ()
+
+
+SOURCE = Source(
+    name="primekg",
+    files=FILES,
+    licence=LICENCE,
+    version="2.1",
+    adds="phenotypes and drugs of diseases from twenty resources",
+    get="https://doi.org/10.7910/DVN/IXA7BM (kg.csv)",
+    read=contribute,
+)

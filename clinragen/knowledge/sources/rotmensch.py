@@ -8,6 +8,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
 from clinragen.knowledge.sources.files import rows
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("DerivedKnowledgeGraph_final.csv",)
 LICENCE = "none stated by its repository: for your own use; do not redistribute"
@@ -31,3 +32,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
                 edges.append(Edge(head, disease, "suggests", float(weight), "rotmensch", said, "rotmensch"))
     hashes = {path.name: sha256_file(path)}
     return Contribution("rotmensch", "2017", LICENCE, [], edges, {"rotmensch": CITE}, hashes)
+
+
+SOURCE = Source(
+    name="rotmensch",
+    files=FILES,
+    licence=LICENCE,
+    version="2017",
+    adds="weighted symptom edges learned from emergency records",
+    get="https://github.com/clinicalml/HealthKnowledgeGraph",
+    read=contribute,
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import SIGNS, Contribution, Known
 from clinragen.knowledge.sources.files import obo, spare
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("symp.obo",)
 LICENCE = "CC0 1.0"
@@ -28,3 +29,14 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
             synonyms[node] = (*synonyms.get(node, ()), *forms)
     hashes = {path.name: sha256_file(path) for path in files.values()}
     return Contribution("symptom_ontology", version, LICENCE, [], [], {"symp": CITE}, hashes, synonyms, identifiers)
+
+
+SOURCE = Source(
+    name="symptom_ontology",
+    files=FILES,
+    licence=LICENCE,
+    version="as the file says",
+    adds="further synonyms of symptoms",
+    get="https://github.com/DiseaseOntology/SymptomOntology (symp.obo)",
+    read=contribute,
+)

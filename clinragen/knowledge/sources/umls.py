@@ -12,6 +12,7 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import Contribution, Edge, Known
 from clinragen.knowledge.sources.files import opened, spare
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("MRCONSO.RRF", "MRREL.RRF", "MRSTY.RRF")
 LICENCE = (
@@ -130,3 +131,14 @@ def _rows(path: Path, columns: dict[str, int]) -> Iterator[dict[str, str]]:
             if len(values) <= least:
                 raise ValueError(f"{path.name} line {number}: {len(values)} values, expected more than {least}")
             yield {name: values[position] for name, position in columns.items()}
+
+
+SOURCE = Source(
+    name="umls",
+    files=FILES,
+    licence=LICENCE,
+    version="as released",
+    adds="names, SNOMED CT and RxNorm codes, and relations",
+    get="https://www.nlm.nih.gov/research/umls (Metathesaurus, Rich Release Format, folder META)",
+    read=contribute,
+)

@@ -10,6 +10,7 @@ from typing import Any
 from clinragen.artifacts import sha256_file
 from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
 from clinragen.knowledge.sources.files import opened
+from clinragen.knowledge.sources.source import Source
 
 FILES = ("WikiDiseaseData.jl", "WikiMedicineData.jl")
 LICENCE = "CC0 1.0"
@@ -100,3 +101,14 @@ def _records(path: Path, needed: dict[str, type]) -> Iterator[dict[str, Any]]:
                 if not isinstance(value, kind) or not all(isinstance(item, str) for item in value):
                     raise ValueError(f"{path.name} line {number}: '{key}' is missing, or not {_KINDS[kind]}")
             yield record
+
+
+SOURCE = Source(
+    name="wikidata",
+    files=FILES,
+    licence=LICENCE,
+    version="as extracted",
+    adds="symptoms, causes and drugs of diseases, entered by anybody",
+    get="https://query.wikidata.org (one JSON object per line: disease or medicine)",
+    read=contribute,
+)

@@ -8,7 +8,6 @@ from mimic_prep.release import Published, Release, has_column
 
 if TYPE_CHECKING:
     from mimic_prep.releases.eicu.reader import EicuReader
-    from mimic_prep.tables import Table
 
 
 def _reader() -> EicuReader:
@@ -17,17 +16,12 @@ def _reader() -> EicuReader:
     return EicuReader()
 
 
-def _tables() -> list[Table]:
-    return _reader().tables()
-
-
 RELEASE = Release(
     name="eICU",
     command="eicu",
     about="prepare a cohort from eICU 2.0 or its demo",
     raw_help="the folder with the tables, such as patient.csv.gz and lab.csv.gz",
     recognise=has_column("patient", "patientunitstayid"),
-    tables=_tables,
     reader=_reader,
     # from the validation scripts that the makers publish with their build scripts (MIT-LCP/eicu-code)
     versions=(

@@ -8,7 +8,6 @@ from mimic_prep.release import Published, Release, has_column
 
 if TYPE_CHECKING:
     from mimic_prep.mimic import MimicReader
-    from mimic_prep.tables import Table
 
 
 def _reader() -> MimicReader:
@@ -18,17 +17,12 @@ def _reader() -> MimicReader:
     return MimicReader(MIMIC3)
 
 
-def _tables() -> list[Table]:
-    return _reader().tables()
-
-
 RELEASE = Release(
     name="MIMIC-III",
     command="mimic-iii",
     about="prepare a cohort from MIMIC-III 1.4",
     raw_help="the folder with the tables, such as CHARTEVENTS.csv.gz",
     recognise=has_column("ICUSTAYS", "icustay_id"),
-    tables=_tables,
     reader=_reader,
     # from the validation scripts that the makers publish with their build scripts (MIT-LCP/mimic-code)
     versions=(

@@ -8,7 +8,6 @@ from mimic_prep.release import Published, Release, has_column
 
 if TYPE_CHECKING:
     from mimic_prep.mimic import MimicReader
-    from mimic_prep.tables import Table
 
 
 def _reader() -> MimicReader:
@@ -18,17 +17,12 @@ def _reader() -> MimicReader:
     return MimicReader(MIMIC4)
 
 
-def _tables() -> list[Table]:
-    return _reader().tables()
-
-
 RELEASE = Release(
     name="MIMIC-IV",
     command="mimic-iv",
     about="prepare a cohort from MIMIC-IV 2.2 to 3.1",
     raw_help="the folder with hosp/ and icu/, and note/ of MIMIC-IV-Note where you have it",
     recognise=has_column("icu/icustays", "stay_id"),
-    tables=_tables,
     reader=_reader,
     # from the validation scripts that the makers publish with their build scripts (MIT-LCP/mimic-code)
     versions=(

@@ -10,17 +10,12 @@ from mimic_prep.release import Release
 if TYPE_CHECKING:
     from mimic_prep.prepare import PreparationRequest
     from mimic_prep.release_check import ReleaseCheck
-    from mimic_prep.tables import Table
 
 _SETS = ("set-a", "set-b", "set-c")
 
 
 def _recognise(root: Path) -> bool:
     return any((root / name).is_dir() or (root / f"{name}.parquet").is_file() for name in _SETS)
-
-
-def _tables() -> list[Table]:
-    return []  # a text file for each stay
 
 
 def _prepare(request: PreparationRequest) -> dict[str, Any]:
@@ -42,7 +37,6 @@ RELEASE = Release(
     about="prepare unlabelled stays of the PhysioNet Challenge 2012, to pretrain the series encoder",
     raw_help="the folder with set-a, set-b, set-c",
     recognise=_recognise,
-    tables=_tables,
     prepare=_prepare,
     check=_check,
     protocol=False,
