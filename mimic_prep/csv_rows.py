@@ -6,6 +6,7 @@ a number should be, a byte that is not UTF-8) makes it refuse the block. The slo
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -79,6 +80,8 @@ def _without_blank_lines(block: bytes | bytearray, header: list[str], table: Tab
 
 def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> RowFilter | None:
     if b"\0" in block or _lone_returns(block, table):  # Arrow would take the one as text, the other as a line end
+        return None
+    if block.startswith(codecs.BOM_UTF8):  # Arrow would skip it, as at the start of a file
         return None
     quoted = b'"' in block
     if quoted and _left_open(block, table):

@@ -21,7 +21,7 @@ from mimic_prep.qualify import SPECIMEN, companions
 from mimic_prep.stay_index import StayIndex, seconds
 from mimic_prep.tables import EventTable, Only
 from mimic_prep.units import conversion, foreign
-from mimic_prep.words import SPECIMEN_TYPE, Words
+from mimic_prep.words import SPECIMEN_TYPE, EntryWords
 
 EVENTS = {
     "stay": pl.Int32, "second": pl.Int32, "variable": pl.Int16, "priority": pl.Int16, "value": pl.Float64,
@@ -86,7 +86,7 @@ class EventRules:
         if numbers := [item for item in self._ids if isinstance(item, int)]:
             self._code_of = np.zeros(max(numbers) + 1, dtype=np.int16)
             self._code_of[numbers] = range(len(numbers))
-        self._words = Words([item.variable for item in self._items])
+        self._words = EntryWords([item.variable for item in self._items])
         self._power = 10.0 ** np.array([item.variable.decimals + 3 for item in self._items])
 
     def __call__(self, row_filter: RowFilter) -> None:

@@ -25,7 +25,7 @@ _SAME_TABLE = re.compile(  # other forms of a table: archives, unfinished downlo
 
 
 @dataclass(frozen=True)
-class Place:
+class TableFiles:
     """Where a table lies. ``path`` is its file, or what its parts have in common, which names them together."""
 
     path: Path
@@ -71,7 +71,7 @@ class RawFiles:
         elif other := _SAME_TABLE.fullmatch(name):
             self._others.setdefault(other["table"], []).append(path)
 
-    def locate(self, table: Table) -> Place | None:
+    def locate(self, table: Table) -> TableFiles | None:
         """Where a table lies, None when it is absent.
 
         Raises:
@@ -100,12 +100,12 @@ class RawFiles:
     def _below(self, path: Path) -> str:
         return stem(path.relative_to(self.root).as_posix().lower())
 
-    def _places(self, name: str) -> list[Place]:
+    def _places(self, name: str) -> list[TableFiles]:
         files = self._files.get(name, [])
-        places = [Place(path, (path,)) for path in files]
+        places = [TableFiles(path, (path,)) for path in files]
         for folder in self._folders.get(name, []):
             if not any(folder in path.parents for path in files) and (parts := _parts(folder)):
-                places.append(Place(folder, parts))
+                places.append(TableFiles(folder, parts))
         shards = [path for path in self._shards.get(name, []) if stem(path.name.lower()) not in table_names()]
         for parent in dict.fromkeys(path.parent for path in shards):
             if not any(parent == place.path for place in places):  # part-0 of a folder is counted with the folder
@@ -129,14 +129,14 @@ def _parts(folder: Path) -> tuple[Path, ...]:
     return _together(folder, parts).parts
 
 
-def _together(path: Path, parts: list[Path]) -> Place:
+def _together(path: Path, parts: list[Path]) -> TableFiles:
     seen: dict[Path, Path] = {}
     for part in parts:
         bare = part.with_name(stem(part.name.lower()))
         if bare in seen:
             raise UserError(f"{seen[bare]} and {part.name} are the same part of a table twice: keep one")
         seen[bare] = part
-    return Place(path, tuple(parts))
+    return TableFiles(path, tuple(parts))
 
 
 def _hidden(path: Path) -> bool:

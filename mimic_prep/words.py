@@ -20,7 +20,7 @@ _WORDED = "no number: read from the text"
 _UNTESTED = "could not be tested: no value"
 
 
-class Words:
+class EntryWords:
     """Reads the columns ``words`` and ``comment`` of rows whose column ``code`` is a place in ``variables``.
 
     Only rows without a number are looked at, and those of variables whose text says more than their number.

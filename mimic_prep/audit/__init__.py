@@ -11,7 +11,7 @@ from clinragen.data.cohort import Cohort
 from clinragen.errors import unknown_choice
 from mimic_prep.audit import duplicates, later, names, row_checks, values
 from mimic_prep.audit.check import STATUSES, Check, Status
-from mimic_prep.audit.cohort_tables import Tables
+from mimic_prep.audit.cohort_tables import CohortTables
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
     Raises:
         UserError: a file of the cohort is missing or damaged, or no note has an allowed section.
     """
-    tables = Tables.of(cohort)
+    tables = CohortTables.of(cohort)
     sections = set(tables.notes["section"].drop_nulls().unique())
     for section in allow:
         if section not in sections:

@@ -10,7 +10,7 @@ STATUSES: tuple[Status, ...] = ("pass", "note", "warning", "leak")
 
 
 @dataclass(frozen=True)
-class Column:
+class Field:
     """A column of a check's table. ``kind``: text, count, share (0..1, with a bar), percent (0..1), number."""
 
     key: str
@@ -27,7 +27,7 @@ class Check:
     asks: str  # what is looked at, and what would be wrong
     status: Status
     says: str
-    columns: tuple[Column, ...] = ()
+    columns: tuple[Field, ...] = ()
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from clinragen.schema import NOTES, SERIES, CohortPaths
 
 
 @dataclass(frozen=True)
-class Tables:
+class CohortTables:
     """The tables of a cohort: ``labels`` and ``outcomes`` are None when there are none, other tables are then empty."""
 
     cohort: Cohort
@@ -25,7 +25,7 @@ class Tables:
     series: pl.LazyFrame  # not in memory: a whole release has a hundred million rows
 
     @classmethod
-    def of(cls, cohort: Cohort) -> Tables:
+    def of(cls, cohort: Cohort) -> CohortTables:
         """The tables of a cohort.
 
         Raises:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mimic_prep.audit.check import Check, Column, plural
-from mimic_prep.audit.cohort_tables import Tables
+from mimic_prep.audit.check import Check, Field, plural
+from mimic_prep.audit.cohort_tables import CohortTables
 
 SHINGLE = 5  # words
 MIN_WORDS = 60  # shorter texts are alike by chance
@@ -53,7 +53,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return both / (len(first) + len(second) - both)
 
 
-def stays(tables: Tables) -> Check:
+def stays(tables: CohortTables) -> Check:
     """The whole text of a stay that is nearly that of another patient's stay in the training split: a leak."""
     texts = tables.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
     joined = texts.group_by("stay_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
@@ -69,7 +69,7 @@ def stays(tables: Tables) -> Check:
     )  # fmt: skip
 
 
-def notes(tables: Tables) -> Check:
+def notes(tables: CohortTables) -> Check:
     """Single notes that are nearly those of another patient in the training split: templates, or a leak."""
     texts = tables.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
     joined = texts.group_by("stay_id", "kind", "note_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
@@ -88,12 +88,12 @@ def notes(tables: Tables) -> Check:
 
 
 _COLUMNS = (
-    Column("unit", "Text"), Column("split", "Split"), Column("compared", "Compared", "count"),
-    Column("copies", "Near-duplicates in training", "count"), Column("share", "share", "share"),
+    Field("unit", "Text"), Field("split", "Split"), Field("compared", "Compared", "count"),
+    Field("copies", "Near-duplicates in training", "count"), Field("share", "share", "share"),
 )  # fmt: skip
 
 
-def _compare(tables: Tables, texts: pl.DataFrame) -> tuple[list[dict[str, Any]], int]:
+def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[dict[str, Any]], int]:
     """Rows by unit and held-out split, and how many texts were long enough to compare."""
     owned = texts.join(tables.stays.select("stay_id", "subject_id", "split"), on="stay_id", maintain_order="left")
     train = owned.filter(pl.col("split") == "train")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from mimic_prep.audit.check import Check, Column, Status, plural
-from mimic_prep.audit.cohort_tables import Tables
+from mimic_prep.audit.check import Check, Field, Status, plural
+from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.course import told
 from mimic_prep.protocol import known_at_admission
 
@@ -22,7 +22,7 @@ _NAMED = 100  # stays whose ids are shown
 _COURSE, _DOUBT = "tells the course", "may tell an earlier stay"
 
 
-def course(tables: Tables) -> Check:
+def course(tables: CohortTables) -> Check:
     """Stays whose admission sections hold the language of a hospital course: how many, and which."""
     stays: dict[tuple[str, str], set[int]] = defaultdict(set)
     admission = known_at_admission()
@@ -40,8 +40,8 @@ def course(tables: Tables) -> Check:
         says = f"{plural(touched, 'stay')} with language of the hospital course in a section of the admission"
         says += ": a heading was missed." if leak else ": read them, they may tell of an earlier stay."
     columns = (
-        Column("section", "Section"), Column("finding", "Finding"), Column("stays", "Stays", "count"),
-        Column("stay_ids", "Ids of the stays"),
+        Field("section", "Section"), Field("finding", "Finding"), Field("stays", "Stays", "count"),
+        Field("stay_ids", "Ids of the stays"),
     )  # fmt: skip
     asks = (
         "Phrases such as a day of the stay, an extubation, a discharge in the sections known at admission, stay by "

@@ -21,8 +21,8 @@ from clinragen.knowledge.linker import Linker, tokens
 from clinragen.knowledge.relabel import relabel
 from clinragen.knowledge.sources import curated
 from clinragen.label_sets import LabelSet
-from mimic_prep.audit.check import Check, Column, plural
-from mimic_prep.audit.cohort_tables import Tables
+from mimic_prep.audit.check import Check, Field, plural
+from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.labels import codes_of
 
 #: When a section hands over a label: named in this share of the stays that carry it, this many times as often as in the
@@ -92,7 +92,7 @@ def _titles(codes: dict[str, list[str]], labels: LabelSet) -> Contribution:
     return Contribution("icd titles", "CCS 2015, 2019.1", "public domain", nodes, edges=[], citations={}, files={})
 
 
-def named(tables: Tables, allow: Collection[str]) -> Check:
+def named(tables: CohortTables, allow: Collection[str]) -> Check:
     """Each label in each section: how often it is named where it is true, and where it is not."""
     if tables.labels is None:
         says = "The cohort has no labels: nothing can be handed over."
@@ -134,13 +134,13 @@ def named(tables: Tables, allow: Collection[str]) -> Check:
     elif chronic:
         says = f"The history names chronic diseases only ({plural(len(chronic), 'label')}), known before the stay."
     columns = (
-        Column("section", "Section"), Column("phenotype", "Label"), Column("verdict", "Verdict"),
-        Column("with", "named, label true", "share"), Column("without", "named, label false", "share"),
-        Column("precision", "right where named", "share"), Column("affirmed_stays", "stays naming it", "count"),
-        Column("icd_stays", "by ICD text", "count"),
-        Column("negated_with", "negated, true", "percent"), Column("negated_without", "negated, false", "percent"),
-        Column("historical_with", "history, true", "percent"),
-        Column("historical_without", "history, false", "percent"),
+        Field("section", "Section"), Field("phenotype", "Label"), Field("verdict", "Verdict"),
+        Field("with", "named, label true", "share"), Field("without", "named, label false", "share"),
+        Field("precision", "right where named", "share"), Field("affirmed_stays", "stays naming it", "count"),
+        Field("icd_stays", "by ICD text", "count"),
+        Field("negated_with", "negated, true", "percent"), Field("negated_without", "negated, false", "percent"),
+        Field("historical_with", "history, true", "percent"),
+        Field("historical_without", "history, false", "percent"),
     )  # fmt: skip
     asks = (
         "Names of labels, their synonyms, ICD titles and codes in the text of stays that carry the label, against "
@@ -151,7 +151,7 @@ def named(tables: Tables, allow: Collection[str]) -> Check:
     return Check("named", "Text does not name the diagnosis", asks, status, says, columns, found)
 
 
-def _mentions(tables: Tables) -> pl.DataFrame:
+def _mentions(tables: CohortTables) -> pl.DataFrame:
     """stay_id, section, phenotype, and whether the section affirms, negates or recalls it, and by ICD text."""
     finder = NameFinder(tables.cohort.label_set)
     seen: dict[tuple[str, str], set[tuple[str, str, str]]] = {}

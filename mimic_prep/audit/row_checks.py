@@ -6,13 +6,13 @@ import polars as pl
 
 from clinragen.artifacts import sha256_file
 from clinragen.schema import SPLITS
-from mimic_prep.audit.check import Check, Column, Status, plural
-from mimic_prep.audit.cohort_tables import Tables
+from mimic_prep.audit.check import Check, Field, Status, plural
+from mimic_prep.audit.cohort_tables import CohortTables
 
 FEW = 5  # positives of a label in a split, below which no figure can be trusted
 
 
-def files(tables: Tables) -> Check:
+def files(tables: CohortTables) -> Check:
     """Files of the cohort against the hashes in its manifest."""
     outputs: dict[str, str] = tables.manifest.get("outputs", {})
     states = []
@@ -26,12 +26,12 @@ def files(tables: Tables) -> Check:
         says = f"{plural(changed, 'file')} changed since preparation: figures made from it cannot be traced."
     return Check(
         "files", "Files are as prepared", "SHA-256 of each file against the manifest.",
-        "warning" if changed or not states else "pass", says, (Column("file", "File"), Column("state", "State")),
+        "warning" if changed or not states else "pass", says, (Field("file", "File"), Field("state", "State")),
         states,
     )  # fmt: skip
 
 
-def patients(tables: Tables) -> Check:
+def patients(tables: CohortTables) -> Check:
     """Patients with stays in more than one split: a leak."""
     named = tables.stays.drop_nulls("subject_id")
     unnamed = tables.stays.height - named.height
@@ -47,11 +47,11 @@ def patients(tables: Tables) -> Check:
     status: Status = "leak" if found else "warning" if unnamed else "pass"
     return Check(
         "patients", "Splits share no patient", "A patient with stays in two splits is known before the test.",
-        status, says, (Column("splits", "Splits"), Column("patients", "Patients", "count")), found,
+        status, says, (Field("splits", "Splits"), Field("patients", "Patients", "count")), found,
     )  # fmt: skip
 
 
-def times(tables: Tables) -> Check:
+def times(tables: CohortTables) -> Check:
     """Measurements and notes dated at or after the prediction time of their stay, and wrong prediction times."""
     spans = tables.stays.select(
         "stay_id",
@@ -96,8 +96,8 @@ def times(tables: Tables) -> Check:
         if (tables.manifest.get("protocol") or {}).get("retrospective"):
             says += " The protocol is retrospective: its figures hold for comparison only."
     columns = (
-        Column("what", "What"), Column("section", "Section"), Column("rows", "Rows", "count"),
-        Column("stays", "Stays", "count"),
+        Field("what", "What"), Field("section", "Section"), Field("rows", "Rows", "count"),
+        Field("stays", "Stays", "count"),
     )  # fmt: skip
     return Check(
         "times", "Nothing is later than the prediction time", "Measurements and notes from the future of their stay.",
@@ -105,7 +105,7 @@ def times(tables: Tables) -> Check:
     )  # fmt: skip
 
 
-def prevalence(tables: Tables) -> Check:
+def prevalence(tables: CohortTables) -> Check:
     """How many stays of each split carry each label."""
     if tables.labels is None:
         says = "The cohort has no labels: it serves pretraining, predictions and reports."
@@ -136,16 +136,16 @@ def prevalence(tables: Tables) -> Check:
         )
     if absent:
         says = f"Splits without any stay: {', '.join(absent)}. {says}"
-    columns = [Column("phenotype", "Label")]
+    columns = [Field("phenotype", "Label")]
     for split in splits:
-        columns += [Column(f"{split}_stays", split.capitalize(), "count"), Column(split, "share", "share")]
+        columns += [Field(f"{split}_stays", split.capitalize(), "count"), Field(split, "share", "share")]
     return Check(
         "prevalence", "Labels occur in every split", "Stays that carry each label, by split.",
         status, says, tuple(columns), found,
     )  # fmt: skip
 
 
-def outcomes(tables: Tables) -> Check:
+def outcomes(tables: CohortTables) -> Check:
     """Outcomes that contradict each other or their stay, and how many stays have one."""
     title, asks = "Outcomes fit their stays", "Deaths and discharges that cannot be true of the stay they belong to."
     if tables.outcomes is None:
@@ -169,5 +169,5 @@ def outcomes(tables: Tables) -> Check:
     if found:
         says = f"{plural(sum(row['stays'] for row in found), 'outcome')} cannot be true. {says}"
     status: Status = "warning" if found else "pass"
-    columns = (Column("what", "What"), Column("stays", "Stays", "count"))
+    columns = (Field("what", "What"), Field("stays", "Stays", "count"))
     return Check("outcomes", title, asks, status, says, columns, found)

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from clinragen.catalog import Variable, variables
-from mimic_prep.audit.check import Check, Column, plural
-from mimic_prep.audit.cohort_tables import Tables
+from mimic_prep.audit.check import Check, Field, plural
+from mimic_prep.audit.cohort_tables import CohortTables
 
 _STEP = 0.02  # width of a bin on the scale of logarithms: 2 %
 _MIN_VALUES = 200
@@ -41,9 +41,9 @@ def units(series: pl.LazyFrame) -> Check:
             "units of its rows in the raw table."
         )
     columns = (
-        Column("variable", "Variable"), Column("unit", "Unit"), Column("suspect", "Suspected"),
-        Column("median", "Median", "number"), Column("mode", "Second mode near", "number"),
-        Column("values", "Values there", "count"), Column("share", "share", "share"),
+        Field("variable", "Variable"), Field("unit", "Unit"), Field("suspect", "Suspected"),
+        Field("median", "Median", "number"), Field("mode", "Second mode near", "number"),
+        Field("values", "Values there", "count"), Field("share", "share", "share"),
     )  # fmt: skip
     asks = "A second mode at the place where another unit, or a slipped decimal point, would put the values."
     return Check("units", "Units are not mixed", asks, "warning" if found else "pass", says, columns, found)
@@ -80,7 +80,7 @@ def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) ->
     return rows
 
 
-def drift(tables: Tables) -> Check:
+def drift(tables: CohortTables) -> Check:
     """Means of stays, and how often a variable was measured at all, in the training split against the others."""
     means = (
         tables.series.group_by("stay_id", "variable")
@@ -120,9 +120,9 @@ def drift(tables: Tables) -> Check:
         count = len({row["variable"] for row in flagged})
         says = f"{plural(count, 'variable')} with more difference between splits than chance makes."
     columns = (
-        Column("variable", "Variable"), Column("split", "Split"), Column("train_mean", "Mean in training", "number"),
-        Column("mean", "Mean here", "number"), Column("unit", "Unit"), Column("distance", "KS distance", "number"),
-        Column("train_share", "measured, training", "share"), Column("share", "measured, here", "share"),
+        Field("variable", "Variable"), Field("split", "Split"), Field("train_mean", "Mean in training", "number"),
+        Field("mean", "Mean here", "number"), Field("unit", "Unit"), Field("distance", "KS distance", "number"),
+        Field("train_share", "measured, training", "share"), Field("share", "measured, here", "share"),
     )  # fmt: skip
     asks = (
         "Distribution of the stays' means (Kolmogorov-Smirnov) and share of stays measured, each split against "

@@ -13,7 +13,7 @@ import numpy as np
 
 from clinragen.catalog import variable
 from mimic_prep.synthetic.hospital import RELEASE, Hospital
-from mimic_prep.synthetic.patients import HOUR, Admission, Stay
+from mimic_prep.synthetic.patients import HOUR, Admission, SimulatedStay
 from mimic_prep.synthetic.physiology import Trajectory
 
 _DENSE_HOURS = 48.0  # later hours are charted a quarter as often
@@ -93,12 +93,12 @@ def _hours(every: float, length: float, missing: float, rng: np.random.Generator
     return hours[(rng.random(hours.size) > missing) & (hours > 0) & (hours < length)]
 
 
-def _clock(stay: Stay, hours: np.ndarray) -> np.ndarray:
+def _clock(stay: SimulatedStay, hours: np.ndarray) -> np.ndarray:
     """Seconds, full minutes, never outside the stay."""
     return np.clip((stay.intime + hours * HOUR).astype(np.int64) // 60 * 60, stay.intime + 60, stay.outtime - 60)
 
 
-def equipment(hospital: Hospital, admission: Admission, stay: Stay, rng: np.random.Generator) -> set[str]:
+def equipment(hospital: Hospital, admission: Admission, stay: SimulatedStay, rng: np.random.Generator) -> set[str]:
     """The devices of a stay; sicker patients have more of them."""
     ordered = admission.orders
     sick = admission.illness
@@ -113,7 +113,7 @@ def equipment(hospital: Hospital, admission: Admission, stay: Stay, rng: np.rand
 
 
 def chart(
-    hospital: Hospital, subject: int, admission: Admission, stay: Stay, body: Trajectory, devices: set[str],
+    hospital: Hospital, subject: int, admission: Admission, stay: SimulatedStay, body: Trajectory, devices: set[str],
     rows: Rows, rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Append the bedside measurements of one stay."""
@@ -165,7 +165,7 @@ def _body_size(hospital: Hospital, add: Callable[..., None], length: float, rng:
 
 
 def urine(
-    hospital: Hospital, subject: int, admission: Admission, stay: Stay, body: Trajectory, rows: Rows,
+    hospital: Hospital, subject: int, admission: Admission, stay: SimulatedStay, body: Trajectory, rows: Rows,
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Append urine volumes: hourly from a catheter, or every few hours when voided."""

@@ -14,8 +14,8 @@ from mimic_prep.synthetic.coding import diagnoses, prescriptions
 from mimic_prep.synthetic.hospital import Hospital, load
 from mimic_prep.synthetic.laboratory import draw
 from mimic_prep.synthetic.note_writer import write_note
-from mimic_prep.synthetic.patients import DAY, HOUR, Admission, Patient, draw_patients
-from mimic_prep.synthetic.physiology import baselines, simulate
+from mimic_prep.synthetic.patients import DAY, HOUR, Admission, Patient, SimulatedStay, draw_patients
+from mimic_prep.synthetic.physiology import Trajectory, baselines, simulate
 from mimic_prep.synthetic.truth import stay_rows
 
 CHUNK = 250  # patients; fixed, so that the bytes do not depend on the number of processes
@@ -55,12 +55,12 @@ class Chunk:
     counts: dict[str, int]
 
 
-class _Tables:
+class _ChunkTables:
     """Rows of one chunk before they are compressed."""
 
     def __init__(self) -> None:
         self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _SCHEMAS}
-        self.events = raw_tables.Measurements(raw_tables.Rows(), raw_tables.Rows(), raw_tables.Rows())
+        self.events = raw_tables.EventRows(raw_tables.Rows(), raw_tables.Rows(), raw_tables.Rows())
         self.truth: list[dict[str, Any]] = []
 
 
@@ -82,7 +82,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 def make_chunk(seed: int, first: int, last: int) -> Chunk:
     """Patients ``first`` to ``last`` - 1, as compressed tables; the header stands in the chunk that starts at 0."""
     hospital = load()
-    made = _Tables()
+    made = _ChunkTables()
     for patient, rng in draw_patients(hospital, seed, range(first, last)):
         _patient(hospital, patient, made, rng)
     frames = {
@@ -103,98 +103,125 @@ def make_chunk(seed: int, first: int, last: int) -> Chunk:
     )
 
 
-def _patient(hospital: Hospital, patient: Patient, made: _Tables, rng: np.random.Generator) -> None:
-    level = baselines(hospital, rng)
-    counter = [0]
-    last = patient.admissions[-1]
-    insurance, race = raw_tables.random_choice(_INSURANCE, rng), raw_tables.random_choice(_RACE, rng)
-    marital = raw_tables.random_choice(_MARITAL, rng)
-    died = (
-        last.dischtime
-        if last.died
-        else last.dischtime + int(rng.uniform(20, 700) * DAY)
-        if rng.random() < 0.2
-        else None
-    )
-    date = None if died is None else str(np.datetime64(died, "s").astype("datetime64[D]"))
-    made.rows["hosp/patients"].append(
-        (patient.subject_id, patient.sex, patient.anchor_age, patient.anchor_year, patient.anchor_year_group, date)
-    )
-    for order, admission in enumerate(patient.admissions):
-        _admission(hospital, patient, admission, order, (insurance, race, marital), level, counter, made, rng)
+@dataclass
+class _PatientRows:
+    """Writes the rows of one patient. What is drawn, is drawn in the order of the calls: another order, other bytes.
+
+    ``level`` are the patient's own baselines, ``specimens`` counts the blood samples.
+    """
+
+    hospital: Hospital
+    patient: Patient
+    tables: _ChunkTables
+    rng: np.random.Generator
+    level: np.ndarray
+    specimens: list[int]
+
+    def choice(self, weights: dict[str, float]) -> str:
+        """A word by its weight."""
+        return raw_tables.random_choice(weights, self.rng)
+
+    def admission(self, admission: Admission, order: int, insurance: str, race: str, marital: str) -> None:
+        """All rows of an admission, the ``order``-th of the patient from 0."""
+        self._admission_row(admission, insurance, race, marital)
+        self._codes_and_drugs(admission)
+        body, devices = None, set()
+        for stay in admission.stays:
+            here, carried = self._stay(admission, stay)
+            body, devices = body or here, devices | carried
+        if not admission.stays:
+            body = self._ward(admission)
+        self._note(admission, order, body, devices)
+
+    def _admission_row(self, admission: Admission, insurance: str, race: str, marital: str) -> None:
+        arrival = admission.admittime - int(self.rng.uniform(2, 8) * HOUR)
+        end = admission.dischtime
+        self.tables.rows["hosp/admissions"].append(
+            (
+                self.patient.subject_id, admission.hadm_id, admission.admittime, end, end if admission.died else None,
+                self.choice(_EMERGENCY if admission.emergency else _PLANNED), None,
+                self.choice(_FROM_EMERGENCY if admission.emergency else _FROM_ELSEWHERE),
+                "DIED" if admission.died else self.choice(_TO), insurance, "ENGLISH", marital, race,
+                arrival if admission.emergency else None,
+                admission.admittime + int(self.rng.uniform(0, 2) * HOUR) if admission.emergency else None,
+                int(admission.died),
+            )
+        )  # fmt: skip
+
+    def _codes_and_drugs(self, admission: Admission) -> None:
+        ids = self.patient.subject_id, admission.hadm_id
+        for position, code in enumerate(diagnoses(admission, self.rng), 1):
+            self.tables.rows["hosp/diagnoses_icd"].append((*ids, position, code, admission.icd_version))
+        for number, (drug, start, stop) in enumerate(prescriptions(self.hospital, admission, self.rng)):
+            pharmacy = 10_000_000 + (admission.hadm_id * 100 + number) % 89_999_999
+            self.tables.rows["hosp/prescriptions"].append(
+                (*ids, pharmacy, start // HOUR * HOUR, stop // HOUR * HOUR, "MAIN", drug)
+            )
+
+    def _stay(self, admission: Admission, stay: SimulatedStay) -> tuple[Trajectory, set[str]]:
+        """One stay in intensive care: what the body did, and the equipment that was carried."""
+        subject, events = self.patient.subject_id, self.tables.events
+        length = (stay.outtime - stay.intime) / HOUR
+        body = simulate(self.hospital, self.level, admission.episodes, stay.onsets, length, stay.ventilated, self.rng)
+        carried = equipment(self.hospital, admission, stay, self.rng)
+        chart(self.hospital, subject, admission, stay, body, carried, events.charts, self.rng)
+        urine(self.hospital, subject, admission, stay, body, events.outputs, self.rng)
+        self._blood(admission, stay, stay.intime, length, body)
+        unit = self.choice(_UNITS)
+        days = (stay.outtime - stay.intime) / DAY
+        self.tables.rows["icu/icustays"].append(
+            (subject, admission.hadm_id, stay.stay_id, unit, unit, stay.intime, stay.outtime, days)
+        )
+        return body, carried
+
+    def _ward(self, admission: Admission) -> Trajectory:
+        """An admission without intensive care: some blood samples, nothing charted."""
+        length = min((admission.dischtime - admission.admittime) / HOUR, 72.0)
+        onsets = [-24.0] * len(admission.episodes)
+        body = simulate(self.hospital, self.level, admission.episodes, onsets, length, False, self.rng)
+        self._blood(admission, None, admission.admittime, length, body)
+        return body
+
+    def _blood(
+        self, admission: Admission, stay: SimulatedStay | None, start: int, length: float, body: Trajectory
+    ) -> None:
+        events = self.tables.events
+        draw(
+            self.hospital, self.patient, admission, stay, start, length, body, events.labs, events.charts,
+            self.specimens, self.rng,
+        )  # fmt: skip
+
+    def _note(self, admission: Admission, order: int, body: Trajectory | None, devices: set[str]) -> None:
+        patient = self.patient
+        note = write_note(self.hospital, patient, admission, body, devices, self.rng)
+        if admission.has_note:
+            day = admission.dischtime // DAY * DAY
+            filed = day + int(self.rng.uniform(8, 40) * HOUR)
+            name = f"{patient.subject_id}-DS-{order + 1}"
+            self.tables.rows["note/discharge"].append(
+                (name, patient.subject_id, admission.hadm_id, "DS", order + 1, day, filed, note.text)
+            )
+        evidence = note.evidence if admission.has_note else {}
+        self.tables.truth += stay_rows(self.hospital, patient, admission, evidence)
 
 
-def _admission(
-    hospital: Hospital, patient: Patient, admission: Admission, order: int, person: tuple[str, str, str],
-    level: np.ndarray, counter: list[int], made: _Tables, rng: np.random.Generator,
-) -> None:  # fmt: skip
-    subject, hadm = patient.subject_id, admission.hadm_id
-    insurance, race, marital = person
-    arrival = admission.admittime - int(rng.uniform(2, 8) * HOUR)
-    end = admission.dischtime
-    made.rows["hosp/admissions"].append(
+def _patient(hospital: Hospital, patient: Patient, tables: _ChunkTables, rng: np.random.Generator) -> None:
+    writer = _PatientRows(hospital, patient, tables, rng, level=baselines(hospital, rng), specimens=[0])
+    insurance, race, marital = writer.choice(_INSURANCE), writer.choice(_RACE), writer.choice(_MARITAL)
+    tables.rows["hosp/patients"].append(
         (
-            subject, hadm, admission.admittime, end, end if admission.died else None,
-            raw_tables.random_choice(_EMERGENCY if admission.emergency else _PLANNED, rng), None,
-            raw_tables.random_choice(_FROM_EMERGENCY if admission.emergency else _FROM_ELSEWHERE, rng),
-            "DIED" if admission.died else raw_tables.random_choice(_TO, rng), insurance, "ENGLISH", marital, race,
-            arrival if admission.emergency else None,
-            admission.admittime + int(rng.uniform(0, 2) * HOUR) if admission.emergency else None, int(admission.died),
+            patient.subject_id, patient.sex, patient.anchor_age, patient.anchor_year, patient.anchor_year_group,
+            _date_of_death(patient, rng),
         )
     )  # fmt: skip
-    for place, code in enumerate(diagnoses(admission, rng), 1):
-        made.rows["hosp/diagnoses_icd"].append((subject, hadm, place, code, admission.icd_version))
-    for number, (drug, start, stop) in enumerate(prescriptions(hospital, admission, rng)):
-        pharmacy = 10_000_000 + (hadm * 100 + number) % 89_999_999
-        made.rows["hosp/prescriptions"].append(
-            (subject, hadm, pharmacy, start // HOUR * HOUR, stop // HOUR * HOUR, "MAIN", drug)
-        )
-    body, devices = None, set()
-    for stay in admission.stays:
-        length = (stay.outtime - stay.intime) / HOUR
-        here = simulate(hospital, level, admission.episodes, stay.onsets, length, stay.ventilated, rng)
-        carried = equipment(hospital, admission, stay, rng)
-        chart(hospital, subject, admission, stay, here, carried, made.events.charts, rng)
-        urine(hospital, subject, admission, stay, here, made.events.outputs, rng)
-        draw(
-            hospital,
-            patient,
-            admission,
-            stay,
-            stay.intime,
-            length,
-            here,
-            made.events.labs,
-            made.events.charts,
-            counter,
-            rng,
-        )
-        body, devices = body or here, devices | carried
-        unit = raw_tables.random_choice(_UNITS, rng)
-        made.rows["icu/icustays"].append(
-            (subject, hadm, stay.stay_id, unit, unit, stay.intime, stay.outtime, (stay.outtime - stay.intime) / DAY)
-        )
-    if not admission.stays:  # a ward admission: some blood samples, nothing charted
-        length = min((end - admission.admittime) / HOUR, 72.0)
-        onsets = [-24.0] * len(admission.episodes)
-        body = simulate(hospital, level, admission.episodes, onsets, length, False, rng)
-        start = admission.admittime
-        draw(
-            hospital, patient, admission, None, start, length, body, made.events.labs, made.events.charts, counter, rng
-        )
-    note = write_note(hospital, patient, admission, body, devices, rng)
-    if admission.has_note:
-        day = end // DAY * DAY
-        made.rows["note/discharge"].append(
-            (
-                f"{subject}-DS-{order + 1}",
-                subject,
-                hadm,
-                "DS",
-                order + 1,
-                day,
-                day + int(rng.uniform(8, 40) * HOUR),
-                note.text,
-            )
-        )
-    made.truth += stay_rows(hospital, patient, admission, note.evidence if admission.has_note else {})
+    for order, admission in enumerate(patient.admissions):
+        writer.admission(admission, order, insurance, race, marital)
+
+
+def _date_of_death(patient: Patient, rng: np.random.Generator) -> str | None:
+    """Of those who left their last admission alive a fifth die within two years."""
+    last = patient.admissions[-1]
+    died = last.dischtime if last.died else None
+    if not last.died and rng.random() < 0.2:
+        died = last.dischtime + int(rng.uniform(20, 700) * DAY)
+    return None if died is None else str(np.datetime64(died, "s").astype("datetime64[D]"))

@@ -77,7 +77,7 @@ class Condition:
 
 
 @dataclass
-class Measured:
+class MeasuredVariable:
     """How one variable behaves and is measured; explained at the top of ``variables.yaml``."""
 
     key: str
@@ -91,7 +91,7 @@ class Measured:
 
 
 @dataclass
-class Chart:
+class ChartingPlan:
     """Variables charted together at the bedside."""
 
     every: float
@@ -117,8 +117,8 @@ class Hospital:
 
     conditions: dict[str, Condition]
     sources: dict[str, str]
-    measured: dict[str, Measured]
-    charts: list[Chart]
+    measured: dict[str, MeasuredVariable]
+    charts: list[ChartingPlan]
     panels: dict[str, Panel]
     units: dict[str, dict[str, str]]
     lexicon: dict[str, Any]
@@ -136,10 +136,10 @@ class Hospital:
         return [int(item) for item in catalog_variable(name).items.get(RELEASE, {}).get(table, {})]
 
 
-def parse_effect(text: str, measured: Measured) -> float:
+def parse_effect(text: str, measured: MeasuredVariable) -> float:
     """Read "+5", "-5" or "x2" for a variable.
 
-    >>> parse_effect("x2", Measured("bun", [0, 9], 0, log=True)) == float(np.log(2))
+    >>> parse_effect("x2", MeasuredVariable("bun", [0, 9], 0, log=True)) == float(np.log(2))
     True
 
     Raises:
@@ -183,7 +183,7 @@ def load() -> Hospital:
     charts = load_yaml(ROOT / "variables.yaml")
     lexicon = load_yaml(ROOT / "lexicon.yaml")
     measured = {
-        key: _record(Measured, {"key": key, **row}, f"{ROOT / 'variables.yaml'}: {key}")
+        key: _record(MeasuredVariable, {"key": key, **row}, f"{ROOT / 'variables.yaml'}: {key}")
         for key, row in charts["variables"].items()
     }
     panels = {
@@ -215,7 +215,7 @@ def load() -> Hospital:
         conditions=conditions,
         sources=raw["sources"],
         measured=measured,
-        charts=[_record(Chart, row, f"{ROOT / 'variables.yaml'}: charts") for row in charts["charts"]],
+        charts=[_record(ChartingPlan, row, f"{ROOT / 'variables.yaml'}: charts") for row in charts["charts"]],
         panels=panels,
         units=charts["units"],
         lexicon=lexicon,

@@ -11,7 +11,7 @@ import numpy as np
 from clinragen.catalog import variable
 from mimic_prep.synthetic.charting import Rows, observe
 from mimic_prep.synthetic.hospital import Hospital, Panel
-from mimic_prep.synthetic.patients import HOUR, Admission, Patient, Stay
+from mimic_prep.synthetic.patients import HOUR, Admission, Patient, SimulatedStay
 from mimic_prep.synthetic.physiology import Trajectory
 
 _COPIED = 0.6  # share of samples whose results are charted at the bedside as well
@@ -29,7 +29,7 @@ def _samples(panel: Panel, illness: float, length: float, rng: np.random.Generat
 
 
 def draw(
-    hospital: Hospital, patient: Patient, admission: Admission, stay: Stay | None, start: int, length: float,
+    hospital: Hospital, patient: Patient, admission: Admission, stay: SimulatedStay | None, start: int, length: float,
     body: Trajectory, labs: Rows, charts: Rows, counter: list[int], rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Append the laboratory results of a stay, or of an admission to a ward; ``counter`` numbers the specimens."""

@@ -23,7 +23,7 @@ _SERVICES = ("MEDICINE", "SURGERY", "CARDIOTHORACIC", "NEUROLOGY")
 
 
 @dataclass(frozen=True)
-class Note:
+class GeneratedNote:
     """The text of a discharge summary and the terms written about each condition, by condition key."""
 
     text: str
@@ -72,7 +72,7 @@ def write_note(
     body: Trajectory | None,
     devices: set[str],
     rng: np.random.Generator,
-) -> Note:
+) -> GeneratedNote:
     """Write the discharge summary of an admission."""
     writer = _Writer(hospital, rng)
     lexicon = hospital.lexicon
@@ -117,7 +117,7 @@ def write_note(
         f" \nAllergies: \n{writer.one(lexicon['allergies'])}\n \nAttending: ___.\n"
     )
     text = head + "".join(f" \n{name}:\n{_typos(writer, content)}\n" for name, content in sections)
-    return Note(text=text, evidence={key: sorted(set(terms)) for key, terms in writer.evidence.items()})
+    return GeneratedNote(text=text, evidence={key: sorted(set(terms)) for key, terms in writer.evidence.items()})
 
 
 def _symptoms(writer: _Writer, told: list[Episode]) -> list[str]:

@@ -43,7 +43,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Stay:
+class SimulatedStay:
     """One stay in intensive care. ``onsets`` holds an hour from ``intime`` per episode, in the admission's order."""
 
     stay_id: int
@@ -65,7 +65,7 @@ class Admission:
     emergency: bool
     has_note: bool
     episodes: list[Episode]
-    stays: list[Stay]
+    stays: list[SimulatedStay]
 
     @property
     def illness(self) -> float:
@@ -187,15 +187,17 @@ def _episodes(hospital: Hospital, present: set[str], rng: np.random.Generator) -
     return episodes
 
 
-def _stays(number: int, admittime: int, episodes: list[Episode], score: float, rng: np.random.Generator) -> list[Stay]:
+def _stays(
+    number: int, admittime: int, episodes: list[Episode], score: float, rng: np.random.Generator
+) -> list[SimulatedStay]:
     """One stay, or now and then a second one after some days on the ward, when acute conditions flare up again."""
-    stays: list[Stay] = []
+    stays: list[SimulatedStay] = []
     time = admittime + int(rng.choice([rng.uniform(0.2, 8), rng.uniform(12, 60)], p=[0.85, 0.15]) * HOUR)
     for order in range(_MAX_STAYS if rng.random() < 0.07 else 1):
         hours = float(np.clip(np.exp(rng.normal(np.log(58 + 8 * score), 0.55)), 9, 14 * 24))
         risk = max((e.condition.vent * min(e.severity, 1.2) for e in episodes if e.series), default=0.0)
         stays.append(
-            Stay(
+            SimulatedStay(
                 stay_id=identifier(30_000_000, number * _MAX_STAYS + order),
                 intime=time,
                 outtime=time + int(hours * HOUR),

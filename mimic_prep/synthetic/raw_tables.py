@@ -47,7 +47,7 @@ _OUTPATIENT = 53  # one sample in so many has no admission id, as when drawn in 
 
 
 @dataclass
-class Measurements:
+class EventRows:
     """The three event tables of a chunk."""
 
     charts: Rows

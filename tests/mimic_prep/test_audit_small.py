@@ -18,7 +18,7 @@ from clinragen.data.cohort import Cohort
 from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels_schema
 from mimic_prep import cli
 from mimic_prep.audit import Audit, audit, later, names
-from mimic_prep.audit.cohort_tables import Tables
+from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.audit.page import render
 
 _START = datetime(2150, 1, 1)
@@ -101,7 +101,7 @@ _finder = cache(names.NameFinder)
 
 
 def _course(small: Small) -> Any:
-    return later.course(Tables.of(Cohort.load(small.write())))
+    return later.course(CohortTables.of(Cohort.load(small.write())))
 
 
 def test_a_label_that_every_stay_carries_and_names(small: Small) -> None:

@@ -19,7 +19,7 @@ from clinragen.icd import code_map
 from clinragen.schema import CohortPaths
 from mimic_prep.cli import main
 from mimic_prep.sections import discharge_sections
-from mimic_prep.synthetic.hospital import Condition, Measured, Variant, load, parse_effect
+from mimic_prep.synthetic.hospital import Condition, MeasuredVariable, Variant, load, parse_effect
 from mimic_prep.synthetic.patients import Episode, draw_patient, identifier
 from mimic_prep.synthetic.physiology import course
 from mimic_prep.synthetic.raw_tables import COLUMNS
@@ -332,7 +332,7 @@ def test_a_patient_keeps_chronic_conditions_over_admissions() -> None:
 @pytest.mark.parametrize("text", ["2", "x0,5", "up", "+", "x2"])
 def test_a_malformed_effect_is_a_clear_error(text: str) -> None:
     with pytest.raises(UserError, match="effect"):
-        parse_effect(text, Measured("heart_rate", [20, 200], 1))
+        parse_effect(text, MeasuredVariable("heart_rate", [20, 200], 1))
 
 
 @pytest.mark.parametrize("option", ["--patients 0", "--patients 99999999", "--seed -1", "--workers 0"])

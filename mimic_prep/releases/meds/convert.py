@@ -22,7 +22,7 @@ from clinragen.artifacts import read_table, sha256_file
 from clinragen.data.cohort import frame
 from clinragen.errors import UserError
 from mimic_prep.cells import TYPES, converted
-from mimic_prep.releases.meds.layout import Tables
+from mimic_prep.releases.meds.layout import TableWriters
 from mimic_prep.releases.meds.vocabulary import Codes, Vocabulary, head
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME
 
@@ -87,7 +87,7 @@ def convert(root: Path, codes: Codes, out: Path) -> Converted:
     counts: Counter[str] = Counter()
     bad: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
-    tables = Tables(out, by_stay="stay_start" in kinds, tells_deaths="death" in kinds)
+    tables = TableWriters(out, by_stay="stay_start" in kinds, tells_deaths="death" in kinds)
     for events in _together(shards, codes, spread, bad):
         tables.add(_known(events, vocabulary, counts, unknown))
     tables.close()

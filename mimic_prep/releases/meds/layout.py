@@ -20,7 +20,7 @@ _DIED = r"(?i)\b(?:died|dead|death|deceased|expired)\b"
 _LONGEST_DAYS = 3  # between drawing a specimen and its result; later results belong to a specimen that is not told
 
 
-class Tables:
+class TableWriters:
     """Appends to each table as a Parquet file. All events of a patient must come together: intervals span them.
 
     ``rows`` counts what each table holds.
