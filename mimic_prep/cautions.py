@@ -38,7 +38,7 @@ def _splits(stays: pl.DataFrame, protocol: Protocol, given: GivenSplits | None) 
     counts = dict(stays["split"].value_counts().iter_rows())
     shares = {name: getattr(protocol.splits, name) for name in ("train", "validation", "test")}
     source = followed(given, protocol.splits)
-    said = []
+    sentences = []
     for name, share in shares.items():
         if counts.get(name):
             continue
@@ -54,8 +54,8 @@ def _splits(stays: pl.DataFrame, protocol: Protocol, given: GivenSplits | None) 
                 "another draw (--set splits.salt=WORD) helps"
             )
         needs = {"train": "nothing can be trained", "validation": "training needs it to choose and calibrate"}
-        said.append(f"split {name} is empty: {needs.get(name, 'nothing can be evaluated')}; {helps}")
-    return said
+        sentences.append(f"split {name} is empty: {needs.get(name, 'nothing can be evaluated')}; {helps}")
+    return sentences
 
 
 def _size(stays: pl.DataFrame) -> list[str]:
@@ -73,11 +73,13 @@ def _series(stays: pl.DataFrame, series: pl.LazyFrame) -> list[str]:
     if not measured:
         return ["no stay has a measurement: stages that read the series have nothing to learn from"]
     without = stays.height - series.select(pl.col("stay_id").n_unique()).collect().item()
-    said = [f"{without:,} of {stays.height:,} stays have no measurement at all"] if without else []
+    sentences = [f"{without:,} of {stays.height:,} stays have no measurement at all"] if without else []
     for kind, what, table in (("lab", "laboratory value", "laboratory"), ("vital", "vital sign", "charted")):
         if kind not in measured:
-            said.append(f"no {what} of any stay was read: are the {table} rows there, with item ids that are known?")
-    return said
+            sentences.append(
+                f"no {what} of any stay was read: are the {table} rows there, with item ids that are known?"
+            )
+    return sentences
 
 
 def _texts(stays: pl.DataFrame, texts: pl.DataFrame, protocol: Protocol) -> list[str]:
@@ -94,18 +96,22 @@ def _labels(stays: pl.DataFrame, labels: pl.DataFrame | None, label_set: Mapping
             "no stay has a coded diagnosis, so the cohort has no labels: predict and report work, teach, train and "
             "evaluate need it prepared anew with a table of diagnoses"
         ]
-    said = []
+    sentences = []
     rows = labels.join(stays.select("stay_id", "split"), on="stay_id")
     for split in ("train", "validation"):
         mine = rows.filter(pl.col("split") == split).drop("stay_id", "split")
         if mine.height and not mine.select(pl.any_horizontal(pl.all()).any()).item():
-            said.append(f"no {split} stay carries a label: training will refuse, for there is nothing to tell apart")
+            sentences.append(
+                f"no {split} stay carries a label: training will refuse, for there is nothing to tell apart"
+            )
     train = rows.filter(pl.col("split") == "train").drop("stay_id", "split")
     if train.height and (missing := [label_set[key].name for key in train.columns if not train[key].any()]):
         more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
-        named = ", ".join(missing[:_MOST_NAMES]) + more
-        said.append(f"no training stay carries {named}: a model cannot learn {'it' if len(missing) == 1 else 'them'}")
-    return said
+        names = ", ".join(missing[:_MOST_NAMES]) + more
+        sentences.append(
+            f"no training stay carries {names}: a model cannot learn {'it' if len(missing) == 1 else 'them'}"
+        )
+    return sentences
 
 
 def of_codes(coded: int, stays: int) -> list[str]:

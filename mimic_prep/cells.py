@@ -56,8 +56,8 @@ def converted(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Serie
     if isinstance(dtype, pl.Categorical | pl.Enum | pl.Binary):
         text = column.cast(pl.String, strict=False)
         unreadable = column.is_not_null() & text.is_null()  # bytes that are not UTF-8
-        found, failed = converted(text, kind)
-        return found, failed | unreadable
+        cells, failed = converted(text, kind)
+        return cells, failed | unreadable
     if dtype == pl.Null:
         return column.cast(TYPES[kind][0]), column.is_not_null()
     if dtype.is_nested() or dtype == pl.Object or (kind == TIME and not _tells_time(dtype)):
@@ -66,8 +66,8 @@ def converted(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Serie
         raise TypeError(str(dtype))  # a date is no id
     if dtype == pl.String:
         text = without_null_words(column.to_frame()).to_series()
-        found = text.to_frame().select(read_text(name, kind)).to_series()
-        return found, text.is_not_null() & found.is_null()
+        cells = text.to_frame().select(read_text(name, kind)).to_series()
+        return cells, text.is_not_null() & cells.is_null()
     return _from_typed(column, kind)
 
 
@@ -91,5 +91,5 @@ def _from_typed(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Ser
         cell = cell.cast(pl.Int64, strict=False)  # numbers that became fractions because some cells are empty
     elif kind in (TEXT, WORD) and isinstance(dtype, pl.Datetime):
         cell = cell.dt.strftime("%Y-%m-%d %H:%M:%S")
-    found = frame.select(cell.cast(TYPES[kind][0], strict=False).alias(column.name)).to_series()
-    return found, present & found.is_null()
+    cells = frame.select(cell.cast(TYPES[kind][0], strict=False).alias(column.name)).to_series()
+    return cells, present & cells.is_null()

@@ -47,9 +47,9 @@ def repaired(
     work.zeros(labels, as_written)
     work.unknown()
     new = work.rows.select(*_KEYS, "new_code", "new_version")
-    found = diagnoses.join(new, on=_KEYS, how="left", maintain_order="left", nulls_equal=True)
-    found = found.with_columns(code="new_code", version="new_version").select(diagnoses.columns)
-    return found, work.warnings
+    repaired_codes = diagnoses.join(new, on=_KEYS, how="left", maintain_order="left", nulls_equal=True)
+    repaired_codes = repaired_codes.with_columns(code="new_code", version="new_version").select(diagnoses.columns)
+    return repaired_codes, work.warnings
 
 
 class _Repair:

@@ -61,12 +61,12 @@ def _mostly_blank(block: bytes | bytearray) -> bool:
 def _without_blank_lines(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> RowFilter:
     """As ``_parse``: lines without a character are no rows, but count as lines."""
     signs = np.frombuffer(block, dtype=np.uint8)
-    places = np.flatnonzero(signs != ord("\n"))  # few, as most of the block is line ends
-    line = places - np.arange(len(places))  # as many line ends stand before each
+    offsets = np.flatnonzero(signs != ord("\n"))  # few, as most of the block is line ends
+    line = offsets - np.arange(len(offsets))  # as many line ends stand before each
     starts = np.flatnonzero(np.diff(line, prepend=-1))
-    ends = np.append(starts[1:], len(places))[: len(starts)] - 1
+    ends = np.append(starts[1:], len(offsets))[: len(starts)] - 1
     view = bytes(block)
-    spans = zip(places[starts].tolist(), (places[ends] + 1).tolist(), strict=True)
+    spans = zip(offsets[starts].tolist(), (offsets[ends] + 1).tolist(), strict=True)
     rows = [view[start:end].rstrip(b"\r") for start, end in spans]
     filled = line[starts][np.array([bool(row) for row in rows], dtype=bool)]
     row_filter = _parse(b"\n".join(row for row in rows if row), header, table, only)
@@ -109,9 +109,9 @@ def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only:
             return None
     at = _line_numbers(parsed, table)
     if only is not None:
-        wanted = _wanted(_series(parsed, only.column), only)
+        rows_of_items = _wanted(_series(parsed, only.column), only)
         # not pa.array: given an array, it imports pandas, which takes a second
-        parsed, at = parsed.filter(wanted.to_arrow()), at[wanted.to_numpy()]
+        parsed, at = parsed.filter(rows_of_items.to_arrow()), at[rows_of_items.to_numpy()]
     row_filter = RowFilter(complete(_to_polars(parsed), at, table), read=read, lines=lines)
     if only is not None and read > len(at):
         row_filter.out_of_scope[only.reason] += read - len(at)
@@ -158,10 +158,10 @@ def _series(parsed: pa.Table, name: str) -> pl.Series:
 
 def _wanted(column: pl.Series, only: Only) -> pl.Series:
     """Which rows hold one of the values, or none at all."""
-    known = _known(only)
-    if known is None or column.null_count():
+    lookup = _known(only)
+    if lookup is None or column.null_count():
         return column.is_in(only.values) | column.is_null()
-    return pl.Series(known.take(column.to_numpy(), mode="clip"))
+    return pl.Series(lookup.take(column.to_numpy(), mode="clip"))
 
 
 @cache
@@ -170,9 +170,9 @@ def _known(only: Only) -> np.ndarray | None:
     numbers = [value for value in only.values if isinstance(value, int)]
     if len(numbers) < len(only.values) or not 0 < min(numbers, default=0) <= max(numbers) < _MANY:
         return None
-    known = np.zeros(max(numbers) + 2, dtype=bool)
-    known[numbers] = True
-    return known
+    lookup = np.zeros(max(numbers) + 2, dtype=bool)
+    lookup[numbers] = True
+    return lookup
 
 
 def _line_numbers(parsed: pa.Table, table: Table) -> np.ndarray:
@@ -203,9 +203,9 @@ def complete(frame: pl.DataFrame, lines: np.ndarray, table: Table) -> pl.DataFra
 
 
 def _parse_slow(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> RowFilter:
-    wanted = {name: header.index(column.raw) for name, column in table.columns.items() if column.raw in header}
+    positions = {name: header.index(column.raw) for name, column in table.columns.items() if column.raw in header}
     lines: list[int] = []
-    cells: dict[str, list[str]] = {name: [] for name in wanted}
+    cells: dict[str, list[str]] = {name: [] for name in positions}
     bad: dict[str, list[int]] = {}
     for line, row in _records(block, len(header), multiline=table.multiline):
         if isinstance(row, str):
@@ -214,18 +214,18 @@ def _parse_slow(block: bytes | bytearray, header: list[str], table: Table, only:
             bad.setdefault(f"expected {len(header)} fields, found {len(row)}", []).append(line)
         else:
             lines.append(line)
-            for name, index in wanted.items():
+            for name, index in positions.items():
                 cells[name].append(row[index])
-    text = pl.DataFrame(cells, schema=dict.fromkeys(wanted, pl.String()))
+    text = pl.DataFrame(cells, schema=dict.fromkeys(positions, pl.String()))
     text = without_null_words(text)
-    typed = text.select(read_text(name, table.columns[name].type) for name in wanted)
+    typed = text.select(read_text(name, table.columns[name].type) for name in positions)
     row_filter = RowFilter(
         complete(typed, np.array(lines, dtype=np.int64), table),
         read=len(lines) + sum(map(len, bad.values())),
         lines=_lines(block),
     )
     row_filter.quarantined += [(reason, np.array(at)) for reason, at in bad.items()]
-    for name in wanted:
+    for name in positions:
         failed = text[name].is_not_null() & typed[name].is_null()
         if failed.any():
             at = pl.Series(lines, dtype=pl.Int64).filter(failed).to_list()

@@ -201,9 +201,9 @@ def _row_end(data: bytearray, multiline: bool) -> int:
     if not multiline or not cut or not data.count(b'"', 0, cut) % 2:
         return cut
     signs = np.frombuffer(data, dtype=np.uint8, count=cut)
-    places = np.flatnonzero((signs == _QUOTE) | (signs == _NEWLINE))
-    quotes = signs[places] == _QUOTE
-    ends = places[~quotes & (np.cumsum(quotes) % 2 == 0)]
+    offsets = np.flatnonzero((signs == _QUOTE) | (signs == _NEWLINE))
+    quotes = signs[offsets] == _QUOTE
+    ends = offsets[~quotes & (np.cumsum(quotes) % 2 == 0)]
     if len(ends):
         return int(ends[-1]) + 1
     return 0 if len(data) < LONGEST_ROW else cut  # a stray quote must not swallow the file

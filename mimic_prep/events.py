@@ -43,18 +43,18 @@ class _Item:
 
 
 def _items(release: str, table: str) -> dict[int | str, _Item]:
-    found: dict[int | str, _Item] = {}
+    items: dict[int | str, _Item] = {}
     for index, variable in enumerate(variables().values()):
         for priority, (item, unit) in enumerate(items_of(variable, release, table).items()):
             factors = (1.0, 0.0) if unit is None else conversion(variable, unit)
             if factors is None:
                 raise UserError(f"variables.yaml: {variable.key}: unit '{unit}' of item {item} is not among its units")
-            found[item] = _Item(variable, index, priority, *factors)
+            items[item] = _Item(variable, index, priority, *factors)
     keys = list(variables().values())
     for item, (index, priority) in companions(release, table).items():
         variable = SPECIMEN_TYPE if index == SPECIMEN else keys[priority]
-        found[item] = _Item(variable, index, priority, 1.0, 0.0)
-    return found
+        items[item] = _Item(variable, index, priority, 1.0, 0.0)
+    return items
 
 
 class EventRules:
@@ -73,8 +73,8 @@ class EventRules:
         self._specimen = ["specimen"] if "specimen" in source.table.columns else []
         items = _items(release, source.table.name)
         self._ids = list(items)
-        wanted = (*items, source.generic) if source.generic else tuple(items)
-        self.only = None if source.wide else Only("item", wanted, "item not used")
+        item_ids = (*items, source.generic) if source.generic else tuple(items)
+        self.only = None if source.wide else Only("item", item_ids, "item not used")
         self._of_unit: dict[str, np.ndarray] = {}
         self._items = list(items.values())
         self._usual = np.array([(item.scale, item.offset) for item in self._items]).reshape(-1, 2)

@@ -76,14 +76,14 @@ def lines(text: str) -> list[str]:
     """The lines of a note; one that holds further known headings behind its beginning is cut before each of them."""
     if "\n" not in text and "\r" not in text and "\\n" in text:
         text = text.replace("\\r\\n", "\n").replace("\\n", "\n")
-    found: list[str] = []
+    headings: list[str] = []
     for line in text.splitlines():
         colon = line.find(":")
         if colon > 0 and (colon > _MOST or line.find(":", colon + 1) > 0 or line.find(". ", 0, colon) > 0):
-            found += _cut(line)
+            headings += _cut(line)
         else:
-            found.append(line)
-    return found
+            headings.append(line)
+    return headings
 
 
 def is_rule(line: str) -> bool:

@@ -26,9 +26,9 @@ class Attrition:
 
     def exclude(self, stays: pl.DataFrame, condition: pl.Expr, reason: str) -> pl.DataFrame:
         """The stays that do not meet ``condition``; the others are counted under ``reason``."""
-        kept = stays.filter(~condition.fill_null(False))
-        self.excluded[reason] = stays.height - kept.height
-        return kept
+        remaining = stays.filter(~condition.fill_null(False))
+        self.excluded[reason] = stays.height - remaining.height
+        return remaining
 
     @property
     def kept(self) -> int:

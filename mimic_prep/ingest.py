@@ -57,18 +57,18 @@ class RawFolder:
         Raises:
             UserError: a required table is absent, several files could be meant, or it is there in another form.
         """
-        place = self._files.locate(table)
-        if place is None and table.required:
+        files = self._files.locate(table)
+        if files is None and table.required:
             raise UserError(
                 f"{self.origin}: table {table.path}.csv.gz (or .csv) of {self.release} not found; "
                 "download it, or check --raw"
             )
-        return place.path if place else None
+        return files.path if files else None
 
     def parts(self, table: Table) -> tuple[Path, ...]:
         """The files that hold the table's rows, in order; none when it is absent."""
-        place = self._files.locate(table)
-        return place.parts if place else ()
+        files = self._files.locate(table)
+        return files.parts if files else ()
 
     def has(self, name: str) -> bool:
         """Whether any file bears the table's name (in lower case)."""
@@ -80,15 +80,15 @@ class RawFolder:
 
     def hashes(self, tables: list[Table]) -> dict[str, str]:
         """Table -> SHA-256 of those that are there; of a table in parts the hash of the hashes of its parts."""
-        places = {path: self.parts(table) for table in tables if (path := self.locate(table))}
-        files = sorted({part for parts in places.values() for part in parts})
+        parts_of = {path: self.parts(table) for table in tables if (path := self.locate(table))}
+        files = sorted({part for parts in parts_of.values() for part in parts})
         with ThreadPoolExecutor(self.workers) as pool:
-            found = dict(zip(files, pool.map(sha256_file, files), strict=True))
+            digests = dict(zip(files, pool.map(sha256_file, files), strict=True))
         return {
-            self.name(path): found[path]
+            self.name(path): digests[path]
             if parts == (path,)
-            else sha256_json({self.name(part): found[part] for part in parts})
-            for path, parts in sorted(places.items())
+            else sha256_json({self.name(part): digests[part] for part in parts})
+            for path, parts in sorted(parts_of.items())
         }
 
     def name(self, path: Path) -> str:

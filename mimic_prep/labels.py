@@ -26,18 +26,18 @@ def load(name: str) -> LabelSet:
     Raises:
         UserError: unknown or not well formed, or a label that no known code gives.
     """
-    known = label_sets.load(name)
-    if known == label_sets.shipped():
-        return known
-    given = {key: set(codes_of(label)) for key, label in known.items()}
-    if empty := [key for key, codes in given.items() if not codes]:
+    label_set = label_sets.load(name)
+    if label_set == label_sets.shipped():
+        return label_set
+    codes_given = {key: set(codes_of(label)) for key, label in label_set.items()}
+    if empty := [key for key, codes in codes_given.items() if not codes]:
         raise UserError(f"{name}: labels.{empty[0]}: no ICD code that is known gives this label; check its codes")
     phenotypes = {key: set(codes_of(phenotype)) for key, phenotype in label_sets.shipped().items()}
     covering = (
-        replace(label, covers=tuple(p for p, codes in phenotypes.items() if _mostly(codes, given[key])))
-        for key, label in known.items()
+        replace(label, covers=tuple(p for p, codes in phenotypes.items() if _mostly(codes, codes_given[key])))
+        for key, label in label_set.items()
     )
-    return LabelSet(known.name, tuple(covering))
+    return LabelSet(label_set.name, tuple(covering))
 
 
 def _mostly(codes: set[tuple[int, str]], within: set[tuple[int, str]]) -> bool:
@@ -51,15 +51,15 @@ def _mostly(codes: set[tuple[int, str]], within: set[tuple[int, str]]) -> bool:
 
 def codes_of(label: Phenotype) -> list[tuple[int, str]]:
     """(version, code) of every known code that gives a label."""
-    found: list[tuple[int, str]] = []
+    codes: list[tuple[int, str]] = []
     for version in VERSIONS:
         mapping = code_map(version)
         assert mapping is not None  # both versions are known
         by_code = {9: label.icd9, 10: label.icd10}[version]
         ours = [code for ccs in label.ccs for code in mapping.codes_of(ccs)]
         ours += [code for code, _ in mapping.items() if label.has_code(code, version)] if by_code else []
-        found += [(version, code) for code in dict.fromkeys(ours)]
-    return found
+        codes += [(version, code) for code in dict.fromkeys(ours)]
+    return codes
 
 
 def owners(codes: pl.DataFrame, labels: Mapping[str, Phenotype]) -> pl.DataFrame:

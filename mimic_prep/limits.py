@@ -39,8 +39,8 @@ def limits(texts: pl.Series, *, remarks: bool = False) -> tuple[pl.Series, pl.Se
     [500.0, None]
     """
     distinct = texts.drop_nulls().unique().to_list()
-    found = {text: _read(text, remarks) for text in distinct}
-    known = {text: result for text, result in found.items() if result is not None}
+    bounds = {text: _read(text, remarks) for text in distinct}
+    known = {text: result for text, result in bounds.items() if result is not None}
     numbers, spelled = [value for value, _ in known.values()], [unit for _, unit in known.values()]
     values = texts.replace_strict(list(known), numbers, default=None, return_dtype=pl.Float64)
     return values, texts.replace_strict(list(known), spelled, default=None, return_dtype=pl.String)

@@ -66,9 +66,9 @@ class MimicReader(Reader):
             row_filter.reject_missing("code", "version")
 
         subjects = stays["subject_id"].unique().implode()
-        found = raw.read(self.release.diagnoses, rules).drop("line").cast({"version": pl.Int64})
+        coded = raw.read(self.release.diagnoses, rules).drop("line").cast({"version": pl.Int64})
         ends = population.admissions.group_by("hadm_id").agg(pl.col("dischtime").max())
-        return found.join(ends, on="hadm_id", how="left", maintain_order="left")
+        return coded.join(ends, on="hadm_id", how="left", maintain_order="left")
 
     def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         """Note sections, and digests where the protocol wants them."""
@@ -86,17 +86,17 @@ def _with_version(row_filter: RowFilter, release: MimicLayout) -> None:
     if release.icd_version is not None:
         row_filter.frame = row_filter.frame.with_columns(version=pl.lit(release.icd_version, dtype=pl.Int64))
         return
-    named = version_of(pl.col("version"))
-    row_filter.reject(pl.col("version").is_not_null() & named.is_null(), "icd_version is not a whole number, 9 or 10")
-    row_filter.frame = row_filter.frame.with_columns(version=named)
+    version = version_of(pl.col("version"))
+    row_filter.reject(pl.col("version").is_not_null() & version.is_null(), "icd_version is not a whole number, 9 or 10")
+    row_filter.frame = row_filter.frame.with_columns(version=version)
 
 
 def _of(key: str, stays: pl.DataFrame, reason: str, *needed: str) -> Callable[[RowFilter], None]:
-    wanted = stays[key].unique().implode()
+    ids = stays[key].unique().implode()
 
     def rules(row_filter: RowFilter) -> None:
         row_filter.reject_missing(key, *needed)
-        row_filter.skip(~pl.col(key).is_in(wanted), reason)
+        row_filter.skip(~pl.col(key).is_in(ids), reason)
 
     return rules
 

@@ -44,9 +44,9 @@ def read_notes(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, protoc
     parts = [pl.DataFrame(schema=_ROWS)]
     for table in {source.table.path: source.table for source in release.notes}.values():
         sources = [source for source in release.notes if source.table.path == table.path]
-        wanted = [source for source in sources if source.kind == SUMMARY or source.kind in protocol.notes.kinds]
-        if wanted:
-            rules = _rules(wanted, stays, protocol.known_at)
+        requested = [source for source in sources if source.kind == SUMMARY or source.kind in protocol.notes.kinds]
+        if requested:
+            rules = _rules(requested, stays, protocol.known_at)
             for block in raw.stream(table, rules):
                 parts.append(_attach(_sections(block, _parsers(protocol)), stays, protocol))
     return _of_first_reports(pl.concat(parts)).select(list(NOTES)).sort(*ORDER)
@@ -56,19 +56,25 @@ def _of_first_reports(notes: pl.DataFrame) -> pl.DataFrame:
     """``notes`` without what later reports and addenda say of the admission, and what they say twice."""
     order = ["stay_id", "written", "number", "note_id"]
     notes = notes.sort(*order, "section", "text", nulls_last=True, maintain_order=True)
-    is_summary, known = pl.col("kind") == SUMMARY, pl.col("section").is_in(KNOWN_AT_ADMISSION)
-    first = notes.filter(is_summary & known & ~pl.col("addendum")).unique("stay_id", keep="first", maintain_order=True)
-    of_admission = notes.filter(is_summary & known).join(first.select("stay_id", "note_id"), on=["stay_id", "note_id"])
-    later = notes.filter(is_summary & ~known)
-    told = pl.concat([of_admission, later]).unique(["stay_id", "section", "text"], keep="first", maintain_order=True)
-    return pl.concat([told, notes.filter(~is_summary)])
+    is_summary, of_admission_section = pl.col("kind") == SUMMARY, pl.col("section").is_in(KNOWN_AT_ADMISSION)
+    first = notes.filter(is_summary & of_admission_section & ~pl.col("addendum")).unique(
+        "stay_id", keep="first", maintain_order=True
+    )
+    of_admission = notes.filter(is_summary & of_admission_section).join(
+        first.select("stay_id", "note_id"), on=["stay_id", "note_id"]
+    )
+    later = notes.filter(is_summary & ~of_admission_section)
+    summaries = pl.concat([of_admission, later]).unique(
+        ["stay_id", "section", "text"], keep="first", maintain_order=True
+    )
+    return pl.concat([summaries, notes.filter(~is_summary)])
 
 
 def _parsers(protocol: Protocol) -> dict[str, _Parser]:
-    wanted = set(protocol.notes.sections)
+    requested = set(protocol.notes.sections)
 
     def summary(text: str, addendum: bool) -> dict[str, str]:
-        return discharge_sections(text, addendum=addendum, wanted=wanted)
+        return discharge_sections(text, addendum=addendum, wanted=requested)
 
     return {SUMMARY: summary, "radiology": radiology_sections}
 

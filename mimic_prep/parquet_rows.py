@@ -37,8 +37,8 @@ def read_batches(path: Path, table: Table, shown: str) -> Iterator[pa.RecordBatc
     try:
         names = pq.read_schema(path).names
         check_columns([name.lower() for name in names], shown, table)
-        wanted = {column.raw for column in table.columns.values()}
-        chosen = [name for name in names if name.lower() in wanted]
+        columns_read = {column.raw for column in table.columns.values()}
+        chosen = [name for name in names if name.lower() in columns_read]
         texts = [field.name for field in pq.read_schema(path) if _is_text(field.type) and field.name in chosen]
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             size = path.stat().st_size
@@ -53,8 +53,8 @@ def read_batches(path: Path, table: Table, shown: str) -> Iterator[pa.RecordBatc
                 for piece in _pieces(batch, shown):
                     yield pa.RecordBatch.from_arrays([_plain(column) for column in piece.columns], piece.schema.names)
     except (pa.ArrowException, OSError, MemoryError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{shown} is not readable Parquet ({said}): download it again") from None
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{shown} is not readable Parquet ({message}): download it again") from None
 
 
 def _is_text(kind: pa.DataType) -> bool:

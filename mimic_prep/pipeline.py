@@ -171,9 +171,9 @@ def _diagnoses(run: _Run, diagnoses: pl.DataFrame) -> pl.DataFrame:
     path = raw.locate(reader.diagnosis_table)
     table = raw.name(path) if path and raw.origin == raw.root else reader.diagnosis_table.name
     as_written = run.protocol.rules.ambiguous_codes == "as_written"
-    found, told = repaired(diagnoses, run.labels, table, as_written=as_written)
-    reader.warnings += told
-    return found
+    coded, warnings = repaired(diagnoses, run.labels, table, as_written=as_written)
+    reader.warnings += warnings
+    return coded
 
 
 def _series(run: _Run, stays: pl.DataFrame) -> Path:
@@ -200,10 +200,10 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
         def part(shard: int) -> pa.Table:
             tables: list[pl.DataFrame] = []
             for source, place, qualify in zip(sources, events, qualifiers, strict=True):
-                if (found := shards.load(place, shard)) is not None:
-                    found, said = qualify(found)
-                    tables.append(found)
-                    remarks.append((source.table, said))
+                if (rows_of_table := shards.load(place, shard)) is not None:
+                    rows_of_table, remark = qualify(rows_of_table)
+                    tables.append(rows_of_table)
+                    remarks.append((source.table, remark))
             if not tables:
                 return SERIES.empty_table()
             rows = pl.concat(tables)
@@ -216,8 +216,8 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
         numbers = range(-(-len(stay_ids) // run.stays_per_shard))
         canonical.write_series(CohortPaths(folder).series, in_order(part, numbers, run.raw.workers))
         write_table(folder / _MEASURED, pl.DataFrame({"stay_id": stay_ids[measured]}).to_arrow())
-        for table, said in remarks:
-            run.raw.remark(table, said)
+        for table, remark in remarks:
+            run.raw.remark(table, remark)
 
     return run.step("series", [windows, required, [place.name for place in events]], make)
 

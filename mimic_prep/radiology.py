@@ -55,15 +55,15 @@ def radiology_sections(text: str, addendum: bool = False) -> dict[str, str]:
     parts = _parts(_INSIDE.sub("\n", text))
     if addendum:
         parts = [(_FINDINGS if part[0] == _ADDENDUM else part[0], *part[1:]) for part in parts]
-    named = any(section == _FINDINGS and opened and title not in _BODY_AFTER for section, opened, title, _ in parts)
+    titles = any(section == _FINDINGS and opened and title not in _BODY_AFTER for section, opened, title, _ in parts)
     final = any(title in _BODY_AFTER for *_, title, _ in parts)
     bodies: dict[str, list[str]] = {}
     for section, opened, _, lines in parts:
-        if section is None and (named or final):
+        if section is None and (titles or final):
             continue  # above a report that says where it begins
         if section is None:
             _keep(bodies, _FINDINGS, [line for line in lines if not _is_above(line)])
-        elif section in (_INDICATION, _OTHER) and opened and not named:
+        elif section in (_INDICATION, _OTHER) and opened and not titles:
             first, rest = _first_paragraph(lines)
             _keep(bodies, section, first)
             _keep(bodies, _FINDINGS, rest)
@@ -120,9 +120,9 @@ def _is_above(line: str) -> bool:
 def _first_paragraph(lines: list[str]) -> tuple[list[str], list[str]]:
     """The lines up to the first blank one behind text, or to a line that begins a sentence anew, and the others."""
     before = ""
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         if before and (not line or (before.endswith((".", "?")) and line[0].isupper())):
-            return lines[:place], lines[place:]
+            return lines[:index], lines[index:]
         before = line or before
     return lines, []
 

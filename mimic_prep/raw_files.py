@@ -123,19 +123,19 @@ def _parts(folder: Path) -> tuple[Path, ...]:
     parts = [path for path in inside if path.name.lower().endswith(SUFFIXES) and not path.is_dir()]
     if any(stem(path.name.lower()) in table_names() for path in parts):
         return ()  # note/discharge.csv.gz: a folder of tables
-    written = folder.name.lower().endswith(SUFFIXES) or (folder / "_SUCCESS").exists()
-    if not parts and written:
+    named_as_table = folder.name.lower().endswith(SUFFIXES) or (folder / "_SUCCESS").exists()
+    if not parts and named_as_table:
         raise UserError(f"{folder}: table not found: it is a folder and holds no .csv, .csv.gz or .parquet; export it")
     return _together(folder, parts).parts
 
 
 def _together(path: Path, parts: list[Path]) -> TableFiles:
-    seen: dict[Path, Path] = {}
+    by_name: dict[Path, Path] = {}
     for part in parts:
         bare = part.with_name(stem(part.name.lower()))
-        if bare in seen:
-            raise UserError(f"{seen[bare]} and {part.name} are the same part of a table twice: keep one")
-        seen[bare] = part
+        if bare in by_name:
+            raise UserError(f"{by_name[bare]} and {part.name} are the same part of a table twice: keep one")
+        by_name[bare] = part
     return TableFiles(path, tuple(parts))
 
 

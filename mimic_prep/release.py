@@ -101,8 +101,8 @@ def has_column(table: str, column: str) -> Callable[[Path], bool]:
         from mimic_prep.release_check import columns_of
         from mimic_prep.tables import Table
 
-        raw, wanted = RawFolder(root, "a known release"), Table(table, {}, required=False)
-        parts = raw.parts(wanted) if raw.has(wanted.name) else ()
+        raw, looked_for = RawFolder(root, "a known release"), Table(table, {}, required=False)
+        parts = raw.parts(looked_for) if raw.has(looked_for.name) else ()
         return bool(parts) and column in columns_of(parts[0])
 
     return recognise

@@ -69,11 +69,11 @@ def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[s
         addendum: the text was added to a summary: it has no section of the admission, whatever its headings say.
         wanted: sections to return; None for all.
     """
-    found = _Reader(addendum).read(text)
-    if exam := found.pop(_EXAM, ""):
-        found["admission_exam"] = exam
+    bodies = _Reader(addendum).read(text)
+    if exam := bodies.pop(_EXAM, ""):
+        bodies["admission_exam"] = exam
     asked = SECTIONS.keys() - {"header"} if wanted is None else wanted
-    cleaned = {section: clean(body) for section, body in found.items() if section in asked}
+    cleaned = {section: clean(body) for section, body in bodies.items() if section in asked}
     return {section: body for section, body in cleaned.items() if says_something(body)}
 
 

@@ -30,23 +30,23 @@ class StayIndex:
 
     def _keys(self, subjects: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keys that sort by patient, then time; and which patients are known."""
-        place, known = _position(self.subjects, subjects)
-        return place * _SPAN + np.clip(times - self._floor, -1, _SPAN - 2), known
+        ranks, is_patient = _position(self.subjects, subjects)
+        return ranks * _SPAN + np.clip(times - self._floor, -1, _SPAN - 2), is_patient
 
     def by_stay(self, stay_ids: np.ndarray) -> np.ndarray:
         """Rank of each stay id, -1 when it is not in the cohort."""
-        place, known = _position(self.stay_ids, stay_ids)
-        return np.where(known, place, -1)
+        ranks, is_stay = _position(self.stay_ids, stay_ids)
+        return np.where(is_stay, ranks, -1)
 
     def by_time(self, subjects: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Rank of the patient's latest stay that began at or before the time (epoch seconds), -1 when there is none."""
         if not len(self):
             return np.full(len(subjects), -1)
-        keys, known = self._keys(subjects, times)
-        place = np.searchsorted(self._sorted_keys, keys, side="right") - 1
-        found = self._sorted_keys[np.maximum(place, 0)]
-        same = known & (place >= 0) & (found >= keys - keys % _SPAN) & (keys % _SPAN < _SPAN - 1)
-        return np.where(same, self._order[np.maximum(place, 0)], -1)
+        keys, is_patient = self._keys(subjects, times)
+        ranks = np.searchsorted(self._sorted_keys, keys, side="right") - 1
+        latest_key = self._sorted_keys[np.maximum(ranks, 0)]
+        same = is_patient & (ranks >= 0) & (latest_key >= keys - keys % _SPAN) & (keys % _SPAN < _SPAN - 1)
+        return np.where(same, self._order[np.maximum(ranks, 0)], -1)
 
 
 def seconds(times: pl.Series) -> np.ndarray:

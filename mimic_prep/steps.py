@@ -43,6 +43,6 @@ def versions_into(step: str) -> dict[str, int]:
 def catalogue_hash() -> str:
     """Hash of what ``configs/concepts`` says: variables, items, units, labels and codes, but not of its comments."""
     folder = CONFIG_ROOT / "concepts"
-    told = {path.name: load_yaml(path) for path in sorted(folder.glob("*.yaml"))}
+    contents = {path.name: load_yaml(path) for path in sorted(folder.glob("*.yaml"))}
     tables = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
-    return hashlib.sha256(f"{sha256_json(told)} {sha256_json(tables)}".encode()).hexdigest()
+    return hashlib.sha256(f"{sha256_json(contents)} {sha256_json(tables)}".encode()).hexdigest()

@@ -77,7 +77,7 @@ def _names(raw: RawFolder, release: MimicLayout, codes: pl.DataFrame) -> pl.Data
     """code, version, title: the release's own dictionary, else the official description, else left out."""
     own: dict[tuple[str, int], str] = {}
     if release.diagnosis_names is not None:
-        wanted = codes["code"].implode()
+        codes_used = codes["code"].implode()
 
         def rules(row_filter: RowFilter) -> None:
             row_filter.frame = row_filter.frame.with_columns(normalise(pl.col("code")))
@@ -86,7 +86,7 @@ def _names(raw: RawFolder, release: MimicLayout, codes: pl.DataFrame) -> pl.Data
             )
             row_filter.frame = row_filter.frame.with_columns(version=named)
             row_filter.reject_missing("code", "title")
-            row_filter.skip(~pl.col("code").is_in(wanted), "code not used")
+            row_filter.skip(~pl.col("code").is_in(codes_used), "code not used")
 
         table = raw.read(release.diagnosis_names, rules)
         own = {(code, version): title for code, version, title in table.select("code", "version", "title").iter_rows()}

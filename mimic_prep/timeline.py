@@ -121,8 +121,8 @@ def _untested_totals(settled: _Settled) -> _Settled:
             continue
         rows, stay, second = settled.of(keys.index(key))
         for part in variable.sum_of:
-            places, stays, seconds = settled.of(keys.index(part))
-            untested = np.isnan(settled.value[places])
+            part_rows, stays, seconds = settled.of(keys.index(part))
+            untested = np.isnan(settled.value[part_rows])
             bad = np.isin(_clock(stay, second), _clock(stays[untested], seconds[untested]))
             settled.value[rows[bad]] = np.nan
     return settled
@@ -143,7 +143,7 @@ def _last(settled: _Settled) -> pl.DataFrame:
 def _ratios(settled: _Settled) -> list[pl.DataFrame]:
     """Variables that are derived as one over another: the last of each bin."""
     keys = list(variables())
-    found: list[pl.DataFrame] = []
+    bins: list[pl.DataFrame] = []
     for key, variable in variables().items():
         if variable.ratio_of is None:
             continue
@@ -157,12 +157,12 @@ def _ratios(settled: _Settled) -> list[pl.DataFrame]:
         over, under = settled.value[above[good]], settled.value[below[near[good]]]
         power = 10.0 ** (variable.decimals + 3)
         value = np.round(variable.ratio_of.scale * over / under * power) / power
-        place = (settled.moment[above[good]] >> (_ORDER_BITS + _VARIABLE_BITS) << _VARIABLE_BITS) | keys.index(key)
+        bin_keys = (settled.moment[above[good]] >> (_ORDER_BITS + _VARIABLE_BITS) << _VARIABLE_BITS) | keys.index(key)
         sane = (value >= variable.plausible[0]) & (value <= variable.plausible[1])
-        place, value = place[sane], value[sane]
-        ends = np.flatnonzero(np.diff(place, append=-1))
-        found.append(settled.columns(place[ends], value[ends]))
-    return found
+        bin_keys, value = bin_keys[sane], value[sane]
+        ends = np.flatnonzero(np.diff(bin_keys, append=-1))
+        bins.append(settled.columns(bin_keys[ends], value[ends]))
+    return bins
 
 
 def _sums(events: pl.DataFrame) -> pl.DataFrame:

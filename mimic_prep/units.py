@@ -35,10 +35,10 @@ def conversion(variable: Variable, unit: str | None) -> tuple[float, float] | No
     """
     if unit is None or not unit.strip():
         return None
-    wanted = normalise(unit)
-    if wanted == normalise(variable.unit):
+    spelling = normalise(unit)
+    if spelling == normalise(variable.unit):
         return 1.0, 0.0
-    return next((pair for name, pair in variable.accepts.items() if normalise(name) == wanted), None)
+    return next((pair for name, pair in variable.accepts.items() if normalise(name) == spelling), None)
 
 
 @cache

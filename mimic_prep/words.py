@@ -85,11 +85,11 @@ class EntryWords:
 
     def _untested(self, words: pl.Series, code: np.ndarray) -> np.ndarray:
         """Which rows say that the variable could not be tested."""
-        found = np.zeros(len(code), dtype=bool)
+        untested = np.zeros(len(code), dtype=bool)
         for pattern, holds in self._untestable.items():
             rows = np.flatnonzero(holds[code])
-            found[rows] = words.gather(rows).str.contains("(?i)" + pattern).fill_null(False).to_numpy()
-        return found
+            untested[rows] = words.gather(rows).str.contains("(?i)" + pattern).fill_null(False).to_numpy()
+        return untested
 
 
 def _read_limits(row_filter: RowFilter, some: pl.DataFrame, rows: np.ndarray, value: np.ndarray) -> pl.Series:
@@ -101,13 +101,13 @@ def _read_limits(row_filter: RowFilter, some: pl.DataFrame, rows: np.ndarray, va
     if not len(rows):
         return units
     words = some["words"].gather(rows)
-    found, named = limits(words)
+    matches, named = limits(words)
     if "comment" in some.columns:
         silent = words.str.contains(r"^_*$").fill_null(True)
         told, also = limits(some["comment"].gather(rows), remarks=True)
-        found, named = found.zip_with(~silent, told), named.zip_with(~silent, also)
-    hit = found.is_not_null().to_numpy()
-    value[rows[hit]] = found.drop_nulls().to_numpy()
+        matches, named = matches.zip_with(~silent, told), named.zip_with(~silent, also)
+    hit = matches.is_not_null().to_numpy()
+    value[rows[hit]] = matches.drop_nulls().to_numpy()
     if hit.any():
         row_filter.remarks[_WORDED] += int(hit.sum())
     return units.scatter(rows, named)

@@ -99,25 +99,26 @@ def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[dict[str, 
     train = owned.filter(pl.col("split") == "train")
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     compared = 0
-    for place, text in enumerate(train["text"]):
-        found = shingles(text)
-        compared += bool(len(found))
-        for band in _bands(found):
+    for index, text in enumerate(train["text"]):
+        shingle_hashes = shingles(text)
+        compared += bool(len(shingle_hashes))
+        for band in _bands(shingle_hashes):
             if len(buckets[band]) < _MOST_PER_BUCKET:
-                buckets[band].append(place)
+                buckets[band].append(index)
     rows: list[dict[str, Any]] = []
     held = owned.filter(pl.col("split") != "train")
     for (unit, split), part in held.group_by("unit", "split", maintain_order=True):
         long = copies = 0
         for subject, text in part.select("subject_id", "text").iter_rows():
-            found = shingles(text)
-            if not len(found):
+            shingle_hashes = shingles(text)
+            if not len(shingle_hashes):
                 continue
             long += 1
-            near = sorted({place for band in _bands(found) for place in buckets.get(band, ())})
+            near = sorted({index for band in _bands(shingle_hashes) for index in buckets.get(band, ())})
             copies += any(
-                train["subject_id"][place] != subject and overlap(found, shingles(train["text"][place])) >= SIMILAR
-                for place in near
+                train["subject_id"][index] != subject
+                and overlap(shingle_hashes, shingles(train["text"][index])) >= SIMILAR
+                for index in near
             )
         if long:
             rows.append(

@@ -55,24 +55,24 @@ class NameFinder:
 
     def __call__(self, text: str, section: str) -> set[tuple[str, str, str]]:
         """(phenotype key, "name" or "icd", context) of all that a section names."""
-        found = {
+        mentions = {
             (key, form, "historical" if section in _HISTORY and mention.context == "affirmed" else mention.context)
             for mention in self._linker.link(text, section)
             for key, form in self._labels.get(mention.concept, ())
         }
         if _ICD_WORD.search(text):
             for match in _ICD_CODE.finditer(text):
-                found |= {(key, "icd", "affirmed") for key in self._codes.get(match.group().replace(".", ""), ())}
-        return found
+                mentions |= {(key, "icd", "affirmed") for key in self._codes.get(match.group().replace(".", ""), ())}
+        return mentions
 
 
 def _codes(labels: LabelSet) -> dict[str, list[str]]:
     """ICD code of either version -> keys of the labels it gives."""
-    found: dict[str, list[str]] = defaultdict(list)
+    codes: dict[str, list[str]] = defaultdict(list)
     for key, label in labels.items():
         for _, code in codes_of(label):
-            found[code].append(key)
-    return found
+            codes[code].append(key)
+    return codes
 
 
 def _titles(codes: dict[str, list[str]], labels: LabelSet) -> Contribution:
@@ -154,13 +154,13 @@ def named(tables: CohortTables, allow: Collection[str]) -> Check:
 def _mentions(tables: CohortTables) -> pl.DataFrame:
     """stay_id, section, phenotype, and whether the section affirms, negates or recalls it, and by ICD text."""
     finder = NameFinder(tables.cohort.label_set)
-    seen: dict[tuple[str, str], set[tuple[str, str, str]]] = {}
+    stays_read: dict[tuple[str, str], set[tuple[str, str, str]]] = {}
     rows: list[tuple[int, str, str, bool, bool, bool, bool]] = []
     sections = tables.notes.select("stay_id", "section", "text").drop_nulls()
     for stay, section, text in sections.sort("text", "section", "stay_id").iter_rows():
-        if (section, text) not in seen:
-            seen = {(section, text): finder(text, section)}  # sorted: the same text comes in a row
-        for key, form, context in seen[section, text]:
+        if (section, text) not in stays_read:
+            stays_read = {(section, text): finder(text, section)}  # sorted: the same text comes in a row
+        for key, form, context in stays_read[section, text]:
             stated = context == "affirmed"
             rows.append(
                 (stay, section, key, stated, stated and form == "icd", context == "negated", context == "historical")
@@ -184,8 +184,8 @@ def _row(row: dict[str, Any], allow: Collection[str], labels: LabelSet) -> dict[
         and (with_ or 0) >= max(MIN_SHARE, MIN_RATIO * (without or 0))
         and (precision or 0) >= MIN_PRECISION
     )
-    known = row["section"] == _OPENS_WITH_HISTORY and labels[row["phenotype"]].kind == "chronic"
-    verdict = "known before" if known else "allowed" if row["section"] in allow else "hands over"
+    known_before = row["section"] == _OPENS_WITH_HISTORY and labels[row["phenotype"]].kind == "chronic"
+    verdict = "known before" if known_before else "allowed" if row["section"] in allow else "hands over"
     shares = {
         f"{kind}_{side}": share(row[f"{kind}_{side}"], of)
         for kind in ("negated", "historical")

@@ -16,9 +16,9 @@ def files(tables: CohortTables) -> Check:
     """Files of the cohort against the hashes in its manifest."""
     outputs: dict[str, str] = tables.manifest.get("outputs", {})
     states = []
-    for name, known in sorted(outputs.items()):
+    for name, recorded in sorted(outputs.items()):
         path = tables.paths.root / name
-        state = "as prepared" if path.is_file() and sha256_file(path) == known else "changed or missing"
+        state = "as prepared" if path.is_file() and sha256_file(path) == recorded else "changed or missing"
         states.append({"file": name, "state": state, "flagged": state != "as prepared"})
     changed = sum(row["flagged"] for row in states)
     says = "All files are as prepared." if states else "The manifest holds no hashes: nothing can be said."
@@ -33,21 +33,23 @@ def files(tables: CohortTables) -> Check:
 
 def patients(tables: CohortTables) -> Check:
     """Patients with stays in more than one split: a leak."""
-    named = tables.stays.drop_nulls("subject_id")
-    unnamed = tables.stays.height - named.height
-    spread = named.group_by("subject_id").agg(pl.col("split").unique().sort()).filter(pl.col("split").list.len() > 1)
+    with_patient = tables.stays.drop_nulls("subject_id")
+    unnamed = tables.stays.height - with_patient.height
+    spread = (
+        with_patient.group_by("subject_id").agg(pl.col("split").unique().sort()).filter(pl.col("split").list.len() > 1)
+    )
     pairs = spread.with_columns(pl.col("split").list.join(", "))["split"].value_counts().sort("split")
-    found = [{"splits": splits, "patients": count, "flagged": True} for splits, count in pairs.iter_rows()]
-    total = named["subject_id"].n_unique()
+    spread_rows = [{"splits": splits, "patients": count, "flagged": True} for splits, count in pairs.iter_rows()]
+    total = with_patient["subject_id"].n_unique()
     says = f"Each of {plural(total, 'patient')} lies in one split."
-    if found:
+    if spread_rows:
         says = f"{plural(spread.height, 'patient')} of {total:,} lie in more than one split: a model sees them twice."
     if unnamed:
         says += f" {plural(unnamed, 'stay')} without a patient: whose they are cannot be told."
-    status: Status = "leak" if found else "warning" if unnamed else "pass"
+    status: Status = "leak" if spread_rows else "warning" if unnamed else "pass"
     return Check(
         "patients", "Splits share no patient", "A patient with stays in two splits is known before the test.",
-        status, says, (Field("splits", "Splits"), Field("patients", "Patients", "count")), found,
+        status, says, (Field("splits", "Splits"), Field("patients", "Patients", "count")), spread_rows,
     )  # fmt: skip
 
 
@@ -62,16 +64,16 @@ def times(tables: CohortTables) -> Check:
     counted = late.select(pl.len().alias("rows"), pl.col("stay_id").n_unique().alias("stays")).collect(
         engine="streaming"
     )
-    found = [{"what": "measurement", "section": "", "rows": counted["rows"][0], "stays": counted["stays"][0]}]
+    late_rows = [{"what": "measurement", "section": "", "rows": counted["rows"][0], "stays": counted["stays"][0]}]
     notes = tables.notes.select("stay_id", "section", "time").join(spans, on="stay_id")
     notes = notes.filter(pl.col("time") >= pl.col("prediction_time"))
     by_section = notes.group_by("section").agg(pl.len(), pl.col("stay_id").n_unique().alias("stays")).sort("section")
-    found += [
+    late_rows += [
         {"what": "note", "section": section, "rows": rows, "stays": stays}
         for section, rows, stays in by_section.iter_rows()
     ]
     undated = tables.notes.filter(pl.col("time").is_null())
-    found.append(
+    late_rows.append(
         {"what": "note without a time", "section": "", "rows": undated.height, "stays": undated["stay_id"].n_unique()}
     )
     beyond = tables.stays.filter(
@@ -79,7 +81,7 @@ def times(tables: CohortTables) -> Check:
         | pl.col("intime").is_null()
         | (pl.col("prediction_time") > pl.col("outtime"))
     )
-    found.append(
+    late_rows.append(
         {
             "what": "admission or prediction time missing, or prediction after discharge",
             "section": "",
@@ -87,12 +89,11 @@ def times(tables: CohortTables) -> Check:
             "stays": beyond.height,
         }
     )
-    found = [{**row, "flagged": True} for row in found if row["rows"]]
+    late_rows = [{**row, "flagged": True} for row in late_rows if row["rows"]]
     says = "No measurement and no note is dated at or after its stay's prediction time."
-    if found:
-        says = (
-            f"{plural(sum(row['rows'] for row in found), 'row')} could not have been known when the prediction is made."
-        )
+    if late_rows:
+        late_count = sum(row["rows"] for row in late_rows)
+        says = f"{plural(late_count, 'row')} could not have been known when the prediction is made."
         if (tables.manifest.get("protocol") or {}).get("retrospective"):
             says += " The protocol is retrospective: its figures hold for comparison only."
     columns = (
@@ -101,7 +102,7 @@ def times(tables: CohortTables) -> Check:
     )  # fmt: skip
     return Check(
         "times", "Nothing is later than the prediction time", "Measurements and notes from the future of their stay.",
-        "leak" if found else "pass", says, columns, found,
+        "leak" if late_rows else "pass", says, columns, late_rows,
     )  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def prevalence(tables: CohortTables) -> Check:
     labels = tables.cohort.label_set
     counts = carried.group_by("split").agg(pl.len(), pl.col(list(labels)).sum())
     of_split = {row["split"]: row for row in counts.iter_rows(named=True)}
-    found, thin = [], 0
+    label_rows, thin = [], 0
     for key, phenotype in labels.items():
         row: dict[str, object] = {"phenotype": phenotype.name}
         few = False
@@ -125,7 +126,7 @@ def prevalence(tables: CohortTables) -> Check:
             row[split] = positive / total
             few |= positive < FEW or total - positive < FEW
         thin += few
-        found.append({**row, "flagged": few})
+        label_rows.append({**row, "flagged": few})
     absent = [name for name in SPLITS if name not in splits]
     status: Status = "warning" if absent else "note" if thin else "pass"
     says = f"Every label has at least {FEW} stays with it and without it in each split."
@@ -141,7 +142,7 @@ def prevalence(tables: CohortTables) -> Check:
         columns += [Field(f"{split}_stays", split.capitalize(), "count"), Field(split, "share", "share")]
     return Check(
         "prevalence", "Labels occur in every split", "Stays that carry each label, by split.",
-        status, says, tuple(columns), found,
+        status, says, tuple(columns), label_rows,
     )  # fmt: skip
 
 
@@ -158,16 +159,16 @@ def outcomes(tables: CohortTables) -> Check:
         "death before the stay": death < pl.col("intime"),
         "hospital discharge before the stay": out < pl.col("intime"),
     }
-    found = [
+    contradicted = [
         {"what": what, "stays": int(both.select(condition.fill_null(False).sum()).item()), "flagged": True}
         for what, condition in contradictions.items()
     ]
-    found = [row for row in found if row["stays"]]
-    deaths, known = int(both["died_in_hospital"].sum()), both["died_in_hospital"].count()
-    says = f"{plural(deaths, 'death')} in hospital among {plural(known, 'stay')} of which it is known"
-    says += f"; of {plural(both.height - known, 'stay')} it is not." if known < both.height else "."
-    if found:
-        says = f"{plural(sum(row['stays'] for row in found), 'outcome')} cannot be true. {says}"
-    status: Status = "warning" if found else "pass"
+    contradicted = [row for row in contradicted if row["stays"]]
+    deaths, decided = int(both["died_in_hospital"].sum()), both["died_in_hospital"].count()
+    says = f"{plural(deaths, 'death')} in hospital among {plural(decided, 'stay')} of which it is known"
+    says += f"; of {plural(both.height - decided, 'stay')} it is not." if decided < both.height else "."
+    if contradicted:
+        says = f"{plural(sum(row['stays'] for row in contradicted), 'outcome')} cannot be true. {says}"
+    status: Status = "warning" if contradicted else "pass"
     columns = (Field("what", "What"), Field("stays", "Stays", "count"))
-    return Check("outcomes", title, asks, status, says, columns, found)
+    return Check("outcomes", title, asks, status, says, columns, contradicted)

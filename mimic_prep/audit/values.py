@@ -25,17 +25,17 @@ SIGNIFICANT = 0.01  # over all comparisons (Bonferroni)
 def units(series: pl.LazyFrame) -> Check:
     """Variables with a second mode where another unit would put it, and a trough between the two."""
     positive = series.filter(pl.col("value") > 0)
-    place = (pl.col("value").cast(pl.Float64).log() / _STEP).round().cast(pl.Int32).alias("place")
-    counted = positive.group_by("variable", place).agg(pl.len().alias("values")).collect(engine="streaming")
-    found: list[dict[str, Any]] = []
+    index = (pl.col("value").cast(pl.Float64).log() / _STEP).round().cast(pl.Int32).alias("place")
+    counted = positive.group_by("variable", index).agg(pl.len().alias("values")).collect(engine="streaming")
+    unit_rows: list[dict[str, Any]] = []
     for key, variable in variables().items():
         mine = counted.filter(pl.col("variable") == key).sort("place")
-        places, counts = mine["place"].to_numpy() * _STEP, mine["values"].to_numpy()
+        indices, counts = mine["place"].to_numpy() * _STEP, mine["values"].to_numpy()
         if counts.sum() >= _MIN_VALUES:
-            found += _second_modes(variable, places, counts)
-    names = list(dict.fromkeys(row["variable"] for row in found))
+            unit_rows += _second_modes(variable, indices, counts)
+    names = list(dict.fromkeys(row["variable"] for row in unit_rows))
     says = "No variable has a second mode where another unit of its would put it."
-    if found:
+    if unit_rows:
         says = (
             f"{plural(len(names), 'variable')} may hold values in another unit: {', '.join(names)}. Look at the "
             "units of its rows in the raw table."
@@ -46,7 +46,7 @@ def units(series: pl.LazyFrame) -> Check:
         Field("values", "Values there", "count"), Field("share", "share", "share"),
     )  # fmt: skip
     asks = "A second mode at the place where another unit, or a slipped decimal point, would put the values."
-    return Check("units", "Units are not mixed", asks, "warning" if found else "pass", says, columns, found)
+    return Check("units", "Units are not mixed", asks, "warning" if unit_rows else "pass", says, columns, unit_rows)
 
 
 def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ def drift(tables: CohortTables) -> Check:
     others = [name for name in ("validation", "test") if name in sizes] if "train" in sizes else []
     groups = owned.sort("stay_id").partition_by("variable", "split", as_dict=True)
     empty = owned.clear()
-    found: list[dict[str, Any]] = []
+    drift_rows: list[dict[str, Any]] = []
     tests = 2 * len(variables()) * max(len(others), 1)
     for key, variable in variables().items():
         for split in others:
@@ -104,15 +104,15 @@ def drift(tables: CohortTables) -> Check:
             missing = _share_chance(len(base), sizes["train"], len(other), sizes[split])
             moved = distance >= MIN_DISTANCE and chance * tests < SIGNIFICANT
             rarer = abs(shares[0] - shares[1]) >= MIN_DIFFERENCE and missing * tests < SIGNIFICANT
-            found.append(
+            drift_rows.append(
                 {
                     "variable": variable.label, "split": split, "train_mean": _mean(base), "mean": _mean(other),
                     "unit": variable.unit, "distance": distance, "train_share": shares[0], "share": shares[1],
                     "flagged": moved or rarer,
                 }
             )  # fmt: skip
-    flagged = [row for row in found if row["flagged"]]
-    found.sort(key=lambda row: (not row["flagged"], -row["distance"], row["variable"], row["split"]))
+    flagged = [row for row in drift_rows if row["flagged"]]
+    drift_rows.sort(key=lambda row: (not row["flagged"], -row["distance"], row["variable"], row["split"]))
     says = "No variable differs between splits by more than chance."
     if not others:
         says = "There is no training split with another beside it: nothing to compare."
@@ -129,7 +129,7 @@ def drift(tables: CohortTables) -> Check:
         f"training; flagged at p < {SIGNIFICANT:g} over all comparisons and a difference of at least {MIN_DISTANCE:g} "
         f"or {MIN_DIFFERENCE:.0%}."
     )
-    return Check("drift", "Splits are alike", asks, "warning" if flagged else "pass", says, columns, found)
+    return Check("drift", "Splits are alike", asks, "warning" if flagged else "pass", says, columns, drift_rows)
 
 
 def _mean(values: np.ndarray) -> float | None:

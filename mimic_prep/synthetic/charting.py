@@ -129,8 +129,8 @@ def chart(
             continue
         hours = _hours(group.every, length, group.missing, rng)
         for name in group.variables:
-            kept = hours[rng.random(hours.size) > 0.01]
-            values = observe(hospital, body, name, kept, rng)
+            hours_charted = hours[rng.random(hours.size) > 0.01]
+            values = observe(hospital, body, name, hours_charted, rng)
             if name in _ARTEFACTS:
                 broken = rng.random(values.size) < _ARTEFACT
                 values[broken] = rng.choice(_ARTEFACTS[name], int(broken.sum()))
@@ -142,7 +142,7 @@ def chart(
                 values = np.round(values / 100, 2)
             elif group.variables[0] == "systolic_bp" and not group.line:
                 item = items[-1]  # the cuff
-            add(name, item, kept, values)
+            add(name, item, hours_charted, values)
     _body_size(hospital, add, length, rng)
 
 

@@ -82,22 +82,22 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 def make_chunk(seed: int, first: int, last: int) -> Chunk:
     """Patients ``first`` to ``last`` - 1, as compressed tables; the header stands in the chunk that starts at 0."""
     hospital = load()
-    made = _ChunkTables()
+    tables = _ChunkTables()
     for patient, rng in draw_patients(hospital, seed, range(first, last)):
-        _patient(hospital, patient, made, rng)
+        _patient(hospital, patient, tables, rng)
     frames = {
-        name: pl.DataFrame(made.rows[name], schema=schema, orient="row", infer_schema_length=None).with_columns(
+        name: pl.DataFrame(tables.rows[name], schema=schema, orient="row", infer_schema_length=None).with_columns(
             raw_tables.seconds(column) for column, kind in schema.items() if kind is _TIME
         )
         for name, schema in _SCHEMAS.items()
     }
-    frames["icu/chartevents"] = raw_tables.chartevents(hospital, made.events.charts)
-    frames["icu/outputevents"] = raw_tables.outputevents(made.events.outputs)
-    frames["hosp/labevents"] = raw_tables.labevents(hospital, made.events.labs, first * 10_000 + 1)
+    frames["icu/chartevents"] = raw_tables.chartevents(hospital, tables.events.charts)
+    frames["icu/outputevents"] = raw_tables.outputevents(tables.events.outputs)
+    frames["hosp/labevents"] = raw_tables.labevents(hospital, tables.events.labs, first * 10_000 + 1)
     header = first == 0
     return Chunk(
         parts={name: raw_tables.compress(name, frame, header) for name, frame in frames.items()},
-        truth=made.truth,
+        truth=tables.truth,
         stay_ids=frames["icu/icustays"]["stay_id"].to_list(),
         counts={name: frame.height for name, frame in frames.items()},
     )

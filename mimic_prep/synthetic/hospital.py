@@ -147,8 +147,8 @@ def parse_effect(text: str, measured: MeasuredVariable) -> float:
     """
     match = re.fullmatch(r"([x+-])(\d+(?:\.\d+)?)", text)
     if not match or (match[1] == "x") != measured.log:
-        wanted = "xN" if measured.log else "+N or -N"
-        raise UserError(f"{ROOT / 'conditions.yaml'}: effect '{text}' on {measured.key}: expected {wanted}")
+        target = "xN" if measured.log else "+N or -N"
+        raise UserError(f"{ROOT / 'conditions.yaml'}: effect '{text}' on {measured.key}: expected {target}")
     size = float(match[2])
     return float(np.log(size)) if measured.log else size * (-1 if match[1] == "-" else 1)
 

@@ -127,7 +127,7 @@ def _intercepts(names: tuple[str, ...]) -> dict[str, float]:
     conditions = load().conditions
     rng = np.random.default_rng(20_000)
     known = {name: rng.normal(size=20_000) for name in FACTORS}
-    found: dict[str, float] = {}
+    intercepts: dict[str, float] = {}
     for name in names:
         condition = conditions[name]
         odds, possible, draw = _log_odds(condition, known), _possible(condition, known), rng.random(20_000)
@@ -136,9 +136,9 @@ def _intercepts(names: tuple[str, ...]) -> dict[str, float]:
             middle = (low + high) / 2
             mean = np.mean(possible / (1 + np.exp(-odds - middle)))
             low, high = (middle, high) if mean < condition.prevalence else (low, middle)
-        found[name] = middle
+        intercepts[name] = middle
         known[name] = (possible & (draw < 1 / (1 + np.exp(-odds - middle)))).astype(float)
-    return found
+    return intercepts
 
 
 def _present(

@@ -25,11 +25,12 @@ def filled(entries: pl.DataFrame) -> tuple[pl.DataFrame, int, int]:
     for string, codes in coded.iter_rows():
         known.setdefault(_plain(string), set()).add(codes)
     strings = entries.filter(lacks)["string"].drop_nulls().unique().sort().to_list()
-    found = {string: codes for string in strings if (codes := _codes(_plain(string), known))}
-    told = pl.DataFrame(
-        {"string": list(found), "told": list(found.values())}, schema={"string": pl.String, "told": pl.String}
+    codes_of_strings = {string: codes for string in strings if (codes := _codes(_plain(string), known))}
+    filled_count = pl.DataFrame(
+        {"string": list(codes_of_strings), "told": list(codes_of_strings.values())},
+        schema={"string": pl.String, "told": pl.String},
     )
-    entries = entries.join(told, on="string", how="left", maintain_order="left")
+    entries = entries.join(filled_count, on="string", how="left", maintain_order="left")
     count = entries.filter(lacks & pl.col("told").is_not_null()).height
     entries = entries.with_columns(codes=pl.coalesce("codes", "told")).drop("told")
     return entries.drop_nulls("codes"), count, entries["codes"].null_count()

@@ -57,11 +57,11 @@ def _who(row: dict[str, Any]) -> str:
 def _sections(raw: RawFolder, source: TextTable, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
     limit = (pl.col("prediction_time") - pl.col("intime")).dt.total_minutes().alias("limit")
     limits = stays.select("stay_id", limit)
-    wanted = stays["stay_id"].implode()
+    ids = stays["stay_id"].implode()
 
     def rules(row_filter: RowFilter) -> None:
         row_filter.reject_missing("stay_id")
-        row_filter.skip(~pl.col("stay_id").is_in(wanted), "stay not in the cohort")
+        row_filter.skip(~pl.col("stay_id").is_in(ids), "stay not in the cohort")
         if "cancelled" in row_filter.frame.columns:
             row_filter.skip(pl.col("cancelled").str.to_lowercase() == "yes", "cancelled order")
         row_filter.reject_missing("time")

@@ -50,19 +50,19 @@ class EicuReader(Reader):
 
     def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
         """stay_id, code, version: each entry names its disease in ICD-9, ICD-10 or both, or by a string alone."""
-        wanted = stays["stay_id"].unique().implode()
+        ids = stays["stay_id"].unique().implode()
 
         def rules(row_filter: RowFilter) -> None:
             row_filter.reject_missing("stay_id")
-            row_filter.skip(~pl.col("stay_id").is_in(wanted), "stay not in the cohort")
+            row_filter.skip(~pl.col("stay_id").is_in(ids), "stay not in the cohort")
             row_filter.frame = row_filter.frame.with_columns(codes=_text("codes"), string=_text("string"))
             row_filter.skip(pl.col("codes").is_null() & pl.col("string").is_null(), "diagnosis without code and string")
 
-        entries, told, left = filled(raw.read(eicu.DIAGNOSIS, rules))
-        if told or left:
+        entries, filled_count, unread_count = filled(raw.read(eicu.DIAGNOSIS, rules))
+        if filled_count or unread_count:
             self.warnings.append(
-                f"{told + left:,} diagnoses have a string and no code: {told:,} were read from it, {left:,} name no "
-                "disease that is known by its string alone, and give no label"
+                f"{filled_count + unread_count:,} diagnoses have a string and no code: {filled_count:,} were read from "
+                f"it, {unread_count:,} name no disease that is known by its string alone, and give no label"
             )
         codes = entries.select("stay_id", code=pl.col("codes").str.split(",")).explode("code")
         code = pl.col("code").str.strip_chars().str.to_uppercase()

@@ -77,10 +77,10 @@ def convert(root: Path, codes: Codes, out: Path) -> Converted:
     if not shards:
         raise UserError(f"{root / 'data'} holds no .parquet file: --raw expects the folder of a MEDS dataset")
     vocabulary = Vocabulary(codes)
-    made = Converted({shard.relative_to(root).as_posix(): sha256_file(shard) for shard in shards})
+    converted = Converted({shard.relative_to(root).as_posix(): sha256_file(shard) for shard in shards})
     kinds, spread = _survey(shards, vocabulary)
     if spread.height:
-        made.warnings.append(
+        converted.warnings.append(
             f"{spread.height:,} {'patient lies' if spread.height == 1 else 'patients lie'} in several files of data/, "
             "against the standard: their events were put together"
         )
@@ -96,19 +96,19 @@ def convert(root: Path, codes: Codes, out: Path) -> Converted:
             f"{root}: no event is known to begin a stay; say which codes do in a copy of configs/meds/default.yaml "
             "and pass it with --codes"
         )
-    made.unknown = dict(unknown.most_common(MOST_HEADS))
+    converted.unknown = dict(unknown.most_common(MOST_HEADS))
     if tables.rows.get("icu/chartevents") and not tables.rows.get("hosp/labevents"):
-        named = ", ".join(list(made.unknown)[:8]) or "none"
-        made.warnings.append(
+        kinds_named = ", ".join(list(converted.unknown)[:8]) or "none"
+        converted.warnings.append(
             "no laboratory event is known, though charted values are; codes that no pattern knows begin with: "
-            f"{named}; name those of the laboratory in a copy of configs/meds/default.yaml, passed with --codes"
+            f"{kinds_named}; name those of the laboratory in a copy of configs/meds/default.yaml, passed with --codes"
         )
     skipped = {reason: counts[reason] for reason in ("code not used", _NOT_GIVEN, "no time") if counts[reason]}
-    kept = counts["read"] - sum(skipped.values())
-    made.account = {
-        "read": counts["read"] + sum(bad.values()), "kept": kept, "out_of_scope": skipped, "quarantined": dict(bad),
+    used = counts["read"] - sum(skipped.values())
+    converted.account = {
+        "read": counts["read"] + sum(bad.values()), "kept": used, "out_of_scope": skipped, "quarantined": dict(bad),
     }  # fmt: skip
-    return made
+    return converted
 
 
 def shards_of(root: Path) -> list[Path]:
@@ -134,8 +134,8 @@ def _columns(shard: Path) -> list[str]:
     try:
         names = pq.read_schema(shard).names
     except (pa.ArrowException, OSError) as error:
-        said = str(error).splitlines()[0]
-        raise UserError(f"{shard} cannot be read as Parquet ({said}): make it anew") from None
+        message = str(error).splitlines()[0]
+        raise UserError(f"{shard} cannot be read as Parquet ({message}): make it anew") from None
     if missing := [name for name in NEEDED if name not in names]:
         raise UserError(f"{shard}: column '{missing[0]}' is missing: expected the events of a MEDS dataset")
     return names

@@ -180,19 +180,19 @@ def _paired(starts: pl.DataFrame, ends: pl.DataFrame, by: list[str]) -> pl.Serie
     """The first end at or after each start, null where there is none; in the order of ``starts``."""
     rows = starts.with_columns(row=pl.int_range(pl.len())).sort("start")
     last = ends.sort("time").select(*by, end="time")
-    found = rows.join_asof(
+    paired = rows.join_asof(
         last, left_on="start", right_on="end", by=by, strategy="forward", coalesce=False, check_sortedness=False
     )
-    return found.sort("row")["end"]
+    return paired.sort("row")["end"]
 
 
 def _within(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
     """Give rows without one the id of the patient's latest admission that began at or before them."""
     begun = admissions.sort("start").select("subject_id", "start", latest="hadm_id")
-    found = rows.sort("start").join_asof(
+    placed = rows.sort("start").join_asof(
         begun, on="start", by="subject_id", strategy="backward", check_sortedness=False
     )
-    return found.with_columns(hadm_id=pl.coalesce("hadm_id", "latest")).drop("latest").sort("subject_id", "start")
+    return placed.with_columns(hadm_id=pl.coalesce("hadm_id", "latest")).drop("latest").sort("subject_id", "start")
 
 
 def _made_id(subject: int, start: Any) -> int:

@@ -152,34 +152,42 @@ def _events(rows: pl.DataFrame, parameters: dict[str, Any]) -> tuple[pl.DataFram
     """One value for each stay, hour and variable, and what became of the rows."""
     mapping = []
     for rank, (name, entry) in enumerate(parameters.items()):
-        known = variable(entry["variable"])
-        factors = conversion(known, entry["unit"])
+        variable_of = variable(entry["variable"])
+        factors = conversion(variable_of, entry["unit"])
         if factors is None:
-            raise UserError(f"configs/physionet: unit '{entry['unit']}' of {name} is unknown for {known.key}")
-        mapping.append((name, rank, known.key, *map(float, factors), *map(float, known.plausible), known.bin))
+            raise UserError(f"configs/physionet: unit '{entry['unit']}' of {name} is unknown for {variable_of.key}")
+        mapping.append(
+            (name, rank, variable_of.key, *map(float, factors), *map(float, variable_of.plausible), variable_of.bin)
+        )
     table = pl.DataFrame(
         mapping, schema=["Parameter", "rank", "variable", "scale", "offset", "low", "high", "bin"], orient="row"
     )
-    named = rows.join(table, on="Parameter").with_columns(value=pl.col("Value") * pl.col("scale") + pl.col("offset"))
+    of_catalogue = rows.join(table, on="Parameter").with_columns(
+        value=pl.col("Value") * pl.col("scale") + pl.col("offset")
+    )
     inside = pl.col("Minute").is_between(0, HOURS * 60, closed="left")
     good = inside & pl.col("value").is_between("low", "high")
-    kept = named.filter(good).with_columns(hour=(pl.col("Minute") // 60).cast(pl.Float32))
+    usable = of_catalogue.filter(good).with_columns(hour=(pl.col("Minute") // 60).cast(pl.Float32))
     keys = ["stay_id", "hour", "variable"]
-    kept = kept.rename({"RecordID": "stay_id"}).sort("stay_id", "Minute", "rank", descending=[False, False, True])
-    grouped = kept.group_by(keys, maintain_order=True).agg(
+    usable = usable.rename({"RecordID": "stay_id"}).sort("stay_id", "Minute", "rank", descending=[False, False, True])
+    grouped = usable.group_by(keys, maintain_order=True).agg(
         pl.when(pl.col("bin").first() == "sum").then(pl.col("value").sum()).otherwise(pl.col("value").last())
     )
-    counts = {"read": len(rows), "of_the_catalogue": len(named), "implausible_or_outside": len(named) - len(kept)}
+    counts = {
+        "read": len(rows),
+        "of_the_catalogue": len(of_catalogue),
+        "implausible_or_outside": len(of_catalogue) - len(usable),
+    }
     return grouped, counts
 
 
 def _stays(rows: pl.DataFrame, events: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
     """Stays of adults with at least one measurement."""
-    told = rows.filter(pl.col("Minute") == 0)
+    descriptors = rows.filter(pl.col("Minute") == 0)
 
     def first(name: str) -> pl.DataFrame:
         return (
-            told.filter((pl.col("Parameter") == name) & (pl.col("Value") >= 0))
+            descriptors.filter((pl.col("Parameter") == name) & (pl.col("Value") >= 0))
             .group_by("RecordID")
             .agg(pl.col("Value").first().alias(name))
         )
