@@ -7,7 +7,7 @@ variable -> finding (``measures``), phenotype -> phenotype (``causes``). The sam
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -258,25 +258,8 @@ def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
     """
     parts = [curated.contribute()] if contributions is None else list(contributions)
     parts.sort(key=lambda part: (part.name != "curated", part.name))
-    nodes: dict[str, dict[str, Any]] = {}
-    edges: dict[tuple[str, str, str, str, str], Edge] = {}
-    for part in parts:
-        for node in part.nodes:
-            _merge(nodes, node)
-    for part in parts:
-        for node, synonyms in part.synonyms.items():
-            nodes[node]["synonyms"] = list(dict.fromkeys([*nodes[node]["synonyms"], *synonyms]))
-        for node, identifiers in part.identifiers.items():
-            nodes[node]["identifiers"] = {**identifiers, **nodes[node]["identifiers"]}
-        for edge in part.edges:
-            if edge.relation not in RELATIONS:
-                raise unknown_choice(f"relation in source {part.name}", edge.relation, RELATIONS)
-            for end in (edge.head, edge.tail):
-                if end not in nodes:
-                    raise UserError(f"knowledge source {part.name}: an edge names {end}, which no source defines")
-            key = (edge.head, edge.tail, edge.relation, edge.origin, edge.source)
-            if key not in edges or edges[key].weight < edge.weight:
-                edges[key] = edge
+    nodes = _merged_nodes(parts)
+    edges = _merged_edges(parts, nodes)
     graph = nx.MultiDiGraph()
     for node in sorted(nodes):
         graph.add_node(node, **nodes[node])
@@ -302,6 +285,35 @@ def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
         "edges": len(edges),
     }
     return ConceptGraph(graph, manifest)
+
+
+def _merged_nodes(parts: Iterable[Contribution]) -> dict[str, dict[str, Any]]:
+    nodes: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for node in part.nodes:
+            _merge(nodes, node)
+    for part in parts:
+        for node, synonyms in part.synonyms.items():
+            nodes[node]["synonyms"] = list(dict.fromkeys([*nodes[node]["synonyms"], *synonyms]))
+        for node, identifiers in part.identifiers.items():
+            nodes[node]["identifiers"] = {**identifiers, **nodes[node]["identifiers"]}
+    return nodes
+
+
+def _merged_edges(parts: Iterable[Contribution], nodes: Collection[str]) -> dict[tuple[str, str, str, str, str], Edge]:
+    """The edges of all sources; of those that one source states twice, the heavier."""
+    edges: dict[tuple[str, str, str, str, str], Edge] = {}
+    for part in parts:
+        for edge in part.edges:
+            if edge.relation not in RELATIONS:
+                raise unknown_choice(f"relation in source {part.name}", edge.relation, RELATIONS)
+            for end in (edge.head, edge.tail):
+                if end not in nodes:
+                    raise UserError(f"knowledge source {part.name}: an edge names {end}, which no source defines")
+            key = (edge.head, edge.tail, edge.relation, edge.origin, edge.source)
+            if key not in edges or edges[key].weight < edge.weight:
+                edges[key] = edge
+    return edges
 
 
 def _merge(nodes: dict[str, dict[str, Any]], node: Node) -> None:
