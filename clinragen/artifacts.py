@@ -194,6 +194,7 @@ def room_in(folder: Path, goes_on: str) -> Iterator[None]:
     """Say in one line that a disk is full.
 
     Args:
+        folder: what is written to, named in the error.
         goes_on: where the same command will go on from.
 
     Raises:

@@ -37,6 +37,7 @@ def hold(path: Path, sha256: Any, size: Any = None, *, remedy: str) -> None:
     """Raise a UserError unless a file is the one that was recorded.
 
     Args:
+        path: the file.
         sha256: the recorded hash; None where none was recorded, and then nothing is held.
         size: the recorded number of bytes, or None.
         remedy: what to do about a file that differs, such as ``prepare the cohort anew``.

@@ -186,6 +186,7 @@ def of_manifest(manifest: Any, remedy: str = "prepare the cohort anew") -> Label
     """The label set in a manifest (of a cohort, a graph, predictions), the catalogue's where it says nothing of labels.
 
     Args:
+        manifest: as read from JSON.
         remedy: what to do about a damaged one, for the error.
 
     Raises:

@@ -17,6 +17,7 @@ def file_name(what: str, name: str, *, suffixes: Collection[str] = ()) -> str:
 
     Args:
         what: how to call it in the error.
+        name: as the user gave it.
         suffixes: endings that would make it the name of another file.
 
     Raises:

@@ -70,6 +70,9 @@ def check_output(
     """Judge an output folder before the work. Nothing is changed.
 
     Args:
+        out: the folder that is to be written.
+        kind: what the command writes.
+        overwrite: whether a folder of this kind may be replaced.
         inputs: folders and files that the command reads; None stands for one that was not given.
         option: how the user named the folder.
 
@@ -129,7 +132,11 @@ def check_output_file(
     """Judge an output file before the work: it replaces one of its own kind when asked, and never an input.
 
     Args:
+        out: the file that is to be written.
         begins: what files of this kind begin with.
+        overwrite: whether a file of this kind may be replaced.
+        inputs: folders and files that the command reads; None stands for one that was not given.
+        option: how the user named the file.
 
     Raises:
         UserError: it may not be written.

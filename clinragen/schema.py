@@ -94,33 +94,42 @@ class CohortPaths:
 
     @property
     def stays(self) -> Path:
+        """One row per stay."""
         return self.root / "stays.parquet"
 
     @property
     def series(self) -> Path:
+        """One row per hour and variable that was measured."""
         return self.root / "series.parquet"
 
     @property
     def notes(self) -> Path:
+        """One row per note section."""
         return self.root / "notes.parquet"
 
     @property
     def labels(self) -> Path:
+        """One row per stay, one boolean column per label."""
         return self.root / "labels.parquet"
 
     @property
     def outcomes(self) -> Path:
+        """What became of each stay, after the prediction time, too: never an input."""
         return self.root / "outcomes.parquet"
 
     @property
     def manifest(self) -> Path:
+        """What the cohort was made from."""
         return self.root / "manifest.json"
 
     def rationales(self, teacher: str) -> Path:
+        """What a teacher wrote, one row per stay and kind of rationale."""
         return self.root / "rationales" / f"{teacher_name(teacher)}.parquet"
 
     def rationale_manifest(self, teacher: str) -> Path:
+        """What a teacher's rationales were made from."""
         return self.rationales(teacher).with_suffix(".json")
 
     def logprobs(self, teacher: str) -> Path:
+        """Token probabilities of a teacher that gave them."""
         return self.root / "rationales" / f"{teacher_name(teacher)}.logprobs.parquet"

@@ -35,6 +35,7 @@ def sample_datasets(cohort: Cohort, *, hours: int | None = None, min_share: floa
     """One PyHealth dataset for each split that has stays, sharing fitted processors.
 
     Args:
+        cohort: with labels.
         hours: the first hours of a stay are read; without it those of the cohort's window. The tensor of ``series`` is
             float [bins, 2 * variables], values before mask.
         min_share: leave out variables measured in fewer of the training stays.

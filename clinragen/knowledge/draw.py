@@ -24,6 +24,7 @@ def draw(graph: ConceptGraph, out: Path, *, focus: str | None = None, least: flo
     """Write the picture of the graph, or of the neighbourhood of one concept.
 
     Args:
+        graph: what is drawn.
         out: file whose ending gives the format.
         focus: node id of the concept.
         least: edges lighter than this are left out.

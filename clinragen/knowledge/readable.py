@@ -68,6 +68,7 @@ def readable(text: str, section: str = "", labels: Mapping[str, Phenotype] | Non
     """The text with blanks in the place of what is not read, so that offsets stay the same.
 
     Args:
+        text: as it is written.
         section: what the text is of.
         labels: of the cohort, by default the 25 phenotypes: their names are names of diagnoses, too.
 

@@ -59,7 +59,9 @@ def told(
     """A claim in words.
 
     Args:
-        sections: (key, text) of the note's sections, which the claim's places refer to; ``titles`` as shown.
+        claim: with its verdict.
+        sections: (key, text) of the note's sections, which the claim's places refer to.
+        titles: of the sections, as shown.
         names: attributes of the concept graph's nodes by id.
     """
     if claim.kind == "absence":

@@ -265,6 +265,8 @@ def chart_groups(
     """The catalogue's variables by kind; hours on the time axis are whole.
 
     Args:
+        series: the stay's measurements.
+        window: hours that the model reads.
         carried: by variable the hours that carried a diagnosis, as of :func:`charts.series_chart`.
     """
     hours_shown = max(float(np.ceil(window)), 1.0)
@@ -370,7 +372,10 @@ def rationales_of(
     and at what was not read.
 
     Args:
-        texts, claims, teacher: by kind of rationale.
+        texts: the rationales by kind, note and series.
+        claims: of each rationale, by kind.
+        sections: (key, text) of the note's sections.
+        teacher: the teacher's rationales by kind; None where there is none.
         names: attributes of the concept graph's nodes by id.
     """
     _, shared = mark_shared(texts["note"], [readable(text, key) for key, text in sections])
@@ -387,6 +392,8 @@ def note_parts(section: str, text: str, segments: Segments) -> list[NotePart]:
     """A section of the note cut at what the rationale shares and at what is not read.
 
     Args:
+        section: the key of the section.
+        text: the section as written.
         segments: of the text with blanks in the place of what is not read.
     """
     spans = unreadable(text, section)
