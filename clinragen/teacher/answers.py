@@ -113,14 +113,16 @@ def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) 
         raise BadAnswerError("answer perhaps cut: neither a finish reason nor a count of tokens")
 
 
-def parse(text: str, kind: str, labels: LabelSet, *, reason: bool, structured: bool) -> Draft:
+def parse(text: str, kind: str, labels: LabelSet, *, reason: bool) -> Draft:
     """The rationale in an answer, out of whatever the model wrapped it in.
+
+    JSON is understood whether it was asked for or not: servers ignore a schema, and models write JSON unasked.
 
     Args:
         text: the answer.
         kind: note or series.
+        labels: the diagnoses that there are.
         reason: diagnoses are expected, too.
-        structured: JSON was asked for; both a server that ignores that and one that does it unasked are understood.
 
     Raises:
         BadAnswerError: any other form.

@@ -208,7 +208,7 @@ class RationaleGenerator:
             counts_prompt=server.counts_prompt,
         )
         labels = self._prompts.graph.labels
-        draft = answers.parse(record["text"], kind, labels, reason=self._reasoning, structured=self._structured)
+        draft = answers.parse(record["text"], kind, labels, reason=self._reasoning)
         if self._prompts.echoed(draft.text, messages):
             raise BadAnswerError("the prompt repeated")
         if draft.diagnoses is not None and overlap(draft.diagnoses, stay.diagnoses) < self._settings.agreement:

@@ -49,7 +49,7 @@ def taught(cohort, good, answer, **changes):
 
 @pytest.mark.parametrize("dialect", WRAPPED)
 def test_a_rationale_is_found_in_its_wrapping(dialect):
-    assert answers.parse(WRAPPED[dialect](TEXT), "note", phenotypes(), reason=False, structured=False).text == TEXT
+    assert answers.parse(WRAPPED[dialect](TEXT), "note", phenotypes(), reason=False).text == TEXT
 
 
 RATIONALE_ALONE = [dialect for dialect in WRAPPED if "JSON" in dialect or "constraint" in dialect]
@@ -60,7 +60,7 @@ RATIONALE_ALONE = [dialect for dialect in WRAPPED if "JSON" in dialect or "const
 )
 def test_diagnoses_are_found_in_their_wrapping(dialect):
     named = f"Diagnoses: congestive heart failure\n{TEXT}"
-    draft = answers.parse(WRAPPED[dialect](named), "note", phenotypes(), reason=True, structured=False)
+    draft = answers.parse(WRAPPED[dialect](named), "note", phenotypes(), reason=True)
     assert (draft.text, draft.diagnoses) == (TEXT, ("congestive_heart_failure",))
 
 

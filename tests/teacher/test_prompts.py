@@ -55,7 +55,7 @@ def test_exemplars_are_true_of_their_charts_and_in_the_form_asked_for(graph, kin
     shown = prompt.split("BEGIN PATIENT DATA")[0].split("Answer:\n")[1:]
     for exemplar, part in zip(made, shown, strict=True):
         answer = part.splitlines()[0] if structured or mode == "rationalize" else "\n".join(part.splitlines()[:2])
-        draft = parse(answer, kind, graph.labels, reason=mode == "reason", structured=structured)
+        draft = parse(answer, kind, graph.labels, reason=mode == "reason")
         assert draft.text == exemplar.rationales[kind]
         assert draft.diagnoses in (None, tuple(exemplar.stay.diagnoses))
         check = checker.check(draft.text, exemplar.stay, kind)

@@ -81,17 +81,17 @@ def good(tmp_path_factory, graph):
     return good_answers(write_cohort(tmp_path_factory.mktemp("good") / "cohort", 1), graph)
 
 
-@given(documents, st.sampled_from(["note", "series"]), st.booleans(), st.booleans())
+@given(documents, st.sampled_from(["note", "series"]), st.booleans())
 @hypothesis_settings(max_examples=300, deadline=None)
-def test_any_answer_is_a_rationale_in_form_or_a_counted_reason(text, kind, reason, structured):
+def test_any_answer_is_a_rationale_in_form_or_a_counted_reason(text, kind, reason):
     try:
-        draft = answers.parse(text, kind, phenotypes(), reason=reason, structured=structured)
+        draft = answers.parse(text, kind, phenotypes(), reason=reason)
     except answers.BadAnswerError:
         return
     assert draft.text.isprintable()
     assert draft.text == " ".join(draft.text.split())
     assert draft.text.encode()
-    assert answers.parse(draft.text, kind, phenotypes(), reason=False, structured=False).text == draft.text
+    assert answers.parse(draft.text, kind, phenotypes(), reason=False).text == draft.text
 
 
 @given(documents)
@@ -131,7 +131,7 @@ def test_time_grows_with_the_size_alone(piece):
     for whole in (text, f"{text}\n{TEXT}", f"{TEXT}\n{text}", f"<think>{text}"):
         for reason in (False, True):
             with suppress(answers.BadAnswerError):
-                answers.parse(whole, "note", phenotypes(), reason=reason, structured=True)
+                answers.parse(whole, "note", phenotypes(), reason=reason)
     assert time.perf_counter() - begun < 6  # under load; a tenth of it alone
     body = text.encode(errors="replace")
     for sent in (body, b"data: " + body):
