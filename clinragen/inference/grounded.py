@@ -8,12 +8,13 @@ fits, so that no text is cut.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 from clinragen.chart.wording import words
+from clinragen.knowledge.graph import ConceptGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,23 @@ class Spelling:
         marked = [f"{text}{mark}" for text in texts for mark in marks]
         self.learn(marked)
         return reduce(Size.or_more, map(self.size, marked), Size())
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What a text must keep to besides the chart.
+
+    Attributes:
+        called: phenotype keys that the model calls, each with how sure it is: the text may name no other.
+        graph: says which findings and phrases speak for which phenotype.
+        budget: most tokens of the text.
+        following: ids that open the next section, or end the sequence.
+    """
+
+    called: Mapping[str, float]
+    graph: ConceptGraph
+    budget: int
+    following: list[int]
 
 
 @dataclass(frozen=True, slots=True)

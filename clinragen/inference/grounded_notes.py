@@ -9,7 +9,6 @@ chooses the phrases, the words between, and the order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations_with_replacement
@@ -30,8 +29,7 @@ from clinragen.chart.note_statements import (
     without_note,
 )
 from clinragen.chart.support import grounds
-from clinragen.inference.grounded import Grounded, Piece, Size, Spelling
-from clinragen.knowledge.graph import ConceptGraph
+from clinragen.inference.grounded import Constraints, Grounded, Piece, Size, Spelling
 
 MOST_PHRASES = 8  # offered for one diagnosis, the strongest first
 _BLANK = "\0"
@@ -81,25 +79,14 @@ class GroundedNote(Grounded[_State]):
     Args:
         spelling: by the tokenizer of the language model.
         evidence: of the stay's note (``chart.note_evidence.gather``); None where there is no note.
-        called: phenotype keys that the model calls, each with how sure it is.
-        graph: says which phrases speak for which phenotype.
-        budget: most tokens of the rationale.
-        following: ids that open the next section, or end the sequence.
+        constraints: what the rationale must keep to besides.
     """
 
-    def __init__(
-        self,
-        spelling: Spelling,
-        evidence: list[NoteEvidence] | None,
-        called: Mapping[str, float],
-        graph: ConceptGraph,
-        budget: int,
-        following: list[int],
-    ):
-        super().__init__(spelling, Size(budget, MOST_WORDS), following)
-        self.called = called
-        self.labels = graph.labels
-        ranked = grounds(evidence or [], called, graph)
+    def __init__(self, spelling: Spelling, evidence: list[NoteEvidence] | None, constraints: Constraints):
+        super().__init__(spelling, Size(constraints.budget, MOST_WORDS), constraints.following)
+        self.called = called = constraints.called
+        self.labels = constraints.graph.labels
+        ranked = grounds(evidence or [], called, constraints.graph)
         self.phrases = {key: [item for _, item in pairs][:MOST_PHRASES] for key, pairs in ranked.items() if pairs}
         self.closings: list[str] = []
         self.closing = Size()

@@ -14,7 +14,7 @@ from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset
 from clinragen.data.targets import TargetFormat
 from clinragen.data.text import sections_by_stay
-from clinragen.inference.grounded import Grounded, Spelling
+from clinragen.inference.grounded import Constraints, Grounded, Spelling
 from clinragen.inference.grounded_notes import GroundedNote
 from clinragen.inference.grounded_series import GroundedSeries
 from clinragen.model.clinragen import ClinRaGen
@@ -59,11 +59,11 @@ class GroundedReports:
             called = {key: belief for key, belief in zip(model.labels, row, strict=True) if belief > 0.5}
             for section, of_stays in grammars.items():
                 following = target.opening(target.sections.index(section) + 1)
-                shared = (called, model.graph, budget, following)
+                constraints = Constraints(called, model.graph, budget, following)
                 if section == "note":
-                    of_stays.append(GroundedNote(spelling, self.evidence.get(stay), *shared))
+                    of_stays.append(GroundedNote(spelling, self.evidence.get(stay), constraints))
                 else:
-                    of_stays.append(GroundedSeries(spelling, self.findings.get(stay), *shared))
+                    of_stays.append(GroundedSeries(spelling, self.findings.get(stay), constraints))
         return grammars
 
 

@@ -7,7 +7,7 @@ that the model calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -29,8 +29,7 @@ from clinragen.chart.series_statements import (
 )
 from clinragen.chart.support import supported
 from clinragen.chart.wording import every
-from clinragen.inference.grounded import Grounded, Piece, Size, Spelling
-from clinragen.knowledge.graph import ConceptGraph
+from clinragen.inference.grounded import Constraints, Grounded, Piece, Size, Spelling
 
 _ENDS = (".", ";")  # marks behind a group
 _MARKS = (",", " and", *_ENDS)  # marks behind a statement
@@ -58,25 +57,13 @@ class GroundedSeries(Grounded[_State]):
         spelling: by the tokenizer of the language model.
         findings: what the series of the stay shows, as the model reads it, normal variables too; None when nothing was
             measured.
-        called: phenotype keys that the model calls, each with how sure it is.
-        graph: says which findings speak for which phenotype.
-        budget: most tokens of the sentence.
-        following: ids that open the next section, or end the sequence.
+        constraints: what the sentence must keep to besides.
     """
 
-    def __init__(
-        self,
-        spelling: Spelling,
-        findings: Sequence[Finding] | None,
-        called: Mapping[str, float],
-        graph: ConceptGraph,
-        budget: int,
-        following: list[int],
-    ):
-        super().__init__(spelling, Size(budget, MOST_WORDS), following)
+    def __init__(self, spelling: Spelling, findings: Sequence[Finding] | None, constraints: Constraints):
+        super().__init__(spelling, Size(constraints.budget, MOST_WORDS), constraints.following)
         self.measured = findings is not None
-        self.called = called
-        self.graph = graph
+        self.called, self.graph = called, graph = constraints.called, constraints.graph
         abnormal = [finding for finding in findings or () if finding.direction != "normal"]
         self.points = {finding: supported(finding, called, graph) for finding in abnormal}
         self.findings = sorted(abnormal, key=self._worth, reverse=True)[:MOST_FINDINGS]

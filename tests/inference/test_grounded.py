@@ -21,7 +21,7 @@ from clinragen.chart.support import SUPPORTS
 from clinragen.chart.wording import Wording
 from clinragen.data.targets import ORDERS, TargetFormat
 from clinragen.inference.decode import ReportGrammar, read_report
-from clinragen.inference.grounded import Grounded, Spelling
+from clinragen.inference.grounded import Constraints, Grounded, Spelling
 from clinragen.inference.grounded_notes import GroundedNote
 from clinragen.inference.grounded_series import GroundedSeries
 from clinragen.knowledge.graph import build
@@ -97,14 +97,14 @@ def series_of(
     tokenizer, series: pl.DataFrame, called: list[str], budget=BUDGET, end: list[int] | None = None
 ) -> GroundedSeries:
     shown = findings(series, normal=True).get(1, []) if len(series) else None
-    given = (dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id])
-    return GroundedSeries(Spelling(tokenizer), shown, *given)
+    constraints = Constraints(dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id])
+    return GroundedSeries(Spelling(tokenizer), shown, constraints)
 
 
 def note_of(tokenizer, note: Note, called: list[str], budget=BUDGET, end: list[int] | None = None) -> GroundedNote:
     evidence = gather(note, LINKER, GRAPH) if note else None
-    given = (dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id])
-    return GroundedNote(Spelling(tokenizer), evidence, *given)
+    constraints = Constraints(dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id])
+    return GroundedNote(Spelling(tokenizer), evidence, constraints)
 
 
 def check(text: str, kind: str, note: Note, series: pl.DataFrame | None, called: list[str]) -> list[Checked]:
