@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from clinragen.catalog import variables
-from clinragen.chart.findings import Finding, findings
+from clinragen.chart.findings import HOURLY, Finding, findings
 
 
 def series(*rows: tuple[str, float, float], stay: int = 1) -> pl.DataFrame:
@@ -80,3 +80,31 @@ def test_a_value_lies_outside_by_what_is_written_of_it():
     assert not finding.outside(1.2)
     assert finding.outside(1.3)
     assert not Finding("potassium", "low", 1, 1, 3.0, 3.0, 3.0, 0.0).outside(6.0)
+
+
+def test_kin_are_variables_of_the_catalogue_and_kin_of_each_other():
+    kin = {key: Finding(key, "high", 1, 1, 1.0, 1.0, 1.0, 0.0).kin for key in variables()}
+    for key, family in kin.items():
+        assert key in family
+        assert {kin.get(other) for other in family} == {family}
+    assert len(set(kin.values())) < len(kin) - 10  # and there are some
+
+
+def test_what_is_charted_every_hour_is_a_kind_of_the_catalogue():
+    assert set(HOURLY) < {spec.kind for spec in variables().values()}
+
+
+def test_stays_are_kept_apart_and_variables_without_a_range_show_nothing():
+    unbounded = next(key for key, spec in variables().items() if spec.low is None and spec.high is None)
+    table = pl.concat([series(("potassium", 1.0, 6.0), stay=2), series((unbounded, 1.0, 9.0), stay=3)])
+    assert {stay: len(rows) for stay, rows in findings(table, normal=True).items()} == {2: 1, 3: 0}
+
+
+def test_values_are_those_that_would_be_written_not_their_nearest_float32():
+    (finding,) = of(("creatinine", 1.0, 2.3), ("creatinine", 2.0, 2.7))
+    assert (finding.first, finding.last, finding.extreme) == (2.3, 2.7, 2.7)
+
+
+def test_a_trend_that_would_not_show_in_the_numbers_as_written_is_none():
+    assert variables()["heart_rate"].decimals == 0
+    assert Finding("heart_rate", "high", 2, 1, 90.4, 89.6, 130.0, 2.0).trend == 0

@@ -41,6 +41,7 @@ def phrases(*sections: tuple[str, str]) -> dict[str, str]:
         ([(HPI, "Chest pain since noon."), ("family_history", "No chest pain in the family.")], "chest pain", True),
         ([("family_history", "Father had chest pain.")], "chest pain", False),
         ([("allergies", "Furosemide")], "furosemide", False),
+        ([("social_history", "Fever in the tropics years ago.")], "fever", False),
     ],
 )
 def test_of_what_a_note_both_affirms_and_denies_the_weightier_counts(sections, phrase, affirmed):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from clinragen.catalog import phenotypes
+from clinragen.catalog import phenotypes, variables
+from clinragen.chart import note_statements, series_statements
 from clinragen.chart.findings import Finding
+from clinragen.chart.measurements import measurements
 from clinragen.chart.note_evidence import NoteEvidence
 from clinragen.chart.note_statements import (
     CLOSINGS,
@@ -28,8 +30,11 @@ from clinragen.chart.series_statements import (
 from clinragen.chart.support import supported
 from clinragen.chart.wording import Wording, every, listed
 from clinragen.knowledge.graph import build
+from clinragen.verify.rationale import Verifier
 
 GRAPH = build()
+VERIFIER = Verifier(GRAPH)
+NOTE = [("history_of_present_illness", "Fever and cough since noon.")]
 POINTS_TO = LINKS[0]
 
 
@@ -153,3 +158,36 @@ def test_a_list_of_one_two_and_many():
     assert [listed([]), listed(["a"]), listed(["a", "b"], "or"), listed(["a", "b", "c"])] == [
         "", "a", "a or b", "a, b and c",
     ]  # fmt: skip
+
+
+def diagnoses(text: str, kind: str) -> dict[str, bool]:
+    """Diagnoses that a reader finds in a text, and whether it denies them."""
+    chart = measurements({"lactate": [(1.0, 4.0)]})
+    claims = VERIFIER.check(text, kind, NOTE, chart, ["shock", "pneumonia"])
+    return {claim.about.removeprefix("phenotype:"): claim.negated for claim in claims if claim.kind == "diagnosis"}
+
+
+@pytest.mark.parametrize("link", series_statements.LINKS)
+def test_every_link_of_a_series_sentence_is_read_as_a_conclusion(link):
+    text = f"{series_statements.OPENING} high lactate of about 4.0 mmol/L, {pointing(link, 'shock', phenotypes())}."
+    assert diagnoses(text, "series") == {"shock": False}
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_every_link_of_a_note_clause_is_read_as_a_conclusion(link):
+    for items in ([evidence("fever")], [evidence("fever"), evidence("cough")]):
+        text = f"{note_statements.OPENING}, {clause(items, 'pneumonia', link)}."
+        assert diagnoses(text, "note") == {"pneumonia": False}
+
+
+@pytest.mark.parametrize("denial", [*CLOSINGS, NO_FINDING])
+def test_every_way_to_say_that_nothing_supports_a_diagnosis_is_read_as_a_denial(denial):
+    for text in unsupported(["shock", "pneumonia"], denial, phenotypes()):
+        assert diagnoses(f"{note_statements.OPENING}, {text}.", "note") == {"shock": True, "pneumonia": True}
+
+
+def test_variables_whose_being_normal_is_worth_saying_have_a_range_and_a_plain_name():
+    assert {variables()[key].kind for key in series_statements.WORTH} <= {"lab", "gas"}
+    for key in series_statements.WORTH:
+        assert name(key)
+        assert not set(name(key)) & set(",()")
