@@ -21,7 +21,6 @@ from clinragen.chart.measurements import SeriesChart
 from clinragen.chart.measurements import measurements as chart
 from clinragen.knowledge.graph import build
 from clinragen.schema import CohortPaths
-from clinragen.verify.lexicon import Lexicon
 from clinragen.verify.reader import SeriesReader
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verify"))
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--cohort", action="append", default=[], metavar="NAME=DIR")
     args = parser.parse_args()
     folders = dict(pair.split("=", 1) for pair in args.cohort)
-    reader = SeriesReader(Lexicon(build()))
+    reader = SeriesReader(build())
     for part in ("development", "held_back"):
         rows = labelled(part)
         charts = charts_of(rows, {name: Path(folder) for name, folder in folders.items()})

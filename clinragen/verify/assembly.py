@@ -9,11 +9,13 @@ from functools import partial
 from typing import Literal
 
 from clinragen.catalog import Variable, variables
-from clinragen.verify import figures, units
+from clinragen.verify import quantities, units
+from clinragen.verify.amounts import WrittenAmount
 from clinragen.verify.claims import SeriesClaim
-from clinragen.verify.figures import Figure, Written
-from clinragen.verify.lexicon import Head
+from clinragen.verify.cue_phrases import Head
+from clinragen.verify.figures import Written
 from clinragen.verify.masked import Cue
+from clinragen.verify.quantities import Figure, Part
 from clinragen.verify.statements import (
     Arrival,
     Beyond,
@@ -45,7 +47,7 @@ from clinragen.verify.statements import (
     Way,
     Within,
 )
-from clinragen.verify.times import Window, WrittenAmount
+from clinragen.verify.times import Window
 
 #: Kinds of cue without which words about a variable state nothing.
 STATING = frozenset(("state", "trend", "number", "change", "how"))
@@ -164,7 +166,7 @@ def _figures(cues: list[Cue], pick: Callable[[Written], Written | None]) -> list
 
 def _pressure(written: Written, place: int) -> Written | None:
     pairs = zip(written.parts, written.second, strict=bool(written.second))
-    paired = bool(written.second) and all(_pressures(part[0], second) for part, second in pairs)
+    paired = bool(written.second) and all(_pressures(part.number, second) for part, second in pairs)
     return written.component(place) if paired else None
 
 
@@ -184,15 +186,15 @@ def _pressures(systolic: str, diastolic: str) -> bool:
 
 
 def _qualifiers(cues: list[Cue]) -> _Qualifiers:
-    """Times, frequency and severity: the first of each. A count says more than "repeatedly"."""
+    """Times, frequency and severity: the first of each. A count says more than "repeatedly", "always" than "stayed"."""
 
     def first(kind: str):
         return next((cue.value for cue in cues if cue.kind == kind), None)
 
-    often = [cue.value for cue in cues if cue.kind == "often"]
-    counted = [value for value in often if isinstance(value, Count)]
+    often: list[Frequency] = [cue.value for cue in cues if cue.kind == "often"]
+    telling = [value for value in often if isinstance(value, Count)] or [value for value in often if value == "always"]
+    frequency = next(iter([*telling, *often]), None)
     total = Window(*_WHOLE_STAY) if any(cue.kind == "total" for cue in cues) else None
-    frequency = (counted or often or [None])[0]
     return _Qualifiers(frequency, first("severity"), first("window") or total, first("moment"), first("hour"))
 
 
@@ -200,6 +202,7 @@ def _stance(text: str, of: Head, before: list[Cue], after: list[Cue], *, whole: 
     states: list[Side] = []
     trends: list[TrendWord | Literal["stable"]] = []
     numbered = any(cue.kind == "number" for cue in after)
+    amounts = any(cue.kind in ("number", "change") for cue in after)
     for cue in (*before, *after):
         word: str = text[cue.start : cue.end].lower()
         if cue.kind == "trend" and cue in before and word in _ADJECTIVAL:
@@ -209,7 +212,7 @@ def _stance(text: str, of: Head, before: list[Cue], after: list[Cue], *, whole: 
         elif cue.kind == "state":
             states.append(cue.value)
         elif cue.kind == "trend":
-            partly = cue.value == "resolved" and numbered and "norm" not in word  # "recovered to 12" of 15
+            partly = cue.value == "resolved" and amounts and "norm" not in word  # "recovered to 12" of 15
             trends.append("improving" if partly else cue.value)
         elif cue.kind == "change" and cue.value[0]:
             trends.append(cue.value[0])
@@ -256,9 +259,9 @@ def _numbered(
             numbers.start = _point(parts[0])
             continue
         if written.form == "one":
-            if units.plain(written.parts[0][1] or "").endswith(_DAILY):
+            if units.plain(written.parts[0].unit or "").endswith(_DAILY):
                 qualifiers = replace(qualifiers, window=Window(*_WHOLE_STAY, 24.0))
-            one = _bounded(parts[0], how, decade=bool(written.parts[0][2]) and stance.trend is None)
+            one = _bounded(parts[0], how, decade=bool(written.parts[0].decade) and stance.trend is None)
             numbers.stated.append(_total(one, written, variable, qualifiers))
             continue
         backward = parts[0].low > parts[1].low  # a range is written from low to high; "1.4 to 1.2" is a change
@@ -268,7 +271,7 @@ def _numbered(
             if written.trend and how in _EXTREMES:  # "down to 3.1 (baseline 1.0)" is a fall, and wrong
                 stance = replace(stance, trend="rising" if how == "highest" else "falling")
         else:
-            form = "decades" if written.parts[1][2] else "within"
+            form = "decades" if written.parts[1].decade else "within"
             numbers.stated.append(Figure(parts[0].low, parts[1].high, form))
         # "from 38 up to 278" may give the extremes; "from 38 down to 278" is a fall, and wrong
         if stance.trend is None and written.form in ("up", "down") and (backward or written.form == "down"):
@@ -282,7 +285,7 @@ def _numbered(
 
 def _canonical(written: Written, variable: Variable, *, about: bool) -> list[Figure]:
     """The parts of a figure in the canonical unit; none where one is in a unit that the variable does not have."""
-    parts = [figures.figure(part, variable, about=about) for part in written.parts]
+    parts = [quantities.figure(part, variable, about=about) for part in written.parts]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return []
@@ -321,7 +324,7 @@ def _bounded(number: Figure, how: str | None, *, decade: bool) -> Figure:
 
 def _total(number: Figure, written: Written, variable: Variable, qualifiers: _Qualifiers) -> Figure:
     """A volume over hours is their sum: "1200 mL over 24 h", not "10 mL/h over 24 h"."""
-    hourly = units.plain(written.parts[0][1] or "").endswith("/h")
+    hourly = units.plain(written.parts[0].unit or "").endswith("/h")
     if variable.bin != "sum" or qualifiers.window is None or hourly:
         return number
     if number.how == "at":
@@ -346,14 +349,11 @@ def _sized(numbers: _Figures, cues: Sequence[Cue], variable: Variable) -> None:
 
 def _amount(stated: WrittenAmount, variable: Variable) -> tuple[ChangeSize | None, Point | None]:
     """The amount in the canonical unit, and the end that "rose 18" may also mean."""
-    bounds = figures.amount(stated.number, stated.unit, variable, about=stated.about)
+    bounds = quantities.amount(stated.number, stated.unit, variable, about=stated.how == "about")
     if bounds is None:
         return None, None
-    low, high = bounds
-    if stated.more or stated.less:
-        middle = (low + high) / 2
-        low, high = (middle, float("inf")) if stated.more else (0.0, middle)
-    end = figures.figure((stated.number, None, ""), variable) if stated.bare else None
+    low, high = stated.bounds(*bounds)
+    end = quantities.figure(Part(stated.number), variable) if stated.bare else None
     return ChangeSize(low, high, "amount"), _point(end) if end else None
 
 
@@ -395,6 +395,8 @@ def _still(stance: _Stance, qualifiers: _Qualifiers, numbers: list[Figure]) -> I
         yield made
         if isinstance(made, Within | Decade) and joint:  # "raised at 2.0 to 2.6": most of them are
             yield State(joint, "mostly")
+        elif isinstance(made, Value) and joint and isinstance(qualifiers.frequency, str):
+            yield State(joint, qualifiers.frequency)  # "persistently high at 14.8": often high, once 14.8
         carried = carried or isinstance(made, Value | Beyond | Crossing | Within | Decade)
     if side is not None and (side == "normal" or not carried):
         yield State(side, qualifiers.frequency)
@@ -423,7 +425,7 @@ def _numeral(number: Figure, qualifiers: _Qualifiers, side: Side | None, *, once
             return Within(low, high, often)
         case "decade" | "decades":
             return Decade(low, high, number.how == "decades", often)
-    return Value(low, high, side, often)
+    return Value(low, high, side, None if side is not None and isinstance(often, str) else often)
 
 
 def _moving(stance: _Stance, qualifiers: _Qualifiers, numbers: _Figures) -> Iterator[Statement]:

@@ -24,8 +24,10 @@ class Cue(NamedTuple):
     value: Any
 
 
-#: What a match means: (kind of cue, value), ("", None) for "read, and no cue", None for "not this".
-Meaning = Callable[[re.Match[str]], tuple[str, Any] | None]
+#: (kind of cue, value); ("", None) for "read, and no cue".
+Reading = tuple[str, Any]
+#: What a match means; None for "not this".
+Meaning = Callable[[re.Match[str]], Reading | None]
 
 
 class Masked:

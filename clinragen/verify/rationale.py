@@ -8,7 +8,6 @@ from clinragen.chart.measurements import SeriesChart
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.verify import notes, series
 from clinragen.verify.claims import Checked, Verdict
-from clinragen.verify.lexicon import Lexicon
 from clinragen.verify.reader import SeriesReader
 
 
@@ -17,7 +16,7 @@ class Verifier:
 
     def __init__(self, graph: ConceptGraph) -> None:
         self._notes = notes.NoteReader(graph)
-        self._series = SeriesReader(Lexicon(graph))
+        self._series = SeriesReader(graph)
 
     def check(
         self,

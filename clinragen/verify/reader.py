@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
-from clinragen.verify import assembly, figures, times
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.verify import amounts, assembly, figures, times
 from clinragen.verify.claims import SeriesClaim
-from clinragen.verify.lexicon import Head, Lexicon, vocabulary
+from clinragen.verify.cue_phrases import CuePhrases, Head
+from clinragen.verify.cues import words
 from clinragen.verify.masked import Cue, Masked
 
 _SENTENCE = re.compile(
@@ -49,16 +51,17 @@ _TIMES = ("window", "moment", "hour")
 _NAMING = re.compile(r"\b(?!\w{1,20}ly\b)(?:[A-Za-z][\w+]+|[B-HJ-Z]\b)")
 
 
-def _before(kind: str) -> re.Pattern[str]:
-    words = "|".join(re.escape(word) for word in sorted(vocabulary()[kind], key=len, reverse=True))
-    return re.compile(rf"\b(?:{words})(?:'s)?\s$", re.I)
-
-
 @cache
 def _elsewhere() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     """Words before a variable, before a blood gas, and after a variable that make it another measurement."""
-    after = "|".join(re.escape(word) for word in vocabulary()["elsewhere_after"])
-    return _before("elsewhere"), _before("elsewhere_of_gases"), re.compile(rf"\s(?:{after})\b", re.I)
+    before, before_gas, after = (
+        "|".join(re.escape(word) for word in sorted(entry.words, key=len, reverse=True)) for entry in words("elsewhere")
+    )
+    return (
+        re.compile(rf"\b(?:{before})(?:'s)?\s$", re.I),
+        re.compile(rf"\b(?:{before_gas})(?:'s)?\s$", re.I),
+        re.compile(rf"\s(?:{after})\b", re.I),
+    )
 
 
 @dataclass
@@ -71,10 +74,10 @@ class _Group:
 
 
 class SeriesReader:
-    """Reads series claims by a lexicon."""
+    """Reads series claims by the names of a concept graph. Building one takes some tenths of a second; reuse it."""
 
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
+    def __init__(self, graph: ConceptGraph) -> None:
+        self._phrases = CuePhrases(graph)
 
     def read(self, text: str, diagnoses: Sequence[tuple[int, int]] = ()) -> list[SeriesClaim]:
         """Claims in reading order. Any text is read, in time proportional to its length.
@@ -101,12 +104,14 @@ class SeriesReader:
 
     def _cues(self, text: str) -> list[Cue]:
         sentence = Masked(text)
+        amounts.find_counts(sentence)
         times.find(sentence)
+        amounts.find_changes(sentence)
         figures.find(sentence)
-        words = list(self._lexicon.scan(sentence.text))
-        found = [*sentence.cues, *words]
+        phrases = list(self._phrases.scan(sentence.text))
+        found = [*sentence.cues, *phrases]
         free = list(sentence.text)
-        for cue in words:
+        for cue in phrases:
             free[cue.start : cue.end] = "\0" * (cue.end - cue.start)
         for match in _SEPARATOR.finditer("".join(free)):
             found.append(Cue("sep", match.start(), match.end(), match[0].strip().lower()))
@@ -174,7 +179,7 @@ def _owned(text: str, cues: list[Cue]) -> list[Cue]:
 
 @cache
 def _fillers() -> frozenset[str]:
-    return frozenset(word.lower() for word in vocabulary()["fillers"])
+    return frozenset(word.lower() for entry in words("fillers") for word in entry.words)
 
 
 def _heads(text: str, cues: list[Cue], diagnoses: Sequence[tuple[int, int]]) -> list[Cue]:

@@ -19,7 +19,6 @@ from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.stays import Stays, frame
 from clinragen.verify import series
 from clinragen.verify.claims import Verdict
-from clinragen.verify.lexicon import Lexicon
 from clinragen.verify.rationale import Verifier
 from clinragen.verify.reader import SeriesReader
 from mimic_prep.cli import main
@@ -32,7 +31,16 @@ from labelled import agrees, judged, labelled
 
 pytestmark = pytest.mark.real
 GRAPH = build()
-READER = SeriesReader(Lexicon(GRAPH))
+READER = SeriesReader(GRAPH)
+#: The labelled statements that are judged wrong, all of them.
+WRONG = {
+    ("mimic4", "development"): {
+        "INR and PTT were unremarkable.",  # one PTT of three lies below its range
+        "Severe hypoxemia with a PaO2 of 33 mmHg at hour 18.",  # that gas is none of arterial blood: the cohort has none of 33
+        "PaO2 improved from 33 to 97 mmHg.",
+        "Comatose with GCS of 3 for the first 16 hours, then 8 to 10.",  # "then" is anything after the first value
+    }
+}
 RELEASES = {"eicu": ("eicu", "eicu-demo"), "mimic4": ("mimic-iv", "mimic-iv-demo")}
 
 
@@ -57,8 +65,8 @@ def test_labelled_statements_are_judged_right_and_flipped_ones_are_not_supported
     name, paths = release
     rows = [row for row in labelled(part) if row.cohort == name]
     charts = charts_of(paths, {row.stay for row in rows})
-    wrong = [row.text for row in rows if not agrees(row.label, judged(row.text, charts[row.stay], READER))]
-    assert len(wrong) <= 0.05 * len(rows), wrong
+    wrong = {row.text for row in rows if not agrees(row.label, judged(row.text, charts[row.stay], READER))}
+    assert wrong == WRONG.get((name, part), set())
     for row in rows:
         events = " down to , up to , rose , fell , peaked , as low as , rising , falling "
         directed = any(word.strip() in row.text for word in events.split(","))

@@ -21,7 +21,6 @@ from clinragen.chart.measurements import measurements as chart
 from clinragen.knowledge.graph import build
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.verify.claims import Verdict
-from clinragen.verify.lexicon import Lexicon
 from clinragen.verify.rationale import Verifier
 from clinragen.verify.reader import SeriesReader
 from clinragen.verify.series import check
@@ -36,7 +35,7 @@ HOSPITAL = {
     for stay, rows in json.loads((CLAIMS / "hospital_charts.json").read_text(encoding="utf-8")).items()
 }
 GRAPH = build()
-READER = SeriesReader(Lexicon(GRAPH))
+READER = SeriesReader(GRAPH)
 TEACHER, VERIFIER = EvidenceTeacher(GRAPH), Verifier(GRAPH)
 BOUNDED = sorted(key for key, spec in variables().items() if spec.low is not None and spec.high is not None)
 
@@ -45,23 +44,42 @@ def verdicts(text: str, stay: SeriesChart) -> list[Verdict]:
     return [check(claim, stay) for claim in READER.read(text)]
 
 
-def test_statements_on_small_charts_are_judged_right():
-    wrong = [row["t"] for row in MADE_UP["claims"] if not agrees(row["v"], judged(row["t"], SMALL[row["c"]], READER))]
-    assert len(wrong) <= 0.02 * len(MADE_UP["claims"]), wrong
+#: The labelled statements that are judged wrong, all of them, and why.
+WRONG = {
+    "small": {"Febrile to 101 F."},  # read as a value that occurs, meant as the highest
+    "development": {"Creatinine 3.1 (baseline 2.2)."},  # 2.2 occurs, but is not the first value
+    "held_back": {
+        "His pressure went from 120/80 to 85/40.",  # "pressure" alone names no variable
+        "His pressure went from 120/80 to 70/40.",
+        "Urine output fell to 0.2 cc/kg/hr.",  # the amount for each kilogram is left out, and the fall is read
+    },
+}
+
+
+def test_of_the_statements_on_small_charts_exactly_these_are_judged_wrong():
+    wrong = {row["t"] for row in MADE_UP["claims"] if not agrees(row["v"], judged(row["t"], SMALL[row["c"]], READER))}
+    assert wrong == WRONG["small"]
 
 
 @pytest.mark.parametrize("part", ["development", "held_back"])
-def test_statements_on_the_made_up_hospital_are_judged_right(part):
+def test_every_statement_on_the_made_up_hospital_is_judged_right(part):
     rows = [row for row in labelled(part) if row.cohort == "hospital"]
-    wrong = [row.text for row in rows if not agrees(row.label, judged(row.text, HOSPITAL[row.stay], READER))]
-    assert len(wrong) <= 0.05 * len(rows), wrong
+    assert len(rows) > 50
+    assert [row.text for row in rows if not agrees(row.label, judged(row.text, HOSPITAL[row.stay], READER))] == []
 
 
-@pytest.mark.parametrize(("part", "share"), [("development", 0.02), ("held_back", 0.1)])
-def test_statements_in_the_shorthand_of_notes_are_judged_right(part, share):
-    rows = wording(part)
-    wrong = [text for stay, label, text in rows if not agrees(label, judged(text, CHARTS[stay], READER))]
-    assert len(wrong) <= share * len(rows), wrong
+@pytest.mark.parametrize("part", ["development", "held_back"])
+def test_of_the_statements_in_the_shorthand_of_notes_exactly_these_are_judged_wrong(part):
+    wrong = {text for stay, label, text in wording(part) if not agrees(label, judged(text, CHARTS[stay], READER))}
+    assert wrong == WRONG[part]
+
+
+#: True whichever way they are turned: the variable went there and came back.
+THERE_AND_BACK = {
+    "The lactate climbed to above 5.",
+    "Systolic pressure dropped to less than 90 mmHg.",
+    "Heart rate rose to more than 130.",
+}
 
 
 #: True whichever way they are turned: the variable went there and came back.

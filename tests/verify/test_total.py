@@ -10,13 +10,12 @@ from labelled import CHARTS, judged
 from clinragen.catalog import variables
 from clinragen.knowledge.graph import build
 from clinragen.verify.claims import Verdict
-from clinragen.verify.lexicon import Lexicon
 from clinragen.verify.rationale import Verifier
 from clinragen.verify.reader import SeriesReader
 from clinragen.verify.series import check, telling
 
 GRAPH = build()
-READER = SeriesReader(Lexicon(GRAPH))
+READER = SeriesReader(GRAPH)
 VERIFIER = Verifier(GRAPH)
 SHOCK = CHARTS["shock"]
 

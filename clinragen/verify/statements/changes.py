@@ -118,7 +118,7 @@ class ChangeSize:
             return f"at least {number(self.low)}" if self.high == float("inf") else span(max(self.low, 0.0), self.high)
         if self.kind == "factor":
             return f"a factor {number(self.low)} to {number(self.high)}"
-        return f"{100 * self.low:.0f} to {number(100 * self.high)} %"
+        return f"{number(100 * self.low)} to {number(100 * self.high)} %"
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class Course:
         return first.low <= low <= first.high and last.low <= high <= last.high
 
     def __str__(self) -> str:
-        steps = " then ".join(map(str, self.points))
+        steps = " to ".join(map(str, self.points))
         size = f" by {self.size}" if self.size else ""
         return f"{self.way} from {steps}{size}{f', {self.hour}' if self.hour else ''}"
 

@@ -58,7 +58,7 @@ class Within:
 
     def holds(self, variable: Variable, seen: Measurements) -> bool:
         """Whether enough of them do."""
-        agree = _between(self.low, self.high, variable, seen.values)
+        agree = _between(self.low, self.high, seen.values)
         return bool(agree.mean() >= 1.0 - STRAY) if self.frequency is None else enough(agree, self.frequency)
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class Decade:
 
     def holds(self, variable: Variable, seen: Measurements) -> bool:
         """Whether enough of them do."""
-        agree = _between(self.low, self.high, variable, seen.values)
+        agree = _between(self.low, self.high, seen.values)
         if self.frequency is not None:
             return enough(agree, self.frequency)
         if self.several:
@@ -233,6 +233,5 @@ def extreme(which: Literal["highest", "lowest"], values: np.ndarray) -> float:
     return float(values.max() if which == "highest" else values.min())
 
 
-def _between(low: float, high: float, variable: Variable, values: np.ndarray) -> np.ndarray:
-    slack = 0.5 * 10.0**-variable.decimals  # a value between two digits may be rounded either way
-    return (values >= low - slack) & (values <= high + slack)
+def _between(low: float, high: float, values: np.ndarray) -> np.ndarray:
+    return (values >= low) & (values <= high)
