@@ -186,16 +186,20 @@ def _pressures(systolic: str, diastolic: str) -> bool:
 
 
 def _qualifiers(cues: list[Cue]) -> _Qualifiers:
-    """Times, frequency and severity: the first of each. A count says more than "repeatedly", "always" than "stayed"."""
+    """Times, frequency and severity: the first of each, but the frequency that says most."""
 
     def first(kind: str):
         return next((cue.value for cue in cues if cue.kind == kind), None)
 
     often: list[Frequency] = [cue.value for cue in cues if cue.kind == "often"]
-    telling = [value for value in often if isinstance(value, Count)] or [value for value in often if value == "always"]
-    frequency = next(iter([*telling, *often]), None)
+    frequency = max(often, key=_precise, default=None)
     total = Window(*_WHOLE_STAY) if any(cue.kind == "total" for cue in cues) else None
     return _Qualifiers(frequency, first("severity"), first("window") or total, first("moment"), first("hour"))
+
+
+def _precise(frequency: Frequency) -> int:
+    """How much a frequency says: of "stayed above 90 at all times", the second."""
+    return 2 if isinstance(frequency, Count) else 1 if frequency == "always" else 0
 
 
 def _stance(text: str, of: Head, before: list[Cue], after: list[Cue], *, whole: bool) -> _Stance:

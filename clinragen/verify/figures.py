@@ -20,6 +20,9 @@ from clinragen.verify.quantities import Part
 from clinragen.verify.statements import TrendWord
 
 
+Shape = Literal["one", "start", "range", "from", "up", "down", "sequence"]
+
+
 class Written(NamedTuple):
     """Figures as they stand.
 
@@ -27,7 +30,7 @@ class Written(NamedTuple):
     or 9/15, "" where there is none. ``trend``: of a change whose way is known.
     """
 
-    form: Literal["one", "start", "range", "from", "up", "down", "sequence"]
+    form: Shape
     parts: tuple[Part, ...]
     second: tuple[str, ...] = ()
     trend: TrendWord | None = None
@@ -85,7 +88,7 @@ def _matched(match: re.Match[str], name: str) -> _Match:
     return _Match(match[name], match[f"{name}2"], match[f"{name}s"], match[f"{name}u"])
 
 
-def _written(form, values: list[_Match], *, trend: TrendWord | None = None) -> Written:
+def _written(form: Shape, values: list[_Match], *, trend: TrendWord | None = None) -> Written:
     """Parts that name no unit take the last one named: "from 1.1 to 3.2 mg/dL"."""
     named = next((each.unit for each in reversed(values) if each.unit), None)
     parts = tuple(Part(each.number, each.unit or named, each.decade or "") for each in values)
@@ -124,7 +127,8 @@ def _range(match: re.Match[str]) -> Written | None:
     values = [_matched(match, "a"), _matched(match, "b")]
     if match["c"]:
         values.append(_Match(match["c"], unit=match["bu"]))
-    form = by.partition(" ")[0] if by in ("down to", "up to") else "from" if "from" in pre and not spread else "range"
+    ways: dict[str, Shape] = {"down to": "down", "up to": "up"}
+    form = ways.get(by) or ("from" if "from" in pre and not spread else "range")
     return _written(form, values, trend=_WAYS.get(pre.partition(" ")[0]))
 
 

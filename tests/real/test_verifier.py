@@ -36,7 +36,7 @@ READER = SeriesReader(GRAPH)
 WRONG = {
     ("mimic4", "development"): {
         "INR and PTT were unremarkable.",  # one PTT of three lies below its range
-        "Severe hypoxemia with a PaO2 of 33 mmHg at hour 18.",  # that gas is none of arterial blood: the cohort has none of 33
+        "Severe hypoxemia with a PaO2 of 33 mmHg at hour 18.",  # the cohort has no such gas: not arterial
         "PaO2 improved from 33 to 97 mmHg.",
         "Comatose with GCS of 3 for the first 16 hours, then 8 to 10.",  # "then" is anything after the first value
     }
