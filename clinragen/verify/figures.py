@@ -19,7 +19,6 @@ from clinragen.verify.numerals import DIGITS, NUMBER, SPELT, decimal
 from clinragen.verify.quantities import Part
 from clinragen.verify.statements import TrendWord
 
-
 Shape = Literal["one", "start", "range", "from", "up", "down", "sequence"]
 
 
