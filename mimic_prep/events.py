@@ -20,7 +20,7 @@ from mimic_prep.items import items_of
 from mimic_prep.qualify import SPECIMEN, companions
 from mimic_prep.stay_index import StayIndex, seconds
 from mimic_prep.tables import EventTable, Only
-from mimic_prep.units import conversion, foreign
+from mimic_prep.unit_conversion import conversion, foreign
 from mimic_prep.words import SPECIMEN_TYPE, EntryWords
 
 EVENTS = {

@@ -10,7 +10,7 @@ import re
 
 import polars as pl
 
-from mimic_prep.units import is_spelling
+from mimic_prep.unit_conversion import is_spelling
 
 _LONGEST = 80  # characters of a result; what is longer is a sentence
 _SIGN = (

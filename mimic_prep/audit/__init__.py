@@ -9,7 +9,7 @@ from typing import Any
 
 from clinragen.data.cohort import Cohort
 from clinragen.errors import unknown_choice
-from mimic_prep.audit import duplicates, later, names, row_checks, values
+from mimic_prep.audit import duplicates, later, named_diagnoses, row_checks, value_checks
 from mimic_prep.audit.check import STATUSES, Check, Status
 from mimic_prep.audit.cohort_tables import CohortTables
 
@@ -28,7 +28,7 @@ class Audit:
         return max(statuses, key=STATUSES.index)
 
     def as_json(self) -> dict[str, Any]:
-        """The audit as JSON values."""
+        """The audit as JSON value_checks."""
         return {
             "status": self.status,
             "cohort": self.cohort,
@@ -56,11 +56,11 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
         ("patients", partial(row_checks.patients, tables)),
         ("times", partial(row_checks.times, tables)),
         ("the course told in text", partial(later.course, tables)),
-        ("diagnoses named in text", partial(names.named, tables, allow)),
+        ("diagnoses named in text", partial(named_diagnoses.named, tables, allow)),
         ("near-duplicate text", partial(duplicates.stays, tables)),
         ("near-duplicate notes", partial(duplicates.notes, tables)),
-        ("units", partial(values.units, tables.series)),
-        ("drift", partial(values.drift, tables)),
+        ("units", partial(value_checks.units, tables.series)),
+        ("drift", partial(value_checks.drift, tables)),
         ("prevalence", partial(row_checks.prevalence, tables)),
         ("outcomes", partial(row_checks.outcomes, tables)),
     ]

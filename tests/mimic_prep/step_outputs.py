@@ -105,7 +105,7 @@ def _of_reader(name: str, raw: Path, out: Path) -> dict[str, Any]:
 def reader_version(name: str) -> int:
     """The version of a release's reader."""
     if name == "meds":  # its reader is made of a dataset
-        from mimic_prep.releases.meds.dataset import MedsReader
+        from mimic_prep.releases.meds.meds_dataset import MedsReader
 
         return MedsReader.version
     make = releases()[name].reader

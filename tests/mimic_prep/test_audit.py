@@ -21,7 +21,7 @@ from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels
 from mimic_prep import cli
 from mimic_prep.audit import Audit, audit
 from mimic_prep.audit.duplicates import overlap, shingles
-from mimic_prep.audit.names import NameFinder
+from mimic_prep.audit.named_diagnoses import NameFinder
 
 STAYS_MADE = 300
 _WORDS = [f"w{number}" for number in range(4000)]

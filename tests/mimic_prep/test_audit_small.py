@@ -17,7 +17,7 @@ from clinragen.catalog import phenotypes
 from clinragen.data.cohort import Cohort
 from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels_schema
 from mimic_prep import cli
-from mimic_prep.audit import Audit, audit, later, names
+from mimic_prep.audit import Audit, audit, later, named_diagnoses
 from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.audit.page import render
 
@@ -94,10 +94,10 @@ def _check(found: Audit, key: str) -> Any:
 @pytest.fixture(autouse=True)
 def _one_finder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names of diagnoses are gathered once for all of these tests."""
-    monkeypatch.setattr(names, "NameFinder", _finder)
+    monkeypatch.setattr(named_diagnoses, "NameFinder", _finder)
 
 
-_finder = cache(names.NameFinder)
+_finder = cache(named_diagnoses.NameFinder)
 
 
 def _course(small: Small) -> Any:

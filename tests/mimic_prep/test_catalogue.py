@@ -10,7 +10,7 @@ from clinragen.catalog import Variable, variables
 from mimic_prep.releases.eicu import tables as eicu
 from mimic_prep.releases.mimic_iii import tables as mimic3
 from mimic_prep.releases.mimic_iv import tables as mimic4
-from mimic_prep.units import conversion, foreign
+from mimic_prep.unit_conversion import conversion, foreign
 
 #: The 17 of the MIMIC-III benchmark; the paper's 11 are among them.
 BENCHMARK = (

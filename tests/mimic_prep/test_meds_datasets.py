@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from mimic_prep.cli import main
-from mimic_prep.releases.meds import convert, dataset
+from mimic_prep.releases.meds import convert, meds_dataset
 from mimic_prep.releases.meds.layout import drawn_times
 from mimic_prep.releases.meds.vocabulary import Vocabulary, load_codes
 
@@ -286,13 +286,13 @@ def test_a_time_that_is_none_is_counted(tmp_path: Path, capsys) -> None:
 
 def test_the_scratch_folder_is_private_and_gone_afterwards(tmp_path: Path, capsys, monkeypatch) -> None:
     seen = []
-    lay_out = dataset.convert
+    lay_out = meds_dataset.convert
 
     def watched(root, codes, out, *rest):
         seen.append((out.stat().st_mode & 0o777, out.parent))
         return lay_out(root, codes, out, *rest)
 
-    monkeypatch.setattr(dataset, "convert", watched)
+    monkeypatch.setattr(meds_dataset, "convert", watched)
     out = tmp_path / "cohorts" / "out"
     prepare(write(tmp_path / "raw", {"0.parquet": patient(1)}), out)
     assert [mode for mode, _ in seen] == [0o700]

@@ -25,13 +25,13 @@ def _tables() -> list[Table]:
 
 
 def _prepare(request: PreparationRequest) -> dict[str, Any]:
-    from mimic_prep.releases.meds.dataset import prepare
+    from mimic_prep.releases.meds.meds_dataset import prepare
 
     return prepare(request)
 
 
 def _check(root: Path) -> ReleaseCheck:
-    from mimic_prep.releases.meds.dataset import check
+    from mimic_prep.releases.meds.meds_dataset import check
 
     return check(root)
 

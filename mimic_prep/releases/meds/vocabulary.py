@@ -13,7 +13,7 @@ from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError
 from mimic_prep.qualify import companions
 from mimic_prep.releases.meds.tables import EVENTS, MEDS
-from mimic_prep.units import conversion
+from mimic_prep.unit_conversion import conversion
 
 _NOTHING = "UNK"  # what MIMIC-IV's conversion writes for an empty cell
 

@@ -20,7 +20,7 @@ from mimic_prep.outcomes import build as build_outcomes
 from mimic_prep.protocol import Protocol
 from mimic_prep.release_check import ReleaseCheck, TableCheck, columns_of
 from mimic_prep.splits import assign
-from mimic_prep.units import conversion
+from mimic_prep.unit_conversion import conversion
 
 VERSION = 1  # raised when the same files give other rows
 HOURS = 48
