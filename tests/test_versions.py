@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from clinragen.artifacts import write_json, write_table
+from clinragen.data.cohort import Cohort
 from clinragen.errors import UserError
-from clinragen.versions import FORMATS, GRAPH, RATIONALES, Format
+from clinragen.schema import RATIONALES as RATIONALE_COLUMNS
+from clinragen.schema import STAYS, CohortPaths
+from clinragen.teacher.journal import Journal
+from clinragen.versions import COHORT, FORMATS, GRAPH, RATIONALES, Format
 
 WHERE = Path("folder/manifest.json")
 ALL = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
@@ -53,3 +61,35 @@ def test_the_documentation_lists_them() -> None:
     page = (Path(__file__).parents[1] / "docs" / "versions.md").read_text(encoding="utf-8")
     for form in FORMATS:
         assert re.search(rf"`{form.key}` \| {form.version} \| {form.oldest} \|", page), form.name
+
+
+def test_a_journal_of_a_newer_clinragen_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    record = {"key": "ab" * 32, "stay_id": 1, "kind": "note", "model": "m", "text": "t", "finish_reason": "stop"}
+    path = tmp_path / "teacher.journal.jsonl"
+    path.write_text(json.dumps(record | {"usage": {}}) + "\n")
+    assert len(Journal(path)) == 1  # says no version, and is of the first
+    newer = json.dumps(record | {"usage": {}, "journal_version": 2}) + "\n"
+    path.write_text(newer)
+    for writable in (False, True):
+        with pytest.raises(UserError, match="journal of version 2") as error:
+            Journal(path, writable=writable)
+        assert str(path) in str(error.value)
+    assert path.read_text() == newer
+
+
+def test_rationales_of_a_newer_clinragen_are_refused(tmp_path: Path) -> None:
+    time = datetime(2150, 1, 1)
+    stay = dict.fromkeys(("stay_id", "subject_id", "hadm_id", "age"), 1) | {"sex": "F", "split": "train"}
+    stays = stay | dict.fromkeys(("intime", "outtime", "prediction_time"), time)
+    paths = CohortPaths(tmp_path)
+    write_table(paths.stays, pa.Table.from_pylist([stays], schema=STAYS))
+    write_table(paths.rationales("evidence"), RATIONALE_COLUMNS.empty_table())
+    write_json(paths.manifest, COHORT.mark)
+    cohort = Cohort.load(tmp_path)
+    described = paths.rationale_manifest("evidence")
+    for manifest in ({}, RATIONALES.mark):
+        write_json(described, manifest)
+        assert cohort.rationales("evidence").height == 0
+    write_json(described, {"rationales_version": 2})
+    with pytest.raises(UserError, match="rationale set of version 2"):
+        cohort.rationales("evidence")
