@@ -14,7 +14,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers must not compete for cores
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import functools
 import ipaddress
 import shutil
 import sys
@@ -93,15 +92,6 @@ def is_slow(item: pytest.Item) -> bool:
     fixtures = getattr(item, "fixturenames", ())
     function = f"{item.path.name}::{item.name.split('[')[0]}"
     return folder in SLOW_FOLDERS or any(name in fixtures for name in SLOW_FIXTURES) or function in MEASURED
-
-
-def pytest_sessionstart() -> None:
-    """A mutation probe forks from a process that has run all tests: what it remembers is of the code without fault."""
-    if os.environ.get("MUTANT_UNDER_TEST"):
-        for module in [module for name, module in sys.modules.items() if name.startswith(("clinragen", "mimic_prep"))]:
-            for value in vars(module).values():
-                if isinstance(value, functools._lru_cache_wrapper):
-                    value.cache_clear()
 
 
 @pytest.fixture

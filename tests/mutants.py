@@ -80,7 +80,13 @@ def probe(folder: Path, module: str, entry: dict[str, Any], show: bool) -> float
             "--tier=all",
         ],
         "pytest_add_cli_args_test_selection": entry["tests"],
+        # A process that has run tests has threads of polars, which a fork does not survive, and filled caches.
+        "process_isolation": "forkserver",
+        "forkserver_warmup": "import",
+        "preload_modules_file": "preload.txt",
     }
+    preload = ("pytest", "hypothesis", module.removesuffix(".py").replace("/", "."))
+    (tree / "preload.txt").write_text("\n".join(preload))
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     with (tree / "pyproject.toml").open("a", encoding="utf-8") as handle:
         handle.write("\n[tool.mutmut]\n" + "\n".join(lines) + "\n")
