@@ -7,7 +7,6 @@ of its key; the versions of the steps it depends on and the concept catalogue ar
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import lock_descriptor
 
 from clinragen.artifacts import atomic_folder, sha256_json
 from clinragen.errors import UserError
@@ -70,10 +70,8 @@ def cache_of(out: Path, tell: Callable[[str], None]) -> Iterator[StepCache]:
     folder = out.with_name(f".{out.name}.work")
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / _LOCK, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another") from None
+        if not lock_descriptor(lock.fileno(), blocking=False):
+            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another")
         retired = sorted(out.parent.glob(f".{out.name}.*.old"))
         if retired and not out.exists():
             retired.pop().replace(out)  # killed between taking the old cohort away and putting the new one there

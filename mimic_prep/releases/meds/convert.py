@@ -5,7 +5,6 @@ One shard is in memory at a time. Codes that mean nothing to us are counted, and
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import lock_descriptor
 
 from clinragen.artifacts import read_table, sha256_file
 from clinragen.data.cohort import frame
@@ -54,10 +54,8 @@ def scratch_beside(out: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)
     with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another") from None
+        if not lock_descriptor(lock.fileno(), blocking=False):
+            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another")
         tables = folder / "tables"
         shutil.rmtree(tables, ignore_errors=True)  # of a process that was killed
         tables.mkdir(mode=0o700)
