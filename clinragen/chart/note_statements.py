@@ -49,6 +49,7 @@ def unsupported(diagnoses: Sequence[str], denial: str, labels: LabelSet) -> list
     Args:
         diagnoses: phenotype keys.
         denial: one of ``CLOSINGS``, or ``NO_FINDING``.
+        labels: gives their names.
     """
     names = [labels[key].name for key in diagnoses]
     short = [f"{denial} {names[0]} and {len(names) - 1} other diagnoses"] if len(names) > 2 else []

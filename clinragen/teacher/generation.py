@@ -174,7 +174,7 @@ class RationaleGenerator:
         name = journal.key(messages, self._model, parameters, task.stay.stay_id, task.kind)
         record = self._journal.get(name)
         if record is not None:
-            self.tally.found += 1
+            self.tally.reused += 1
             self.tally.served_by[record.get("served_by", "")] += 1
             return record
         answer = await self._asker.ask(messages, parameters, name)

@@ -28,7 +28,7 @@ class Tally:
         verdicts: (kind, verdict) -> number of claims in first drafts, before anything was done about them.
         taught: the same of the rationales that came of them.
         coverage: diagnoses listed, and those that a rationale that came of it grounds.
-        asked, found: requests sent, and answers that were already in the journal.
+        asked, reused: requests sent, and answers that were already in the journal.
         tokens: prompt and completion tokens of the requests sent.
         served_by: what the server called its model, with the number of answers.
     """
@@ -40,7 +40,7 @@ class Tally:
     taught: Counter[tuple[str, str]] = field(default_factory=Counter)
     coverage: Coverage = field(default_factory=Coverage)
     asked: int = 0
-    found: int = 0
+    reused: int = 0
     tokens: Counter[str] = field(default_factory=Counter)
     served_by: Counter[str] = field(default_factory=Counter)
 
@@ -84,7 +84,7 @@ class RunSummary(Tally):
         return [*self._counts_lines(), *self._outcome_lines()]
 
     def _counts_lines(self) -> list[str]:
-        lines = [f"{self.stays} stays; {self.asked} answers received, {self.found} taken from the journal"]
+        lines = [f"{self.stays} stays; {self.asked} answers received, {self.reused} taken from the journal"]
         for kind in RATIONALE_KINDS:
             ways = ", ".join(f"{self.ways[kind, way]} {way}" for way in WAYS if self.ways[kind, way])
             claims = {verdict: count for (of, verdict), count in sorted(self.verdicts.items()) if of == kind}
