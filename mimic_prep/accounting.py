@@ -119,6 +119,7 @@ class TableCount:
     remarks: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, object]:
+        """The account as a manifest holds it; without ``remarks`` where there are none."""
         remarks = {"remarks": dict(sorted(self.remarks.items()))} if self.remarks else {}
         return {
             "read": self.read,
@@ -195,6 +196,7 @@ class Ledger:
         return ledger
 
     def as_json(self) -> dict[str, object]:
+        """Every table's account by file name, sorted."""
         return {file: self._count(file).as_json() for file in sorted(self.tables)}
 
     def _count(self, file: str) -> TableCount:

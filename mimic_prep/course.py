@@ -91,6 +91,7 @@ def told(text: str, *, narrative: bool) -> tuple[set[str], set[str]]:
     """Names of the phrases of ``PLAIN`` and of ``OTHERS`` in a section.
 
     Args:
+        text: the section.
         narrative: the section tells a story that may itself hold an earlier stay: sentences that speak of another place
             or time do not count.
 

@@ -90,6 +90,7 @@ class EventRules:
         self._power = 10.0 ** np.array([item.variable.decimals + 3 for item in self._items])
 
     def __call__(self, row_filter: RowFilter) -> None:
+        """Turn the rows of one block into events (columns ``EVENTS``, and perhaps ``specimen``)."""
         if self._source.wide:
             self._unfold(row_filter)
         self._attach(row_filter)

@@ -201,7 +201,8 @@ def owner(base: str, whole: str) -> str | None:
     """The section that a title opens, or LATER, BEFORE, ADDENDUM, OTHER; None for a title that tells nothing.
 
     Args:
-        base: its words in lower case, without those in parentheses; ``whole``: with them.
+        base: its words in lower case, without those in parentheses.
+        whole: the same with them.
 
     >>> owner("summary of hospital course by issue system", "summary of hospital course by issue system")
     'brief_hospital_course'

@@ -32,9 +32,11 @@ class Attrition:
 
     @property
     def kept(self) -> int:
+        """Stays that no rule has excluded."""
         return self.entered - sum(self.excluded.values())
 
     def as_json(self) -> dict[str, object]:
+        """Stays entered, excluded under each reason in the order of the rules, and kept."""
         return {
             "entered": self.entered,
             "excluded": [{"reason": reason, "stays": count} for reason, count in self.excluded.items()],

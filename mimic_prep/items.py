@@ -15,6 +15,7 @@ def items_of(variable: Variable, release: str, table: str) -> Mapping[int | str,
     """The items of a table that hold a variable, in order of priority: item id or column -> unit (None: canonical).
 
     Args:
+        variable: a variable of the catalogue.
         release: ``Reader.items``: a key in the catalogue, or the name of a release that brings its own items.
         table: the table's name in lower case.
     """

@@ -29,6 +29,8 @@ def read_batches(path: Path, table: Table, shown: str) -> Iterator[pa.RecordBatc
     """The columns of the table that are read, as text where they are text.
 
     Args:
+        path: the file.
+        table: names the columns to read.
         shown: how errors call the file.
 
     Raises:

@@ -51,6 +51,7 @@ class Qualifier:
                     self._level[index, priority] = _level(variable)
 
     def __call__(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, Counter[str]]:
+        """The measurements among ``rows`` that stand, and how many rows each remark met."""
         remarks: Counter[str] = Counter()
         if self._companions:
             kind = rows["variable"]

@@ -50,6 +50,7 @@ def radiology_sections(text: str, addendum: bool = False) -> dict[str, str]:
     one above the first heading. An addendum inside a report is left out: when it was written, the report does not tell.
 
     Args:
+        text: the report.
         addendum: the text is an addendum with a time of its own; it is read as findings.
     """
     parts = _parts(_INSIDE.sub("\n", text))

@@ -66,6 +66,7 @@ def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[s
     the hospital course a plain "Physical exam:" is that of the discharge.
 
     Args:
+        text: the summary.
         addendum: the text was added to a summary: it has no section of the admission, whatever its headings say.
         wanted: sections to return; None for all.
     """

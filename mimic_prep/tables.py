@@ -38,6 +38,7 @@ class Table:
 
     @property
     def name(self) -> str:
+        """The table's name in lower case, without its folder."""
         return self.path.rsplit("/", 1)[-1].lower()
 
     def without(self, column: str) -> Table:

@@ -40,6 +40,7 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
     """Run every check.
 
     Args:
+        cohort: the cohort to look at.
         allow: sections that may name a diagnosis, because it was known when they were written.
         progress: told the title of each check before it runs.
 

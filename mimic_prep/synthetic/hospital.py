@@ -64,6 +64,7 @@ class Condition:
 
     @property
     def is_phenotype(self) -> bool:
+        """Whether it is one of the 25 labels, and not a condition beside them."""
         return self.key in phenotypes()
 
     @property

@@ -39,6 +39,9 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
     Args:
         raw: a folder with ``set-a`` and ``set-b`` (and ``set-c``), each a folder of the challenge's text files or one
             ``.parquet`` of the columns RecordID, Minute, Parameter, Value.
+        out: the cohort folder to write.
+        protocol: of which the least age and the splits apply.
+        overwrite: whether to replace a cohort that ``out`` holds.
 
     Raises:
         UserError: no such sets, a damaged file, or an output folder that exists.
