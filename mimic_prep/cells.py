@@ -1,4 +1,4 @@
-"""Cells of any type -> the type that a column should have; what cannot be read is told apart from what is empty."""
+"""Cells of any type -> the type that a column should have; an unreadable cell is not an empty one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Diagnosis codes as they were coded, from what a spreadsheet, a number column or a swapped column made of them.
 
 ICD-9 codes are text: 0389 is septicemia, and a number column turns it into 389, which names ears. What can only have
-been one code is repaired; where two are possible and give other labels, the table is refused. Every repair is told.
+been one code is repaired; where two are possible and give other labels, the table is refused. Every repair is reported.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _Repair:
         )
 
     def versions(self) -> None:
-        """ICD-10 codes begin with a letter; ICD-9 codes with a digit, V or E. V and E are told by the maps."""
+        """ICD-10 codes begin with a letter; ICD-9 codes with a digit, V or E. The maps decide about V and E."""
         code, version = pl.col("new_code"), pl.col("new_version")
         wrong = (code.str.contains(r"^\d{3,5}$") & (version == 10)) | (
             code.str.contains("^[A-DF-UW-Z]") & (version == 9)

@@ -84,7 +84,7 @@ def read_blocks(path: Path, table: Table, progress: Callable[[int], None]) -> It
 
 
 def _text(raw: _CountedFile, path: Path) -> IO[bytes]:
-    """The decompressed bytes; gzip is told by its first bytes, not by the name."""
+    """The decompressed bytes; gzip is recognised by its first bytes, not by the name."""
     with open(path, "rb") as handle:
         packed = handle.read(2) == b"\x1f\x8b"
     if packed or (path.suffix.lower() == ".gz" and path.stat().st_size):

@@ -151,7 +151,7 @@ class EventRules:
         return item.replace_strict(self._ids, range(len(self._ids)), default=None, return_dtype=pl.Int16)
 
     def _known(self, frame: pl.DataFrame, second: np.ndarray, rank: np.ndarray) -> np.ndarray:
-        """When each row was entered, in seconds from intime; when it is charted for where nothing is told."""
+        """When each row was entered, in seconds from intime; the charted time where no entry time is given."""
         if "known" not in frame.columns:
             return second
         entered = frame["known"]

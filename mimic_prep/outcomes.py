@@ -1,7 +1,7 @@
 """What became of each stay after its prediction time: labels of tasks such as mortality, and never an input.
 
 Outcomes are kept apart from the stays from the moment they are read, so that no other file of a cohort can depend on
-them. What the source does not say stays null: a patient of whom nothing is told is not a survivor.
+them. What the source does not say stays null: a patient without a record of death is no survivor on that ground alone.
 """
 
 from __future__ import annotations

@@ -61,9 +61,9 @@ def prepare(
         UserError: a table is missing or broken, no stay is included, or ``out`` exists and would change.
     """
     chosen = labels.load(protocol.labels)
-    splits.test_subjects(protocol.splits)  # what is wrong with the settings is told before hours of work, too
+    splits.test_subjects(protocol.splits)  # fail fast: wrong settings stop here, too
     for table in reader.tables():
-        raw.locate(table)  # a missing table is told before hours of work
+        raw.locate(table)  # fail fast: a missing table stops here, not after hours of reading
     if not any(raw.locate(source.table) for source in reader.events if not source.beside):
         tried = ", ".join(source.table.path for source in reader.events if not source.beside)
         raise UserError(f"{raw.origin}: no table of measurements found; expected at least one of {tried}")

@@ -78,7 +78,7 @@ def _level(variable: Variable) -> int:
 
 
 def _levels(gases: pl.DataFrame, told: pl.DataFrame) -> np.ndarray:
-    """The level of each gas' sample, 0 where nothing is told: by its specimen, without one by its minute.
+    """The level of each gas' sample, 0 where no row says it: by its specimen, without one by its minute.
 
     Of several rows that tell it the last one known counts; several of the same time may be of several samples.
     """

@@ -175,7 +175,7 @@ class _Reader:
         if self._part(title) or (title.speaks and not title.marked):
             return False
         exam, rest = self.current == _EXAM, rest[:300]
-        if not title.words:  # a date; histories are told by them
+        if not title.words:  # a date: histories are ordered by them
             return exam
         if title.marked and not title.listed:
             return True

@@ -112,7 +112,7 @@ def _newest(value: np.ndarray, known: np.ndarray, first: np.ndarray, sizes: np.n
 
 
 def _untested_totals(settled: _Settled) -> _Settled:
-    """A sum charted at a second at which one of its parts could not be tested holds a number that was made up."""
+    """A sum charted at a second at which one of its parts could not be tested holds a guess and is left out."""
     if not np.isnan(settled.value).any():
         return settled
     keys = list(variables())

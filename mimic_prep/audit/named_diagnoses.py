@@ -1,7 +1,7 @@
 """Diagnoses that the text hands over: how much more often a label is named where it is true than where it is not.
 
 A note from before the prediction may well name a diagnosis; but then the task is to read, not to diagnose. What counts
-is a mention in the present tense: history, family, negation and hypothesis are told apart and shown beside it. A
+is a mention in the present tense: history, family, negation and hypothesis are counted apart and shown beside it. A
 chronic disease in the history of the present illness ("a lady with COPD, who ...") was known before: shown, no leak.
 """
 

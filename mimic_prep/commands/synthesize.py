@@ -1,4 +1,4 @@
-"""``mimic-prep synthesize``: write a made-up hospital as raw MIMIC-IV tables."""
+"""``mimic-prep synthesize``: write a synthetic hospital as raw MIMIC-IV tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def command(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a made-up hospital in raw MIMIC-IV tables, with its ground truth.
+    """Write a synthetic hospital in raw MIMIC-IV tables, with its ground truth.
 
     Args:
         patients: Number of patients.

@@ -1,4 +1,4 @@
-"""A made-up hospital: raw tables in the MIMIC-IV 2.2 schema in which the truth is known.
+"""A synthetic hospital: raw tables in the MIMIC-IV 2.2 schema in which the truth is known.
 
 Read in this order: ``hospital`` (what configs/synthetic says), ``patients`` (who has what, and when), ``physiology``
 (what that does to the body), ``charting`` and ``laboratory`` (what of it is measured), ``notes`` (what is written),

@@ -1,4 +1,4 @@
-"""The parameters of the made-up hospital, read from ``configs/synthetic`` and checked once."""
+"""The parameters of the synthetic hospital, read from ``configs/synthetic`` and checked once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the made-up hospital: chunks of patients in parallel, tables in order, whole folder or nothing."""
+"""Write the synthetic hospital: chunks of patients in parallel, tables in order, whole folder or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The made-up hospital: same bytes, real schema, true codes, clinically right directions, no diagnosis given away."""
+"""The synthetic hospital: same bytes, real schema, true codes, clinically right directions, no diagnosis given away."""
 
 from __future__ import annotations
 

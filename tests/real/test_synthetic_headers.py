@@ -1,4 +1,4 @@
-"""The made-up hospital's columns are those of the real tables."""
+"""The synthetic hospital's columns are those of the real tables."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class EicuReader(Reader):
             )
         codes = entries.select("stay_id", code=pl.col("codes").str.split(",")).explode("code")
         code = pl.col("code").str.strip_chars().str.to_uppercase()
-        # V and E codes of ICD-9 are told by their length before the point; letters otherwise mean ICD-10
+        # the length before the point distinguishes V and E codes of ICD-9; other letters mean ICD-10
         is_icd9 = code.str.contains(r"^(\d|E\d{3}|V\d{2}(\.|$))")
         version = pl.when(is_icd9).then(9).otherwise(10).cast(pl.Int64)
         return codes.select("stay_id", code, version=version).filter(pl.col("code") != "").unique(maintain_order=True)

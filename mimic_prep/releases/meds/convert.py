@@ -28,7 +28,7 @@ from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME
 
 NEEDED = ("subject_id", "time", "code")
 ROWS_AT_ONCE = 20_000_000  # events of patients that lie in several files
-MOST_HEADS = 20  # kinds of unknown codes that are told
+MOST_HEADS = 20  # kinds of unknown codes that are listed
 _NOT_GIVEN = "drug stopped or not given"
 
 
