@@ -192,16 +192,27 @@ def test_the_audit_tells_outcomes_that_cannot_be(hospital, prepared, change, say
 _MAY_READ = ("schema.py", "data/cohort.py", "tasks/", "adapters/")
 
 
-def test_no_input_of_a_model_reads_outcomes():
+def _reads_outcomes(source: str) -> bool:
+    """Whether code names the file, its columns, or ``outcomes`` of a cohort or of its paths."""
+    nodes = list(ast.walk(ast.parse(source)))
+    owners = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr == "outcomes"}
+    imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    of_cohort = any(owner.rsplit(".", 1)[-1].strip("_") in ("cohort", "paths", "self") for owner in owners - {"self"})
+    return of_cohort or bool((imported | texts) & {"OUTCOMES", "outcomes.parquet", *OUTCOMES.names[1:]})
+
+
+@pytest.mark.parametrize(
+    "line", ["cohort.outcomes", "self._cohort.outcomes", "cohort.paths.outcomes", "frame['death_time']"]
+)
+def test_what_reads_them_is_noticed(line: str) -> None:
+    assert _reads_outcomes(f"def read(cohort):\n    return {line}\n")
+    assert not _reads_outcomes("def run(run):\n    return run.outcomes()\n")
+
+
+def test_no_input_of_a_model_reads_outcomes() -> None:
     root = Path(clinragen.__file__).parent
-    readers = []
-    for path in root.rglob("*.py"):
-        name = path.relative_to(root).as_posix()
-        nodes = list(ast.walk(ast.parse(path.read_text())))
-        names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-        names |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
-        names |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-        if names & {"outcomes", "OUTCOMES", "outcomes.parquet", *OUTCOMES.names[1:]}:
-            readers.append(name)
+    modules = {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*.py")}
+    readers = [name for name, source in modules.items() if _reads_outcomes(source)]
     assert "data/cohort.py" in readers
     assert [name for name in readers if not name.startswith(_MAY_READ)] == []
