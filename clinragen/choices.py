@@ -8,7 +8,7 @@ Split = Literal["train", "validation", "test"]
 #: of predictions: a stay's own series, none, or those of another patient
 SeriesInput = Literal["observed", "zeroed", "shuffled"]
 #: what may be written of note and series: what they show, or anything
-Claims = Literal["grounded", "free"]
+Decoding = Literal["constrained", "free"]
 #: who writes rationales: composed from the chart, a server of language models, an engine in this process
 Backend = Literal["evidence", "openai", "vllm"]
 #: where a model runs; ``auto`` is the first accelerator, or else the processor
@@ -16,4 +16,4 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 SERIES_INPUTS: tuple[SeriesInput, ...] = get_args(SeriesInput)
-CLAIMS: tuple[Claims, ...] = get_args(Claims)
+DECODINGS: tuple[Decoding, ...] = get_args(Decoding)

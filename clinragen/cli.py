@@ -13,6 +13,10 @@ PROGRAM = Program(
     about="Knowledge-augmented EHR rationale distillation. Not for clinical use.",
     package="clinragen.commands",
     order=("graph", "teach", "distill", "train", "predict", "explain", "evaluate", "export", "report", "demo"),
+    renamed={
+        ("predict", "--claims"): "--decoding",
+        ("predict", "--decoding", "grounded"): "constrained",
+    },
     closing="`clinragen COMMAND --help` explains a command; `mimic-prep --help` the preparation of hospital data.",
 )
 

@@ -48,8 +48,8 @@ class Program:
         package: whose files are its commands.
         order: in which the overview lists the commands; those not named follow by name.
         closing: lines below the overview.
-        renamed: (command, old spelling) -> new spelling, of a command itself under ``("", old)``. The old ones work
-            for one release, with a hint.
+        renamed: old spellings, which work for one release with a hint: (command, option) -> option,
+            (command, option, choice) -> choice, and ("", command) -> command.
         further: commands that are not files: name -> (what it does, the function).
     """
 
@@ -58,7 +58,7 @@ class Program:
     package: str
     order: tuple[str, ...] = ()
     closing: str = ""
-    renamed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    renamed: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     further: Mapping[str, tuple[str, Callable[..., int | None]]] = field(default_factory=dict)
 
     def commands(self) -> dict[str, str]:
@@ -138,9 +138,16 @@ class Program:
             command = words[0] = new
         for place, word in enumerate(words[1:], 1):
             name, equals, value = word.partition("=")
-            if name.startswith("--") and (new := self.renamed.get((command, name))):
+            if new := self.renamed.get((command, name)):
                 hint(f"{name} is now {new}")
-                words[place] = f"{new}{equals}{value}"
+                name = new
+            if equals and (new := self.renamed.get((command, name, value))):
+                hint(f"{name} {value} is now {name} {new}")
+                value = new
+            elif new := self.renamed.get((command, words[place - 1], word)):
+                hint(f"{words[place - 1]} {word} is now {words[place - 1]} {new}")
+                name = new
+            words[place] = f"{name}{equals}{value}"
         return words
 
 

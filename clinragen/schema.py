@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from clinragen.choices import CLAIMS as CLAIMS
+from clinragen.choices import DECODINGS as DECODINGS
 from clinragen.choices import SERIES_INPUTS as SERIES_INPUTS
 from clinragen.choices import SPLITS as SPLITS
 from clinragen.names import teacher_name

@@ -137,6 +137,15 @@ def test_an_old_spelling_works_with_a_hint(capsys):
     assert "`mimic-prep verify` is now `mimic-prep check-release`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("old", [["--claims", "grounded"], ["--claims=grounded"], ["--decoding", "grounded"]])
+def test_an_old_choice_of_an_old_option_works_with_a_hint(old, capsys):
+    _, bound = PROGRAM.parse(["predict", "--model", "m", "--cohort", "c", "--out", "o", *old])
+    assert bound.kwargs["decoding"] == "constrained"
+    told = capsys.readouterr().err
+    assert "--decoding grounded is now --decoding constrained" in told
+    assert ("--claims is now --decoding" in told) == old[0].startswith("--claims")
+
+
 def test_json_is_all_that_stands_on_standard_output(tmp_path, capsys):
     dispatch(["graph", "build", "--out", str(tmp_path / "g"), "--json"])
     answer = json.loads(capsys.readouterr().out)

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from clinragen.api.values import CohortLike, ModelLike, cohort_folder, console, open_cohort, path
-from clinragen.choices import CLAIMS, SERIES_INPUTS, Claims, Device, SeriesInput, Split
+from clinragen.choices import DECODINGS, SERIES_INPUTS, Decoding, Device, SeriesInput, Split
 from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import thorough
 
@@ -47,7 +47,7 @@ def predict(
     *,
     split: Split = "test",
     series_input: SeriesInput = "observed",
-    claims: Claims = "grounded",
+    decoding: Decoding = "constrained",
     batch_size: int = 64,
     limit: int | None = None,
     explain: bool = False,
@@ -64,7 +64,7 @@ def predict(
         out: folder to write; without one the predictions last as long as what is returned.
         split: train, validation or test.
         series_input: observed; zeroed or shuffled as a control.
-        claims: grounded holds what is written of note and series to what they show; free is as the model likes.
+        decoding: constrained holds what is written of note and series to what they show; free is as the model likes.
         batch_size: stays at a time.
         limit: only the first stays.
         explain: also say what carried each diagnosis; slower.
@@ -84,7 +84,7 @@ def predict(
 
     if batch_size < 1 or (limit is not None and limit < 1):
         raise UserError("--batch-size and --limit must be at least 1")
-    for what, value, valid in (("series input", series_input, SERIES_INPUTS), ("claims", claims, CLAIMS)):
+    for what, value, valid in (("series input", series_input, SERIES_INPUTS), ("decoding", decoding, DECODINGS)):
         if value not in valid:
             raise unknown_choice(what, value, valid)
     told = console(progress)
@@ -94,7 +94,7 @@ def predict(
     with thorough(verify):
         finished, opened = _finished(model), open_cohort(cohort)
         opened.split(split)
-        remarks = finished.remarks(opened, claims)
+        remarks = finished.remarks(opened, decoding)
         for text in remarks:
             remark(told, text)
         phase(told, "loading torch and the model")
@@ -114,7 +114,7 @@ def predict(
                 folder,
                 told,
                 series_input=series_input,
-                claims=claims,
+                decoding=decoding,
                 batch_size=batch_size,
                 limit=limit,
                 overwrite=overwrite,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from clinragen.choices import Claims, SeriesInput
+from clinragen.choices import Decoding, SeriesInput
 from clinragen.command_line import answer
 from clinragen.options import (
     AsJson,
@@ -28,7 +28,7 @@ def command(
     out: Out,
     split: Split = "test",
     series_input: SeriesInput = "observed",
-    claims: Claims = "grounded",
+    decoding: Decoding = "constrained",
     batch_size: WholeNumber = 64,
     limit: MaybeWholeNumber = None,
     explain: Flag = False,
@@ -44,7 +44,7 @@ def command(
     Args:
         split: Whose stays.
         series_input: What is read of the series; zeroed and shuffled are controls.
-        claims: grounded: only what note and series show can be written of them; free: what the model likes.
+        decoding: constrained: only what note and series show can be written of them; free: what the model likes.
         batch_size: Stays at a time.
         limit: Only the first stays.
         explain: Also write what carried each diagnosis (attributions.jsonl); slower.
@@ -59,7 +59,7 @@ def command(
         out,
         split=split,
         series_input=series_input,
-        claims=claims,
+        decoding=decoding,
         batch_size=batch_size,
         limit=limit,
         explain=explain,

@@ -8,6 +8,7 @@ from typing import Any
 
 from clinragen import versions
 from clinragen.artifacts import read_json
+from clinragen.choices import Decoding
 from clinragen.data.cohort import Cohort
 from clinragen.data.window import KINDS, Window
 from clinragen.errors import UserError
@@ -70,32 +71,32 @@ class FinishedRun:
             raise UserError(f"{path} is damaged (statistics.hours, statistics.kind): train anew")
         return cls(run, folder, manifest, window, of_model(path))
 
-    def sections(self, claims: str) -> list[str]:
+    def sections(self, decoding: Decoding) -> list[str]:
         """What the model is asked to write, of what it was trained to write.
 
         A rationale of a modality that is not read can only be made up, so a model of stage ``notes``, whose targets
-        have series rationales in them, is asked for none, unless claims are ``free``.
+        have series rationales in them, is asked for none, unless decoding is ``free``.
 
         Raises:
             UserError: nothing is left.
         """
         inputs, targets = self.manifest["inputs"], self.manifest["targets"]
-        kept = [name for name in targets if claims == "free" or name == "diagnoses" or name in inputs]
+        kept = [name for name in targets if decoding == "free" or name == "diagnoses" or name in inputs]
         if not kept:
             raise UserError(
                 f"{self.folder}: stage '{self.manifest['stage']}' was trained to write {' + '.join(targets)} alone, of "
-                f"which it reads nothing (it reads {' + '.join(inputs)}): pass --claims free to see what it makes up"
+                f"which it reads nothing (it reads {' + '.join(inputs)}): pass --decoding free to see what it makes up"
             )
         return kept
 
-    def remarks(self, cohort: Cohort, claims: str = "grounded") -> list[str]:
+    def remarks(self, cohort: Cohort, decoding: Decoding = "constrained") -> list[str]:
         """What a reader of predictions for a cohort must know: sentences, none where nothing is out of the ordinary.
 
         Raises:
             UserError: the model cannot read the cohort.
         """
         cohort.label_set.check_same(self.labels.names, self.folder)
-        left_out = [name for name in self.manifest["targets"] if name not in self.sections(claims)]
+        left_out = [name for name in self.manifest["targets"] if name not in self.sections(decoding)]
         unread = f"the model reads no {' or '.join(left_out)}: it writes no rationale of it" if left_out else None
         found = [self.window.check(cohort), self._other_source(cohort), unread]
         return [remark for remark in found if remark]

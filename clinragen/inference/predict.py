@@ -19,7 +19,7 @@ from transformers import LogitsProcessorList
 
 from clinragen import __version__, versions
 from clinragen.artifacts import read_json, write_json, write_table
-from clinragen.choices import Device
+from clinragen.choices import Decoding, Device
 from clinragen.data.batch import Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
@@ -33,7 +33,7 @@ from clinragen.inference.grounded_report import GroundedReports
 from clinragen.integrity import outputs_of
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import PREDICTIONS, output_folder
-from clinragen.schema import CLAIMS, SERIES_INPUTS
+from clinragen.schema import DECODINGS, SERIES_INPUTS
 from clinragen.stages.quiet import phase
 
 TOP_CONCEPTS = 15
@@ -147,7 +147,7 @@ def write_predictions(
     console: Console,
     *,
     series_input: str = "observed",
-    claims: str = "grounded",
+    decoding: Decoding = "constrained",
     batch_size: int = 64,
     limit: int | None = None,
     overwrite: bool = False,
@@ -159,8 +159,8 @@ def write_predictions(
 
     Args:
         series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
-        claims: ``grounded`` holds what is written of note and series to what they show, and the list of diagnoses to
-            those that the rationales argue for, which the head calls; ``free`` leaves both to the language model.
+        decoding: ``constrained`` holds what is written of note and series to what they show, and the list of
+            diagnoses to those that the rationales argue for, which the head calls; ``free`` leaves both to the language model.
         limit: only the first stays.
         remarks: what a reader must know of this model on this cohort, for the manifest.
         explain: gives what carried the diagnoses of each stay of a dataset, the lines of ``attributions.jsonl``.
@@ -170,17 +170,17 @@ def write_predictions(
     """
     if series_input not in SERIES_INPUTS:
         raise unknown_choice("series input", series_input, SERIES_INPUTS)
-    if claims not in CLAIMS:
-        raise unknown_choice("claims", claims, CLAIMS)
+    if decoding not in DECODINGS:
+        raise unknown_choice("decoding", decoding, DECODINGS)
     model, manifest = trained.model, trained.manifest
     count = len(cohort.split(split)[:limit])
     phase(console, f"reading notes and series of {count:,} stays")
     dataset = trained.dataset(cohort, split, series_input, limit)
     where = trained.device
     model.to(where).eval()
-    target = model.target_format(trained.run.sections(claims))
+    target = model.target_format(trained.run.sections(decoding))
     budget = model.config.max_target_tokens // 2  # tokens of one rationale
-    held = [kind for kind in target.sections if kind in manifest["inputs"]] if claims == "grounded" else []
+    held = [kind for kind in target.sections if kind in manifest["inputs"]] if decoding == "constrained" else []
     reports = GroundedReports.of(dataset, held)
     rows: list[dict[str, Any] | None] = [None] * len(dataset)
     with output_folder(out, PREDICTIONS, overwrite=overwrite, inputs=(trained.folder, cohort_path, graph)) as folder:
@@ -230,7 +230,9 @@ def write_predictions(
             "label_set": model.labels.to_json(),
             "thresholds": dict(zip(model.labels, trained.calibration.thresholds, strict=True)),
             "series_input": series_input,
-            "claims": {kind: "grounded" if kind in held else "free" for kind in target.sections if kind != "diagnoses"},
+            "decoding": {
+                kind: "constrained" if kind in held else "free" for kind in target.sections if kind != "diagnoses"
+            },
             "source": cohort.manifest.get("source"),
             "window": str(trained.run.window),
             "remarks": list(remarks),
