@@ -160,7 +160,8 @@ def write_predictions(
     Args:
         series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
         decoding: ``constrained`` holds what is written of note and series to what they show, and the list of
-            diagnoses to those that the rationales argue for, which the head calls; ``free`` leaves both to the language model.
+            diagnoses to those that the rationales argue for, which the head calls; ``free`` leaves both to the
+            language model.
         limit: only the first stays.
         remarks: what a reader must know of this model on this cohort, for the manifest.
         explain: gives what carried the diagnoses of each stay of a dataset, the lines of ``attributions.jsonl``.
