@@ -4,16 +4,19 @@
     python benchmarks/command_times.py --beside ../another/checkout --repeats 9
 
 Each is a process of its own, from its start to its end, on one checkout or on two in turn; medians are printed, in
-seconds of wall time and of processor time. Compiled bytecode is warm.
+seconds of wall time and of processor time. Bytecode is compiled by a first process that does not count.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -60,18 +63,25 @@ def waits() -> list[tuple[str, list[str], int]]:
     return listed
 
 
-def seconds(code: Path, words: list[str], expected: int) -> tuple[float, float]:
+def seconds(code: Path, words: list[str], expected: int, bytecode: str) -> tuple[float, float]:
     """Wall and processor seconds of one process on a checkout.
+
+    Args:
+        code: the checkout.
+        words: of the command line.
+        expected: the exit code.
+        bytecode: folder of compiled modules.
 
     Raises:
         SystemExit: it ended otherwise than a user would expect.
     """
     python = words[1] if words[0] == "-c" else f"from {MODULES[words[0]]} import main; import sys; sys.exit(main())"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", python, *words[1:]],
-        env={**os.environ, "PYTHONPATH": str(code), "COLUMNS": "100"},
+        env={**environment, "PYTHONPATH": str(code), "PYTHONPYCACHEPREFIX": bytecode, "COLUMNS": "100"},
         cwd=code,
         capture_output=True,
         check=False,
@@ -93,13 +103,15 @@ def main() -> None:
     table = Table(*(["", "wall", "processor"] + ["wall, beside", "processor, beside"] * bool(args.beside)))
     for column in table.columns[1:]:
         column.justify = "right"
+    bytecode = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, bytecode)
     for title, words, expected in waits():
         times: dict[Path, list[tuple[float, float]]] = {code: [] for code in checkouts}
         for repeat in range(args.repeats + 1):
             for code in checkouts:
                 older = code is not ROOT and not (code / "clinragen" / "command_line.py").exists()
                 typed = [RENAMED.get(word, word) for word in words] if older else words
-                spent = seconds(code, typed, expected)
+                spent = seconds(code, typed, expected, bytecode)
                 if repeat:  # the first warms the bytecode and the file cache
                     times[code].append(spent)
         medians = [f"{median(kind):.2f}" for code in checkouts for kind in zip(*times[code], strict=True)]
