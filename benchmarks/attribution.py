@@ -1,4 +1,4 @@
-"""Do explanations name the true cause, and are they faithful? On the made-up hospital, where both can be known.
+"""Do explanations name the true cause, and are they faithful? On the synthetic hospital, where both can be known.
 
     python benchmarks/attribution.py --model RUN --cohort COHORT --truth RAW/truth [--stays 150] [--cells 3]
 

@@ -1,6 +1,6 @@
 """What fitting the linear paths costs: the solver of ``clinragen train`` beside the one it replaced, on the same data.
 
-Made-up features as the two paths read them: ``series``, dense, in blocks of filled bins, and ``note``, sparse rows of
+Synthetic features as the two paths read them: ``series``, dense, in blocks of filled bins, and ``note``, sparse rows of
 length one. Labels follow a linear truth at shares from 1 to 30 %. Both solvers walk down the penalties of
 ``clinragen.stages.fusion`` from the strongest to the weakest, each from where the last ended; the old one in 64 bits by
 L-BFGS over all labels at once, at most 100 iterations each. Each runs in a process of its own, so that its peak memory

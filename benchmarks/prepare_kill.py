@@ -3,7 +3,7 @@
     python benchmarks/prepare_kill.py --work DIR --kills 50 --raw PATH/TO/mimic-iv-demo
     python benchmarks/prepare_kill.py --work DIR --kills 5
 
-Each round prepares the tables (without ``--raw`` those of a made-up hospital) anew, kills the preparation with SIGKILL
+Each round prepares the tables (without ``--raw`` those of a synthetic hospital) anew, kills the preparation with SIGKILL
 at a random moment of its run, and runs it again to the end. The moments are drawn over the time an uninterrupted run
 takes. Prints how far the killed runs had come.
 """
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="scratch folder, made anew")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--raw", type=Path, help="raw MIMIC-IV tables; made up when not given")
-    parser.add_argument("--patients", type=int, default=60, help="size of the made-up hospital")
+    parser.add_argument("--patients", type=int, default=60, help="size of the synthetic hospital")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     shutil.rmtree(args.work, ignore_errors=True)

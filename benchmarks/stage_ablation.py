@@ -1,4 +1,4 @@
-"""The paper's ablation on the made-up hospital, in one table: what each input, the knowledge and each stage is worth.
+"""The paper's ablation on the synthetic hospital, in one table: what each input, the knowledge and each stage is worth.
 
     python benchmarks/stage_ablation.py --out outputs/ablation [--patients 1500] [--rows full,without_knowledge]
 
@@ -74,12 +74,12 @@ ROWS = {
     "stage_3_alone": ("stages 1 and 2 skipped", "stage_3_alone", "observed"),
     "without_stage_3": ("stage 3 skipped", "series", "observed"),
     "zeroed": ("full model, series zeroed", "full", "zeroed"),
-    "shuffled": ("full model, series of a stranger", "full", "shuffled"),
+    "shuffled": ("full model, series permuted", "full", "shuffled"),
 }
 
 
 def prepare(out: Path, patients: int, seed: int) -> tuple[Path, Cohort]:
-    """The made-up hospital, its cohort and the teacher's rationales."""
+    """The synthetic hospital, its cohort and the teacher's rationales."""
     raw, cohort = out / "raw", out / "cohort"
     if not (raw / "truth").exists():
         given = ["--patients", str(patients), "--seed", str(seed), "--out", str(raw)]

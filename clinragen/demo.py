@@ -1,4 +1,4 @@
-"""The whole pipeline on a made-up hospital, by the same commands a user types, each shown before it runs."""
+"""The whole pipeline on a synthetic hospital, by the same commands a user types, each shown before it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clinragen.stages.plan import STAGES
 
 @dataclass
 class DemoConfig:
-    """``configs/demo.yaml``: the size of the made-up hospital and the overrides of each stage."""
+    """``configs/demo.yaml``: the size of the synthetic hospital and the overrides of each stage."""
 
     patients: int = 2000
     seed: int = 7
@@ -32,7 +32,7 @@ def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
     raw, cohort, graph = f"{out}/raw", f"{out}/cohort", f"{out}/graph"
     planned = [
         (
-            "A made-up hospital: raw tables in the MIMIC-IV schema",
+            "A synthetic hospital: raw tables in the MIMIC-IV schema",
             ["mimic-prep", "synthesize", "--patients", str(config.patients), "--seed", str(config.seed), "--out", raw],
         ),
         (
@@ -65,7 +65,7 @@ def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
             ["clinragen", "predict", "--model", f"{out}/multimodal", "--cohort", cohort, "--out", predictions],
         ),
         (
-            "Evaluation, with the same model fed no series and strangers' series",
+            "Evaluation, with the same model fed no series and permuted series",
             ["clinragen", "evaluate", "--predictions", predictions, "--cohort", cohort, "--out", f"{out}/evaluation"],
         ),
         (

@@ -1,4 +1,4 @@
-"""``clinragen demo``: run everything on a made-up hospital."""
+"""``clinragen demo``: run everything on a synthetic hospital."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def command(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole pipeline on a made-up hospital and open up a report. Needs no data and no download.
+    """Run the whole pipeline on a synthetic hospital and open up a report. Needs no data and no download.
 
     Args:
         config: Settings. Default: the shipped configs/demo.yaml.
-        patients: Size of the made-up hospital.
-        seed: Of the made-up hospital.
+        patients: Size of the synthetic hospital.
+        seed: Of the synthetic hospital.
     """
     from rich.console import Console
 

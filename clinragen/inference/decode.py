@@ -21,7 +21,7 @@ from clinragen.data.targets import TargetFormat
 from clinragen.inference.grounded import Grounded
 
 #: How often the head's belief counts beside the language model's, which small models overstate. On validation stays of
-#: the made-up hospital, when a branch counted by the sum of what it leads to, the micro F1 of the written list was
+#: the synthetic hospital, when a branch counted by the sum of what it leads to, the micro F1 of the written list was
 #: .695 at 1, .726 at 3 and .736 at 8.
 HEAD_WEIGHT = 8.0
 

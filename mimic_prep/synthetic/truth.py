@@ -31,7 +31,7 @@ CONDITIONS = pa.schema(
 )
 
 README = """\
-# Ground truth of the made-up hospital
+# Ground truth of the synthetic hospital
 
 `conditions.parquet` has one row per stay in intensive care and condition present: the 25 phenotypes, their decoys and
 plain distractors. A label is a phenotype with `coded` true; the others were forgotten by the coder.

@@ -1,4 +1,4 @@
-"""Stays as model inputs, on the made-up hospital."""
+"""Stays as model inputs, on the synthetic hospital."""
 
 from __future__ import annotations
 

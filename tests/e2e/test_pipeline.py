@@ -1,4 +1,4 @@
-"""From raw tables to a report by the commands a user types, on the small made-up hospital."""
+"""From raw tables to a report by the commands a user types, on the small synthetic hospital."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The made-up hospital as a language model with log-probabilities would have taught it, by the real command."""
+"""The synthetic hospital as a language model with log-probabilities would have taught it, by the real command."""
 
 from __future__ import annotations
 
