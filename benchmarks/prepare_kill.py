@@ -3,7 +3,7 @@
     python benchmarks/prepare_kill.py --work DIR --kills 50 --raw PATH/TO/mimic-iv-demo
     python benchmarks/prepare_kill.py --work DIR --kills 5
 
-Each round prepares the tables (without ``--raw`` those of a synthetic hospital) anew, kills the preparation with SIGKILL
+Each round prepares the tables (without ``--raw`` those of a synthetic hospital) anew, kills it with SIGKILL
 at a random moment of its run, and runs it again to the end. The moments are drawn over the time an uninterrupted run
 takes. Prints how far the killed runs had come.
 """

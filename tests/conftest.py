@@ -1,6 +1,6 @@
 """The whole suite runs with every connection but loopback blocked, at the level of the interpreter's sockets.
 
-And a small synthetic hospital, prepared by the real commands, with a micro model trained on it through all three stages.
+A small synthetic hospital, prepared by the real commands with a micro model trained on it through all three stages.
 Each is built once per test session, also when pytest-xdist runs several workers. Tests must not change them.
 
 And the tiers: plain ``pytest`` runs the tests for whoever edits, ``--tier all`` every test. A test is ``slow`` by its
