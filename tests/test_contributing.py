@@ -44,6 +44,7 @@ def run(code: str, packages: dict[str, Path], folder: Path, *arguments: str) -> 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("title", "package", "most_files"),
     [
