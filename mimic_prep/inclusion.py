@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from clinragen.errors import UserError
-from mimic_prep.protocol import Protocol, Rules, Window
+from mimic_prep.protocol import Protocol, Rules, WindowRule
 from mimic_prep.timeline import MAX_BINS
 
 _HOURS = 3_600_000  # milliseconds
@@ -88,7 +88,7 @@ def _age(stays: pl.DataFrame) -> pl.Expr:
     return pl.when(years > 150).then(91.4).otherwise(years)
 
 
-def _with_times(stays: pl.DataFrame, window: Window) -> pl.DataFrame:
+def _with_times(stays: pl.DataFrame, window: WindowRule) -> pl.DataFrame:
     """Age and sex, and the window: nothing before ``window_start`` or from ``prediction_time`` on is ever read."""
     span = pl.duration(milliseconds=round((window.hours or 0) * _HOURS))
     start, end = pl.col("intime"), pl.col("outtime")

@@ -82,7 +82,7 @@ def prepare(
         )
     raw.max_bad_share = protocol.rules.max_bad_share
     with cache_of(out, tell) as cache:
-        run = _Run(reader, raw, protocol, chosen, inputs, cache, stays_per_shard)
+        run = _Preparation(reader, raw, protocol, chosen, inputs, cache, stays_per_shard)
         with (
             room_in(out.parent, "the last finished step"),
             output_folder(out, COHORT, overwrite=overwrite, inputs=(raw.origin,)) as folder,
@@ -101,7 +101,7 @@ def _keep_answers(old: Path, new: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Preparation:
     """What the steps of one preparation share."""
 
     reader: Reader
@@ -122,7 +122,7 @@ class _Run:
         return self.cache.build(name, [self.reader.name, self.reader.version, key], self.raw.ledger, booked)
 
 
-def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any]:
+def _fill(run: _Preparation, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any]:
     reader, raw, protocol = run.reader, run.raw, run.protocol
     attrition = Attrition()
     population = reader.population(raw, attrition)
@@ -165,7 +165,7 @@ def _fill(run: _Run, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str,
     return canonical.write_manifest(paths, made_from, counts)
 
 
-def _diagnoses(run: _Run, diagnoses: pl.DataFrame) -> pl.DataFrame:
+def _diagnoses(run: _Preparation, diagnoses: pl.DataFrame) -> pl.DataFrame:
     """Diagnoses with codes as they were coded; what was repaired is added to the reader's warnings."""
     raw, reader = run.raw, run.reader
     path = raw.locate(reader.diagnosis_table)
@@ -176,7 +176,7 @@ def _diagnoses(run: _Run, diagnoses: pl.DataFrame) -> pl.DataFrame:
     return coded
 
 
-def _series(run: _Run, stays: pl.DataFrame) -> Path:
+def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
     """The step that holds the series file and the stays that have a measurement."""
     index = StayIndex(stays)
     windows = frame_hash(stays.select("stay_id", "subject_id", "intime", "window_start", "prediction_time"))
@@ -222,7 +222,7 @@ def _series(run: _Run, stays: pl.DataFrame) -> Path:
     return run.step("series", [windows, required, [place.name for place in events]], make)
 
 
-def _events(run: _Run, source: EventTable, index: StayIndex, windows: str) -> Path:
+def _events(run: _Preparation, source: EventTable, index: StayIndex, windows: str) -> Path:
     """The step that holds the events of one table."""
     drop_warnings, known_at = run.protocol.rules.drop_warnings, run.protocol.known_at
 
@@ -240,7 +240,7 @@ def _events(run: _Run, source: EventTable, index: StayIndex, windows: str) -> Pa
     return run.step(f"events-{source.table.name}", key, make)
 
 
-def _texts(run: _Run, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFrame:
+def _texts(run: _Preparation, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFrame:
     """Text of each stay, as a step that depends on every table but those of measurements."""
 
     def make(folder: Path) -> None:

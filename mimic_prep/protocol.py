@@ -35,7 +35,7 @@ def known_at_admission() -> list[str]:
 
 
 @dataclass
-class Window:
+class WindowRule:
     """``first`` or ``last`` hours of the stay, or the ``whole`` stay."""
 
     kind: str = "first"
@@ -128,7 +128,7 @@ class Protocol:
     name: str = "admission"
     retrospective: bool = False
     labels: str = DEFAULT  # phenotypes, icd_chapters, or a YAML file (see configs/labels)
-    window: Window = field(default_factory=Window)
+    window: WindowRule = field(default_factory=WindowRule)
     known_at: str = "storetime"  # or charttime: what was charted for a time counts as known then
     rules: Rules = field(default_factory=Rules)
     notes: Notes = field(default_factory=Notes)

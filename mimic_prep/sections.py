@@ -70,7 +70,7 @@ def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[s
         addendum: the text was added to a summary: it has no section of the admission, whatever its headings say.
         wanted: sections to return; None for all.
     """
-    bodies = _Reader(addendum).read(text)
+    bodies = _SummaryReader(addendum).read(text)
     if exam := bodies.pop(_EXAM, ""):
         bodies["admission_exam"] = exam
     asked = SECTIONS.keys() - {"header"} if wanted is None else wanted
@@ -78,7 +78,7 @@ def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[s
     return {section: body for section, body in cleaned.items() if says_something(body)}
 
 
-class _Reader:
+class _SummaryReader:
     """Walks down the lines of a summary; ``current`` is the section it is in, None above the first heading."""
 
     def __init__(self, addendum: bool) -> None:
