@@ -12,7 +12,7 @@ _WARD = r"(?:the\s+)?(?:regular\s+|general\s+|medical\s+|surgical\s+)?(?:floors?
 _COUNT = r"\s*(?:#|number|no\.?)?\s*(?:\d|one|two|three|four|five|six|seven)"
 
 
-class Phrases:
+class CoursePhrases:
     """Named patterns, each with the stems of which one must be there: most sentences are done with at that."""
 
     def __init__(self, of: dict[str, tuple[str, str]]) -> None:
@@ -29,7 +29,7 @@ class Phrases:
 
 
 #: phrases that only a text written later can hold, by what they tell
-PLAIN = Phrases({
+PLAIN = CoursePhrases({
     "hospital day": ("day hd", rf"\b(?:hospital|icu)\s+day{_COUNT}|\bhd\s?#?\s?\d+(?!\s?(?:x|times|days))\b"),
     "hospital course": ("course", r"\b(?:hospital|icu|micu|sicu|ccu|postoperative|post-operative)\s+course\b"),
     "over the stay": ("stay hospitali admission course", r"\b(?:during|throughout|over|for|through)\s+"
@@ -48,7 +48,7 @@ PLAIN = Phrases({
     r"|\btime\s+of\s+death\b|\bpronounced\s+dead\b"),
 })  # fmt: skip
 #: phrases that also tell of earlier times: several of them in one section make a course
-OTHERS = Phrases({
+OTHERS = CoursePhrases({
     "admitted": ("admitted transferred", r"\bwas\s+(?:then\s+)?(?:admitted|readmitted|transferred)\b"),
     "started": ("started", r"\b(?:was|were)\s+(?:also\s+|then\s+|subsequently\s+)?(?:re)?started\s+on\b"),
     "treated": ("treated", r"\b(?:was|were)\s+(?:then\s+|empirically\s+)?treated\b"),
