@@ -24,7 +24,7 @@ from clinragen.knowledge.answers import (
 )
 from clinragen.knowledge.context import Context, Item, contexts, modifiers, shorthand
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.knowledge.phrases import Phrases, british, squeezed
+from clinragen.knowledge.phrases import PhraseTrie, british, squeezed
 
 #: Node kinds that a note may mention.
 LINKED_KINDS = ("phenotype", "disease", "finding", "symptom", "drug", "procedure")
@@ -77,7 +77,7 @@ class Linker:
     """Finds the concepts of a graph in text. Building one takes about a second; reuse it."""
 
     def __init__(self, graph: ConceptGraph, kinds: tuple[str, ...] = LINKED_KINDS) -> None:
-        self._phrases: Phrases[Any] = Phrases()
+        self._phrases: PhraseTrie[Any] = PhraseTrie()
         self._add_modifiers()
         named = {node: data for node, data in graph.nodes.items() if data["kind"] in kinds and not _trend(data)}
         written = {node: (data["name"], *data["synonyms"]) for node, data in named.items()}

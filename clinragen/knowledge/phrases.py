@@ -1,4 +1,4 @@
-"""Phrases in a trie of tokens, found by longest match: the names in notes, and the cue words of claims.
+"""PhraseTrie in a trie of tokens, found by longest match: the names in notes, and the cue words of claims.
 
 A phrase is written in any case, or only in exactly one ("=PE" is pulmonary embolism, "pe" is no word). British spelling
 is derived from American.
@@ -41,10 +41,10 @@ class Meanings[M]:
         self.exact: dict[str, M] | None = None
 
 
-class Phrases[M]:
+class PhraseTrie[M]:
     """A trie of phrases, each a sequence of tokens, with what they mean.
 
-    >>> words = Phrases[str]()
+    >>> words = PhraseTrie[str]()
     >>> words.at(["heart", "rate"]).any_case = "pulse"
     >>> words.at(["heart"]).any_case = "organ"
     >>> words.longest(["the", "heart", "rate"], 1, "the heart rate", [0, 4, 10])

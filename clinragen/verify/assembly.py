@@ -15,7 +15,7 @@ from clinragen.verify.claims import SeriesClaim
 from clinragen.verify.cue_phrases import Head
 from clinragen.verify.figures import Written
 from clinragen.verify.masked import Cue
-from clinragen.verify.quantities import Figure, Part
+from clinragen.verify.quantities import Figure, WrittenNumber
 from clinragen.verify.statements import (
     Arrival,
     Beyond,
@@ -47,7 +47,7 @@ from clinragen.verify.statements import (
     Way,
     Within,
 )
-from clinragen.verify.times import Window
+from clinragen.verify.times import HourWindow
 
 #: Kinds of cue without which words about a variable state nothing.
 STATING = frozenset(("state", "trend", "number", "change", "how"))
@@ -83,7 +83,7 @@ class _Qualifiers:
 
     frequency: Frequency | None = None
     severity: Literal["mild", "marked"] | None = None
-    window: Window | None = None
+    window: HourWindow | None = None
     moment: Moment | None = None
     hour: Hour | None = None
 
@@ -193,7 +193,7 @@ def _qualifiers(cues: list[Cue]) -> _Qualifiers:
 
     often: list[Frequency] = [cue.value for cue in cues if cue.kind == "often"]
     frequency = max(often, key=_precise, default=None)
-    total = Window(*_WHOLE_STAY) if any(cue.kind == "total" for cue in cues) else None
+    total = HourWindow(*_WHOLE_STAY) if any(cue.kind == "total" for cue in cues) else None
     return _Qualifiers(frequency, first("severity"), first("window") or total, first("moment"), first("hour"))
 
 
@@ -264,7 +264,7 @@ def _numbered(
             continue
         if written.form == "one":
             if units.plain(written.parts[0].unit or "").endswith(_DAILY):
-                qualifiers = replace(qualifiers, window=Window(*_WHOLE_STAY, 24.0))
+                qualifiers = replace(qualifiers, window=HourWindow(*_WHOLE_STAY, 24.0))
             one = _bounded(parts[0], how, decade=bool(written.parts[0].decade) and stance.trend is None)
             numbers.stated.append(_total(one, written, variable, qualifiers))
             continue
@@ -357,7 +357,7 @@ def _amount(stated: WrittenAmount, variable: Variable) -> tuple[ChangeSize | Non
     if bounds is None:
         return None, None
     low, high = stated.bounds(*bounds)
-    end = quantities.figure(Part(stated.number), variable) if stated.bare else None
+    end = quantities.figure(WrittenNumber(stated.number), variable) if stated.bare else None
     return ChangeSize(low, high, "amount"), _point(end) if end else None
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from clinragen.catalog import variables
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.knowledge.phrases import Phrases, british, squeezed
+from clinragen.knowledge.phrases import PhraseTrie, british, squeezed
 from clinragen.verify.cues import words
 from clinragen.verify.masked import Cue
 from clinragen.verify.statements import Side
@@ -47,7 +47,7 @@ class CuePhrases:
     """Finds cue phrases by longest match."""
 
     def __init__(self, graph: ConceptGraph) -> None:
-        self._phrases: Phrases[tuple[str, Any]] = Phrases()
+        self._phrases: PhraseTrie[tuple[str, Any]] = PhraseTrie()
         for phrase, keys in _names(graph).items():
             self._add(phrase, ("head", Head(keys)))
         for phrase, head in _findings(graph):

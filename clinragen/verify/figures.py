@@ -16,7 +16,7 @@ from clinragen.verify import units
 from clinragen.verify.cues import patterns
 from clinragen.verify.masked import Masked, Reading
 from clinragen.verify.numerals import DIGITS, NUMBER, SPELT, decimal
-from clinragen.verify.quantities import Part
+from clinragen.verify.quantities import WrittenNumber
 from clinragen.verify.statements import TrendWord
 
 Shape = Literal["one", "start", "range", "from", "up", "down", "sequence"]
@@ -30,7 +30,7 @@ class Written(NamedTuple):
     """
 
     form: Shape
-    parts: tuple[Part, ...]
+    parts: tuple[WrittenNumber, ...]
     second: tuple[str, ...] = ()
     trend: TrendWord | None = None
 
@@ -90,7 +90,7 @@ def _matched(match: re.Match[str], name: str) -> _Match:
 def _written(form: Shape, values: list[_Match], *, trend: TrendWord | None = None) -> Written:
     """Parts that name no unit take the last one named: "from 1.1 to 3.2 mg/dL"."""
     named = next((each.unit for each in reversed(values) if each.unit), None)
-    parts = tuple(Part(each.number, each.unit or named, each.decade or "") for each in values)
+    parts = tuple(WrittenNumber(each.number, each.unit or named, each.decade or "") for each in values)
     second = tuple(each.second or "" for each in values) if any(each.second for each in values) else ()
     return Written(form, parts, second, trend)
 
@@ -100,7 +100,7 @@ def _word(match: re.Match[str]) -> Written:
 
 
 def _out_of(match: re.Match[str]) -> Written:
-    return Written("one", (Part(match["a"]),), second=(match["b"],))
+    return Written("one", (WrittenNumber(match["a"]),), second=(match["b"],))
 
 
 def _sequence(match: re.Match[str]) -> Written:
@@ -136,7 +136,7 @@ def _start(match: re.Match[str]) -> Written:
 
 
 def _decade(match: re.Match[str]) -> Written:
-    return Written("one", (Part(match["a"], match["au"], match["third"].lower()),))
+    return Written("one", (WrittenNumber(match["a"], match["au"], match["third"].lower()),))
 
 
 def _one(match: re.Match[str]) -> Written:

@@ -16,7 +16,7 @@ _THIRDS |= {"lower": _THIRDS["low"], "middle": _THIRDS["mid"], "upper": _THIRDS[
 _VAGUE = ("deg", "points", "units")
 
 
-class Part(NamedTuple):
+class WrittenNumber(NamedTuple):
     """A number as written. ``decade``: "s" where it reads "80s", or which part of it ("low"), else ""."""
 
     number: str
@@ -37,7 +37,7 @@ class Figure(NamedTuple):
     how: str = "at"
 
 
-def figure(part: Part, variable: Variable, *, about: bool = False) -> Figure | None:
+def figure(part: WrittenNumber, variable: Variable, *, about: bool = False) -> Figure | None:
     """A written number in the canonical unit of a variable.
 
     A number means what rounds to it, at its last digit or the catalogue's where that is coarser.

@@ -15,7 +15,7 @@ from clinragen.verify.statements import ROUGHLY, Hour
 _FOREVER = float("inf")
 
 
-class Window(NamedTuple):
+class HourWindow(NamedTuple):
     """Hours from intime that a statement is about; ``hours``: of a stretch that may lie anywhere within."""
 
     start: float
@@ -25,15 +25,15 @@ class Window(NamedTuple):
 
 #: What the ``means`` of an entry is of its numbers n and m: (kind of cue, value); None for a time and no more.
 _MEANINGS: dict[str, Callable[[float, float], Reading | None]] = {
-    "first hours": lambda n, m: ("window", Window(0.0, n)),
-    "first day": lambda n, m: ("window", Window(0.0, 24.0)),
-    "second day": lambda n, m: ("window", Window(24.0, 48.0)),
-    "last hours": lambda n, m: ("window", Window(-n, _FOREVER)),
-    "hours from to": lambda n, m: ("window", Window(n, m)) if m > n else None,
-    "hours from": lambda n, m: ("window", Window(n, _FOREVER)),
-    "hours until": lambda n, m: ("window", Window(0.0, n or m)),
-    "day": lambda n, m: ("window", Window(24.0 * (n - 1), 24.0 * n)) if n else None,
-    "stretch": lambda n, m: ("window", Window(0.0, _FOREVER, n)),
+    "first hours": lambda n, m: ("window", HourWindow(0.0, n)),
+    "first day": lambda n, m: ("window", HourWindow(0.0, 24.0)),
+    "second day": lambda n, m: ("window", HourWindow(24.0, 48.0)),
+    "last hours": lambda n, m: ("window", HourWindow(-n, _FOREVER)),
+    "hours from to": lambda n, m: ("window", HourWindow(n, m)) if m > n else None,
+    "hours from": lambda n, m: ("window", HourWindow(n, _FOREVER)),
+    "hours until": lambda n, m: ("window", HourWindow(0.0, n or m)),
+    "day": lambda n, m: ("window", HourWindow(24.0 * (n - 1), 24.0 * n)) if n else None,
+    "stretch": lambda n, m: ("window", HourWindow(0.0, _FOREVER, n)),
     "total": lambda n, m: ("total", None),
     "about hour": lambda n, m: ("hour", Hour(n or m, ROUGHLY)),
     "hour": lambda n, m: ("hour", Hour(n)),
