@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, NamedTuple
 
+from clinragen.catalog import Variable
 from clinragen.verify import units
 from clinragen.verify.cues import patterns
 from clinragen.verify.masked import Masked, Reading
 from clinragen.verify.numerals import DIGITS, NUMBER, SPELT, decimal
-from clinragen.verify.quantities import WrittenNumber
+from clinragen.verify.quantities import Figure, WrittenNumber, figure
 from clinragen.verify.statements import TrendWord
 
 Shape = Literal["one", "start", "range", "from", "up", "down", "sequence"]
@@ -249,6 +250,17 @@ def find(sentence: Masked) -> None:
         sentence.read(pattern, lambda match, cue=cue: (cue, None), group)
     for form in FORMS:
         _read(sentence, form)
+
+
+def canonical(written: Written, variable: Variable, *, about: bool) -> list[Figure]:
+    """The parts of a figure in the canonical unit; none where one is in a unit that the variable does not have."""
+    parts = [figure(part, variable, about=about) for part in written.parts]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return []
+    if len(known) == 3 and written.form != "sequence":
+        return [known[0], Figure(known[1].low, known[2].high)]
+    return known
 
 
 def _read(sentence: Masked, form: Form) -> None:
