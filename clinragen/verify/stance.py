@@ -47,6 +47,7 @@ class Stance:
 
     @property
     def way(self) -> Way:
+        """Which way a change goes; "stable" goes neither."""
         return Way(None if self.trend == "stable" else self.trend, self.side)
 
 
