@@ -48,6 +48,16 @@ def test_bins_of_several_hours_hold_the_mean_of_their_hours():
     ]
 
 
+def test_the_mean_of_a_bin_is_the_same_whatever_the_order_of_rows():
+    """Sums of numbers far apart in size depend on their order: it is that of the hours."""
+    rows = [(11, 48.0, "sodium", 1e20), (11, 49.0, "sodium", 6.0), (11, 50.0, "sodium", -1e20)]
+    forward, back = (
+        grid(cohort_of(*order), STAYS[:1], ["sodium"], Window(60, "whole"))[0, 0, 48]
+        for order in (rows, [rows[0], rows[2], rows[1]])
+    )
+    assert forward == back == 0.0
+
+
 def test_rows_of_other_stays_variables_and_hours_are_left_out():
     rows = [
         (11, 0.5, "sodium", 1),
