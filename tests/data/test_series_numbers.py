@@ -134,6 +134,7 @@ def test_centre_is_the_median_and_scale_the_middle_ninety_per_cent():
     values[:, 0, 0] = np.arange(21)  # quantiles .05, .5, .95 are 1, 10, 19
     values[:, 1, 1] = 400.0  # all alike
     fitted = SeriesStatistics.fit(values, ["creatinine", "sodium"], 4)
+    assert fitted.variables == ["creatinine", "sodium"]
     assert fitted.centre == [10.0, 400.0]
     assert fitted.scale == pytest.approx([18 / 3.29, 0.4])
     small = SeriesStatistics.fit(np.full((3, 1, 2), 0.5, dtype=np.float32), ["creatinine"], 2)
