@@ -62,6 +62,7 @@ def train(
     parent: str | Path | TrainedRun | None = None,
     graph: GraphLike = None,
     teacher: str = "evidence",
+    task: str = "diagnosis",
     set: SettingsLike = (),
     trainer: str = "default",
     pretrained: str | Path | TrainedRun | None = None,
@@ -83,6 +84,7 @@ def train(
         parent: run of the stage before, for a stage that continues one.
         graph: concept graph; the curated core by default.
         teacher: whose rationales to imitate.
+        task: what to predict: a file of ``clinragen.tasks``.
         set: settings to override, as ``{"stage.epochs": 5}`` or ``["stage.epochs=5"]``.
         trainer: hardware preset or YAML file.
         pretrained: run of stage pretrain whose series encoder a new model takes.
@@ -115,6 +117,7 @@ def train(
             parent=_run_folder(parent),
             graph=graph_path,
             teacher=teacher,
+            task=task,
             overrides=(*overrides(set), *_shorthands(seed, device)),
             overwrite=overwrite,
             trainer=trainer,
@@ -139,6 +142,7 @@ def distill(
     unlabelled: str | Path | None = None,
     graph: GraphLike = None,
     teacher: str = "evidence",
+    task: str = "diagnosis",
     set: SettingsLike = (),
     trainer: str = "default",
     seed: int | None = None,
@@ -157,6 +161,7 @@ def distill(
         unlabelled: cohort to pretrain the series encoder on.
         graph: concept graph; the curated core by default.
         teacher: whose rationales to imitate.
+        task: what to predict: a file of ``clinragen.tasks``.
         set: settings to override; ``notes.stage.epochs`` is of one stage, ``stage.epochs`` of all.
         trainer: hardware preset or YAML file.
         seed: short for ``stage.seed``.
@@ -186,6 +191,7 @@ def distill(
             model=model,
             graph=graph_path,
             teacher=teacher,
+            task=task,
             overrides=common,
             overwrite=overwrite,
             trainer=trainer,

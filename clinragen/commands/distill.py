@@ -27,6 +27,7 @@ def command(
     unlabelled: Path | None = None,
     graph: GraphFolder = None,
     teacher: str = "evidence",
+    task: str = "diagnosis",
     settings: Settings = (),
     trainer: str = "default",
     seed: MaybeSeed = None,
@@ -44,6 +45,7 @@ def command(
         model: Model preset, YAML file or language model.
         unlabelled: Cohort to pretrain the series encoder on.
         teacher: Whose rationales to imitate.
+        task: What to predict: diagnosis, mortality, length_of_stay_over_7_days, or a task of your own.
         settings: Override a setting, of all stages (stage.epochs=5) or of one (notes.stage.epochs=5).
         trainer: Hardware preset or YAML file: default, ddp, fsdp, multi-node.
         seed: Short for --set stage.seed=N.
@@ -60,6 +62,7 @@ def command(
         unlabelled=unlabelled,
         graph=graph,
         teacher=teacher,
+        task=task,
         set=settings,
         trainer=trainer,
         seed=seed,

@@ -30,6 +30,7 @@ def command(
     pretrained: Path | None = None,
     graph: GraphFolder = None,
     teacher: str = "evidence",
+    task: str = "diagnosis",
     settings: Settings = (),
     trainer: str = "default",
     seed: MaybeSeed = None,
@@ -48,6 +49,7 @@ def command(
         parent: Run folder of the stage before (series, multimodal).
         pretrained: Run of stage pretrain whose series encoder a new model takes.
         teacher: Whose rationales to imitate.
+        task: What to predict: diagnosis, mortality, length_of_stay_over_7_days, or a task of your own.
         settings: Override a setting, as in stage.epochs=5 or trainer.devices=2; may be repeated.
         trainer: Hardware preset or YAML file: default, ddp, fsdp, multi-node.
         seed: Short for --set stage.seed=N.
@@ -67,6 +69,7 @@ def command(
         pretrained=pretrained,
         graph=graph,
         teacher=teacher,
+        task=task,
         set=settings,
         trainer=trainer,
         seed=seed,

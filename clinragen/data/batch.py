@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import torch
@@ -38,6 +38,7 @@ class Batch:
         observed: bool [B, V, T].
         target_ids: int64 [B, M], padded with ``IGNORED``.
         labels: float32 [B, L].
+        eligible: bool [B, L], false where a label is null: it counts nowhere; all of them where not given.
         soft_places, soft_ids, soft_probs: see ``soft``; without places where no log-probabilities are read.
     """
 
@@ -54,13 +55,16 @@ class Batch:
     soft_places: Tensor
     soft_ids: Tensor
     soft_probs: Tensor
+    eligible: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def __post_init__(self) -> None:
+        if self.eligible.shape == (0,):
+            object.__setattr__(self, "eligible", torch.ones_like(self.labels, dtype=torch.bool))
         size = len(self.stay_ids)
-        for field in fields(self):
-            tensor = getattr(self, field.name)
+        for each in fields(self):
+            tensor = getattr(self, each.name)
             if len(tensor) != size:
-                raise ValueError(f"{field.name} holds {len(tensor)} stays, expected {size}")
+                raise ValueError(f"{each.name} holds {len(tensor)} stays, expected {size}")
         if self.note_ids.shape != self.note_mask.shape:
             raise ValueError(f"note_mask is {tuple(self.note_mask.shape)}, expected {tuple(self.note_ids.shape)}")
         if self.term_ids.shape != self.term_weights.shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from clinragen import tasks
 from clinragen.artifacts import sha256_json
 from clinragen.data.batch import IGNORED, Batch
 from clinragen.data.cohort import Cohort
@@ -26,6 +27,7 @@ from clinragen.data.targets import TargetFormat
 from clinragen.data.text import fit, note_text, sections_by_stay, written
 from clinragen.errors import UserError, unknown_choice
 from clinragen.schema import SERIES_INPUTS
+from clinragen.tasks import Labels, Task
 
 #: Modules whose code shapes tokens and mentions.
 CODE = tuple(
@@ -60,6 +62,7 @@ class Stay:
     term_weights: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     soft: Soft = NOTHING
     first_hour: int = 0  # of the stay that is read
+    eligible: np.ndarray | None = None  # None for all
 
 
 @dataclass
@@ -72,6 +75,7 @@ class StayDataset(Dataset[Stay]):
     With ``soft_targets`` a target comes with the teacher's probabilities of its tokens, where it has log-probabilities.
     With ``separate`` the rationales and the diagnoses are targets of their own, in turn (Hsieh et al. 2023): the marker
     that opens a target is the prefix of its task.
+    ``task`` gives the labels, and which stays are eligible for each.
     """
 
     cohort: Cohort
@@ -89,13 +93,12 @@ class StayDataset(Dataset[Stay]):
     store: Path | None = None
     separate: bool = False
     soft_targets: bool = False
+    task: Task = field(default_factory=lambda: tasks.load(tasks.DEFAULT))
 
     def __post_init__(self) -> None:
         self.values, self.observed = self.statistics.standardise(self._grid())
         self.first_hours = self.statistics.window.first_hours(self.cohort, self.stay_ids)
-        # without labels a cohort can be predicted; training has refused it before
-        unknown = np.zeros((len(self.stay_ids), len(self.cohort.label_set)), dtype=bool)
-        self.labels = self.cohort.label_matrix(self.stay_ids) if self.cohort.labelled else unknown
+        self.labels, self.eligible = self._labels()
         self.sections = sections_by_stay(self.cohort.notes, labels=self.cohort.label_set, layout=True)
         self.epoch = 0
         self.alignment = Alignment()
@@ -108,6 +111,13 @@ class StayDataset(Dataset[Stay]):
         self.alignment = Alignment(*found["alignment"].tolist())
         self.soft = SoftTargets(found) if self.soft_targets else None
         self.terms = self.lexicon.encode([note_text(self.sections.get(int(stay), [])) for stay in self.stay_ids])
+
+    def _labels(self) -> Labels:
+        """The task's labels; a cohort without can be predicted, and training has refused it before."""
+        if self.task.available(self.cohort):
+            return self.task.labels(self.cohort, self.stay_ids)
+        unknown = np.zeros((len(self.stay_ids), len(self.task.label_set(self.cohort))), dtype=bool)
+        return Labels(unknown, unknown)
 
     def _origin(self) -> dict[str, Any]:
         """Everything that shapes tokens and mentions."""
@@ -123,6 +133,7 @@ class StayDataset(Dataset[Stay]):
             "limits": [self.max_note_tokens, self.max_target_tokens],
             "concepts": self.link.fingerprint,
             "code": code_hash(map(sys.modules.get, CODE)),  # type: ignore[arg-type]
+            "labels": sha256_json([self.labels.tolist(), self.eligible.tolist(), asdict(self.targets.wording)]),
         }
 
     def _encode(self) -> dict[str, np.ndarray]:
@@ -160,6 +171,7 @@ class StayDataset(Dataset[Stay]):
             self.terms[index].data,
             self.soft[target] if self.soft else NOTHING,
             int(self.first_hours[index]),
+            self.eligible[index],
         )
 
     def measurements(self) -> pl.DataFrame:
@@ -227,7 +239,8 @@ class StayDataset(Dataset[Stay]):
             apart = (tuple(wanted), ("diagnoses",))
             formats = [replace(self.targets, sections=sections) for sections in apart]
         encoded = []
-        for stay, present in zip(self.stay_ids.tolist(), self.labels, strict=True):
+        for row, stay in enumerate(self.stay_ids.tolist()):
+            present, eligible = self.labels[row].tolist(), bool(self.eligible[row].all())
             for kind in wanted:
                 if stay not in texts[kind]:
                     raise UserError(
@@ -239,7 +252,11 @@ class StayDataset(Dataset[Stay]):
             for turn in range(max([1, *(len(given[kind]) for kind in wanted)])):
                 note, series = (given[kind][turn % len(given[kind])] for kind in ("note", "series"))
                 for target in formats:
-                    ids, shortened, places = target.encode(note, series, present.tolist(), self.max_target_tokens)
+                    if target.sections == ("diagnoses",) and not eligible:
+                        continue  # nothing is known that it could say
+                    ids, shortened, places = target.encode(
+                        note, series, present, self.max_target_tokens, eligible=eligible
+                    )
                     if len(ids) <= target.fixed:
                         raise UserError(
                             f"stay {stay}: nothing of its target fits into model.max_target_tokens "
@@ -290,6 +307,9 @@ def collate(stays: Sequence[Stay], pad_token_id: int) -> Batch:
         soft_places=_stack([stay.soft.places for stay in stays], IGNORED),
         soft_ids=_stack([stay.soft.ids for stay in stays], 0),
         soft_probs=_stack([stay.soft.probs for stay in stays], 0),
+        eligible=torch.from_numpy(
+            np.stack([np.ones(len(stay.labels), bool) if stay.eligible is None else stay.eligible for stay in stays])
+        ),
     )
 
 

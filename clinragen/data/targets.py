@@ -7,13 +7,14 @@ decoder is held to are exactly those seen in training, for any tokenizer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from clinragen.errors import unknown_choice
+from clinragen.tasks import ListWording
 
-MARKERS = {"note": " Note rationale:", "series": " Series rationale:", "diagnoses": " Diagnoses:"}
-NO_DIAGNOSIS = "none of the listed phenotypes"
+MARKERS = {"note": " Note rationale:", "series": " Series rationale:", "diagnoses": ListWording().marker}
+NO_DIAGNOSIS = ListWording().nothing
 ORDERS = {
     "rationales_first": ("note", "series", "diagnoses"),
     "diagnoses_first": ("diagnoses", "note", "series"),  # the paper's order, eq. 4
@@ -32,12 +33,14 @@ class Target(NamedTuple):
 class TargetFormat:
     """How a target is spelled for one tokenizer and one closed list of label names.
 
-    ``sections`` is a subset of note, series and diagnoses in the order of writing.
+    ``sections`` is a subset of note, series and diagnoses in the order of writing; ``wording`` is the task's, of the
+    list, which is called diagnoses whatever the task.
     """
 
     tokenizer: Any
     label_names: tuple[str, ...]
     sections: tuple[str, ...]
+    wording: ListWording = field(default_factory=ListWording)
     markers: dict[str, list[int]] = field(init=False)
     labels: list[list[int]] = field(init=False)
     none: list[int] = field(init=False)
@@ -48,9 +51,9 @@ class TargetFormat:
         def ids(text: str) -> list[int]:
             return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-        object.__setattr__(self, "markers", {name: ids(text) for name, text in MARKERS.items()})
+        object.__setattr__(self, "markers", {name: ids(text) for name, text in markers_of(self.wording).items()})
         object.__setattr__(self, "labels", [ids(" " + name) for name in self.label_names])
-        object.__setattr__(self, "none", ids(" " + NO_DIAGNOSIS))
+        object.__setattr__(self, "none", ids(" " + self.wording.nothing))
         object.__setattr__(self, "separator", ids(";"))
         object.__setattr__(self, "end", ids("."))
 
@@ -73,11 +76,19 @@ class TargetFormat:
             joined += (self.separator if position else []) + ids
         return joined + self.end
 
-    def encode(self, note: str, series: str, present: Sequence[bool], budget: int) -> Target:
+    def encode(self, note: str, series: str, present: Sequence[bool], budget: int, *, eligible: bool = True) -> Target:
         """The target with the end-of-sequence token, its rationales shortened where need be to fit ``budget``.
 
         The diagnoses are never cut: rationales give way, the longer one first.
+
+        Args:
+            eligible: otherwise the list is not known: the target is the rationales alone, and has no end, so that
+                nothing is learned of what follows them.
         """
+        if not eligible:
+            rationales_alone = replace(self, sections=tuple(name for name in self.sections if name != "diagnoses"))
+            target = rationales_alone.encode(note, series, present, budget)
+            return target if rationales_alone.sections == self.sections else target._replace(ids=target.ids[:-1])
         texts = {"note": note, "series": series}
         pieces = {
             name: self.diagnoses(present)
@@ -101,6 +112,11 @@ class TargetFormat:
             if name != "diagnoses":
                 places[name] = range(len(joined) - len(pieces[name]), len(joined))
         return Target([*joined, self.tokenizer.eos_token_id], shortened, places)
+
+
+def markers_of(wording: ListWording) -> dict[str, str]:
+    """What opens each section of a target, by section."""
+    return {**MARKERS, "diagnoses": wording.marker}
 
 
 def sections_for(targets: Sequence[str], order: str) -> tuple[str, ...]:

@@ -52,14 +52,19 @@ class System:
         return self.thresholded if self.written is None else self.written
 
 
-def agreement(gold: np.ndarray, said: np.ndarray, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def agreement(
+    gold: np.ndarray, said: np.ndarray, weights: np.ndarray | None = None, eligible: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Per-label ``precision``, ``recall``, ``f1`` [L], and the same over all labels together as ``micro`` [3].
 
     Args:
         gold: [n, L] bool.
         said: [n, L] bool.
         weights: [n] sample weights; None counts every sample once.
+        eligible: [n, L] bool, what counts; all where not given.
     """
+    if eligible is not None:
+        gold, said = gold & eligible, said & eligible
     weights = np.ones(len(gold)) if weights is None else weights
     hits = weights @ (gold & said)
     called = weights @ said
@@ -79,12 +84,14 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def calibration_curve(
-    gold: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS
+    gold: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS, eligible: np.ndarray | None = None
 ) -> list[dict[str, float]]:
     """Mean probability and observed share in equal-width bins over all labels together; empty bins are left out.
 
     The expected calibration error (Naeini et al. 2015) is the count-weighted mean distance between the two.
     """
+    if eligible is not None:
+        gold, probabilities = gold[eligible], probabilities[eligible]
     index = _bins(probabilities, bins).ravel()
     count = np.bincount(index, minlength=bins)
     said = np.bincount(index, probabilities.ravel(), bins)
@@ -106,20 +113,24 @@ class Scorer:
     Args:
         gold: [n, L] bool.
         system: the system to score.
+        eligible: [n, L] bool, what counts; all where not given.
     """
 
-    def __init__(self, gold: np.ndarray, system: System) -> None:
+    def __init__(self, gold: np.ndarray, system: System, eligible: np.ndarray | None = None) -> None:
         if gold.shape != system.probabilities.shape:
             raise ValueError(f"gold is {gold.shape}, probabilities are {system.probabilities.shape}")
         self.gold, self.system = gold, system
-        self.per_label = Ranking(gold, system.probabilities)
-        self.pooled = Ranking(gold.reshape(-1, 1), system.probabilities.reshape(-1, 1))
-        self.squared_error = ((system.probabilities - gold) ** 2).mean(axis=1)
+        self.eligible = np.ones_like(gold, dtype=bool) if eligible is None else eligible
+        self.per_label = Ranking(gold, system.probabilities, self.eligible)
+        self.pooled = Ranking(gold.reshape(-1, 1), system.probabilities.reshape(-1, 1), self.eligible.reshape(-1, 1))
+        #: of each stay the share of labels that count, and the sum of its squared errors as a share of all labels
+        self.counted = self.eligible.mean(axis=1)
+        self.squared_error = ((system.probabilities - gold) ** 2 * self.eligible).mean(axis=1)
         # [n, bins]: how much each sample adds to the signed gap of each bin, so that a replicate is one product
         self.gap = np.zeros((len(gold), CALIBRATION_BINS))
         index = _bins(system.probabilities, CALIBRATION_BINS)
         rows = np.broadcast_to(np.arange(len(gold))[:, None], gold.shape)
-        np.add.at(self.gap, (rows, index), system.probabilities - gold)
+        np.add.at(self.gap, (rows, index), (system.probabilities - gold) * self.eligible)
 
     def vector(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All scores [len(METRICS)] (NaN: not defined) and the AUROC of each label [L].
@@ -129,7 +140,7 @@ class Scorer:
         """
         auroc, auprc = self.per_label(weights)
         micro_auroc, micro_auprc = self.pooled(np.repeat(weights, self.gold.shape[1]))
-        total = weights.sum()
+        total = max(weights @ self.counted, 1e-12)
         ece = np.abs(weights @ self.gap).sum() / (total * self.gold.shape[1])
         brier = weights @ self.squared_error / total
         scores = [_mean(auroc), micro_auroc[0], _mean(auprc), micro_auprc[0], ece, brier]
@@ -137,7 +148,7 @@ class Scorer:
             if said is None:
                 scores += [np.nan] * len(AGREEMENT)
                 continue
-            found = agreement(self.gold, said, weights)
+            found = agreement(self.gold, said, weights, self.eligible)
             scores += [*found["micro"], *(found[name].mean() for name in ("precision", "recall", "f1"))]
         return np.array(scores, dtype=float), auroc
 
@@ -173,7 +184,12 @@ class Bootstrapped:
 
 
 def bootstrap(
-    gold: np.ndarray, systems: dict[str, System], patients: np.ndarray, replicates: int = 1000, seed: int = 0
+    gold: np.ndarray,
+    systems: dict[str, System],
+    patients: np.ndarray,
+    replicates: int = 1000,
+    seed: int = 0,
+    eligible: np.ndarray | None = None,
 ) -> dict[str, Bootstrapped]:
     """Score all systems on the same replicates.
 
@@ -183,8 +199,9 @@ def bootstrap(
         patients: [n] patient ids.
         replicates: number of bootstrap replicates.
         seed: of the random generator.
+        eligible: [n, L] bool, what counts; all where not given.
     """
-    scorers = {name: Scorer(gold, system) for name, system in systems.items()}
+    scorers = {name: Scorer(gold, system, eligible) for name, system in systems.items()}
     drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in systems}
     for weights in patient_bootstrap(patients, replicates, seed):
         for name, scorer in scorers.items():
@@ -213,7 +230,7 @@ def interval(value: float, replicates: np.ndarray, level: float = 0.95) -> dict[
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
-def prevalence_guess(training_labels: np.ndarray, n: int) -> System:
+def prevalence_guess(training_labels: np.ndarray, n: int, eligible: np.ndarray | None = None) -> System:
     """The guess that ignores the patient: every stay gets the training prevalence of each label as its probability.
 
     Its diagnoses are the ``k`` commonest labels, the same for everybody, with the ``k`` that gives the best micro F1 on
@@ -222,8 +239,11 @@ def prevalence_guess(training_labels: np.ndarray, n: int) -> System:
     Args:
         training_labels: [m, L] bool.
         n: number of stays to guess for.
+        eligible: [m, L] bool, what counts of the training labels; all where not given.
     """
     prevalence = training_labels.mean(axis=0)
+    if eligible is not None and not eligible.all():
+        prevalence = (training_labels & eligible).sum(axis=0) / np.maximum(eligible.sum(axis=0), 1)
     commonest = np.argsort(-prevalence, kind="stable")
     hits = np.cumsum(prevalence[commonest])
     f1 = 2 * hits / np.maximum(np.arange(1, len(hits) + 1) + prevalence.sum(), 1e-12)

@@ -43,20 +43,33 @@ def check(
     notes = truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted))
     sections = sections_by_stay(notes, labels=truth.cohort.label_set, layout=True)
     cells = cells_by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted)))
-    keys, listed = list(predictions.labels), predictions.system.listed
+    affirmable = _affirmable(predictions, truth, graph)
     found = []
     for row, stay in enumerate(predictions.stay_ids.tolist()):
-        said = [keys[i] for i in np.flatnonzero(listed[row])]
         chart = measurements(cells.get(stay, {}))
         texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
         found.append(
             {
-                kind: with_absences(text, verifier.check(text, kind, sections.get(stay, []), chart, said))
+                kind: with_absences(text, verifier.check(text, kind, sections.get(stay, []), chart, affirmable[row]))
                 for kind, text in texts.items()
             }
         )
         progress()
     return found
+
+
+def _affirmable(predictions: Predictions, truth: Truth, graph: ConceptGraph) -> list[list[str]]:
+    """The diagnoses that the rationales of each stay may affirm.
+
+    Those that are listed with them; for a task whose labels are no diagnoses, those that the stay was coded with.
+    """
+    keys, called = list(predictions.labels), predictions.system.listed
+    if graph.labels.keys().isdisjoint(keys):
+        keys = list(truth.cohort.label_set)
+        if not truth.cohort.labelled:
+            return [keys for _ in predictions.stay_ids]
+        called = truth.cohort.label_matrix(predictions.stay_ids)
+    return [[keys[i] for i in np.flatnonzero(row)] for row in called]
 
 
 def summarize(claims: list[StayClaims], patients: np.ndarray, replicates: int, seed: int) -> dict[str, Any]:
@@ -96,7 +109,8 @@ def grounded(predictions: Predictions, claims: list[StayClaims]) -> np.ndarray:
     for row, stay in enumerate(claims):
         texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
         for label in grounded_diagnoses((texts[kind], stay[kind]) for kind in RATIONALE_KINDS):
-            found[row, columns[label]] = True
+            if label in columns:  # rationales of other tasks argue for diagnoses that are none of their labels
+                found[row, columns[label]] = True
     return found & predictions.system.listed
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from clinragen import versions
+from clinragen import tasks, versions
 from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.catalog import variables
 from clinragen.data.cohort import Cohort
@@ -22,9 +22,10 @@ from clinragen.evaluation.diagnosis import System
 from clinragen.evaluation.shape import ANYTHING, NUMBER, SHARE, TEXT, WHOLE, Each, Maybe, differs, one_of
 from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.knowledge.relabel import open_graph
+from clinragen.knowledge.relabel import open_known_graph
 from clinragen.label_sets import LabelSet, Phenotype, of_manifest, shipped
 from clinragen.schema import RATIONALE_KINDS
+from clinragen.tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ _MANIFEST = {
     "remarks": Maybe([TEXT]),
     "training": Maybe(Each(ANYTHING)),
     "label_set": Maybe(Each(ANYTHING)),
+    "task": Maybe(TEXT),
 }
 _WEIGHED = {"concepts": [{"concept": TEXT, "score": NUMBER}]}
 _HOURS = {"hours": [{"variable": TEXT, "from_hour": NUMBER, "to_hour": NUMBER, "score": NUMBER}]}
@@ -80,6 +82,11 @@ class Predictions:
     concepts: list[list[tuple[str, float]]]  # per stay (concept id, attention weight), the heaviest first
     attributions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # stay id -> explained diagnoses
 
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return tasks.load(self.manifest.get("task", tasks.DEFAULT))
+
     def frame(self) -> pl.DataFrame:
         """One row per stay: stay_id, diagnoses, both rationales, whether they parsed, ``probability_LABEL`` of each."""
         keys = list(self.labels)
@@ -113,6 +120,8 @@ class Truth:
     stays: pl.DataFrame  # [n] rows of stays.parquet
     gold: np.ndarray  # [n, L] bool
     training: np.ndarray  # [m, L] bool, the labels of the cohort's training split
+    eligible: np.ndarray  # [n, L] bool: what counts
+    training_eligible: np.ndarray  # [m, L] bool
     labelled: bool = True  # otherwise ``gold`` and ``training`` say nothing
 
 
@@ -325,8 +334,10 @@ def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool =
             f"{predictions.root} was predicted from another cohort ({predictions.manifest['cohort']}) than {root}, "
             "or from an earlier state of it: their hashes differ; predict anew or name that cohort"
         )
-    labelled = needs_labels or cohort.labelled
-    columns = cohort.labels.columns[1:] if labelled else list(cohort.label_set)
+    task = predictions.task
+    columns = list(task.label_set(cohort))
+    if needs_labels and not task.available(cohort):
+        task.table(cohort)  # says what is missing
     if set(columns) != set(predictions.labels):
         odd = ", ".join(sorted(set(columns) ^ set(predictions.labels)))
         raise UserError(f"{cohort.paths.labels} and {predictions.root} have different label sets: they differ in {odd}")
@@ -337,15 +348,20 @@ def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool =
     rows = np.searchsorted(known, predictions.stay_ids)
     stays = complete(cohort.stays[rows], ("intime", "outtime", "prediction_time"), cohort.paths.stays)
     order = [columns.index(label) for label in predictions.labels]
-    training = cohort.stays.filter(pl.col("split") == "train")["stay_id"].to_numpy()
-    if not labelled:
+    if not task.available(cohort):
         nothing = np.zeros((len(rows), len(order)), dtype=bool)
-        return Truth(cohort, stays, nothing, nothing[:0], labelled=False)
+        return Truth(cohort, stays, nothing, nothing[:0], nothing, nothing[:0], labelled=False)
+    ids = cohort.stays.filter(pl.col("split") == "train")["stay_id"].to_numpy()
+    gold, training = task.labels(cohort, predictions.stay_ids), task.labels(cohort, ids)
+    if needs_labels:
+        task.check(cohort, gold, "predicted")
     return Truth(
         cohort=cohort,
         stays=stays,
-        gold=cohort.label_matrix(predictions.stay_ids)[:, order],
-        training=cohort.label_matrix(training)[:, order],
+        gold=gold.present[:, order],
+        training=training.present[:, order],
+        eligible=gold.eligible[:, order],
+        training_eligible=training.eligible[:, order],
     )
 
 
@@ -399,10 +415,10 @@ def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> di
 def graph_of(predictions: Predictions, given: Path | None) -> ConceptGraph:
     """The concept graph by which claims are read: the user's, else the model's own where it still is, else the core."""
     if given is not None:
-        return open_graph(given, predictions.labels)
+        return open_known_graph(given, predictions.labels)
     recorded = predictions.manifest.get("graph")
     places = [Path(predictions.manifest["model"]) / "model" / "graph", *([Path(recorded)] if recorded else [])]
-    return open_graph(next((place for place in places if is_folder(place)), None), predictions.labels)
+    return open_known_graph(next((place for place in places if is_folder(place)), None), predictions.labels)
 
 
 def is_folder(path: Path) -> bool:

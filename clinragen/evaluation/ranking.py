@@ -15,17 +15,20 @@ class Ranking:
     Args:
         gold: [n, L] bool, the true labels.
         scores: [n, L] float, higher means more likely. Ties are counted as halves (ROC) or as one step (PR).
+        eligible: [n, L] bool, the samples that count for each label; all where not given.
 
     >>> ranking = Ranking(np.array([[0], [1], [1]], bool), np.array([[0.1], [0.4], [0.2]]))
     >>> [area.tolist() for area in ranking(np.ones(3))]
     [[1.0], [1.0]]
     """
 
-    def __init__(self, gold: np.ndarray, scores: np.ndarray) -> None:
+    def __init__(self, gold: np.ndarray, scores: np.ndarray, eligible: np.ndarray | None = None) -> None:
         if gold.shape != scores.shape or gold.ndim != 2:
             raise ValueError(f"gold {gold.shape} and scores {scores.shape} must both be [samples, labels]")
         self.labels = gold.shape[1]
         self.order = np.argsort(scores, axis=0, kind="stable").T  # [L, n], ascending
+        counts = None if eligible is None or eligible.all() else eligible.T
+        self.counts = None if counts is None else np.take_along_axis(counts, self.order, axis=1)
         ascending = np.take_along_axis(scores.T, self.order, axis=1)
         self.positive = np.take_along_axis(gold.T.astype(bool), self.order, axis=1)
         starts = np.ones_like(self.positive)
@@ -47,6 +50,8 @@ class Ranking:
             weights: [n] non-negative sample weights, such as how often a bootstrap drew each sample.
         """
         sorted_weights = weights.astype(float)[self.order]
+        if self.counts is not None:
+            sorted_weights = sorted_weights * self.counts
         positive = np.where(self.positive, sorted_weights, 0.0)
         positives_before = _cumulative(positive)
         negatives_before = _cumulative(sorted_weights - positive)

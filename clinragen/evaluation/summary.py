@@ -54,15 +54,15 @@ def summarize(
         replicates: of the bootstrap.
         seed: of the bootstrap.
     """
-    gold, n = truth.gold, len(truth.gold)
+    gold, eligible, n = truth.gold, truth.eligible, len(truth.gold)
     systems: dict[str, System] = {}
     if len(truth.training):
-        systems["prevalence"] = prevalence_guess(truth.training, n)
+        systems["prevalence"] = prevalence_guess(truth.training, n, truth.training_eligible)
     systems["model"] = predictions.system
     systems |= {name: controls[name] for name in ("zeroed", "shuffled") if name in controls}
     patients = truth.stays["subject_id"].to_numpy()
-    scored = bootstrap(gold, systems, patients, replicates, seed)
-    both = gold.any(axis=0) & ~gold.all(axis=0)
+    scored = bootstrap(gold, systems, patients, replicates, seed, eligible)
+    both = gold.any(axis=0) & (~gold & eligible).any(axis=0)
     return {
         "created_by": __version__,
         "predictions": {
@@ -77,14 +77,15 @@ def summarize(
             "splits": dict(sorted(Counter(truth.stays["split"]).items())),
         },
         "bootstrap": {"replicates": replicates, "seed": seed, "unit": "patient", "level": 0.95},
+        "task": predictions.task.name,
         "labels": list(predictions.labels),
         "left_out": [label for label, known in zip(predictions.labels, both, strict=True) if not known],
         "parse_rate": float(predictions.parsed.mean()),
-        "systems": {name: _system(name, systems[name], gold, scored[name]) for name in systems},
+        "systems": {name: _system(name, systems[name], truth, scored[name]) for name in systems},
         "cost_of_control": {
             name: _differences(scored["model"], scored[name]) for name in ("zeroed", "shuffled") if name in scored
         },
-        "phenotypes": _per_phenotype(predictions, gold, scored["model"]),
+        "phenotypes": _per_phenotype(predictions, truth, scored["model"]),
         "text": _text(predictions, truth.cohort, teacher),
         "claims": faithfulness.summarize(claims, patients, replicates, seed),
         "coverage": faithfulness.coverage(
@@ -97,11 +98,11 @@ def summarize(
     }
 
 
-def _system(name: str, system: System, gold: np.ndarray, scored: Bootstrapped) -> dict[str, Any]:
+def _system(name: str, system: System, truth: Truth, scored: Bootstrapped) -> dict[str, Any]:
     return {
         "title": TITLES[name],
         "scores": {m: interval(scored.value[i], scored.replicates[:, i]) for i, m in enumerate(METRICS)},
-        "calibration_curve": calibration_curve(gold, system.probabilities),
+        "calibration_curve": calibration_curve(truth.gold, system.probabilities, eligible=truth.eligible),
     }
 
 
@@ -111,29 +112,42 @@ def _differences(model: Bootstrapped, control: Bootstrapped) -> dict[str, Any]:
     return {m: interval(value[i], replicates[:, i]) for i, m in enumerate(METRICS) if not np.isnan(value[i])}
 
 
-def _per_phenotype(predictions: Predictions, gold: np.ndarray, scored: Bootstrapped) -> list[dict[str, Any]]:
-    system = predictions.system
-    auprc = Ranking(gold, system.probabilities)(np.ones(len(gold)))[1]
-    written = agreement(gold, system.written) if system.written is not None else None
-    thresholded = agreement(gold, system.thresholded)
+def _per_phenotype(predictions: Predictions, truth: Truth, scored: Bootstrapped) -> list[dict[str, Any]]:
+    system, gold, eligible = predictions.system, truth.gold, truth.eligible
+    auprc = Ranking(gold, system.probabilities, eligible)(np.ones(len(gold)))[1]
+    written = agreement(gold, system.written, eligible=eligible) if system.written is not None else None
+    thresholded = agreement(gold, system.thresholded, eligible=eligible)
     rows = []
     for i, label in enumerate(predictions.labels):
+        known = eligible[:, i]
+        real, said = gold[known, i], system.probabilities[known, i]
         row: dict[str, Any] = {
             "key": label,
             "name": predictions.labels[label].name,
-            "n_positive": int(gold[:, i].sum()),
-            "prevalence": float(gold[:, i].mean()),
-            "mean_probability": float(system.probabilities[:, i].mean()),
+            "n_positive": int(real.sum()),
+            "n_eligible": int(known.sum()),
+            "prevalence": float(real.mean()) if len(real) else 0.0,
+            "mean_probability": float(said.mean()) if len(said) else 0.0,
             "threshold": float(system.thresholds[i]),
             "auroc": interval(scored.auroc[i], scored.auroc_replicates[:, i]),
             "auprc": None if np.isnan(auprc[i]) else float(auprc[i]),
-            "brier": float(((system.probabilities[:, i] - gold[:, i]) ** 2).mean()),
+            "brier": float(((said - real) ** 2).mean()) if len(said) else None,
         }
+        if predictions.task.scorers:
+            threshold = float(system.thresholds[i])
+            row["scores"] = {
+                name: _defined(scorer(real, said, threshold)) if len(real) else None
+                for name, scorer in predictions.task.scorers.items()
+            }
         for name, found in (("written", written), ("thresholded", thresholded)):
             if found is not None:
                 row |= {f"{name}_{score}": float(found[score][i]) for score in ("precision", "recall", "f1")}
         rows.append(row)
     return rows
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _text(predictions: Predictions, cohort: Cohort, teacher: str | None) -> dict[str, Any]:

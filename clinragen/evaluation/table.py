@@ -8,6 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from clinragen import tasks
+
 TITLES = {"zeroed": "the model with zeroed series", "shuffled": "the model with shuffled series"}
 _COLUMNS = {
     "macro_auroc": "macro\nAUROC",
@@ -86,19 +88,25 @@ def _costs(evaluation: dict[str, Any]) -> list[Text]:
 
 
 def _phenotypes(evaluation: dict[str, Any]) -> Table:
-    table = Table(title="By phenotype", show_edge=False)
-    table.add_column("phenotype", no_wrap=True)
-    for title in ("positive", "share", "AUROC", "AUPRC", "F1\nwritten", "F1\nthreshold"):
+    task = tasks.load(evaluation.get("task") or tasks.DEFAULT)
+    table = Table(title=task.panel, show_edge=False)
+    table.add_column("phenotype" if task.name == tasks.DEFAULT else "label", no_wrap=True)
+    stays = evaluation["cohort"]["stays"]
+    ineligible = any(row.get("n_eligible", stays) < stays for row in evaluation["phenotypes"])
+    counts = ("positive", "eligible") if ineligible else ("positive",)
+    for title in (*counts, "share", "AUROC", "AUPRC", "F1\nwritten", "F1\nthreshold", *task.scorers):
         table.add_column(title, justify="right", no_wrap=True)
     for row in evaluation["phenotypes"]:
         table.add_row(
             row["name"],
             str(row["n_positive"]),
+            *([str(row["n_eligible"])] if ineligible else []),
             number(row["prevalence"]),
             with_interval(row["auroc"]),
             number(row["auprc"]),
             number(row.get("written_f1")),
             number(row["thresholded_f1"]),
+            *(number((row.get("scores") or {}).get(name)) for name in task.scorers),
         )
     return table
 

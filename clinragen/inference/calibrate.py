@@ -62,15 +62,25 @@ def _numbers(values: Any, count: int = 1) -> bool:
     return isinstance(values, list) and len(values) == count and all(type(value) in (int, float) for value in values)
 
 
-def fit_calibration(logits: np.ndarray, labels: np.ndarray, names: list[str]) -> Calibration:
+def fit_calibration(
+    logits: np.ndarray, labels: np.ndarray, names: list[str], eligible: np.ndarray | None = None
+) -> Calibration:
     """Fit on validation logits and labels, both [n, phenotypes].
 
     With one regression over all (stay, phenotype) pairs: the logit, and an indicator of each phenotype.
+
+    Args:
+        eligible: [n, phenotypes], the pairs that count; all where not given.
+
+    Raises:
+        UserError: no pair that counts is positive, or all are.
     """
     count, width = logits.shape
+    counts = np.ones((count, width), dtype=bool) if eligible is None else eligible
+    pairs = counts.reshape(-1)
     design = np.concatenate([logits.reshape(-1, 1), np.tile(np.eye(width), (count, 1))], axis=1)
-    flat = labels.reshape(-1).astype(int)
-    if flat.min() == flat.max():
+    design, flat = design[pairs], labels.reshape(-1)[pairs].astype(int)
+    if not len(flat) or flat.min() == flat.max():
         raise UserError("the validation split has no positive label at all: calibration needs more stays")
     from sklearn.linear_model import LogisticRegression  # predicting needs it not
 
@@ -79,10 +89,10 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray, names: list[str]) ->
     offsets = (regression.coef_[0, 1:] + regression.intercept_[0]).tolist()
     unthresholded = Calibration(names, slope, offsets, [0.5] * width)
     probabilities = unthresholded.probabilities(logits)
-    common = _best_threshold(labels.reshape(-1), probabilities.reshape(-1))
+    common = _best_threshold(labels.reshape(-1)[pairs], probabilities.reshape(-1)[pairs])
     thresholds = [
-        0.5 * (common + _best_threshold(labels[:, i], probabilities[:, i]))
-        if labels[:, i].sum() >= MIN_POSITIVES
+        0.5 * (common + _best_threshold(labels[counts[:, i], i], probabilities[counts[:, i], i]))
+        if labels[counts[:, i], i].sum() >= MIN_POSITIVES
         else common
         for i in range(width)
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clinragen import versions
+from clinragen import tasks, versions
 from clinragen.artifacts import read_json
 from clinragen.choices import Decoding
 from clinragen.data.cohort import Cohort
@@ -15,6 +15,7 @@ from clinragen.errors import UserError
 from clinragen.integrity import hold_folder
 from clinragen.label_sets import LabelSet, of_model
 from clinragen.stages.plan import INPUTS, PRETRAIN, TARGETS
+from clinragen.tasks import Task
 
 FILES = ("clinragen.json", "calibration.json", "model.safetensors")
 
@@ -29,6 +30,7 @@ class FinishedRun:
         manifest: with ``stage``, ``inputs``, ``targets``, ``model_sha256``.
         window: the hours that the model reads.
         labels: in the order of the logits.
+        task: what it predicts.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class FinishedRun:
     manifest: dict[str, Any]
     window: Window
     labels: LabelSet
+    task: Task
 
     @classmethod
     def open(cls, run: str | Path) -> FinishedRun:
@@ -69,7 +72,7 @@ class FinishedRun:
             raise UserError(f"{path} is damaged (statistics): train anew") from None
         if window.kind not in KINDS or not isinstance(window.hours, int) or window.hours < 1:
             raise UserError(f"{path} is damaged (statistics.hours, statistics.kind): train anew")
-        return cls(run, folder, manifest, window, of_model(path))
+        return cls(run, folder, manifest, window, of_model(path), tasks.load(manifest.get("task", tasks.DEFAULT)))
 
     def sections(self, decoding: Decoding) -> list[str]:
         """What the model is asked to write, of what it was trained to write.
@@ -95,7 +98,7 @@ class FinishedRun:
         Raises:
             UserError: the model cannot read the cohort.
         """
-        cohort.label_set.check_same(self.labels.names, self.folder)
+        self.task.label_set(cohort).check_same(self.labels.names, self.folder)
         left_out = [name for name in self.manifest["targets"] if name not in self.sections(decoding)]
         unread = f"the model reads no {' or '.join(left_out)}: it writes no rationale of it" if left_out else None
         found = [self.window.check(cohort), self._other_source(cohort), unread]

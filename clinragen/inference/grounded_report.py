@@ -10,6 +10,7 @@ import polars as pl
 
 from clinragen.chart.findings import Finding, findings
 from clinragen.chart.note_evidence import NoteEvidence, gather
+from clinragen.chart.support import grounds, supported
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset
 from clinragen.data.targets import TargetFormat
@@ -17,7 +18,10 @@ from clinragen.data.text import sections_by_stay
 from clinragen.inference.grounded import Constraints, Grounded, Spelling
 from clinragen.inference.grounded_notes import GroundedNote
 from clinragen.inference.grounded_series import GroundedSeries
+from clinragen.knowledge.graph import ConceptGraph
 from clinragen.model.clinragen import ClinRaGen
+
+_ARGUED = 3  # diagnoses that rationales argue for where the model calls none, because its task is another
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class GroundedReports:
         grammars: dict[str, list[Grounded[Any]]] = {section: [] for section in self.sections}
         for stay, row in zip(batch.stay_ids.tolist(), beliefs.tolist(), strict=True):
             called = {key: belief for key, belief in zip(model.labels, row, strict=True) if belief > 0.5}
+            if not set(model.labels) <= set(model.graph.labels):  # of a task that the graph knows nothing of
+                called = self._shown(stay, model.graph)
             for section, of_stays in grammars.items():
                 following = target.opening(target.sections.index(section) + 1)
                 constraints = Constraints(called, model.graph, budget, following)
@@ -65,6 +71,18 @@ class GroundedReports:
                 else:
                     of_stays.append(GroundedSeries(spelling, self.findings.get(stay), constraints))
         return grammars
+
+    def _shown(self, stay: int, graph: ConceptGraph) -> dict[str, float]:
+        """The few diagnoses that note and series of a stay speak for most: what can be argued without a call."""
+        strength: dict[str, float] = {}
+        for key, ranked in grounds(self.evidence.get(stay) or [], graph.labels, graph).items():
+            strength[key] = sum(weight for weight, _ in ranked)
+        for finding in self.findings.get(stay) or []:
+            for key in supported(finding, graph.labels, graph) if finding.direction != "normal" else ():
+                strength[key] = strength.get(key, 0.0) + graph.strength(finding.concept, key) * finding.severity
+        strongest = sorted((-value, key) for key, value in strength.items() if value)[:_ARGUED]
+        argued = {key for _, key in strongest}
+        return {key: 1.0 for key in graph.labels if key in argued}
 
 
 def _evidence(dataset: StayDataset) -> dict[int, list[NoteEvidence]]:

@@ -98,6 +98,7 @@ class TrainedModel:
             self.model.config.max_target_tokens,
             series_input=series_input,
             lexicon=self.model.lexicon,
+            task=self.run.task,
         )
 
 
@@ -227,6 +228,7 @@ def write_predictions(
             "cohort_hash": cohort.sha256,
             "graph": str(graph) if graph else None,
             "split": split,
+            "task": trained.run.task.name,
             "labels": list(model.labels),
             "label_set": model.labels.to_json(),
             "thresholds": dict(zip(model.labels, trained.calibration.thresholds, strict=True)),

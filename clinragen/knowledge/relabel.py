@@ -26,6 +26,14 @@ def open_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
     return relabel(ConceptGraph.load(folder) if folder else build(), labels)
 
 
+def open_known_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
+    """The same, for labels that may be none of the graph's business: where it knows none of them, it stays as it is."""
+    graph = ConceptGraph.load(folder) if folder else build()
+    concepts = {f"{kind}:{key}" for kind in ("phenotype", "disease") for key in labels}
+    covered = any(label.covers for label in labels.values())
+    return relabel(graph, labels) if covered or not concepts.isdisjoint(graph.graph) else graph
+
+
 def relabel(graph: ConceptGraph, labels: LabelSet) -> ConceptGraph:
     """``graph`` itself when it is of these labels already, else a new graph."""
     known = {node.removeprefix("phenotype:") for node in graph.of_kind("phenotype")}

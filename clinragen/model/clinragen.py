@@ -33,6 +33,7 @@ from clinragen.model.head import LabelHead
 from clinragen.model.language_model import Context, LanguageModel, create, restore
 from clinragen.model.pretrained import reason
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
+from clinragen.tasks import ListWording
 from clinragen.tensors import write_tensors
 
 
@@ -63,6 +64,7 @@ class ClinRaGen(nn.Module):
         labels: in the order of the logits.
         graph: the concept graph, saved with the model because new notes are linked to it.
         lexicon: terms that a linear path reads in notes.
+        wording: of the list of labels that it writes, by default of diagnoses.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class ClinRaGen(nn.Module):
         labels: LabelSet,
         graph: ConceptGraph,
         lexicon: Lexicon,
+        wording: ListWording | None = None,
     ):
         super().__init__()
         if config.threads:
@@ -84,6 +87,7 @@ class ClinRaGen(nn.Module):
         self.labels = labels
         self.graph = graph
         self.lexicon = lexicon
+        self.wording = wording or ListWording()
         self.language_model = language_model
         self.series_encoder = SeriesEncoder(config.series, statistics)
         d_lm = language_model.hidden_size
@@ -95,7 +99,8 @@ class ClinRaGen(nn.Module):
         self.concept_attention = ConceptAttention(config.attention, concepts, config.series.d_model, d_lm)
         bins = self.series_encoder.variables * self.series_encoder.encode.features
         graph_path = None
-        if config.attention.graph_path and concepts.edges:
+        in_graph = any(f"phenotype:{key}" in concepts.ids for key in labels)
+        if config.attention.graph_path and concepts.edges and in_graph:
             graph_path = GraphPath(concepts, statistics, list(labels), config.head.dim)
         self.head = LabelHead(config.head, len(labels), d_lm, bins, len(concepts.ids), graph_path, len(lexicon.terms))
         with torch.no_grad():
@@ -121,7 +126,7 @@ class ClinRaGen(nn.Module):
     def target_format(self, targets: Sequence[str]) -> TargetFormat:
         """How targets (note, series, diagnoses) are spelled by this model's tokenizer."""
         sections = sections_for(targets, self.config.target_order)
-        return TargetFormat(self.tokenizer, tuple(self.labels.names.values()), sections)
+        return TargetFormat(self.tokenizer, tuple(self.labels.names.values()), sections, self.wording)
 
     def forward(self, batch: Batch, inputs: Sequence[str], *, targets: bool = True, explain: bool = False) -> Output:
         """Score a batch.
@@ -189,6 +194,8 @@ class ClinRaGen(nn.Module):
             "base": self.language_model.base,
             "lexicon": asdict(self.lexicon),
         }
+        if self.wording != ListWording():
+            described["wording"] = asdict(self.wording)
         (folder / "clinragen.json").write_text(json.dumps(described), encoding="utf-8")
 
     def weights(self) -> dict[str, Tensor]:
@@ -241,7 +248,9 @@ class ClinRaGen(nn.Module):
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
         config.check(str(folder / "clinragen.json"))
         language_model = restore(config.language_model, folder / "language_model", described.get("base"))
-        graph = relabel(ConceptGraph.load(folder / "graph"), labels)
+        graph = ConceptGraph.load(folder / "graph")
+        if set(graph.of_kind("phenotype")) == {f"phenotype:{key}" for key in labels}:
+            graph = relabel(graph, labels)  # of an earlier release, which kept no label set with a graph
         try:
             model = cls(
                 config,
@@ -251,6 +260,7 @@ class ClinRaGen(nn.Module):
                 labels,
                 graph,
                 Lexicon(**described["lexicon"]),
+                ListWording(**described.get("wording", {})),
             )
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
             raise UserError(
@@ -273,11 +283,20 @@ def assemble(
     graph: ConceptGraph,
     tokenizer: Any | None,
     lexicon: Lexicon | None = None,
+    labels: LabelSet | None = None,
+    wording: ListWording | None = None,
 ) -> ClinRaGen:
-    """A new student of the graph's labels. ``tokenizer`` is needed by a language model from scratch only."""
+    """A new student.
+
+    Args:
+        tokenizer: needed by a language model from scratch only.
+        labels: what it predicts, by default the labels of the graph.
+        wording: of the list that it writes.
+    """
     language_model = create(config.language_model, tokenizer)
     wanted = config.attention
     concepts = export_concepts(
         graph, statistics.variables, language_model.tokenizer, wanted.knowledge, wanted.seed, wanted.vocabulary
     )
-    return ClinRaGen(config, statistics, concepts, language_model, graph.labels, graph, lexicon or Lexicon([], []))
+    labels, lexicon = labels or graph.labels, lexicon or Lexicon([], [])
+    return ClinRaGen(config, statistics, concepts, language_model, labels, graph, lexicon, wording)

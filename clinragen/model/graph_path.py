@@ -33,6 +33,7 @@ class GraphPath(nn.Module):
         dim: width of the shared network.
     """
 
+    known: Tensor | None
     head: Tensor
     tail: Tensor
     relation: Tensor
@@ -47,12 +48,15 @@ class GraphPath(nn.Module):
         super().__init__()
         place = {node: position for position, node in enumerate(concepts.ids)}
         self.concepts = len(concepts.ids)
-        targets = [place[f"phenotype:{label}"] for label in labels]
-        edges = _towards(concepts.edges, set(targets))
+        present = [f"phenotype:{label}" in place for label in labels]
+        targets = [place.get(f"phenotype:{label}", 0) for label in labels]
+        edges = _towards(concepts.edges, {node for node, known in zip(targets, present, strict=True) if known})
         head, tail, relation, weight = zip(*edges, strict=True)
         degree = torch.zeros(self.concepts).index_add(0, torch.tensor(tail), torch.tensor(weight))
         for name, column in (("head", head), ("tail", tail), ("relation", relation), ("label_node", targets)):
             self.register_buffer(name, torch.tensor(column))
+        # of labels that the graph does not know it says nothing; not saved, for the labels are
+        self.register_buffer("known", None if all(present) else torch.tensor(present), persistent=False)
         self.register_buffer("weight", torch.tensor(weight) / degree[self.tail].clamp_min(1).sqrt())
         findings = _findings(concepts.ids, statistics)
         for name, column, kind in (
@@ -95,7 +99,8 @@ class GraphPath(nn.Module):
         evidence = state.index_select(0, self.label_node).transpose(0, 1)  # [B, L, channels]
         note, series = self.note(evidence[..., : len(NOTE)]), self.series(evidence[..., len(NOTE) :])
         joined = F.gelu(self.join(torch.cat([note, series, note * series], dim=-1)))
-        return ((joined * self.out).sum(-1) + (evidence * self.direct).sum(-1)).float()
+        logits = ((joined * self.out).sum(-1) + (evidence * self.direct).sum(-1)).float()
+        return logits if self.known is None else logits * self.known
 
     def findings(self, values: Tensor, observed: Tensor) -> Tensor:
         """How each finding shows in the series, [B, findings, 4]: the farthest value beyond its bound, the share of

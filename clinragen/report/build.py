@@ -176,7 +176,7 @@ def _views(report: Report) -> Iterator[views.StayView]:
                 system.probabilities[i],
                 system.thresholds,
                 system.listed[i],
-                truth.gold[i] if truth.labelled else None,
+                truth.gold[i] if truth.labelled and truth.eligible[i].all() else None,
                 grounded[i],
             ),
             rationales=rationales,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars
 
+from clinragen import tasks
 from clinragen.artifacts import sha256_file
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
-from clinragen.data.targets import MARKERS, NO_DIAGNOSIS
+from clinragen.data.targets import markers_of
 from clinragen.data.text import SECTIONS, note_text, section_title, sections_by_stay
 from clinragen.data.window import wanted
 from clinragen.errors import UserError
@@ -24,6 +27,7 @@ from clinragen.model.language_model import train_tokenizer
 from clinragen.stages.folder import Request, expected_parent
 from clinragen.stages.plan import RunConfig
 from clinragen.stages.pretrain import PretrainedEncoder
+from clinragen.tasks import Task
 
 
 def new_model(
@@ -46,13 +50,15 @@ def new_model(
     opened = open_graph(graph, cohort.label_set)
     tokenizer = None
     if config.model.language_model.scratch:
-        texts = _training_text(cohort, config.teacher, opened)
+        texts = _training_text(cohort, config, opened)
         tokenizer = train_tokenizer(texts, config.model.language_model.vocabulary)
     lexicon = None
     if config.model.head.linear:
         sections = sections_by_stay(cohort.notes, labels=cohort.label_set)
         lexicon = Lexicon.fit([note_text(sections.get(int(stay), [])) for stay in train], config.model.head.lexicon)
-    model = assemble(config.model, statistics, opened, tokenizer, lexicon)
+    task = tasks.load(config.task)
+    labels = task.label_set(cohort)
+    model = assemble(config.model, statistics, opened, tokenizer, lexicon, labels, task.wording)
     if pretrained:
         pretrained.load_into(model.series_encoder, variables)
     return model
@@ -76,11 +82,15 @@ def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
     return model, manifest
 
 
-def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:
+def _training_text(cohort: Cohort, config: RunConfig, graph: Any) -> list[str]:
     """What a tokenizer from scratch is trained on: training stays, and the fixed words of targets and graph."""
     mine = polars.col("stay_id").is_in(cohort.split("train"))
-    texts = cohort.notes.filter(mine)["text"].to_list() + cohort.rationales(teacher).filter(mine)["text"].to_list()
-    fixed = [*MARKERS.values(), NO_DIAGNOSIS, *(f" {p.name};" for p in cohort.label_set.values())]
+    texts = (
+        cohort.notes.filter(mine)["text"].to_list() + cohort.rationales(config.teacher).filter(mine)["text"].to_list()
+    )
+    task = tasks.load(config.task)
+    names = task.label_set(cohort).names.values()
+    fixed = [*markers_of(task.wording).values(), task.wording.nothing, *(f" {name};" for name in names)]
     fixed += [f"{section_title(section)}:" for section in SECTIONS]
     fixed += [data["name"] for _, data in graph.nodes(data=True)]
     return texts + fixed * 20
@@ -88,9 +98,10 @@ def _training_text(cohort: Cohort, teacher: str, graph: Any) -> list[str]:
 
 def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store: Path | None = None) -> StayDataset:
     """The stays of a split as this model reads and writes them; ``store`` keeps their tokens for the next run."""
+    task = tasks.load(config.task)
     return StayDataset(
         cohort,
-        cohort.split(split),
+        _eligible(task, cohort, cohort.split(split), config.stage.targets),
         model.tokenizer,
         MentionEncoder(model.graph, model.concepts.ids),
         model.statistics,
@@ -102,4 +113,11 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store
         store=store,
         separate=config.stage.tasks == "separate" and split == "train",
         soft_targets=config.stage.token_weight > 0,
+        task=task,
     )
+
+
+def _eligible(task: Task, cohort: Cohort, stay_ids: np.ndarray, targets: Sequence[str]) -> np.ndarray:
+    """The stays that a stage can learn something of the task from: eligible for a label, or all if a list is all."""
+    eligible = task.labels(cohort, stay_ids).eligible
+    return stay_ids[eligible.all(1) if list(targets) == ["diagnoses"] else eligible.any(1)]

@@ -91,7 +91,7 @@ def distill(chain: Chain, console: Console) -> dict[str, Any]:
     manifest: dict[str, Any] = {}
     with nullcontext() if chain.base.preflight else private_store(chain.base.out.absolute() / TOKENS):
         for request in requests:
-            config = resolve(request.stage, "tiny", request.teacher, _free(request), request.trainer)
+            config = resolve(request.stage, "tiny", request.teacher, _free(request), request.trainer, request.task)
             if _spawns(config):
                 _apart(request)
                 manifest = {}
@@ -115,7 +115,7 @@ def _spawns(config: RunConfig) -> bool:
 def _apart(request: Request) -> None:
     """A stage as a command of its own."""
     arguments = ["--cohort", request.cohort, "--out", request.out, "--model", request.model]
-    arguments += ["--teacher", request.teacher, "--trainer", request.trainer, "--finish"]
+    arguments += ["--teacher", request.teacher, "--task", request.task, "--trainer", request.trainer, "--finish"]
     for option in ("parent", "graph", "pretrained"):
         if value := getattr(request, option):
             arguments += [f"--{option}", value]

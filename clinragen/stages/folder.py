@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from clinragen import versions
+from clinragen import tasks, versions
 from clinragen.artifacts import read_json, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
@@ -39,6 +39,7 @@ class Request:
     trainer: str = "default"
     pretrained: Path | None = None
     preflight: bool = False
+    task: str = tasks.DEFAULT
     finish: bool = False  # a finished run of the same settings is kept, not refused
 
     @property
@@ -63,7 +64,12 @@ def expected_parent(request: Request) -> dict[str, Any] | None:
         raise UserError(f"stage '{request.stage}' continues stage '{wanted}': pass its run folder with --parent")
     if request.pretrained:
         raise UserError(f"--pretrained {request.pretrained}: only a stage that starts a new model takes an encoder")
-    return finished(request.parent, wanted)
+    manifest = finished(request.parent, wanted)
+    if (trained := manifest.get("task", tasks.DEFAULT)) != request.task:
+        raise UserError(
+            f"--parent {request.parent} learns task '{trained}', not '{request.task}': pass --task {trained}"
+        )
+    return manifest
 
 
 def kept(request: Request, identity: str) -> dict[str, Any] | None:

@@ -58,10 +58,10 @@ def fit_linear_paths(
             continue
         read = {split: features(model, data[split], name) for split in data}
         with every_core(), _progress(console, labels.shape[1]) as told:
-            fitted, chosen[f"{name}_penalty"] = _choose(name, read, data["train"].labels, labels, told)
+            fitted, chosen[f"{name}_penalty"] = _choose(name, read, data, told)
         weight.copy_(torch.from_numpy(fitted))
         parts.append(np.asarray(read["validation"] @ fitted))
-    gains = fuse(np.stack(parts), labels)
+    gains = fuse(np.stack(parts), labels, data["validation"].eligible)
     paths.gains.copy_(torch.from_numpy(gains))
     return chosen | dict(zip(("network_gain", "note_gain", "series_gain"), gains.round(4).tolist(), strict=True))
 
@@ -113,17 +113,21 @@ def _progress(console: Console | None, labels: int) -> Iterator[Told]:
 
 
 def _choose(
-    path: str, read: dict[str, csr_matrix | np.ndarray], train: np.ndarray, validation: np.ndarray, told: Told
+    path: str, read: dict[str, csr_matrix | np.ndarray], data: dict[str, StayDataset], told: Told
 ) -> tuple[np.ndarray, float]:
     """Weights [features, L] under the penalty with the least validation loss, and that penalty."""
     best: tuple[float, np.ndarray, float] | None = None
     start: np.ndarray | None = None
     known = Features(read["train"])
+    train, validation = data["train"], data["validation"]
+    gold = validation.labels.astype(np.float32)
     for penalty in PENALTIES[path]:
         fit = f"{path}, penalty {penalty:g}"
         told(fit, 0)
-        start = fit_logistic(known, train, penalty, start, lambda count, fit=fit: told(fit, count))
-        loss = _loss(read["validation"] @ start[:-1] + start[-1], validation)
+        start = fit_logistic(
+            known, train.labels, penalty, start, lambda count, fit=fit: told(fit, count), train.eligible
+        )
+        loss = _loss(read["validation"] @ start[:-1] + start[-1], gold, validation.eligible)
         if best is not None and loss > best[0]:
             break  # the loss has one valley
         best = (loss, start[:-1], penalty)
@@ -131,19 +135,22 @@ def _choose(
     return best[1].astype(np.float32), best[2]
 
 
-def fuse(parts: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> np.ndarray:
     """Gains of the paths, none negative, [P], beside an offset for each label, which the calibration fits anew.
 
     Args:
         parts: logits of each path on the validation split, [P, n, L].
+        labels, eligible: [n, L], 0 or 1, and whether they count; all where not given.
     """
     paths, _, width = parts.shape
+    counts = None if eligible is None or eligible.all() else eligible
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         scores = np.tensordot(flat[:paths], parts, axes=1) + flat[paths:]
-        slope = (expit(scores) - labels) / labels.size
+        slope = (expit(scores) - labels) / (labels.size if counts is None else counts.sum())
+        slope = slope if counts is None else slope * counts
         ridge = 1e-4 * flat[paths:] / width  # keeps the offset of a label without positives finite
-        return _loss(scores, labels) + float(ridge @ flat[paths:]) / 2, np.concatenate(
+        return _loss(scores, labels, counts) + float(ridge @ flat[paths:]) / 2, np.concatenate(
             [(parts * slope).sum((1, 2)), slope.sum(0) + ridge]
         )
 
@@ -152,5 +159,6 @@ def fuse(parts: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x[:paths]
 
 
-def _loss(scores: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(np.logaddexp(0, scores) - labels * scores))
+def _loss(scores: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> float:
+    losses = np.logaddexp(0, scores) - labels * scores
+    return float(np.mean(losses if eligible is None or eligible.all() else losses[eligible]))

@@ -78,6 +78,7 @@ def fit_logistic(
     penalty: float,
     start: np.ndarray | None = None,
     done: Callable[[int], object] = lambda count: None,
+    eligible: np.ndarray | None = None,
 ) -> np.ndarray:
     """Ridge logistic regressions: float32 [d + 1, L], the last row the intercepts.
 
@@ -86,10 +87,13 @@ def fit_logistic(
         penalty: half of it times the squared weights is added to the summed loss.
         start: where to begin; the common shares when not given.
         done: told how many labels have converged, after each step.
+        eligible: [n, L] bool, the stays that count for each label; all where not given.
     """
     truth = torch.from_numpy(labels.astype(np.float32))
+    counts = None if eligible is None or eligible.all() else torch.from_numpy(eligible.astype(np.float32))
     if start is None:
-        share = truth.mean(0).clamp(0.5 / len(truth), 1 - 0.5 / len(truth))
+        share = truth.mean(0) if counts is None else (truth * counts).sum(0) / counts.sum(0).clamp_min(1)
+        share = share.clamp(0.5 / len(truth), 1 - 0.5 / len(truth))
         weights, offsets = torch.zeros(features.shape[1], truth.shape[1]), share.logit()
     else:
         weights = torch.from_numpy(start[:-1].astype(np.float32))
@@ -98,8 +102,9 @@ def fit_logistic(
     active = torch.arange(truth.shape[1])
     for _ in range(NEWTON_STEPS):
         target, reached = truth[:, active], scores[:, active]
-        step, move, size = _newton(features, weights[:, active], reached, target, penalty)
-        length = _line_search(reached, move, target, weights[:, active], step[:-1], penalty)
+        weighed = None if counts is None else counts[:, active]
+        step, move, size = _newton(features, weights[:, active], reached, target, penalty, weighed)
+        length = _line_search(reached, move, target, weights[:, active], step[:-1], penalty, weighed)
         weights[:, active] += length * step[:-1]
         offsets[active] += length * step[-1]
         scores[:, active] += length * move
@@ -111,12 +116,14 @@ def fit_logistic(
 
 
 def _newton(
-    features: Features, weights: Tensor, scores: Tensor, target: Tensor, penalty: float
+    features: Features, weights: Tensor, scores: Tensor, target: Tensor, penalty: float, counts: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A step [d + 1, L], the move of the logits that it makes [n, L], and the size of that move [L]."""
     chance = scores.sigmoid()
     slopes = chance - target
     doubt = (chance * (1 - chance)).clamp_min(1e-7)
+    if counts is not None:
+        slopes, doubt = slopes * counts, doubt * counts.clamp_min(1e-7)  # a label without stays stays where it is
     total = doubt.sum(0)
     rest = -torch.cat([features.gradient(slopes) + penalty * weights, slopes.sum(0)[None]])
     # the diagonal of the curvature, as if all stays were equally uncertain
@@ -143,13 +150,16 @@ def _newton(
     return step, move, size
 
 
-def _line_search(scores: Tensor, move: Tensor, target: Tensor, weights: Tensor, step: Tensor, penalty: float) -> Tensor:
+def _line_search(
+    scores: Tensor, move: Tensor, target: Tensor, weights: Tensor, step: Tensor, penalty: float, counts: Tensor | None
+) -> Tensor:
     """How much of each label's step lessens its loss, [L]: all of it, or a half, a quarter and so on; 0 for none."""
     inner, square = penalty * (weights * step).sum(0), penalty / 2 * step.square().sum(0)
 
     def change(length: Tensor) -> Tensor:
         moved = scores + length * move
         grown = torch.nn.functional.softplus(moved) - torch.nn.functional.softplus(scores) - target * length * move
+        grown = grown if counts is None else grown * counts
         return grown.sum(0, dtype=torch.float64) + length * inner + length.square() * square
 
     length = torch.ones(scores.shape[1])

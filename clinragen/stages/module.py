@@ -21,13 +21,15 @@ class StageModule(Objective):
     """Trains a :class:`ClinRaGen` on ``nll(targets) + label_weight * bce(labels) + token_weight * kl(soft targets)``.
 
     Args:
+        whole: no label of any stay is null.
         positive: weight of a present phenotype beside an absent one in the label loss, [phenotypes]; None for 1.
     """
 
     positive: Tensor | None
 
-    def __init__(self, model: ClinRaGen, stage: StageConfig, positive: Tensor | None = None):
+    def __init__(self, model: ClinRaGen, stage: StageConfig, positive: Tensor | None = None, *, whole: bool = True):
         super().__init__()
+        self.whole = whole
         self.model = model
         self.stage = stage
         self.register_buffer("positive", positive, persistent=False)
@@ -43,13 +45,14 @@ class StageModule(Objective):
         assert output.nll is not None
         bce = F.binary_cross_entropy_with_logits(
             output.logits, batch.labels, pos_weight=self.positive, reduction="none"
-        ).mean(1)
+        )
+        bce = bce.mean(1) if self.whole else (bce * batch.eligible).sum(1) / batch.eligible.sum(1).clamp_min(1)
         loss = output.nll + self.stage.label_weight * bce
         parts = {"nll": output.nll, "bce": bce}
         if self.stage.token_weight:
             parts["kl"] = torch.zeros_like(bce) if output.kl is None else output.kl
             loss = loss + self.stage.token_weight * parts["kl"]
-        return Scored(loss, parts, {"logits": output.logits, "labels": batch.labels})
+        return Scored(loss, parts, {"logits": output.logits, "labels": batch.labels.where(batch.eligible, torch.nan)})
 
     def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
         labels, logits = found["labels"].numpy(), found["logits"].numpy()
@@ -81,19 +84,20 @@ class StageModule(Objective):
         ]
 
 
-def positive_weights(labels: np.ndarray, kind: str) -> Tensor | None:
+def positive_weights(labels: np.ndarray, kind: str, eligible: np.ndarray | None = None) -> Tensor | None:
     """Weights of present phenotypes for rare ones to count: ``balanced`` is absent / present, ``sqrt`` its root.
 
     Args:
-        labels: bool [n, phenotypes], of the training stays.
+        labels, eligible: bool [n, phenotypes], of the training stays.
 
     Returns:
         float32 [phenotypes], at most 20 and at least 1; None for ``none``.
     """
     if kind == "none":
         return None
-    present = labels.sum(0).clip(1)
-    ratio = torch.from_numpy((len(labels) - present) / present).float()
+    eligible = np.ones_like(labels, dtype=bool) if eligible is None else eligible
+    present = (labels & eligible).sum(0).clip(1)
+    ratio = torch.from_numpy((eligible.sum(0) - present) / present).float()
     return (ratio.sqrt() if kind == "sqrt" else ratio).clamp(1, 20)
 
 
@@ -101,12 +105,16 @@ def aurocs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """AUROC of each phenotype, NaN where one class is absent.
 
     Args:
-        labels, scores: [n, phenotypes].
+        labels, scores: [n, phenotypes]; a label is NaN where a stay is not eligible for it.
     """
     from sklearn.metrics import roc_auc_score  # imported when the first epoch ends: two seconds of nothing before
 
-    both = (labels.min(0) == 0) & (labels.max(0) == 1)
-    return np.array([roc_auc_score(labels[:, i], scores[:, i]) if both[i] else np.nan for i in range(len(both))])
+    def area(gold: np.ndarray, ranked: np.ndarray) -> float:
+        known = ~np.isnan(gold)
+        return roc_auc_score(gold[known], ranked[known]) if {0.0, 1.0} <= set(gold[known].tolist()) else np.nan
+
+    labels = labels.astype(float)
+    return np.array([area(labels[:, i], scores[:, i]) for i in range(labels.shape[1])])
 
 
 def macro_auroc(labels: np.ndarray, scores: np.ndarray) -> float:

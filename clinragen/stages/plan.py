@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from clinragen import tasks
 from clinragen.config import build, load
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.choice import choose
@@ -155,10 +156,16 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     teacher: str = "evidence"
+    task: str = tasks.DEFAULT
 
 
 def resolve(
-    stage: str, model: str | ModelConfig, teacher: str, overrides: list[str], trainer: str = "default"
+    stage: str,
+    model: str | ModelConfig,
+    teacher: str,
+    overrides: list[str],
+    trainer: str = "default",
+    task: str = tasks.DEFAULT,
 ) -> RunConfig:
     """Merge shipped configs and ``stage.*`` / ``model.*`` overrides.
 
@@ -175,6 +182,8 @@ def resolve(
         groups[group].append(rest)
     settings = load("stage", stage, StageConfig, groups["stage"])
     settings.check(stage)
+    chosen = tasks.load(task)
+    settings.targets = [name for name in settings.targets if name in chosen.sections]
     if isinstance(model, str):
         model = choose(model, groups["model"])
     elif groups["model"]:
@@ -186,7 +195,7 @@ def resolve(
     model.check("model")
     hardware = load("trainer", trainer, TrainerConfig, groups["trainer"])
     hardware.check("trainer")
-    return RunConfig(stage_name=stage, stage=settings, model=model, trainer=hardware, teacher=teacher)
+    return RunConfig(stage_name=stage, stage=settings, model=model, trainer=hardware, teacher=teacher, task=task)
 
 
 def shaping(config: RunConfig) -> dict[str, Any]:
@@ -195,6 +204,8 @@ def shaping(config: RunConfig) -> dict[str, Any]:
     hardware = settings.pop("trainer")
     for name in ("checkpoint_minutes", "checkpoint_steps", "workers", "tokens"):
         del settings["stage"][name]
+    if settings["task"] == tasks.DEFAULT:
+        del settings["task"]
     if not settings["stage"]["token_weight"]:
         del settings["stage"]["token_weight"]  # off, it leaves a run what it was before there was such a setting
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}

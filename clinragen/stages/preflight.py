@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from clinragen.data.cohort import Cohort, without_labels
+from clinragen import tasks
+from clinragen.data.cohort import Cohort
 from clinragen.data.window import wanted
 from clinragen.errors import UserError, unknown_choice
 from clinragen.inference.finished import FinishedRun
@@ -55,14 +56,14 @@ def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], 
 
     cohort = attempt(lambda: Cohort.load(request.cohort))
     if cohort:
-        if request.stage != PRETRAIN and not cohort.labelled:
-            raise without_labels(cohort.paths)  # all else that is missing comes with the labels
+        if request.stage != PRETRAIN and not tasks.load(request.task).available(cohort):
+            tasks.load(request.task).table(cohort)  # says what is missing, with which comes all else
         attempt(lambda: cohort.split("train"))
         attempt(lambda: cohort.split("validation"))
         attempt(lambda: cohort.series)
         if request.stage != PRETRAIN:
             attempt(lambda: cohort.notes)
-            attempt(lambda: cohort.labels)
+            attempt(lambda: tasks.load(request.task).table(cohort))
             attempt(lambda: cohort.rationales(request.teacher))
     if request.stage == PRETRAIN:
         attempt(partial(_starts_from_nothing, request))
@@ -103,7 +104,7 @@ def _starts_from_nothing(request: Request) -> None:
 
 def _check_settings(request: Request) -> RunConfig:
     model = request.model if request.parent is None else ModelConfig()  # a parent's is read with the parent
-    config = resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer)
+    config = resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer, request.task)
     check_tracker(config.trainer.logger)
     return config
 
@@ -142,15 +143,20 @@ def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
         raise UserError(f"{cohort.paths.series}: no variable is measured in any training stay: prepare the cohort anew")
     if config.stage_name == PRETRAIN:
         return remarks
-    for name, ids in splits.items():
-        if not cohort.label_matrix(ids).any():
+    task = tasks.load(config.task)
+    count, labels = len(task.label_set(cohort)), {name: task.labels(cohort, ids) for name, ids in splits.items()}
+    said = "diagnoses" if task.name == tasks.DEFAULT else f"labels of task '{task.name}'"
+    for name, known in labels.items():
+        remarks += task.check(cohort, known, name)
+        if not known.present.any():
+            where = cohort.paths.labels if task.name == tasks.DEFAULT else cohort.paths.root
             raise UserError(
-                f"{cohort.paths.labels}: no {name} stay has any of the {len(cohort.label_set)} diagnoses: nothing can "
+                f"{where}: no {name} stay has any of the {count} {said}: nothing can "
                 "be learned or calibrated; prepare more stays, or other labels (mimic-prep --set labels=...)"
             )
-    absent = (~cohort.label_matrix(splits["train"]).any(0)).sum()
+    absent = (~labels["train"].present.any(0)).sum()
     if absent:
-        remarks.append(f"{absent} of {len(cohort.label_set)} diagnoses have no training stay: they cannot be learned")
+        remarks.append(f"{absent} of {count} {said} have no training stay: they cannot be learned")
     if "note" in config.stage.inputs:
         written = cohort.notes.filter(pl.col("text").str.strip_chars() != "")["stay_id"]
         noted = int(pl.Series(splits["train"]).is_in(written.implode()).sum())

@@ -60,7 +60,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     phase(console, "making the model" if request.parent is None else f"opening {request.parent}")
     parent = load_parent(request)
     model_config = parent[0].config if parent else request.model
-    config = resolve(request.stage, model_config, request.teacher, [*request.overrides], request.trainer)
+    config = resolve(request.stage, model_config, request.teacher, [*request.overrides], request.trainer, request.task)
     torch.manual_seed(config.stage.seed)
 
     model = parent[0] if parent else new_model(config, cohort, request.graph, pretrained)
@@ -79,7 +79,12 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     if done := kept(request, identity):
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
-    module = StageModule(model, config.stage, positive_weights(data["train"].labels, config.stage.class_weights))
+    module = StageModule(
+        model,
+        config.stage,
+        positive_weights(data["train"].labels, config.stage.class_weights, data["train"].eligible),
+        whole=all(stays.eligible.all() for stays in data.values()),
+    )
     if model.head.linear is not None:
         model.head.linear.reset()
     pad = model.tokenizer.pad_token_id
@@ -100,7 +105,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     fusion = fit_linear_paths(model, data, config.stage.inputs, config.stage.batch_size, console)
     phase(console, "calibrating on the validation stays and writing the model")
     logits, labels = score(model, data["validation"], config.stage.inputs, config.stage.batch_size)
-    calibration = fit_calibration(logits, labels, list(model.labels))
+    calibration = fit_calibration(logits, labels, list(model.labels), data["validation"].eligible)
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
         write_json(folder / "calibration.json", calibration.to_json())
@@ -140,6 +145,7 @@ def _manifest(
         "inputs": config.stage.inputs,
         "targets": config.stage.targets,
         "teacher": config.teacher,
+        "task": config.task,
         "cohort": str(request.cohort),
         "cohort_sha256": cohort.sha256,
         "source": cohort.manifest.get("source"),

@@ -13,6 +13,6 @@ from clinragen.evaluation import faithfulness, inputs
 def built_once():
     """One graph per folder, one verifier per graph."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "open_graph", cache(inputs.open_graph))
+        patch.setattr(inputs, "open_known_graph", cache(inputs.open_known_graph))
         patch.setattr(faithfulness, "Verifier", cache(faithfulness.Verifier))
         yield
