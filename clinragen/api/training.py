@@ -77,7 +77,7 @@ def train(
     """Train one stage of the distillation; an unfinished run in ``out`` is taken up where it stopped.
 
     Args:
-        stage: pretrain, notes, series or multimodal.
+        stage: pretrain, notes, series or multimodal, or a YAML file of your own.
         cohort: to learn from, with rationales of the teacher.
         out: run folder to write.
         model: preset or YAML file, for a stage that starts a new model.

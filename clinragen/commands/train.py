@@ -44,7 +44,7 @@ def command(
     """Train one distillation stage. An unfinished run is resumed by the same command.
 
     Args:
-        stage: pretrain, notes, series or multimodal.
+        stage: pretrain, notes, series or multimodal, or a YAML file of your own.
         model: Model preset, YAML file or language model, for a stage that starts a new model.
         parent: Run folder of the stage before (series, multimodal).
         pretrained: Run of stage pretrain whose series encoder a new model takes.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
 
 from clinragen import tasks
-from clinragen.config import build, load
+from clinragen.config import build, load, names
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.choice import choose
 from clinragen.model.config import ModelConfig
 
-STAGES = ("notes", "series", "multimodal")
+STAGES = ("notes", "series", "multimodal")  # of a distillation, in order; `train` takes any stage
 PRETRAIN = "pretrain"  # before them, on unlabelled series
 PARTS = ("language_model", "series_encoder", "concept_attention", "head")
 INPUTS = ("note", "series")
@@ -41,13 +42,13 @@ TRAINER_RANGES = {"devices": (1, 1024), "num_nodes": (1, 65_536)}
 
 @dataclass
 class StageConfig:
-    """One stage (``configs/stage/*.yaml``).
+    """One stage (``configs/stage/*.yaml``, or a user's own file).
 
     Attributes:
         inputs: modalities read, of ``note`` and ``series``.
         targets: sections written, of ``note``, ``series`` and ``diagnoses``.
         frozen: parts of the model that are not trained.
-        parent: the stage this one continues from; None starts a new model.
+        parent: name of the stage this one continues from; None starts a new model.
         label_weight: weight of the label head's loss beside the language model's.
         token_weight: weight of the divergence from the teacher's probabilities of its tokens, where it has them.
         monitor: the validation metric that picks the best epoch: ``loss`` (less is better) or ``macro_auroc``.
@@ -159,6 +160,25 @@ class RunConfig:
     task: str = tasks.DEFAULT
 
 
+def stage_name(stage: str) -> str:
+    """What a stage is called: a shipped one by its name, a user's YAML file by the file's.
+
+    >>> stage_name("notes"), stage_name("stages/my_stage.yaml")
+    ('notes', 'my_stage')
+
+    Raises:
+        UserError: no shipped stage is called so, or a file has the name of the stage that has an objective of its own.
+    """
+    path = Path(stage)
+    if path.suffix in (".yaml", ".yml"):
+        if path.stem == PRETRAIN:
+            raise UserError(f"{stage}: '{PRETRAIN}' is the stage that fills in hidden values: call the file otherwise")
+        return path.stem
+    if stage not in (shipped := names("stage")):
+        raise unknown_choice("stage", stage, [*shipped, "a YAML file"])
+    return stage
+
+
 def resolve(
     stage: str,
     model: str | ModelConfig,
@@ -170,10 +190,10 @@ def resolve(
     """Merge shipped configs and ``stage.*`` / ``model.*`` overrides.
 
     Args:
+        stage: name of a shipped stage, or a YAML file (see :class:`StageConfig`).
         model: preset name or path, or the configuration of the parent's model, which overrides cannot change.
     """
-    if stage not in (PRETRAIN, *STAGES):
-        raise unknown_choice("stage", stage, (PRETRAIN, *STAGES))
+    name = stage_name(stage)
     groups: dict[str, list[str]] = {"stage": [], "model": [], "trainer": []}
     for override in overrides:
         group, separator, rest = override.partition(".")
@@ -181,7 +201,7 @@ def resolve(
             raise UserError(f"--set {override}: expected stage.KEY=VALUE, model.KEY=VALUE or trainer.KEY=VALUE")
         groups[group].append(rest)
     settings = load("stage", stage, StageConfig, groups["stage"])
-    settings.check(stage)
+    settings.check(name)
     chosen = tasks.load(task)
     settings.targets = [name for name in settings.targets if name in chosen.sections]
     if isinstance(model, str):
@@ -195,7 +215,7 @@ def resolve(
     model.check("model")
     hardware = load("trainer", trainer, TrainerConfig, groups["trainer"])
     hardware.check("trainer")
-    return RunConfig(stage_name=stage, stage=settings, model=model, trainer=hardware, teacher=teacher, task=task)
+    return RunConfig(stage_name=name, stage=settings, model=model, trainer=hardware, teacher=teacher, task=task)
 
 
 def shaping(config: RunConfig) -> dict[str, Any]:

@@ -15,13 +15,13 @@ import polars as pl
 from clinragen import tasks
 from clinragen.data.cohort import Cohort
 from clinragen.data.window import wanted
-from clinragen.errors import UserError, unknown_choice
+from clinragen.errors import UserError
 from clinragen.inference.finished import FinishedRun
 from clinragen.knowledge.relabel import open_graph
 from clinragen.label_sets import shipped
 from clinragen.model.config import ModelConfig
 from clinragen.stages.folder import Request, check_folder, expected_parent, finished
-from clinragen.stages.plan import PRETRAIN, STAGES, RunConfig, resolve
+from clinragen.stages.plan import PRETRAIN, RunConfig, resolve, stage_name
 from clinragen.stages.track import check_tracker
 
 #: Below these the figures of a run say nothing: a threshold fitted on nine stays is chance.
@@ -41,8 +41,7 @@ def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], 
     Raises:
         UserError: the last mistake found; the others have been printed to standard error, one line each.
     """
-    if request.stage not in (PRETRAIN, *STAGES):
-        raise unknown_choice("stage", request.stage, (PRETRAIN, *STAGES))
+    stage_name(request.stage)
     problems: list[UserError] = []
     remarks: dict[str, None] = {}
 
@@ -148,6 +147,11 @@ def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
     said = "diagnoses" if task.name == tasks.DEFAULT else f"labels of task '{task.name}'"
     for name, known in labels.items():
         remarks += task.check(cohort, known, name)
+        if not (known.eligible & ~known.present).any():
+            raise UserError(
+                f"{cohort.paths.root}: every {name} stay has every label of task '{task.name}': nothing can be learned "
+                "or calibrated; prepare more stays"
+            )
         if not known.present.any():
             where = cohort.paths.labels if task.name == tasks.DEFAULT else cohort.paths.root
             raise UserError(
