@@ -29,7 +29,7 @@ from clinragen.choices import DECODINGS
 from clinragen.data.cohort import Cohort
 from clinragen.evaluation.inputs import load_predictions
 from clinragen.evaluation.text import rouge_l
-from clinragen.inference.predict import TrainedModel, write_predictions
+from clinragen.inference.predict import Prediction, TrainedModel, write_predictions
 from clinragen.stages.quiet import quiet_libraries
 from clinragen.teacher.claim_check import ClaimChecker
 from clinragen.teacher.prompts import MOST_WORDS
@@ -127,7 +127,7 @@ def main() -> None:
     for decoding in DECODINGS:
         out, console = args.out / decoding, Console(stderr=True)
         if not out.exists():
-            write_predictions(trained, cohort, args.cohort, "test", out, console, decoding=decoding, limit=args.limit)
+            write_predictions(trained, cohort, Prediction(decoding=decoding, limit=args.limit), out, console)
     checker = ClaimChecker(trained.model.graph)
     told = cohort.rationales("evidence")
     wanted = set(student(args.out / "free", "series"))

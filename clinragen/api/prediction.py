@@ -100,7 +100,7 @@ def predict(
         phase(told, "loading torch and the model")
         from clinragen.attribution.explain import explanations
         from clinragen.evaluation.inputs import load_predictions
-        from clinragen.inference.predict import TrainedModel, write_predictions
+        from clinragen.inference.predict import Prediction, TrainedModel, write_predictions
 
         trained = TrainedModel.load(finished, device) if isinstance(model, str | Path) else model
         scratch = mkdtemp(prefix="clinragen-predictions-") if out is None else None
@@ -109,14 +109,9 @@ def predict(
             write_predictions(
                 trained,
                 opened,
-                cohort_folder(cohort),
-                split,
+                Prediction(split, series_input, decoding, batch_size, limit),
                 folder,
                 told,
-                series_input=series_input,
-                decoding=decoding,
-                batch_size=batch_size,
-                limit=limit,
                 overwrite=overwrite,
                 remarks=remarks,
                 explain=(lambda dataset: explanations(trained, dataset, opened)) if explain else None,

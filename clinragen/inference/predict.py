@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from transformers import LogitsProcessorList
 
 from clinragen import __version__, versions
 from clinragen.artifacts import read_json, write_json, write_table
-from clinragen.choices import Decoding, Device
+from clinragen.choices import DECODINGS, SERIES_INPUTS, SPLITS, Decoding, Device, SeriesInput, Split
 from clinragen.data.batch import Batch
 from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
@@ -33,7 +33,6 @@ from clinragen.inference.grounded_report import GroundedReports
 from clinragen.integrity import outputs_of
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import PREDICTIONS, output_folder
-from clinragen.schema import DECODINGS, SERIES_INPUTS
 from clinragen.stages.quiet import phase
 
 TOP_CONCEPTS = 15
@@ -138,114 +137,148 @@ def score(
     return logits, dataset.labels.astype(np.float32)
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Prediction:
+    """What is to be predicted, and how.
+
+    Attributes:
+        split: whose stays.
+        series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
+        decoding: ``constrained`` holds what is written of note and series to what they show, and the list of labels to
+            those that the rationales argue for, which the head calls; ``free`` leaves both to the language model.
+        batch_size: stays at once.
+        limit: only the first stays.
+    """
+
+    split: Split = "test"
+    series_input: SeriesInput = "observed"
+    decoding: Decoding = "constrained"
+    batch_size: int = 64
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, given, valid in (
+            ("split", self.split, SPLITS),
+            ("series input", self.series_input, SERIES_INPUTS),
+            ("decoding", self.decoding, DECODINGS),
+        ):
+            if given not in valid:
+                raise unknown_choice(name, given, valid)
+
+
 def write_predictions(
     trained: TrainedModel,
     cohort: Cohort,
-    cohort_path: Path,
-    split: str,
+    prediction: Prediction,
     out: Path,
     console: Console,
     *,
-    series_input: str = "observed",
-    decoding: Decoding = "constrained",
-    batch_size: int = 64,
-    limit: int | None = None,
     overwrite: bool = False,
-    graph: Path | None = None,
     remarks: Sequence[str] = (),
     explain: Callable[[StayDataset], Iterator[dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
-    """Predict a split and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
+    """Predict stays and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
 
     Args:
-        series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
-        decoding: ``constrained`` holds what is written of note and series to what they show, and the list of
-            diagnoses to those that the rationales argue for, which the head calls; ``free`` leaves both to the
-            language model.
-        limit: only the first stays.
         remarks: what a reader must know of this model on this cohort, for the manifest.
-        explain: gives what carried the diagnoses of each stay of a dataset, the lines of ``attributions.jsonl``.
+        explain: gives what carried the labels of each stay of a dataset, the lines of ``attributions.jsonl``.
 
     Returns:
         The manifest.
+
+    Raises:
+        UserError: the folder is not to be written, the cohort cannot be read, or the model gives no number.
     """
-    if series_input not in SERIES_INPUTS:
-        raise unknown_choice("series input", series_input, SERIES_INPUTS)
-    if decoding not in DECODINGS:
-        raise unknown_choice("decoding", decoding, DECODINGS)
-    model, manifest = trained.model, trained.manifest
-    count = len(cohort.split(split)[:limit])
+    count = len(cohort.split(prediction.split)[: prediction.limit])
     phase(console, f"reading notes and series of {count:,} stays")
-    dataset = trained.dataset(cohort, split, series_input, limit)
-    where = trained.device
-    model.to(where).eval()
-    target = model.target_format(trained.run.sections(decoding))
-    budget = model.config.max_target_tokens // 2  # tokens of one rationale
-    held = [kind for kind in target.sections if kind in manifest["inputs"]] if decoding == "constrained" else []
-    reports = GroundedReports.of(dataset, held)
-    rows: list[dict[str, Any] | None] = [None] * len(dataset)
-    with output_folder(out, PREDICTIONS, overwrite=overwrite, inputs=(trained.folder, cohort_path, graph)) as folder:
-        with Progress(console=console, transient=True) as progress:
-            task = progress.add_task("  predicting", total=len(dataset))
-            for indices, batch in batches(model, dataset, batch_size):
-                batch = batch.to(where)
-                output = model(batch, manifest["inputs"], targets=False, explain=True)
-                probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
-                beliefs = trained.calibration.beliefs(probabilities)
-                grounded = reports.grammars(model, target, batch, beliefs, budget)
-                # grounded rationales argue for what the head calls: the list must not name anything else
-                listed = (beliefs > 0.5).astype(float) if held else beliefs
-                grammar = ReportGrammar(target, budget, model.language_model.decoder_start, listed, grounded)
-                generated = model.generate(batch, manifest["inputs"], LogitsProcessorList([grammar]), grammar.longest)
-                for position, index in enumerate(indices):
-                    weights = output.concept_weights[position] if output.concept_weights is not None else None
-                    rows[index] = _row(
-                        trained,
-                        target,
-                        int(batch.stay_ids[position]),
-                        probabilities[position],
-                        generated[position],
-                        weights,
-                    )
-                progress.advance(task, len(indices))
+    dataset = trained.dataset(cohort, prediction.split, prediction.series_input, prediction.limit)
+    with output_folder(out, PREDICTIONS, overwrite=overwrite, inputs=(trained.folder, cohort.paths.root)) as folder:
+        rows = _predict(trained, dataset, prediction, console)
+        _write_lines(folder / "predictions.jsonl", rows)
+        write_table(folder / "predictions.parquet", pa.Table.from_pylist(rows, _schema(list(trained.model.labels))))
         if explain is not None:
             with Progress(console=console, transient=True) as progress:
-                found = progress.track(explain(dataset), total=len(dataset), description="  explaining")
-                lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found]
-            (folder / "attributions.jsonl").write_text("".join(lines), encoding="utf-8")
-        done = [row for row in rows if row is not None]
-        (folder / "predictions.jsonl").write_text(
-            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done), encoding="utf-8"
-        )
-        write_table(folder / "predictions.parquet", pa.Table.from_pylist(done, schema=_schema(list(model.labels))))
-        written = {
-            **versions.PREDICTIONS.mark,
-            "created_by": f"clinragen {__version__}",
-            "model": str(trained.folder),
-            "model_hash": manifest["model_sha256"],
-            "cohort": str(cohort_path),
-            "cohort_hash": cohort.sha256,
-            "graph": str(graph) if graph else None,
-            "split": split,
-            "task": trained.run.task.name,
-            "labels": list(model.labels),
-            "label_set": model.labels.to_json(),
-            "thresholds": dict(zip(model.labels, trained.calibration.thresholds, strict=True)),
-            "series_input": series_input,
-            "decoding": {
-                kind: "constrained" if kind in held else "free" for kind in target.sections if kind != "diagnoses"
-            },
-            "source": cohort.manifest.get("source"),
-            "window": str(trained.run.window),
-            "remarks": list(remarks),
-            "stays": len(done),
-            "parsed": sum(row["parsed"] for row in done),
-            **outputs_of(folder.iterdir()),
-            "training": manifest,
-        }
-        write_json(folder / "manifest.json", written)
-    return written
+                explained = progress.track(explain(dataset), total=len(dataset), description="  explaining")
+                _write_lines(folder / "attributions.jsonl", explained)
+        manifest = _manifest(trained, cohort, prediction, rows, remarks) | outputs_of(folder.iterdir())
+        write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+@torch.inference_mode()
+def _predict(
+    trained: TrainedModel, dataset: StayDataset, prediction: Prediction, console: Console
+) -> list[dict[str, Any]]:
+    """The row of each stay, in the order of the dataset."""
+    model, inputs, where = trained.model, trained.manifest["inputs"], trained.device
+    model.to(where).eval()
+    target = model.target_format(trained.run.sections(prediction.decoding))
+    budget = model.config.max_target_tokens // 2  # tokens of one rationale
+    sections = _grounded_sections(trained, prediction.decoding)
+    reports = GroundedReports.of(dataset, sections)
+    rows: dict[int, dict[str, Any]] = {}
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("  predicting", total=len(dataset))
+        for indices, batch in batches(model, dataset, prediction.batch_size):
+            batch = batch.to(where)
+            output = model(batch, inputs, targets=False, explain=True)
+            probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
+            beliefs = trained.calibration.beliefs(probabilities)
+            grounded = reports.grammars(model, target, batch, beliefs, budget)
+            # grounded rationales argue for what the head calls: the list must not name anything else
+            listed = (beliefs > 0.5).astype(float) if sections else beliefs
+            grammar = ReportGrammar(target, budget, model.language_model.decoder_start, listed, grounded)
+            generated = model.generate(batch, inputs, LogitsProcessorList([grammar]), grammar.longest)
+            for position, index in enumerate(indices):
+                weights = output.concept_weights[position] if output.concept_weights is not None else None
+                stay = int(batch.stay_ids[position])
+                rows[index] = _row(trained, target, stay, probabilities[position], generated[position], weights)
+            progress.advance(bar, len(indices))
+    return [rows[index] for index in range(len(dataset))]
+
+
+def _grounded_sections(trained: TrainedModel, decoding: Decoding) -> list[str]:
+    """The sections that are held to the chart: rationales of what the model reads."""
+    sections = trained.model.target_format(trained.run.sections(decoding)).sections
+    return [name for name in sections if name in trained.manifest["inputs"]] if decoding == "constrained" else []
+
+
+def _manifest(
+    trained: TrainedModel,
+    cohort: Cohort,
+    prediction: Prediction,
+    rows: list[dict[str, Any]],
+    remarks: Sequence[str],
+) -> dict[str, Any]:
+    """What the predictions are of, and how they came about."""
+    labels, grounded = trained.model.labels, _grounded_sections(trained, prediction.decoding)
+    written = [name for name in trained.run.sections(prediction.decoding) if name != "diagnoses"]
+    return {
+        **versions.PREDICTIONS.mark,
+        "created_by": f"clinragen {__version__}",
+        "model": str(trained.folder),
+        "model_hash": trained.manifest["model_sha256"],
+        "cohort": str(cohort.paths.root),
+        "cohort_hash": cohort.sha256,
+        "graph": None,  # the model's own
+        "split": prediction.split,
+        "task": trained.run.task.name,
+        "labels": list(labels),
+        "label_set": labels.to_json(),
+        "thresholds": dict(zip(labels, trained.calibration.thresholds, strict=True)),
+        "series_input": prediction.series_input,
+        "decoding": {kind: "constrained" if kind in grounded else "free" for kind in written},
+        "source": cohort.manifest.get("source"),
+        "window": str(trained.run.window),
+        "remarks": list(remarks),
+        "stays": len(rows),
+        "parsed": sum(row["parsed"] for row in rows),
+        "training": trained.manifest,
+    }
+
+
+def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _row(
