@@ -319,6 +319,12 @@ def test_columns_that_are_missing_or_of_another_type_are_named(tmp_path):
         read_table(tmp_path / "c.parquet", SCHEMA)
 
 
+def test_of_the_columns_asked_for_each_is_checked(tmp_path):
+    write_table(tmp_path / "a.parquet", pa.table({"stay": ["1"], "note": [1]}))
+    with pytest.raises(UserError, match=r"column 'note' is int64, expected string"):
+        read_table(tmp_path / "a.parquet", SCHEMA, columns=["note"])
+
+
 def test_what_is_no_parquet_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"a\.parquet not found"):
         read_table(tmp_path / "a.parquet")
