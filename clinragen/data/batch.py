@@ -79,6 +79,7 @@ class Batch:
 
     @property
     def soft(self) -> SoftBatch:
+        """The soft targets of the stays: places [B, A], and token ids and probabilities [B, A, S]."""
         return SoftBatch(self.soft_places, self.soft_ids, self.soft_probs)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:

@@ -24,7 +24,10 @@ def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], window: Win
     """Values in canonical units, NaN where nothing was measured; a bin of several hours has the mean of its hours.
 
     Args:
+        cohort: whose series are read.
         stay_ids: ascending int64 [n].
+        variables: keys of the variables, in the order of the rows of the grid.
+        window: the hours that are read, and their bins.
 
     Returns:
         float32 [n, variables, bins of the window].
@@ -57,7 +60,10 @@ def rows_within(cohort: Cohort, stay_ids: np.ndarray, variables: list[str] | Non
     """Rows of the cohort's series that lie in the window, with their ``bin``.
 
     Args:
+        cohort: whose series are read.
+        stay_ids: ascending int64 [n].
         variables: which; None for all.
+        window: the hours that are read, and their bins.
     """
     rows = cohort.series.filter(pl.col("stay_id").is_in(stay_ids))
     if variables is not None:
@@ -140,6 +146,9 @@ class SeriesStatistics:
         """Fit on the training grid, float32 [n, variables, bins of the window] with NaN for missing.
 
         Args:
+            values: the training grid, in canonical units.
+            variables: keys of the variables, in the order of the grid.
+            bins: of the piecewise-linear encoding of each summary.
             window: of the grid; without one its bins are the first hours.
         """
         window = window or Window(values.shape[-1])
@@ -176,6 +185,7 @@ class SeriesStatistics:
         return np.where(observed, scaled, 0).astype(np.float32), observed
 
     def to_json(self) -> dict[str, Any]:
+        """The statistics as plain values for a JSON file, in canonical units."""
         return asdict(self)
 
 

@@ -119,6 +119,7 @@ def steps_of(text: str, row: dict[str, Any]) -> list[Step] | None:
     A token that begins before the text does so at a negative place, unless it begins with the student's space.
 
     Args:
+        text: the rationale, which begins without a space.
         row: of ``schema.LOGPROBS``.
     """
     spelling = "".join(row["tokens"])
@@ -230,6 +231,7 @@ class TeacherTokens:
         """The places of a target.
 
         Args:
+            stay: id of the stay.
             texts: by kind.
             rationales: where in the target the first tokens of each stand, of those that are in it.
         """

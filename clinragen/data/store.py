@@ -123,6 +123,7 @@ def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.
     Args:
         folder: where stores are kept; None makes it anew in memory.
         origin: everything that shapes the arrays, as a JSON value: hashes of files, settings.
+        make: computes the arrays, by name.
     """
     if folder is None:
         return make()

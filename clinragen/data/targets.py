@@ -82,6 +82,10 @@ class TargetFormat:
         The diagnoses are never cut: rationales give way, the longer one first.
 
         Args:
+            note: the rationale of the note.
+            series: the rationale of the series.
+            present: whether each label applies, [L], in the order of ``labels``.
+            budget: most tokens of the target.
             eligible: otherwise the list is not known: the target is the rationales alone, and has no end, so that
                 nothing is learned of what follows them.
         """

@@ -88,6 +88,7 @@ class Window:
         """The first hour of each stay that is read, from admission to the unit; int64 [n].
 
         Args:
+            cohort: whose stays are read.
             stay_ids: ascending int64 [n].
         """
         if self.kind != "last":
@@ -134,6 +135,7 @@ def wanted(asked: int | None, cohort: Cohort) -> Window:
 
     Args:
         asked: ``model.hours``, where the user gave it.
+        cohort: which the model is trained on.
 
     Raises:
         UserError: ``model.hours`` is something else.

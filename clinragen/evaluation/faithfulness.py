@@ -80,6 +80,8 @@ def summarize(claims: list[StayClaims], patients: np.ndarray, replicates: int, s
     Args:
         claims: of ``n`` stays.
         patients: [n] patient ids; stays of one patient are drawn together.
+        replicates: number of bootstrap replicates for the intervals.
+        seed: of the bootstrap.
 
     Returns:
         rationale -> kind of claim -> counts, and scores with 95 % intervals (None where there is no claim).
@@ -123,6 +125,8 @@ def coverage(
         listed: [n] number of diagnoses that each stay's output lists.
         grounded: [n] how many of them have a stated ground.
         patients: [n] patient ids; stays of one patient are drawn together.
+        replicates: number of bootstrap replicates for the intervals.
+        seed: of the bootstrap.
     """
     weights = np.array([np.ones(len(listed)), *patient_bootstrap(patients, replicates, seed)])
     share = _ratio(weights, grounded, listed)

@@ -323,6 +323,8 @@ def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool =
     """The gold labels and stay rows of the predicted stays.
 
     Args:
+        predictions: a predictions folder, already read.
+        cohort: the cohort that they are laid beside.
         needs_labels: whether a cohort without labels is an error.
 
     Raises:

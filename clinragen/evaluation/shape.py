@@ -66,6 +66,7 @@ def differs(value: Any, shape: Any) -> str | None:
     """The first place where a value is not of a shape, what was expected there and what was found; None where it is.
 
     Args:
+        value: a JSON value.
         shape: a mapping of keys to shapes (further keys are allowed), a list of one shape, or one of this module's.
     """
     found = _differs(value, shape)

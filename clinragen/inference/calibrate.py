@@ -42,6 +42,7 @@ class Calibration:
         return (odds / (1 + odds)).clip(1e-6, 1 - 1e-6)
 
     def to_json(self) -> dict[str, Any]:
+        """The calibration as plain values for ``calibration.json``."""
         return asdict(self)
 
     @classmethod
@@ -70,6 +71,9 @@ def fit_calibration(
     With one regression over all (stay, phenotype) pairs: the logit, and an indicator of each phenotype.
 
     Args:
+        logits: [n, phenotypes], of the validation stays.
+        labels: [n, phenotypes], 0 or 1.
+        names: keys of the phenotypes, in the order of the columns.
         eligible: [n, phenotypes], the pairs that count; all where not given.
 
     Raises:

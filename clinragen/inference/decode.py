@@ -84,6 +84,7 @@ class ReportGrammar(LogitsProcessor):
         return bodies + sum(len(target.markers[name]) for name in target.sections) + 1
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores of the next tokens [B, vocabulary] after ids [B, S], -inf where the grammar forbids a token."""
         rows = input_ids[:, self.skip :].tolist()
         if not rows[0]:
             self.states = [_State(tokens=[], forced=self.target.opening(0)) for _ in rows]

@@ -32,7 +32,11 @@ def export(
     """Write the folder and return its manifest.
 
     Args:
+        run: run folder of a finished stage.
+        out: folder to write.
         evaluation: ``evaluation.json`` of this very model, for the card.
+        title: name of the model on its card; by default the name of ``out``.
+        overwrite: replace a model that ``out`` holds.
 
     Raises:
         UserError: not a finished run, or an evaluation of another model.

@@ -67,10 +67,12 @@ class TrainedModel:
 
     @property
     def manifest(self) -> dict[str, Any]:
+        """The manifest of the run folder."""
         return self.run.manifest
 
     @property
     def folder(self) -> Path:
+        """The run folder."""
         return self.run.folder
 
     def dataset(
@@ -180,6 +182,12 @@ def write_predictions(
     """Predict stays and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
 
     Args:
+        trained: the model.
+        cohort: whose stays are predicted.
+        prediction: which stays are predicted, and how.
+        out: folder to write.
+        console: where progress is shown.
+        overwrite: replace predictions that ``out`` holds.
         remarks: what a reader must know of this model on this cohort, for the manifest.
         explain: gives what carried the labels of each stay of a dataset, the lines of ``attributions.jsonl``.
 

@@ -1,4 +1,4 @@
-"""PhraseTrie in a trie of tokens, found by longest match: the names in notes, and the cue words of claims.
+"""Phrases in a trie of tokens, found by longest match: the names in notes, and the cue words of claims.
 
 A phrase is written in any case, or only in exactly one ("=PE" is pulmonary embolism, "pe" is no word). British spelling
 is derived from American.
@@ -68,7 +68,10 @@ class PhraseTrie[M]:
         """The longest phrase that begins at a token: after which token it ends, and what it means; None without one.
 
         Args:
-            text: what the tokens are of, in its own case; ``starts``: where each token starts in it.
+            tokens: of a text, in the form in which phrases are added.
+            position: of the token that the phrase begins with.
+            text: what the tokens are of, in its own case.
+            starts: the offset in the text at which each token starts.
         """
         node = self._trie.get(tokens[position])
         if node is None:

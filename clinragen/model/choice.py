@@ -57,6 +57,7 @@ def check_source(language: LanguageModelConfig, given: str) -> None:
     """Raise a UserError when the language model is told twice, or when its files are not there.
 
     Args:
+        language: the settings of the language model.
         given: what the user called the model.
     """
     if language.scratch and (language.name or language.gguf_file):
@@ -77,6 +78,7 @@ def source(config: LanguageModelConfig, *, fetch: bool) -> Path:
     """The local folder of a pre-trained language model.
 
     Args:
+        config: settings that name a pre-trained model, on the hub or by its folder.
         fetch: whether the hub may be asked for a name that is not in the cache.
 
     Raises:

@@ -108,6 +108,7 @@ class ClinRaGen(nn.Module):
 
     @property
     def tokenizer(self) -> Any:
+        """The tokenizer of the language model."""
         return self.language_model.tokenizer
 
     def check_context(self) -> None:
@@ -132,6 +133,7 @@ class ClinRaGen(nn.Module):
         """Score a batch.
 
         Args:
+            batch: B stays, on the device of the model.
             inputs: the modalities to read, any of ``note`` and ``series``.
             targets: also score ``batch.target_ids``.
             explain: also return the attention each concept received.
@@ -289,7 +291,11 @@ def assemble(
     """A new student.
 
     Args:
+        config: sizes and switches of the model.
+        statistics: of the training series: variables, centres and scales.
+        graph: the concepts that its knowledge-augmented attention looks at.
         tokenizer: needed by a language model from scratch only.
+        lexicon: the terms of notes that the head weighs; None leaves them out.
         labels: what it predicts, by default the labels of the graph.
         wording: of the list that it writes.
     """

@@ -87,6 +87,7 @@ class ConceptAttention(nn.Module):
         self._pooled: tuple[tuple[int, int], Tensor] | None = None
 
     def train(self, mode: bool = True) -> ConceptAttention:
+        """Switch training mode, and forget the pooled concept embeddings: weights may have changed since."""
         self._pooled = None  # sharded weights change without a new address or version
         return super().train(mode)
 
@@ -113,6 +114,7 @@ class ConceptAttention(nn.Module):
         """Attend and resample.
 
         Args:
+            series: tokens of the series encoder, [B, V, P, d], with their mask.
             embedding_weight: the language model's input embeddings, [vocabulary, d_lm].
             mentions: bool [B, 2, C], concepts the note affirms and denies, or None when no note is read.
             explain: also return what each token attended to.

@@ -61,7 +61,9 @@ def export_concepts(
     """The concepts of the graph and the keys that a kind of knowledge makes of them.
 
     Args:
+        graph: the concept graph.
         variables: the variables of the model, the rows of ``near``.
+        tokenizer: the language model's, which splits the names of concepts into subwords.
         knowledge: one of ``KNOWLEDGE``.
         seed: of the random graph and of the plain vocabulary.
         vocabulary: at most so many subwords, those that most terms need.

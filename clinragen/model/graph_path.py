@@ -79,7 +79,8 @@ class GraphPath(nn.Module):
 
         Args:
             mentions: bool [B, 2, C], or None when no note is read.
-            values, observed: [B, V, T], or None when no series is read.
+            values: standardised values [B, V, T], or None when no series is read.
+            observed: bool [B, V, T], where a value was measured, or None when no series is read.
         """
         given = values if mentions is None else mentions
         assert given is not None, "the graph path needs mentions or a series"

@@ -96,6 +96,7 @@ class LabelHead(nn.Module):
 
         Args:
             name: ``note`` or ``series``.
-            states, mask: [B, N, d_lm] and [B, N].
+            states: hidden states of the tokens, [B, N, d_lm].
+            mask: bool [B, N], true where there is a token.
         """
         return self._weights(name, self.project[name](states), mask)

@@ -90,6 +90,7 @@ class LanguageModel(nn.Module):
 
     @property
     def hidden_size(self) -> int:
+        """Width d of the input embeddings."""
         return self.model.get_input_embeddings().embedding_dim
 
     @property
@@ -152,6 +153,7 @@ class Seq2Seq(LanguageModel):
     decoder_start = 1
 
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
+        """Encode the context [B, S, d]; the decoder scores targets [B, M]."""
         states = self.model.get_encoder()(
             inputs_embeds=context.embeddings, attention_mask=context.mask.long()
         ).last_hidden_state
@@ -182,6 +184,7 @@ class Causal(LanguageModel):
             self.register_buffer(name, torch.tensor(ids, dtype=torch.long), persistent=False)
 
     def room(self, read: int, written: int) -> int:
+        """Positions for what is read and written, and for the frame of a chat template around what is read."""
         return len(self.open_ids) + read + len(self.close_ids) + written
 
     def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
@@ -194,6 +197,7 @@ class Causal(LanguageModel):
         return Context(embeddings.gather(1, order[..., None].expand_as(embeddings)), mask.gather(1, order))
 
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
+        """Read the context [B, S, d] and, right after it, targets [B, M], in one pass."""
         embeddings, mask = context.embeddings, context.mask
         length = embeddings.shape[1]
         if target_ids is not None:
@@ -285,6 +289,8 @@ def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> Lang
     """A language model of the saved architecture with its tokenizer; saved weights are loaded by the caller.
 
     Args:
+        config: the saved settings of the language model.
+        folder: holds its architecture and its tokenizer.
         base: with adapters, the :func:`~clinragen.model.pretrained.fingerprint` of the weights they were trained on.
     """
     kind = _kind(config.architecture)

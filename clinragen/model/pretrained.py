@@ -34,6 +34,7 @@ def load_pretrained(config: LanguageModelConfig, *, fetch: bool) -> tuple[Any, A
     """The model (float32, without adapters) and the tokenizer that ``config`` names.
 
     Args:
+        config: settings that name it: on the hub, in a folder, or a GGUF file.
         fetch: whether the hub may be asked for a name that is not in the cache of this machine.
 
     Raises:

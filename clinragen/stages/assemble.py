@@ -36,6 +36,9 @@ def new_model(
     """A new student, its statistics and, from scratch, its tokenizer fitted on the training stays.
 
     Args:
+        config: of the run; ``model.hours`` is set to the window of the cohort.
+        cohort: whose training stays give the statistics.
+        graph: concept graph folder; None takes the curated core.
         pretrained: an encoder to start from: its weights and statistics, for the variables that it knows.
     """
     train = cohort.split("train")

@@ -37,7 +37,9 @@ def fit_linear_paths(
     """Fit the paths of the modalities in ``inputs``; the others fall silent.
 
     Args:
+        model: the trained student, whose paths are set in place.
         data: ``train`` and ``validation``.
+        inputs: modalities of the stage, of ``note`` and ``series``.
         size: stays scored at once.
         console: where progress is shown.
 
@@ -140,7 +142,8 @@ def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = No
 
     Args:
         parts: logits of each path on the validation split, [P, n, L].
-        labels, eligible: [n, L], 0 or 1, and whether they count; all where not given.
+        labels: [n, L], 0 or 1.
+        eligible: bool [n, L], the stays that count for each label; all where not given.
     """
     paths, _, width = parts.shape
     counts = None if eligible is None or eligible.all() else eligible

@@ -24,6 +24,7 @@ def precision(wanted: str, width: int) -> Any:
     """Fabric's precision: ``auto`` is bf16 autocast where the hardware computes in it, else 32 bit.
 
     Args:
+        wanted: ``auto``, or one of Fabric's own, such as ``32-true``.
         width: hidden size of the largest part of the model.
     """
     if wanted != "auto":

@@ -83,6 +83,7 @@ def fit_logistic(
     """Ridge logistic regressions: float32 [d + 1, L], the last row the intercepts.
 
     Args:
+        features: of the n stays, [n, d].
         labels: [n, L], 0 or 1.
         penalty: half of it times the squared weights is added to the summed loss.
         start: where to begin; the common shares when not given.

@@ -77,10 +77,17 @@ class Objective(nn.Module):
 class Watcher(Protocol):
     """Told what happens: progress bar, metric files, trackers."""
 
-    def start(self, total: int, done: int) -> None: ...
-    def step(self, epoch: int) -> None: ...
-    def epoch(self, place: Place) -> None: ...
-    def stop(self) -> None: ...
+    def start(self, total: int, done: int) -> None:
+        """Training begins: how many steps there are, and how many an earlier run has done."""
+
+    def step(self, epoch: int) -> None:
+        """An optimiser step is done."""
+
+    def epoch(self, place: Place) -> None:
+        """An epoch is validated, with its metrics."""
+
+    def stop(self) -> None:
+        """Training ends, or an error ends it."""
 
 
 def schedule(step: int, total: int, warmup: float) -> float:
@@ -122,6 +129,7 @@ class Loop:
 
     @property
     def state(self) -> Path:
+        """The file of the last checkpoint, from which an interrupted run resumes."""
         return self.folder / "state.safetensors"
 
     def fit(self) -> Place:

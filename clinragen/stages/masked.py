@@ -79,6 +79,7 @@ class MaskedPatches(Objective):
         self.decoder = nn.Linear(2 * config.series.d_model, config.series.patch_hours)
 
     def score(self, batch: Hidden) -> Scored:
+        """Loss of each stay [B] over its hidden values, with squared error, variance and count [B] for the metrics."""
         shown = torch.where(batch.observed, batch.values, 0)
         tokens = self.encoder(shown, batch.observed).tokens
         patches, summary = (
@@ -97,11 +98,13 @@ class MaskedPatches(Objective):
         return Scored(loss, {"squared_error": error}, {"variance": mean(batch.values**2), "count": count})
 
     def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
+        """Mean loss, and the share of the variance of hidden values that is explained."""
         count = found["count"]
         left = (found["squared_error"] * count).sum() / (found["variance"] * count).sum().clamp_min(1e-9)
         return {"loss": float(found["loss"].mean()), "explained": float(1 - left)}
 
     def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups of the optimiser: matrices decay, vectors and scalars do not."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         rate = self.config.learning_rate_new
         return [

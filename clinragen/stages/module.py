@@ -37,10 +37,12 @@ class StageModule(Objective):
             getattr(model, part).requires_grad_(False)
 
     def rest(self) -> None:
+        """Put the frozen parts in evaluation mode: they have no dropout."""
         for part in self.stage.frozen:
             getattr(self.model, part).eval()
 
     def score(self, batch: Batch) -> Scored:
+        """Loss of each stay [B] with its parts, and logits and labels [B, L], NaN where a stay is not eligible."""
         output = self.model(batch, self.stage.inputs)
         assert output.nll is not None
         bce = F.binary_cross_entropy_with_logits(
@@ -55,6 +57,7 @@ class StageModule(Objective):
         return Scored(loss, parts, {"logits": output.logits, "labels": batch.labels.where(batch.eligible, torch.nan)})
 
     def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
+        """Mean loss and parts, and the AUROC of each label and their mean."""
         labels, logits = found["labels"].numpy(), found["logits"].numpy()
         scores = {name: float(found[name].mean()) for name in ("loss", "nll", "bce", "kl") if name in found}
         scores["macro_auroc"] = macro_auroc(labels, logits)
@@ -64,6 +67,7 @@ class StageModule(Objective):
         }
 
     def afterwards(self, data: StayDataset) -> float:
+        """About how many seconds fitting the linear paths takes."""
         return expected_seconds(self.model, data, self.stage.inputs)
 
     def groups(self) -> list[dict[str, Any]]:
@@ -88,7 +92,9 @@ def positive_weights(labels: np.ndarray, kind: str, eligible: np.ndarray | None 
     """Weights of present phenotypes for rare ones to count: ``balanced`` is absent / present, ``sqrt`` its root.
 
     Args:
-        labels, eligible: bool [n, phenotypes], of the training stays.
+        labels: bool [n, phenotypes], of the training stays.
+        kind: ``none``, ``sqrt`` or ``balanced``.
+        eligible: bool [n, phenotypes], the stays that count for each phenotype; all where not given.
 
     Returns:
         float32 [phenotypes], at most 20 and at least 1; None for ``none``.
@@ -105,7 +111,8 @@ def aurocs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """AUROC of each phenotype, NaN where one class is absent.
 
     Args:
-        labels, scores: [n, phenotypes]; a label is NaN where a stay is not eligible for it.
+        labels: [n, phenotypes], 0 or 1; NaN where a stay is not eligible.
+        scores: [n, phenotypes], higher where a phenotype is more likely.
     """
     from sklearn.metrics import roc_auc_score  # imported when the first epoch ends: two seconds of nothing before
 

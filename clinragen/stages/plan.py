@@ -192,6 +192,10 @@ def resolve(
     Args:
         stage: name of a shipped stage, or a YAML file (see :class:`StageConfig`).
         model: preset name or path, or the configuration of the parent's model, which overrides cannot change.
+        teacher: name of the rationale set.
+        overrides: ``stage.KEY=VALUE``, ``model.KEY=VALUE`` or ``trainer.KEY=VALUE``.
+        trainer: hardware preset or YAML file.
+        task: name of a task, whose labels are learned.
     """
     name = stage_name(stage)
     groups: dict[str, list[str]] = {"stage": [], "model": [], "trainer": []}

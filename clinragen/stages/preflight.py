@@ -32,6 +32,7 @@ def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], 
     """Everything that can be known without a model.
 
     Args:
+        request: the stage to run.
         later: stages that will continue this one, of which the settings are checked, and what these ask of the cohort.
         say: told what a run can begin with but the user should know, a sentence at a time.
 

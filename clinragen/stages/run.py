@@ -38,6 +38,8 @@ def run_stage(request: Request, console: Console, cohort: Cohort | None = None) 
     """Train one stage and return its manifest; None on all but the first of several processes.
 
     Args:
+        request: the stage, its inputs and its run folder.
+        console: where progress is shown.
         cohort: what ``preflight.check`` gave for this request; without it everything is checked first.
 
     Raises:

@@ -32,10 +32,15 @@ def train(
     """Train an objective in the request's run folder, from where an interrupted run was left.
 
     Args:
+        request: the run folder, and whether this is a rehearsal only.
+        config: of the run.
+        objective: what is minimised.
         data: ``train`` and ``validation``.
+        collate: makes a batch of stays.
         width: hidden size of the objective's largest part, which decides the precision where none is asked for.
         identity: of everything that shapes the run.
         described: what is trained on what, for the console.
+        console: where progress is shown.
 
     Returns:
         Where the run ended; the objective then holds its best epoch. None after a preflight, and on all but the first

@@ -116,6 +116,7 @@ class PinnedTransport(httpx2.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
+        """Close the connections; the transport opens new ones if it is used again."""
         if self._session is not None:
             await self._session.close()
 

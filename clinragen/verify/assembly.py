@@ -48,7 +48,10 @@ def claims(text: str, head: Cue, before: list[Cue], after: list[Cue], *, whole: 
     """The claims about a head.
 
     Args:
-        before, after: cues on either side of it.
+        text: the sentence.
+        head: the name that they are about.
+        before: cues to the left of the head.
+        after: cues to the right of the head.
         whole: the words belong to the head itself, not to a later part of its sentence.
     """
     of: Head = head.value

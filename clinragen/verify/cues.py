@@ -61,6 +61,8 @@ def patterns(file: str, section: str, **parts: str) -> tuple[PatternEntry, ...]:
     """The entries of a section of a file of patterns, in order.
 
     Args:
+        file: name of a file of ``configs/verify``, without its suffix.
+        section: key of the entries in it.
         parts: pieces of pattern beside those of the file, which may use them.
 
     Raises:

@@ -44,6 +44,7 @@ def with_absences(text: str, claims: Sequence[Checked]) -> list[Checked]:
     diagnosed", "no abnormal values" and "no note is available" are of this kind, whoever wrote them.
 
     Args:
+        text: a rationale.
         claims: all that were read in the text.
     """
     found = list(claims)

@@ -43,6 +43,8 @@ def settled(text: str, cues: list[Cue], diagnoses: Sequence[tuple[int, int]]) ->
     """Cues without heads that name a diagnosis or the past, and without a second name of the head before.
 
     Args:
+        text: the sentence.
+        cues: of the sentence, in reading order.
         diagnoses: spans in which a diagnosis is named: "pointing to shock with lactic acidosis" states no acidosis.
     """
     settled_cues: list[Cue] = []

@@ -46,6 +46,7 @@ def decimal(written: str, *, thousands: bool = False) -> str:
     """A written number in digits with a decimal point.
 
     Args:
+        written: digits or number words, with a sign or without.
         thousands: a point before three digits stands between thousands, as much of Europe writes.
 
     >>> decimal("1,200"), decimal("3,1"), decimal("1.200", thousands=True), decimal("twenty-four"), decimal("−5")

@@ -29,6 +29,7 @@ class Verifier:
         """Claims in reading order. ``grounds.with_absences`` adds words that only say that there is nothing.
 
         Args:
+            text: the rationale.
             kind: ``note``: findings are held against the note, diagnoses against note and labels; ``series``:
                 statements about variables are held against the chart, affirmed diagnoses against the labels.
             sections: (section, text) pairs of the note; read for ``note`` only.

@@ -29,6 +29,7 @@ class SeriesReader:
         """Claims in reading order. Any text is read, in time proportional to its length.
 
         Args:
+            text: a rationale of any form and length.
             diagnoses: spans in which a diagnosis is named; a term inside one is no claim when it is concluded on.
         """
         plain, places = squeezed(text)

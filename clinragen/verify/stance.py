@@ -69,6 +69,7 @@ def _precise(frequency: Frequency) -> int:
 
 
 def stance_of(text: str, of: Head, before: list[Cue], after: list[Cue], *, whole: bool) -> Stance:
+    """What the cues beside a head say of it; with ``whole``, a term such as "anaemia" may state its own side."""
     states: list[Side] = []
     trends: list[TrendWord | Literal["stable"]] = []
     numbered = any(cue.kind == "number" for cue in after)

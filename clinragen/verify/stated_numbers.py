@@ -149,4 +149,5 @@ def _amount(stated: WrittenAmount, variable: Variable) -> tuple[ChangeSize | Non
 
 
 def point(number: Figure) -> Point:
+    """A figure as a point of a change, with the extreme (highest, lowest) that it is said to be, if any."""
     return Point(number.low, number.high, number.how if number.how in EXTREMES else None)

@@ -46,7 +46,9 @@ def enough(agree: np.ndarray, frequency: Frequency, *, persistent: float = PERSI
 
     Args:
         agree: bool [n], one for each measurement; n >= 1.
-        persistent, always: the shares that these words ask for.
+        frequency: a word for how often, or a stated count or share.
+        persistent: least share of the measurements that "persistently" asks for.
+        always: least share that "always" asks for.
     """
     if isinstance(frequency, Count):
         return frequency.met(agree)
