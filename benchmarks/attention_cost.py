@@ -29,7 +29,7 @@ from clinragen.knowledge.graph import build
 from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.config import LanguageModelConfig, ModelConfig
 from clinragen.model.language_model import train_tokenizer
-from clinragen.stages.quiet import quiet_libraries
+from clinragen.quiet import quiet_libraries
 
 KINDS = ("none", "graph", "vocabulary")
 TARGET = 120  # tokens written

@@ -28,12 +28,12 @@ from rich.table import Table
 
 from clinragen.attribution import occlusion
 from clinragen.attribution.explain import METHODS, Explainer
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import Stay
 from clinragen.data.mentions import MentionEncoder
 from clinragen.inference.predict import TrainedModel
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.stages.quiet import quiet_libraries
+from clinragen.quiet import quiet_libraries
 
 CONCEPTS = 5
 DRAWS = 5

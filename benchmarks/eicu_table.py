@@ -30,12 +30,12 @@ from synthetic_baselines import boosting, series_statistics
 
 from clinragen.artifacts import read_json, write_json
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
-from clinragen.data.text import note_text, sections_by_stay
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import note_text, sections_by_stay
 from clinragen.evaluation.diagnosis import METRICS, Bootstrapped, System, bootstrap, interval
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import TrainedModel, score
-from clinragen.stages.quiet import quiet_libraries
+from clinragen.quiet import quiet_libraries
 from clinragen.stages.run import Request, run_stage
 from clinragen.teacher.evidence_run import generate
 from mimic_prep.cli import main as mimic_prep

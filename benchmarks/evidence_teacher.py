@@ -30,9 +30,9 @@ from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.evidence_run import generate
 from clinragen.teacher.stays import Stays, frame
-from clinragen.verify.claims import ABSENCE
-from clinragen.verify.grounds import grounded_diagnoses, with_absences
-from clinragen.verify.rationale import Verifier
+from clinragen.verification.claims import ABSENCE
+from clinragen.verification.grounds import grounded_diagnoses, with_absences
+from clinragen.verification.rationale import Verifier
 
 
 def main() -> None:

@@ -31,12 +31,12 @@ from rich.console import Console
 from rich.table import Table
 
 from clinragen.artifacts import write_text
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.window import Window
 from clinragen.config import load
-from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
-from clinragen.data.window import Window
 from clinragen.evaluation.diagnosis import METRICS, System, bootstrap, interval
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
@@ -45,10 +45,10 @@ from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.concepts import KNOWLEDGE
 from clinragen.model.config import ModelConfig
 from clinragen.model.language_model import train_tokenizer
+from clinragen.quiet import quiet_libraries
 from clinragen.stages.loop import schedule
 from clinragen.stages.module import StageModule, macro_auroc
 from clinragen.stages.plan import StageConfig
-from clinragen.stages.quiet import quiet_libraries
 
 INPUTS = ["note", "series"]
 SHOWN = {"macro AUROC": "macro_auroc", "micro F1": "thresholded_micro_f1", "macro F1": "thresholded_macro_f1"}

@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.inference.predict import TrainedModel, score
+from clinragen.quiet import quiet_libraries
 from clinragen.stages.module import macro_auroc
-from clinragen.stages.quiet import quiet_libraries
 from clinragen.stages.run import Request, run_stage
 
 

@@ -22,12 +22,12 @@ from rich.table import Table
 
 from clinragen.artifacts import read_json, write_json
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.data.targets import MARKERS
 from clinragen.evaluation.diagnosis import METRICS, System, bootstrap, interval
 from clinragen.inference.predict import TrainedModel, score
+from clinragen.quiet import quiet_libraries
 from clinragen.stages.module import macro_auroc
-from clinragen.stages.quiet import quiet_libraries
 from clinragen.stages.run import Request, run_stage
 from clinragen.teacher.evidence_run import generate
 from mimic_prep.cli import main as mimic_prep

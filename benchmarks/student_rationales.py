@@ -26,15 +26,15 @@ from transformers import AutoModel, AutoTokenizer
 
 from clinragen.chart.wording import words
 from clinragen.choices import DECODINGS
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.evaluation.inputs import load_predictions
 from clinragen.evaluation.text import rouge_l
 from clinragen.inference.predict import Prediction, TrainedModel, write_predictions
-from clinragen.stages.quiet import quiet_libraries
+from clinragen.quiet import quiet_libraries
 from clinragen.teacher.claim_check import ClaimChecker
 from clinragen.teacher.prompts import MOST_WORDS
 from clinragen.teacher.stays import StayRecord, Stays
-from clinragen.verify.claims import ABSENCE, Verdict
+from clinragen.verification.claims import ABSENCE, Verdict
 
 KINDS = ("note", "series")
 Likeness = Callable[[str, str], float]  # of a text to the teacher's

@@ -25,19 +25,19 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 
+from clinragen.cohort.folder import Cohort
 from clinragen.config import load
 from clinragen.data.batch import IGNORED
-from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.config import ModelConfig
+from clinragen.quiet import quiet_libraries
 from clinragen.stages.assemble import new_model, stays
 from clinragen.stages.hardware import precision
 from clinragen.stages.loop import Loop
 from clinragen.stages.module import StageModule
 from clinragen.stages.plan import RunConfig, resolve
 from clinragen.stages.progress import StageProgress
-from clinragen.stages.quiet import quiet_libraries
 
 NOTE, TARGET = 1600, 256
 T5_SMALL = {"model_type": "t5", "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_heads": 6}

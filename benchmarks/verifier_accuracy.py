@@ -2,7 +2,7 @@
 
     python benchmarks/verifier_accuracy.py [--cohort eicu=COHORT] [--cohort mimic4=COHORT]
 
-The statements are those of `tests/verify/claims`; the made-up stays are there too, the real ones need their cohorts,
+The statements are those of `tests/verification/claims`; the real stays need their cohorts,
 made by `mimic-prep eicu` and `mimic-prep mimic-iv` from the open demos.
 """
 
@@ -21,7 +21,7 @@ from clinragen.chart.measurements import SeriesChart
 from clinragen.chart.measurements import measurements as chart
 from clinragen.knowledge.graph import build
 from clinragen.schema import CohortPaths
-from clinragen.verify.reader import SeriesReader
+from clinragen.verification.reader import SeriesReader
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verify"))
 from flips import flipped

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clinragen.api.preparation import prepare
     from clinragen.api.teaching import teach
     from clinragen.api.training import distill, train
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
     from clinragen.errors import UserError
     from clinragen.knowledge.graph import ConceptGraph
 
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Cohort": "clinragen.data.cohort",
+    "Cohort": "clinragen.cohort.folder",
     "ConceptGraph": "clinragen.knowledge.graph",
     "UserError": "clinragen.errors",
     "build_graph": "clinragen.api.knowledge",

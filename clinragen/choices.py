@@ -13,7 +13,15 @@ Decoding = Literal["constrained", "free"]
 Backend = Literal["evidence", "openai", "vllm"]
 #: where a model runs; ``auto`` is the first accelerator, or else the processor
 Device = Literal["auto", "cpu", "cuda", "mps"]
+#: what a model reads of a stay
+Modality = Literal["note", "series"]
+#: what a model writes: rationales of note and series, and the list of the task's labels
+Target = Literal["note", "series", "diagnoses"]
 
+#: the stage before those of a distillation: it learns to fill in hidden values of unlabelled series
+PRETRAIN = "pretrain"
 SPLITS: tuple[Split, ...] = get_args(Split)
 SERIES_INPUTS: tuple[SeriesInput, ...] = get_args(SeriesInput)
 DECODINGS: tuple[Decoding, ...] = get_args(Decoding)
+INPUTS: tuple[Modality, ...] = get_args(Modality)
+TARGETS: tuple[Target, ...] = get_args(Target)

@@ -31,8 +31,8 @@ def test_every_name_is_there_and_says_what_it_is_for():
 
 
 def test_a_package_of_the_same_name_leaves_the_function_callable():
-    import clinragen.report.build
-    import clinragen.verify.claims
+    import clinragen.reporting.build
+    import clinragen.verification.claims
 
     for function in (clinragen.verify, clinragen.report):
         with pytest.raises(clinragen.UserError, match="not found"):

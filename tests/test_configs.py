@@ -28,7 +28,8 @@ def test_model_presets(name):
 
 @pytest.mark.parametrize("name", names("stage"))
 def test_stages(name):
-    from clinragen.stages.plan import PRETRAIN, STAGES, resolve
+    from clinragen.choices import PRETRAIN
+    from clinragen.stages.plan import STAGES, resolve
 
     assert name in (PRETRAIN, *STAGES)
     config = resolve(name, "tiny", "evidence", [])

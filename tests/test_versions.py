@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from clinragen.artifacts import write_json, write_table
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES as RATIONALE_COLUMNS
 from clinragen.schema import STAYS, CohortPaths

@@ -24,7 +24,7 @@ import pyarrow as pa
 from clinragen import __version__, label_sets, versions
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.catalog import variables
-from clinragen.data.cohort import Cohort, frame
+from clinragen.cohort.folder import Cohort, frame
 from clinragen.errors import UserError, missing_extra
 from clinragen.integrity import outputs_of
 from clinragen.outputs import COHORT, MEDS, output_folder

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import sections_by_stay
+from clinragen.cohort.window import Window
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
-from clinragen.data.text import sections_by_stay
-from clinragen.data.window import Window
 from clinragen.errors import missing_extra
 from clinragen.knowledge import graph
 from clinragen.knowledge.linker import Linker

@@ -16,7 +16,7 @@ from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import thorough
 
 if TYPE_CHECKING:
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
     from clinragen.evaluation.inputs import Predictions
     from clinragen.inference.finished import FinishedRun
     from clinragen.inference.predict import TrainedModel
@@ -80,7 +80,7 @@ def predict(
         UserError: a model or cohort that cannot be read or do not fit each other, or a folder that may not be written.
     """
     from clinragen.outputs import PREDICTIONS, check_output
-    from clinragen.stages.quiet import phase, remark
+    from clinragen.quiet import phase, remark
 
     if batch_size < 1 or (limit is not None and limit < 1):
         raise UserError("--batch-size and --limit must be at least 1")
@@ -173,7 +173,7 @@ def explain(
         UserError: an unknown stay or diagnosis, or a model or cohort that cannot be read.
     """
     from clinragen.attribution import chosen_stays
-    from clinragen.stages.quiet import phase, remark
+    from clinragen.quiet import phase, remark
 
     if limit is not None and limit < 1:
         raise UserError("--limit must be at least 1")
@@ -244,7 +244,7 @@ def export(
     from clinragen.inference.finished import FinishedRun
     from clinragen.integrity import thorough
     from clinragen.outputs import EXPORT, check_output
-    from clinragen.stages.quiet import phase
+    from clinragen.quiet import phase
 
     run, card = Path(model), path(evaluation)
     check_output(Path(out), EXPORT, overwrite=overwrite, inputs=(run, card))

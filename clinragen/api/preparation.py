@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clinragen.api.values import SettingsLike, overrides
 
 if TYPE_CHECKING:
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
 
 
 def prepare(
@@ -39,7 +39,7 @@ def prepare(
     Raises:
         UserError: raw tables, protocol or settings that cannot be used, or a folder that may not be written.
     """
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
     from mimic_prep.prepare import prepare as prepare_folder
 
     prepare_folder(

@@ -52,7 +52,7 @@ class Rationales:
         Raises:
             UserError: the table is not written, as some rationales are missing.
         """
-        from clinragen.data.cohort import Cohort
+        from clinragen.cohort.folder import Cohort
 
         return Cohort.load(self.files.cohort.root).rationales(self.files.name)
 

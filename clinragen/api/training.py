@@ -102,9 +102,9 @@ def train(
     Raises:
         UserError: whatever the user can mend, before compute is spent where it can be known before.
     """
+    from clinragen.quiet import phase, remark
     from clinragen.stages import preflight as checks
     from clinragen.stages.folder import Request
-    from clinragen.stages.quiet import phase, remark
 
     teacher_name(teacher)
     told = console(progress)

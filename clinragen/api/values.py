@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
     from clinragen.inference.predict import TrainedModel
     from clinragen.knowledge.graph import ConceptGraph
 
@@ -28,7 +28,7 @@ def cohort_folder(cohort: CohortLike) -> Path:
 
 def open_cohort(cohort: CohortLike) -> Cohort:
     """The cohort itself, read where a folder is given."""
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
 
     return Cohort.load(cohort) if isinstance(cohort, str | Path) else cohort
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from clinragen.attribution import chosen_stays, occlusion
 from clinragen.attribution.attention import attention_shares
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import sections_by_stay
 from clinragen.data.dataset import StayDataset
-from clinragen.data.text import sections_by_stay
 from clinragen.inference.predict import TrainedModel
 
 METHODS = ("occlusion", "attention")

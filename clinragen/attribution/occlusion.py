@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from clinragen.chart.note_mentions import note_mentions
+from clinragen.cohort.sections import note_text
 from clinragen.data.dataset import Stay, StayDataset, collate
-from clinragen.data.text import note_text
 from clinragen.model.clinragen import ClinRaGen
 
 ROWS = 64  # altered stays that are read at once

@@ -52,7 +52,7 @@ def command(
         preflight: Check everything, tell the plan, and train nothing.
     """
     from clinragen.api.training import distill
-    from clinragen.stages.quiet import quiet_libraries
+    from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
     run = distill(

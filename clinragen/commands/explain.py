@@ -61,7 +61,7 @@ def command(
     from clinragen.artifacts import write_text
     from clinragen.errors import UserError
     from clinragen.outputs import check_output_file
-    from clinragen.stages.quiet import quiet_libraries
+    from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
     if out:

@@ -25,7 +25,7 @@ def command(
         title: Title of the card. Default: the folder's name.
     """
     from clinragen.api.prediction import export
-    from clinragen.stages.quiet import quiet_libraries
+    from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
     manifest = export(model, out, evaluation=evaluation, title=title, overwrite=overwrite, verify=verify, progress=True)

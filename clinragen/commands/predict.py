@@ -50,7 +50,7 @@ def command(
         explain: Also write what carried each diagnosis (attributions.jsonl); slower.
     """
     from clinragen.api.prediction import predict
-    from clinragen.stages.quiet import quiet_libraries
+    from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
     predictions = predict(

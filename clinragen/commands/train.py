@@ -57,7 +57,7 @@ def command(
         finish: A finished run of the same settings is kept, not refused.
     """
     from clinragen.api.training import train
-    from clinragen.stages.quiet import quiet_libraries
+    from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
     run = train(

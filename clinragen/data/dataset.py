@@ -16,15 +16,15 @@ from torch.utils.data import Dataset
 
 from clinragen import tasks
 from clinragen.artifacts import sha256_json
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import fit, note_text, sections_by_stay, written
 from clinragen.data.batch import IGNORED, Batch
-from clinragen.data.cohort import Cohort
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid, rows_within
 from clinragen.data.soft_targets import NOTHING, Alignment, Place, Soft, SoftTargets, TeacherTokens
 from clinragen.data.store import Ragged, code_hash, file_hashes, stored
 from clinragen.data.targets import TargetFormat
-from clinragen.data.text import fit, note_text, sections_by_stay, written
 from clinragen.errors import UserError, unknown_choice
 from clinragen.schema import SERIES_INPUTS
 from clinragen.tasks import Labels, Task

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from clinragen.catalog import variable
-from clinragen.data.cohort import Cohort
-from clinragen.data.window import Window
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.window import Window
 from clinragen.errors import UserError
 
 #: Per-variable summaries of a stay, in the order of ``SeriesStatistics.edges``.
@@ -121,7 +121,7 @@ class SeriesStatistics:
 
     Attributes:
         variables: catalogue keys, the order of the variable axis.
-        hours, kind: of the window that is read (:class:`~clinragen.data.window.Window`).
+        hours, kind: of the window that is read (:class:`~clinragen.cohort.window.Window`).
         centre, scale: per variable; a standardised value is (value - centre) / scale, clipped to ±``clip``.
         edges: bin edges of the piecewise-linear encodings of the standardised summaries,
             [variables][summaries][bins + 1], ascending: quantiles of the training stays and, where they fall inside,

@@ -17,14 +17,14 @@ import polars as pl
 
 from clinragen.artifacts import write_text
 from clinragen.chart.measurements import cells_by_stay, measurements
-from clinragen.data.text import sections_by_stay
+from clinragen.cohort.sections import sections_by_stay
 from clinragen.evaluation.diagnosis import interval, patient_bootstrap
 from clinragen.evaluation.inputs import Predictions, Truth
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.schema import RATIONALE_KINDS
-from clinragen.verify.claims import ABSENCE, Checked, Verdict
-from clinragen.verify.grounds import grounded_diagnoses, with_absences
-from clinragen.verify.rationale import Verifier
+from clinragen.verification.claims import ABSENCE, Checked, Verdict
+from clinragen.verification.grounds import grounded_diagnoses, with_absences
+from clinragen.verification.rationale import Verifier
 
 VERDICTS = tuple(Verdict)
 #: Rows of the summary: kinds of claim in each kind of rationale ("all": of any kind).

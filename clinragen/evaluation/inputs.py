@@ -16,7 +16,7 @@ import pyarrow as pa
 from clinragen import tasks, versions
 from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.catalog import variables
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
 from clinragen.evaluation.shape import ANYTHING, NUMBER, SHARE, TEXT, WHOLE, Each, Maybe, differs, one_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clinragen import __version__
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.evaluation import faithfulness, text
 from clinragen.evaluation.diagnosis import (
     METRICS,

@@ -17,7 +17,7 @@ def controls(predictions: Path, cohort: Path, device: Device = "auto") -> dict[s
         reads no series.
     """
     from clinragen.artifacts import read_json
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
     from clinragen.inference.predict import TrainedModel, score
 
     manifest = read_json(predictions / "manifest.json", "the manifest of a predictions folder")

@@ -8,13 +8,12 @@ from typing import Any
 
 from clinragen import tasks, versions
 from clinragen.artifacts import read_json
-from clinragen.choices import Decoding
-from clinragen.data.cohort import Cohort
-from clinragen.data.window import KINDS, Window
+from clinragen.choices import INPUTS, PRETRAIN, TARGETS, Decoding
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.window import KINDS, Window
 from clinragen.errors import UserError
 from clinragen.integrity import hold_folder
 from clinragen.label_sets import LabelSet, of_model
-from clinragen.stages.plan import INPUTS, PRETRAIN, TARGETS
 from clinragen.tasks import Task
 
 FILES = ("clinragen.json", "calibration.json", "model.safetensors")

@@ -11,10 +11,10 @@ import polars as pl
 from clinragen.chart.findings import Finding, findings
 from clinragen.chart.note_evidence import NoteEvidence, gather
 from clinragen.chart.support import grounds, supported
+from clinragen.cohort.sections import sections_by_stay
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset
 from clinragen.data.targets import TargetFormat
-from clinragen.data.text import sections_by_stay
 from clinragen.inference.grounded import Constraints, Grounded, Spelling
 from clinragen.inference.grounded_notes import GroundedNote
 from clinragen.inference.grounded_series import GroundedSeries

@@ -20,8 +20,8 @@ from transformers import LogitsProcessorList
 from clinragen import __version__, versions
 from clinragen.artifacts import read_json, write_json, write_table
 from clinragen.choices import DECODINGS, SERIES_INPUTS, SPLITS, Decoding, Device, SeriesInput, Split
+from clinragen.cohort.folder import Cohort
 from clinragen.data.batch import Batch
-from clinragen.data.cohort import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
@@ -33,7 +33,7 @@ from clinragen.inference.grounded_report import GroundedReports
 from clinragen.integrity import outputs_of
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import PREDICTIONS, output_folder
-from clinragen.stages.quiet import phase
+from clinragen.quiet import phase
 
 TOP_CONCEPTS = 15
 

@@ -11,14 +11,14 @@ import polars
 
 from clinragen import tasks
 from clinragen.artifacts import sha256_file
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import SECTIONS, note_text, section_title, sections_by_stay
+from clinragen.cohort.window import wanted
 from clinragen.data.dataset import StayDataset
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.data.targets import markers_of
-from clinragen.data.text import SECTIONS, note_text, section_title, sections_by_stay
-from clinragen.data.window import wanted
 from clinragen.errors import UserError
 from clinragen.integrity import hold_folder
 from clinragen.knowledge.relabel import open_graph

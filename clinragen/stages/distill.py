@@ -13,13 +13,14 @@ from typing import Any
 
 from rich.console import Console
 
+from clinragen.choices import PRETRAIN
 from clinragen.data.store import private_store
 from clinragen.errors import UserError, unknown_choice
 from clinragen.outputs import check_parent
+from clinragen.quiet import phase, remark
 from clinragen.stages import preflight
 from clinragen.stages.folder import TOKENS, Request
-from clinragen.stages.plan import PRETRAIN, STAGES, RunConfig, resolve
-from clinragen.stages.quiet import phase, remark
+from clinragen.stages.plan import STAGES, RunConfig, resolve
 
 
 @dataclass

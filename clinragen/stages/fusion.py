@@ -19,8 +19,8 @@ from clinragen.data.series import summarise
 from clinragen.inference.predict import score
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.linear_paths import MENTION_SCALE
+from clinragen.quiet import phase
 from clinragen.stages.logistic import Features, every_core, fit_logistic
-from clinragen.stages.quiet import phase
 
 #: Ridge penalties to choose from, strongest first.
 PENALTIES = {"note": (3.0, 1.0, 0.3, 0.1), "series": (1000.0, 300.0, 100.0, 30.0)}

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.data.series import SeriesStatistics, grid
 from clinragen.model.config import ModelConfig
 from clinragen.model.series_encoder import SeriesEncoder

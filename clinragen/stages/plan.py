@@ -10,16 +10,14 @@ from typing import Any
 from omegaconf import MISSING
 
 from clinragen import tasks
+from clinragen.choices import INPUTS, PRETRAIN, TARGETS
 from clinragen.config import build, load, names
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.choice import choose
 from clinragen.model.config import ModelConfig
 
 STAGES = ("notes", "series", "multimodal")  # of a distillation, in order; `train` takes any stage
-PRETRAIN = "pretrain"  # before them, on unlabelled series
 PARTS = ("language_model", "series_encoder", "concept_attention", "head")
-INPUTS = ("note", "series")
-TARGETS = ("note", "series", "diagnoses")
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 TASKS = ("joint", "separate")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")

@@ -13,15 +13,16 @@ from pathlib import Path
 import polars as pl
 
 from clinragen import tasks
-from clinragen.data.cohort import Cohort
-from clinragen.data.window import wanted
+from clinragen.choices import PRETRAIN
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.window import wanted
 from clinragen.errors import UserError
 from clinragen.inference.finished import FinishedRun
 from clinragen.knowledge.relabel import open_graph
 from clinragen.label_sets import shipped
 from clinragen.model.config import ModelConfig
 from clinragen.stages.folder import Request, check_folder, expected_parent, finished
-from clinragen.stages.plan import PRETRAIN, RunConfig, resolve, stage_name
+from clinragen.stages.plan import RunConfig, resolve, stage_name
 from clinragen.stages.track import check_tracker
 
 #: Below these the figures of a run say nothing: a threshold fitted on nine stays is chance.

@@ -13,16 +13,17 @@ from safetensors.torch import load_file
 
 from clinragen import __version__
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json
-from clinragen.data.cohort import Cohort
+from clinragen.choices import PRETRAIN
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.window import Window
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
-from clinragen.data.window import Window
 from clinragen.errors import UserError
 from clinragen.model.config import ModelConfig
 from clinragen.model.series_encoder import SeriesEncoder
+from clinragen.quiet import phase
 from clinragen.stages.folder import Request, finish_folder, finished, kept
 from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
-from clinragen.stages.plan import PRETRAIN, resolve, shaping
-from clinragen.stages.quiet import phase
+from clinragen.stages.plan import resolve, shaping
 from clinragen.stages.training import train
 from clinragen.tensors import write_tensors
 

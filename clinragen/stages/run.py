@@ -11,8 +11,9 @@ from rich.console import Console
 
 from clinragen import __version__
 from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json, write_json
-from clinragen.data import rationale_authors
-from clinragen.data.cohort import Cohort
+from clinragen.choices import PRETRAIN
+from clinragen.cohort import rationale_authors
+from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.store import private_store
 from clinragen.errors import UserError
@@ -20,15 +21,15 @@ from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
 from clinragen.integrity import record
 from clinragen.model.clinragen import ClinRaGen
+from clinragen.quiet import phase
 from clinragen.stages import preflight
 from clinragen.stages.assemble import load_parent, new_model, stays
 from clinragen.stages.checkpoint import Place
 from clinragen.stages.folder import TOKENS, Request, finish_folder, kept
 from clinragen.stages.fusion import fit_linear_paths
 from clinragen.stages.module import StageModule, positive_weights
-from clinragen.stages.plan import PRETRAIN, RunConfig, resolve, shaping
+from clinragen.stages.plan import RunConfig, resolve, shaping
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
-from clinragen.stages.quiet import phase
 from clinragen.stages.training import train
 
 __all__ = ["Request", "run_stage"]

@@ -19,7 +19,7 @@ from clinragen.errors import UserError, unknown_choice
 if TYPE_CHECKING:
     import polars as pl
 
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
     from clinragen.label_sets import LabelSet
 
 DEFAULT = "diagnosis"

@@ -10,7 +10,7 @@ from clinragen.tasks import ListWording, Task, in_intensive_care
 if TYPE_CHECKING:
     import polars as pl
 
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
 
 DAYS = 7
 KEY = "icu_stay_over_7_days"

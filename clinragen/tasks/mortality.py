@@ -12,7 +12,7 @@ from clinragen.tasks import ListWording, Task, in_intensive_care
 if TYPE_CHECKING:
     import polars as pl
 
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
 
 LABELS = LabelSet("mortality", (Phenotype("in_hospital_death", "in-hospital death", kind="acute"),))
 

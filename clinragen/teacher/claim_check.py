@@ -10,10 +10,10 @@ from clinragen.chart.measurements import measurements
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.teacher.prompts import OPENINGS
 from clinragen.teacher.stays import StayRecord
-from clinragen.verify.claims import Checked as Claim
-from clinragen.verify.claims import Verdict
-from clinragen.verify.grounds import with_absences
-from clinragen.verify.rationale import Verifier
+from clinragen.verification.claims import Checked as Claim
+from clinragen.verification.claims import Verdict
+from clinragen.verification.grounds import with_absences
+from clinragen.verification.rationale import Verifier
 
 #: Between statements that can stand alone, and, finer, between parts of one.
 _STATEMENTS = re.compile(r";\s+|(?<=[.!?])\s+")

@@ -19,7 +19,7 @@ from clinragen.teacher.claim_check import ClaimChecker
 from clinragen.teacher.files import Files
 from clinragen.teacher.rationale_set import Author, Coverage
 from clinragen.teacher.stays import StayRecord, Stays
-from clinragen.verify.grounds import grounded_diagnoses
+from clinragen.verification.grounds import grounded_diagnoses
 
 TEACHERS = ("evidence",)
 _TOLD_EVERY = 50  # stays

@@ -17,7 +17,7 @@ from clinragen.teacher.run_summary import Tally, Way
 from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.stays import StayRecord
 from clinragen.teacher.tokens import Messages
-from clinragen.verify.grounds import grounded_diagnoses
+from clinragen.verification.grounds import grounded_diagnoses
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from clinragen.data.rationale_authors import MOST_DROPPED
+from clinragen.cohort.rationale_authors import MOST_DROPPED
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher.answers import REMEDIES
 from clinragen.teacher.rationale_set import Coverage

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from clinragen.data.rationale_authors import MOST_DROPPED
+from clinragen.cohort.rationale_authors import MOST_DROPPED
 from clinragen.errors import UserError, unknown_choice
 from clinragen.teacher.policy import Attestation
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from clinragen.artifacts import read_json, read_table
 from clinragen.chart.measurements import Cells
-from clinragen.data.cohort import without_labels
+from clinragen.cohort.folder import without_labels
 from clinragen.errors import UserError
 from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.readable import readable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import unknown_choice
 from mimic_prep.audit import duplicates, later, named_diagnoses, row_checks, value_checks
 from mimic_prep.audit.check import STATUSES, Check, Status

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from clinragen.data.cohort import Cohort, frame
+from clinragen.cohort.folder import Cohort, frame
 from clinragen.errors import UserError
 from clinragen.schema import NOTES, SERIES, CohortPaths
 

@@ -34,7 +34,7 @@ def command(
     from rich.table import Table
 
     from clinragen.artifacts import write_json, write_text
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
     from clinragen.errors import UserError
     from clinragen.outputs import AUDIT, check_output, output_folder
     from mimic_prep.audit import audit

@@ -12,7 +12,7 @@ import pytest
 
 from clinragen.artifacts import sha256_file, write_json, write_table
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 

@@ -12,8 +12,8 @@ import pytest
 
 from clinragen.artifacts import write_json, write_table
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
-from clinragen.data.window import Window
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.window import Window
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 
 

@@ -12,8 +12,8 @@ import torch
 from clinragen.attribution import occlusion
 from clinragen.attribution.attention import attention_shares
 from clinragen.attribution.explain import Explainer, explain_cohort
-from clinragen.data.cohort import Cohort
-from clinragen.data.text import sections_by_stay
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import sections_by_stay
 from clinragen.errors import UserError
 from clinragen.inference.predict import TrainedModel
 

@@ -30,7 +30,7 @@ from clinragen.chart.series_statements import (
 from clinragen.chart.support import supported
 from clinragen.chart.wording import Wording, every, listed
 from clinragen.knowledge.graph import build
-from clinragen.verify.rationale import Verifier
+from clinragen.verification.rationale import Verifier
 
 GRAPH = build()
 VERIFIER = Verifier(GRAPH)

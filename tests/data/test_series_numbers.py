@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from clinragen.catalog import variable
+from clinragen.cohort.window import Window
 from clinragen.data.series import SUMMARIES, SeriesStatistics, _edges, grid, observed_variables, rows_within, summarise
-from clinragen.data.window import Window
 from clinragen.errors import UserError
 
 STAYS = np.array([11, 12, 13, 14])

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from clinragen.catalog import variables
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.window import Window
 from clinragen.data.series import SUMMARIES, SeriesStatistics, grid, observed_variables, summarise
-from clinragen.data.window import Window
 from clinragen.schema import CohortPaths
 
 CELLS = st.one_of(st.just(float("nan")), st.floats(-1e3, 1e3, width=32))

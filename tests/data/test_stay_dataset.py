@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import SECTIONS, fit, sections_by_stay
 from clinragen.data.dataset import StayDataset
-from clinragen.data.text import SECTIONS, fit, sections_by_stay
 from clinragen.errors import UserError
 from clinragen.inference.predict import TrainedModel
 from clinragen.schema import CohortPaths

@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 
 _OWN = """labels:
   lungs: {name: disease of the lungs, icd9: ["460-519"], icd10: [J00-J99]}

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 
 
 @pytest.fixture(scope="module")

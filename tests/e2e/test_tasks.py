@@ -12,7 +12,7 @@ import pytest
 
 from clinragen import tasks
 from clinragen.artifacts import write_table
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.integrity import outputs_of
 from clinragen.schema import OUTCOMES, STAYS, CohortPaths
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 
 

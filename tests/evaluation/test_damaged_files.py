@@ -15,7 +15,7 @@ from mutations import mutated
 from small_hospital import KEYS, make_cohort, make_predictions
 
 from clinragen.artifacts import sha256_file
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation import faithfulness
 from clinragen.evaluation.inputs import Predictions, load_predictions, load_truth
@@ -23,7 +23,7 @@ from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.summary import summarize
 from clinragen.evaluation.table import render
 from clinragen.knowledge.graph import build
-from clinragen.report.build import Report, write_report
+from clinragen.reporting.build import Report, write_report
 
 GRAPH = build()
 WEIGHED = pa.list_(pa.struct([("concept", pa.string()), ("weight", pa.float64())]))

@@ -10,7 +10,7 @@ from small_hospital import make_predictions
 
 from clinragen.cli import dispatch
 from clinragen.evaluation.faithfulness import coverage, summarize
-from clinragen.verify.claims import Checked, Verdict
+from clinragen.verification.claims import Checked, Verdict
 
 
 def claim(verdict: Verdict, kind: str = "series") -> Checked:

@@ -28,8 +28,8 @@ from clinragen.knowledge.graph import build
 from clinragen.knowledge.linker import LINKED_KINDS, Linker
 from clinragen.model.language_model import train_tokenizer
 from clinragen.teacher import note_rationale
-from clinragen.verify.claims import Checked, Verdict
-from clinragen.verify.rationale import Verifier
+from clinragen.verification.claims import Checked, Verdict
+from clinragen.verification.rationale import Verifier
 
 BUDGET = 128
 GRAPH = build()

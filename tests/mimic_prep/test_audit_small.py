@@ -14,7 +14,7 @@ import pytest
 
 from clinragen.artifacts import sha256_file, write_json, write_table
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels_schema
 from mimic_prep import cli
 from mimic_prep.audit import Audit, audit, later, named_diagnoses

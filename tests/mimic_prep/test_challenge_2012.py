@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 
 STAY = """Time,Parameter,Value
 00:00,RecordID,{stay}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clinragen import label_sets
 from clinragen.adapters.meds import export_cohort, import_cohort
 from clinragen.catalog import phenotypes
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.icd import code_map
 from clinragen.knowledge import graph

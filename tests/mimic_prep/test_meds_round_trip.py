@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from mimic_prep.cli import main
 
 pytest.importorskip("meds")

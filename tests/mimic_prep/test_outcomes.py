@@ -13,7 +13,7 @@ import pytest
 
 import clinragen
 from clinragen.artifacts import sha256_file
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.schema import OUTCOMES
 from mimic_prep.audit import audit

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from mimic_prep.cli import main
 
 #: hour 4 of stay 100, which begins at 08:00

@@ -19,7 +19,7 @@ from clinragen.knowledge.graph import build
 from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.config import ModelConfig
 from clinragen.model.language_model import train_tokenizer
-from clinragen.stages.quiet import quiet_libraries
+from clinragen.quiet import quiet_libraries
 
 MICRO_MODEL = Path(__file__).parents[1] / "micro_model.yaml"
 VARIABLES = ["creatinine", "heart_rate", "lactate", "sodium"]

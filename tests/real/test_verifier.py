@@ -17,10 +17,10 @@ from clinragen.knowledge.graph import build
 from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.stays import Stays, frame
-from clinragen.verify import series
-from clinragen.verify.claims import Verdict
-from clinragen.verify.rationale import Verifier
-from clinragen.verify.reader import SeriesReader
+from clinragen.verification import series
+from clinragen.verification.claims import Verdict
+from clinragen.verification.rationale import Verifier
+from clinragen.verification.reader import SeriesReader
 from mimic_prep.cli import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "verify"))

@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.inference.predict import TrainedModel, batches, score
 from clinragen.stages.fusion import features, fuse
 from clinragen.stages.logistic import Features, fit_logistic

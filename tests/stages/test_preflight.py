@@ -240,7 +240,7 @@ def test_a_run_that_cannot_predict_says_so_in_one_line(run, hospital, command, c
 
 
 def test_predictions_of_another_source_carry_a_note(run, hospital):
-    from clinragen.data.cohort import Cohort
+    from clinragen.cohort.folder import Cohort
     from clinragen.inference.finished import FinishedRun
 
     cohort = Cohort.load(hospital.cohort)

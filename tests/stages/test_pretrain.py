@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.stages.assemble import new_model
 from clinragen.stages.plan import resolve
 from clinragen.stages.pretrain import SHARED, PretrainedEncoder

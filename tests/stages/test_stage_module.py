@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.soft_targets import Soft
 from clinragen.inference.predict import TrainedModel

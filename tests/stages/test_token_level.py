@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import Cuts, StayDataset
 from clinragen.inference.predict import TrainedModel
 from clinragen.schema import CohortPaths

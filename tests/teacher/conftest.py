@@ -5,7 +5,7 @@ import pytest
 
 from clinragen.knowledge.graph import build
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.verify.rationale import Verifier
+from clinragen.verification.rationale import Verifier
 
 sys.path.insert(0, str(Path(__file__).parent))
 

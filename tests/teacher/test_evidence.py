@@ -20,8 +20,8 @@ from clinragen.knowledge.graph import build
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.evidence_run import generate
-from clinragen.verify.claims import Verdict
-from clinragen.verify.rationale import Verifier
+from clinragen.verification.claims import Verdict
+from clinragen.verification.rationale import Verifier
 
 GRAPH = build()
 TEACHER = EvidenceTeacher(GRAPH)

@@ -4,7 +4,7 @@ import pytest
 from fault_server import write_cohort
 
 from clinragen.cli import dispatch
-from clinragen.data.cohort import Cohort
+from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.label_sets import of_manifest
 from clinragen.names import file_name

@@ -12,7 +12,7 @@ from test_llm_run import command
 
 from clinragen.artifacts import read_table
 from clinragen.cli import dispatch
-from clinragen.data.rationale_authors import warning
+from clinragen.cohort.rationale_authors import warning
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher.files import Files

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from filelock import lock_descriptor
 
 from clinragen.artifacts import read_table, sha256_file
-from clinragen.data.cohort import frame
+from clinragen.cohort.folder import frame
 from clinragen.errors import UserError
 from mimic_prep.cells import TYPES, converted
 from mimic_prep.releases.meds.layout import TableWriters

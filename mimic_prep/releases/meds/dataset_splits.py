@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from clinragen.artifacts import read_table
-from clinragen.data.cohort import frame
+from clinragen.cohort.folder import frame
 from clinragen.errors import UserError
 from mimic_prep.cells import converted
 from mimic_prep.splits import GivenSplits

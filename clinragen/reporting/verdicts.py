@@ -1,0 +1,131 @@
+"""Claims on the page: the words that make them, marked by verdict, with the evidence and a link to where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+from clinragen.catalog import variables
+from clinragen.reporting.charts import range_text, unit_text
+from clinragen.verification.claims import ABSENCE, Checked, Verdict
+
+#: Of claims on the same words the worst shows; what gives no reason never looks like what is borne out.
+_WORST = (Verdict.CONTRADICTED, Verdict.NOT_IN_CHART, ABSENCE, Verdict.SUPPORTED)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A claim as the page tells it: ``start`` and ``end`` in the rationale. ``verdict``: what it counts as."""
+
+    start: int
+    end: int
+    verdict: str
+    about: str
+    evidence: str
+    target: str  # id of the element that holds the evidence, empty where there is none
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Words of a rationale with the claims that they make; none where they claim nothing."""
+
+    text: str
+    claims: tuple[Told, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the claims."""
+        return min((claim.verdict for claim in self.claims), key=[str(v) for v in _WORST].index)
+
+    @property
+    def hint(self) -> str:
+        """Verdict and evidence of each claim, a line each."""
+        return "\n".join(f"{claim.verdict}: {claim.about}. {claim.evidence}".strip() for claim in self.claims)
+
+    @property
+    def target(self) -> str:
+        """Where the evidence of the worst claim stands."""
+        return next((c.target for c in self.claims if c.verdict == self.verdict and c.target), "")
+
+
+def told(
+    claim: Checked,
+    sections: Sequence[tuple[str, str]],
+    titles: Sequence[str],
+    names: Mapping[str, Mapping[str, Any]],
+) -> Told:
+    """A claim in words.
+
+    Args:
+        claim: with its verdict.
+        sections: (key, text) of the note's sections, which the claim's places refer to.
+        titles: of the sections, as shown.
+        names: attributes of the concept graph's nodes by id.
+    """
+    if claim.kind == "absence":
+        about, evidence, target = "nothing to hold against the chart", "", ""
+    elif claim.kind == "series":
+        about, evidence, target = _measured(claim)
+    else:
+        about, target = str(names.get(claim.about, {}).get("name") or claim.about.partition(":")[2]), ""
+        evidence = _placed(claim, sections, titles)
+        if claim.places:
+            target = f"note-{claim.places[0].section}"
+        elif claim.kind == "diagnosis" and claim.negated:
+            about, evidence = f"no {about}", "This states that nothing speaks for it, and gives no reason."
+        elif claim.kind == "diagnosis":
+            about, target = f"{about}, as a diagnosis", "diagnoses"
+            listed = "among" if claim.verdict == Verdict.SUPPORTED else "not among"
+            evidence = f"It is {listed} the diagnoses of this output."
+    return Told(claim.start, claim.end, claim.standing, about, evidence, target)
+
+
+def marked(text: str, claims: Sequence[Told]) -> list[Marked]:
+    """A text cut where claims begin and end, neighbours with the same claims joined.
+
+    >>> [(part.text, len(part.claims)) for part in marked("high lactate.", [Told(0, 12, "supported", "", "", "")])]
+    [('high lactate', 1), ('.', 0)]
+    """
+    spans = [(max(claim.start, 0), min(claim.end, len(text)), claim) for claim in claims]
+    cuts = sorted({0, len(text), *(start for start, _, _ in spans), *(end for _, end, _ in spans)})
+    opening: dict[int, list[Told]] = {}
+    for start, end, claim in spans:
+        if start < end:
+            opening.setdefault(start, []).append(claim)
+    parts: list[Marked] = []
+    owners: tuple[Told, ...] = ()
+    for start, end in pairwise(cut for cut in cuts if cut <= len(text)):
+        still = (*(claim for claim in owners if claim.end > start), *opening.get(start, ()))
+        if parts and parts[-1].claims == still:
+            parts[-1] = Marked(parts[-1].text + text[start:end], still)
+        else:
+            parts.append(Marked(text[start:end], still))
+        owners = still
+    return parts
+
+
+def _measured(claim: Checked) -> tuple[str, str, str]:
+    keys = claim.about.split(",")
+    about = " or ".join(variables()[key].label for key in keys)
+    if not claim.measured:
+        return about, "Not measured in the hours that it speaks of.", ""
+    return about, "; ".join(_values(claim)), f"chart-{claim.measured[0][0]}"
+
+
+def _values(claim: Checked) -> Iterator[str]:
+    for key, rows in groupby(claim.measured, key=lambda row: row[0]):
+        spec = variables()[key]
+        values = ", ".join(f"{value:.{spec.decimals}f} at hour {hour:g}" for _, hour, value in rows)
+        reference = f", reference range {range_text(spec)}" if range_text(spec) else ""
+        yield f"{spec.label} {values}{unit_text(spec) and f' ({unit_text(spec).strip()})'}{reference}"
+
+
+def _placed(claim: Checked, sections: Sequence[tuple[str, str]], titles: Sequence[str]) -> str:
+    if not claim.places:
+        return "The note does not mention it." if claim.verdict == Verdict.NOT_IN_CHART else ""
+    place = claim.places[0]
+    sentence = " ".join(sections[place.section][1][place.start : place.end].split())
+    more = f", and {len(claim.places) - 1} more" if len(claim.places) > 1 else ""
+    return f"{titles[place.section]}: \u201c{sentence[:240]}\u201d{more}"

@@ -1,0 +1,437 @@
+"""What the pages show, as plain values: no file is read here and no HTML is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from clinragen.catalog import Variable, variables
+from clinragen.cohort.sections import section_title
+from clinragen.knowledge.readable import readable, unreadable
+from clinragen.reporting import charts
+from clinragen.reporting.evidence import Segments, mark_shared
+from clinragen.reporting.verdicts import Marked, Told, marked, told
+from clinragen.verification.claims import ABSENCE, Checked, Verdict
+
+GROUPS = {
+    "vital": "Vital signs",
+    "coma": "Glasgow coma scale",
+    "ventilation": "Ventilation",
+    "gas": "Blood gases",
+    "lab": "Laboratory",
+    "output": "Output",
+    "body": "Body size",
+}
+_DEEPEST, _LONGEST = 6, 2000  # levels, and letters of a value, that the provenance table shows
+SHOWN = 5  # concepts, and blocks of hours, that are shown of what carried a diagnosis
+Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # variable -> hours, values
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One label of one stay."""
+
+    index: int
+    name: str
+    probability: float
+    threshold: float
+    written: bool
+    recorded: bool | None  # None where the stay is not coded
+    grounded: bool  # written, and a rationale gives a ground for it that the chart bears out
+    bar: Markup
+
+    @property
+    def likely(self) -> bool:
+        """The probability reaches the threshold."""
+        return self.probability >= self.threshold
+
+    @property
+    def verdict(self) -> str:
+        """What the written diagnosis is worth: ``agrees``, ``extra``, ``missed``, or empty; ``uncoded`` if unknown."""
+        if self.recorded is None:
+            return "uncoded" if self.written else ""
+        return {(True, True): "agrees", (True, False): "extra", (False, True): "missed"}.get(
+            (self.written, self.recorded), ""
+        )
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One measured variable."""
+
+    key: str
+    label: str
+    reference: str
+    last: Markup
+    high: int  # values above the reference range
+    low: int  # values below it
+    values: Markup
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class ChartGroup:
+    """Variables of one kind: those measured, and the names of those that were not."""
+
+    title: str
+    charts: list[Chart]
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A concept that attention weighed."""
+
+    name: str
+    kind: str
+    definition: str
+    weight: float
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What carried one diagnosis, by taking parts away: concepts with bars, and blocks of hours as text."""
+
+    name: str
+    probability: float
+    concepts: list[Concept]
+    hours: list[tuple[str, str, float]]  # variable, hours, fall of the logit
+
+
+@dataclass(frozen=True)
+class NotePart:
+    """Words of a note: whether the rationale shares them, and why no model read them, empty where it did."""
+
+    text: str
+    shared: bool = False
+    unread: str = ""
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """A generated rationale beside the teacher's."""
+
+    title: str
+    segments: list[Marked]
+    claims: list[Told]
+    teacher: str | None
+
+    def count(self, verdict: str) -> int:
+        """Number of claims with this verdict."""
+        return sum(claim.verdict == verdict for claim in self.claims)
+
+    @property
+    def absences(self) -> int:
+        """Number of statements of absence, which are no claims."""
+        return self.count(ABSENCE)
+
+    @property
+    def summary(self) -> list[tuple[str, bool]]:
+        """How many claims it makes, by verdict, and how many statements of absence; and whether that is bad."""
+        claims = len(self.claims) - self.absences
+        counts = [(f"{self.count(v)} {v}", v == Verdict.CONTRADICTED) for v in Verdict if self.count(v)]
+        if self.absences:
+            counts.append((f"{self.absences} statement{'s' if self.absences > 1 else ''} of absence", False))
+        return [(f"{claims} claim{'s' if claims > 1 else ''}" if claims else "No claim", False), *counts]
+
+
+@dataclass(frozen=True)
+class StayView:
+    """Everything on the page of one stay."""
+
+    stay_id: int
+    age: str
+    sex: str
+    split: str
+    intime: datetime
+    outtime: datetime
+    prediction_time: datetime
+    parsed: bool
+    complaint: str
+    diagnoses: list[Diagnosis]
+    rationales: list[Rationale]
+    sections: list[tuple[str, list[NotePart]]]
+    groups: list[ChartGroup]
+    concepts: list[Concept]
+    carried: list[Carried]
+
+    def count(self, verdict: str) -> int:
+        """Number of labels with this verdict."""
+        return sum(d.verdict == verdict for d in self.diagnoses)
+
+    @property
+    def coded(self) -> bool:
+        """Whether it is known which diagnoses were recorded."""
+        return all(d.recorded is not None for d in self.diagnoses)
+
+    def claims(self, verdict: str | None = None) -> int:
+        """Number of claims in both rationales, of one verdict or of all; statements of absence are none."""
+        return sum(len(r.claims) - r.absences if verdict is None else r.count(verdict) for r in self.rationales)
+
+    @property
+    def written(self) -> int:
+        """Number of diagnoses that the output lists."""
+        return sum(d.written for d in self.diagnoses)
+
+    @property
+    def grounded(self) -> int:
+        """How many of those a rationale gives a ground for."""
+        return sum(d.grounded for d in self.diagnoses)
+
+    @property
+    def coverage(self) -> str:
+        """Both numbers in words."""
+        if not self.written:
+            return "none listed"
+        noun = "diagnosis" if self.written == 1 else "diagnoses"
+        return f"{self.grounded} of {self.written} listed {noun} with a stated ground"
+
+    @property
+    def marks_note(self) -> bool:
+        """Whether any words of the note are marked."""
+        return any(part.shared for _, parts in self.sections for part in parts)
+
+    @property
+    def leaves_unread(self) -> bool:
+        """Whether any words of the note were kept from the model."""
+        return any(part.unread for _, parts in self.sections for part in parts)
+
+    @property
+    def f1(self) -> float:
+        """F1 of the written diagnoses of this stay; 1 when nothing is recorded and nothing written."""
+        hits, wrong = self.count("agrees"), self.count("extra") + self.count("missed")
+        return 2 * hits / (2 * hits + wrong) if hits + wrong else 1.0
+
+    @property
+    def hours_in_unit(self) -> float:
+        """Length of stay in the unit, hours."""
+        return (self.outtime - self.intime).total_seconds() / 3600
+
+    @property
+    def window(self) -> float:
+        """Hours the model could see."""
+        return (self.prediction_time - self.intime).total_seconds() / 3600
+
+
+def age_text(age: float) -> str:
+    """Years; ages above 89 are masked at the source and shown as such.
+
+    >>> age_text(64.0), age_text(91.4)
+    ('64', 'over 89')
+    """
+    return "over 89" if age > 89 else f"{age:.0f}"
+
+
+def sex_text(sex: str | None) -> str:
+    """``F`` and ``M`` in words."""
+    return {"F": "female", "M": "male"}.get(sex or "", "not recorded")
+
+
+def diagnoses_of(
+    names: list[str],
+    probabilities: np.ndarray,
+    thresholds: np.ndarray,
+    written: np.ndarray,
+    recorded: np.ndarray | None,
+    grounded: np.ndarray | None = None,
+) -> list[Diagnosis]:
+    """All labels of a stay, the most probable first; every array is [L]."""
+    order = np.argsort(-probabilities, kind="stable")
+    return [
+        Diagnosis(
+            index=int(i),
+            name=names[int(i)],
+            probability=float(probabilities[i]),
+            threshold=float(thresholds[i]),
+            written=bool(written[i]),
+            recorded=None if recorded is None else bool(recorded[i]),
+            grounded=grounded is not None and bool(grounded[i]),
+            bar=charts.probability_bar(float(probabilities[i]), float(thresholds[i]), names[int(i)]),
+        )
+        for i in order
+    ]
+
+
+def chart_groups(
+    series: Series, window: float, carried: Mapping[str, Sequence[tuple[float, float, str]]] | None = None
+) -> list[ChartGroup]:
+    """The catalogue's variables by kind; hours on the time axis are whole.
+
+    Args:
+        series: the stay's measurements.
+        window: hours that the model reads.
+        carried: by variable the hours that carried a diagnosis, as of :func:`charts.series_chart`.
+    """
+    hours_shown = max(float(np.ceil(window)), 1.0)
+    groups = []
+    by_kind: dict[str, list[Variable]] = {}
+    for variable in variables().values():
+        by_kind.setdefault(variable.kind, []).append(variable)
+    for kind in sorted(by_kind, key=lambda k: (list(GROUPS).index(k) if k in GROUPS else len(GROUPS), k)):
+        title = GROUPS.get(kind, section_title(kind))
+        names = {v.key: v.label.removeprefix(f"{title}, ") for v in by_kind[kind]}
+        shown = [
+            _chart(charts.Measured(v, *series[v.key]), names[v.key], hours_shown, (carried or {}).get(v.key, ()))
+            for v in by_kind[kind]
+            if v.key in series
+        ]
+        missing = [names[v.key] for v in by_kind[kind] if v.key not in series]
+        groups.append(ChartGroup(title, shown, missing))
+    return groups
+
+
+def _chart(measured: charts.Measured, label: str, window: float, carried: Sequence[tuple[float, float, str]]) -> Chart:
+    return Chart(
+        key=measured.variable.key,
+        label=label,
+        reference=charts.range_text(measured.variable),
+        last=Markup(measured.texts[-1]),
+        high=measured.sides.count(1),
+        low=measured.sides.count(-1),
+        values=charts.value_list(measured),
+        svg=charts.series_chart(measured, window, carried),
+    )
+
+
+def concepts_of(weighed: Sequence[tuple[str, float]], nodes: Mapping[str, Mapping[str, Any]]) -> list[Concept]:
+    """Concepts with readable names.
+
+    Args:
+        weighed: (concept id, attention weight), the heaviest first.
+        nodes: attributes of the concept graph's nodes by id; a name is made from the id of one it lacks.
+    """
+    heaviest = max((weight for _, weight in weighed), default=0.0)
+    concepts = []
+    for identifier, weight in weighed:
+        node = nodes.get(identifier, {})
+        concepts.append(
+            Concept(
+                name=str(node.get("name") or concept_name(identifier)),
+                kind=str(node.get("kind") or identifier.partition(":")[0]),
+                definition=str(node.get("definition") or ""),
+                weight=weight,
+                bar=charts.weight_bar(weight, heaviest),
+            )
+        )
+    return concepts
+
+
+def carried_of(
+    explained: Sequence[Mapping[str, Any]], label_name: Callable[[str], str], nodes: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Carried], dict[str, list[tuple[float, float, str]]]]:
+    """What carried each diagnosis of a stay, and by variable the hours to mark in its chart.
+
+    Args:
+        explained: the diagnoses of one stay as ``clinragen predict --explain`` wrote them.
+        label_name: the readable name of a phenotype key.
+        nodes: attributes of the concept graph's nodes by id.
+    """
+    found, spans = [], {}
+    for row in explained:
+        name, parts = label_name(row["diagnosis"]), row["occlusion"]
+        weighed = [(entry["concept"], entry["score"]) for entry in parts["concepts"][:SHOWN]]
+        hours = []
+        for entry in parts["hours"][:SHOWN]:
+            start, end = entry["from_hour"], entry["to_hour"]
+            hours.append((variables()[entry["variable"]].label, f"{start}–{end} h", entry["score"]))
+            spans.setdefault(entry["variable"], {}).setdefault((start, end), []).append(name)
+        found.append(Carried(name, row["probability"], concepts_of(weighed, nodes), hours))
+    marked = {
+        variable: [(start, end, ", ".join(names)) for (start, end), names in sorted(blocks.items())]
+        for variable, blocks in spans.items()
+    }
+    return found, marked
+
+
+def concept_name(identifier: str) -> str:
+    """A readable name from a concept id alone.
+
+    >>> concept_name("finding:wbc:high"), concept_name("symptom:shortness_of_breath")
+    ('white blood cell count high', 'shortness of breath')
+    """
+    parts = identifier.split(":")[1:] or [identifier]
+    known = variables()
+    return " ".join(known[part].label if part in known else re.sub(r"[_-]+", " ", part) for part in parts)
+
+
+def rationales_of(
+    texts: Mapping[str, str],
+    claims: Mapping[str, Sequence[Checked]],
+    sections: Sequence[tuple[str, str]],
+    teacher: Mapping[str, str | None],
+    names: Mapping[str, Mapping[str, Any]],
+) -> tuple[list[Rationale], list[tuple[str, list[NotePart]]]]:
+    """The two rationales, cut at their claims, and the note's sections, cut at the phrases that the rationale shares
+    and at what was not read.
+
+    Args:
+        texts: the rationales by kind, note and series.
+        claims: of each rationale, by kind.
+        sections: (key, text) of the note's sections.
+        teacher: the teacher's rationales by kind; None where there is none.
+        names: attributes of the concept graph's nodes by id.
+    """
+    _, shared = mark_shared(texts["note"], [readable(text, key) for key, text in sections])
+    parts = [note_parts(key, text, segments) for (key, text), segments in zip(sections, shared, strict=True)]
+    titles = [section_title(key) for key, _ in sections]
+    rationales = []
+    for kind, title in (("note", "From the notes"), ("series", "From the series")):
+        spoken = [told(claim, sections, titles, names) for claim in claims[kind]]
+        rationales.append(Rationale(title, marked(texts[kind], spoken), spoken, teacher.get(kind)))
+    return rationales, list(zip(titles, parts, strict=True))
+
+
+def note_parts(section: str, text: str, segments: Segments) -> list[NotePart]:
+    """A section of the note cut at what the rationale shares and at what is not read.
+
+    Args:
+        section: the key of the section.
+        text: the section as written.
+        segments: of the text with blanks in the place of what is not read.
+    """
+    spans = unreadable(text, section)
+    parts: list[NotePart] = []
+    start = 0
+    for words, shared in segments:
+        end = start + len(words)
+        for span in spans:
+            if start < span.end and span.start < end:
+                parts += [NotePart(text[start : max(start, span.start)], shared)]
+                parts += [NotePart(text[max(start, span.start) : min(end, span.end)], unread=span.reason)]
+                start = min(end, span.end)
+        parts.append(NotePart(text[start:end], shared))
+        start = end
+    return [part for part in parts if part.text]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as dotted keys and text, for the provenance table.
+
+    >>> flatten({"seed": 7, "stage": {"lr": 0.001, "names": ["a", "b"]}})
+    [('seed', '7'), ('stage.lr', '0.001'), ('stage.names', 'a, b')]
+    """
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and prefix.count(".") < _DEEPEST:
+            rows += flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            rows.append((f"{prefix}{key}", ", ".join(map(_brief, value))))
+        else:
+            rows.append((f"{prefix}{key}", "not set" if value is None else _brief(value)))
+    return rows
+
+
+def _brief(value: Any) -> str:
+    """Text of a value, cut where it goes on for long."""
+    try:
+        text = str(value)
+    except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+        return "…"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -1,0 +1,121 @@
+"""What a rationale can claim, and how a claim can stand to the chart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from clinragen.verification.statements import Scope, Statement
+
+
+class Verdict(StrEnum):
+    """How a claim stands to the chart."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    NOT_IN_CHART = "not in the chart"
+
+
+#: How a claim stands that is true but gives no reason: it states that nothing speaks for something.
+ABSENCE = "absence"
+#: Everything a claim can count as.
+STANDINGS = (*map(str, Verdict), ABSENCE)
+
+
+@dataclass(frozen=True)
+class SeriesClaim:
+    """Statements about one variable, written at ``text[start:end]``: each must hold.
+
+    Attributes:
+        variables: catalogue keys; more than one where the word fits several (hypotension: systolic or mean pressure).
+        statements: what is said of the variable; at least one.
+        scope: the measurements that they are about.
+        negated: that they all hold is denied.
+        of_each: they must hold of every one of the variables ("normal"), not of any of them ("hypotension").
+    """
+
+    start: int
+    end: int
+    variables: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    scope: Scope = field(default_factory=Scope)
+    negated: bool = False
+    of_each: bool = False
+
+    @property
+    def denies_all(self) -> bool:
+        """Whether it says that nothing is abnormal: "no abnormal creatinine"."""
+        return self.negated and any(getattr(one, "side", None) == "abnormal" for one in self.statements)
+
+    def __str__(self) -> str:
+        """The reading, as ``configs/verify`` gives it beside its examples."""
+        said = " & ".join(map(str, self.statements))
+        scope = str(self.scope)
+        return f"{'/'.join(self.variables)}: {'not ' if self.negated else ''}{said}{f' [{scope}]' if scope else ''}"
+
+
+@dataclass(frozen=True)
+class NoteClaim:
+    """A concept that the text affirms or denies: ``text[start:end]``. ``kind``: finding (of the note) or diagnosis."""
+
+    concept: str
+    start: int
+    end: int
+    negated: bool
+    kind: str
+
+
+class NotePassage(NamedTuple):
+    """A sentence of the note: ``text[start:end]`` of the section with this index among those given."""
+
+    section: int
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim of a rationale with its verdict: ``text[start:end]``.
+
+    Attributes:
+        kind: series, finding (of the note), diagnosis, or absence (words that deny and claim nothing besides).
+        about: the variables, joined by commas, or the concept; empty for an absence.
+        negated: the rationale denies it.
+        measured: of a series claim, the measurements it was held against: (variable, hour, value), the telling ones.
+        places: of a note claim, the sentences that mention the concept.
+        absence: it states that nothing speaks for something, or that nothing is abnormal.
+    """
+
+    start: int
+    end: int
+    kind: str
+    about: str
+    verdict: Verdict
+    negated: bool = False
+    measured: tuple[tuple[str, float, float], ...] = field(default=())
+    places: tuple[NotePassage, ...] = field(default=())
+    absence: bool = False
+
+    @property
+    def standing(self) -> str:
+        """What it counts as: its verdict, but ``absence`` where it is true by giving no reason."""
+        return ABSENCE if self.absence and self.verdict == Verdict.SUPPORTED else str(self.verdict)
+
+    def as_json(self) -> dict[str, object]:
+        """Everything but the words, which are in the rationale and the note."""
+        made: dict[str, object] = {
+            "start": self.start,
+            "end": self.end,
+            "kind": self.kind,
+            "about": self.about,
+            "verdict": self.standing,
+        }
+        if self.negated:
+            made["negated"] = True
+        if self.measured:
+            made["measured"] = [list(row) for row in self.measured]
+        if self.places:
+            made["places"] = [{"section": p.name, "start": p.start, "end": p.end} for p in self.places]
+        return made

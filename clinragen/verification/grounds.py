@@ -1,0 +1,102 @@
+"""What a rationale gives no reason for, and which diagnoses it does: statements of absence, and grounded diagnoses.
+
+A rationale that says "no finding supports shock" is not false, but it gives no reason. Such statements are told apart
+from claims, so that they do not count as true to the chart, and each listed diagnosis is asked for a stated ground.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from clinragen.verification.claims import Checked, Verdict
+
+_CLAUSES = re.compile(r"[;.!?](?=\s|\Z)|\n")
+#: Words by which a part of a sentence says that there is nothing. "Only values within ..." says it the other way round.
+_DENIAL = re.compile(r"\b(?:no|none|nothing|not|cannot|only values within)\b", re.I)
+# A clause that opens so takes up what the clause before it stated: "The patient has fever. This points to pneumonia."
+_TAKES_UP = re.compile(
+    r"\s*(?:and |so |all |taken |of |the )*(?:this|these|those|such|which|together|thus|therefore|hence|overall|"
+    r"findings|combination|picture|presentation)\b",
+    re.I,
+)
+
+
+def clauses(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each clause: what stands between semicolons, full stops and line ends.
+
+    >>> [text[a:b] for text in ["fever points to flu; HR 102.5."] for a, b in clauses(text)]
+    ['fever points to flu', ' HR 102.5']
+    """
+    start = 0
+    for match in _CLAUSES.finditer(text):
+        if text[start : match.start()].strip():
+            yield start, match.start()
+        start = match.end()
+    if text[start:].strip():
+        yield start, len(text)
+
+
+def with_absences(text: str, claims: Sequence[Checked]) -> list[Checked]:
+    """The claims, and words that only say that there is nothing, in reading order.
+
+    Those are found by what they are not: the part of a clause makes no claim, and it denies. "No disease was
+    diagnosed", "no abnormal values" and "no note is available" are of this kind, whoever wrote them.
+
+    Args:
+        text: a rationale.
+        claims: all that were read in the text.
+    """
+    found = list(claims)
+    for (start, end), within in _by_span(clauses(text), claims):
+        parts = [(start, end)] if not within else list(_parts(text, start, end))
+        for (a, b), stated in _by_span(iter(parts), within):
+            denial = None if stated else _DENIAL.search(text, a, b)
+            if denial:
+                stop = a + len(text[a:b].rstrip())
+                found.append(Checked(denial.start(), stop, "absence", "", Verdict.SUPPORTED, True, absence=True))
+    return sorted(found, key=lambda claim: (claim.start, claim.end, claim.kind))
+
+
+def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> set[str]:
+    """Keys of the diagnoses with a stated ground: a clause in one of the rationales argues for it and carries at least
+    one claim that the chart bears out. That the note records the diagnosis itself is such a claim.
+
+    Args:
+        rationales: (text, its claims) of one stay.
+    """
+    found: set[str] = set()
+    for text, claims in rationales:
+        before = False
+        for (start, end), within in _by_span(clauses(text), claims):
+            holds = any(c.standing == Verdict.SUPPORTED and c.kind in ("finding", "series") for c in within)
+            holds = holds or (before and _TAKES_UP.match(text, start, end) is not None)
+            if holds:
+                affirmed = (c for c in within if c.kind == "diagnosis" and not c.negated)
+                found |= {c.about.removeprefix("phenotype:") for c in affirmed if c.verdict == Verdict.SUPPORTED}
+            before = holds
+    return found
+
+
+def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Start and end of what stands between the commas of a clause."""
+    for part in text[start:end].split(","):
+        yield start, start + len(part)
+        start += len(part) + 1
+
+
+def _by_span(
+    spans: Iterator[tuple[int, int]], claims: Sequence[Checked]
+) -> Iterator[tuple[tuple[int, int], list[Checked]]]:
+    """Each of the ascending spans with the claims that begin in it, or that reach into it from the span before."""
+    ordered = sorted(claims, key=lambda claim: claim.start)
+    position = 0
+    reaching: list[Checked] = []
+    for start, end in spans:
+        within = [claim for claim in reaching if claim.end > start]
+        while position < len(ordered) and ordered[position].start < end:
+            if ordered[position].end > start:
+                within.append(ordered[position])
+            position += 1
+        yield (start, end), within
+        reaching = [claim for claim in within if claim.end > end]

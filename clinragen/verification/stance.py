@@ -1,0 +1,106 @@
+"""What the cues beside a head say of it but for numbers: side, trend and denial; how often, how severe, when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clinragen.catalog import variables
+from clinragen.verification.cue_phrases import Head
+from clinragen.verification.figures import canonical
+from clinragen.verification.masked import Cue
+from clinragen.verification.statements import Count, Frequency, Hour, Moment, Side, TrendWord, Way
+from clinragen.verification.times import HourWindow
+
+WHOLE_STAY = (0.0, float("inf"))
+#: A term names its side: worsening hypotension is a fall.
+_WORSE: dict[str, tuple[TrendWord, TrendWord]] = {
+    "worsening": ("rising", "falling"),
+    "improving": ("falling", "rising"),
+}
+#: Before a name these are adjectives: "increased creatinine" is high, "creatinine increased" rises.
+_ADJECTIVAL: dict[str, Side] = {"increased": "high", "decreased": "low", "increases": "high", "decreases": "low"}
+#: With an amount these are verbs: "reduced by 40 %".
+_MOVING: dict[str, TrendWord] = {
+    "raised": "rising", "elevated": "rising", "reduced": "falling", "lower": "falling", "higher": "rising"
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Qualifiers:
+    """What the cues say of a statement besides: how often, how severe, when."""
+
+    frequency: Frequency | None = None
+    severity: Literal["mild", "marked"] | None = None
+    window: HourWindow | None = None
+    moment: Moment | None = None
+    hour: Hour | None = None
+
+
+@dataclass(frozen=True)
+class Stance:
+    """On which side the variable is, what it does, and whether that is denied."""
+
+    side: Side | None = None
+    trend: TrendWord | Literal["stable"] | None = None
+    negated: bool = False
+
+    @property
+    def way(self) -> Way:
+        """Which way a change goes; "stable" goes neither."""
+        return Way(None if self.trend == "stable" else self.trend, self.side)
+
+
+def qualifiers_of(cues: list[Cue]) -> Qualifiers:
+    """Times, frequency and severity: the first of each, but the frequency that says most."""
+
+    def first(kind: str) -> Any:
+        return next((cue.value for cue in cues if cue.kind == kind), None)
+
+    often: list[Frequency] = [cue.value for cue in cues if cue.kind == "often"]
+    frequency = max(often, key=_precise, default=None)
+    total = HourWindow(*WHOLE_STAY) if any(cue.kind == "total" for cue in cues) else None
+    return Qualifiers(frequency, first("severity"), first("window") or total, first("moment"), first("hour"))
+
+
+def _precise(frequency: Frequency) -> int:
+    """How much a frequency says: of "stayed above 90 at all times", the second."""
+    return 2 if isinstance(frequency, Count) else 1 if frequency == "always" else 0
+
+
+def stance_of(text: str, of: Head, before: list[Cue], after: list[Cue], *, whole: bool) -> Stance:
+    """What the cues beside a head say of it; with ``whole``, a term such as "anaemia" may state its own side."""
+    states: list[Side] = []
+    trends: list[TrendWord | Literal["stable"]] = []
+    numbered = any(cue.kind == "number" for cue in after)
+    amounts = any(cue.kind in ("number", "change") for cue in after)
+    for cue in (*before, *after):
+        word: str = text[cue.start : cue.end].lower()
+        if cue.kind == "trend" and cue in before and word in _ADJECTIVAL:
+            states.append(_ADJECTIVAL[word])
+        elif cue.kind == "state" and word in _MOVING and any(c.kind == "change" for c in after):
+            trends.append(_MOVING[word])
+        elif cue.kind == "state":
+            states.append(cue.value)
+        elif cue.kind == "trend":
+            partly = cue.value == "resolved" and amounts and "norm" not in word  # "recovered to 12" of 15
+            trends.append("improving" if partly else cue.value)
+        elif cue.kind == "change" and cue.value[0]:
+            trends.append(cue.value[0])
+    if len(states) > 1 and states[-1] == "normal":
+        states = ["normal"]  # "low-normal"
+    side: Side | None = states[0] if states else None
+    negated = any(cue.kind == "denied" for cue in (*before, *after))
+    if side is None and of.sides and (whole or (trends and not numbered)):
+        side = of.sides[0] if len(of.sides) == 1 else "normal"
+        if of.absent and len(of.sides) == 1:
+            negated = not negated
+    order = ("resolved", "rising", "falling", "improving", "worsening", "stable")
+    trend = min(trends, key=order.index, default=None)
+    if trend in _WORSE and len(of.sides) == 1:
+        trend = _WORSE[trend][of.sides[0] == "low"]
+    if trend is None:
+        written = [cue.value for cue in (*before, *after) if cue.kind == "number" and cue.value.trend]
+        variable = variables()[of.variables[0]]
+        trend = next((each.trend for each in written if canonical(each, variable, about=False)), None)
+    return Stance(side, trend, negated)
