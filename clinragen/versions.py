@@ -77,4 +77,8 @@ PREDICTIONS = Format(
     "predictions folder", "predictions_version", 1, 1, "predict anew with `clinragen predict`", unmarked=1
 )
 
+#: Of the tokens, mentions and targets that a run keeps while it lasts: raised when the same cohort, tokenizer and graph
+#: give others. A run that is resumed by a newer clinragen then encodes its stays anew.
+ENCODING = 1
+
 FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from clinragen import tasks
+from clinragen import tasks, versions
 from clinragen.artifacts import sha256_json
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import fit, note_text, sections_by_stay, written
@@ -23,19 +22,11 @@ from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid, rows_within
 from clinragen.data.soft_targets import NOTHING, Alignment, Place, Soft, SoftTargets, TeacherTokens
-from clinragen.data.store import Ragged, code_hash, file_hashes, stored
+from clinragen.data.store import Ragged, file_hashes, stored
 from clinragen.data.targets import TargetFormat
 from clinragen.errors import UserError, unknown_choice
 from clinragen.schema import SERIES_INPUTS
 from clinragen.tasks import Labels, Task
-
-#: Modules whose code shapes tokens and mentions.
-CODE = tuple(
-    f"clinragen.{name}" for name in ("data.dataset", "data.mentions", "data.soft_targets", "data.targets", "data.text")
-)
-CODE += ("clinragen.knowledge.linker", "clinragen.knowledge.context")
-CODE += ("clinragen.knowledge.answers", "clinragen.knowledge.answer_sheet")
-CODE += ("clinragen.knowledge.readable", "clinragen.marks")
 
 
 @dataclass
@@ -132,7 +123,7 @@ class StayDataset(Dataset[Stay]):
             "separate": self.separate,
             "limits": [self.max_note_tokens, self.max_target_tokens],
             "concepts": self.link.fingerprint,
-            "code": code_hash(map(sys.modules.get, CODE)),  # type: ignore[arg-type]
+            "version": versions.ENCODING,
             "labels": sha256_json([self.labels.tolist(), self.eligible.tolist(), asdict(self.targets.wording)]),
         }
 

@@ -8,14 +8,12 @@ the next.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import BinaryIO
 
 import numpy as np
@@ -107,14 +105,6 @@ def _is(file: BinaryIO, path: Path) -> bool:
 def _private(path: str, flags: int) -> int:
     """Open a file that only its owner can read."""
     return os.open(path, flags, 0o600)
-
-
-def code_hash(modules: Iterable[ModuleType]) -> str:
-    """Hash of the source of modules: what they make is of this version of them."""
-    digest = hashlib.sha256()
-    for module in modules:
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()
 
 
 def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

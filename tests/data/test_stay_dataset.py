@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clinragen import versions
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import SECTIONS, fit, sections_by_stay
 from clinragen.data.dataset import StayDataset
@@ -181,3 +185,17 @@ def test_stored_tokens_are_those_made_anew_and_other_notes_are_not_mistaken_for_
     restamp(changed)
     other = dataset(trained, Cohort.load(changed), teacher="evidence", store=tmp_path / "store")
     assert other[0].note_ids != fresh[0].note_ids
+
+
+def test_other_tokens_of_the_same_stays_need_another_version(trained, cohort):
+    """The stays that a resumed run takes up must be those that the same code would encode."""
+    data = replace(trained.dataset(cohort, "test"), teacher="evidence")
+    arrays = data._encode()
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + arrays[name].tobytes())
+    recorded = json.loads((Path(__file__).parent / "encoding_version.json").read_text(encoding="utf-8"))
+    found = {"version": versions.ENCODING, "sha256": digest.hexdigest()}
+    assert found == recorded, (
+        "tokens, mentions or targets changed: raise ENCODING in clinragen/versions.py, and record what was found"
+    )
