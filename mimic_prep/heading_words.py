@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 
 #: section -> headings in MIMIC discharge summaries (lower case; a blank stands for any white space)
@@ -245,28 +246,24 @@ def _of_discharge(whole: str) -> bool:
     return bool(_OF_DISCHARGE.search(whole)) and not _FROM_A_BODY.search(whole)
 
 
+#: Sections by the words that make their headings: one of each set. The first section that fits is taken.
+_MAKING: tuple[tuple[str, tuple[Collection[str], ...]], ...] = (
+    ("history_of_present_illness", ({"present", "presenting"}, {"illness"})),
+    ("social_history", (_HISTORY, {"social"})),
+    ("family_history", (_HISTORY, {"family"})),
+    ("past_medical_history", (_HISTORY, {"medical", "surgical"})),
+    ("medications_on_admission", (_MEDICATIONS, {"admission", "home", "outpatient", "preadmission"})),
+    ("allergies", ({"allergies"},)),
+    ("chief_complaint", ({"chief"}, {"complaint"})),
+    ("physical_exam", ({"exam", "examination"}, {"physical", "admission", "arrival", "initial", "presentation"})),
+)
+
+
 def _alike(words: set[str]) -> str | None:
-    """Sections by the words that make their headings, in any order and with others between."""
+    """The section whose heading is made of these words, in any order and with others between."""
     if len(words) > _MOST_WORDS:
         return None
-    if words & {"present", "presenting"} and words & {"illness"}:
-        return "history_of_present_illness"
-    if words & _HISTORY:
-        if "social" in words:
-            return "social_history"
-        if "family" in words:
-            return "family_history"
-        if words & {"medical", "surgical"}:
-            return "past_medical_history"
-    if words & _MEDICATIONS and words & {"admission", "home", "outpatient", "preadmission"}:
-        return "medications_on_admission"
-    if "allergies" in words:
-        return "allergies"
-    if {"chief", "complaint"} <= words:
-        return "chief_complaint"
-    if words & {"exam", "examination"} and words & {"physical", "admission", "arrival", "initial", "presentation"}:
-        return "physical_exam"
-    return None
+    return next((name for name, parts in _MAKING if all(words.intersection(part) for part in parts)), None)
 
 
 def _respelt(base: str, whole: str) -> str | None:

@@ -43,7 +43,7 @@ class PreparationRequest:
     console: Console = field(compare=False)
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 (the options users have)
     raw: Path,
     out: Path,
     *,

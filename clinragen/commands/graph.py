@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -12,6 +13,8 @@ from clinragen.command_line import answer
 from clinragen.options import AsJson, GraphFolder, MaybeNumber, Out, Overwrite, Texts
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from clinragen.knowledge.graph import ConceptGraph
 
 PICTURES = (b"\x89PNG", b"<?xml", b"%PDF")  # what a picture begins with
@@ -137,58 +140,86 @@ def _open(folder: Path | None) -> ConceptGraph:
 
 def _stats(graph: ConceptGraph) -> None:
     from rich.console import Console
-    from rich.table import Table
-
-    from clinragen.knowledge import describe
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)  # rich takes 80 columns for a pipe, too few for the coverage table
+    for table in (_kinds(graph), _relations(graph), _sources(graph), _coverage(graph)):
+        console.print(table)
+    for line in _gaps(graph):
+        console.print(line, highlight=False)
 
-    def table(title: str, *columns: str) -> Table:
-        made = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for position, column in enumerate(columns):
-            made.add_column(column, justify="left" if position == 0 else "right")
-        return made
 
-    kinds = table("Nodes", "kind", "count")
+def _table(title: str, *columns: str, justify: Literal["left", "right"] = "right") -> Table:
+    """An empty table; ``justify``: of all columns but the first."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else justify)
+    return table
+
+
+def _kinds(graph: ConceptGraph) -> Table:
+    from clinragen.knowledge import describe
+
+    table = _table("Nodes", "kind", "count")
     for kind, count in describe.counts(graph.nodes[node]["kind"] for node in graph.nodes):
-        kinds.add_row(kind, str(count))
-    relations = table("\nEdges", "relation", "count", "by source")
-    relations.columns[-1].justify = "left"
+        table.add_row(kind, str(count))
+    return table
+
+
+def _relations(graph: ConceptGraph) -> Table:
+    from clinragen.knowledge import describe
+
+    table = _table("\nEdges", "relation", "count", "by source")
+    table.columns[-1].justify = "left"
     edges = [data for _, _, data in graph.graph.edges(data=True)]
     for relation, count in describe.counts(edge["relation"] for edge in edges):
         shares = describe.counts(edge["origin"] for edge in edges if edge["relation"] == relation)
-        relations.add_row(relation, str(count), ", ".join(f"{name} {number}" for name, number in shares))
-    sources = Table(title="\nKnowledge sources", title_justify="left", box=None, pad_edge=False)
-    for column in ("source", "version", "edges", "licence"):
-        sources.add_column(column)
-    origins = dict(describe.counts(edge["origin"] for edge in edges))
+        table.add_row(relation, str(count), ", ".join(f"{name} {number}" for name, number in shares))
+    return table
+
+
+def _sources(graph: ConceptGraph) -> Table:
+    from clinragen.knowledge import describe
+
+    table = _table("\nKnowledge sources", "source", "version", "edges", "licence", justify="left")
+    origins = dict(describe.counts(data["origin"] for _, _, data in graph.graph.edges(data=True)))
     for name, source in graph.manifest["sources"].items():
-        sources.add_row(name, source["version"], str(origins.get(name, 0)), source["licence"])
-    covered = table(
+        table.add_row(name, source["version"], str(origins.get(name, 0)), source["licence"])
+    return table
+
+
+def _coverage(graph: ConceptGraph) -> Table:
+    from clinragen.knowledge import describe
+
+    table = _table(
         "\nCoverage", "phenotype", "findings", "symptoms", "variables", "diseases", "drugs", "procedures", "enough"
     )
     for row in describe.coverage(graph):
-        enough = "yes" if row.met else "NO"
         numbers = (row.findings, row.symptoms, row.variables, row.diseases, row.drugs, row.procedures)
-        covered.add_row(row.phenotype, *map(str, numbers), enough)
-    for made in (kinds, relations, sources, covered):
-        console.print(made)
+        table.add_row(row.phenotype, *map(str, numbers), "yes" if row.met else "NO")
+    return table
+
+
+def _gaps(graph: ConceptGraph) -> Iterator[str]:
+    """What the graph lacks: phenotypes with little knowledge, and sides of a reference range without a finding."""
+    from clinragen.knowledge import describe
+
     poor = [row.phenotype for row in describe.coverage(graph) if not row.met]
-    asked = f"{describe.LEAST_FINDINGS} findings or symptoms and {describe.LEAST_VARIABLES} variables"
-    console.print(f"\nFewer than {asked}: {', '.join(poor) or 'no phenotype'}.", highlight=False)
+    enough = f"{describe.LEAST_FINDINGS} findings or symptoms and {describe.LEAST_VARIABLES} variables"
+    yield f"\nFewer than {enough}: {', '.join(poor) or 'no phenotype'}."
     tied, bounded = describe.tied_variables(graph)
     reasons = describe.reasons_for_no_finding()
     missing = describe.uncovered_sides(graph)
+    cited = len(graph.manifest["citations"])
+    yield (
+        f"{tied} of {bounded} variables with a reference range are tied to findings; {cited} works are cited.\n"
+        f"{len(missing)} sides of a range carry no finding."
+    )
     stated = [f"{side} ({reasons[side]})" for side in missing if side in reasons]
     unstated = [side for side in missing if side not in reasons]
-    cited = len(graph.manifest["citations"])
-    console.print(
-        f"{tied} of {bounded} variables with a reference range are tied to findings; {cited} works are cited.\n"
-        f"{len(missing)} sides of a range carry no finding.",
-        highlight=False,
-    )
     for title, sides in (("For the stated reason", stated), ("Without a stated reason", unstated)):
         if sides:
-            console.print(f"{title}: {', '.join(sides)}", highlight=False)
+            yield f"{title}: {', '.join(sides)}"

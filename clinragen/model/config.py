@@ -142,6 +142,18 @@ class ModelConfig:
                 raise UserError(f"{where}: {key} is {value}, expected at least {least}")
             if value > most:
                 raise UserError(f"{where}: {key} is {value}, expected at most {most}")
+        self._check_shares_and_rates(where)
+        if lora := self.language_model.lora:
+            if self.language_model.scratch:
+                raise UserError(
+                    f"{where}: language_model.lora adapts a pre-trained model, and this one is from scratch"
+                )
+            if lora.rank < 1 or not 0 <= lora.dropout < 1:
+                raise UserError(f"{where}: language_model.lora needs rank >= 1 and 0 <= dropout < 1")
+        if self.series.d_model % self.series.heads:
+            raise UserError(f"{where}: series.d_model {self.series.d_model} is not a multiple of series.heads")
+
+    def _check_shares_and_rates(self, where: str) -> None:
         for key, share in (
             ("series.dropout", self.series.dropout),
             ("series.min_share", self.series.min_share),
@@ -153,12 +165,3 @@ class ModelConfig:
         for key, rate in (("learning_rate", self.learning_rate), ("learning_rate_new", self.learning_rate_new)):
             if not 0 <= rate < math.inf:
                 raise UserError(f"{where}: {key} is {rate}, expected a positive number")
-        if lora := self.language_model.lora:
-            if self.language_model.scratch:
-                raise UserError(
-                    f"{where}: language_model.lora adapts a pre-trained model, and this one is from scratch"
-                )
-            if lora.rank < 1 or not 0 <= lora.dropout < 1:
-                raise UserError(f"{where}: language_model.lora needs rank >= 1 and 0 <= dropout < 1")
-        if self.series.d_model % self.series.heads:
-            raise UserError(f"{where}: series.d_model {self.series.d_model} is not a multiple of series.heads")

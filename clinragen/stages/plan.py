@@ -21,6 +21,12 @@ PARTS = ("language_model", "series_encoder", "concept_attention", "head")
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 TASKS = ("joint", "separate")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+CHOICES = {
+    "monitor": ("loss", "macro_auroc"),
+    "tasks": TASKS,
+    "class_weights": CLASS_WEIGHTS,
+    "precision": PRECISIONS,
+}
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 
@@ -96,18 +102,14 @@ class StageConfig:
                     raise unknown_choice(f"value in {where}.{name}", value, valid)
         if not self.inputs or not (self.targets or where == PRETRAIN):
             raise UserError(f"{where}: inputs and targets must each name at least one entry")
-        if self.monitor not in ("loss", "macro_auroc"):
-            raise unknown_choice(f"{where}.monitor", self.monitor, ("loss", "macro_auroc"))
-        if self.tasks not in TASKS:
-            raise unknown_choice(f"{where}.tasks", self.tasks, TASKS)
+        for name, valid in CHOICES.items():
+            value = getattr(self, name)
+            if value not in valid:
+                raise unknown_choice(f"{where}.{name}", value, valid)
         if not 0 < self.masked < 1:
             raise UserError(f"{where}.masked is {self.masked}, expected a share between 0 and 1")
         if not 0 <= self.warmup <= 1:
             raise UserError(f"{where}.warmup is {self.warmup}, expected a share of the steps, from 0 to 1")
-        if self.class_weights not in CLASS_WEIGHTS:
-            raise unknown_choice(f"{where}.class_weights", self.class_weights, CLASS_WEIGHTS)
-        if self.precision not in PRECISIONS:
-            raise unknown_choice(f"{where}.precision", self.precision, PRECISIONS)
         _check_ranges(self, where, STAGE_RANGES)
 
 

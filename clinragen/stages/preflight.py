@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from clinragen import tasks
@@ -44,57 +45,79 @@ def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], 
         UserError: the last mistake found; the others have been printed to standard error, one line each.
     """
     stage_name(request.stage)
-    problems: list[UserError] = []
-    remarks: dict[str, None] = {}
-
-    def attempt[T](look: Callable[[], T]) -> T | None:
-        try:
-            return look()
-        except UserError as error:
-            if str(error) not in map(str, problems):
-                problems.append(error)
-            return None
-
-    cohort = attempt(lambda: Cohort.load(request.cohort))
+    mistakes = _Mistakes()
+    cohort = mistakes.attempt(lambda: Cohort.load(request.cohort))
     if cohort:
-        if request.stage != PRETRAIN and not tasks.load(request.task).available(cohort):
-            tasks.load(request.task).table(cohort)  # says what is missing, with which comes all else
-        attempt(lambda: cohort.split("train"))
-        attempt(lambda: cohort.split("validation"))
-        attempt(lambda: cohort.series)
-        if request.stage != PRETRAIN:
-            attempt(lambda: cohort.notes)
-            attempt(lambda: tasks.load(request.task).table(cohort))
-            attempt(lambda: cohort.rationales(request.teacher))
-    if request.stage == PRETRAIN:
-        attempt(partial(_starts_from_nothing, request))
-    else:
-        if request.graph:
-            labels = (attempt(lambda: cohort.label_set) if cohort else None) or shipped()
-            attempt(lambda: open_graph(request.graph, labels))
-        attempt(lambda: expected_parent(request))
-        if pretrained := request.pretrained:
-            attempt(lambda: finished(pretrained, PRETRAIN, "--pretrained"))
-    read_before = len(problems)
-    configs = [attempt(partial(_check_settings, one)) for one in (request, *later)]
-    for one, config in zip((request, *later), configs, strict=True):
-        if config and config.stage.token_weight and one.stage != PRETRAIN:
-            attempt(partial(_check_logprobs, one.cohort, one.teacher))
-    attempt(lambda: check_folder(request.out, request.overwrite or request.finish, request.inputs))
-    if cohort and configs[0] and not read_before:
-        remark = attempt(partial(_check_window, request, configs[0], cohort))
+        _check_tables(request, cohort, mistakes)
+    _check_start(request, cohort, mistakes)
+    readable = not mistakes.errors
+    stages = (request, *later)
+    configs = [mistakes.attempt(partial(_check_settings, stage)) for stage in stages]
+    for stage, config in zip(stages, configs, strict=True):
+        if config and config.stage.token_weight and stage.stage != PRETRAIN:
+            mistakes.attempt(partial(_check_logprobs, stage.cohort, stage.teacher))
+    mistakes.attempt(lambda: check_folder(request.out, request.overwrite or request.finish, request.inputs))
+    remarks: dict[str, None] = {}
+    if cohort and configs[0] and readable:
+        remark = mistakes.attempt(partial(_check_window, request, configs[0], cohort))
         remarks |= dict.fromkeys([remark] if remark else [])
-        for one, config in zip((request, *later), configs, strict=True):
-            if config and one.cohort == request.cohort:
-                remarks |= dict.fromkeys(attempt(partial(_check_content, cohort, config)) or [])
-    for error in problems[:-1]:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    if problems:
-        raise problems[-1]
+        for stage, config in zip(stages, configs, strict=True):
+            if config and stage.cohort == request.cohort:
+                remarks |= dict.fromkeys(mistakes.attempt(partial(_check_content, cohort, config)) or [])
+    mistakes.report()
     assert cohort is not None
     for remark in remarks if say else ():
         say(remark)  # type: ignore[misc]
     return cohort
+
+
+class _Mistakes:
+    """Collects the mistakes of a user, so that all are reported at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[UserError] = []
+
+    def attempt[T](self, look: Callable[[], T]) -> T | None:
+        """What ``look`` gives; None after a mistake."""
+        try:
+            return look()
+        except UserError as error:
+            if str(error) not in map(str, self.errors):
+                self.errors.append(error)
+            return None
+
+    def report(self) -> None:
+        """Print all mistakes but the last, and raise that."""
+        for error in self.errors[:-1]:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        if self.errors:
+            raise self.errors[-1]
+
+
+def _check_tables(request: Request, cohort: Cohort, mistakes: _Mistakes) -> None:
+    """The tables of the cohort that the stage reads."""
+    if request.stage != PRETRAIN and not tasks.load(request.task).available(cohort):
+        tasks.load(request.task).table(cohort)  # says what is missing, with which comes all else
+    mistakes.attempt(lambda: cohort.split("train"))
+    mistakes.attempt(lambda: cohort.split("validation"))
+    mistakes.attempt(lambda: cohort.series)
+    if request.stage != PRETRAIN:
+        mistakes.attempt(lambda: cohort.notes)
+        mistakes.attempt(lambda: tasks.load(request.task).table(cohort))
+        mistakes.attempt(lambda: cohort.rationales(request.teacher))
+
+
+def _check_start(request: Request, cohort: Cohort | None, mistakes: _Mistakes) -> None:
+    """What the stage begins with: the graph, the stage before it, a pre-trained encoder."""
+    if request.stage == PRETRAIN:
+        mistakes.attempt(partial(_starts_from_nothing, request))
+        return
+    if request.graph:
+        labels = (mistakes.attempt(lambda: cohort.label_set) if cohort else None) or shipped()
+        mistakes.attempt(lambda: open_graph(request.graph, labels))
+    mistakes.attempt(lambda: expected_parent(request))
+    if pretrained := request.pretrained:
+        mistakes.attempt(lambda: finished(pretrained, PRETRAIN, "--pretrained"))
 
 
 def _starts_from_nothing(request: Request) -> None:
@@ -144,6 +167,15 @@ def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
         raise UserError(f"{cohort.paths.series}: no variable is measured in any training stay: prepare the cohort anew")
     if config.stage_name == PRETRAIN:
         return remarks
+    remarks += _check_labels(cohort, config, splits)
+    if "note" in config.stage.inputs:
+        remarks += _check_notes(cohort, config, splits["train"])
+    return remarks
+
+
+def _check_labels(cohort: Cohort, config: RunConfig, splits: dict[str, np.ndarray]) -> list[str]:
+    """Remarks on the labels of the task; a UserError where nothing can be learned of them."""
+    remarks: list[str] = []
     task = tasks.load(config.task)
     count, labels = len(task.label_set(cohort)), {name: task.labels(cohort, ids) for name, ids in splits.items()}
     said = "diagnoses" if task.name == tasks.DEFAULT else f"labels of task '{task.name}'"
@@ -163,14 +195,18 @@ def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
     absent = (~labels["train"].present.any(0)).sum()
     if absent:
         remarks.append(f"{absent} of {count} {said} have no training stay: they cannot be learned")
-    if "note" in config.stage.inputs:
-        written = cohort.notes.filter(pl.col("text").str.strip_chars() != "")["stay_id"]
-        noted = int(pl.Series(splits["train"]).is_in(written.implode()).sum())
-        if not noted:
-            raise UserError(
-                f"{cohort.paths.notes}: no training stay has any text, and stage '{config.stage_name}' reads notes: "
-                "prepare the cohort with notes.digest=missing, which writes one from the tables"
-            )
-        if noted < len(splits["train"]) / 2:
-            remarks.append(f"only {noted:,} of {len(splits['train']):,} training stays have a note")
     return remarks
+
+
+def _check_notes(cohort: Cohort, config: RunConfig, train: np.ndarray) -> list[str]:
+    """A remark where few training stays have a note; a UserError where none has."""
+    written = cohort.notes.filter(pl.col("text").str.strip_chars() != "")["stay_id"]
+    noted = int(pl.Series(train).is_in(written.implode()).sum())
+    if not noted:
+        raise UserError(
+            f"{cohort.paths.notes}: no training stay has any text, and stage '{config.stage_name}' reads notes: "
+            "prepare the cohort with notes.digest=missing, which writes one from the tables"
+        )
+    if noted < len(train) / 2:
+        return [f"only {noted:,} of {len(train):,} training stays have a note"]
+    return []

@@ -24,7 +24,7 @@ from clinragen.quiet import phase
 from clinragen.stages.folder import Request, finish_folder, finished, kept
 from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
 from clinragen.stages.plan import resolve, shaping
-from clinragen.stages.training import train
+from clinragen.stages.training import Training, train
 from clinragen.tensors import write_tensors
 
 SHARED = ("patch_transformer.", "norm.")  # weights that serve all variables; the others have a row for each
@@ -53,18 +53,16 @@ def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str
     if done := kept(request, identity):
         console.print(f"stage [bold]{PRETRAIN}[/]: finished before, kept")
         return done
-    place = train(
-        request,
-        config,
-        objective,
-        data,
-        collate,
+    training = Training(
+        objective=objective,
+        data=data,
+        collate=collate,
         width=config.model.series.d_model,
         identity=identity,
         described=f"stage [bold]{PRETRAIN}[/]: {len(variables)} variables; {len(data['train']):,} training and "
         f"{len(data['validation']):,} validation stays",
-        console=console,
     )
+    place = train(request, config, training, console)
     if place is None:
         return None
     weights = request.out / "model" / "encoder.safetensors"

@@ -30,7 +30,7 @@ from clinragen.stages.fusion import fit_linear_paths
 from clinragen.stages.module import StageModule, positive_weights
 from clinragen.stages.plan import RunConfig, resolve, shaping
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
-from clinragen.stages.training import train
+from clinragen.stages.training import Training, train
 
 __all__ = ["Request", "run_stage"]
 
@@ -91,17 +91,15 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     if model.head.linear is not None:
         model.head.linear.reset()
     pad = model.tokenizer.pad_token_id
-    place = train(
-        request,
-        config,
-        module,
-        data,
-        lambda rows: collate(rows, pad),
+    training = Training(
+        objective=module,
+        data=data,
+        collate=lambda rows: collate(rows, pad),
         width=model.language_model.hidden_size,
         identity=identity,
         described=_described(config, model, data),
-        console=console,
     )
+    place = train(request, config, training, console)
     if place is None:
         return None
     model.eval()

@@ -35,7 +35,7 @@ from clinragen.teacher.stays import StayRecord, Stays
 WHOLE = (0, 1)  # the shard that is all stays
 
 
-def teach(
+def teach(  # noqa: PLR0913 (the options users have)
     cohort: Path,
     graph: Path | None,
     settings: TeacherSettings,

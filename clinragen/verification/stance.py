@@ -70,9 +70,24 @@ def _precise(frequency: Frequency) -> int:
 
 def stance_of(text: str, of: Head, before: list[Cue], after: list[Cue], *, whole: bool) -> Stance:
     """What the cues beside a head say of it; with ``whole``, a term such as "anaemia" may state its own side."""
+    cues = [*before, *after]
+    states, trends = _states_and_trends(text, before, after)
+    side: Side | None = states[0] if states else None
+    negated = any(cue.kind == "denied" for cue in cues)
+    numbered = any(cue.kind == "number" for cue in after)
+    if side is None and of.sides and (whole or (trends and not numbered)):
+        side = of.sides[0] if len(of.sides) == 1 else "normal"
+        if of.absent and len(of.sides) == 1:
+            negated = not negated
+    return Stance(side, _trend_of(of, trends) or _written_trend(of, cues), negated)
+
+
+def _states_and_trends(
+    text: str, before: list[Cue], after: list[Cue]
+) -> tuple[list[Side], list[TrendWord | Literal["stable"]]]:
+    """The sides and the trends that the cues beside a head name, in reading order."""
     states: list[Side] = []
     trends: list[TrendWord | Literal["stable"]] = []
-    numbered = any(cue.kind == "number" for cue in after)
     amounts = any(cue.kind in ("number", "change") for cue in after)
     for cue in (*before, *after):
         word: str = text[cue.start : cue.end].lower()
@@ -89,18 +104,20 @@ def stance_of(text: str, of: Head, before: list[Cue], after: list[Cue], *, whole
             trends.append(cue.value[0])
     if len(states) > 1 and states[-1] == "normal":
         states = ["normal"]  # "low-normal"
-    side: Side | None = states[0] if states else None
-    negated = any(cue.kind == "denied" for cue in (*before, *after))
-    if side is None and of.sides and (whole or (trends and not numbered)):
-        side = of.sides[0] if len(of.sides) == 1 else "normal"
-        if of.absent and len(of.sides) == 1:
-            negated = not negated
+    return states, trends
+
+
+def _trend_of(of: Head, trends: list[TrendWord | Literal["stable"]]) -> TrendWord | Literal["stable"] | None:
+    """The trend that says most; of a term with one side, which way its variable moves."""
     order = ("resolved", "rising", "falling", "improving", "worsening", "stable")
     trend = min(trends, key=order.index, default=None)
     if trend in _WORSE and len(of.sides) == 1:
-        trend = _WORSE[trend][of.sides[0] == "low"]
-    if trend is None:
-        written = [cue.value for cue in (*before, *after) if cue.kind == "number" and cue.value.trend]
-        variable = variables()[of.variables[0]]
-        trend = next((each.trend for each in written if canonical(each, variable, about=False)), None)
-    return Stance(side, trend, negated)
+        return _WORSE[trend][of.sides[0] == "low"]
+    return trend
+
+
+def _written_trend(of: Head, cues: list[Cue]) -> TrendWord | None:
+    """The trend that numbers state by themselves, as in "down from 5", where they are in a unit of the variable."""
+    written = [cue.value for cue in cues if cue.kind == "number" and cue.value.trend]
+    variable = variables()[of.variables[0]]
+    return next((each.trend for each in written if canonical(each, variable, about=False)), None)

@@ -46,43 +46,57 @@ def numbers_of(
     if of.how:
         hows.append(Cue("how", -1, -1, of.how))
     cues = [cue for cue in (*before, *after) if cue.kind == "number"]
+    abouts = [cue for cue in (*before, *after) if cue.kind == "about"]
     moving = stance.trend is not None and stance.trend != "stable"
     numbers = StatedNumbers()
     for place, cue in enumerate(cues):
         written: Written = cue.value
-        about = any(c.kind == "about" and 0 <= cue.start - c.end <= 12 for c in (*before, *after))
-        parts = canonical(written, variable, about=about or _ABOUT.search(text[cue.start : cue.end]) is not None)
+        parts = _figures(text, cue, of, variable, abouts)
         if not parts:
             continue
-        if of.mirrored:
-            parts = [Figure(-part.high, -part.low) if part.low > 0 else part for part in parts]
         how = _how(text, hows, cues, place)
         if written.form == "start":
             numbers.start = point(parts[0])
-            continue
-        if written.form == "one":
+        elif written.form == "one":
             if units.plain(written.parts[0].unit or "").endswith(_DAILY):
                 qualifiers = replace(qualifiers, window=HourWindow(*WHOLE_STAY, 24.0))
             one = _bounded(parts[0], how, decade=bool(written.parts[0].decade) and stance.trend is None)
             numbers.stated.append(_total(one, written, variable, qualifiers))
-            continue
-        backward = parts[0].low > parts[1].low  # a range is written from low to high; "1.4 to 1.2" is a change
-        if written.form in ("sequence", "from", "up", "down") or (moving and written.form == "range") or backward:
-            numbers.start = point(parts[0])
-            numbers.stated += parts[1:]
-            if written.trend and how in EXTREMES:  # "down to 3.1 (baseline 1.0)" is a fall, and wrong
-                stance = replace(stance, trend="rising" if how == "highest" else "falling")
         else:
-            form = "decades" if written.parts[1].decade else "within"
-            numbers.stated.append(Figure(parts[0].low, parts[1].high, form))
-        # "from 38 up to 278" may give the extremes; "from 38 down to 278" is a fall, and wrong
-        if stance.trend is None and written.form in ("up", "down") and (backward or written.form == "down"):
-            stance = replace(stance, trend="rising" if written.form == "up" else "falling")
+            stance = _add_pair(numbers, written, parts, how, stance, moving=moving)
     timed = qualifiers.moment is not None or (stance.trend is None and qualifiers.hour is not None)
     if not cues and timed and hows and hows[0].value in EXTREMES:  # "lowest at hour 12"
         numbers.stated.append(Figure(float("-inf"), float("inf"), hows[0].value))
     _sized(numbers, [*after, *before], variable)
     return numbers, stance, qualifiers
+
+
+def _figures(text: str, cue: Cue, of: Head, variable: Variable, abouts: Sequence[Cue]) -> Sequence[Figure] | None:
+    """The numbers of a cue in the canonical unit of the variable; none where their unit is not one of its units."""
+    about = any(0 <= cue.start - near.end <= 12 for near in abouts)
+    parts = canonical(cue.value, variable, about=about or _ABOUT.search(text[cue.start : cue.end]) is not None)
+    if parts and of.mirrored:
+        return [Figure(-part.high, -part.low) if part.low > 0 else part for part in parts]
+    return parts
+
+
+def _add_pair(
+    numbers: StatedNumbers, written: Written, parts: Sequence[Figure], how: str | None, stance: Stance, *, moving: bool
+) -> Stance:
+    """Add two numbers or more, a change or a range; gives the stance, to which they may add a trend."""
+    backward = parts[0].low > parts[1].low  # a range is written from low to high; "1.4 to 1.2" is a change
+    if written.form in ("sequence", "from", "up", "down") or (moving and written.form == "range") or backward:
+        numbers.start = point(parts[0])
+        numbers.stated += parts[1:]
+        if written.trend and how in EXTREMES:  # "down to 3.1 (baseline 1.0)" is a fall, and wrong
+            stance = replace(stance, trend="rising" if how == "highest" else "falling")
+    else:
+        form = "decades" if written.parts[1].decade else "within"
+        numbers.stated.append(Figure(parts[0].low, parts[1].high, form))
+    # "from 38 up to 278" may give the extremes; "from 38 down to 278" is a fall, and wrong
+    if stance.trend is None and written.form in ("up", "down") and (backward or written.form == "down"):
+        stance = replace(stance, trend="rising" if written.form == "up" else "falling")
+    return stance
 
 
 def _how(text: str, hows: Sequence[Cue], numbers: Sequence[Cue], place: int) -> str | None:

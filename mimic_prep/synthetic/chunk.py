@@ -12,7 +12,7 @@ from mimic_prep.synthetic import raw_tables
 from mimic_prep.synthetic.charting import chart, equipment, urine
 from mimic_prep.synthetic.coding import diagnoses, prescriptions
 from mimic_prep.synthetic.hospital import Hospital, load
-from mimic_prep.synthetic.laboratory import draw
+from mimic_prep.synthetic.laboratory import Sampling, draw
 from mimic_prep.synthetic.note_writer import write_note
 from mimic_prep.synthetic.patients import DAY, HOUR, Admission, Patient, SimulatedStay, draw_patients
 from mimic_prep.synthetic.physiology import Trajectory, baselines, simulate
@@ -186,10 +186,11 @@ class _PatientRows:
         self, admission: Admission, stay: SimulatedStay | None, start: int, length: float, body: Trajectory
     ) -> None:
         events = self.tables.events
-        draw(
+        sampling = Sampling(
             self.hospital, self.patient, admission, stay, start, length, body, events.labs, events.charts,
-            self.specimens, self.rng,
+            self.specimens,
         )  # fmt: skip
+        draw(sampling, self.rng)
 
     def _note(self, admission: Admission, order: int, body: Trajectory | None, devices: set[str]) -> None:
         patient = self.patient

@@ -6,6 +6,8 @@ intervals.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from clinragen.catalog import variable
@@ -28,35 +30,64 @@ def _samples(panel: Panel, illness: float, length: float, rng: np.random.Generat
     return np.array(hours[:-1])
 
 
-def draw(
-    hospital: Hospital, patient: Patient, admission: Admission, stay: SimulatedStay | None, start: int, length: float,
-    body: Trajectory, labs: Rows, charts: Rows, counter: list[int], rng: np.random.Generator,
-) -> None:  # fmt: skip
-    """Append the laboratory results of a stay, or of an admission to a ward; ``counter`` numbers the specimens."""
-    ordered = admission.orders
-    for name, panel in hospital.panels.items():
-        chance = 1.0 if name in ordered else panel.ordered + panel.sick * admission.illness
-        if rng.random() > chance * (0.97 if stay else 0.6):
+@dataclass(frozen=True)
+class Sampling:
+    """Whose blood is drawn, when, and where the results go.
+
+    Attributes:
+        stay: in intensive care; None on a ward.
+        start: when the samples begin, in seconds.
+        length: for how many hours they are drawn.
+        body: what the laboratory would measure, by hour.
+        labs: rows of ``labevents``.
+        charts: rows of ``chartevents``, the bedside copies.
+        counter: [specimens of the patient so far], which numbers them.
+    """
+
+    hospital: Hospital
+    patient: Patient
+    admission: Admission
+    stay: SimulatedStay | None
+    start: int
+    length: float
+    body: Trajectory
+    labs: Rows
+    charts: Rows
+    counter: list[int]
+
+
+def draw(sampling: Sampling, rng: np.random.Generator) -> None:
+    """Append the laboratory results of a stay, or of an admission to a ward."""
+    admission = sampling.admission
+    for name, panel in sampling.hospital.panels.items():
+        chance = 1.0 if name in admission.orders else panel.ordered + panel.sick * admission.illness
+        if rng.random() > chance * (0.97 if sampling.stay else 0.6):
             continue
-        hours = _samples(panel, admission.illness, length, rng)
-        times = (start + hours * HOUR).astype(np.int64) // 60 * 60
-        specimens = patient.index * 10_000 + counter[0] + np.arange(hours.size)
-        counter[0] += hours.size
-        copied = (rng.random(hours.size) < _COPIED) & (hours > 0) & (stay is not None)
-        for key in panel.variables:
-            done = rng.random(hours.size) > 0.02
-            values = observe(hospital, body, key, hours, rng)
-            lost = rng.random(hours.size) < 0.002  # haemolysed, clotted: a row without a number
-            values = np.where(lost, np.nan, values)
-            item = hospital.items(key, "labevents")[-1 if name == "gas" and key == "glucose" else 0]
-            labs.add(patient.subject_id, admission.hadm_id, -1, item, times[done], values[done], specimens[done])
-            copies = hospital.items(key, "chartevents")
-            kept = copied & done & ~lost
-            if stay is not None and copies and kept.any():
-                # the bedside copy of a serum glucose has its own item, after the fingerstick one
-                target = copies[1] if key == "glucose" else copies[0]
-                inside = np.clip(times[kept], stay.intime + 60, stay.outtime - 60)
-                charts.add(patient.subject_id, admission.hadm_id, stay.stay_id, target, inside, values[kept])
+        _draw_panel(sampling, name, panel, rng)
+
+
+def _draw_panel(sampling: Sampling, name: str, panel: Panel, rng: np.random.Generator) -> None:
+    hospital, stay, counter = sampling.hospital, sampling.stay, sampling.counter
+    subject, admission = sampling.patient.subject_id, sampling.admission.hadm_id
+    hours = _samples(panel, sampling.admission.illness, sampling.length, rng)
+    times = (sampling.start + hours * HOUR).astype(np.int64) // 60 * 60
+    specimens = sampling.patient.index * 10_000 + counter[0] + np.arange(hours.size)
+    counter[0] += hours.size
+    copied = (rng.random(hours.size) < _COPIED) & (hours > 0) & (stay is not None)
+    for key in panel.variables:
+        done = rng.random(hours.size) > 0.02
+        values = observe(hospital, sampling.body, key, hours, rng)
+        lost = rng.random(hours.size) < 0.002  # haemolysed, clotted: a row without a number
+        values = np.where(lost, np.nan, values)
+        item = hospital.items(key, "labevents")[-1 if name == "gas" and key == "glucose" else 0]
+        sampling.labs.add(subject, admission, -1, item, times[done], values[done], specimens[done])
+        copies = hospital.items(key, "chartevents")
+        kept = copied & done & ~lost
+        if stay is not None and copies and kept.any():
+            # the bedside copy of a serum glucose has its own item, after the fingerstick one
+            target = copies[1] if key == "glucose" else copies[0]
+            inside = np.clip(times[kept], stay.intime + 60, stay.outtime - 60)
+            sampling.charts.add(subject, admission, stay.stay_id, target, inside, values[kept])
 
 
 def lab_unit(hospital: Hospital) -> dict[int, str]:
