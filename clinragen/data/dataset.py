@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from clinragen.data.batch import IGNORED, Batch
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.series import SeriesStatistics, grid, rows_within
-from clinragen.data.soft_targets import NOTHING, Alignment, Place, Soft, SoftTargets, TeacherTokens
+from clinragen.data.soft_targets import NOTHING, Alignment, Soft, SoftTargets
 from clinragen.data.store import Ragged, file_hashes, stored
+from clinragen.data.target_encoder import EncodedTarget, TargetEncoder
 from clinragen.data.targets import TargetFormat
 from clinragen.errors import UserError, unknown_choice
 from clinragen.schema import SERIES_INPUTS
@@ -130,7 +131,7 @@ class StayDataset(Dataset[Stay]):
     def _encode(self) -> dict[str, np.ndarray]:
         notes = Ragged.of([self.encode_note(self.sections.get(int(stay), [])) for stay in self.stay_ids])
         mentions = np.stack([self.link(self.sections.get(int(stay), [])) for stay in self.stay_ids])
-        encoded = self._encode_targets() if self.teacher else [[([], [])] for _ in self.stay_ids]
+        encoded = self._encode_targets()
         targets = Ragged.of([ids for variants in encoded for ids, _ in variants])
         soft = SoftTargets.of([places for variants in encoded for _, places in variants])
         return {
@@ -213,51 +214,20 @@ class StayDataset(Dataset[Stay]):
         read = [token for ids, count in zip(encoded, kept, strict=True) for token in ids[:count]]
         return read or [self.tokenizer.eos_token_id]
 
-    def _encode_targets(self) -> list[list[tuple[list[int], list[Place]]]]:
-        """The targets of each stay: as many as the rationales of the kind that has most, the others in turn.
-
-        Each is its token ids with its soft targets.
-        """
-        assert self.teacher is not None
-        tokens = TeacherTokens(self.cohort.logprobs(self.teacher), self.tokenizer) if self.soft_targets else None
-        texts: dict[str, dict[int, list[str]]] = {"note": {}, "series": {}}
-        for stay, kind, text in self.cohort.rationales(self.teacher).select("stay_id", "kind", "text").iter_rows():
-            texts[kind].setdefault(stay, []).append(text)
-        wanted = [kind for kind in ("note", "series") if kind in self.targets.sections]
-        path = self.cohort.paths.rationales(self.teacher)
-        formats = [self.targets]
-        if self.separate and wanted and "diagnoses" in self.targets.sections:
-            apart = (tuple(wanted), ("diagnoses",))
-            formats = [replace(self.targets, sections=sections) for sections in apart]
-        encoded = []
-        for row, stay in enumerate(self.stay_ids.tolist()):
-            present, eligible = self.labels[row].tolist(), bool(self.eligible[row].all())
-            for kind in wanted:
-                if stay not in texts[kind]:
-                    raise UserError(
-                        f"{path}: stay {stay} has no {kind} rationale: "
-                        f"run `clinragen teach --teacher {self.teacher}` on this cohort again"
-                    )
-            given = {kind: texts[kind].get(stay, [""]) for kind in texts}
-            mine = []
-            for turn in range(max([1, *(len(given[kind]) for kind in wanted)])):
-                note, series = (given[kind][turn % len(given[kind])] for kind in ("note", "series"))
-                for target in formats:
-                    if target.sections == ("diagnoses",) and not eligible:
-                        continue  # nothing is known that it could say
-                    ids, shortened, places = target.encode(
-                        note, series, present, self.max_target_tokens, eligible=eligible
-                    )
-                    if len(ids) <= target.fixed:
-                        raise UserError(
-                            f"stay {stay}: nothing of its target fits into model.max_target_tokens "
-                            f"{self.max_target_tokens}: raise it"
-                        )
-                    self.cuts.targets += shortened
-                    soft = tokens.places(stay, {"note": note, "series": series}, places) if tokens else []
-                    mine.append((ids, soft))
-            encoded.append(mine)
-        self.alignment = tokens.alignment if tokens else self.alignment
+    def _encode_targets(self) -> list[list[EncodedTarget]]:
+        """The targets of each stay; counts what was cut, and what the teacher's tokens spell."""
+        if self.teacher is None:
+            return [[EncodedTarget([], [])] for _ in self.stay_ids]
+        encoder = TargetEncoder(
+            self.cohort, self.teacher, self.targets, self.max_target_tokens, self.separate, self.soft_targets
+        )
+        known = self.eligible.all(axis=1).tolist()
+        encoded = [
+            encoder.encode(stay, labels, eligible=eligible)
+            for stay, labels, eligible in zip(self.stay_ids.tolist(), self.labels.tolist(), known, strict=True)
+        ]
+        self.cuts.targets += encoder.shortened
+        self.alignment = encoder.alignment
         return encoded
 
     def _strangers(self) -> np.ndarray:
