@@ -46,9 +46,9 @@ from clinragen.model.concepts import KNOWLEDGE
 from clinragen.model.config import ModelConfig
 from clinragen.model.language_model import train_tokenizer
 from clinragen.quiet import quiet_libraries
+from clinragen.stages.config import StageConfig
 from clinragen.stages.loop import schedule
 from clinragen.stages.module import StageModule, macro_auroc
-from clinragen.stages.plan import StageConfig
 
 INPUTS = ["note", "series"]
 SHOWN = {"macro AUROC": "macro_auroc", "micro F1": "thresholded_micro_f1", "macro F1": "thresholded_macro_f1"}

@@ -2,9 +2,9 @@
 
 Synthetic features as the two paths read them: ``series``, dense, in blocks of filled bins, and ``note``, sparse rows of
 length one. Labels follow a linear truth at shares from 1 to 30 %. Both solvers walk down the penalties of
-``clinragen.stages.fusion`` from the strongest to the weakest, each from where the last ended; the old one in 64 bits by
-L-BFGS over all labels at once, at most 100 iterations each. Each runs in a process of its own, so that its peak memory
-can be told.
+``clinragen.stages.ensemble`` from the strongest to the weakest, each from where the last ended; the old one in 64
+bits by L-BFGS over all labels at once, at most 100 iterations each. Each runs in a process of its own, so that its
+peak memory can be told.
 
     python benchmarks/linear_paths.py --stays 30000 --features 3000 --labels 25
     python benchmarks/linear_paths.py --stays 10000 --features 3000 --labels 25 --penalties 2
@@ -27,7 +27,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
-from clinragen.stages.fusion import PENALTIES
+from clinragen.stages.ensemble import PENALTIES
 from clinragen.stages.logistic import Features, every_core, fit_logistic
 
 ITERATIONS = 100

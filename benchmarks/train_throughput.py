@@ -32,11 +32,11 @@ from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.config import ModelConfig
 from clinragen.quiet import quiet_libraries
-from clinragen.stages.assemble import new_model, stays
+from clinragen.stages.build import new_model, stays
+from clinragen.stages.config import RunConfig, resolve
 from clinragen.stages.hardware import precision
 from clinragen.stages.loop import Loop
 from clinragen.stages.module import StageModule
-from clinragen.stages.plan import RunConfig, resolve
 from clinragen.stages.progress import StageProgress
 
 NOTE, TARGET = 1600, 256

@@ -14,7 +14,7 @@ from rich.console import Console
 from clinragen.config import CONFIG_ROOT, build, load_yaml
 from clinragen.errors import UserError
 from clinragen.outputs import DEMO, check_output, mark
-from clinragen.stages.plan import STAGES
+from clinragen.stages.config import STAGES
 
 
 @dataclass

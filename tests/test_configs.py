@@ -29,7 +29,7 @@ def test_model_presets(name):
 @pytest.mark.parametrize("name", names("stage"))
 def test_stages(name):
     from clinragen.choices import PRETRAIN
-    from clinragen.stages.plan import STAGES, resolve
+    from clinragen.stages.config import STAGES, resolve
 
     assert name in (PRETRAIN, *STAGES)
     config = resolve(name, "tiny", "evidence", [])
@@ -38,7 +38,7 @@ def test_stages(name):
 
 @pytest.mark.parametrize("name", names("trainer"))
 def test_trainers(name):
-    from clinragen.stages.plan import resolve
+    from clinragen.stages.config import resolve
 
     resolve("notes", "tiny", "evidence", [], name)
 
@@ -52,7 +52,7 @@ def test_protocols(name):
 
 def test_demo():
     from clinragen.demo import DemoConfig, steps
-    from clinragen.stages.plan import STAGES, resolve
+    from clinragen.stages.config import STAGES, resolve
 
     config = build(DemoConfig, load_yaml(CONFIG_ROOT / "demo.yaml"), "demo.yaml")
     assert set(config.stages) <= set(STAGES)

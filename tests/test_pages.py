@@ -150,7 +150,7 @@ def protocol(text: str, folder: Path) -> None:
 
 def stage(text: str, folder: Path) -> None:
     from clinragen import config
-    from clinragen.stages.plan import StageConfig
+    from clinragen.stages.config import StageConfig
 
     (folder / "stage.yaml").write_text(text)
     config.load("stage", str(folder / "stage.yaml"), StageConfig)

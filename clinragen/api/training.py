@@ -104,7 +104,7 @@ def train(
     """
     from clinragen.quiet import phase, remark
     from clinragen.stages import preflight as checks
-    from clinragen.stages.folder import Request
+    from clinragen.stages.run_dir import Request
 
     teacher_name(teacher)
     told = console(progress)
@@ -179,7 +179,7 @@ def distill(
     """
     from clinragen.stages.distill import Chain, split_overrides
     from clinragen.stages.distill import distill as run_stages
-    from clinragen.stages.folder import Request
+    from clinragen.stages.run_dir import Request
 
     teacher_name(teacher)
     common, own = split_overrides([*overrides(set), *_shorthands(seed, device)])

@@ -2,7 +2,7 @@
 
 With a thousand stays, words and binned summaries read linearly under a strong ridge penalty rank stays better than any
 network that must learn to read first; with many the network catches up. So both speak, and their gains are fitted on
-the validation split. Nothing here has gradients: ``clinragen.stages.fusion`` fits it after a stage has been trained.
+the validation split. Nothing here has gradients: ``clinragen.stages.ensemble`` fits it after a stage has been trained.
 """
 
 from __future__ import annotations

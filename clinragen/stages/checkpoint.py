@@ -22,7 +22,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
 
 
 @dataclass
-class Place:
+class TrainState:
     """Where a run stands.
 
     Attributes:
@@ -61,7 +61,7 @@ def _put(target: Tensor, value: Tensor) -> None:
 
 
 def save(
-    path: Path, place: Place, model: nn.Module, optimizer: torch.optim.Optimizer | None, *, write: bool = True
+    path: Path, place: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer | None, *, write: bool = True
 ) -> None:
     """Write where a run stands. All processes must call this; only one with ``write``."""
     tensors = {f"model.{name}": _whole(parameter) for name, parameter in trained(model).items()}
@@ -74,7 +74,7 @@ def save(
         write_tensors(path, tensors, {"place": json.dumps(asdict(place))})
 
 
-def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> Place:
+def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> TrainState:
     """Take up what :func:`save` wrote.
 
     Raises:
@@ -82,7 +82,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     """
     try:
         with safe_open(path, "pt") as file:
-            place = Place(**json.loads(file.metadata()["place"]))
+            place = TrainState(**json.loads(file.metadata()["place"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         first = str(error).splitlines()[0]

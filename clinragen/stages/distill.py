@@ -19,8 +19,8 @@ from clinragen.errors import UserError, unknown_choice
 from clinragen.outputs import check_parent
 from clinragen.quiet import phase, remark
 from clinragen.stages import preflight
-from clinragen.stages.folder import TOKENS, Request
-from clinragen.stages.plan import STAGES, RunConfig, resolve
+from clinragen.stages.config import STAGES, RunConfig, resolve
+from clinragen.stages.run_dir import TOKENS, Request
 
 
 @dataclass

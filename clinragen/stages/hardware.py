@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from clinragen.errors import UserError
-from clinragen.stages.plan import TrainerConfig
+from clinragen.stages.config import TrainerConfig
 
 BF16_WIDTH = 256  # below this hidden size the conversions cost more than the faster products bring
 

@@ -3,7 +3,7 @@
 Unusual here: an optimiser step is a fixed set of stays. Each process reads its share in as many forward passes as the
 token budget wants, and each stay weighs the same, so accumulation, bucketing and the number of processes change
 nothing. Chance (dropout) is drawn anew at each step from seed, epoch, step and process; the learning rate is a function
-of the step. So nothing but weights, moments and the place has to be kept for a run to go on as if never interrupted.
+of the step. So nothing but weights, moments and the state has to be kept for a run to go on as if never interrupted.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from torch.utils.data import DataLoader
 from clinragen.data.sampler import StepPlan
 from clinragen.errors import UserError
 from clinragen.stages import checkpoint
-from clinragen.stages.checkpoint import Place
+from clinragen.stages.checkpoint import TrainState
+from clinragen.stages.config import StageConfig
 from clinragen.stages.hardware import gather, is_sharded
-from clinragen.stages.plan import StageConfig
 
 FLOOR = 0.02  # of the learning rate, where the decay ends
 
@@ -62,7 +62,7 @@ class Objective(nn.Module):
         """Parameter groups of the optimiser, over what is trained."""
         raise NotImplementedError(type(self).__name__)
 
-    def rest(self) -> None:
+    def freeze(self) -> None:
         """Called when training begins or continues: no dropout in what rests."""
 
     def afterwards(self, data: Any) -> float:
@@ -83,7 +83,7 @@ class Watcher(Protocol):
     def step(self, epoch: int) -> None:
         """An optimiser step is done."""
 
-    def epoch(self, place: Place) -> None:
+    def epoch(self, state: TrainState) -> None:
         """An epoch is validated, with its metrics."""
 
     def stop(self) -> None:
@@ -124,26 +124,26 @@ class Loop:
         self.module = self.fabric.setup_module(self.objective)
         self.optimizer: Any = self.fabric.setup_optimizers(torch.optim.AdamW(self.objective.groups()))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.place = Place()
+        self.state = TrainState()
         self.saved_at = time.monotonic()
 
     @property
-    def state(self) -> Path:
+    def state_path(self) -> Path:
         """The file of the last checkpoint, from which an interrupted run resumes."""
         return self.folder / "state.safetensors"
 
-    def fit(self) -> Place:
+    def fit(self) -> TrainState:
         """Train to the end, from where an interrupted run was left; the objective then holds the best epoch."""
-        if resumed := self.state.exists():
-            self.place = checkpoint.load(self.state, self.objective, self._plain_optimizer())
+        if resumed := self.state_path.exists():
+            self.state = checkpoint.load(self.state_path, self.objective, self._plain_optimizer())
             if not self.fabric.is_global_zero:
-                self.place.sums = {}  # those of all processes are the first one's now
-        self.watcher.start(self.total, self.place.epoch * len(self.plan) + self.place.step)
-        began, before = time.monotonic(), self.place.seconds
+                self.state.sums = {}  # those of all processes are the first one's now
+        self.watcher.start(self.total, self.state.epoch * len(self.plan) + self.state.step)
+        began, before = time.monotonic(), self.state.seconds
         try:
             while not self._finished():
                 self._epoch()
-                self.place.seconds = before + time.monotonic() - began
+                self.state.seconds = before + time.monotonic() - began
                 self._end_of_epoch()
         finally:
             self.watcher.stop()
@@ -152,29 +152,29 @@ class Loop:
         checkpoint.load(self.folder / "best.safetensors", self.objective, None)
         if self.sharded:
             gather(self.objective)
-        return self.place
+        return self.state
 
     def _plain_optimizer(self) -> torch.optim.Optimizer:
         return self.optimizer.optimizer
 
     def _finished(self) -> bool:
-        waited = self.place.epoch - 1 - self.place.best_epoch
-        return self.place.epoch >= self.stage.epochs or (self.place.epoch > 0 and waited >= self.stage.patience)
+        waited = self.state.epoch - 1 - self.state.best_epoch
+        return self.state.epoch >= self.stage.epochs or (self.state.epoch > 0 and waited >= self.stage.patience)
 
     def _epoch(self) -> None:
         self.module.train()
-        self.objective.rest()
-        for weight, batches in self.batches(self.place.epoch, self.place.step):
+        self.objective.freeze()
+        for weight, batches in self.batches(self.state.epoch, self.state.step):
             self._step(weight, batches)
-            self.place.step += 1
-            self.watcher.step(self.place.epoch)
+            self.state.step += 1
+            self.watcher.step(self.state.epoch)
             if self._due():
                 self._save()
 
     def _step(self, weight: float, batches: list[tuple[Any, bool]]) -> None:
         """One optimiser step of ``batches`` (with whether a batch counts); each stay weighs ``weight``."""
-        place, stage = self.place, self.stage
-        origin = np.random.SeedSequence([stage.seed, place.epoch, place.step, self.fabric.global_rank])
+        state, stage = self.state, self.stage
+        origin = np.random.SeedSequence([stage.seed, state.epoch, state.step, self.fabric.global_rank])
         torch.manual_seed(int(origin.generate_state(1)[0]))
         sums: dict[str, float] = {}
         for position, (batch, counts) in enumerate(batches):
@@ -188,24 +188,24 @@ class Loop:
         if not math.isfinite(sums.get("loss", 0.0)):
             stays = [int(stay) for batch, _ in batches for stay in batch.stay_ids]
             raise UserError(
-                f"the loss is not finite in epoch {place.epoch + 1}, step {place.step + 1}, at stays {stays}: "
+                f"the loss is not finite in epoch {state.epoch + 1}, step {state.step + 1}, at stays {stays}: "
                 "lower model.learning_rate"
             )
         for name, value in sums.items():
-            place.sums[name] = place.sums.get(name, 0.0) + value
+            state.sums[name] = state.sums.get(name, 0.0) + value
         self.fabric.clip_gradients(self.module, self.optimizer, max_norm=stage.clip, error_if_nonfinite=False)
-        factor = schedule(place.epoch * len(self.plan) + place.step, self.total, stage.warmup)
+        factor = schedule(state.epoch * len(self.plan) + state.step, self.total, stage.warmup)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def look(self, batch: Any) -> Scored:
+    def eval_step(self, batch: Any) -> Scored:
         """Score a batch without training, past DDP, whose forward waits for all processes: their shares differ."""
         with torch.no_grad(), self.fabric.autocast():  # not inference mode: FSDP trains with what it gathers here
             return self.objective(Sealed(self.fabric.to_device(batch)))
 
-    def trial(self, batch: Any) -> None:
+    def dry_step(self, batch: Any) -> None:
         """A forward and a backward pass of which nothing remains."""
         self.fabric.backward(self.module(Sealed(self.fabric.to_device(batch))).loss.mean())
         self.optimizer.zero_grad()
@@ -216,12 +216,12 @@ class Loop:
         data = self.data["train"]
         data.begin(epoch)
         steps = self.plan.steps(epoch)[first:]
-        cuts = [self.share(self.plan, rows) for rows in steps]
+        cuts = [self.rank_slice(self.plan, rows) for rows in steps]
         loader = iter(self.loader(data, [piece for cut in cuts for piece, _ in cut]))
         for rows, cut in zip(steps, cuts, strict=True):
             yield 1 / len(rows), [(next(loader), counts) for _, counts in cut]
 
-    def share(self, plan: StepPlan, rows: np.ndarray) -> list[tuple[list[int], bool]]:
+    def rank_slice(self, plan: StepPlan, rows: np.ndarray) -> list[tuple[list[int], bool]]:
         """This process's forward passes over some rows, and whether each counts.
 
         Where weights are sharded all processes take part in every pass, so each makes as many as the one with the most,
@@ -248,11 +248,11 @@ class Loop:
         data = self.data["validation"]
         lengths = [data.length(row) for row in range(len(data))]
         plan = StepPlan(lengths, len(data), 4 * self.stage.batch_size, 4 * self.stage.tokens)
-        share = self.share(plan, np.arange(len(data)))
+        share = self.rank_slice(plan, np.arange(len(data)))
         self.module.eval()
         mine = []
         for batch, (_, counts) in zip(self.loader(data, [piece for piece, _ in share]), share, strict=True):
-            scored = self.look(batch)
+            scored = self.eval_step(batch)
             named = {"loss": scored.loss} | scored.parts | scored.evidence
             if counts:
                 mine.append((batch.stay_ids, {name: value.float().cpu() for name, value in named.items()}))
@@ -266,27 +266,27 @@ class Loop:
         return {f"validation/{name}": value for name, value in self.objective.metrics(found).items()}
 
     def _end_of_epoch(self) -> None:
-        place = self.place
-        sums = self._over_processes(place.sums)
+        state = self.state
+        sums = self._over_processes(state.sums)
         stays = sums.pop("stays")
-        row: dict[str, float] = {"epoch": place.epoch + 1, "step": (place.epoch + 1) * len(self.plan)}
+        row: dict[str, float] = {"epoch": state.epoch + 1, "step": (state.epoch + 1) * len(self.plan)}
         row |= {f"train/{name}": value / stays for name, value in sums.items()}
         row |= self.validate()
-        place.history.append(row)
+        state.history.append(row)
         value = row[f"validation/{self.stage.monitor}"]
         if math.isnan(value):
-            raise UserError(f"validation/{self.stage.monitor} is not a number in epoch {place.epoch + 1}")
+            raise UserError(f"validation/{self.stage.monitor} is not a number in epoch {state.epoch + 1}")
         sign = 1 if self.stage.monitor == "loss" else -1
-        better = place.best is None or sign * value < sign * place.best
+        better = state.best is None or sign * value < sign * state.best
         if better:
-            place.best, place.best_epoch = value, place.epoch
-        place.epoch, place.step, place.sums = place.epoch + 1, 0, {}
+            state.best, state.best_epoch = value, state.epoch
+        state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
         if better:
             checkpoint.save(
-                self.folder / "best.safetensors", place, self.objective, None, write=self.fabric.is_global_zero
+                self.folder / "best.safetensors", state, self.objective, None, write=self.fabric.is_global_zero
             )
         self._save()
-        self.watcher.epoch(place)
+        self.watcher.epoch(state)
 
     def _over_processes(self, sums: dict[str, float]) -> dict[str, float]:
         if self.fabric.world_size == 1:
@@ -298,11 +298,12 @@ class Loop:
     def _due(self) -> bool:
         """Whether it is time to write where the run stands; all processes must agree."""
         if self.stage.checkpoint_steps:
-            return self.place.step % self.stage.checkpoint_steps == 0
+            return self.state.step % self.stage.checkpoint_steps == 0
         due = time.monotonic() - self.saved_at > 60 * self.stage.checkpoint_minutes
         return bool(self.fabric.broadcast(due)) if self.fabric.world_size > 1 else due
 
     def _save(self) -> None:
-        place = replace(self.place, sums=self._over_processes(self.place.sums))
-        checkpoint.save(self.state, place, self.objective, self._plain_optimizer(), write=self.fabric.is_global_zero)
+        state = replace(self.state, sums=self._over_processes(self.state.sums))
+        optimizer, first = self._plain_optimizer(), self.fabric.is_global_zero
+        checkpoint.save(self.state_path, state, self.objective, optimizer, write=first)
         self.saved_at = time.monotonic()

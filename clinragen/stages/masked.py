@@ -19,8 +19,8 @@ from clinragen.cohort.folder import Cohort
 from clinragen.data.series import SeriesStatistics, grid
 from clinragen.model.config import ModelConfig
 from clinragen.model.series_encoder import SeriesEncoder
+from clinragen.stages.config import StageConfig
 from clinragen.stages.loop import Objective, Scored
-from clinragen.stages.plan import StageConfig
 
 
 class Hidden(NamedTuple):

@@ -12,9 +12,9 @@ from torch import Tensor
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.stages.fusion import expected_seconds
+from clinragen.stages.config import StageConfig
+from clinragen.stages.ensemble import expected_seconds
 from clinragen.stages.loop import Objective, Scored
-from clinragen.stages.plan import StageConfig
 
 
 class StageModule(Objective):
@@ -36,7 +36,7 @@ class StageModule(Objective):
         for part in stage.frozen:
             getattr(model, part).requires_grad_(False)
 
-    def rest(self) -> None:
+    def freeze(self) -> None:
         """Put the frozen parts in evaluation mode: they have no dropout."""
         for part in self.stage.frozen:
             getattr(self.model, part).eval()

@@ -22,9 +22,9 @@ from clinragen.inference.finished import FinishedRun
 from clinragen.knowledge.relabel import open_graph
 from clinragen.label_sets import shipped
 from clinragen.model.config import ModelConfig
-from clinragen.stages.folder import Request, check_folder, expected_parent, finished
-from clinragen.stages.plan import RunConfig, resolve, stage_name
-from clinragen.stages.track import check_tracker
+from clinragen.stages.config import RunConfig, resolve, stage_name
+from clinragen.stages.loggers import check_tracker
+from clinragen.stages.run_dir import Request, check_folder, expected_parent, finished
 
 #: Below these the figures of a run say nothing: a threshold fitted on nine stays is chance.
 FEW = {"train": 100, "validation": 20}

@@ -21,9 +21,9 @@ from clinragen.errors import UserError
 from clinragen.model.config import ModelConfig
 from clinragen.model.series_encoder import SeriesEncoder
 from clinragen.quiet import phase
-from clinragen.stages.folder import Request, finish_folder, finished, kept
+from clinragen.stages.config import resolve, shaping
 from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
-from clinragen.stages.plan import resolve, shaping
+from clinragen.stages.run_dir import Request, finish_folder, finished, kept
 from clinragen.stages.training import Training, train
 from clinragen.tensors import write_tensors
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from clinragen.stages.checkpoint import Place
-from clinragen.stages.track import Tracker
+from clinragen.stages.checkpoint import TrainState
+from clinragen.stages.loggers import Tracker
 
 
 class StageProgress:
@@ -40,14 +40,14 @@ class StageProgress:
         if self.progress:
             self.progress.update(self.task, advance=1, epoch=epoch + 1)
 
-    def epoch(self, place: Place) -> None:
+    def epoch(self, state: TrainState) -> None:
         """An epoch is over."""
-        row = place.history[-1]
+        row = state.history[-1]
         if self.console:
             area = f", macro AUROC {row['validation/macro_auroc']:.3f}" if "validation/macro_auroc" in row else ""
-            self.console.print(f"  epoch {place.epoch:>2}: validation loss {row['validation/loss']:.3f}{area}")
+            self.console.print(f"  epoch {state.epoch:>2}: validation loss {row['validation/loss']:.3f}{area}")
         if self.tracker:
-            self.tracker.epoch(place)
+            self.tracker.epoch(state)
 
     def stop(self) -> None:
         """Training is over, one way or another."""

@@ -52,25 +52,25 @@ def rehearse(loop: Loop, out: Path, console: Console | None) -> Plan:
             "take a smaller model, or model.language_model.lora"
         )
     train = loop.plan.steps(0)
-    pieces = [piece for rows in train for piece, _ in loop.share(loop.plan, rows)]
+    pieces = [piece for rows in train for piece, _ in loop.rank_slice(loop.plan, rows)]
     lengths = loop.plan.lengths
     cost = np.array([len(piece) * int(lengths[piece].max()) for piece in pieces], dtype=float)
     longest, usual = int(cost.argmax()), int(np.argsort(cost)[len(cost) // 2])
     loop.module.train()
-    loop.objective.rest()
+    loop.objective.freeze()
     spent = []
     with torch.random.fork_rng():
         for piece in (longest, usual):
             began = time.perf_counter()
             for batch in loop.loader(loop.data["train"], [pieces[piece]]):
-                loop.trial(batch)
+                loop.dry_step(batch)
             spent.append((time.perf_counter() - began) / cost[piece])
         held = loop.data["validation"]
         shown = sorted(range(len(held)), key=held.length)[-2:]
         began = time.perf_counter()
         loop.module.eval()
         for batch in loop.loader(held, [[row] for row in shown]):
-            loop.look(batch)
+            loop.eval_step(batch)
         check_seconds = (time.perf_counter() - began) / max(1, len(shown)) * len(held)
     training = loop.stage.epochs * (spent[-1] * float(cost.sum()) + check_seconds)
     after = loop.objective.afterwards(loop.data["train"]) + 2 * check_seconds

@@ -23,13 +23,13 @@ from clinragen.integrity import record
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.quiet import phase
 from clinragen.stages import preflight
-from clinragen.stages.assemble import load_parent, new_model, stays
-from clinragen.stages.checkpoint import Place
-from clinragen.stages.folder import TOKENS, Request, finish_folder, kept
-from clinragen.stages.fusion import fit_linear_paths
+from clinragen.stages.build import load_parent, new_model, stays
+from clinragen.stages.checkpoint import TrainState
+from clinragen.stages.config import RunConfig, resolve, shaping
+from clinragen.stages.ensemble import fit_linear_paths
 from clinragen.stages.module import StageModule, positive_weights
-from clinragen.stages.plan import RunConfig, resolve, shaping
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
+from clinragen.stages.run_dir import TOKENS, Request, finish_folder, kept
 from clinragen.stages.training import Training, train
 
 __all__ = ["Request", "run_stage"]
@@ -99,8 +99,8 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
         identity=identity,
         described=_described(config, model, data),
     )
-    place = train(request, config, training, console)
-    if place is None:
+    state = train(request, config, training, console)
+    if state is None:
         return None
     model.eval()
     fusion = fit_linear_paths(model, data, config.stage.inputs, config.stage.batch_size, console)
@@ -110,7 +110,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
         write_json(folder / "calibration.json", calibration.to_json())
-    manifest = _manifest(request, config, cohort, model, data, place, parent[1] if parent else None)
+    manifest = _manifest(request, config, cohort, model, data, state, parent[1] if parent else None)
     finish_folder(request.out, config, manifest | {"identity": identity, "fusion": fusion})
     return manifest
 
@@ -137,7 +137,7 @@ def _manifest(
     cohort: Cohort,
     model: ClinRaGen,
     data: dict[str, StayDataset],
-    place: Place,
+    state: TrainState,
     parent: dict[str, Any] | None,
 ) -> dict[str, Any]:
     return {
@@ -161,8 +161,8 @@ def _manifest(
         "notes_cut": data["train"].cuts.notes,
         "targets_cut": data["train"].cuts.targets,
         "soft_targets": asdict(data["train"].alignment) if config.stage.token_weight else None,
-        "best": {"epoch": place.best_epoch, config.stage.monitor: place.best},
-        "seconds": round(place.seconds, 1),
+        "best": {"epoch": state.best_epoch, config.stage.monitor: state.best},
+        "seconds": round(state.seconds, 1),
     }
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
-from clinragen.stages.checkpoint import Place
-from clinragen.stages.folder import Request, prepare_folder
+from clinragen.stages.checkpoint import TrainState
+from clinragen.stages.config import RunConfig
 from clinragen.stages.hardware import in_company, make_fabric, precision
+from clinragen.stages.loggers import Tracker
 from clinragen.stages.loop import Loop, Objective
-from clinragen.stages.plan import RunConfig
 from clinragen.stages.progress import StageProgress
 from clinragen.stages.rehearsal import rehearse
-from clinragen.stages.track import Tracker
+from clinragen.stages.run_dir import Request, prepare_folder
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Training:
     described: str
 
 
-def train(request: Request, config: RunConfig, training: Training, console: Console) -> Place | None:
+def train(request: Request, config: RunConfig, training: Training, console: Console) -> TrainState | None:
     """Train an objective in the request's run folder, from where an interrupted run was left.
 
     Args:
@@ -67,12 +67,12 @@ def train(request: Request, config: RunConfig, training: Training, console: Cons
         fabric, training.objective, config.stage, training.data, training.collate, request.out / "resume", watcher
     )
     with in_company(fabric):
-        if not loop.state.exists():
+        if not loop.state_path.exists():
             rehearse(loop, request.out, console if first else None)
         if request.preflight:
             return None
-        place = loop.fit()
+        state = loop.fit()
     if tracker is None:
         return None
-    tracker.close(place)
-    return place
+    tracker.close(state)
+    return state

@@ -275,6 +275,6 @@ def test_the_chat_template_frames_the_context(folder, llama):
 
 
 def test_choosing_a_model_imports_no_torch():
-    code = "import sys; from clinragen.stages.plan import resolve; resolve('notes', 'tiny', 'evidence', []); "
+    code = "import sys; from clinragen.stages.config import resolve; resolve('notes', 'tiny', 'evidence', []); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from clinragen.errors import UserError
 from clinragen.stages import loop as loops
+from clinragen.stages.config import StageConfig
 from clinragen.stages.loop import FLOOR, Loop, Objective, Scored, schedule
-from clinragen.stages.plan import StageConfig
 
 RATE = 0.5
 
@@ -82,7 +82,7 @@ class Line(Objective):
             {"params": [self.fixed], "lr": RATE / 10, "weight_decay": 0.0},
         ]
 
-    def rest(self) -> None:
+    def freeze(self) -> None:
         self.rested += 1
 
     def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
@@ -185,7 +185,7 @@ def test_the_epoch_with_the_least_loss_is_kept_and_patience_ends_the_run(tmp_pat
     loop = loop_of(tmp_path, script, patience=patience)
     ran, kept, weight = epochs_of(loop)
     assert (ran, kept) == (epochs, best)
-    assert loop.place.best == script[best]
+    assert loop.state.best == script[best]
     heights = [schedule(step, 12, 0.25) for step in range(3 * (best + 1))]
     assert weight == pytest.approx(-RATE * sum(heights), rel=1e-4)
     assert [event for event in loop.watcher.events if event[0] == "epoch"][-1] == ("epoch", epochs, best)
@@ -251,7 +251,7 @@ def test_validation_reads_every_stay_once_without_training(tmp_path):
     read = [rows for training, rows in loop.objective.read if not training]
     assert sorted(itertools.chain(*read)) == [0, 1, 2]
     assert not loop.objective.weight.grad
-    scored = loop.look(collate([1, 2]))
+    scored = loop.eval_step(collate([1, 2]))
     assert not scored.loss.requires_grad
 
 
@@ -265,7 +265,7 @@ def test_validation_takes_four_times_the_stays_and_tokens_of_a_step(tmp_path):
 
 def test_a_trial_leaves_nothing(tmp_path):
     loop = loop_of(tmp_path, [4])
-    loop.trial(collate([1, 2]))
+    loop.dry_step(collate([1, 2]))
     assert loop.objective.weight.grad is None or not loop.objective.weight.grad.any()
     assert float(loop.objective.weight) == 0.0
 
@@ -345,8 +345,8 @@ def test_the_best_weights_are_those_on_the_disk_and_a_lost_file_is_an_error(tmp_
     best = load_file(tmp_path / "best.safetensors")
     assert sorted(best) == ["model.fixed", "model.weight"]  # no moments of the optimiser
     assert torch.equal(best["model.weight"], loop.objective.weight)
-    assert "exp_avg.weight" in load_file(loop.state)
-    assert float(load_file(loop.state)["model.weight"]) < float(loop.objective.weight)
+    assert "exp_avg.weight" in load_file(loop.state_path)
+    assert float(load_file(loop.state_path)["model.weight"]) < float(loop.objective.weight)
     (tmp_path / "best.safetensors").unlink()
     with pytest.raises(UserError, match=r"best.safetensors is gone: start the run anew"):
         loop_of(tmp_path, []).fit()
@@ -356,7 +356,7 @@ def test_where_the_run_stands_is_written_every_so_many_steps(tmp_path):
     loop = loop_of(tmp_path, [4], stays=10, epochs=1, checkpoint_steps=2)
     saved: list[int] = []
     save = loop._save
-    loop._save = lambda: (saved.append(loop.place.step), save())
+    loop._save = lambda: (saved.append(loop.state.step), save())
     loop.fit()
     assert saved == [2, 4, 0]  # two within the epoch, and its end
 
@@ -367,7 +367,7 @@ def test_or_every_so_many_minutes(tmp_path, monkeypatch):
     monkeypatch.setattr(loops.time, "monotonic", lambda: clock.now)
     saved: list[int] = []
     save = loop._save
-    loop._save = lambda: (saved.append(loop.place.step), save())
+    loop._save = lambda: (saved.append(loop.state.step), save())
     step = loop._step
 
     def slow(*arguments: Any) -> None:

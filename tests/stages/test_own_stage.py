@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clinragen.errors import UserError
-from clinragen.stages.plan import resolve, stage_name
+from clinragen.stages.config import resolve, stage_name
 
 
 @pytest.fixture

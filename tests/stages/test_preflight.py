@@ -15,7 +15,7 @@ import pytest
 
 from clinragen.schema import CohortPaths
 from clinragen.stages import preflight
-from clinragen.stages.folder import Request
+from clinragen.stages.run_dir import Request
 
 HEAVY = ("torch", "transformers", "lightning_fabric", "sklearn", "scipy", "matplotlib")
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from clinragen.cohort.folder import Cohort
-from clinragen.stages.assemble import new_model
-from clinragen.stages.plan import resolve
+from clinragen.stages.build import new_model
+from clinragen.stages.config import resolve
 from clinragen.stages.pretrain import SHARED, PretrainedEncoder
 
 

@@ -14,9 +14,9 @@ from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.soft_targets import Soft
 from clinragen.inference.predict import TrainedModel
+from clinragen.stages.config import resolve
 from clinragen.stages.loop import schedule
 from clinragen.stages.module import StageModule, macro_auroc, positive_weights
-from clinragen.stages.plan import resolve
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_what_rests_keeps_no_graph_unless_gradients_pass_through_and_has_no_drop
     drawn = []
     for _ in range(2):
         module.train()
-        module.rest()
+        module.freeze()
         batch = collate(stays, trained.model.tokenizer.pad_token_id)
         loss = module.score(batch).loss.sum()
         loss.backward()

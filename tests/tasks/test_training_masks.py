@@ -8,7 +8,7 @@ import torch
 
 from clinragen.data.targets import TargetFormat
 from clinragen.model.language_model import train_tokenizer
-from clinragen.stages.fusion import fuse
+from clinragen.stages.ensemble import fuse
 from clinragen.stages.logistic import Features, fit_logistic
 from clinragen.stages.module import aurocs, positive_weights
 from clinragen.tasks import ListWording

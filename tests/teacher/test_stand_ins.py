@@ -95,7 +95,7 @@ def test_the_evidence_teacher_stands_in_for_nobody(cohort):
 
 def test_train_prints_it(cohort, good, tmp_path, monkeypatch):
     from clinragen.stages import run
-    from clinragen.stages.folder import Request
+    from clinragen.stages.run_dir import Request
 
     with FaultServer(good, refusing(1, 2, 3, 4)) as server:
         teach(cohort, None, settings(server.url), "llm")

@@ -1,4 +1,4 @@
-"""What a run shows of itself: ``metrics.csv`` and ``curve.png`` always, and a tracker where the user wants one.
+"""Loggers of a run: ``metrics.csv`` and ``curve.png`` always, and an experiment tracker where the user wants one.
 
 The CSV is written anew from the run's own history after each epoch, so a resumed run has each epoch once.
 """
@@ -19,7 +19,7 @@ from clinragen.artifacts import atomic_path, write_text
 from clinragen.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
-    from clinragen.stages.checkpoint import Place
+    from clinragen.stages.checkpoint import TrainState
 
 
 class Sink(NamedTuple):
@@ -87,13 +87,13 @@ def write_metrics(out: Path, history: list[dict[str, float]]) -> None:
     write_text(out / "metrics.csv", text.getvalue())
 
 
-def draw_curve(out: Path, place: Place, monitor: str) -> None:
+def draw_curve(out: Path, state: TrainState, monitor: str) -> None:
     """The learning curve: losses of training and validation, macro AUROC, and the epoch that was kept."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    rows = place.history
+    rows = state.history
     epochs = [row["epoch"] for row in rows]
     areas = [row.get("validation/macro_auroc") for row in rows]
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
@@ -108,9 +108,9 @@ def draw_curve(out: Path, place: Place, monitor: str) -> None:
             panels[1].plot(epochs, areas, "o-", color="#1f5fa8", markersize=3)
             panels[1].set(xlabel="epoch", ylabel="macro AUROC, validation")
         for panel in panels:
-            panel.axvline(place.best_epoch + 1, color="#c8511b", linewidth=0.8, linestyle="--")
+            panel.axvline(state.best_epoch + 1, color="#c8511b", linewidth=0.8, linestyle="--")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.suptitle(f"kept: epoch {place.best_epoch + 1}, by validation {monitor}", fontsize=9)
+        figure.suptitle(f"kept: epoch {state.best_epoch + 1}, by validation {monitor}", fontsize=9)
         with atomic_path(out / "curve.png") as temporary:
             figure.savefig(temporary, dpi=130, format="png", metadata={"Software": None})
 
@@ -137,23 +137,23 @@ class Tracker:
             except Exception as error:
                 raise UserError(f"{_failed(kind, error)}: mend it, or pass --set trainer.logger=csv") from error
 
-    def epoch(self, place: Place) -> None:
+    def epoch(self, state: TrainState) -> None:
         """Called after each epoch."""
-        write_metrics(self.out, place.history)
-        draw_curve(self.out, place, self.monitor)
-        self._tell(place)
+        write_metrics(self.out, state.history)
+        draw_curve(self.out, state, self.monitor)
+        self._tell(state)
 
-    def close(self, place: Place) -> None:
+    def close(self, state: TrainState) -> None:
         """The curve again with the epoch that was kept in the end."""
-        if place.history:
-            draw_curve(self.out, place, self.monitor)
-        self._tell(place, last=True)
+        if state.history:
+            draw_curve(self.out, state, self.monitor)
+        self._tell(state, last=True)
 
-    def _tell(self, place: Place, *, last: bool = False) -> None:
+    def _tell(self, state: TrainState, *, last: bool = False) -> None:
         if self.sink is None:
             return
         try:
-            for row in place.history[self.told :]:
+            for row in state.history[self.told :]:
                 metrics = {name: value for name, value in row.items() if name not in ("epoch", "step")}
                 self.sink.log(metrics, int(row["step"]))
                 self.told += 1

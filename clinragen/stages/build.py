@@ -24,9 +24,9 @@ from clinragen.integrity import hold_folder
 from clinragen.knowledge.relabel import open_graph
 from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.language_model import train_tokenizer
-from clinragen.stages.folder import Request, expected_parent
-from clinragen.stages.plan import RunConfig
+from clinragen.stages.config import RunConfig
 from clinragen.stages.pretrain import PretrainedEncoder
+from clinragen.stages.run_dir import Request, expected_parent
 from clinragen.tasks import Task
 
 

@@ -18,7 +18,7 @@ from clinragen.artifacts import read_json, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
 from clinragen.outputs import RUN, check_kind, check_place
-from clinragen.stages.plan import RunConfig, StageConfig
+from clinragen.stages.config import RunConfig, StageConfig
 
 TOKENS = ".tokens"  # beside the run folders while they are trained; the stages of one distillation share it
 

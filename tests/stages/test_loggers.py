@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from clinragen.stages import track
-from clinragen.stages.checkpoint import Place
-from clinragen.stages.track import Sink, Tracker
+from clinragen.stages import loggers
+from clinragen.stages.checkpoint import TrainState
+from clinragen.stages.loggers import Sink, Tracker
 
 ROW = {"train/loss": 2.5, "validation/loss": 3.0, "validation/macro_auroc": 0.5}
 
@@ -103,10 +103,10 @@ def test_it_holds_what_the_metric_file_holds_and_nothing_of_where_the_data_lie(
 def test_a_resumed_run_has_each_epoch_once(tmp_path):
     pytest.importorskip("tensorboard")
     first, second = ROW | {"epoch": 1, "step": 4}, ROW | {"epoch": 2, "step": 8}
-    Tracker(tmp_path, "tensorboard", "notes", "loss").epoch(Place(epoch=1, history=[first], best_epoch=0))
+    Tracker(tmp_path, "tensorboard", "notes", "loss").epoch(TrainState(epoch=1, history=[first], best_epoch=0))
     resumed = Tracker(tmp_path, "tensorboard", "notes", "loss")
-    resumed.epoch(Place(epoch=2, history=[first, second], best_epoch=0))
-    resumed.close(Place(epoch=2, history=[first, second], best_epoch=0))
+    resumed.epoch(TrainState(epoch=2, history=[first, second], best_epoch=0))
+    resumed.close(TrainState(epoch=2, history=[first, second], best_epoch=0))
     assert from_tensorboard(tmp_path)["validation/loss"] == [(4, 3.0), (8, 3.0)]
 
 
@@ -114,7 +114,7 @@ def test_one_that_cannot_be_reached_is_told_before_training(train, tmp_path, mon
     def unreachable(out: Path, name: str) -> Sink:
         raise ConnectionError("no route to the server\nand more")
 
-    monkeypatch.setitem(track.TRACKERS, "tensorboard", unreachable)
+    monkeypatch.setitem(loggers.TRACKERS, "tensorboard", unreachable)
     code, lines = train("tensorboard")
     assert code == 2
     assert "trainer.logger=tensorboard failed (no route to the server)" in lines[-1]
@@ -131,7 +131,7 @@ def test_one_that_fails_in_the_middle_does_not_stop_training_and_misses_nothing(
             raise ConnectionError("gone for a moment")
         steps.append(step)
 
-    monkeypatch.setitem(track.TRACKERS, "tensorboard", lambda out, name: Sink(log, lambda: None))
+    monkeypatch.setitem(loggers.TRACKERS, "tensorboard", lambda out, name: Sink(log, lambda: None))
     code, lines = train("tensorboard")
     assert code == 0
     assert "gone for a moment" in " ".join(lines)
@@ -139,9 +139,9 @@ def test_one_that_fails_in_the_middle_does_not_stop_training_and_misses_nothing(
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize("kind", track.TRACKERS)
+@pytest.mark.parametrize("kind", loggers.TRACKERS)
 def test_one_that_is_not_installed_is_named_before_any_work(kind, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(track, "find_spec", lambda name: None)
+    monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     code, lines = train(kind, "--preflight")
     assert code == 2
     assert [line for line in lines if line.startswith("error: ")] == [

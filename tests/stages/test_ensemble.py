@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from clinragen.cohort.folder import Cohort
 from clinragen.inference.predict import TrainedModel, batches, score
-from clinragen.stages.fusion import features, fuse
+from clinragen.stages.ensemble import features, fuse
 from clinragen.stages.logistic import Features, fit_logistic
 
 
