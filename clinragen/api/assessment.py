@@ -262,7 +262,7 @@ def report(
     from clinragen.evaluation import faithfulness
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
     from clinragen.outputs import REPORT, check_output
-    from clinragen.reporting.build import Report, check_evaluation, write_report
+    from clinragen.reporting.build import ReportInput, check_evaluation, write_report
 
     if teacher is not None:
         teacher_name(teacher)
@@ -280,7 +280,7 @@ def report(
                 task = bar.add_task(title, total=len(opened.stay_ids))
                 return lambda: bar.advance(task)
 
-            pages = Report(
+            pages = ReportInput(
                 predictions=opened,
                 truth=truth,
                 claims=faithfulness.check(opened, truth, concepts, counted("claims")),

@@ -27,7 +27,7 @@ HEAD_WEIGHT = 8.0
 
 
 @dataclass(frozen=True)
-class Report:
+class DecodedReport:
     """What was read from generated ids. ``parsed`` is false when a section is missing or the list is not closed."""
 
     rationales: dict[str, str]
@@ -217,7 +217,7 @@ def read_list(target: TargetFormat, tokens: list[int]) -> list[int] | None:
     return None
 
 
-def read_report(target: TargetFormat, tokens: list[int]) -> Report:
+def read_report(target: TargetFormat, tokens: list[int]) -> DecodedReport:
     """Split generated ids at the markers and read the diagnosis list."""
     eos = target.tokenizer.eos_token_id
     if eos in tokens:
@@ -227,7 +227,7 @@ def read_report(target: TargetFormat, tokens: list[int]) -> Report:
     for name in target.sections:
         found = _find(tokens, target.markers[name], position)
         if found < 0:
-            return Report({}, [], parsed=False)
+            return DecodedReport({}, [], parsed=False)
         bounds.append((name, found, found + len(target.markers[name])))
         position = bounds[-1][2]
     rationales: dict[str, str] = {}
@@ -239,7 +239,7 @@ def read_report(target: TargetFormat, tokens: list[int]) -> Report:
         else:
             rationales[name] = " ".join(target.tokenizer.decode(tokens[start:stop], skip_special_tokens=True).split())
     parsed = diagnoses is not None and all(rationales.values())
-    return Report(rationales, diagnoses or [], parsed)
+    return DecodedReport(rationales, diagnoses or [], parsed)
 
 
 def _find(tokens: list[int], piece: list[int], start: int) -> int:

@@ -102,7 +102,7 @@ def _measure(data: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class PhenotypeCoverage:
     """How well one phenotype is described."""
 
     phenotype: str
@@ -119,14 +119,14 @@ class Coverage:
         return self.findings + self.symptoms >= LEAST_FINDINGS and self.variables >= LEAST_VARIABLES
 
 
-def coverage(graph: ConceptGraph) -> list[Coverage]:
+def coverage(graph: ConceptGraph) -> list[PhenotypeCoverage]:
     """One row per label of the graph."""
     rows = []
     for key in graph.labels:
         kinds = Counter(graph.nodes[node]["kind"] for node in graph.evidence[key])
         measured = {graph.nodes[link.node]["variable"] for link in graph.findings_of(key)}
         rows.append(
-            Coverage(
+            PhenotypeCoverage(
                 phenotype=key,
                 findings=kinds["finding"],
                 symptoms=kinds["symptom"],

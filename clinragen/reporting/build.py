@@ -35,7 +35,7 @@ from clinragen.verification.claims import STANDINGS
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportInput:
     """What goes into a report. ``claims``: of each prediction; ``nodes``: the concept graph's attributes by id."""
 
     predictions: Predictions
@@ -59,7 +59,7 @@ def check_evaluation(path: Path, predictions: Predictions) -> dict[str, Any]:
 
 
 def write_report(
-    report: Report, out: Path, *, overwrite: bool = False, progress: Callable[[], None] = lambda: None
+    report: ReportInput, out: Path, *, overwrite: bool = False, progress: Callable[[], None] = lambda: None
 ) -> int:
     """Write the site and return the number of stays.
 
@@ -135,7 +135,7 @@ def _source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _views(report: Report) -> Iterator[views.StayView]:
+def _views(report: ReportInput) -> Iterator[views.StayView]:
     """The pages' content in order of stay_id."""
     predictions, truth = report.predictions, report.truth
     wanted = pl.Series("stay_id", predictions.stay_ids)
@@ -226,7 +226,7 @@ def _row(view: views.StayView) -> dict[str, Any]:
     }
 
 
-def _provenance(report: Report) -> dict[str, list[tuple[str, str]]]:
+def _provenance(report: ReportInput) -> dict[str, list[tuple[str, str]]]:
     """Where the predictions come from, in groups."""
     manifest = report.predictions.manifest
     apart = ("training", "thresholds", "labels", "label_set")

@@ -23,7 +23,7 @@ from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.summary import summarize
 from clinragen.evaluation.table import render
 from clinragen.knowledge.graph import build
-from clinragen.reporting.build import Report, write_report
+from clinragen.reporting.build import ReportInput, write_report
 
 GRAPH = build()
 WEIGHED = pa.list_(pa.struct([("concept", pa.string()), ("weight", pa.float64())]))
@@ -63,7 +63,7 @@ def folder(base, tmp_path) -> Path:
 def show(predictions: Predictions, base: SimpleNamespace, out: Path, evaluation: dict | None = None) -> None:
     """Write the report of the base's claims."""
     shutil.rmtree(out, ignore_errors=True)
-    write_report(Report(predictions, base.truth, base.claims, dict(GRAPH.nodes), evaluation, None), out)
+    write_report(ReportInput(predictions, base.truth, base.claims, dict(GRAPH.nodes), evaluation, None), out)
 
 
 def outcome(attempt, name: str) -> str:
