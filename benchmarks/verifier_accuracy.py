@@ -23,7 +23,7 @@ from clinragen.knowledge.graph import build
 from clinragen.schema import CohortPaths
 from clinragen.verification.reader import SeriesReader
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verify"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "verification"))
 from flips import flipped
 from labelled import FOLDER, Labelled, agrees, judged, labelled
 

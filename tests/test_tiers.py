@@ -22,11 +22,13 @@ def collected(*arguments: str) -> list[str]:
 
 @pytest.mark.slow
 def test_the_tiers_partition_the_tests():
-    folders = [f"tests/{name}" for name in ("data", "e2e", "faults", "inference", "report")]  # the others cost a minute
+    folders = [
+        f"tests/{name}" for name in ("data", "e2e", "faults", "inference", "reporting")
+    ]  # the others cost a minute
     everything, fast, slow = (collected(*tier, *folders) for tier in (("--tier", "all"), (), ("--tier", "slow")))
     assert Counter(fast) + Counter(slow) == Counter(everything)
     assert max(Counter(everything).values()) == 1
-    assert {name.split("/")[1] for name in fast} == {"data", "inference", "report"}
+    assert {name.split("/")[1] for name in fast} == {"data", "inference", "reporting"}
 
 
 def test_a_file_named_on_the_command_line_runs_whole():

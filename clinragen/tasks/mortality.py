@@ -35,7 +35,7 @@ def least_of_sensitivity_and_precision(gold: np.ndarray, probabilities: np.ndarr
     """
     flagged = probabilities >= threshold
     hits = float((flagged & gold).sum())
-    return min(hits / gold.sum(), hits / flagged.sum()) if gold.any() and flagged.any() else 0.0
+    return float(min(hits / gold.sum(), hits / flagged.sum())) if gold.any() and flagged.any() else 0.0
 
 
 TASK = Task(

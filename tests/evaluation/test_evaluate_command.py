@@ -62,7 +62,12 @@ def test_label_with_one_class_is_named_and_has_no_area(tmp_path):
 
 def test_runs_without_torch(cohort, predictions, tmp_path):
     code = (
-        "import sys; sys.modules['torch'] = None\n"
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'torch':\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
         "from clinragen.cli import dispatch\n"
         "dispatch(['evaluate', *sys.argv[1:]])\n"
     )

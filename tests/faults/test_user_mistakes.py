@@ -263,6 +263,7 @@ def test_run_of_another_label_set(predict, run):
     path = run / "model" / "clinragen.json"
     described = json.loads(path.read_text())
     described["labels"]["gout"] = described["labels"].pop("shock")
+    described.pop("label_set")  # as a model of an earlier release, which holds names alone
     path.write_text(json.dumps(described))
     assert "gout, shock" in predict(model=run, says="another label set")
 

@@ -23,7 +23,7 @@ from clinragen.verification.rationale import Verifier
 from clinragen.verification.reader import SeriesReader
 from mimic_prep.cli import main
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "verify"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "verification"))
 
 from flips import flipped
 from generated import statements
