@@ -60,7 +60,9 @@ def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> Rendera
         parts.append(Text(f"Left out of AUROC and AUPRC, one class only: {listed}"))
     if per_phenotype:
         parts.append(_phenotypes(evaluation))
-    parts += [_texts(evaluation), _claims(evaluation), Text(coverage_text(evaluation["coverage"]))]
+    parts += [_texts(evaluation), _claims(evaluation)]
+    if _task(evaluation).argued:
+        parts.append(Text(coverage_text(evaluation["coverage"])))
     return Group(*parts)
 
 
@@ -88,7 +90,7 @@ def _costs(evaluation: dict[str, Any]) -> list[Text]:
 
 
 def _phenotypes(evaluation: dict[str, Any]) -> Table:
-    task = tasks.load(evaluation.get("task") or tasks.DEFAULT)
+    task = _task(evaluation)
     table = Table(title=task.panel, show_edge=False)
     table.add_column("phenotype" if task.name == tasks.DEFAULT else "label", no_wrap=True)
     stays = evaluation["cohort"]["stays"]
@@ -166,6 +168,10 @@ def _claims(evaluation: dict[str, Any]) -> Table:
                 style="bold" if about == "all" else None,
             )
     return table
+
+
+def _task(evaluation: dict[str, Any]) -> tasks.Task:
+    return tasks.load(evaluation.get("task") or tasks.DEFAULT)
 
 
 def coverage_text(coverage: dict[str, Any]) -> str:

@@ -81,6 +81,7 @@ def write_report(
         for position, view in enumerate(_views(report)):
             page = stay_page.render(
                 stay=view,
+                task=report.predictions.task,
                 before=order[position - 1] if position else None,
                 after=order[position + 1] if position + 1 < len(order) else None,
                 provenance=_provenance(report),
@@ -92,6 +93,7 @@ def write_report(
             progress()
         page = index_page.render(
             rows=rows,
+            task=report.predictions.task,
             names=list(report.predictions.labels.names.values()),
             also=[" ".join((key, *label.published)) for key, label in report.predictions.labels.items()],
             splits=sorted({row["split"] for row in rows}),

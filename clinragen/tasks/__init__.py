@@ -71,6 +71,7 @@ class Task:
             which is called ``diagnoses`` in settings of stages, whatever the task.
         wording: of that list.
         scorers: further scores of each label, by name, beside those that every task has.
+        argued: whether rationales argue for the labels themselves, so that each listed one is asked for a stated ground.
         panel: title of the table of labels in evaluations.
     """
 
@@ -82,6 +83,7 @@ class Task:
     sections: tuple[str, ...] = SECTIONS
     wording: ListWording = field(default_factory=ListWording)
     scorers: Mapping[str, Scorer] = field(default_factory=dict)
+    argued: bool = False
     panel: str = "By label"
 
     def labels(self, cohort: Cohort, stay_ids: np.ndarray) -> Labels:

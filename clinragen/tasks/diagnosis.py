@@ -11,5 +11,6 @@ TASK = Task(
     table=lambda cohort: cohort.labels,
     available=lambda cohort: cohort.labelled,
     wording=ListWording("Diagnoses", "none of the listed phenotypes"),
+    argued=True,
     panel="By phenotype",
 )
