@@ -71,7 +71,7 @@ class Task:
             which is called ``diagnoses`` in settings of stages, whatever the task.
         wording: of that list.
         scorers: further scores of each label, by name, beside those that every task has.
-        argued: whether rationales argue for the labels themselves, so that each listed one is asked for a stated ground.
+        argued: whether rationales argue for the labels themselves, so that each listed one needs a stated ground.
         panel: title of the table of labels in evaluations.
     """
 
