@@ -13,6 +13,8 @@ from clinragen.cohort.folder import Cohort
 from clinragen.inference.export import export
 from clinragen.inference.predict import TrainedModel, score
 
+pytestmark = pytest.mark.slow  # what its fixtures make takes seconds
+
 SETTINGS = ("--set", "stage.precision=32-true", "--set", "stage.epochs=1")
 
 

@@ -16,6 +16,8 @@ from clinragen.cli import dispatch
 from clinragen.errors import UserError
 from clinragen.reporting.views import diagnoses_of
 
+pytestmark = pytest.mark.slow  # what its fixtures make takes seconds
+
 
 def run(command: str, *arguments: str | Path) -> None:
     assert not dispatch([command, *(str(argument) for argument in arguments)])

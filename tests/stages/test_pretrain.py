@@ -15,6 +15,8 @@ from clinragen.stages.build import new_model
 from clinragen.stages.config import resolve
 from clinragen.stages.pretrain import SHARED, PretrainedEncoder
 
+pytestmark = pytest.mark.slow  # what its fixtures make takes seconds
+
 
 @pytest.fixture(scope="module")
 def unlabelled(hospital, restamp, tmp_path_factory) -> Path:

@@ -20,6 +20,8 @@ from clinragen.data.dataset import Cuts, StayDataset
 from clinragen.inference.predict import TrainedModel
 from clinragen.schema import CohortPaths
 
+pytestmark = pytest.mark.slow  # what its fixtures make takes seconds
+
 SETTINGS = ("--set", "stage.precision=32-true", "--set", "stage.token_weight=0.5")
 
 
