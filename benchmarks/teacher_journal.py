@@ -1,6 +1,6 @@
 """The teacher's journal against SQLite (WAL): appends per second, size, time to resume, and what a kill loses.
 
-    python benchmarks/teacher_journal.py --folder /tmp/journals --answers 100000
+    python benchmarks/teacher_journal.py --folder DIR --answers 100000
 
 Both report an answer as kept only once it is flushed: ours after one fsync for all answers that wait, SQLite after one
 commit for all that wait, with ``synchronous=FULL``.
