@@ -31,9 +31,9 @@ tiers: setup ## measure anew which tests are slow
 	@$(PYTEST) --tier all --junitxml .pytest_cache/times.xml -o junit_duration_report=call
 	@$(RUN) python tests/measure_tiers.py .pytest_cache/times.xml
 
-mutants: setup ## small faults that the tests of a module's own folder miss; MODULES="clinragen/data/series.py" chooses
+mutants: setup ## small faults that a module's own tests miss; MODULES="clinragen/data/series.py" chooses, SAMPLE=100 draws
 	@$(UV) sync --quiet --locked --inexact --group mutants
-	@$(RUN) python tests/mutants.py --show $(MODULES)
+	@$(RUN) python tests/mutants.py --show $(addprefix --sample ,$(SAMPLE)) $(MODULES)
 
 lint: setup ## style, import rules
 	@$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) lint-imports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_the_wording_of_errors_is_spared_and_nothing_else():
 
 def test_the_rate_leaves_out_equivalent_faults_and_tells_of_entries_that_are_stale(capsys):
     mutant = PROBE["Mutant"]
-    mutants = [mutant("f", "a + b", "a - b", True), mutant("f", "x > 0", "x >= 0", False), mutant("f", "p", "q", False)]
+    mutants = [mutant("f", "a + b", "a - b", 1), mutant("f", "x > 0", "x >= 0", 0), mutant("f", "p", "q", 0)]
     listed = [
         {"before": "p", "after": "q", "because": "the same"},
         {"before": "a + b", "after": "a - b", "because": "?"},
@@ -74,6 +75,48 @@ def test_the_rate_leaves_out_equivalent_faults_and_tells_of_entries_that_are_sta
     assert "1 of    2 killed   50.0%    1 equivalent" in told
     assert "f\n    - x > 0\n    + x >= 0" in told
     assert "killed or gone: a + b  ->  a - b" in told
+    assert "sampled" not in told
+
+
+def test_a_sample_tells_its_size_and_interval_and_calls_no_entry_stale_that_it_did_not_run(capsys):
+    mutant = PROBE["Mutant"]
+    mutants = [mutant("f", f"a + {number}", "a", 1 if number else 0) for number in range(10)]
+    mutants += [mutant("f", "p", "q", PROBE["LEFT_OUT"]), mutant("f", "r", "s", PROBE["LEFT_OUT"])]
+    listed = [{"before": "p", "after": "q", "because": "the same"}]
+    assert PROBE["report"]("m.py", mutants, listed, False, 1.0) == 0.9
+    told = capsys.readouterr().out
+    assert "9 of   10 killed   90.0%    0 equivalent" in told
+    assert "10 of 12 sampled, 95 % interval 59.6% to 98.2%" in told
+    assert "killed or gone" not in told
+
+
+def test_the_interval_is_that_of_wilson():
+    assert PROBE["wilson"](81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe 1998, table I
+    assert PROBE["wilson"](0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert PROBE["wilson"](0, 0) == (0.0, 1.0)
+
+
+def test_what_is_run_is_drawn_alike_each_time_and_what_was_killed_is_not_run_again(tmp_path):
+    mutant, record = PROBE["Mutant"], tmp_path / "m.py.meta"
+    codes = {"killed": 1, "survived": 0, "timeout": 24, "stopped": 2, "new": None, "before left out": 34, "zip": None}
+    mutants = [
+        mutant("f", "a", "b", code, name) for name, code in codes.items() if name != "zip"
+    ]  # no fault that counts
+
+    def drawn(sample: int | None) -> dict[str, int | None]:
+        record.write_text(json.dumps({"exit_code_by_key": codes, "more": 1}))
+        PROBE["draw"](record, mutants, sample)
+        written = json.loads(record.read_text())
+        assert written["more"] == 1
+        return written["exit_code_by_key"]
+
+    every = {"killed": 1, "timeout": 24, "survived": None, "stopped": None, "new": None, "before left out": None}
+    assert drawn(None) == drawn(6) == drawn(99) == every | {"zip": 34}
+    some = drawn(3)
+    assert some == drawn(3)
+    left_out = [name for name, code in some.items() if code == 34]
+    assert len(left_out) == 4
+    assert all(some[name] == every[name] for name in every if name not in left_out)
 
 
 def test_small_matters():
