@@ -4,7 +4,7 @@
 
 Makes the hospital, prepares it, and trains preset `tiny` once for every run that the rows need. A finished run is kept:
 the command can be stopped and typed again. Planted groups: `together` are the phenotypes that neither the note nor the
-series gives away alone (docs/synthetic.md). The oracle reads the truth. The last columns show what the linear paths
+series gives away alone (docs/synthetic.md). The oracle reads the truth. The last columns show what the linear probes
 hide: macro AUROC of the network without them, and the loss per token of the reports that it is taught to write.
 """
 
@@ -107,14 +107,14 @@ def trained(name: str, out: Path, cohort: Cohort, epochs: dict[str, int], consol
 
 
 def measure(run: Path, cohort: Cohort, series_input: str) -> dict[str, Any]:
-    """Calibrated test probabilities and thresholds of one run; macro AUROC of its network without the linear paths; and
-    the validation loss of the tokens of its reports, of the epoch that was kept, where it writes all three sections."""
+    """Calibrated test probabilities and thresholds of one run; macro AUROC of its network without the linear probes;
+    and the validation loss of the tokens of its reports, of the epoch that was kept, where it writes all sections."""
     model = TrainedModel.load(run)
     held, inputs = model.dataset(cohort, "test", series_input), model.manifest["inputs"]
     logits, gold = score(model.model, held, inputs)
-    paths = model.model.head.linear
-    assert paths is not None
-    paths.reset()
+    probes = model.model.head.linear_probes
+    assert probes is not None
+    probes.reset()
     network, _ = score(model.model, held, inputs)
     history = pl.read_csv(run / "metrics.csv")
     written = len(model.manifest["targets"]) == len(MARKERS) and series_input == "observed"

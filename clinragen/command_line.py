@@ -32,7 +32,7 @@ from cyclopts import (
 from cyclopts.exceptions import UnknownCommandError
 
 from clinragen import __version__
-from clinragen.errors import UserError, near_name, unknown_choice
+from clinragen.errors import UserError, hint, near_name, unknown_choice
 
 #: the first line of a command's file
 _HEADLINE = re.compile(r'"""``[\w-]+ [\w-]+``: (.+?)\.?(?:""")?\n')
@@ -162,11 +162,6 @@ def headline(path: Path) -> str:
     if not matched:
         raise ValueError(f'{path} must begin with """``PROGRAM COMMAND``: what it does."""')
     return matched[1]
-
-
-def hint(text: str) -> None:
-    """A word about a spelling that ends with the next release, on standard error."""
-    print(f"note: {text}; the old spelling works until the next release", file=sys.stderr)
 
 
 def answer(text: str, values: Mapping[str, Any] | Sequence[Any], as_json: bool) -> None:

@@ -6,21 +6,73 @@ Lookup order of a config name: a path to a YAML file, then ``<group>/<name>.yaml
 from __future__ import annotations
 
 import re
+from dataclasses import asdict, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from clinragen.errors import UserError, unknown_choice
+from clinragen.errors import UserError, hint, unknown_choice
 
 _PACKAGE = Path(__file__).resolve().parent
 #: The shipped configs: package data in an installed wheel, the repository's ``configs/`` in a checkout.
 CONFIG_ROOT = _PACKAGE / "_configs" if (_PACKAGE / "_configs").is_dir() else _PACKAGE.parent / "configs"
 LARGEST = 16 << 20  # bytes of a settings file
 _COMMA = re.compile(r"-?\d+,\d+")
+_FORMERLY = "formerly"
+
+
+def setting[T](default: T, *, formerly: str) -> T:
+    """A field of a config whose key was spelled otherwise in the release before, which is still read.
+
+    Args:
+        default: its value where none is given.
+        formerly: the old key.
+    """
+    return field(default=default, metadata={_FORMERLY: formerly})
+
+
+def formerly_spelled(config: Any) -> dict[str, Any]:
+    """A config as plain values under its old keys, so that a digest of it is that of the release before."""
+    spelled = asdict(config)
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if is_dataclass(value):
+            spelled[entry.name] = formerly_spelled(value)
+        spelled[entry.metadata.get(_FORMERLY, entry.name)] = spelled.pop(entry.name)
+    return spelled
+
+
+def respell(schema: type, values: dict[str, Any], where: str = "") -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings under the keys of today.
+
+    Args:
+        schema: the dataclass of the config.
+        values: its settings, nested as they are; some may be under old keys.
+        where: dotted key of ``values`` within the whole config, with a final point.
+
+    Returns:
+        The settings, and old dotted key -> that of today, of those that were replaced.
+
+    Raises:
+        UserError: a setting is given under both keys.
+    """
+    spelled, replaced = dict(values), {}
+    types = get_type_hints(schema)
+    for entry in fields(schema):
+        former, kind = entry.metadata.get(_FORMERLY), types[entry.name]
+        if former in spelled:
+            if entry.name in spelled:
+                raise UserError(f"{where}{former} is now {where}{entry.name}: give only the second")
+            spelled[entry.name] = spelled.pop(former)
+            replaced[where + former] = where + entry.name
+        if is_dataclass(kind) and isinstance(kind, type) and isinstance(spelled.get(entry.name), dict):
+            spelled[entry.name], inner = respell(kind, spelled[entry.name], f"{where}{entry.name}.")
+            replaced |= inner
+    return spelled, replaced
 
 
 def names(group: str) -> list[str]:
@@ -87,14 +139,18 @@ def load[T](group: str, name: str, schema: type[T], overrides: list[str] | None 
             raise unknown_choice(f"{group} config", name, names(group))
         path = CONFIG_ROOT / group / f"{name}.yaml"
     values = load_yaml(path)
+    values, replaced = respell(schema, values)
+    for former, today in replaced.items():
+        hint(f"{path}: {former} is now {today}")
     return build(schema, values, str(path), overrides)
 
 
 def build[T](schema: type[T], values: dict[str, Any], where: str, overrides: list[str] | None = None) -> T:
-    """Check ``values`` against a dataclass and return an instance of it."""
+    """Check ``values`` against a dataclass and return an instance of it. Old keys are read as those of today."""
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected a mapping of keys to values, found {type(values).__name__}")
     check_plain(values, where)
+    values, _ = respell(schema, values)
     merged = OmegaConf.structured(schema)
     try:
         merged = OmegaConf.merge(merged, values)
@@ -105,12 +161,15 @@ def build[T](schema: type[T], values: dict[str, Any], where: str, overrides: lis
         if not separator or not key:
             raise UserError(f"--set {override}: expected key=value")
         try:
-            given = OmegaConf.from_dotlist([override])
-            check_plain(OmegaConf.to_container(given, resolve=False), f"--set {override}")
+            given: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
+            check_plain(given, f"--set {override}")
+            given, replaced = respell(schema, given)
+            for former, today in replaced.items():
+                hint(f"--set {former} is now {today}")
             merged = OmegaConf.merge(merged, given)
         except (OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
-            hint = f"; write {value.replace(',', '.')}, with a point" if _COMMA.fullmatch(value) else ""
-            raise UserError(f"--set {override}: {_explain(error)}{hint}") from None
+            advice = f"; write {value.replace(',', '.')}, with a point" if _COMMA.fullmatch(value) else ""
+            raise UserError(f"--set {override}: {_explain(error)}{advice}") from None
     try:
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except (OmegaConfBaseException, ValueError) as error:
@@ -126,7 +185,7 @@ def _explain(error: Exception) -> str:
             return f"unknown key '{key}'; see configs/"
         valid = sorted(map(str, parent))
         near = get_close_matches(str(key).rpartition(".")[2], valid, n=1)
-        hint = f": did you mean '{near[0]}'?" if near else ";"
-        return f"unknown key '{key}'{hint} valid keys here: {', '.join(valid)}"
+        advice = f": did you mean '{near[0]}'?" if near else ";"
+        return f"unknown key '{key}'{advice} valid keys here: {', '.join(valid)}"
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     return f"key '{key}': {first}" if key else first

@@ -78,6 +78,11 @@ def missing_extra(what: str, extra: str) -> UserError:
     )
 
 
+def hint(text: str) -> None:
+    """A word about a spelling that ends with the next release, on standard error."""
+    print(f"note: {text}; the old spelling works until the next release", file=sys.stderr)
+
+
 def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     """Run a console command and turn whatever ends it into an exit code and, at most, one line on standard error.
 

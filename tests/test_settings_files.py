@@ -19,8 +19,14 @@ class Inner:
 
 
 @dataclass
+class Deep:
+    probes: bool = config.setting(True, formerly="paths")
+
+
+@dataclass
 class Settings:
-    epochs: int = 1
+    epochs: int = config.setting(1, formerly="rounds")
+    deep: Deep = field(default_factory=Deep)
     inner: Inner = field(default_factory=Inner)
     values: dict[str, str] = field(default_factory=dict)
 
@@ -82,6 +88,36 @@ def test_an_override_that_does_not_fit_says_what_would(override, says):
         config.build(Settings, {}, "settings", [override])
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_an_old_key_of_a_file_or_override_is_read_with_a_hint(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text("rounds: 7\ndeep: {paths: false}\n")
+    assert config.load("", str(path), Settings) == Settings(epochs=7, deep=Deep(probes=False))
+    hints = capsys.readouterr().err
+    assert f"note: {path}: rounds is now epochs; the old spelling works" in hints
+    assert "deep.paths is now deep.probes" in hints
+    for override in ("deep.paths=false", "deep={paths: false}"):
+        assert not config.build(Settings, {}, "settings", [override]).deep.probes
+        assert "note: --set deep.paths is now deep.probes" in capsys.readouterr().err
+
+
+def test_the_keys_of_today_and_the_old_ones_of_a_manifest_need_no_hint(capsys):
+    old = {"rounds": 7, "deep": {"paths": False}}
+    assert config.build(Settings, old, "manifest") == Settings(epochs=7, deep=Deep(probes=False))
+    assert old == {"rounds": 7, "deep": {"paths": False}}
+    config.build(Settings, {"epochs": 7}, "settings", ["deep.probes=false"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_setting_under_both_its_keys_is_refused():
+    with pytest.raises(UserError, match=r"deep\.paths is now deep\.probes: give only the second"):
+        config.build(Settings, {"deep": {"paths": True, "probes": False}}, "settings")
+
+
+def test_a_digest_of_settings_may_keep_the_old_keys():
+    spelled = config.formerly_spelled(Settings(epochs=7))
+    assert spelled == {"rounds": 7, "deep": {"paths": True}, "inner": {"learning_rate": 0.1, "name": "x"}, "values": {}}
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ class Part:
 
 def findings(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
     """Findings that the series show: the values beyond the reference bound go, the others stay."""
-    path = model.head.graph_path
-    if path is None:
+    prior = model.head.knowledge_prior
+    if prior is None:
         return
-    rows = zip(path.node.tolist(), path.column.tolist(), path.sign.tolist(), path.bound.tolist(), strict=True)
+    rows = zip(prior.node.tolist(), prior.column.tolist(), prior.sign.tolist(), prior.bound.tolist(), strict=True)
     for node, column, sign, bound in rows:
         beyond = stay.observed[column] & (sign * (stay.values[column] - bound) > 0)
         if beyond.any():

@@ -28,8 +28,8 @@ from clinragen.label_sets import LabelSet, of_model
 from clinragen.model.concept_attention import ConceptAttention, Knowledge, uniform
 from clinragen.model.concepts import Concepts, export_concepts
 from clinragen.model.config import ModelConfig
-from clinragen.model.graph_path import GraphPath
-from clinragen.model.head import LabelHead
+from clinragen.model.head import LabelHead, todays_weight
+from clinragen.model.knowledge_prior import KnowledgePrior
 from clinragen.model.language_model import Context, LanguageModel, create, restore
 from clinragen.model.pretrained import reason
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
@@ -63,7 +63,7 @@ class ClinRaGen(nn.Module):
         language_model: with its tokenizer.
         labels: in the order of the logits.
         graph: the concept graph, saved with the model because new notes are linked to it.
-        lexicon: terms that a linear path reads in notes.
+        lexicon: terms that a linear probe reads in notes.
         wording: of the list of labels that it writes, by default of diagnoses.
     """
 
@@ -98,11 +98,13 @@ class ClinRaGen(nn.Module):
             )
         self.concept_attention = ConceptAttention(config.attention, concepts, config.series.d_model, d_lm)
         bins = self.series_encoder.variables * self.series_encoder.encode.features
-        graph_path = None
+        knowledge_prior = None
         in_graph = any(f"phenotype:{key}" in concepts.ids for key in labels)
-        if config.attention.graph_path and concepts.edges and in_graph:
-            graph_path = GraphPath(concepts, statistics, list(labels), config.head.dim)
-        self.head = LabelHead(config.head, len(labels), d_lm, bins, len(concepts.ids), graph_path, len(lexicon.terms))
+        if config.attention.knowledge_prior and concepts.edges and in_graph:
+            knowledge_prior = KnowledgePrior(concepts, statistics, list(labels), config.head.dim)
+        self.head = LabelHead(
+            config.head, len(labels), d_lm, bins, len(concepts.ids), knowledge_prior, len(lexicon.terms)
+        )
         with torch.no_grad():
             self.concept_attention.gain.fill_(language_model.embedding_weight.std())
 
@@ -147,12 +149,12 @@ class ClinRaGen(nn.Module):
         if series is not None and knowledge is not None:
             signal = (knowledge.hidden, knowledge.mask, series.bins)
         logits = self.head(note, signal)
-        if self.head.graph_path is not None:
+        if self.head.knowledge_prior is not None:
             values, observed = (batch.values, batch.observed) if "series" in inputs else (None, None)
-            logits = logits + self.head.graph_path(batch.mentions if "note" in inputs else None, values, observed)
-        if self.head.linear is not None:
+            logits = logits + self.head.knowledge_prior(batch.mentions if "note" in inputs else None, values, observed)
+        if self.head.linear_probes is not None:
             read = (batch.term_ids, batch.term_weights, batch.mentions) if "note" in inputs else None
-            logits = self.head.linear(logits, read, series.bins if series is not None else None)
+            logits = self.head.linear_probes(logits, read, series.bins if series is not None else None)
         weights = None
         if knowledge is not None and knowledge.attention is not None:
             weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
@@ -213,7 +215,12 @@ class ClinRaGen(nn.Module):
         return {name: state[name] for name in sorted(first.values())}
 
     def load_weights(self, given: dict[str, Tensor]) -> None:
-        """Load what :meth:`weights` gave; a RuntimeError names what is missing, too much, or not finite."""
+        """Load what :meth:`weights` gave, also in an earlier release.
+
+        Raises:
+            RuntimeError: weights are missing, too many, of another shape or not finite; the first is named.
+        """
+        given = {todays_weight(name): tensor for name, tensor in given.items()}
         expected = self.weights()
         if missing := sorted(expected.keys() - given.keys()):
             raise RuntimeError(f"{len(missing)} weights missing, the first {missing[0]}")

@@ -72,7 +72,7 @@ class ConceptAttention(nn.Module):
             self.refine.extend(RelationalLayer(concepts, d_lm, config.bases) for _ in range(config.layers))
             kinds = [NODE_KINDS.index(key.partition(":")[0]) for key in concepts.keys]
             self.register_buffer("kind", torch.tensor(kinds)[self.neighbours])
-            if config.prior:
+            if config.graph_bias:
                 self.prior = nn.Parameter(torch.full((config.heads,), 2.0))
                 self.kind_prior = nn.Parameter(torch.zeros(config.heads, len(NODE_KINDS)))
             if config.mentions:  # a concept the note affirms starts a little ahead, one it denies does not

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from clinragen.config import setting
 from clinragen.errors import UserError
 
 
@@ -61,11 +62,11 @@ class SeriesConfig:
 
 @dataclass
 class AttentionConfig:
-    """Knowledge-augmented attention (eq. 6), the resampler to prefix prompts, and the graph's own path to the labels.
+    """Knowledge-augmented attention (eq. 6), the resampler to prefix prompts, and the knowledge prior.
 
     ``knowledge`` says what the attention looks at: ``graph``; ``random_graph``, which has its degrees but none of its
     meaning; ``vocabulary``, the paper's subwords of the knowledge terms; ``plain_vocabulary``, as many subwords of any
-    kind; or ``none``. Without a graph there is no message passing, no prior and no graph path.
+    kind; or ``none``. Without a graph there is no message passing, no bias and no knowledge prior.
     """
 
     knowledge: str = "graph"
@@ -77,9 +78,9 @@ class AttentionConfig:
     layers: int = 1  # rounds of message passing between concept embeddings
     bases: int = 4  # matrices that the relations share in it
     mentions: bool = True  # concepts that the note affirms or denies draw more or less attention
-    graph_path: bool = True  # findings and mentions reach the labels along the graph's edges
+    knowledge_prior: bool = setting(True, formerly="graph_path")  # findings and mentions speak for labels along edges
     residual: bool = True  # false: prompts are made of concept values alone, as in the paper
-    prior: bool = True  # the graph's structure as attention bias
+    graph_bias: bool = setting(True, formerly="prior")  # the graph's structure as attention bias
     dropout: float = 0.1
 
 
@@ -87,14 +88,14 @@ class AttentionConfig:
 class HeadConfig:
     """The multi-label head.
 
-    ``wide``: a linear path from binned summaries and mentions to the logits, trained with the network. ``linear``:
-    linear paths of their own, fitted after training, which also read up to ``lexicon`` terms of the note.
+    ``wide``: a linear layer from binned summaries and mentions to the logits, trained with the network.
+    ``linear_probes``: logistic regressions fitted after training, which also read up to ``lexicon`` terms of the note.
     """
 
     dim: int = 64
     dropout: float = 0.2
     wide: bool = True
-    linear: bool = True
+    linear_probes: bool = setting(True, formerly="linear")
     lexicon: int = 20_000
 
 

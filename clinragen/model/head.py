@@ -6,10 +6,24 @@ import torch
 from torch import Tensor, nn
 
 from clinragen.model.config import HeadConfig
-from clinragen.model.graph_path import GraphPath
-from clinragen.model.linear_paths import LinearPaths
+from clinragen.model.knowledge_prior import KnowledgePrior
+from clinragen.model.linear_probes import LinearProbes
 
+#: weights that earlier releases wrote under another name
+_FORMER_WEIGHTS = {"head.graph_path.": "head.knowledge_prior.", "head.linear.": "head.linear_probes."}
 WIDE_SCALE = 3.0  # a few hundred steps of AdamW must be enough for one mention to move a logit
+
+
+def todays_weight(name: str) -> str:
+    """The name of a model's weight today, of one that an earlier release may have written.
+
+    >>> todays_weight("head.linear.gains")
+    'head.linear_probes.gains'
+    """
+    for former, today in _FORMER_WEIGHTS.items():
+        if name.startswith(former):
+            return today + name.removeprefix(former)
+    return name
 
 
 class LabelHead(nn.Module):
@@ -17,8 +31,8 @@ class LabelHead(nn.Module):
 
     Each phenotype attends to the two modalities separately (Mullenbach et al. 2018); the concepts that the note affirms
     and denies join its context. A small network joins the two contexts and their product, so that a finding can count
-    only together with a symptom. The wide path (Cheng et al. 2016) adds a linear reading of the binned summaries and of
-    the mentioned concepts.
+    only together with a symptom. The wide layer (Cheng et al. 2016) adds a linear reading of the binned summaries and
+    of the mentioned concepts.
     """
 
     def __init__(
@@ -28,12 +42,14 @@ class LabelHead(nn.Module):
         d_lm: int,
         bins: int,
         concepts: int,
-        graph_path: GraphPath | None = None,
+        knowledge_prior: KnowledgePrior | None = None,
         terms: int = 0,
     ):
         super().__init__()
-        self.graph_path = graph_path  # its logits are added by the model, which holds what it reads, as are those of:
-        self.linear = LinearPaths(terms, concepts, bins, labels) if config.linear else None
+        self.knowledge_prior = (
+            knowledge_prior  # its logits are added by the model, which holds what it reads, as are those of:
+        )
+        self.linear_probes = LinearProbes(terms, concepts, bins, labels) if config.linear_probes else None
         dim = config.dim
         self.project = nn.ModuleDict({"note": nn.Linear(d_lm, dim), "series": nn.Linear(d_lm, dim)})
         self.query = nn.ParameterDict(

@@ -56,7 +56,7 @@ def new_model(
         texts = _training_text(cohort, config, opened)
         tokenizer = train_tokenizer(texts, config.model.language_model.vocabulary)
     lexicon = None
-    if config.model.head.linear:
+    if config.model.head.linear_probes:
         sections = sections_by_stay(cohort.notes, labels=cohort.label_set)
         lexicon = Lexicon.fit([note_text(sections.get(int(stay), [])) for stay in train], config.model.head.lexicon)
     task = tasks.load(config.task)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from clinragen.errors import UserError
+from clinragen.model.head import todays_weight
 from clinragen.tensors import write_tensors
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
@@ -83,7 +84,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     try:
         with safe_open(path, "pt") as file:
             place = TrainState(**json.loads(file.metadata()["place"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {_todays_name(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise UserError(
@@ -100,6 +101,12 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) 
             if optimizer is not None and f"step.{name}" in tensors:
                 optimizer.state[parameter] = _moments(parameter, tensors, name)
     return place
+
+
+def _todays_name(name: str) -> str:
+    """The name of a tensor today, of one that an earlier release may have written: ``exp_avg.model.head.out_bias``."""
+    role, separator, weight = name.partition(".model.")
+    return f"{role}{separator}{todays_weight(weight)}"
 
 
 def _moments(parameter: Tensor, tensors: dict[str, Tensor], name: str) -> dict[str, Any]:

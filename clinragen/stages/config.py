@@ -11,7 +11,7 @@ from omegaconf import MISSING
 
 from clinragen import tasks
 from clinragen.choices import INPUTS, PRETRAIN, TARGETS
-from clinragen.config import build, load, names
+from clinragen.config import build, formerly_spelled, load, names
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.choice import choose
 from clinragen.model.config import ModelConfig
@@ -224,7 +224,7 @@ def resolve(
 
 def shaping(config: RunConfig) -> dict[str, Any]:
     """The settings that shape the result of a run, as plain values: not where and how it is computed."""
-    settings = asdict(config)
+    settings = formerly_spelled(config)
     hardware = settings.pop("trainer")
     for name in ("checkpoint_minutes", "checkpoint_steps", "workers", "tokens"):
         del settings["stage"][name]

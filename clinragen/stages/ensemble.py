@@ -1,4 +1,4 @@
-"""Fits the linear paths of a trained stage: weights on training stays, penalties and gains on validation stays."""
+"""Fits the linear probes of a trained stage: weights on training stays, penalties and gains on validation stays."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from clinragen.data.dataset import StayDataset
 from clinragen.data.series import summarise
 from clinragen.inference.predict import score
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.model.linear_paths import MENTION_SCALE
+from clinragen.model.linear_probes import MENTION_SCALE
 from clinragen.quiet import phase
 from clinragen.stages.logistic import Features, every_core, fit_logistic
 
 #: Ridge penalties to choose from, strongest first.
 PENALTIES = {"note": (3.0, 1.0, 0.3, 0.1), "series": (1000.0, 300.0, 100.0, 30.0)}
-#: Products that the fits of a path take, over all penalties, as ``benchmarks/linear_paths.py`` counted; for the plan.
+#: Products that the fits of a probe take, over all penalties, as ``benchmarks/linear_probes.py`` counted; for the plan.
 PRODUCTS = {"note": 80, "series": 200}
 SAMPLE = 1000  # stays from which the plan of a run is made
-#: Told which fit is under way (path and penalty) and how many labels of it have converged.
+#: Told which fit is under way (probe and penalty) and how many labels of it have converged.
 Told = Callable[[str, int], object]
 
 
-def fit_linear_paths(
+def fit_linear_probes(
     model: ClinRaGen, data: dict[str, StayDataset], inputs: list[str], size: int, console: Console | None = None
 ) -> dict[str, float]:
-    """Fit the paths of the modalities in ``inputs``; the others fall silent.
+    """Fit the probes of the modalities in ``inputs``; the others fall silent.
 
     Args:
-        model: the trained student, whose paths are set in place.
+        model: the trained student, whose probes are set in place.
         data: ``train`` and ``validation``.
         inputs: modalities of the stage, of ``note`` and ``series``.
         size: stays scored at once.
         console: where progress is shown.
 
     Returns:
-        The chosen penalties and gains, for the manifest; empty for a model without linear paths.
+        The chosen penalties and gains, for the manifest; empty for a model without linear probes.
     """
-    paths = model.head.linear
-    if paths is None:
+    probes = model.head.linear_probes
+    if probes is None:
         return {}
-    paths.reset()
+    probes.reset()
     network, labels = score(model, data["validation"], inputs, size)
     parts: list[np.ndarray] = [network.astype(float)]
     chosen: dict[str, float] = {}
-    for name, weight in (("note", paths.note), ("series", paths.series)):
+    for name, weight in (("note", probes.note), ("series", probes.series)):
         if name not in inputs or not len(weight):
             weight.zero_()
             parts.append(np.zeros_like(parts[0]))
@@ -64,15 +64,15 @@ def fit_linear_paths(
         weight.copy_(torch.from_numpy(fitted))
         parts.append(np.asarray(read["validation"] @ fitted))
     gains = fuse(np.stack(parts), labels, data["validation"].eligible)
-    paths.gains.copy_(torch.from_numpy(gains))
+    probes.gains.copy_(torch.from_numpy(gains))
     return chosen | dict(zip(("network_gain", "note_gain", "series_gain"), gains.round(4).tolist(), strict=True))
 
 
 def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: list[str]) -> float:
     """About how long the fits on these training stays will take, from a product with the features of a few of them."""
-    paths = model.head.linear
+    probes = model.head.linear_probes
     total, few = 0.0, slice(min(len(data), SAMPLE))
-    for name, weight in (("note", paths.note), ("series", paths.series)) if paths is not None else ():
+    for name, weight in (("note", probes.note), ("series", probes.series)) if probes is not None else ():
         if name in inputs and len(weight):
             with every_core():
                 read = Features(features(model, data, name, few))
@@ -83,9 +83,9 @@ def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: list[str]) -> 
     return total
 
 
-def features(model: ClinRaGen, data: StayDataset, path: str, rows: slice = slice(None)) -> csr_matrix | np.ndarray:
-    """What a linear path reads of each of some stays, [n, features]."""
-    if path == "note":
+def features(model: ClinRaGen, data: StayDataset, probe: str, rows: slice = slice(None)) -> csr_matrix | np.ndarray:
+    """What a linear probe reads of each of some stays, [n, features]."""
+    if probe == "note":
         mentions = data.mentions[rows]
         mentions = csr_matrix(mentions.reshape(len(mentions), -1), dtype=np.float32)
         return csr_matrix(hstack([data.terms[rows], MENTION_SCALE * mentions]))
@@ -102,20 +102,20 @@ def _progress(console: Console | None, labels: int) -> Iterator[Told]:
     def line(fit: str, count: int) -> None:
         nonlocal seen
         if console and fit != seen:
-            phase(console, f"fitting linear paths: {fit}, {labels} labels")
+            phase(console, f"fitting linear probes: {fit}, {labels} labels")
         seen = fit
 
     if console is None or not console.is_terminal:
         yield line
         return
-    columns = (TextColumn("  fitting linear paths: {task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("  fitting linear probes: {task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=labels)
         yield lambda fit, count: bar.update(task, description=fit, completed=count)
 
 
 def _choose(
-    path: str, read: dict[str, csr_matrix | np.ndarray], data: dict[str, StayDataset], told: Told
+    probe: str, read: dict[str, csr_matrix | np.ndarray], data: dict[str, StayDataset], told: Told
 ) -> tuple[np.ndarray, float]:
     """Weights [features, L] under the penalty with the least validation loss, and that penalty."""
     best: tuple[float, np.ndarray, float] | None = None
@@ -123,8 +123,8 @@ def _choose(
     known = Features(read["train"])
     train, validation = data["train"], data["validation"]
     gold = validation.labels.astype(np.float32)
-    for penalty in PENALTIES[path]:
-        fit = f"{path}, penalty {penalty:g}"
+    for penalty in PENALTIES[probe]:
+        fit = f"{probe}, penalty {penalty:g}"
         told(fit, 0)
         start = fit_logistic(
             known, train.labels, penalty, start, lambda count, fit=fit: told(fit, count), train.eligible
@@ -138,28 +138,30 @@ def _choose(
 
 
 def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> np.ndarray:
-    """Gains of the paths, none negative, [P], beside an offset for each label, which the calibration fits anew.
+    """Gains of the network and the probes, none negative, [P].
+
+    An offset for each label is fitted with them and left out: the calibration fits it anew.
 
     Args:
-        parts: logits of each path on the validation split, [P, n, L].
+        parts: logits of the network and each probe on the validation split, [P, n, L].
         labels: [n, L], 0 or 1.
         eligible: bool [n, L], the stays that count for each label; all where not given.
     """
-    paths, _, width = parts.shape
+    count, _, width = parts.shape
     counts = None if eligible is None or eligible.all() else eligible
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        scores = np.tensordot(flat[:paths], parts, axes=1) + flat[paths:]
+        scores = np.tensordot(flat[:count], parts, axes=1) + flat[count:]
         slope = (expit(scores) - labels) / (labels.size if counts is None else counts.sum())
         slope = slope if counts is None else slope * counts
-        ridge = 1e-4 * flat[paths:] / width  # keeps the offset of a label without positives finite
-        return _loss(scores, labels, counts) + float(ridge @ flat[paths:]) / 2, np.concatenate(
+        ridge = 1e-4 * flat[count:] / width  # keeps the offset of a label without positives finite
+        return _loss(scores, labels, counts) + float(ridge @ flat[count:]) / 2, np.concatenate(
             [(parts * slope).sum((1, 2)), slope.sum(0) + ridge]
         )
 
-    start = np.concatenate([np.full(paths, 1 / paths), np.full(width, -2.0)])
-    bounds = [(0, None)] * paths + [(None, None)] * width
-    return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x[:paths]
+    start = np.concatenate([np.full(count, 1 / count), np.full(width, -2.0)])
+    bounds = [(0, None)] * count + [(None, None)] * width
+    return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x[:count]
 
 
 def _loss(scores: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> float:

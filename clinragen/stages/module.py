@@ -67,7 +67,7 @@ class StageModule(Objective):
         }
 
     def afterwards(self, data: StayDataset) -> float:
-        """About how many seconds fitting the linear paths takes."""
+        """About how many seconds fitting the linear probes takes."""
         return expected_seconds(self.model, data, self.stage.inputs)
 
     def groups(self) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from clinragen.stages import preflight
 from clinragen.stages.build import load_parent, new_model, stays
 from clinragen.stages.checkpoint import TrainState
 from clinragen.stages.config import RunConfig, resolve, shaping
-from clinragen.stages.ensemble import fit_linear_paths
+from clinragen.stages.ensemble import fit_linear_probes
 from clinragen.stages.module import StageModule, positive_weights
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
 from clinragen.stages.run_dir import TOKENS, Request, finish_folder, kept
@@ -88,8 +88,8 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
         positive_weights(data["train"].labels, config.stage.class_weights, data["train"].eligible),
         whole=all(stays.eligible.all() for stays in data.values()),
     )
-    if model.head.linear is not None:
-        model.head.linear.reset()
+    if model.head.linear_probes is not None:
+        model.head.linear_probes.reset()
     pad = model.tokenizer.pad_token_id
     training = Training(
         objective=module,
@@ -103,7 +103,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     if state is None:
         return None
     model.eval()
-    fusion = fit_linear_paths(model, data, config.stage.inputs, config.stage.batch_size, console)
+    fusion = fit_linear_probes(model, data, config.stage.inputs, config.stage.batch_size, console)
     phase(console, "calibrating on the validation stays and writing the model")
     logits, labels = score(model, data["validation"], config.stage.inputs, config.stage.batch_size)
     calibration = fit_calibration(logits, labels, list(model.labels), data["validation"].eligible)

@@ -35,14 +35,14 @@ def dataset(trained, cohort):
 
 @pytest.fixture
 def planted(runs) -> TrainedModel:
-    """A model in which only the graph's path speaks, and more evidence means a higher logit."""
+    """A model in which only the knowledge prior speaks, and more evidence means a higher logit."""
     trained = TrainedModel.load(runs.multimodal)
     with torch.no_grad():
         for parameter in trained.model.head.parameters():
             parameter.zero_()
-        trained.model.head.linear.reset()
-        trained.model.head.graph_path.relation_gain.fill_(1.0)
-        trained.model.head.graph_path.direct[:, [0, 2, 3]] = 1.0  # affirmed, farthest value, share of hours
+        trained.model.head.linear_probes.reset()
+        trained.model.head.knowledge_prior.relation_gain.fill_(1.0)
+        trained.model.head.knowledge_prior.direct[:, [0, 2, 3]] = 1.0  # affirmed, farthest value, share of hours
     return trained
 
 

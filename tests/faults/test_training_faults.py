@@ -136,14 +136,14 @@ def test_a_full_disk_in_the_middle_leaves_the_last_checkpoint(train, interrupted
 def test_a_disk_that_is_full_when_the_model_is_written_costs_no_training(train, tmp_path, little_room, monkeypatch):
     from clinragen.stages import run
 
-    out, fit, room = tmp_path / "out", run.fit_linear_paths, little_room()
+    out, fit, room = tmp_path / "out", run.fit_linear_probes, little_room()
 
     def late(*given):
         room.__enter__()
         return fit(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "fit_linear_paths", late)
+        patch.setattr(run, "fit_linear_probes", late)
         code, lines = train()
     room.__exit__(None, None, None)
     assert code == 2

@@ -16,7 +16,7 @@ from clinragen.knowledge.graph import build
 from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.concepts import KNOWLEDGE, export_concepts
 from clinragen.model.config import ModelConfig
-from clinragen.model.graph_path import GraphPath
+from clinragen.model.knowledge_prior import KnowledgePrior
 from clinragen.model.language_model import train_tokenizer
 from clinragen.model.relational import RelationalLayer
 
@@ -155,12 +155,12 @@ def test_mentions_move_attention_only_where_the_note_is_read(micro, make_stay, b
     torch.testing.assert_close(blind, blind[:1].expand(3))
 
 
-def path_of(model: ClinRaGen) -> GraphPath:
-    path = GraphPath(model.concepts, model.statistics, list(model.labels), 8)
+def prior_of(model: ClinRaGen) -> KnowledgePrior:
+    prior = KnowledgePrior(model.concepts, model.statistics, list(model.labels), 8)
     with torch.no_grad():  # so that more evidence means a larger logit
-        path.out.zero_()
-        path.direct.fill_(1.0)
-    return path
+        prior.out.zero_()
+        prior.direct.fill_(1.0)
+    return prior
 
 
 def raw(model: ClinRaGen, **levels: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,8 +175,8 @@ def reached(model: ClinRaGen, node: str) -> set[str]:
 
 
 def test_a_finding_reaches_the_phenotypes_within_two_edges_and_no_others(micro):
-    path = path_of(micro)
-    usual, high = (path(None, *raw(micro, creatinine=level))[0] for level in (1.0, 6.0))
+    prior = prior_of(micro)
+    usual, high = (prior(None, *raw(micro, creatinine=level))[0] for level in (1.0, 6.0))
     gained = {label for label, size in zip(micro.labels, (high - usual).tolist(), strict=True) if size > 0}
     assert gained == reached(micro, "finding:creatinine:high")
     assert "acute_renal_failure" in gained
@@ -185,17 +185,17 @@ def test_a_finding_reaches_the_phenotypes_within_two_edges_and_no_others(micro):
 
 def test_a_value_on_its_reference_bound_is_no_finding(micro):
     bound = variable("creatinine").high
-    path = path_of(micro)
-    shown = path.findings(*raw(micro, creatinine=bound - 0.05))
+    prior = prior_of(micro)
+    shown = prior.findings(*raw(micro, creatinine=bound - 0.05))
     assert shown[..., :3].max() == 0
-    assert path.findings(*raw(micro, creatinine=bound + 1))[..., :3].max() > 0.1
+    assert prior.findings(*raw(micro, creatinine=bound + 1))[..., :3].max() > 0.1
 
 
 @pytest.mark.parametrize("node", ["drug:furosemide", "symptom:dyspnea", "phenotype:copd"])
 def test_a_mention_reaches_the_phenotypes_within_two_edges_and_no_others(micro, node):
-    path = path_of(micro)
+    prior = prior_of(micro)
     mentions = torch.zeros(2, 2, len(micro.concepts.ids), dtype=torch.bool)
     mentions[1, 0, micro.concepts.ids.index(node)] = True
-    none, said = path(mentions, None, None)
+    none, said = prior(mentions, None, None)
     gained = {label for label, size in zip(micro.labels, (said - none).tolist(), strict=True) if size > 0}
     assert gained == reached(micro, node) | {node.partition(":")[2]} & set(micro.labels)

@@ -110,3 +110,26 @@ def test_another_format_version_is_refused(copy):
 def test_absent_tokenizer_is_refused(copy):
     shutil.rmtree(copy / "language_model")
     _expect_one_line(copy, "language_model")
+
+
+def test_a_model_of_the_release_before_is_read(model, copy, capsys):
+    """Written with the names of then, it loads without a hint and is saved with those of today."""
+    path = copy / "clinragen.json"
+    today = path.read_text()
+    described = json.loads(today)
+    attention, head = described["config"]["attention"], described["config"]["head"]
+    attention["graph_path"], attention["prior"] = attention.pop("knowledge_prior"), attention.pop("graph_bias")
+    head["linear"] = head.pop("linear_probes")
+    path.write_text(json.dumps(described))
+    weights = {
+        name.replace("head.knowledge_prior.", "head.graph_path.").replace("head.linear_probes.", "head.linear."): tensor
+        for name, tensor in load_file(copy / "model.safetensors").items()
+    }
+    assert {"head.graph_path.direct", "head.linear.gains"} <= weights.keys()
+    save_file(weights, copy / "model.safetensors")
+    loaded = ClinRaGen.from_pretrained(copy)
+    for name, tensor in model.weights().items():
+        assert torch.equal(loaded.weights()[name], tensor), name
+    assert capsys.readouterr().err == ""
+    loaded.save_pretrained(copy / "again")
+    assert (copy / "again" / "clinragen.json").read_text() == today

@@ -1,4 +1,4 @@
-"""The linear paths: fitted to the optimum, fused so that a useless path falls silent, and the same inside the model."""
+"""The linear probes: fitted to the optimum, a useless one falls silent, and the same inside the model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_label_nobody_has_does_no_harm():
     assert expit(read @ found[:-1, 1] + found[-1, 1]).max() < 0.05
 
 
-def test_a_path_of_noise_falls_silent_and_no_gain_is_negative():
+def test_a_probe_of_noise_falls_silent_and_no_gain_is_negative():
     read, labels = draw(2)
     good = read @ fit_logistic(Features(read), labels, 1.0)[:-1]
     noise = np.random.default_rng(3).normal(size=good.shape)
@@ -54,14 +54,14 @@ def test_the_model_adds_what_was_fitted(runs, hospital):
     trained = TrainedModel.load(runs.multimodal)
     model, inputs = trained.model, trained.manifest["inputs"]
     data = trained.dataset(Cohort.load(hospital.cohort), "test")
-    paths = model.head.linear
-    assert paths is not None
-    assert trained.manifest["fusion"]["note_gain"] == pytest.approx(float(paths.gains[1]), abs=1e-3)
+    probes = model.head.linear_probes
+    assert probes is not None
+    assert trained.manifest["fusion"]["note_gain"] == pytest.approx(float(probes.gains[1]), abs=1e-3)
     whole, _ = score(model, data, inputs)
-    gains = paths.gains.clone()
-    paths.reset()
+    gains = probes.gains.clone()
+    probes.reset()
     network, _ = score(model, data, inputs)
-    read = [np.asarray(features(model, data, name) @ getattr(paths, name).numpy()) for name in ("note", "series")]
+    read = [np.asarray(features(model, data, name) @ getattr(probes, name).numpy()) for name in ("note", "series")]
     expected = np.tensordot(gains.numpy(), np.stack([network, *read]), axes=1)
     assert np.allclose(whole, expected, atol=1e-4)
     with torch.inference_mode():

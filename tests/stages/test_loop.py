@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clinragen.errors import UserError
+from clinragen.stages import checkpoint
 from clinragen.stages import loop as loops
-from clinragen.stages.config import StageConfig
+from clinragen.stages.checkpoint import TrainState
+from clinragen.stages.config import StageConfig, resolve, shaping
 from clinragen.stages.loop import FLOOR, Loop, Objective, Scored, schedule
 
 RATE = 0.5
@@ -393,3 +396,36 @@ def test_what_a_stage_without_metrics_of_its_own_reports():
     found = {"loss": torch.tensor([1.0, 2.0, 6.0]), "other": torch.ones(3)}
     assert Objective().metrics(found) == {"loss": 3.0}
     assert Objective().afterwards(None) == 0.0
+
+
+def test_the_checkpoint_of_a_run_that_the_release_before_began_is_taken_up(tmp_path):
+    """It holds the knowledge prior under the name of then, and so do the moments."""
+
+    def objective(value: float) -> nn.Module:
+        prior = nn.Linear(2, 1, bias=False)
+        nn.init.constant_(prior.weight, value)
+        return nn.ModuleDict({"model": nn.ModuleDict({"head": nn.ModuleDict({"knowledge_prior": prior})})})
+
+    begun, resumed = objective(0.5), objective(0.0)
+    former, adopted = (torch.optim.AdamW(module.parameters()) for module in (begun, resumed))
+    next(begun.parameters()).grad = torch.ones(1, 2)
+    former.step()
+    checkpoint.save(tmp_path / "state", TrainState(epoch=3), begun, former)
+    tensors = {name.replace("knowledge_prior", "graph_path"): t for name, t in load_file(tmp_path / "state").items()}
+    with safe_open(tmp_path / "state", "pt") as file:
+        save_file(
+            {k.replace("knowledge_prior", "graph_path"): v for k, v in tensors.items()},
+            tmp_path / "then",
+            file.metadata(),
+        )
+    assert checkpoint.load(tmp_path / "then", resumed, adopted).epoch == 3
+    (expected,), (got,) = begun.parameters(), resumed.parameters()
+    assert torch.equal(got, expected)
+    assert torch.equal(adopted.state[got]["exp_avg"], former.state[expected]["exp_avg"])
+
+
+def test_the_settings_that_identify_a_run_have_the_keys_of_the_release_before():
+    """So that a run that was begun or finished with it is not taken for another."""
+    shapes = shaping(resolve("notes", "tiny", "evidence", []))
+    assert {"graph_path", "prior"} <= shapes["model"]["attention"].keys()
+    assert "linear" in shapes["model"]["head"]

@@ -1,13 +1,13 @@
-"""What fitting the linear paths costs: the solver of ``clinragen train`` beside the one it replaced, on the same data.
+"""What fitting the linear probes costs: the solver of ``clinragen train`` beside the one it replaced, on the same data.
 
-Synthetic features as the two paths read them: ``series``, dense, in blocks of filled bins, and ``note``, sparse rows of
-length one. Labels follow a linear truth at shares from 1 to 30 %. Both solvers walk down the penalties of
+Synthetic features as the two probes read them: ``series``, dense, in blocks of filled bins, and ``note``, sparse rows
+of length one. Labels follow a linear truth at shares from 1 to 30 %. Both solvers walk down the penalties of
 ``clinragen.stages.ensemble`` from the strongest to the weakest, each from where the last ended; the old one in 64
 bits by L-BFGS over all labels at once, at most 100 iterations each. Each runs in a process of its own, so that its
 peak memory can be told.
 
-    python benchmarks/linear_paths.py --stays 30000 --features 3000 --labels 25
-    python benchmarks/linear_paths.py --stays 10000 --features 3000 --labels 25 --penalties 2
+    python benchmarks/linear_probes.py --stays 30000 --features 3000 --labels 25
+    python benchmarks/linear_probes.py --stays 10000 --features 3000 --labels 25 --penalties 2
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ BINS = 36  # features of a variable: six bins of each of six summaries
 TERMS = 150  # words and pairs of a note
 
 
-def features(path: str, stays: int, width: int, seed: int = 0) -> csr_matrix | np.ndarray:
-    """Features [stays, width] as a path reads them."""
+def features(probe: str, stays: int, width: int, seed: int = 0) -> csr_matrix | np.ndarray:
+    """Features [stays, width] as a probe reads them."""
     chance = np.random.default_rng(seed)
-    if path == "series":
+    if probe == "series":
         read = np.zeros((stays, width), dtype=np.float32)
         for first in range(0, width, BINS):
             level = chance.normal(size=(stays, 1)) + 0.5 * chance.normal(size=(stays, 6))
@@ -90,19 +90,19 @@ def new_fit(read: Any, labels: np.ndarray, penalty: float, start: np.ndarray | N
         return fit_logistic(read, labels, penalty, start)
 
 
-def child(args: argparse.Namespace, solver: str, path: str, kept: Path) -> None:
-    """One solver on one path; prints its result as JSON and keeps its weights."""
-    read = features(path, args.stays, args.features)
+def child(args: argparse.Namespace, solver: str, probe: str, scores: Path) -> None:
+    """One solver on one probe; prints its result as JSON and writes its scores."""
+    read = features(probe, args.stays, args.features)
     labels = outcomes(read, args.labels)
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, seconds, processor = None, [], time.process_time()
     began = time.perf_counter()
     data, fit = (Features(read), new_fit) if solver == "new" else (read, old_fit)
-    for penalty in PENALTIES[path][: args.penalties]:
+    for penalty in PENALTIES[probe][: args.penalties]:
         start = fit(data, labels, penalty, start)
         seconds.append(time.perf_counter() - began)
     assert start is not None
-    np.save(kept, read @ start[:-1].astype(np.float32) + start[-1].astype(np.float32))
+    np.save(scores, read @ start[:-1].astype(np.float32) + start[-1].astype(np.float32))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     spent = {"seconds": seconds, "processor": time.process_time() - processor}
     print(json.dumps(spent | {"base": base / 2**20, "peak": peak / 2**20}))
@@ -114,33 +114,33 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=3_000)
     parser.add_argument("--labels", type=int, default=25)
     parser.add_argument("--penalties", type=int, default=4, help="how many of the four, from the strongest")
-    parser.add_argument("--paths", nargs="+", default=["series", "note"], choices=("series", "note"))
-    parser.add_argument("--child", nargs=3, metavar=("SOLVER", "PATH", "FILE"), help=argparse.SUPPRESS)
+    parser.add_argument("--probes", nargs="+", default=["series", "note"], choices=("series", "note"))
+    parser.add_argument("--child", nargs=3, metavar=("SOLVER", "PROBE", "FILE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        solver, path, kept = args.child
-        child(args, solver, path, Path(kept))
+        solver, probe, scores = args.child
+        child(args, solver, probe, Path(scores))
         return
     print(f"{args.stays:,} stays x {args.features:,} features x {args.labels} labels, {args.penalties} penalties")
     with tempfile.TemporaryDirectory() as folder:
-        for path in args.paths:
+        for probe in args.probes:
             rows, scores = {}, {}
             for solver in ("old", "new"):
-                kept = Path(folder) / f"{solver}.npy"
-                command = [sys.executable, __file__, *sys.argv[1:], "--child", solver, path, str(kept)]
+                written = Path(folder) / f"{solver}.npy"
+                command = [sys.executable, __file__, *sys.argv[1:], "--child", solver, probe, str(written)]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                rows[solver], scores[solver] = json.loads(done.stdout.splitlines()[-1]), np.load(kept)
+                rows[solver], scores[solver] = json.loads(done.stdout.splitlines()[-1]), np.load(written)
                 row = rows[solver]
                 walk = ", ".join(f"{second:.1f}" for second in row["seconds"])
                 print(
-                    f"  {path:<6} {solver}  {row['seconds'][-1]:7.1f} s ({walk}); {row['processor']:.1f} s of cores; "
+                    f"  {probe:<6} {solver}  {row['seconds'][-1]:7.1f} s ({walk}); {row['processor']:.1f} s of cores; "
                     f"peak memory {row['peak']:.2f} GiB ({row['base']:.2f} before)",
                     flush=True,
                 )
             ratio = rows["old"]["seconds"][-1] / rows["new"]["seconds"][-1]
             work = rows["old"]["processor"] / rows["new"]["processor"]
             apart = np.abs(expit(scores["old"]) - expit(scores["new"])).max()
-            print(f"  {path:<6} ratio {ratio:.1f} (cores' time {work:.1f}); probabilities within {apart:.1e}")
+            print(f"  {probe:<6} ratio {ratio:.1f} (cores' time {work:.1f}); probabilities within {apart:.1e}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ CHANNELS = len(NOTE) + len(SERIES)
 GAIN_SCALE = 3.0  # AdamW's steps are small beside the range that the worth of one edge has
 
 
-class GraphPath(nn.Module):
+class KnowledgePrior(nn.Module):
     """Adds to the logits [B, L] what the graph makes of findings and mentions.
 
     Args:
@@ -83,7 +83,7 @@ class GraphPath(nn.Module):
             observed: bool [B, V, T], where a value was measured, or None when no series is read.
         """
         given = values if mentions is None else mentions
-        assert given is not None, "the graph path needs mentions or a series"
+        assert given is not None, "the knowledge prior needs mentions or a series"
         lit = torch.zeros(self.concepts, len(given), CHANNELS, device=given.device)
         if mentions is not None:
             lit[..., : len(NOTE)] = mentions.permute(2, 0, 1).float()

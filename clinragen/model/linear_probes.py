@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PATHS = ("note", "series")
+PROBES = ("note", "series")
 MENTION_SCALE = 0.2  # of a mention beside the terms of a note, whose weights have a length of one
 
 
-class LinearPaths(nn.Module):
+class LinearProbes(nn.Module):
     """Adds linear logits to the network's, [B, L].
 
     Args:
@@ -33,15 +33,15 @@ class LinearPaths(nn.Module):
         self.terms = terms
         self.register_buffer("note", torch.zeros(terms + 2 * concepts, labels))
         self.register_buffer("series", torch.zeros(bins, labels))
-        self.register_buffer("gains", torch.zeros(1 + len(PATHS)))
+        self.register_buffer("gains", torch.zeros(1 + len(PROBES)))
         self.reset()
 
     def reset(self) -> None:
         """Let the network alone speak."""
-        self.gains.copy_(torch.tensor([1.0] + [0.0] * len(PATHS)))
+        self.gains.copy_(torch.tensor([1.0] + [0.0] * len(PROBES)))
 
     def forward(self, network: Tensor, note: tuple[Tensor, Tensor, Tensor] | None, bins: Tensor | None) -> Tensor:
-        """Logits [B, L] of all paths together.
+        """Logits [B, L] of the network and the probes together.
 
         Args:
             network: its logits, [B, L].
