@@ -192,7 +192,7 @@ class ClinRaGen(nn.Module):
             **versions.MODEL.mark,
             "config": asdict(self.config),
             "statistics": self.statistics.to_json(),
-            "concepts": asdict(self.concepts),
+            "concepts": self.concepts.to_json(),
             "labels": self.labels.names,
             "label_set": self.labels.to_json(),
             "base": self.language_model.base,
@@ -264,7 +264,7 @@ class ClinRaGen(nn.Module):
             model = cls(
                 config,
                 SeriesStatistics(**described["statistics"]),
-                Concepts(**described["concepts"]),
+                Concepts.from_json(described["concepts"]),
                 language_model,
                 labels,
                 graph,

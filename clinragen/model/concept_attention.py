@@ -207,12 +207,13 @@ def _neighbourhoods(concepts: Concepts, limit: int) -> tuple[Tensor, Tensor, Ten
 
     ``limit`` holds where variables have neighbourhoods of their own; a row that all share is seen whole.
     """
-    rows = concepts.near if len(concepts.near) == 1 else [near[:limit] or [[0, 0.0]] for near in concepts.near]
+    seen = [near.rows() for near in concepts.near]
+    rows = seen if len(seen) == 1 else [row[:limit] or [(0, 0.0)] for row in seen]
     width = max(map(len, rows))
-    padded = [row + [[0, 0.0]] * (width - len(row)) for row in rows]
+    padded = [row + [(0, 0.0)] * (width - len(row)) for row in rows]
     absent = torch.tensor([[0.0] * len(row) + [float("-inf")] * (width - len(row)) for row in rows])
     return (
-        torch.tensor([[int(index) for index, _ in row] for row in padded]),
+        torch.tensor([[key for key, _ in row] for row in padded]),
         torch.tensor([[nearness for _, nearness in row] for row in padded]),
         absent,
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import networkx as nx
 import numpy as np
@@ -26,7 +27,54 @@ MAX_HOPS = 3  # variable -> finding -> phenotype -> what else suggests it
 FAR = 0.5  # nearness lost with each hop, beside the weight of the edge
 
 
+@dataclass(frozen=True, eq=False)
+class ConceptEdges:
+    """E edges among the concepts of a model, in order of head, tail and relation.
+
+    Attributes:
+        head, tail: int64 [E], positions in ``Concepts.ids``.
+        relation: int64 [E], positions in ``Concepts.relations``.
+        weight: float64 [E], from 0 to 1.
+    """
+
+    head: np.ndarray
+    tail: np.ndarray
+    relation: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int, int, float]]) -> Self:
+        """Edges given as (head, tail, relation, weight)."""
+        rows = list(rows)
+        head, tail, relation = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3).T
+        return cls(head, tail, relation, np.array([weight for *_, weight in rows], np.float64))
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def where(self, kept: np.ndarray) -> ConceptEdges:
+        """The edges at which ``kept``, bool [E], is true."""
+        return ConceptEdges(self.head[kept], self.tail[kept], self.relation[kept], self.weight[kept])
+
+    def rows(self) -> list[tuple[int, int, int, float]]:
+        """Each edge as (head, tail, relation, weight)."""
+        columns = (self.head, self.tail, self.relation, self.weight)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
 @dataclass(frozen=True)
+class Neighbourhood:
+    """The keys that a variable sees, the nearest first, and how near each is; nearness 1 is the variable itself."""
+
+    keys: list[int]
+    nearness: list[float]
+
+    def rows(self) -> list[tuple[int, float]]:
+        """Each key with its nearness."""
+        return list(zip(self.keys, self.nearness, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
 class Concepts:
     """What a model knows, as plain data that is saved with it.
 
@@ -35,9 +83,8 @@ class Concepts:
         names: readable names of ``ids``.
         keys: what attention looks at: the same ids, or ``subword:`` and a piece of text; empty without knowledge.
         token_ids: subword ids of each key; of a concept, its name and definition.
-        near: for each variable its [key index, nearness] pairs, nearest first; nearness 1 is the variable itself. One
-            single row means that every variable sees the same keys.
-        edges: [head, tail, index in ``relations``, weight] over ``ids``; empty without a graph.
+        near: what each variable sees. A single one means that every variable sees the same keys.
+        edges: among ``ids``; none without a graph.
         relations: names of the relations.
     """
 
@@ -45,9 +92,25 @@ class Concepts:
     names: list[str]
     keys: list[str]
     token_ids: list[list[int]]
-    near: list[list[list[float]]]
-    edges: list[list[float]]
+    near: list[Neighbourhood]
+    edges: ConceptEdges
     relations: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The concepts as ``clinragen.json`` holds them: pairs for ``near``, rows of four for ``edges``."""
+        near = [[list(pair) for pair in row.rows()] for row in self.near]
+        return asdict(self) | {"near": near, "edges": [list(row) for row in self.edges.rows()]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Concepts:
+        """What :meth:`to_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is damaged.
+        """
+        near = [Neighbourhood([int(key) for key, _ in row], [value for _, value in row]) for row in values["near"]]
+        edges = ConceptEdges.of((head, tail, relation, weight) for head, tail, relation, weight in values["edges"])
+        return cls(**{**values, "near": near, "edges": edges})
 
 
 def export_concepts(
@@ -74,7 +137,7 @@ def export_concepts(
     names = [graph.graph.nodes[node]["name"] for node in ids]
     relations = list(RELATIONS)
     if knowledge == "none":
-        return Concepts(ids, names, [], [], [], [], relations)
+        return Concepts(ids, names, [], [], [], ConceptEdges.of([]), relations)
     if knowledge in ("vocabulary", "plain_vocabulary"):
         chosen = _spelling(names, tokenizer, vocabulary)
         if knowledge == "plain_vocabulary":
@@ -82,15 +145,12 @@ def export_concepts(
             random = np.random.default_rng(seed)
             chosen = sorted(random.choice(words, min(len(chosen), len(words)), replace=False).tolist())
         keys = [f"subword:{tokenizer.decode([token]).strip()}" for token in chosen]
-        row = [[position, 1.0] for position in range(len(chosen))]
-        return Concepts(ids, names, keys, [[token] for token in chosen], [row], [], relations)
+        seen = Neighbourhood([*range(len(chosen))], [1.0] * len(chosen))
+        return Concepts(ids, names, keys, [[token] for token in chosen], [seen], ConceptEdges.of([]), relations)
     edges = rewired(graph.graph, seed) if knowledge == "random_graph" else graph.graph
     spelled = tokenizer([_describe(graph.graph.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
     column = {node: position for position, node in enumerate(ids)}
-    near = [
-        [[column[node], value] for node, value in sorted(row.items(), key=lambda item: (-item[1], item[0]))]
-        for row in (nearness(edges, f"variable:{variable}") for variable in variables)
-    ]
+    near = [_neighbourhood(nearness(edges, f"variable:{variable}"), column) for variable in variables]
     return Concepts(
         ids, names, ids, [tokens[:MAX_SUBWORDS] for tokens in spelled], near, _edges(edges, column), relations
     )
@@ -122,14 +182,20 @@ def nearness(graph: nx.MultiDiGraph[str], start: str) -> dict[str, float]:
     return best
 
 
-def _edges(graph: nx.MultiDiGraph[str], column: dict[str, int]) -> list[list[float]]:
+def _neighbourhood(near: dict[str, float], column: dict[str, int]) -> Neighbourhood:
+    """The nodes by descending nearness, equally near ones by name."""
+    nodes = sorted(near, key=lambda node: (-near[node], node))
+    return Neighbourhood([column[node] for node in nodes], [near[node] for node in nodes])
+
+
+def _edges(graph: nx.MultiDiGraph[str], column: dict[str, int]) -> ConceptEdges:
     """Edges as numbers; parallel statements of one relation count once, with the largest weight."""
     relation = {name: position for position, name in enumerate(RELATIONS)}
     weights: dict[tuple[int, int, int], float] = {}
     for head, tail, data in graph.edges(data=True):
         key = (column[head], column[tail], relation[data["relation"]])
         weights[key] = max(weights.get(key, 0.0), float(data["weight"]))
-    return [[*key, weights[key]] for key in sorted(weights)]
+    return ConceptEdges.of((*key, weights[key]) for key in sorted(weights))
 
 
 def _spelling(names: list[str], tokenizer: Any, limit: int) -> list[int]:

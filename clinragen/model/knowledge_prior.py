@@ -8,13 +8,14 @@ enough to learn how much that is worth.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clinragen.catalog import variable
 from clinragen.data.series import SeriesStatistics
-from clinragen.model.concepts import Concepts
+from clinragen.model.concepts import ConceptEdges, Concepts
 
 HOPS = 2  # a drug -> its class -> the phenotype that the class treats; a finding -> a phenotype -> one it leads to
 NOTE = ("affirmed", "denied")
@@ -51,13 +52,14 @@ class KnowledgePrior(nn.Module):
         present = [f"phenotype:{label}" in place for label in labels]
         targets = [place.get(f"phenotype:{label}", 0) for label in labels]
         edges = _towards(concepts.edges, {node for node, known in zip(targets, present, strict=True) if known})
-        head, tail, relation, weight = zip(*edges, strict=True)
-        degree = torch.zeros(self.concepts).index_add(0, torch.tensor(tail), torch.tensor(weight))
-        for name, column in (("head", head), ("tail", tail), ("relation", relation), ("label_node", targets)):
-            self.register_buffer(name, torch.tensor(column))
+        for name in ("head", "tail", "relation"):
+            self.register_buffer(name, torch.from_numpy(getattr(edges, name)))
+        weight = torch.from_numpy(edges.weight).float()
+        degree = torch.zeros(self.concepts).index_add(0, self.tail, weight)
+        self.register_buffer("label_node", torch.tensor(targets))
         # of labels that the graph does not know it says nothing; not saved, for the labels are
         self.register_buffer("known", None if all(present) else torch.tensor(present), persistent=False)
-        self.register_buffer("weight", torch.tensor(weight) / degree[self.tail].clamp_min(1).sqrt())
+        self.register_buffer("weight", weight / degree[self.tail].clamp_min(1).sqrt())
         findings = _findings(concepts.ids, statistics)
         for name, column, kind in (
             ("node", [row[0] for row in findings], torch.long),
@@ -122,13 +124,13 @@ class KnowledgePrior(nn.Module):
         )
 
 
-def _towards(edges: list[list[float]], targets: set[int]) -> list[tuple[int, int, int, float]]:
-    """Edges on a way of at most ``HOPS`` edges to one of the targets."""
+def _towards(edges: ConceptEdges, targets: set[int]) -> ConceptEdges:
+    """Edges on a way of at most ``HOPS`` edges to one of the targets; without any, one of no weight."""
     wanted = set(targets)
     for _ in range(HOPS - 1):
-        wanted |= {int(head) for head, tail, *_ in edges if tail in wanted}
-    kept = [(int(head), int(tail), int(kind), weight) for head, tail, kind, weight in edges if tail in wanted]
-    return kept or [(0, 0, 0, 0.0)]
+        wanted |= set(edges.head[np.isin(edges.tail, [*wanted])].tolist())
+    kept = edges.where(np.isin(edges.tail, [*wanted]))
+    return kept if len(kept) else ConceptEdges.of([(0, 0, 0, 0.0)])
 
 
 def _findings(ids: list[str], statistics: SeriesStatistics) -> list[tuple[int, int, float, float]]:

@@ -30,10 +30,11 @@ class RelationalLayer(nn.Module):
         if not concepts.edges:
             raise ValueError("message passing needs edges")
         kinds = len(concepts.relations)
-        head, tail, relation, weight = (torch.tensor(column) for column in zip(*concepts.edges, strict=True))
-        source, target = torch.cat([head, tail]).long(), torch.cat([tail, head]).long()
-        kind = torch.cat([relation, relation + kinds]).long()
-        weight = weight.float().repeat(2)
+        edges = concepts.edges
+        head, tail, relation = map(torch.from_numpy, (edges.head, edges.tail, edges.relation))
+        source, target = torch.cat([head, tail]), torch.cat([tail, head])
+        kind = torch.cat([relation, relation + kinds])
+        weight = torch.from_numpy(edges.weight).float().repeat(2)
         group = target * 2 * kinds + kind  # neighbours of one node by one relation share a weight of one
         total = torch.zeros(len(concepts.ids) * 2 * kinds).index_add(0, group, weight)
         for name, tensor in (("source", source), ("target", target), ("kind", kind)):

@@ -122,7 +122,7 @@ def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: dict[
         "cohort": cohort.sha256,
         "rationales": sha256_file(cohort.paths.rationales(config.teacher)),
         "parent": parent["model_sha256"] if parent else None,
-        "concepts": asdict(model.concepts),
+        "concepts": model.concepts.to_json(),
     }
     if config.stage.token_weight:
         shapes["logprobs"] = sha256_file(cohort.paths.logprobs(config.teacher))

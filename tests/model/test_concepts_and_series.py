@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinragen.data.series import SUMMARIES
 from clinragen.model.concept_attention import _neighbourhoods
-from clinragen.model.concepts import export_concepts
+from clinragen.model.concepts import Concepts, export_concepts
 
 
 def test_a_variable_sees_itself_and_its_own_findings_first(model):
     concepts = model.concepts
     for variable, near in zip(model.statistics.variables, concepts.near, strict=True):
-        ids = [concepts.ids[int(index)] for index, _ in near]
+        ids = [concepts.ids[index] for index in near.keys]
         assert ids[0] == f"variable:{variable}"
         for direction in ("high", "low"):
             finding = f"finding:{variable}:{direction}"
             if finding in concepts.ids:
                 assert finding in ids[: model.config.attention.neighbours]
-        nearness = [value for _, value in near]
-        assert nearness == sorted(nearness, reverse=True)
-        assert all(0 < value <= 1 for value in nearness)
+        assert near.nearness == sorted(near.nearness, reverse=True)
+        assert all(0 < value <= 1 for value in near.nearness)
+
+
+def test_concepts_are_written_and_read_back_without_loss(model):
+    """Edges and neighbourhoods keep whole numbers whole, and every digit of a weight."""
+    written = model.concepts.to_json()
+    assert Concepts.from_json(json.loads(json.dumps(written))).to_json() == written
+    for head, tail, relation, weight in written["edges"]:
+        assert type(head) is type(tail) is type(relation) is int
+        assert 0 < weight <= 1
+    assert len(written["edges"]) == len(model.concepts.edges) > 0
 
 
 def test_every_concept_is_spelled_in_full(model):
