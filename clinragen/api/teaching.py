@@ -111,18 +111,17 @@ def teach(
             from clinragen.teacher import llm
         except ImportError:
             raise missing_extra("a teacher behind a server", "teacher") from None
-        summary = llm.teach(
-            files.cohort.root,
-            graph_path,
-            settings,
-            files.name,
+        request = llm.TeachingRequest(
+            cohort=files.cohort.root,
+            graph=graph_path,
+            settings=settings,
+            name=files.name,
             backend=teacher,
             shard=part,
             offline=offline,
             overwrite=overwrite,
-            progress=moved,
-            say=say,
         )
+        summary = llm.teach(request, progress=moved, say=say)
     return Rationales(files, summary)
 
 

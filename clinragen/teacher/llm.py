@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from clinragen.chart.findings import findings
+from clinragen.choices import Backend
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
@@ -35,16 +36,52 @@ from clinragen.teacher.stays import StayRecord, Stays
 WHOLE = (0, 1)  # the shard that is all stays
 
 
-def teach(  # noqa: PLR0913 (the options users have)
-    cohort: Path,
-    graph: Path | None,
-    settings: TeacherSettings,
-    name: str,
+@dataclass(frozen=True)
+class TeachingRequest:
+    """What a user wants taught: which cohort, by which model, under which name.
+
+    Attributes:
+        cohort: folder with labels.
+        graph: concept graph folder; None takes the curated core.
+        settings: of the teacher.
+        name: of the rationale set.
+        backend: openai (a server) or vllm (an engine in this process).
+        shard: (i, n) takes every n-th stay from the i-th on; merge the journals afterwards.
+        offline: take answers from the journal only, and write the table even if some are missing.
+        overwrite: replace a table that is there; journaled answers are kept.
+    """
+
+    cohort: Path
+    graph: Path | None
+    settings: TeacherSettings
+    name: str
+    backend: Backend = "openai"
+    shard: tuple[int, int] = WHOLE
+    offline: bool = False
+    overwrite: bool = False
+
+    @property
+    def files(self) -> Files:
+        """Where the rationale set lies."""
+        return Files(CohortPaths(self.cohort), self.name)
+
+    @property
+    def model(self) -> str:
+        """The model's name, as the server or the engine knows it.
+
+        Raises:
+            UserError: the settings name none.
+        """
+        where = "engine.model" if self.backend == "vllm" else "server.model"
+        model = self.settings.engine.model if self.backend == "vllm" else self.settings.server.model
+        if not model:
+            raise UserError(f"teacher config: {where} is empty: name the model, as in --set {where}=NAME")
+        return model
+
+
+def teach(
+    request: TeachingRequest,
     *,
-    backend: str = "openai",
-    shard: tuple[int, int] = WHOLE,
-    offline: bool = False,
-    overwrite: bool = False,
     progress: Callable[[int], None] = lambda done: None,
     say: Callable[[str], None] = lambda line: None,
     asker: Asker | None = None,
@@ -52,14 +89,7 @@ def teach(  # noqa: PLR0913 (the options users have)
     """Bring about all rationales and, when none is missing, write table, manifest and card.
 
     Args:
-        cohort: folder with labels.
-        graph: concept graph folder; None takes the curated core.
-        settings: of the teacher; checked here.
-        name: of the rationale set.
-        backend: openai (a server) or vllm (an engine in this process).
-        shard: (i, n) takes every n-th stay from the i-th on; merge the journals afterwards.
-        offline: take answers from the journal only, and write the table even if some are missing.
-        overwrite: replace a table that is there; journaled answers are kept.
+        request: what is asked for; its settings are checked here.
         progress: told the number of stays done.
         say: told what begins, phase by phase.
         asker: in place of a backend.
@@ -67,17 +97,17 @@ def teach(  # noqa: PLR0913 (the options users have)
     Raises:
         UserError: settings, cohort, graph, server or journal that cannot be used; a table that is already there.
     """
+    settings, files = request.settings, request.files
     settings.check()
-    files = Files(CohortPaths(cohort), name)
-    rationale_set.refuse_overwriting(files, overwrite=overwrite, remark=" (journaled answers are kept)")
-    source = _Source(settings, backend, _model(settings, backend), offline, asker)
+    rationale_set.refuse_overwriting(files, overwrite=request.overwrite, remark=" (journaled answers are kept)")
+    source = _Source(request, request.model, asker)
     client = source.client()
     say("reading the cohort ...")
-    stays = Stays(files.cohort, shard)
+    stays = Stays(files.cohort, request.shard)
     say("opening the concept graph ...")
-    concepts = open_graph(graph, stays.labels)
+    concepts = open_graph(request.graph, stays.labels)
     prompts = Prompts(settings, concepts, stays.bands() if settings.band == "statistical" else None)
-    run = _Run(files, source, stays, concepts, prompts, progress, say)
+    run = _Run(source, stays, concepts, prompts, progress, say)
     generator, outcomes = asyncio.run(run.outcomes(client))
     summary = RunSummary(
         **vars(generator.tally),
@@ -85,7 +115,7 @@ def teach(  # noqa: PLR0913 (the options users have)
         retried=client.retried if client else Counter(),
         most_dropped=settings.most_dropped,
     )
-    if shard == WHOLE and (summary.complete or offline):
+    if request.shard == WHOLE and (summary.complete or request.offline):
         say(f"writing {len(outcomes)} rationales ...")
         run.write(outcomes, summary, client)
     return summary
@@ -95,40 +125,39 @@ def teach(  # noqa: PLR0913 (the options users have)
 class _Source:
     """Where answers come from."""
 
-    settings: TeacherSettings
-    backend: str
+    request: TeachingRequest
     model: str
-    offline: bool
     asker: Asker | None  # in place of a backend
 
     def client(self) -> Client | None:
         """The server's client, where a server is asked; made before the cohort is read, as it may refuse at once."""
-        served = self.backend == "openai" and not self.offline and self.asker is None
-        return Client(self.settings.server) if served else None
+        request = self.request
+        served = request.backend == "openai" and not request.offline and self.asker is None
+        return Client(request.settings.server) if served else None
 
     async def open(self, client: Client | None, stack: AsyncExitStack, say: Callable[[str], None]) -> Asker:
         """Whoever answers, until the stack is closed."""
         if client is not None:
             return await stack.enter_async_context(client)
-        if self.offline:
+        if self.request.offline:
             return JournalOnly()
         if self.asker is not None:
             return self.asker
         say("starting the engine ...")
-        engine = self.settings.engine
+        engine = self.request.settings.engine
         return await stack.enter_async_context(Batches(_engine(engine), engine.batch))
 
     @property
     def workers(self) -> int:
         """Stays under way at once: more than there are slots, so that none is idle while answers are checked."""
-        engine, server = self.settings.engine, self.settings.server
-        return 2 * (engine.batch if self.backend == "vllm" else server.concurrency)
+        settings = self.request.settings
+        return 2 * (settings.engine.batch if self.request.backend == "vllm" else settings.server.concurrency)
 
     def endpoint(self, client: Client | None) -> dict[str, Any] | None:
         """Where prompts went, with the attestation that covers it; None where they stayed in this process."""
         if client is not None:
             return client.endpoint.as_json()
-        engine = self.settings.engine
+        engine = self.request.settings.engine
         if not (engine.replicas and engine.cluster):
             return None
         return {"base_url": f"ray://{engine.cluster}", "attestation": asdict(engine.attestation)}
@@ -138,7 +167,6 @@ class _Source:
 class _Run:
     """One run over the stays of a cohort."""
 
-    files: Files
     source: _Source
     stays: Stays
     graph: ConceptGraph
@@ -146,15 +174,25 @@ class _Run:
     progress: Callable[[int], None]
     say: Callable[[str], None]
 
+    @property
+    def files(self) -> Files:
+        """Where the rationale set lies."""
+        return self.source.request.files
+
+    @property
+    def settings(self) -> TeacherSettings:
+        """Of the teacher."""
+        return self.source.request.settings
+
     async def outcomes(self, client: Client | None) -> tuple[RationaleGenerator, list[Outcome]]:
         """What became of every rationale, by stay and kind, and the generator with its tally."""
-        source = self.source
+        source, settings = self.source, self.settings
         async with AsyncExitStack() as stack:
-            journal = stack.enter_context(Journal(self.files.journal, writable=not source.offline))
+            journal = stack.enter_context(Journal(self.files.journal, writable=not source.request.offline))
             asker = await source.open(client, stack, self.say)
-            structured = await json_probe.structured(source.settings, journal, asker, source.model, self.say)
+            structured = await json_probe.structured(settings, journal, asker, source.model, self.say)
             generator = RationaleGenerator(
-                source.settings,
+                settings,
                 self.prompts,
                 ClaimChecker(self.graph),
                 journal,
@@ -189,10 +227,14 @@ class _Run:
 
     def write(self, outcomes: list[Outcome], summary: RunSummary, client: Client | None) -> None:
         """Table, log-probabilities, manifest and card."""
-        settings, prompt_hash = self.source.settings, self.prompts.version
+        settings, prompt_hash = self.settings, self.prompts.version
         logprobs.write(self.files.logprobs, ((one.stay_id, one.kind, one.logprobs) for one in outcomes if one.logprobs))
         author = Author(
-            self.source.backend, prompt_hash, self.graph.manifest, self.source.model, self.source.endpoint(client)
+            backend=self.source.request.backend,
+            prompt_hash=prompt_hash,
+            graph=self.graph.manifest,
+            model=self.source.model,
+            endpoint=self.source.endpoint(client),
         )
         generation = Generation(
             served_by=dict(sorted(summary.served_by.items())),
@@ -207,7 +249,7 @@ class _Run:
 
     def _table(self, outcomes: list[Outcome], prompt_hash: str) -> pa.Table:
         """``schema.RATIONALES``; if so configured, the evidence teacher stands in for what was dropped, by its name."""
-        replacements = self._replacements(outcomes) if self.source.settings.dropped == "evidence" else {}
+        replacements = self._replacements(outcomes) if self.settings.dropped == "evidence" else {}
         rows: list[dict[str, object]] = []
         for outcome in outcomes:
             row = {"stay_id": outcome.stay_id, "kind": outcome.kind, "prompt_hash": prompt_hash}
@@ -233,15 +275,6 @@ class _Run:
             if (number, "series") in lost:
                 replacements[number, "series"] = teacher.series(number, by_stay.get(number), stay.diagnoses)
         return replacements
-
-
-def _model(settings: TeacherSettings, backend: str) -> str:
-    """The model's name, as the server or the engine knows it."""
-    where = "engine.model" if backend == "vllm" else "server.model"
-    model = settings.engine.model if backend == "vllm" else settings.server.model
-    if not model:
-        raise UserError(f"teacher config: {where} is empty: name the model, as in --set {where}=NAME")
-    return model
 
 
 def _engine(settings: EngineSettings) -> BulkEngine:

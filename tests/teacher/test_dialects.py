@@ -11,7 +11,7 @@ from clinragen.catalog import phenotypes
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import answers, completions
-from clinragen.teacher.llm import teach
+from clinragen.teacher.llm import TeachingRequest, teach
 from clinragen.teacher.settings import ServerSettings, TeacherSettings
 
 TEXT = "Based on the medical notes, dyspnea and orthopnea point to congestive heart failure."
@@ -42,7 +42,7 @@ def good(tmp_path_factory, graph):
 def taught(cohort, good, answer, **changes):
     """The rows that come of a server that gives ``answer(request)``, and the summary."""
     with FaultServer(good, lambda server, request, times: answer(request)) as server:
-        summary = teach(cohort, None, settings(server.url, **changes), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url, **changes), "llm"))
     path = CohortPaths(cohort).rationales("llm")
     return (read_table(path, RATIONALES).to_pylist() if path.exists() else []), summary, server
 
@@ -296,7 +296,7 @@ def test_a_refused_parameter_is_named_with_the_setting_that_mends_it(kind, tmp_p
         chosen.sampling.logprobs = kind == "logprobs" and name == "refused"
         with FaultServer(good, lambda server, request, times: answer(request)) as server:
             chosen.server.base_url = server.url
-            teach(write_cohort(tmp_path / name, 1), None, chosen, "llm")
+            teach(TeachingRequest(write_cohort(tmp_path / name, 1), None, chosen, "llm"))
         return server
 
     with pytest.raises(UserError) as raised:
@@ -313,7 +313,7 @@ def test_the_probe_for_json_is_not_misled_by_another_parameter(small, good):
         return REFUSED["seed"][1] if "seed" in request["body"] else None
 
     with FaultServer(good, fault) as server, pytest.raises(UserError, match=r"server\.omit=\[seed\]"):
-        teach(small, None, settings(server.url, structured="auto"), "llm")
+        teach(TeachingRequest(small, None, settings(server.url, structured="auto"), "llm"))
 
 
 def test_a_retry_without_a_seed_is_a_new_request(small, good):
@@ -321,7 +321,9 @@ def test_a_retry_without_a_seed_is_a_new_request(small, good):
         return completion(request, "no") if sum(server.requests.values()) <= 1 else None
 
     with FaultServer(good, first) as server:
-        summary = teach(small, None, settings(server.url, omit=["seed", "temperature"], regenerate=1), "llm")
+        summary = teach(
+            TeachingRequest(small, None, settings(server.url, omit=["seed", "temperature"], regenerate=1), "llm")
+        )
     assert summary.ways["note", "regenerated"] == 1
     assert not [body for body in server.bodies if "seed" in body or "temperature" in body]
 
@@ -344,7 +346,7 @@ def test_a_stream_that_broke_off_is_asked_for_again(small, good):
         return stream(request, [{"content": piece} for piece in split(request["text"])[:3]], end=b"", finish=None)
 
     with FaultServer(good, lambda server, request, times: broken(request) if times == 0 else None) as server:
-        summary = teach(small, None, settings(server.url), "llm")
+        summary = teach(TeachingRequest(small, None, settings(server.url), "llm"))
     assert summary.complete
     assert summary.retried == {"stream broke off": 2}
 

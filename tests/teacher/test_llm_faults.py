@@ -18,7 +18,7 @@ from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher.files import Files
 from clinragen.teacher.journal import Journal
-from clinragen.teacher.llm import teach
+from clinragen.teacher.llm import TeachingRequest, teach
 from clinragen.teacher.settings import ServerSettings, TeacherSettings
 
 
@@ -134,7 +134,7 @@ def test_a_passing_fault_leaves_no_trace(kind, cohort, good):
 
     with FaultServer(good, once) as server:
         slow = kind in ("stall", "stall in the body", "drip")
-        summary = teach(cohort, None, settings(server.url, timeout=0.6 if slow else 5.0), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url, timeout=0.6 if slow else 5.0), "llm"))
     assert summary.complete
     assert sum(summary.retried.values()) >= 4
     assert [(row["stay_id"], row["kind"]) for row in table(cohort)] == [
@@ -189,14 +189,14 @@ def test_a_bad_answer_is_asked_for_again(kind, cohort, good):
         return REJECTED[kind](request)
 
     with FaultServer(good, first) as server:
-        summary = teach(cohort, None, settings(server.url), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
         ways = [json.loads(row["verdicts"])["way"] for row in table(cohort) if row["stay_id"] in (1, 4)]
         assert summary.complete
         assert {row["text"] for row in table(cohort)} == {text for _, _, text in good.values()}
         assert set(ways) <= {"regenerated", "as written"}
         assert ways.count("regenerated") == (2 if kind in ("never measured", "invented") else 4)
         asked = server.requests.total()
-        teach(cohort, None, settings(server.url), "llm", overwrite=True)
+        teach(TeachingRequest(cohort, None, settings(server.url), "llm", overwrite=True))
     assert server.requests.total() == asked  # bad answers were paid for, too
     assert set(server.served.values()) == {1}
     assert len(journaled(cohort)) == asked
@@ -211,7 +211,7 @@ def test_what_stays_contradicted_is_edited_or_dropped(cohort, good):
         return completion(request, "Lab test shows high lactate of 9.9 mmol/L.") if request["stay"] == 2 else None
 
     with FaultServer(good, always) as server:
-        summary = teach(cohort, None, settings(server.url), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
     rows = {(row["stay_id"], row["kind"]): row for row in table(cohort)}
     assert summary.ways["series", "edited"] == 1
     assert summary.ways["series", "dropped"] == 1
@@ -236,7 +236,7 @@ def test_dropped_rationales_can_be_left_out(cohort, good):
         return completion(request, "I cannot help with that.") if request["stay"] == 2 else None
 
     with FaultServer(good, always) as server:
-        teach(cohort, None, settings(server.url, dropped="omit"), "llm")
+        teach(TeachingRequest(cohort, None, settings(server.url, dropped="omit"), "llm"))
     assert {row["stay_id"] for row in table(cohort)} == {1, 3, 4, 5, 6}
 
 
@@ -247,7 +247,7 @@ def test_one_answer_for_all_stays_is_not_taught(cohort, good):
         return completion(request, texts[request["kind"]])
 
     with FaultServer(good, same) as server:
-        teach(cohort, None, settings(server.url), "llm")
+        teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
     right = {2, 5}  # the stays of whose case it is true
     assert {row["stay_id"] for row in table(cohort) if row["teacher"] == "llm" and row["kind"] == "note"} <= right
 
@@ -275,7 +275,7 @@ def test_a_server_that_sends_the_prompt_back_leaks_it_nowhere(kind, cohort, good
         logging.getLogger(name).setLevel(logging.DEBUG)
     with FaultServer(good, lambda server, request, times: ECHOES[kind](request)) as server:
         try:
-            told = "\n".join(teach(cohort, None, settings(server.url, tries=2), "llm").lines())
+            told = "\n".join(teach(TeachingRequest(cohort, None, settings(server.url, tries=2), "llm")).lines())
         except UserError as error:
             told = "".join(traceback.format_exception(error))
     files = Files(CohortPaths(cohort), "llm")
@@ -302,11 +302,11 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(cohort, good, monkeypatch):
     with FaultServer(good) as server:
         monkeypatch.setattr(os, "write", write)
         with pytest.raises(UserError, match=r"journal\.jsonl: No space left on device.*run the same command again"):
-            teach(cohort, None, settings(server.url, concurrency=1), "llm")
+            teach(TeachingRequest(cohort, None, settings(server.url, concurrency=1), "llm"))
         monkeypatch.undo()
         kept = {record["key"]: server.served[record["key"]] for record in journaled(cohort)}
         assert kept
-        summary = teach(cohort, None, settings(server.url), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
     assert summary.complete
     assert {key: server.served[key] for key in kept} == kept
     assert len(journaled(cohort)) == 12
@@ -329,14 +329,14 @@ def test_a_stay_without_answer_is_missing_now_and_asked_for_next_time(kind, coho
         return LOST[kind](request) if request["stay"] == 3 else None
 
     with FaultServer(good, one) as server:
-        summary = teach(cohort, None, settings(server.url, tries=2), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url, tries=2), "llm"))
         assert not summary.complete
         assert not CohortPaths(cohort).rationales("llm").exists()
         told = "\n".join(summary.lines())
         assert "2 rationales are still missing" in told
         assert "run the same command again" in told
         server.fault = None
-        summary = teach(cohort, None, settings(server.url), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
         assert (summary.asked, summary.reused) == (2, 10)
     assert summary.complete
     assert len(table(cohort)) == 12
@@ -363,7 +363,7 @@ def test_what_will_never_work_stops_with_one_line(kind, cohort, good, dialled):
     fault, told = FATAL[kind]
     with FaultServer(good, lambda server, request, times: fault(request)) as server:
         with pytest.raises(UserError, match=told) as raised:
-            teach(cohort, None, settings(server.url), "llm")
+            teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
         assert server.requests.total() <= 4
         assert set(server.requests.values()) == {1}
     assert "\n" not in str(raised.value)
@@ -376,9 +376,9 @@ def test_a_server_that_is_down_is_given_up_soon(cohort):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
         with pytest.raises(UserError, match=r"requests in a row brought no answer.*run the same command again"):
-            teach(cohort, None, settings(url, tries=2, give_up_after=3), "llm")
+            teach(TeachingRequest(cohort, None, settings(url, tries=2, give_up_after=3), "llm"))
         with pytest.raises(UserError, match="no connection"):
-            teach(cohort, None, settings(url, tries=2, structured="auto"), "llm")
+            teach(TeachingRequest(cohort, None, settings(url, tries=2, structured="auto"), "llm"))
 
 
 @pytest.mark.parametrize("why", ["refuses", "ignores", "honours"])
@@ -392,9 +392,9 @@ def test_json_is_asked_for_only_where_the_server_can(why, cohort, good):
         return completion(request, "ready!") if request["kind"] == "probe" and why == "ignores" else None
 
     with FaultServer(good, structured) as server:
-        summary = teach(cohort, None, settings(server.url, structured="auto"), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url, structured="auto"), "llm"))
         asked = server.requests.total()
-        teach(cohort, None, settings(server.url, structured="auto"), "llm", overwrite=True)
+        teach(TeachingRequest(cohort, None, settings(server.url, structured="auto"), "llm", overwrite=True))
     assert summary.complete
     assert server.requests.total() == asked == 13
     assert sum("response_format" in body for body in server.bodies) == (13 if why == "honours" else 1)
@@ -405,7 +405,7 @@ def test_a_busy_server_is_pressed_less(cohort, good):
         return status("429 Too Many Requests")(request) if server._now > 2 else None
 
     with FaultServer(good, busy) as server:
-        summary = teach(cohort, None, settings(server.url, concurrency=6, tries=12), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url, concurrency=6, tries=12), "llm"))
     assert summary.complete
     assert server.most_at_once <= 6
 
@@ -422,7 +422,7 @@ def test_reasons_are_sampled_until_they_agree(cohort, good):
         return completion(request, f"Diagnoses: {names}\n{request['text']}")
 
     with FaultServer(good, reason) as server:
-        summary = teach(cohort, None, settings(server.url, mode="reason", samples=3), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url, mode="reason", samples=3), "llm"))
     assert summary.ways == Counter({("note", "regenerated"): 6, ("series", "regenerated"): 6})
     assert summary.rejected["its diagnoses do not agree with the labels"] == 24
     asked = [body["messages"][1]["content"].split("END PATIENT DATA")[1] for body in server.bodies]
@@ -432,18 +432,18 @@ def test_reasons_are_sampled_until_they_agree(cohort, good):
 def test_export_shards_and_merge_give_the_same_table(cohort, good, tmp_path):
     with FaultServer(good) as server:
         whole = settings(server.url)
-        teach(cohort, None, whole, "llm")
+        teach(TeachingRequest(cohort, None, whole, "llm"))
         expected = CohortPaths(cohort).rationales("llm").read_bytes()
-        teach(cohort, None, whole, "llm", overwrite=True, offline=True)
+        teach(TeachingRequest(cohort, None, whole, "llm", overwrite=True, offline=True))
         assert CohortPaths(cohort).rationales("llm").read_bytes() == expected
         other = write_cohort(tmp_path / "other")
         for part in (0, 1):
-            teach(other, None, whole, f"part{part}", shard=(part, 2))
+            teach(TeachingRequest(other, None, whole, f"part{part}", shard=(part, 2)))
     from clinragen.teacher.journal import merge
 
     parts = [Files(CohortPaths(other), f"part{part}").journal for part in (0, 1)]
     assert merge(Files(CohortPaths(other), "llm").journal, parts) == 12
-    teach(other, None, whole, "llm", offline=True)
+    teach(TeachingRequest(other, None, whole, "llm", offline=True))
     assert CohortPaths(other).rationales("llm").read_bytes() == expected
 
 
@@ -463,7 +463,7 @@ def test_log_probabilities_are_kept_for_what_is_taught_word_for_word(cohort, goo
     chosen.sampling.logprobs, chosen.sampling.top_logprobs = True, 1
     with FaultServer(good, spelt) as server:
         chosen.server.base_url = server.url
-        teach(cohort, None, chosen, "llm")
+        teach(TeachingRequest(cohort, None, chosen, "llm"))
     rows = read_table(Files(CohortPaths(cohort), "llm").logprobs).to_pylist()
     texts = {(row["stay_id"], row["kind"]): row["text"] for row in table(cohort)}
     assert {row["stay_id"] for row in rows} == {1, 3, 4, 5, 6}
@@ -482,13 +482,13 @@ def test_log_probabilities_that_do_not_come_are_no_fault(cohort, good, sent):
         return completion(request, choices=[{"finish_reason": "stop", "message": message, "logprobs": sent}])
 
     with FaultServer(good, odd) as server:
-        assert teach(cohort, None, settings(server.url), "llm").complete
+        assert teach(TeachingRequest(cohort, None, settings(server.url), "llm")).complete
     assert not Files(CohortPaths(cohort), "llm").logprobs.exists()
 
 
 def test_manifest_and_card_say_where_it_came_from(cohort, good):
     with FaultServer(good) as server:
-        teach(cohort, None, settings(server.url), "llm")
+        teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
     files = Files(CohortPaths(cohort), "llm")
     manifest = json.loads(files.manifest.read_text())
     assert manifest["endpoint"] == {"base_url": server.url, "attestation": None}

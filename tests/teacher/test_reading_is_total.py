@@ -19,7 +19,7 @@ from clinragen.teacher import answers, completions, refusals
 from clinragen.teacher.files import Files
 from clinragen.teacher.generation import RationaleGenerator
 from clinragen.teacher.journal import Journal
-from clinragen.teacher.llm import teach
+from clinragen.teacher.llm import TeachingRequest, teach
 from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
 
 TEXT = "Based on the medical notes, dyspnea and orthopnea point to congestive heart failure."
@@ -151,7 +151,7 @@ def test_a_huge_answer_ends_the_rationale_and_not_the_run(piece, tmp_path, good)
 
     begun = time.perf_counter()
     with FaultServer(good, huge) as server:
-        summary = teach(cohort, None, settings(server.url), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
     assert summary.complete
     assert time.perf_counter() - begun < 20
     assert read_table(CohortPaths(cohort).rationales("llm"), RATIONALES).num_rows == 2
@@ -161,9 +161,9 @@ def test_a_huge_answer_ends_the_rationale_and_not_the_run(piece, tmp_path, good)
 def test_the_largest_answer_is_a_setting(tmp_path, good):
     cohort = write_cohort(tmp_path / "cohort", 1)
     with FaultServer(good, lambda server, r, times: completion(r, f"<think>{'x' * 9000}</think>{r['text']}")) as server:
-        summary = teach(cohort, None, settings(server.url, largest_answer=5000), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url, largest_answer=5000), "llm"))
         assert summary.missing == {"answer larger than server.largest_answer": 1}
-        assert teach(cohort, None, settings(server.url), "llm").complete
+        assert teach(TeachingRequest(cohort, None, settings(server.url), "llm")).complete
 
 
 async def endless(writer):
@@ -194,7 +194,7 @@ def test_a_response_without_end_is_given_up(fault, tmp_path, good):
     cohort = write_cohort(tmp_path / "cohort", 1)
     begun = time.perf_counter()
     with FaultServer(good, lambda server, request, times: fault) as server:
-        summary = teach(cohort, None, settings(server.url, timeout=4.0, tries=1), "llm")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url, timeout=4.0, tries=1), "llm"))
     assert not summary.complete
     assert time.perf_counter() - begun < 20
 
@@ -213,7 +213,7 @@ def test_a_fault_while_one_answer_is_read_costs_that_answer_alone(tmp_path, grap
     monkeypatch.setattr(RationaleGenerator, "_draft", faulty)
     with FaultServer(good) as server:
         for _ in range(2):
-            summary = teach(cohort, None, settings(server.url), "llm", overwrite=True)
+            summary = teach(TeachingRequest(cohort, None, settings(server.url), "llm", overwrite=True))
             rows = read_table(CohortPaths(cohort).rationales("llm"), RATIONALES).to_pylist()
             assert {row["stay_id"]: row["teacher"] for row in rows} == {1: "llm", 2: "evidence", 3: "llm"}
             assert summary.rejected == {"answer that could not be read (UnboundLocalError)": 2}
@@ -238,7 +238,7 @@ def test_what_no_file_can_hold_is_left_out(kind, tmp_path, good):
     chosen.sampling.logprobs = True
     with FaultServer(good, odd) as server:
         chosen.server.base_url = server.url
-        assert teach(cohort, None, chosen, "llm").complete
+        assert teach(TeachingRequest(cohort, None, chosen, "llm")).complete
     rows = read_table(CohortPaths(cohort).rationales("llm"), RATIONALES).to_pylist()
     assert {row["teacher"] for row in rows} == {"evidence" if kind == "surrogate in the text" else "llm"}
     has_logprobs = Files(CohortPaths(cohort), "llm").logprobs.exists()

@@ -16,7 +16,7 @@ from clinragen.cohort.rationale_authors import warning
 from clinragen.errors import UserError
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher.files import Files
-from clinragen.teacher.llm import teach
+from clinragen.teacher.llm import TeachingRequest, teach
 
 pytestmark = pytest.mark.usefixtures("one_graph")
 
@@ -52,9 +52,9 @@ def test_the_exit_code_says_that_too_many_fell_back(stays, limit, code, dropped,
 
 def test_the_default_is_half(cohort, good):
     with FaultServer(good, refusing(1, 2, 3)) as server:
-        assert not teach(cohort, None, settings(server.url), "llm").too_many_dropped
+        assert not teach(TeachingRequest(cohort, None, settings(server.url), "llm")).too_many_dropped
     with FaultServer(good, refusing(1, 2, 3, 4)) as server:
-        summary = teach(cohort, None, settings(server.url), "other")
+        summary = teach(TeachingRequest(cohort, None, settings(server.url), "other"))
     assert summary.too_many_dropped
     assert "8 of 12 rationales fell back to the evidence teacher (66.7 %" in "\n".join(summary.lines())
 
@@ -68,13 +68,13 @@ def test_a_share_is_from_0_to_1(limit, cohort):
 def test_training_on_such_rationales_says_so(cohort, good):
     paths = CohortPaths(cohort)
     with FaultServer(good, refusing(1, 2, 3, 4)) as server:
-        teach(cohort, None, settings(server.url), "llm")
+        teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
     told = warning(paths, "llm")
     assert told is not None
     assert "8 of 12 rationales of teacher 'llm' are the evidence teacher's" in told
     with FaultServer(good, refusing(1)) as server:
-        teach(cohort, None, settings(server.url), "fine")
-        teach(cohort, None, settings(server.url, most_dropped=0.1), "strict")
+        teach(TeachingRequest(cohort, None, settings(server.url), "fine"))
+        teach(TeachingRequest(cohort, None, settings(server.url, most_dropped=0.1), "strict"))
     assert warning(paths, "fine") is None
     assert "2 of 12" in str(warning(paths, "strict"))
 
@@ -82,7 +82,7 @@ def test_training_on_such_rationales_says_so(cohort, good):
 def test_rationales_without_a_manifest_are_held_against_the_default(cohort, good):
     paths = CohortPaths(cohort)
     with FaultServer(good, refusing(1, 2, 3, 4)) as server:
-        teach(cohort, None, settings(server.url, most_dropped=1.0), "llm")
+        teach(TeachingRequest(cohort, None, settings(server.url, most_dropped=1.0), "llm"))
     assert warning(paths, "llm") is None
     Files(paths, "llm").manifest.unlink()
     assert warning(paths, "llm") is not None
@@ -98,7 +98,7 @@ def test_train_prints_it(cohort, good, tmp_path, monkeypatch):
     from clinragen.stages.run_dir import Request
 
     with FaultServer(good, refusing(1, 2, 3, 4)) as server:
-        teach(cohort, None, settings(server.url), "llm")
+        teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
     monkeypatch.setattr(run.preflight, "check", lambda request: SimpleNamespace(paths=CohortPaths(cohort)))
     monkeypatch.setattr(run, "resolve", lambda *arguments: (_ for _ in ()).throw(UserError("far enough")))
     console = Console(record=True, width=400, file=io.StringIO())
