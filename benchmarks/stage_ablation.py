@@ -74,7 +74,7 @@ ROWS = {
     "stage_3_alone": ("stages 1 and 2 skipped", "stage_3_alone", "observed"),
     "without_stage_3": ("stage 3 skipped", "series", "observed"),
     "zeroed": ("full model, series zeroed", "full", "zeroed"),
-    "shuffled": ("full model, series permuted", "full", "shuffled"),
+    "permuted": ("full model, series permuted", "full", "permuted"),
 }
 
 

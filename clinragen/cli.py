@@ -16,6 +16,8 @@ PROGRAM = Program(
     renamed={
         ("predict", "--claims"): "--decoding",
         ("predict", "--decoding", "grounded"): "constrained",
+        ("predict", "--series-input", "shuffled"): "permuted",
+        ("evaluate", "--predictions-shuffled"): "--predictions-permuted",
     },
     closing="`clinragen COMMAND --help` explains a command; `mimic-prep --help` the preparation of hospital data.",
 )

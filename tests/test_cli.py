@@ -146,6 +146,12 @@ def test_an_old_choice_of_an_old_option_works_with_a_hint(old, capsys):
     assert ("--claims is now --decoding" in told) == old[0].startswith("--claims")
 
 
+def test_the_old_name_of_permuted_series_works_with_a_hint(capsys):
+    _, bound = PROGRAM.parse(["predict", "--model", "m", "--cohort", "c", "--out", "o", "--series-input", "shuffled"])
+    assert bound.kwargs["series_input"] == "permuted"
+    assert "--series-input shuffled is now --series-input permuted" in capsys.readouterr().err
+
+
 def test_json_is_all_that_stands_on_standard_output(tmp_path, capsys):
     dispatch(["graph", "build", "--out", str(tmp_path / "g"), "--json"])
     answer = json.loads(capsys.readouterr().out)

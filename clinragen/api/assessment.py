@@ -90,7 +90,7 @@ def evaluate(
     out: str | Path | None = None,
     *,
     predictions_zeroed: str | Path | None = None,
-    predictions_shuffled: str | Path | None = None,
+    predictions_permuted: str | Path | None = None,
     no_controls: bool = False,
     teacher: str | None = None,
     graph: GraphLike = None,
@@ -100,15 +100,15 @@ def evaluate(
     overwrite: bool = False,
     verify: bool = False,
 ) -> Evaluation:
-    """Score predictions beside the prevalence guess and the same model with zeroed and shuffled series.
+    """Score predictions beside the prevalence guess and the same model with zeroed and permuted series.
 
     Args:
         predictions: what :func:`clinragen.predict` gave, or its folder.
         cohort: the one they were made from, with labels.
         out: where ``evaluation.json`` and the claims go; the predictions folder by default.
         predictions_zeroed: predictions with zeroed series, instead of running them.
-        predictions_shuffled: the same with each series taken from another patient.
-        no_controls: do not run the model on zeroed and shuffled series.
+        predictions_permuted: the same with each series taken from another patient.
+        no_controls: do not run the model on zeroed and permuted series.
         teacher: whose rationales to compare with; evidence by default, where it exists.
         graph: by which claims are read; the model's by default.
         replicates: of the bootstrap.
@@ -131,7 +131,7 @@ def evaluate(
         teacher_name(teacher)
     root = _root(predictions)
     folder = Path(out) if out is not None else root
-    altered = {"zeroed": path(predictions_zeroed), "shuffled": path(predictions_shuffled)}
+    altered = {"zeroed": path(predictions_zeroed), "permuted": path(predictions_permuted)}
     with graph_folder(graph) as graph_path, thorough(verify):
         before = stored.replaceable(
             folder, overwrite=overwrite, inputs=(cohort_folder(cohort), graph_path, *altered.values())

@@ -63,7 +63,7 @@ def predict(
         cohort: whose stays are diagnosed; it needs no labels.
         out: folder to write; without one the predictions last as long as what is returned.
         split: train, validation or test.
-        series_input: observed; zeroed or shuffled as a control.
+        series_input: observed; zeroed or permuted as a control.
         decoding: constrained holds what is written of note and series to what they show; free is as the model likes.
         batch_size: stays at a time.
         limit: only the first stays.

@@ -27,7 +27,7 @@ def command(
     predictions: PredictionsFolder,
     cohort: CohortFolder,
     predictions_zeroed: Path | None = None,
-    predictions_shuffled: Path | None = None,
+    predictions_permuted: Path | None = None,
     no_controls: Flag = False,
     teacher: str | None = None,
     graph: Path | None = None,
@@ -39,14 +39,14 @@ def command(
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score predictions beside the prevalence guess and the same model with zeroed and shuffled series.
+    """Score predictions beside the prevalence guess and the same model with zeroed and permuted series.
 
     Controls that are not run again are kept by --overwrite.
 
     Args:
         predictions_zeroed: Predictions with zeroed series, instead of running them.
-        predictions_shuffled: The same with each series taken from another patient.
-        no_controls: Do not run the model on zeroed and shuffled series.
+        predictions_permuted: The same with each series taken from another patient.
+        no_controls: Do not run the model on zeroed and permuted series.
         teacher: Whose rationales to compare with. Default: evidence, where it exists.
         graph: Concept graph by which claims are read. Default: the model's.
         out: Where evaluation.json goes. Default: the predictions folder.
@@ -63,7 +63,7 @@ def command(
         cohort,
         out,
         predictions_zeroed=predictions_zeroed,
-        predictions_shuffled=predictions_shuffled,
+        predictions_permuted=predictions_permuted,
         no_controls=no_controls,
         teacher=teacher,
         graph=graph,

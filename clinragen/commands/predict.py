@@ -43,7 +43,7 @@ def command(
 
     Args:
         split: Whose stays.
-        series_input: What is read of the series; zeroed and shuffled are controls.
+        series_input: What is read of the series; zeroed and permuted are controls.
         decoding: constrained: only what note and series show can be written of them; free: what the model likes.
         batch_size: Stays at a time.
         limit: Only the first stays.

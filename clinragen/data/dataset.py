@@ -61,7 +61,7 @@ class Stay:
 class StayDataset(Dataset[Stay]):
     """The stays of one split, ready for a model.
 
-    ``series_input`` serves control experiments: ``zeroed`` removes every measurement, ``shuffled`` hands each stay
+    ``series_input`` serves control experiments: ``zeroed`` removes every measurement, ``permuted`` hands each stay
     the series of another patient. ``teacher`` is None when no targets are needed; where it wrote several rationales
     for a stay, each epoch takes the next. ``store`` is a folder in which tokens are kept for the next run.
     With ``soft_targets`` a target comes with the teacher's probabilities of its tokens, where it has log-probabilities.
@@ -173,7 +173,7 @@ class StayDataset(Dataset[Stay]):
         rows = rows.select("stay_id", "hour", "variable", "value").sort("stay_id", "variable", "hour")
         if self.series_input == "zeroed":
             return rows.head(0)
-        if self.series_input == "shuffled":
+        if self.series_input == "permuted":
             given = pl.DataFrame({"stay_id": self.stay_ids[self._strangers()], "reader": self.stay_ids})
             rows = given.join(rows, on="stay_id", maintain_order="left_right").drop("stay_id")
             rows = rows.rename({"reader": "stay_id"})
@@ -184,7 +184,7 @@ class StayDataset(Dataset[Stay]):
         values = grid(self.cohort, self.stay_ids, self.statistics.variables, self.statistics.window)
         if self.series_input == "zeroed":
             values[:] = np.nan
-        elif self.series_input == "shuffled":
+        elif self.series_input == "permuted":
             values = values[self._strangers()]
         elif self.series_input != "observed":
             raise unknown_choice("series input", self.series_input, SERIES_INPUTS)
@@ -235,7 +235,7 @@ class StayDataset(Dataset[Stay]):
         subjects = dict(self.cohort.stays.select("stay_id", "subject_id").iter_rows())
         patient = np.array([subjects[int(stay)] for stay in self.stay_ids])
         if len(np.unique(patient)) < 2:
-            raise UserError("series input 'shuffled' needs stays of at least two patients: take more stays")
+            raise UserError("series input 'permuted' needs stays of at least two patients: take more stays")
         order = np.random.default_rng(0).permutation(len(patient))
         rows = np.empty(len(patient), dtype=np.int64)
         for position, row in enumerate(order):

@@ -16,6 +16,7 @@ import pyarrow as pa
 from clinragen import tasks, versions
 from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.catalog import variables
+from clinragen.choices import FORMER_SERIES_INPUTS, SERIES_INPUTS
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
@@ -30,7 +31,6 @@ from clinragen.tasks import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-SERIES_INPUTS = ("observed", "zeroed", "shuffled")
 #: What a predictions folder holds beside its manifest.
 FILES = ("predictions.parquet", "predictions.jsonl", "attributions.jsonl")
 _AGAIN = "run clinragen predict anew"
@@ -163,6 +163,9 @@ def load_predictions(root: Path) -> Predictions:
 def _manifest(root: Path) -> dict[str, Any]:
     path = root / "manifest.json"
     manifest = read_json(path, "the manifest of a predictions folder (clinragen predict)")
+    read = manifest.get("series_input")
+    if isinstance(read, str):
+        manifest["series_input"] = FORMER_SERIES_INPUTS.get(read, read)
     versions.PREDICTIONS.check(manifest, path)
     missing = [name for name, shape in _MANIFEST.items() if not isinstance(shape, Maybe) and name not in manifest]
     if missing:
@@ -372,7 +375,7 @@ def load_control(root: Path, expected: str, predictions: Predictions) -> Predict
 
     Args:
         root: the control's folder.
-        expected: ``zeroed`` or ``shuffled``.
+        expected: ``zeroed`` or ``permuted``.
         predictions: what it is the control of.
 
     Raises:

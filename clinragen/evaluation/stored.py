@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clinragen.artifacts import read_json
+from clinragen.choices import CONTROLS, FORMER_SERIES_INPUTS
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import METRICS
 from clinragen.evaluation.shape import COUNT, NAME, NUMBER, SCORE, SHARE, TEXT, Each, Maybe, differs
@@ -18,7 +19,6 @@ from clinragen.outputs import EVALUATION, MANIFEST, PREDICTIONS, check_output_fi
 from clinragen.schema import RATIONALE_KINDS
 
 FILE, CLAIMS = "evaluation.json", "claims.jsonl"
-CONTROLS = ("zeroed", "shuffled")
 _LONGEST_LINE = 10_000_000  # letters of a line of claims that is looked at
 _INTERVAL = {"value": SCORE, "low": SCORE, "high": SCORE}
 _SYSTEM = {
@@ -63,7 +63,7 @@ _EVALUATION = {
     "left_out": [TEXT],
     "task": Maybe(TEXT),
     "parse_rate": SHARE,
-    "systems": {"model": _SYSTEM, "prevalence": Maybe(_SYSTEM), "zeroed": Maybe(_SYSTEM), "shuffled": Maybe(_SYSTEM)},
+    "systems": {"model": _SYSTEM, **dict.fromkeys(("prevalence", *CONTROLS), Maybe(_SYSTEM))},
     "cost_of_control": Each(Each(_INTERVAL)),
     "phenotypes": [_PHENOTYPE],
     "text": {"teacher": NAME, **dict.fromkeys(RATIONALE_KINDS, _WRITING)},
@@ -78,13 +78,25 @@ def load_evaluation(path: Path) -> dict[str, Any]:
     Raises:
         UserError: missing, damaged, or not an evaluation of this version, with the place.
     """
-    evaluation = read_json(path, "an evaluation written by `clinragen evaluate`")
+    evaluation = _todays_names(read_json(path, "an evaluation written by `clinragen evaluate`"))
     trouble = differs(evaluation, _EVALUATION) or _alien(evaluation)
     if trouble:
         raise UserError(f"{path} is no evaluation as this version writes them: {trouble}; run clinragen evaluate again")
     for section in ("systems", "cost_of_control"):  # null stands for absent
         evaluation[section] = {name: value for name, value in evaluation[section].items() if value is not None}
     return evaluation
+
+
+def _todays_names(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation, also one of the release before, with its controls under the names of today."""
+    renamed = dict(evaluation)
+    for section in ("systems", "cost_of_control"):
+        if isinstance(by_control := evaluation.get(section), dict):
+            renamed[section] = {FORMER_SERIES_INPUTS.get(name, name): value for name, value in by_control.items()}
+    for former, today in FORMER_SERIES_INPUTS.items():
+        if isinstance(renamed.get("systems"), dict) and isinstance(system := renamed["systems"].get(today), dict):
+            renamed["systems"][today] = system | {"title": str(system.get("title")).replace(former, today)}
+    return renamed
 
 
 def replaceable(out: Path, *, overwrite: bool, inputs: Sequence[Path | None]) -> dict[str, Any] | None:
@@ -105,7 +117,7 @@ def replaceable(out: Path, *, overwrite: bool, inputs: Sequence[Path | None]) ->
         if (out / name).exists() and not _written_by_evaluate(out / name):
             raise UserError(f"--out {out}: {name} is none that clinragen evaluate wrote, so it is left alone: move it")
     path = out / FILE
-    return read_json(path, "an evaluation") if path.is_file() else None
+    return _todays_names(read_json(path, "an evaluation")) if path.is_file() else None
 
 
 def _written_by_evaluate(path: Path) -> bool:
@@ -162,7 +174,7 @@ def _alien(evaluation: dict[str, Any]) -> str | None:
     """What is of the right shape, but does not belong together."""
     if set(evaluation["systems"]) - set(_EVALUATION["systems"]):
         return "systems holds one that is unknown"
-    if set(evaluation["cost_of_control"]) - {"zeroed", "shuffled"}:
+    if set(evaluation["cost_of_control"]) - set(CONTROLS):
         return "cost_of_control holds a control that is unknown"
     known = {row["key"] for row in evaluation["phenotypes"]}
     if set(evaluation["left_out"]) - known:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clinragen import __version__
+from clinragen.choices import CONTROLS
 from clinragen.cohort.folder import Cohort
 from clinragen.evaluation import faithfulness, text
 from clinragen.evaluation.diagnosis import (
@@ -27,7 +28,7 @@ TITLES = {
     "prevalence": "prevalence guess",
     "model": "model",
     "zeroed": "model, series zeroed",
-    "shuffled": "model, series shuffled",
+    "permuted": "model, series permuted",
 }
 #: Words the teacher may use, which the student learned to keep to.
 WORD_LIMITS = {"note": 100, "series": 50}
@@ -48,7 +49,7 @@ def summarize(
     Args:
         predictions: of ``n`` stays.
         truth: the cohort and its rows for them.
-        controls: name (``zeroed``, ``shuffled``) -> what the model says then.
+        controls: name (``zeroed``, ``permuted``) -> what the model says then.
         claims: of each stay's rationales, with their verdicts.
         teacher: whose rationales the generated ones are compared with; None: lengths and variety only.
         replicates: of the bootstrap.
@@ -59,7 +60,7 @@ def summarize(
     if len(truth.training):
         systems["prevalence"] = prevalence_guess(truth.training, n, truth.training_eligible)
     systems["model"] = predictions.system
-    systems |= {name: controls[name] for name in ("zeroed", "shuffled") if name in controls}
+    systems |= {name: controls[name] for name in CONTROLS if name in controls}
     patients = truth.stays["subject_id"].to_numpy()
     scored = bootstrap(gold, systems, patients, replicates, seed, eligible)
     both = gold.any(axis=0) & (~gold & eligible).any(axis=0)
@@ -82,9 +83,7 @@ def summarize(
         "left_out": [label for label, known in zip(predictions.labels, both, strict=True) if not known],
         "parse_rate": float(predictions.parsed.mean()),
         "systems": {name: _system(name, systems[name], truth, scored[name]) for name in systems},
-        "cost_of_control": {
-            name: _differences(scored["model"], scored[name]) for name in ("zeroed", "shuffled") if name in scored
-        },
+        "cost_of_control": {name: _differences(scored["model"], scored[name]) for name in CONTROLS if name in scored},
         "phenotypes": _per_phenotype(predictions, truth, scored["model"]),
         "text": _text(predictions, truth.cohort, teacher),
         "claims": faithfulness.summarize(claims, patients, replicates, seed),

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from clinragen import tasks
 
-TITLES = {"zeroed": "the model with zeroed series", "shuffled": "the model with shuffled series"}
+TITLES = {"zeroed": "the model with zeroed series", "permuted": "the model with permuted series"}
 _COLUMNS = {
     "macro_auroc": "macro\nAUROC",
     "macro_auprc": "macro\nAUPRC",

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from clinragen.choices import Device
+from clinragen.choices import CONTROLS, Device
 
 
 def controls(predictions: Path, cohort: Path, device: Device = "auto") -> dict[str, np.ndarray]:
     """Calibrated probabilities of the same model on the same stays with its series removed and exchanged.
 
     Returns:
-        ``zeroed`` and ``shuffled``, each [n, phenotypes] in the order of the split's stays; empty for a model that
+        ``zeroed`` and ``permuted``, each [n, phenotypes] in the order of the split's stays; empty for a model that
         reads no series.
     """
     from clinragen.artifacts import read_json
@@ -27,7 +27,7 @@ def controls(predictions: Path, cohort: Path, device: Device = "auto") -> dict[s
         return {}
     opened = Cohort.load(cohort)
     found = {}
-    for name in ("zeroed", "shuffled"):
+    for name in CONTROLS:
         logits, _ = score(trained.model, trained.dataset(opened, manifest["split"], name), inputs, where=trained.device)
         found[name] = trained.calibration.probabilities(logits)
     return found

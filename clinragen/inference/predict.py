@@ -145,7 +145,7 @@ class Prediction:
 
     Attributes:
         split: whose stays.
-        series_input: ``observed``, or a control: ``zeroed`` or ``shuffled``.
+        series_input: ``observed``, or a control: ``zeroed`` or ``permuted``.
         decoding: ``constrained`` holds what is written of note and series to what they show, and the list of labels to
             those that the rationales argue for, which the head calls; ``free`` leaves both to the language model.
         batch_size: stays at once.

@@ -198,7 +198,7 @@ def test_rationales_speak_of_the_whole_window(hospital, runs, restamp, tmp_path)
     assert data.measurements()["hour"].max() >= 96
     data.series_input = "zeroed"
     assert data.measurements().is_empty()
-    data.series_input = "shuffled"
+    data.series_input = "permuted"
     strangers = data.stay_ids[data._strangers()]
     for stay, stranger in zip(data.stay_ids.tolist(), strangers.tolist(), strict=True):
         mine = data.measurements().filter(pl.col("stay_id") == stay).drop("stay_id").rows()

@@ -37,19 +37,19 @@ def dataset(trained: TrainedModel, cohort: Cohort, split: str = "test", **change
     return replace(trained.dataset(cohort, split), **changes)
 
 
-def test_shuffled_hands_nobody_a_series_of_his_own(trained, cohort):
+def test_permuted_hands_nobody_a_series_of_his_own(trained, cohort):
     subjects = dict(cohort.stays.select("stay_id", "subject_id").iter_rows())
     observed = dataset(trained, cohort, "train")
-    shuffled = dataset(trained, cohort, "train", series_input="shuffled")
+    permuted = dataset(trained, cohort, "train", series_input="permuted")
     moved = 0
     for row in range(len(observed)):
-        donors = np.flatnonzero((observed.values == shuffled.values[row]).all(axis=(1, 2)))
+        donors = np.flatnonzero((observed.values == permuted.values[row]).all(axis=(1, 2)))
         assert len(donors)
         own = {subjects[int(observed.stay_ids[donor])] for donor in donors}
         assert own != {subjects[int(observed.stay_ids[row])]}
         moved += 1
     assert moved == len(observed)
-    assert all(one == other for one, other in zip(observed.notes, shuffled.notes, strict=True))
+    assert all(one == other for one, other in zip(observed.notes, permuted.notes, strict=True))
 
 
 @settings(deadline=None, max_examples=60)
@@ -64,9 +64,9 @@ def test_strangers_are_of_other_patients(patients):
     assert all(patients[row] != patients[stranger] for row, stranger in enumerate(rows))
 
 
-def test_shuffling_one_patient_is_refused(trained, cohort):
+def test_permuting_one_patient_is_refused(trained, cohort):
     with pytest.raises(UserError, match="two patients"):
-        trained.dataset(cohort, "test", "shuffled", limit=1)
+        trained.dataset(cohort, "test", "permuted", limit=1)
 
 
 def test_zeroed_removes_every_measurement(trained, cohort):
@@ -76,7 +76,7 @@ def test_zeroed_removes_every_measurement(trained, cohort):
 
 
 def test_unknown_series_input_lists_the_choices(trained, cohort):
-    with pytest.raises(UserError, match="observed, shuffled, zeroed"):
+    with pytest.raises(UserError, match="observed, permuted, zeroed"):
         trained.dataset(cohort, "test", "noised")
 
 

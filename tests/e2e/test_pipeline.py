@@ -83,7 +83,7 @@ def test_evaluate_shows_the_controls_and_report_writes_a_page_per_stay(
     given = ("--predictions", runs.predictions, "--cohort", hospital.cohort)
     assert command("clinragen", "evaluate", *given, "--out", tmp_path / "evaluation") == 0
     shown = capsys.readouterr().out
-    for word in ("macro AUROC", "series zeroed", "series shuffled", "prevalence guess"):
+    for word in ("macro AUROC", "series zeroed", "series permuted", "prevalence guess"):
         assert re.search(r"\s+".join(word.split()), shown), word
     scored = tmp_path / "evaluation" / "evaluation.json"
     assert command("clinragen", "report", *given, "--evaluation", scored, "--out", tmp_path / "report") == 0
@@ -106,7 +106,7 @@ def test_notes_only_and_series_only_models_predict_too(runs, hospital, command, 
 
 def test_control_predictions_remove_and_exchange_the_series(runs, hospital, predicted, command, tmp_path):
     probabilities = [predicted["probabilities"].struct.unnest().to_numpy()]
-    for name in ("zeroed", "shuffled"):
+    for name in ("zeroed", "permuted"):
         predict = ("clinragen", "predict", "--model", runs.multimodal, "--cohort", hospital.cohort)
         assert command(*predict, "--series-input", name, "--out", tmp_path / name) == 0
         assert json.loads((tmp_path / name / "manifest.json").read_text())["series_input"] == name

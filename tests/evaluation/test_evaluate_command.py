@@ -11,6 +11,7 @@ from small_hospital import KEYS, make_cohort, make_predictions
 
 from clinragen.cli import dispatch
 from clinragen.errors import UserError
+from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.table import number
 
 
@@ -23,18 +24,18 @@ def run(*arguments: str | Path) -> dict:
 
 def test_table_shows_guess_model_and_both_controls(cohort, predictions, tmp_path, capsys):
     zeroed = make_predictions(tmp_path / "zeroed", cohort, seed=2, signal=1.0, series_input="zeroed")
-    shuffled = make_predictions(tmp_path / "shuffled", cohort, seed=3, signal=0.5, series_input="shuffled")
+    permuted = make_predictions(tmp_path / "permuted", cohort, seed=3, signal=0.5, series_input="permuted")
     arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path, "--replicates", "100"]
-    found = run(*arguments, "--predictions-zeroed", zeroed, "--predictions-shuffled", shuffled)
-    assert list(found["systems"]) == ["model", "prevalence", "shuffled", "zeroed"]
+    found = run(*arguments, "--predictions-zeroed", zeroed, "--predictions-permuted", permuted)
+    assert list(found["systems"]) == ["model", "permuted", "prevalence", "zeroed"]
     auroc = {name: system["scores"]["macro_auroc"]["value"] for name, system in found["systems"].items()}
     assert auroc["prevalence"] == 0.5
-    assert auroc["model"] > auroc["zeroed"] > auroc["shuffled"]
+    assert auroc["model"] > auroc["zeroed"] > auroc["permuted"]
     cost = found["cost_of_control"]["zeroed"]["macro_auroc"]
     assert cost["value"] == pytest.approx(auroc["model"] - auroc["zeroed"])
     assert cost["low"] <= cost["value"] <= cost["high"]
     shown = capsys.readouterr().out
-    for title in ("prevalence guess", "model, series zeroed", "model, series shuffled", number(auroc["model"])):
+    for title in ("prevalence guess", "model, series zeroed", "model, series permuted", number(auroc["model"])):
         assert title in shown
 
 
@@ -135,8 +136,8 @@ def test_control_of_another_model_is_refused(cohort, predictions, tmp_path):
     arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path]
     with pytest.raises(UserError, match="model_hash differ"):
         run(*arguments, "--predictions-zeroed", other)
-    with pytest.raises(UserError, match="expected 'shuffled'"):
-        run(*arguments, "--predictions-shuffled", predictions)
+    with pytest.raises(UserError, match="expected 'permuted'"):
+        run(*arguments, "--predictions-permuted", predictions)
 
 
 def test_unknown_teacher_lists_the_known(cohort, predictions, tmp_path):
@@ -163,7 +164,7 @@ def controlled(cohort, predictions, tmp_path) -> tuple[list, Path]:
     """Arguments of an evaluation, and the file in which one with both controls stands."""
     arguments = ["--predictions", predictions, "--cohort", cohort, "--out", tmp_path / "scores"]
     given = []
-    for name in ("zeroed", "shuffled"):
+    for name in ("zeroed", "permuted"):
         folder = make_predictions(tmp_path / name, cohort, seed=2, signal=1.0, series_input=name)
         given += [f"--predictions-{name}", folder]
     run(*arguments, *given, *ONCE)
@@ -191,7 +192,7 @@ def test_a_re_evaluation_keeps_the_controls(controlled, more, capsys):
 def test_controls_of_other_replicates_are_not_lost(controlled):
     arguments, path = controlled
     before = path.read_bytes()
-    with pytest.raises(UserError, match=r"would lose the controls zeroed and shuffled.*--replicates 5 --seed 0"):
+    with pytest.raises(UserError, match=r"would lose the controls zeroed and permuted.*--replicates 5 --seed 0"):
         run(*arguments, "--replicates", "6", "--overwrite")
     assert path.read_bytes() == before
 
@@ -203,12 +204,32 @@ def test_controls_of_other_predictions_are_not_kept(controlled, cohort, tmp_path
     assert set(after["systems"]) == {"model", "prevalence"}
 
 
+def test_what_the_release_before_wrote_is_read_and_kept_under_the_names_of_today(controlled, cohort, tmp_path):
+    arguments, path = controlled
+    today = json.loads(path.read_text())
+    former = json.loads(path.read_text().replace("permuted", "shuffled"))
+    assert "shuffled" in former["systems"]
+    path.write_text(json.dumps(former))
+    read = load_evaluation(path)
+    assert (read["systems"], read["cost_of_control"]) == (today["systems"], today["cost_of_control"])
+    assert run(*arguments, *ONCE, "--overwrite")["systems"] == today["systems"]
+
+
+def test_predictions_and_option_of_the_release_before_are_taken_with_a_hint(controlled, cohort, tmp_path, capsys):
+    arguments, _ = controlled
+    former = make_predictions(tmp_path / "former", cohort, seed=2, signal=1.0, series_input="shuffled")
+    assert "shuffled" in (former / "manifest.json").read_text()
+    after = run(*arguments, *ONCE, "--overwrite", "--predictions-shuffled", former)
+    assert "permuted" in after["systems"]
+    assert "--predictions-shuffled is now --predictions-permuted" in capsys.readouterr().err
+
+
 def test_a_control_given_anew_takes_the_place_of_the_old(controlled, cohort, tmp_path):
     arguments, path = controlled
     before = json.loads(path.read_text())
     zeroed = make_predictions(tmp_path / "again", cohort, seed=5, signal=0.1, series_input="zeroed")
     after = run(*arguments, *ONCE, "--overwrite", "--predictions-zeroed", zeroed)
-    assert after["systems"]["shuffled"] == before["systems"]["shuffled"]
+    assert after["systems"]["permuted"] == before["systems"]["permuted"]
     assert after["systems"]["zeroed"] != before["systems"]["zeroed"]
 
 

@@ -413,11 +413,7 @@ def test_the_checkpoint_of_a_run_that_the_release_before_began_is_taken_up(tmp_p
     checkpoint.save(tmp_path / "state", TrainState(epoch=3), begun, former)
     tensors = {name.replace("knowledge_prior", "graph_path"): t for name, t in load_file(tmp_path / "state").items()}
     with safe_open(tmp_path / "state", "pt") as file:
-        save_file(
-            {k.replace("knowledge_prior", "graph_path"): v for k, v in tensors.items()},
-            tmp_path / "then",
-            file.metadata(),
-        )
+        save_file(tensors, tmp_path / "then", file.metadata())
     assert checkpoint.load(tmp_path / "then", resumed, adopted).epoch == 3
     (expected,), (got,) = begun.parameters(), resumed.parameters()
     assert torch.equal(got, expected)
