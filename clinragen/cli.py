@@ -19,7 +19,7 @@ PROGRAM = Program(
         ("predict", "--series-input", "shuffled"): "permuted",
         ("evaluate", "--predictions-shuffled"): "--predictions-permuted",
     },
-    closing="`clinragen COMMAND --help` explains a command; `mimic-prep --help` the preparation of hospital data.",
+    closing="`clinragen COMMAND --help` explains a command; `mimic-prep --help` explains data preparation.",
 )
 
 

@@ -1,4 +1,4 @@
-"""The command line of both programs: a command is a file, its options a typed function, each mistake one line.
+"""The command line of both programs: a command is a file, its options a typed function, each user error one line.
 
 Every file of a package of commands is one command. Its docstring begins with the program and the name between double
 backquotes, a colon, and what the command does, its line in the overview: this is read without importing it.
@@ -43,9 +43,9 @@ class Program:
     """One console program.
 
     Attributes:
-        name: as it is typed.
-        about: what it is for; one line each.
-        package: whose files are its commands.
+        name: the program's name on the command line.
+        about: its purpose, for the help.
+        package: the package whose files are its commands.
         order: in which the overview lists the commands; those not named follow by name.
         closing: lines below the overview.
         renamed: old spellings, which work for one release with a hint: (command, option) -> option,
@@ -77,7 +77,7 @@ class Program:
             version_flags=["--version", "-V"],
             help_format="plaintext",
             help_epilogue=self.closing or None,
-            # a list takes one value each time its option is typed; the last of repeated values holds; no --no-FLAG
+            # a list option takes one value each time it is given; the last of repeated values counts; no --no-FLAG
             default_parameter=Parameter(negative=(), consume_multiple=False, allow_repeating=True),
         )
         own = Group("Options of the program", sort_key=1)
@@ -89,7 +89,7 @@ class Program:
             else:
                 app.command(self.further[name][1], **entry)
         app.register_install_completion_command(
-            help="Complete commands, options and choices in this shell, from its next start on.",
+            help="Install completion of commands, options and choices; it works from the shell's next start.",
             group=own,
         )
         for flag in (*app.help_flags, *app.version_flags):
@@ -106,7 +106,7 @@ class Program:
         return command(*bound.args, **bound.kwargs)
 
     def parse(self, argv: Sequence[str]) -> tuple[Callable[..., int | None], BoundArguments]:
-        """The function of a command line and its arguments. The command is imported, but not run.
+        """The function that a command line calls, and its arguments. The command is imported, but not run.
 
         Raises:
             UserError: the command line is not understood.
@@ -115,7 +115,7 @@ class Program:
         words = self._today(["--help"] if argv[:1] in (["help"], []) else list(argv))
         if words[0] in self.commands():
             app.help_epilogue = None
-            if app[words[0]].default_command:  # its own page opens with the docstring, not the line of the overview
+            if app[words[0]].default_command:  # its own help begins with its docstring
                 app[words[0]].help = None
         words = _in_full(app, words)
         try:
@@ -131,7 +131,7 @@ class Program:
         return {path.stem.replace("_", "-"): path for path in paths if not path.stem.startswith("_")}
 
     def _today(self, words: list[str]) -> list[str]:
-        """Old spellings replaced by those of today, with a hint for each."""
+        """Replace old spellings by current ones, with a hint for each."""
         command = words[0]
         if new := self.renamed.get(("", command)):
             hint(f"`{self.name} {command}` is now `{self.name} {new}`")
@@ -152,7 +152,7 @@ class Program:
 
 
 def headline(path: Path) -> str:
-    """What a command does, from the first line of its file.
+    """The line of a command in the overview, from the first line of its file.
 
     Raises:
         ValueError: the file does not begin as the file of a command does.
@@ -174,7 +174,7 @@ def answer(text: str, values: Mapping[str, Any] | Sequence[Any], as_json: bool) 
 
 @contextlib.contextmanager
 def only_the_answer(as_json: bool) -> Iterator[None]:
-    """With ``--json``, whatever is printed within goes to standard error: standard output is the answer's."""
+    """With ``--json``, redirect what is printed within to standard error: standard output holds the JSON alone."""
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         yield
 
@@ -190,7 +190,7 @@ def _options(app: App) -> dict[str, bool]:
 
 
 def _in_full(app: App, words: list[str]) -> list[str]:
-    """Abbreviated options, as earlier releases took them, in full, with a hint; and flags that were given a value.
+    """Expand abbreviated options, which earlier releases accepted, with a hint; refuse flags that were given a value.
 
     Raises:
         UserError: a flag was given a value.
@@ -216,7 +216,7 @@ def _in_full(app: App, words: list[str]) -> list[str]:
 
 
 def _told(error: CycloptsError, program: str, words: Sequence[str]) -> UserError:
-    """What cyclopts has to say, in one line of ours."""
+    """The error of cyclopts as one line in our style."""
     typed = " ".join([program, *(error.command_chain or ())])
     see = f"; see `{typed} --help`"
     match error:
@@ -238,7 +238,7 @@ def _told(error: CycloptsError, program: str, words: Sequence[str]) -> UserError
 
 
 def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
-    """What is missing, all of it, and an option beside it that does not exist, which may be why."""
+    """All missing options, and an unknown option that may be a misspelling of one."""
     if error.keyword:
         return f"{error.keyword} expects a value"
     arguments = list(error.app.assemble_argument_collection()) if error.app else []

@@ -12,7 +12,7 @@ from clinragen import choices
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> int:
-    """A whole number in decimal digits: 2.5 is none, and is not rounded."""
+    """A whole number in decimal digits; 2.5 is refused, not rounded."""
     try:
         return int(tokens[0].value)
     except ValueError:
@@ -29,7 +29,7 @@ def _real(kind: Any, tokens: Sequence[Token]) -> float:
 WholeNumber = Annotated[int, Parameter(converter=_whole)]
 MaybeWholeNumber = Annotated[int | None, Parameter(converter=_whole)]
 MaybeNumber = Annotated[float | None, Parameter(converter=_real)]
-#: an option that is given or not
+#: an option without a value
 Flag = Annotated[bool, Parameter(show_default=False)]
 #: options that may be repeated, with one value each
 Texts = Annotated[tuple[str, ...], Parameter(show_default=False)]
@@ -46,11 +46,11 @@ Settings = Annotated[Texts, Parameter(name="--set")]
 Split = Annotated[choices.Split, Parameter(name="--split")]
 OneOfDevices = Annotated[
     choices.Device,
-    Parameter(name="--device", help="Where the model runs; auto: the first accelerator, or else the processor."),
+    Parameter(name="--device", help="Where the model runs; auto: the first accelerator, or the CPU without one."),
 ]
 Seed = Annotated[int, Parameter(name="--seed", converter=_whole)]
 MaybeSeed = Annotated[int | None, Parameter(name="--seed", converter=_whole)]
 AsJson = Annotated[
     Flag, Parameter(name="--json", help="Print the result as JSON, and everything else to standard error.")
 ]
-Verify = Annotated[Flag, Parameter(name="--verify", help="Hash large files, too, before they are read.")]
+Verify = Annotated[Flag, Parameter(name="--verify", help="Check the hashes of large files, too, before reading them.")]

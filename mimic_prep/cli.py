@@ -11,10 +11,10 @@ from mimic_prep.commands._releases import release_commands
 
 PROGRAM = Program(
     name="mimic-prep",
-    about="Turn raw electronic health records into a cohort folder, without leaks.",
+    about="Prepare a leak-free cohort folder from raw electronic health records.",
     package="mimic_prep.commands",
     order=("mimic-iv", "mimic-iii", "eicu", "meds", "physionet-2012", "check-release", "audit", "synthesize"),
-    closing="`mimic-prep COMMAND --help` explains a command; `clinragen --help` what is done with a cohort.",
+    closing="`mimic-prep COMMAND --help` explains a command; `clinragen --help` explains the use of a cohort.",
     further=release_commands(),
     renamed={("", "verify"): "check-release"},
 )

@@ -1,1 +1,1 @@
-"""What ``import clinragen`` offers to Python: one function for each command, typed results."""
+"""The Python API of ``import clinragen``: one function for each command, with typed results."""

@@ -1,4 +1,4 @@
-"""What predictions are worth, from Python: scores beside controls, claims against the chart, and the report."""
+"""Evaluation from Python: scores compared with controls, claims checked against the chart, and the report."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class CheckedClaims:
-    """Every claim of some rationales and how it stands to the chart.
+    """Every claim of some rationales, with its verdict against the chart.
 
     Attributes:
         claims: one per claim, with ``stay_id``, ``rationale`` (note or series), ``text`` (the words that make the
@@ -73,11 +73,11 @@ class CheckedClaims:
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """A report on the disk.
+    """A report on disk.
 
     Attributes:
         index: the page to open.
-        stays: how many have a page.
+        stays: number of stays that have a page.
     """
 
     index: Path
@@ -103,19 +103,19 @@ def evaluate(
     """Score predictions beside the prevalence guess and the same model with zeroed and permuted series.
 
     Args:
-        predictions: what :func:`clinragen.predict` gave, or its folder.
+        predictions: the result of :func:`clinragen.predict`, or its folder.
         cohort: the one they were made from, with labels.
         out: where ``evaluation.json`` and the claims go; the predictions folder by default.
         predictions_zeroed: predictions with zeroed series, instead of running them.
         predictions_permuted: the same with each series taken from another patient.
         no_controls: do not run the model on zeroed and permuted series.
-        teacher: whose rationales to compare with; evidence by default, where it exists.
-        graph: by which claims are read; the model's by default.
-        replicates: of the bootstrap.
-        seed: of the bootstrap.
+        teacher: name of the rationale set to compare with; evidence by default, if it exists.
+        graph: concept graph for reading claims; the model's by default.
+        replicates: number of bootstrap replicates.
+        seed: seed of the bootstrap.
         device: where the model runs for the controls.
         overwrite: replace an evaluation; controls that are not run again are kept.
-        verify: hash large files, too, before they are read.
+        verify: also check the hashes of large files before reading them.
 
     Raises:
         UserError: the folders do not belong together, or the evaluation exists.
@@ -158,7 +158,7 @@ def evaluate(
 def _controls(
     predictions: Predictions, truth: Truth, altered: dict[str, Path | None], device: Device, *, run: bool
 ) -> dict[str, System]:
-    """Controls the user predicted beforehand, and for the rest the model run again; none for a model without series."""
+    """Controls that the user predicted beforehand; the others by running the model; none for a model without series."""
     from clinragen.evaluation.diagnosis import System
     from clinragen.evaluation.inputs import load_control
 
@@ -177,9 +177,9 @@ def _controls(
         )
     import numpy as np
 
-    from clinragen.inference import controls  # torch is needed from here on
+    from clinragen.inference import controls  # torch is imported from here on
 
-    # The model answers for the whole split; the predictions may hold only some of its stays.
+    # The model predicts the whole split; the predictions may hold only some of its stays.
     rows = np.searchsorted(truth.cohort.split(predictions.manifest["split"]), predictions.stay_ids)
     probabilities = controls(predictions.root, truth.cohort.paths.root, device)
     thresholds = predictions.system.thresholds
@@ -193,13 +193,13 @@ def verify(
     graph: GraphLike = None,
     verify: bool = False,
 ) -> CheckedClaims:
-    """Hold every claim of the rationales against the measurements and the note of its stay.
+    """Check every claim of the rationales against the measurements and the note of its stay.
 
     Args:
-        predictions: what :func:`clinragen.predict` gave, or its folder.
+        predictions: the result of :func:`clinragen.predict`, or its folder.
         cohort: the one they were made from; it needs no labels.
         graph: by which claims are read; the model's by default.
-        verify: hash large files, too, before they are read.
+        verify: also check the hashes of large files before reading them.
 
     Raises:
         UserError: the folders do not belong together.
@@ -244,14 +244,14 @@ def report(
     """Write predictions as a static HTML site: an index, and a page per stay with rationales and plots.
 
     Args:
-        predictions: what :func:`clinragen.predict` gave, or its folder.
+        predictions: the result of :func:`clinragen.predict`, or its folder.
         cohort: the one they were made from.
         out: folder to write the site to.
         graph: concept graph, for claims and names; the model's by default.
-        evaluation: what :func:`clinragen.evaluate` gave, or its file; by default the one beside the predictions.
-        teacher: whose rationales to show beside; evidence by default, where it exists.
+        evaluation: the result of :func:`clinragen.evaluate`, or its file; by default the one beside the predictions.
+        teacher: name of the rationale set to show for comparison; evidence by default, if it exists.
         overwrite: replace the folder if it exists.
-        verify: hash large files, too, before they are read.
+        verify: also check the hashes of large files before reading them.
         progress: show a bar on standard error.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Models that are used from Python: loaded, asked for diagnoses and rationales, explained, handed over."""
+"""Models from Python: load, predict diagnoses and rationales, explain, export."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def load(run: str | Path, *, device: Device = "auto") -> TrainedModel:
 
     Args:
         run: the folder.
-        device: where the model will run; ``auto`` is the first accelerator, or else the processor.
+        device: where the model will run; ``auto`` is the first accelerator, or the CPU without one.
 
     Raises:
         UserError: not a finished run of a stage that predicts, or damaged.
@@ -59,19 +59,19 @@ def predict(
     """Diagnose the stays of a split and write their rationales.
 
     Args:
-        model: a run folder, or what :func:`load` gave.
+        model: a run folder, or the result of :func:`load`.
         cohort: whose stays are diagnosed; it needs no labels.
-        out: folder to write; without one the predictions last as long as what is returned.
+        out: folder to write; without one the predictions exist as long as the returned object.
         split: train, validation or test.
         series_input: observed; zeroed or permuted as a control.
-        decoding: constrained holds what is written of note and series to what they show; free is as the model likes.
-        batch_size: stays at a time.
+        decoding: constrained allows only statements that note and series support; free does not.
+        batch_size: stays per batch.
         limit: only the first stays.
-        explain: also say what carried each diagnosis; slower.
+        explain: also write what each diagnosis rests on; slower.
         device: where a model that is given as a folder runs.
         overwrite: replace earlier predictions in ``out``.
-        verify: hash large files, too, before they are read.
-        progress: say on standard error what is being done.
+        verify: also check the hashes of large files before reading them.
+        progress: report progress on standard error.
 
     Returns:
         The predictions; ``frame()`` and ``to_pandas()`` give them as a table, one row per stay.
@@ -128,7 +128,7 @@ def predict(
 
 @dataclass(frozen=True)
 class Explanations:
-    """What carried the diagnoses of some stays; iterating computes one stay after the other.
+    """Attributions of the diagnoses of some stays; iterating computes one stay after the other.
 
     Attributes:
         labels: label key -> name.
@@ -156,18 +156,18 @@ def explain(
     verify: bool = False,
     progress: bool = False,
 ) -> Explanations:
-    """Which concepts, variables and hours carried the diagnoses of a stay.
+    """Which concepts, variables and hours the diagnoses of a stay rest on.
 
     Args:
-        model: a run folder, or what :func:`load` gave.
+        model: a run folder, or the result of :func:`load`.
         cohort: whose stays are explained.
         stay: stay ids; without any, the stays of ``split``.
         split: train, validation or test.
         limit: without ``stay``, only the first stays.
         diagnosis: phenotypes by key, name or published name; by default those above their threshold, or the likeliest.
         device: where a model that is given as a folder runs.
-        verify: hash large files, too, before they are read.
-        progress: say on standard error what is being done.
+        verify: also check the hashes of large files before reading them.
+        progress: report progress on standard error.
 
     Raises:
         UserError: an unknown stay or diagnosis, or a model or cohort that cannot be read.
@@ -223,16 +223,16 @@ def export(
     verify: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Write a finished run as a Hugging Face style folder: merged weights in safetensors, and a model card.
+    """Write a finished run as a folder in Hugging Face layout: merged weights in safetensors, and a model card.
 
     Args:
         model: run folder.
         out: folder to write.
         evaluation: ``evaluation.json`` of this model, for the card.
-        title: of the card; the folder's name by default.
+        title: title of the card; the folder's name by default.
         overwrite: replace the folder if it exists.
-        verify: hash large files, too, before they are read.
-        progress: say on standard error what is being done.
+        verify: also check the hashes of large files before reading them.
+        progress: report progress on standard error.
 
     Returns:
         The manifest of the folder.

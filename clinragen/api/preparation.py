@@ -1,4 +1,4 @@
-"""Cohorts from raw tables, from Python."""
+"""Preparation of cohorts from raw tables, from Python."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def prepare(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Cohort:
-    """Turn raw tables into a cohort folder; a cohort that was made of the same tables and settings is kept.
+    """Prepare a cohort folder from raw tables; an existing cohort of the same tables and settings is kept.
 
     Args:
         raw: folder of the raw tables.
         out: cohort folder to write.
-        source: mimic-iv, mimic-iii, eicu, meds or physionet-2012; by default told by the tables.
+        source: mimic-iv, mimic-iii, eicu, meds or physionet-2012; by default recognised from the tables.
         protocol: admission (only what was known), paper (retrospective), or a YAML file.
         set: keys of the protocol to override, as ``{"window.hours": 24}``.
-        codes: of MEDS alone: what its codes mean, a name in ``configs/meds`` or a YAML file.
-        workers: threads that parse; all cores by default.
+        codes: for MEDS only: the meaning of its codes, a name in ``configs/meds`` or a YAML file.
+        workers: number of parsing threads; all cores by default.
         overwrite: replace another cohort that ``out`` holds.
         progress: show a bar on standard error.
 

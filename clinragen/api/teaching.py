@@ -1,4 +1,4 @@
-"""Rationales from Python: by the offline teacher, or by a language model behind a server or in this process."""
+"""Rationales from Python: from the offline teacher, or from a language model on a server or in this process."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Rationales:
     """A rationale set of a cohort.
 
     Attributes:
-        files: where its table, journal, manifest and card lie.
-        summary: what a language model's answers came to; None for the offline teacher.
+        files: paths of its table, journal, manifest and card.
+        summary: counts of a language model's responses; None for the offline teacher.
     """
 
     files: Files
@@ -81,14 +81,14 @@ def teach(
         cohort: with labels.
         graph: concept graph; the curated core by default.
         teacher: evidence, composed from the chart; openai, any OpenAI-compatible server; vllm, in this process.
-        config: of the language model, a shipped name or a YAML file; as the teacher by default.
+        config: settings of the language model, a shipped name or a YAML file; the teacher's name by default.
         set: settings of the config to override, as ``{"server.model": "llama"}``.
-        name: of the rationale set; as the teacher by default.
+        name: name of the rationale set; the teacher's name by default.
         shard: ``I/N`` takes every N-th stay from the I-th on, from 0.
-        offline: write the table from the answers in the journal alone.
+        offline: write the table from the responses in the journal only.
         overwrite: replace rationales of the same name.
-        verify: hash large files, too, before they are read.
-        progress: count stays on standard error, and say what is being done.
+        verify: also check the hashes of large files before reading them.
+        progress: report progress on standard error.
 
     Raises:
         UserError: settings, cohort, graph, server or journal that cannot be used; a table that is already there.
@@ -129,7 +129,7 @@ def teacher_settings(teacher: Backend, config: str | Path | None, settings: Sett
     """The settings of a language model, with overrides.
 
     Raises:
-        UserError: an unknown config or key, or a value that cannot be.
+        UserError: an unknown config or key, or an invalid value.
     """
     from clinragen import config as configs
     from clinragen.teacher.settings import TeacherSettings
@@ -138,10 +138,10 @@ def teacher_settings(teacher: Backend, config: str | Path | None, settings: Sett
 
 
 def rationale_files(cohort: CohortLike, name: str | None, teacher: Backend) -> Files:
-    """Where a rationale set lies: under its name, or else its teacher's.
+    """The paths of a rationale set, under its name or, without one, its teacher's.
 
     Raises:
-        UserError: no name that a file can have, or the offline teacher's for another.
+        UserError: an invalid file name, or the offline teacher's name for another teacher.
     """
     from clinragen.schema import CohortPaths
     from clinragen.teacher.files import Files
@@ -171,7 +171,7 @@ def check_foreign(
     shard: str,
     journal: Sequence[Path] = (),
 ) -> None:
-    """No option is passed over that the evidence teacher does not have.
+    """Refuse options that the evidence teacher does not have, instead of ignoring them.
 
     Raises:
         UserError: one of them was given.
@@ -189,7 +189,7 @@ def check_foreign(
 
 @contextmanager
 def stays_done(progress: bool) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
-    """A count of the stays that are done, and lines above it: what moves the count, and what prints a line."""
+    """A progress line of finished stays: a function that advances it, and one that prints a line above it."""
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     told = console(progress)

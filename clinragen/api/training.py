@@ -1,4 +1,4 @@
-"""Training from Python: one stage, or all of a distillation."""
+"""Training from Python: one stage, or all stages of a distillation."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class TrainedRun:
     """A finished run.
 
     Attributes:
-        folder: with the model, its settings and its metrics.
-        manifest: what came of it: ``stage``, ``best``, ``stays``, ``parameters`` and the hashes of what it read.
+        folder: holds the model, its settings and its metrics.
+        manifest: ``stage``, ``best``, ``stays``, ``parameters`` and the hashes of the inputs.
     """
 
     folder: Path
@@ -39,14 +39,14 @@ class TrainedRun:
 
     @property
     def best(self) -> dict[str, float]:
-        """The best epoch, from 0, and what it reached on the validation stays."""
+        """The best epoch, counted from 0, and its metrics on the validation stays."""
         return self.manifest["best"]
 
     def load(self) -> TrainedModel:
         """The model, ready to predict.
 
         Raises:
-            UserError: a run of stage ``pretrain``, which has a series encoder alone.
+            UserError: a run of stage ``pretrain``, which has only a series encoder.
         """
         from clinragen.api.prediction import load
 
@@ -74,33 +74,33 @@ def train(
     verify: bool = False,
     progress: bool = False,
 ) -> TrainedRun | None:
-    """Train one stage of the distillation; an unfinished run in ``out`` is taken up where it stopped.
+    """Train one stage of the distillation; an unfinished run in ``out`` is resumed.
 
     Args:
         stage: pretrain, notes, series or multimodal, or a YAML file of your own.
-        cohort: to learn from, with rationales of the teacher.
+        cohort: training data, with rationales of the teacher.
         out: run folder to write.
         model: preset or YAML file, for a stage that starts a new model.
-        parent: run of the stage before, for a stage that continues one.
+        parent: run of the previous stage, for a stage that continues one.
         graph: concept graph; the curated core by default.
-        teacher: whose rationales to imitate.
+        teacher: name of the rationale set to learn from.
         task: what to predict: a file of ``clinragen.tasks``.
         set: settings to override, as ``{"stage.epochs": 5}`` or ``["stage.epochs=5"]``.
         trainer: hardware preset or YAML file.
-        pretrained: run of stage pretrain whose series encoder a new model takes.
-        seed: of initial weights and of the order of stays; short for ``stage.seed``.
-        device: short for ``trainer.accelerator``.
-        preflight: check everything and train nothing.
-        finish: a finished run of the same settings is kept, not refused.
+        pretrained: run of stage pretrain whose series encoder initialises a new model.
+        seed: seed of initial weights and of the order of stays; shorthand for ``stage.seed``.
+        device: shorthand for ``trainer.accelerator``.
+        preflight: check settings and data, and do not train.
+        finish: keep a finished run of the same settings instead of refusing.
         overwrite: replace a finished run, or drop an unfinished one.
-        verify: hash large files, too, before they are read.
-        progress: say on standard error what is being done.
+        verify: also check the hashes of large files before reading them.
+        progress: report progress on standard error.
 
     Returns:
         The finished run; None after ``preflight``, and on all but the first of several processes.
 
     Raises:
-        UserError: whatever the user can mend, before compute is spent where it can be known before.
+        UserError: any error of settings or data, reported before training where it can be known before.
     """
     from clinragen.quiet import phase, remark
     from clinragen.stages import preflight as checks
@@ -152,30 +152,30 @@ def distill(
     verify: bool = False,
     progress: bool = False,
 ) -> TrainedRun | None:
-    """Run all stages of the distillation; called again, it keeps what is finished and resumes what is not.
+    """Run all stages of the distillation; called again, it keeps finished stages and resumes an unfinished one.
 
     Args:
-        cohort: to learn from, with rationales of the teacher.
-        out: folder of the runs, one for each stage.
+        cohort: training data, with rationales of the teacher.
+        out: folder for the runs, one for each stage.
         model: preset or YAML file.
         unlabelled: cohort to pretrain the series encoder on.
         graph: concept graph; the curated core by default.
-        teacher: whose rationales to imitate.
+        teacher: name of the rationale set to learn from.
         task: what to predict: a file of ``clinragen.tasks``.
-        set: settings to override; ``notes.stage.epochs`` is of one stage, ``stage.epochs`` of all.
+        set: settings to override; ``notes.stage.epochs`` applies to one stage, ``stage.epochs`` to all.
         trainer: hardware preset or YAML file.
-        seed: short for ``stage.seed``.
-        device: short for ``trainer.accelerator``.
-        preflight: check everything, and train nothing.
+        seed: shorthand for ``stage.seed``.
+        device: shorthand for ``trainer.accelerator``.
+        preflight: check settings and data, and do not train.
         overwrite: replace finished runs, and drop unfinished ones.
-        verify: hash large files, too, before they are read.
-        progress: say on standard error what is being done.
+        verify: also check the hashes of large files before reading them.
+        progress: report progress on standard error.
 
     Returns:
         The run of the last stage; None after ``preflight``, and on all but the first of several processes.
 
     Raises:
-        UserError: whatever the user can mend.
+        UserError: any error of settings or data.
     """
     from clinragen.stages.distill import Chain, split_overrides
     from clinragen.stages.distill import distill as run_stages
@@ -208,6 +208,6 @@ def _run_folder(run: str | Path | TrainedRun | None) -> Path | None:
 
 
 def _shorthands(seed: int | None, device: Device) -> list[str]:
-    """The settings that ``seed`` and ``device`` are short for."""
+    """The settings for which ``seed`` and ``device`` are shorthands."""
     chosen = [] if seed is None else [f"stage.seed={seed}"]
     return chosen if device == "auto" else [*chosen, f"trainer.accelerator={device}"]

@@ -1,4 +1,4 @@
-"""What the functions of the API have in common: values in place of folders, progress, checks."""
+"""Shared by the functions of the API: objects in place of folders, progress, checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cohort_folder(cohort: CohortLike) -> Path:
 
 
 def open_cohort(cohort: CohortLike) -> Cohort:
-    """The cohort itself, read where a folder is given."""
+    """The cohort; read from disk if a folder is given."""
     from clinragen.cohort.folder import Cohort
 
     return Cohort.load(cohort) if isinstance(cohort, str | Path) else cohort
@@ -35,7 +35,7 @@ def open_cohort(cohort: CohortLike) -> Cohort:
 
 @contextmanager
 def graph_folder(graph: GraphLike) -> Iterator[Path | None]:
-    """The folder of a graph; a graph that is in memory alone is written to a temporary one."""
+    """The folder of a graph; a graph that exists only in memory is written to a temporary one."""
     if graph is None or isinstance(graph, str | Path):
         yield Path(graph) if graph is not None else None
         return
@@ -46,12 +46,12 @@ def graph_folder(graph: GraphLike) -> Iterator[Path | None]:
 
 
 def path(given: str | Path | None) -> Path | None:
-    """A path, however it was written."""
+    """A path, from a string or a ``Path``."""
     return Path(given) if given is not None else None
 
 
 def overrides(settings: SettingsLike) -> list[str]:
-    """Settings as ``--set`` takes them.
+    """Settings in the form of ``--set``.
 
     >>> overrides({"stage.epochs": 5})
     ['stage.epochs=5']
@@ -60,7 +60,7 @@ def overrides(settings: SettingsLike) -> list[str]:
 
 
 def console(progress: bool) -> Console:
-    """Standard error, which says nothing without ``progress``."""
+    """A console on standard error, silent without ``progress``."""
     from rich.console import Console
 
     return Console(stderr=True, quiet=not progress)

@@ -1,1 +1,1 @@
-"""One file per command of ``clinragen``: its docstring is its line in the overview, ``command`` what it does."""
+"""One file per command of ``clinragen``: its docstring is its line in the overview, ``command`` its function."""

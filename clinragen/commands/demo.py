@@ -17,12 +17,12 @@ def command(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole pipeline on a synthetic hospital and open up a report. Needs no data and no download.
+    """Run the whole pipeline on a synthetic hospital and write a report. Needs no data and no download.
 
     Args:
         config: Settings. Default: the shipped configs/demo.yaml.
         patients: Size of the synthetic hospital.
-        seed: Of the synthetic hospital.
+        seed: Seed of the synthetic hospital.
     """
     from rich.console import Console
 

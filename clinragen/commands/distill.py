@@ -37,19 +37,19 @@ def command(
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run all stages of the distillation. Typed again, it keeps what is finished and resumes what is not.
+    """Run all stages of the distillation. Run it again to keep finished stages and resume an unfinished one.
 
     The folder --out gets one run for each stage.
 
     Args:
         model: Model preset, YAML file or language model.
         unlabelled: Cohort to pretrain the series encoder on.
-        teacher: Whose rationales to imitate.
+        teacher: Name of the rationale set to learn from.
         task: What to predict: diagnosis, mortality, length_of_stay_over_7_days, or a task of your own.
         settings: Override a setting, of all stages (stage.epochs=5) or of one (notes.stage.epochs=5).
         trainer: Hardware preset or YAML file: default, ddp, fsdp, multi-node.
-        seed: Short for --set stage.seed=N.
-        preflight: Check everything, tell the plan, and train nothing.
+        seed: Shorthand for --set stage.seed=N.
+        preflight: Check settings and data, print the plan, and do not train.
     """
     from clinragen.api.training import distill
     from clinragen.quiet import quiet_libraries

@@ -1,4 +1,4 @@
-"""``clinragen evaluate``: score predictions, with control experiments beside them."""
+"""``clinragen evaluate``: score predictions, and compare them with control experiments."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def command(
         predictions_zeroed: Predictions with zeroed series, instead of running them.
         predictions_permuted: The same with each series taken from another patient.
         no_controls: Do not run the model on zeroed and permuted series.
-        teacher: Whose rationales to compare with. Default: evidence, where it exists.
-        graph: Concept graph by which claims are read. Default: the model's.
-        out: Where evaluation.json goes. Default: the predictions folder.
+        teacher: Name of the rationale set to compare with. Default: evidence, if it exists.
+        graph: Concept graph for reading claims. Default: the model's.
+        out: Folder for evaluation.json. Default: the predictions folder.
         replicates: Bootstrap replicates.
         seed: Seed of the bootstrap.
     """

@@ -1,4 +1,4 @@
-"""``clinragen explain``: show which concepts, variables and hours carried a diagnosis."""
+"""``clinragen explain``: show which concepts, variables and hours a diagnosis rests on."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def command(
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show which concepts, variables and hours carried the diagnoses of a stay, and write it as JSON.
+    """Show which concepts, variables and hours the diagnoses of a stay rest on, and write them as JSON.
 
     Args:
         stay: Stay id; may be repeated.
-        split: Without --stay: whose stays.
+        split: Without --stay: the split to explain.
         limit: Without --stay: only the first stays.
         diagnosis: A phenotype by key or name; may be repeated. Default: those above their threshold.
         out: JSON Lines to write, one line per stay.
@@ -92,7 +92,7 @@ def command(
 
 
 def _table(entry: Mapping[str, Any], explained: Explanations) -> Table:
-    """One diagnosis: what it would lose without a part, and beside it what the model looked at."""
+    """One diagnosis: the drop of its logit without each part, and the model's attention to it."""
     from rich.table import Table
 
     table = Table(

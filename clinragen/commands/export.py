@@ -1,4 +1,4 @@
-"""``clinragen export``: write a finished run as a folder to hand over, with a model card."""
+"""``clinragen export``: write a finished run as a self-contained model folder, with a model card."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def command(
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a finished run as a Hugging Face style folder: merged weights in safetensors, and a model card.
+    """Write a finished run as a folder in Hugging Face layout: merged weights in safetensors, and a model card.
 
     Args:
         evaluation: evaluation.json of this model, for the card.

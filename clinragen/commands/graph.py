@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from clinragen.knowledge.graph import ConceptGraph
 
-PICTURES = (b"\x89PNG", b"<?xml", b"%PDF")  # what a picture begins with
+PICTURES = (b"\x89PNG", b"<?xml", b"%PDF")  # the first bytes of each picture format
 
 command = App(name="graph", help="Build, show, count and draw the medical concept graph.")
 
@@ -117,7 +117,7 @@ def draw(
 
     Args:
         name: A concept by name, synonym or id. Default: the whole graph.
-        min_weight: Leave out lighter edges. Default: 0.5; 0.2 around one concept.
+        min_weight: Leave out edges of lower weight. Default: 0.5; 0.2 around one concept.
     """
     from clinragen.knowledge.draw import draw as draw_graph
     from clinragen.outputs import check_output_file
@@ -204,7 +204,7 @@ def _coverage(graph: ConceptGraph) -> Table:
 
 
 def _gaps(graph: ConceptGraph) -> Iterator[str]:
-    """What the graph lacks: phenotypes with little knowledge, and sides of a reference range without a finding."""
+    """Gaps of the graph: phenotypes with few findings, and sides of a reference range without a finding."""
     from clinragen.knowledge import describe
 
     poor = [row.phenotype for row in describe.coverage(graph) if not row.met]

@@ -39,15 +39,15 @@ def command(
 ) -> int:
     """Diagnose the stays of a split and write their rationales, as JSONL and Parquet.
 
-    Ends with code 1 where nothing that was written can be read as rationales and diagnoses.
+    Ends with exit code 1 if none of the outputs can be parsed into rationales and diagnoses.
 
     Args:
-        split: Whose stays.
-        series_input: What is read of the series; zeroed and permuted are controls.
-        decoding: constrained: only what note and series show can be written of them; free: what the model likes.
-        batch_size: Stays at a time.
+        split: The split to predict.
+        series_input: Series to use; zeroed and permuted are controls.
+        decoding: constrained: only statements that note and series support; free: without this constraint.
+        batch_size: Stays per batch.
         limit: Only the first stays.
-        explain: Also write what carried each diagnosis (attributions.jsonl); slower.
+        explain: Also write what each diagnosis rests on (attributions.jsonl); slower.
     """
     from clinragen.api.prediction import predict
     from clinragen.quiet import quiet_libraries

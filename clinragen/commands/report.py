@@ -24,8 +24,8 @@ def command(
 
     Args:
         graph: Concept graph, for claims and names. Default: the model's.
-        evaluation: Scores to show. Default: evaluation.json beside the predictions, if there.
-        teacher: Whose rationales to show beside. Default: evidence, where it exists.
+        evaluation: Scores to show. Default: evaluation.json beside the predictions, if it exists.
+        teacher: Name of the rationale set to show for comparison. Default: evidence, if it exists.
     """
     from clinragen.api.assessment import report
 

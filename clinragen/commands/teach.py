@@ -36,15 +36,15 @@ def command(
 ) -> int | None:
     """Write teacher rationales for every stay of a cohort, from its notes, series and gold diagnoses.
 
-    Ends with code 1 where some are still missing.
+    Ends with exit code 1 if some are still missing.
 
     Args:
-        action: status: what the journal holds; export: the table from it alone; merge: add other journals.
-        teacher: evidence: composed from the chart; openai: any OpenAI-compatible server; vllm: in process.
-        config: Teacher config, a shipped name or a YAML file. Default: as the teacher.
-        settings: Change one key of the config, as in server.model=NAME; may be repeated.
-        name: Name of the rationale set. Default: as the teacher.
-        shard: I/N: every N-th stay from the I-th, from 0.
+        action: status: contents of the journal; export: the table from the journal only; merge: add other journals.
+        teacher: evidence: composed from the chart; openai: any OpenAI-compatible server; vllm: in this process.
+        config: Teacher config, a shipped name or a YAML file. Default: the teacher's name.
+        settings: Override a setting of the config, as in server.model=NAME; may be repeated.
+        name: Name of the rationale set. Default: the teacher's name.
+        shard: I/N: every N-th stay from the I-th, counted from 0.
         journal: merge: a journal to add; may be repeated.
         dry_run: Print prompts, tokens and an estimate; send nothing.
         show: Dry run: stays whose prompts are printed.
@@ -85,7 +85,7 @@ def command(
 
 
 def _composed(rationales: Rationales, as_json: bool) -> None:
-    """How the rationales of the evidence teacher turned out."""
+    """Print a summary of the evidence teacher's rationales."""
     import json
 
     import pyarrow.compute as pc
@@ -112,7 +112,7 @@ def _composed(rationales: Rationales, as_json: bool) -> None:
 
 
 def _generated(rationales: Rationales, shard: str, exported: bool, as_json: bool) -> int:
-    """What came of a language model's answers; 1 where rationales are missing or too many were dropped."""
+    """Print a summary of a language model's responses; 1 if rationales are missing or too many were dropped."""
     files, summary = rationales.files, rationales.summary
     assert summary is not None
     lines = summary.lines()
@@ -135,7 +135,7 @@ def _dry_run(
     show: int,
     as_json: bool,
 ) -> None:
-    """What would be sent, and what it would cost."""
+    """Print the prompts that would be sent, and their estimated cost."""
     from clinragen.api.teaching import parse_shard, teacher_settings
     from clinragen.knowledge.relabel import open_graph
     from clinragen.teacher.estimate import estimate
@@ -152,7 +152,7 @@ def _dry_run(
 
 
 def _status(files: Files, as_json: bool) -> None:
-    """What the journal holds."""
+    """Print the contents of the journal."""
     from collections import Counter
 
     from clinragen.artifacts import read_table
@@ -185,7 +185,7 @@ def _status(files: Files, as_json: bool) -> None:
 
 
 def _merge(files: Files, journals: Sequence[Path], as_json: bool) -> None:
-    """Other machines' answers into the journal."""
+    """Merge the journals of other machines into this one."""
     from clinragen.teacher.journal import merge
 
     if not journals:

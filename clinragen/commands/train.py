@@ -46,15 +46,15 @@ def command(
     Args:
         stage: pretrain, notes, series or multimodal, or a YAML file of your own.
         model: Model preset, YAML file or language model, for a stage that starts a new model.
-        parent: Run folder of the stage before (series, multimodal).
-        pretrained: Run of stage pretrain whose series encoder a new model takes.
-        teacher: Whose rationales to imitate.
+        parent: Run folder of the previous stage (series, multimodal).
+        pretrained: Run of stage pretrain whose series encoder initialises a new model.
+        teacher: Name of the rationale set to learn from.
         task: What to predict: diagnosis, mortality, length_of_stay_over_7_days, or a task of your own.
         settings: Override a setting, as in stage.epochs=5 or trainer.devices=2; may be repeated.
         trainer: Hardware preset or YAML file: default, ddp, fsdp, multi-node.
-        seed: Short for --set stage.seed=N.
-        preflight: Check everything, tell the plan, and train nothing.
-        finish: A finished run of the same settings is kept, not refused.
+        seed: Shorthand for --set stage.seed=N.
+        preflight: Check settings and data, print the plan, and do not train.
+        finish: Keep a finished run of the same settings instead of refusing.
     """
     from clinragen.api.training import train
     from clinragen.quiet import quiet_libraries

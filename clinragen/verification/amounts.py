@@ -15,10 +15,10 @@ from clinragen.verification.statements import ChangeSize, Count, Frequency, Tren
 
 _FOREVER = float("inf")
 _MORE, _LESS = ("more than", "over", "at least"), ("less than", "fewer than", "up to")
-#: "More than 39" excludes 39 and "at least 39" has it, whatever a float makes of it.
+#: "More than 39" excludes 39 and "at least 39" includes it, in spite of floating-point rounding.
 _HAIR = 1e-6
 _NEARLY = ("nearly", "almost")
-#: A share said in a word, and what it may mean.
+#: A share named by a word, and the range that it may mean.
 _SHARES = {
     "half": (0.42, 0.58), "a half": (0.42, 0.58), "one half": (0.42, 0.58), "a third": (0.28, 0.39),
     "one third": (0.28, 0.39), "one-third": (0.28, 0.39), "two thirds": (0.6, 0.73), "two-thirds": (0.6, 0.73),
@@ -26,11 +26,11 @@ _SHARES = {
 }  # fmt: skip
 _WAYS: dict[str, TrendWord] = {"up": "rising", "down": "falling"}
 _FACTORS = {"doubl": 2.0, "tripl": 3.0, "quadrupl": 4.0}
-#: "Doubled" is said of a little less than twice, and of a little more.
+#: "Doubled" may also mean a little less or a little more than twice.
 _FACTOR_LOW, _FACTOR_HIGH = 0.87, 1.2
-#: "Nearly all" of the measurements.
+#: Least share of the measurements that is "nearly all".
 _NEARLY_ALL = 0.85
-#: A share, a percentage and a count are rounded by those who state them: by ten points, five points, and a seventh.
+#: People round a share to ten points, a percentage to five points, and a count to about a seventh.
 _SHARE_SLACK, _PERCENT_SLACK, _COUNT_SLACK = 0.1, 0.05, 0.15
 
 
@@ -43,18 +43,18 @@ class WrittenAmount(NamedTuple):
     bare: bool = False  # "rose 18": by 18, or to 18
 
     def bounds(self, low: float, high: float) -> tuple[float, float]:
-        """What the amount may be, of what rounding leaves open: a bound is the number itself."""
+        """The range of the amount, given the range left by rounding; a stated bound is exact."""
         return _bounds(self.how, (low + high) / 2) or (low, high)
 
 
 def find_counts(sentence: Masked) -> None:
-    """Read how often. It comes before the times: "most of the stay"."""
+    """Read frequencies. This runs before the times are read, because of "most of the stay"."""
     for entry in _table("counts"):
         sentence.read(entry.pattern, partial(_often, means=entry.means), entry.reads)
 
 
 def find_changes(sentence: Masked) -> None:
-    """Read by how much. It comes after the times: the 24 of "fell over 24 hours" is none."""
+    """Read amounts of change. This runs after the times are read: the 24 of "fell over 24 hours" is no amount."""
     for entry in _table("changes"):
         sentence.read(entry.pattern, _change, entry.reads)
 
@@ -71,7 +71,7 @@ def _often(match: re.Match[str], means: str) -> Reading:
 
 
 def _frequency(means: str, how: str, n: str) -> Frequency:
-    """What a count or share means: "most", "3 times", "about 40 % of"."""
+    """The frequency meant by a count or share: "most", "3 times", "about 40 % of"."""
     match means:
         case "most":
             return "mostly"
@@ -123,7 +123,7 @@ def _compared(how: str) -> Literal["more", "least", "less", "about", "exact"]:
 
 
 def _bounds(how: str, amount: float) -> tuple[float, float] | None:
-    """What a compared amount may be; None where it is not compared."""
+    """The range of an amount with a comparison ("more than"); None without one."""
     match how:
         case "more":
             return amount + _HAIR, _FOREVER
@@ -136,7 +136,7 @@ def _bounds(how: str, amount: float) -> tuple[float, float] | None:
 
 def _part(how: str, share: str) -> ChangeSize:
     low, high = _SHARES[share]
-    if how in _NEARLY:  # a little less, by up to a tenth
+    if how in _NEARLY:  # "nearly" means a little less, by up to a tenth
         return ChangeSize(low - 0.1, high - 0.02, "part")
     return ChangeSize(*(_bounds(_compared(how), (low + high) / 2) or (low, high)), "part")
 

@@ -1,4 +1,4 @@
-"""A head and the cues beside it -> claims: what is stated of a variable, with which numbers, and when."""
+"""Turn a head and the cues beside it into claims: what is stated of a variable, with which numbers, and when."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def claims(text: str, head: Cue, before: list[Cue], after: list[Cue], *, whole: 
 
     Args:
         text: the sentence.
-        head: the name that they are about.
+        head: the variable or term that the claims are about.
         before: cues to the left of the head.
         after: cues to the right of the head.
         whole: the words belong to the head itself, not to a later part of its sentence.
@@ -83,11 +83,11 @@ def _statements(stance: Stance, qualifiers: Qualifiers, numbers: StatedNumbers) 
         if number.how in _TOTALS
     ]
     rest = [number for number in numbers.stated if number.how not in _TOTALS]
-    if numbers.start is not None and not (rest or stance.trend or numbers.size):  # "from 3.2" moves nowhere
+    if numbers.start is not None and not (rest or stance.trend or numbers.size):  # "from 3.2" alone states no change
         rest = [Figure(numbers.start.low, numbers.start.high)] if stance.side is not None else []
         numbers = replace(numbers, start=None)
     moves = stance.trend is not None or numbers.start is not None or numbers.size is not None
-    if moves:  # a change takes the whole window; "at hour 9" is where it ends
+    if moves:  # a change is checked in the whole window; "at hour 9" is where it ends
         moment = qualifiers.moment if stance.trend is None and numbers.start is None else None
         made = _moving(stance, qualifiers, replace(numbers, stated=rest))
         return Scope(span, moment), [*totals, *made]
@@ -97,7 +97,7 @@ def _statements(stance: Stance, qualifiers: Qualifiers, numbers: StatedNumbers) 
 
 
 def _still(stance: Stance, qualifiers: Qualifiers, numbers: list[Figure]) -> Iterator[Statement]:
-    """Where the variable lies. A number shares the side with its own measurements: "high at 3.2" is a high 3.2."""
+    """Statements about where the variable lies. A side applies to the number beside it: "high at 3.2" is a high 3.2."""
     side = stance.side
     joint = None if side == "normal" else side
     carried = False
@@ -116,7 +116,7 @@ def _still(stance: Stance, qualifiers: Qualifiers, numbers: list[Figure]) -> Ite
 
 
 def _numeral(number: Figure, qualifiers: Qualifiers, side: Side | None, *, once: bool) -> Statement:
-    """A number of a variable that is not said to move."""
+    """The statement of a number, for a variable that is not said to change."""
     often, low, high = qualifiers.frequency, number.low, number.high
     hours = qualifiers.window.hours if qualifiers.window else None
     match number.how:
@@ -140,7 +140,7 @@ def _numeral(number: Figure, qualifiers: Qualifiers, side: Side | None, *, once:
 
 
 def _moving(stance: Stance, qualifiers: Qualifiers, numbers: StatedNumbers) -> Iterator[Statement]:
-    """What the variable does."""
+    """Statements about a change or trend."""
     if stance.trend == "stable":
         yield from _stable(stance, qualifiers, numbers)
         return
@@ -149,7 +149,7 @@ def _moving(stance: Stance, qualifiers: Qualifiers, numbers: StatedNumbers) -> I
     points = tuple(point(number) for number in ends)
     if numbers.start is not None:
         points = (numbers.start, *points)
-    # "climbed to above 5" happened once; "fell to 3.1, above 2" is so throughout
+    # "climbed to above 5" is an event; in "fell to 3.1, above 2" the bound holds throughout
     once = not points or stance.side is not None or stance.negated
     beside = [_numeral(number, qualifiers, None, once=once) for number in others]
     yield from beside

@@ -1,4 +1,4 @@
-"""What a rationale can claim, and how a claim can stand to the chart."""
+"""Claims of a rationale, and their possible verdicts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from clinragen.verification.statements import Scope, Statement
 
 
 class Verdict(StrEnum):
-    """How a claim stands to the chart."""
+    """The verdict of a claim against the chart."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
     NOT_IN_CHART = "not in the chart"
 
 
-#: How a claim stands that is true but gives no reason: it states that nothing speaks for something.
+#: Standing of a statement that is true but gives no reason: it says that nothing supports something.
 ABSENCE = "absence"
-#: Everything a claim can count as.
+#: All standings.
 STANDINGS = (*map(str, Verdict), ABSENCE)
 
 
@@ -31,8 +31,8 @@ class SeriesClaim:
         variables: catalogue keys; more than one where the word fits several (hypotension: systolic or mean pressure).
         statements: what is said of the variable; at least one.
         scope: the measurements that they are about.
-        negated: that they all hold is denied.
-        of_each: they must hold of every one of the variables ("normal"), not of any of them ("hypotension").
+        negated: the text denies that all statements hold.
+        of_each: they must hold for each of the variables ("normal"), not just for one of them ("hypotension").
     """
 
     start: int
@@ -45,11 +45,11 @@ class SeriesClaim:
 
     @property
     def denies_all(self) -> bool:
-        """Whether it says that nothing is abnormal: "no abnormal creatinine"."""
+        """Whether the claim says that nothing is abnormal: "no abnormal creatinine"."""
         return self.negated and any(getattr(one, "side", None) == "abnormal" for one in self.statements)
 
     def __str__(self) -> str:
-        """The reading, as ``configs/verify`` gives it beside its examples."""
+        """The reading in the notation of the examples of ``configs/verify``."""
         said = " & ".join(map(str, self.statements))
         scope = str(self.scope)
         return f"{'/'.join(self.variables)}: {'not ' if self.negated else ''}{said}{f' [{scope}]' if scope else ''}"
@@ -83,9 +83,9 @@ class Checked:
         kind: series, finding (of the note), diagnosis, or absence (words that deny and claim nothing besides).
         about: the variables, joined by commas, or the concept; empty for an absence.
         negated: the rationale denies it.
-        measured: of a series claim, the measurements it was held against: (variable, hour, value), the telling ones.
+        measured: of a series claim, the measurements that decide it: (variable, hour, value).
         places: of a note claim, the sentences that mention the concept.
-        absence: it states that nothing speaks for something, or that nothing is abnormal.
+        absence: it states that nothing supports something, or that nothing is abnormal.
     """
 
     start: int
@@ -100,11 +100,11 @@ class Checked:
 
     @property
     def standing(self) -> str:
-        """What it counts as: its verdict, but ``absence`` where it is true by giving no reason."""
+        """Its verdict, or ``absence`` where it is true but gives no reason."""
         return ABSENCE if self.absence and self.verdict == Verdict.SUPPORTED else str(self.verdict)
 
     def as_json(self) -> dict[str, object]:
-        """Everything but the words, which are in the rationale and the note."""
+        """All fields except the text itself, which is in the rationale and the note."""
         made: dict[str, object] = {
             "start": self.start,
             "end": self.end,

@@ -28,11 +28,11 @@ class Head(NamedTuple):
     """What a statement is about.
 
     Attributes:
-        variables: catalogue keys. None: something that the catalogue does not have, of which nothing is claimed.
+        variables: catalogue keys. None: something outside the catalogue, about which no claim is made.
         sides: of a term such as hypotension. ``absent``: a term that denies its sides (afebrile).
         bound: of a term such as anuria: above or below, and the bound in the variable's unit.
         how: of a term for an extreme: Tmax.
-        mirrored: a deficit: the number with its sign turned round.
+        mirrored: a deficit: the sign of the number is inverted.
     """
 
     variables: tuple[str, ...]
@@ -53,7 +53,7 @@ class CuePhrases:
         for phrase, head in _findings(graph):
             if not self._composed(phrase):
                 self._add(phrase, ("head", head))
-        for phrase, head in _terms():  # these say more of a phrase than the graph does
+        for phrase, head in _terms():  # these are more specific about a phrase than the graph
             self._add(phrase, ("head", head), instead=True)
         for section, kind in _KINDS.items():
             for entry in words(section):
@@ -80,11 +80,11 @@ class CuePhrases:
             position = ahead
 
     def _composed(self, phrase: str) -> bool:
-        """Whether a finding is a variable's name and other words: those are read one by one."""
+        """Whether a finding's name is a variable's name plus other words, which are then read one by one."""
         return len(phrase.split()) > 1 and any(cue.kind == "head" for cue in self.scan(phrase))
 
     def _add(self, phrase: str, meaning: tuple[str, Any], *, instead: bool = False) -> None:
-        """Add a phrase in its spellings: "=T" in exactly that case. What was added first stays, but for ``instead``."""
+        """Add a phrase in its spellings ("=T" in exactly that case); an existing one is kept, unless ``instead``."""
         exact = len(phrase) > 1 and phrase.startswith("=") and phrase[1].isalpha()
         form = phrase[1:] if exact else phrase
         for spelling in {form} | british(form):
@@ -107,7 +107,7 @@ def _names(graph: ConceptGraph) -> dict[str, tuple[str, ...]]:
             names |= dict.fromkeys(forms, (key,))
     for entry in words("names"):
         names |= dict.fromkeys(entry.words, _listed(entry.means))
-    for person in ("height", "weight"):  # of a person, not of a series
+    for person in ("height", "weight"):  # attributes of a person, not measurements of the series
         del names[person]
     extremes = {phrase.lower() for entry in words("extremes") for phrase in entry.words}
     return {form: keys for form, keys in names.items() if form.lower() not in extremes}
@@ -121,7 +121,7 @@ def _findings(graph: ConceptGraph) -> Iterator[tuple[str, Head]]:
 
 
 def _terms() -> Iterator[tuple[str, Head]]:
-    """Words that are a statement by themselves."""
+    """Terms that are a statement by themselves, such as hypotension."""
     for entry in words("terms"):
         keys, side = entry.means.rsplit(" ", 1)
         yield from _each(entry.words, Head(_listed(keys), _sides(side)))

@@ -1,4 +1,4 @@
-"""The cues of ``configs/verify``: words or patterns, what they mean, and examples with the reading they must have.
+"""The cues of ``configs/verify``: words or patterns, their meaning, and examples with the expected reading.
 
 A file of words holds sections of entries with ``means``, ``words`` and ``examples``. A file of patterns holds
 ``parts``, named pieces of pattern, and sections of entries with ``means``, ``pattern`` and ``examples``.
@@ -32,7 +32,7 @@ class WordEntry:
 
 @dataclass(frozen=True)
 class PatternEntry:
-    """A pattern over a sentence, and sentences with their reading. ``reads``: the group that it uses up, 0 for all."""
+    """A pattern over a sentence, and sentences with their reading. ``reads``: the group that it consumes, 0 for all."""
 
     means: str
     pattern: re.Pattern[str]
@@ -45,7 +45,7 @@ def words(section: str) -> tuple[WordEntry, ...]:
     """The entries of a section of the files of words.
 
     Raises:
-        UserError: an entry has other keys than it should.
+        UserError: an entry has unexpected keys.
     """
     for file in WORD_FILES:
         entries = _file(file).get(section)
@@ -82,7 +82,7 @@ def patterns(file: str, section: str, **parts: str) -> tuple[PatternEntry, ...]:
 
 
 def examples() -> Iterator[tuple[str, str, str]]:
-    """(where it stands, sentence, reading) of every example of every file."""
+    """(location, sentence, reading) of every example of every file."""
     for file in (*WORD_FILES, *PATTERN_FILES):
         for section, entries in _file(file).items():
             for entry in entries if section != "parts" else ():
@@ -107,7 +107,7 @@ def _checked(
 
 
 def _filled(file: str, piece: str, parts: Mapping[str, str]) -> str:
-    """A piece of pattern with its {parts} written out."""
+    """A piece of pattern with its {parts} expanded."""
 
     def part(match: re.Match[str]) -> str:
         if match[1] not in parts:

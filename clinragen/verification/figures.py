@@ -1,4 +1,4 @@
-"""Figures in text as they stand: values, pairs, ranges, changes of value, sequences, decades.
+"""Numbers in text as written: values, pairs, ranges, changes of value, sequences, decades.
 
 ``configs/verify/numbers.yaml`` has the numbers that are no values; ``FORMS`` here the forms that values take, each with
 examples that a test reads.
@@ -24,10 +24,10 @@ Shape = Literal["one", "start", "range", "from", "up", "down", "sequence"]
 
 
 class Written(NamedTuple):
-    """Figures as they stand.
+    """Numbers as written.
 
-    A change may end in a range, which is a third part. ``second``: what stands after the stroke of each part of 120/80
-    or 9/15, "" where there is none. ``trend``: of a change whose way is known.
+    A change may end in a range, which is a third part. ``second``: what follows the slash of each part of 120/80
+    or 9/15, "" where there is none. ``trend``: of a change whose direction is known.
     """
 
     form: Shape
@@ -36,7 +36,7 @@ class Written(NamedTuple):
     trend: TrendWord | None = None
 
     def component(self, place: int) -> Written:
-        """Of pairs, what stands before (0) or after (1) the stroke."""
+        """The numbers of pairs before (0) or after (1) the slash."""
         numbers = [part.number for part in self.parts] if place == 0 else self.second
         parts = tuple(part._replace(number=number) for number, part in zip(numbers, self.parts, strict=True))
         return self._replace(parts=parts, second=())
@@ -55,7 +55,7 @@ def value(name: str) -> str:
 
 _ARROW = r" ?(?:-{1,2}>|→|=>|⟶|>) ?"
 _STEP = re.compile(rf"(?P<n>[-−]?{DIGITS})(?:/(?P<n2>\d{{1,3}}))?{unit('u')}", re.I)
-#: What may stand between two values: blanks, and what has been read.
+#: What may stand between two values: blanks, and text that has been read.
 _GAP = r"[ \0]{0,40}"
 #: Words before the value that a change starts from.
 _OLD = (
@@ -76,7 +76,7 @@ _WAYS: dict[str, TrendWord] = {
 
 
 class _Match(NamedTuple):
-    """A value as matched: what stands before and after the stroke of a pair, the "s" of a decade, the unit."""
+    """A value as matched: the numbers before and after the slash of a pair, the "s" of a decade, the unit."""
 
     number: str
     second: str | None = None
@@ -89,7 +89,7 @@ def _matched(match: re.Match[str], name: str) -> _Match:
 
 
 def _written(form: Shape, values: list[_Match], *, trend: TrendWord | None = None) -> Written:
-    """Parts that name no unit take the last one named: "from 1.1 to 3.2 mg/dL"."""
+    """Parts without a unit take the last unit named: "from 1.1 to 3.2 mg/dL"."""
     named = next((each.unit for each in reversed(values) if each.unit), None)
     parts = tuple(WrittenNumber(each.number, each.unit or named, each.decade or "") for each in values)
     second = tuple(each.second or "" for each in values) if any(each.second for each in values) else ()
@@ -146,7 +146,7 @@ def _one(match: re.Match[str]) -> Written:
 
 @dataclass(frozen=True)
 class Form:
-    """A form that values take in text, and sentences with the reading that they must have."""
+    """A form that values take in text, and sentences with their expected reading."""
 
     name: str
     pattern: re.Pattern[str]
@@ -170,7 +170,7 @@ SPOKEN = Form(
     "word",
     {"A GCS of nine.": "gcs_total: is 9", "Potassium was six at hour 3.": "nothing"},
 )
-#: In this order, since a longer form has the shorter ones in it.
+#: In this order, since longer forms contain shorter ones.
 FORMS = (
     Form(
         "out of a maximum",
@@ -184,7 +184,7 @@ FORMS = (
         _sequence,
         examples={"K 5.9 -> 6.3 -> 3.4.": "potassium: changing from 5.9 to 6.3 to 3.4"},
     ),
-    Form(  # the earlier value is told after the later one
+    Form(  # the later value is given first, then the earlier one
         "value and the one before it",
         _compiled(
             rf"{value('a')}(?:{_GAP}(?:,|\(|\[|which is|which was|-|–){_GAP}){{0,2}}"
@@ -217,13 +217,13 @@ FORMS = (
             "HR 90s-130s.": "heart_rate: in the decades 89.5 to 139.5",
         },
     ),
-    Form(  # where a change begins, without its end
+    Form(  # the start of a change, without its end
         "start",
         _compiled(rf"\bfrom {_OLD}{value('a')}"),
         _start,
         examples={"Creatinine rising from 1.0.": "creatinine: rising from 1"},
     ),
-    Form(  # a part of ten
+    Form(  # a part of a decade
         "part of a decade",
         _compiled(rf"\b(?P<third>low|lower|mid|middle|high|upper)[- ](?P<a>{NUMBER})'?s\b{unit('au')}"),
         _decade,
@@ -273,7 +273,7 @@ def _read(sentence: Masked, form: Form) -> None:
 
 @cache
 def _no_values() -> tuple[tuple[re.Pattern[str], str, str | int], ...]:
-    """The patterns of numbers that are no values: what is aside stands between values, a reference range does not."""
+    """The patterns of numbers that are no values. An aside may stand between two values, a reference range may not."""
     parts = {"number": DIGITS, "value": NUMBER, "units": units.PATTERN}
     cues = {"asides": "aside", "references": "", "multiples": "aside"}
     return tuple((e.pattern, cues[name], e.reads) for name in cues for e in patterns("numbers", name, **parts))

@@ -1,4 +1,4 @@
-"""Which names in a sentence statements are about, and which cues belong to something that has no name here."""
+"""Which names of a sentence the statements are about, and which cues belong to something outside the vocabulary."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from clinragen.verification.cue_phrases import Head
 from clinragen.verification.cues import words
 from clinragen.verification.masked import Cue
 
-#: A word that may name something: adverbs do not.
+#: A word that may name something; adverbs do not.
 _NAMING = re.compile(r"\b(?!\w{1,20}ly\b)(?:[A-Za-z][\w+]+|[B-HJ-Z]\b)")
 _GASES = frozenset(("ph", "pao2", "paco2", "spo2"))
-#: How far back the words that change a name are looked for, in characters.
+#: How far back words that change the meaning of a name are looked for, in characters.
 _BACK, _BACK_TO_PAST = 30, 45
 
 
 def without_strangers(text: str, cues: list[Cue]) -> list[Cue]:
-    """Cues without those of something that no name here stands for: "creatinine 2.1, procalcitonin 12".
+    """Remove cues of something outside the vocabulary: "creatinine 2.1, procalcitonin 12".
 
     After a comma or "and", an unknown word before a number, state or trend is taken for the name of something else.
     """
@@ -40,7 +40,7 @@ def without_strangers(text: str, cues: list[Cue]) -> list[Cue]:
 
 
 def settled(text: str, cues: list[Cue], diagnoses: Sequence[tuple[int, int]]) -> list[Cue]:
-    """Cues without heads that name a diagnosis or the past, and without a second name of the head before.
+    """Remove heads that name a diagnosis or the past, and repeated names of the same variable.
 
     Args:
         text: the sentence.
@@ -67,7 +67,7 @@ def settled(text: str, cues: list[Cue], diagnoses: Sequence[tuple[int, int]]) ->
 
 
 def _elsewhere_or_same(text: str, cue: Cue) -> Cue:
-    """A head that words beside it make another measurement (urine sodium, lactate clearance) is of no variable."""
+    """A head that its neighbouring words make another measurement (urine sodium, lactate clearance) has no variable."""
     before, before_gas, after = _elsewhere()
     preceding = text[max(0, cue.start - _BACK) : cue.start]
     gas = not _GASES.isdisjoint(cue.value.variables)
@@ -77,7 +77,7 @@ def _elsewhere_or_same(text: str, cue: Cue) -> Cue:
 
 
 def _renamed(text: str, place: int, cue: Cue, cues: list[Cue]) -> bool:
-    """Whether a head names the one before again: "hemoglobin (Hgb)", "BP 96 systolic". The better name stays."""
+    """Whether a head repeats the one before: "hemoglobin (Hgb)", "BP 96 systolic". The more specific name is kept."""
     last = cues[place]
     between = text[last.end : cue.start].strip()
     if cue.value.variables == last.value.variables and not cue.value.sides and between == "(":
@@ -97,7 +97,7 @@ def _fillers() -> frozenset[str]:
 
 @cache
 def _past() -> re.Pattern[str]:
-    """Words before a term that make it none of this stay; one word may stand between."""
+    """Words before a term that place it outside this stay; one word may stand between."""
     return re.compile(rf"\b(?:{_either(words('past')[0].words)})\s(?:\w{{1,20}}\s)?$", re.I)
 
 

@@ -1,4 +1,4 @@
-"""A sentence in which what has been read is blanked out: the 24 of "24 hours" is no value, and nothing is read twice.
+"""A sentence in which text that has been read is masked: the 24 of "24 hours" is no value, and nothing is read twice.
 
 Every pattern passes over the sentence once, so that reading takes time in proportion to its length.
 """
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 #: Characters that stand for others, one for one: a raised decimal point, ordinal signs for degrees, kinds of hyphen.
 _ALIKE = str.maketrans("·∙º˚／％‐‑‒﹣－’≦≧", ".." + "°°/%-----'≤≥")
-#: What stands in the place of text that has been read. No pattern's blank or word matches it.
+#: The character that masks text that has been read. No pattern's blank or word matches it.
 BLANK = "\0"
 
 
 class Cue(NamedTuple):
-    """A phrase that means something: ``text[start:end]``."""
+    """A phrase with a meaning: ``text[start:end]``."""
 
     kind: str
     start: int
@@ -24,21 +24,21 @@ class Cue(NamedTuple):
     value: Any
 
 
-#: (kind of cue, value); ("", None) for "read, and no cue".
+#: (kind of cue, value); ("", None) for text that is read but is no cue.
 Reading = tuple[str, Any]
-#: What a match means; None for "not this".
+#: The meaning of a match; None if it is not a match after all.
 Meaning = Callable[[re.Match[str]], Reading | None]
 
 
 class Masked:
-    """Text, and the cues read from it so far."""
+    """A text, and the cues read from it so far."""
 
     def __init__(self, text: str) -> None:
         self.text = text.replace(BLANK, " ").translate(_ALIKE)
         self.cues: list[Cue] = []
 
     def read(self, pattern: re.Pattern[str], meaning: Meaning, group: str | int = 0) -> None:
-        """Make cues of the matches of a pattern and blank them out, or of one group of it."""
+        """Turn the matches of a pattern, or of one group of it, into cues and mask them."""
 
         def one(match: re.Match[str]) -> str:
             found = None if match[group] is None else meaning(match)

@@ -1,4 +1,4 @@
-"""What a rationale says of the note, and which diagnoses it affirms, against the note and the labels of the stay."""
+"""Note claims and affirmed diagnoses of a rationale, checked against the note and the labels of the stay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clinragen.verification.claims import NoteClaim, NotePassage, Verdict
 #: concept -> where a note mentions it, and how: affirmed, negated, historical, family or hypothetical.
 Mentioned = dict[str, list[tuple[str, NotePassage]]]
 _PRESENT = frozenset(("affirmed", "historical"))
-#: Words after which a clause speaks of diagnoses.
+#: Words after which a clause concludes on diagnoses.
 _LINKING = re.compile(
     r"\b(pointing to|points? to|supporting|supports?|consistent with|suggesting|suggests?|indicat\w+|due to|"
     r"not show|not support)\b",
@@ -22,14 +22,14 @@ _LINKING = re.compile(
 
 
 class NoteReader:
-    """Reads notes, and what rationales say of them, by the names of a concept graph."""
+    """Reads notes, and the note claims of rationales, with the names of a concept graph."""
 
     def __init__(self, graph: ConceptGraph) -> None:
         self._graph = graph
         self._linker = Linker(graph)
 
     def note(self, sections: Iterable[tuple[str, str]]) -> Mentioned:
-        """Where a note mentions which concepts, over all its (section, text) pairs."""
+        """The mentions of each concept in a note, over all its (section, text) pairs."""
         found: Mentioned = {}
         for index, section, text, mention in note_mentions(sections, self._linker):
             place = NotePassage(index, section, *_trimmed(text, mention.sentence))
@@ -41,7 +41,7 @@ class NoteReader:
         return self._linker.link(text)
 
     def claims(self, text: str, mentions: list[Mention] | None = None) -> list[NoteClaim]:
-        """Findings that a rationale gives as grounds, and the diagnoses it affirms or denies, in reading order."""
+        """Findings that a rationale gives as grounds, and the diagnoses that it affirms or denies, in reading order."""
         claims: list[NoteClaim] = []
         for mention in self.mentions(text) if mentions is None else mentions:
             concludes = concluded(text, mention)
@@ -55,8 +55,8 @@ class NoteReader:
     def against_note(self, claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[NotePassage, ...]]:
         """Whether the note mentions the concept, or a narrower one, with the same negation, and where.
 
-        A diagnosis that the rationale denies is borne out by a note that does not affirm it as present, or that denies
-        in one place what it affirms in another.
+        A denied diagnosis is supported by a note that does not affirm it as present, or that denies it in one place
+        and affirms it in another.
         """
         own, narrower = mentioned.get(claim.concept, []), []
         if claim.concept in self._graph.graph:  # HFrEF in the note is heart failure
@@ -65,7 +65,7 @@ class NoteReader:
         present = tuple(dict.fromkeys(place for context, place in here if context in _PRESENT))
         denied = tuple(dict.fromkeys(place for context, place in here if context == "negated"))
         alike, opposite = (denied, present) if claim.negated else (present, denied)
-        if claim.kind == "diagnosis":  # an old stroke does not gainsay "the notes do not show a stroke"
+        if claim.kind == "diagnosis":  # an old stroke does not contradict "the notes do not show a stroke"
             held = [rows for rows in [own, *narrower] if not any(context == "negated" for context, _ in rows)]
             opposite = tuple(dict.fromkeys(p for rows in held for context, p in rows if context == "affirmed"))
             return (Verdict.CONTRADICTED, opposite) if opposite and not alike else (Verdict.SUPPORTED, alike)
@@ -74,7 +74,7 @@ class NoteReader:
         return (Verdict.CONTRADICTED, opposite) if opposite else (Verdict.NOT_IN_CHART, ())
 
     def _named(self, text: str, mention: Mention) -> bool:
-        """Whether a phenotype is named in so many words."""
+        """Whether a phenotype is mentioned by its exact name."""
         return text[mention.start : mention.end].casefold() == self._graph.name(mention.concept).casefold()
 
 
@@ -91,6 +91,6 @@ def concluded(text: str, mention: Mention) -> bool:
 
 
 def _trimmed(text: str, span: tuple[int, int]) -> tuple[int, int]:
-    """A sentence without the blanks around it."""
+    """A sentence span without surrounding blanks."""
     words = text[span[0] : span[1]]
     return span[0] + len(words) - len(words.lstrip()), span[0] + len(words.rstrip())

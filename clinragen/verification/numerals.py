@@ -16,14 +16,14 @@ NUMERALS = {word: str(number) for number, word in enumerate(SMALL)} | {
     word: str(10 * number) for number, word in enumerate(TENS, start=2)
 }
 
-#: Pattern of digits. They are bounded: no value has more, and a row of a thousand digits is none.
+#: Pattern of digits. Their number is limited: no value has more, and a run of a thousand digits is no number.
 DIGITS = (
     r"(?:\d{1,3}(?:,\d{3}){1,3}(?!\d)(?:\.\d{1,4}(?!\d))?"  # 1,200
     r"|\d{1,3}(?: \d{3}){1,2}(?= ?(?:/|[µμ]L|[x×] ?10))"  # 24 000/µL
     r"|\d{1,4},\d{1,2}(?![\d,])"  # 3,1: a decimal comma
     r"|\.\d{1,4}(?!\d)|\d{1,9}(?!\d|,\d)(?:\.\d{1,6}(?!\d))?)"  # .6, 3.1
 )
-#: Pattern of digits that are a number by themselves: no letter adjoins but those of a unit.
+#: Pattern of digits that are a number by themselves: no adjacent letters except those of a unit.
 NUMBER = (
     rf"(?<![\w.,\0])[-−]?{DIGITS}(?!\.\d|\+(?: |$))"
     rf"(?:(?=(?:{units.PATTERN})(?![A-Za-z]))|(?!\w{{0,9}}[A-Za-z]{{3}}))"
@@ -47,7 +47,7 @@ def decimal(written: str, *, thousands: bool = False) -> str:
 
     Args:
         written: digits or number words, with a sign or without.
-        thousands: a point before three digits stands between thousands, as much of Europe writes.
+        thousands: a point before three digits is a thousands separator, as in much of Europe.
 
     >>> decimal("1,200"), decimal("3,1"), decimal("1.200", thousands=True), decimal("twenty-four"), decimal("−5")
     ('1200', '3.1', '1200', '24', '-5')

@@ -1,4 +1,4 @@
-"""Numbers with a stroke: 120/80 is a systolic and a diastolic pressure, 9/15 a score and its maximum."""
+"""Numbers with a slash: 120/80 is a systolic and a diastolic pressure, 9/15 a score and its maximum."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PRESSURES = frozenset(("systolic_bp", "mean_bp"))
 
 
 def unpaired(of: Head, before: list[Cue], after: list[Cue]) -> Iterator[tuple[Head, list[Cue], list[Cue]]]:
-    """A statement with pairs, split up: 120/80 is a systolic and a diastolic pressure, 9/15 a score and its maximum.
+    """Split a statement with pairs: 120/80 is a systolic and a diastolic pressure, 9/15 a score and its maximum.
 
-    Any other number with a stroke ("pain 7/10", a date) is left out.
+    Other numbers with a slash ("pain 7/10", a date) are left out.
     """
     cues = [*before, *after]
     if not any(cue.kind == "number" and cue.value.second for cue in cues):
@@ -36,7 +36,7 @@ def unpaired(of: Head, before: list[Cue], after: list[Cue]) -> Iterator[tuple[He
 
 
 def _repicked(cues: list[Cue], pick: Callable[[Written], Written | None]) -> list[Cue]:
-    """Cues with other figures for those that stand, and without those that have none."""
+    """Cues with their figures replaced; cues without a replacement are dropped."""
     picked = [cue._replace(value=pick(cue.value)) if cue.kind == "number" else cue for cue in cues]
     return [cue for cue in picked if cue.value is not None]
 

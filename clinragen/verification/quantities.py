@@ -1,4 +1,4 @@
-"""A written number in the canonical unit of a variable, with what rounding, "about" or a decade leaves open."""
+"""A written number as a range in the canonical unit of a variable, by rounding, "about" or a decade."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from clinragen.verification.numerals import decimal
 #: Where the low, mid and high 80s lie, as parts of the decade. They overlap: 84 is both low and mid.
 _THIRDS = {"low": (0.0, 0.45), "mid": (0.25, 0.75), "high": (0.5, 1.0)}
 _THIRDS |= {"lower": _THIRDS["low"], "middle": _THIRDS["mid"], "upper": _THIRDS["high"]}
-#: Units that tell no scale: degrees of either kind, points of a score.
+#: Units that do not say the scale: degrees (°C or °F), points of a score.
 _VAGUE = ("deg", "points", "units")
 
 
 class WrittenNumber(NamedTuple):
-    """A number as written. ``decade``: "s" where it reads "80s", or which part of it ("low"), else ""."""
+    """A number as written. ``decade``: "s" for "80s", or the part of it ("low"), else ""."""
 
     number: str
     unit: str | None = None
@@ -25,9 +25,9 @@ class WrittenNumber(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A number in the canonical unit of a variable: what it may mean lies from ``low`` to ``high``.
+    """A number in the canonical unit of a variable, as the range from ``low`` to ``high``.
 
-    ``how``: what the words beside it say it is. at (it occurs), highest, lowest, mean, within (all lie there), decade,
+    ``how``: its role by the words beside it: at (it occurs), highest, lowest, mean, within (all lie there), decade,
     decades, above, below, an event that happened at least once (above_event, below_event, rising_event,
     falling_event), or of a sum over hours (total_is, total_above, total_below).
     """
@@ -43,7 +43,7 @@ def figure(part: WrittenNumber, variable: Variable, *, about: bool = False) -> F
     A number means what rounds to it, at its last digit or the catalogue's where that is coarser.
 
     Returns:
-        None where its unit is none that the variable is measured in: it is of something else.
+        None if the variable is not measured in its unit: the number is about something else.
     """
     text = _decimal(part.number, part.unit, variable)
     value = float(text)
@@ -66,15 +66,15 @@ def figure(part: WrittenNumber, variable: Variable, *, about: bool = False) -> F
 
 
 def amount(number: str, unit: str | None, variable: Variable, *, about: bool) -> tuple[float, float] | None:
-    """A written difference in the canonical unit, from and to; None where its unit is none of the variable's.
+    """A written difference in the canonical unit, as a range; None if its unit is not one of the variable's.
 
-    Both of the values it lies between may have been rounded.
+    Both values of the difference may have been rounded.
     """
     text = _decimal(number, unit, variable)
     value = float(text)
     if unit and units.plain(unit) not in ("points", "deg"):
         scaled = units.conversion(unit, variable)
-    else:  # without a unit a small difference is in the usual one, whatever is plausible of a value
+    else:  # without a unit, in the canonical one: the plausible range is for values, not differences
         scaled = _conversion(None, variable, value) if value > variable.plausible[1] else (1.0, 0.0)
     if scaled is None:
         return None
@@ -86,12 +86,12 @@ def amount(number: str, unit: str | None, variable: Variable, *, about: bool) ->
 
 
 def _last_digit(text: str) -> float:
-    """What one step in the last digit is worth."""
+    """The size of one step in the last digit."""
     return 10.0 ** -len(text.partition(".")[2])
 
 
 def _conversion(unit: str | None, variable: Variable, value: float) -> tuple[float, float] | None:
-    """Scale and offset to the canonical unit; without a telling unit, what makes the value plausible."""
+    """Scale and offset to the canonical unit; without an unambiguous unit, those that make the value plausible."""
     if unit and units.plain(unit) not in _VAGUE:
         return units.conversion(unit, variable)
     if unit and units.conversion(unit, variable) is None:

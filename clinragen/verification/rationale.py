@@ -1,4 +1,4 @@
-"""A rationale before the chart: its claims with verdicts and evidence. Teachers, evaluation and report use it."""
+"""Check a rationale against the chart: claims with verdicts and evidence. Used by teachers, evaluation and report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clinragen.verification.reader import SeriesReader
 
 
 class Verifier:
-    """Checks rationales by the names of a concept graph. Building one takes some tenths of a second; reuse it."""
+    """Checks rationales with the names of a concept graph. Building one takes some tenths of a second; reuse it."""
 
     def __init__(self, graph: ConceptGraph) -> None:
         self._notes = notes.NoteReader(graph)
@@ -26,12 +26,12 @@ class Verifier:
         chart: SeriesChart,
         diagnoses: Collection[str],
     ) -> list[Checked]:
-        """Claims in reading order. ``grounds.with_absences`` adds words that only say that there is nothing.
+        """Claims in reading order. ``grounds.with_absences`` adds statements of absence.
 
         Args:
             text: the rationale.
-            kind: ``note``: findings are held against the note, diagnoses against note and labels; ``series``:
-                statements about variables are held against the chart, affirmed diagnoses against the labels.
+            kind: ``note``: findings are checked against the note, diagnoses against note and labels; ``series``:
+                statements about variables are checked against the chart, affirmed diagnoses against the labels.
             sections: (section, text) pairs of the note; read for ``note`` only.
             chart: the measurements of the stay; read for ``series`` only.
             diagnoses: phenotype keys that may be affirmed.
@@ -47,7 +47,7 @@ class Verifier:
                 verdict, places = notes.against_labels(claim, diagnoses), ()
             else:
                 verdict, places = self._notes.against_note(claim, mentioned)
-            absence = claim.kind == "diagnosis" and claim.negated  # that nothing speaks for it
+            absence = claim.kind == "diagnosis" and claim.negated  # a statement that nothing supports it
             span = (claim.start, claim.end, claim.kind, claim.concept)
             found.append(Checked(*span, verdict, claim.negated, places=places, absence=absence))
         return found
@@ -59,7 +59,7 @@ class Verifier:
             if claim.kind != "diagnosis":
                 continue
             span = (claim.start, claim.end, claim.kind, claim.concept)
-            if claim.negated:  # "no value points to shock": nothing that the measurements could refute
+            if claim.negated:  # "no value points to shock": measurements cannot refute it
                 found.append(Checked(*span, Verdict.SUPPORTED, negated=True, absence=True))
             else:
                 found.append(Checked(*span, notes.against_labels(claim, diagnoses)))
@@ -67,7 +67,7 @@ class Verifier:
         for read in self._series.read(text, named):
             verdict = series.check(read, chart)
             measured = tuple(series.telling(read, chart)) if verdict != Verdict.NOT_IN_CHART else ()
-            absence = read.denies_all  # a sign that is denied is a fact, "no fever"
+            absence = read.denies_all  # a denied sign is a claim: "no fever"
             span = (read.start, read.end, "series", ",".join(read.variables))
             found.append(Checked(*span, verdict, read.negated, measured, absence=absence))
         return found

@@ -1,8 +1,8 @@
-"""Text -> statements about the series. Rule based and forgiving in wording; what is not understood makes no claim.
+"""Read claims about the series from text, by rules. Wording may vary; what is not understood makes no claim.
 
-A sentence becomes a row of cues: heads (variables, and terms such as hypotension), states, trends, numbers, times,
-frequencies, separators (``times``, ``amounts``, ``figures``, ``cue_phrases``, ``separators``). ``heads`` says which
-names count, ``sharing`` whose words are whose, ``assembly`` what a head and its cues state.
+A sentence becomes a sequence of cues: heads (variables, and terms such as hypotension), states, trends, numbers, times,
+frequencies, separators (``times``, ``amounts``, ``figures``, ``cue_phrases``, ``separators``). ``heads`` decides
+which names count, ``sharing`` assigns cues to heads, ``assembly`` builds the claims of a head and its cues.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clinragen.verification.sentences import sentences, squeezed
 
 
 class SeriesReader:
-    """Reads series claims by the names of a concept graph. Building one takes some tenths of a second; reuse it."""
+    """Reads series claims with the names of a concept graph. Building one takes some tenths of a second; reuse it."""
 
     def __init__(self, graph: ConceptGraph) -> None:
         self._phrases = CuePhrases(graph)
@@ -30,7 +30,7 @@ class SeriesReader:
 
         Args:
             text: a rationale of any form and length.
-            diagnoses: spans in which a diagnosis is named; a term inside one is no claim when it is concluded on.
+            diagnoses: spans in which a diagnosis is named; a term inside a concluded diagnosis is no claim.
         """
         plain, places = squeezed(text)
         spans = sorted((bisect_left(places, start), bisect_left(places, end)) for start, end in diagnoses)

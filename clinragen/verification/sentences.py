@@ -1,4 +1,4 @@
-"""Text -> sentences to be read one by one: each short, with single blanks, and its place in the text."""
+"""Split text into sentences: each short, with single blanks, and with its position in the text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _SENTENCE = re.compile(
     r"(?<=[.!?])(?<!\bi\.e\.)(?<!\be\.g\.)(?<!\bvs\.)(?<!\bapprox\.)(?<!\bmax\.)(?<!\bmin\.)\s(?=[A-Z0-9(>~-])|;|\n"
 )
 _BLANKS = re.compile(r"\s{2,}|[^\S \n]")
-#: No sentence is longer, in characters; one without end is cut at a blank. So reading takes time in proportion to the
+#: Longest sentence, in characters; a longer one is cut at a blank. Reading thus takes time in proportion to the
 #: length of a text, whatever a sentence costs.
 _LONGEST = 2000
 
 
 def squeezed(text: str) -> tuple[str, Sequence[int]]:
-    """Text with one blank, or line break, for each row of them, and where its characters stood.
+    """Text in which each run of blanks or line breaks is a single one, and the original position of each character.
 
-    Patterns then meet a single blank at most, and none can go over the same blanks again and again.
+    Patterns then meet at most one blank, so none can backtrack over long runs of blanks.
     """
     if _BLANKS.search(text) is None:
         return text, range(len(text) + 1)

@@ -1,4 +1,4 @@
-"""What separates the parts of a sentence: words and punctuation at which names join and statements part."""
+"""Separators of a sentence: words and punctuation that join names or divide statements."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import cache
 from clinragen.verification.cues import words
 from clinragen.verification.masked import BLANK, Cue
 
-#: A comma within a number, a hyphen within a word and the stroke of a pair separate nothing.
+#: A comma within a number, a hyphen within a word and the slash of a pair separate nothing.
 _PUNCTUATION = r",(?=\s|$)|[():]|\s[-–—]\s|/(?=\s)|&"
-#: Words that may stand between two names that share what is said: "both the ALT and the AST".
+#: Words that may stand between two names that share a statement: "both the ALT and the AST".
 _BESIDE = r"\bboth\b|\bthe\b|\beither\b"
 
 
@@ -25,7 +25,7 @@ def find(text: str, phrases: list[Cue]) -> Iterator[Cue]:
 
 
 def joins(cue: Cue) -> bool:
-    """Whether names on its two sides share their words: "ALT and AST were high"."""
+    """Whether the names on both sides share a statement: "ALT and AST were high"."""
     return cue.value in _role("join")
 
 
@@ -35,7 +35,7 @@ def cuts(cue: Cue) -> bool:
 
 
 def tells_later(cue: Cue) -> bool:
-    """Whether what follows came later: "then"."""
+    """Whether what follows happened later: "then"."""
     return cue.value in _role("later")
 
 

@@ -1,4 +1,4 @@
-"""Series claims against the measurements of a stay. A claim is supported only when each of its statements holds."""
+"""Check series claims against the measurements of a stay. A claim is supported only if each of its statements holds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from clinragen.verification.claims import SeriesClaim, Verdict
 def check(claim: SeriesClaim, chart: SeriesChart) -> Verdict:
     """The verdict of one claim.
 
-    A word may mean several variables: hypotension is borne out by the systolic or the mean pressure, "normal liver
-    enzymes" must hold of each that was measured.
+    A term may stand for several variables: hypotension holds if the systolic or the mean pressure is low, "normal
+    liver enzymes" must hold for each that was measured.
     """
     answers = [holds(claim, variables()[key], chart[key]) for key in claim.variables if key in chart]
     known = [answer for answer in answers if answer is not None]
@@ -22,9 +22,9 @@ def check(claim: SeriesClaim, chart: SeriesChart) -> Verdict:
 
 
 def holds(claim: SeriesClaim, variable: Variable, all_measured: Measurements) -> bool | None:
-    """Whether the claim without its negation holds of one variable; None where nothing was measured to tell.
+    """Whether the claim without its negation holds for one variable; None if the measurements cannot decide.
 
-    One false statement makes the claim false, whatever the others leave open.
+    One false statement makes the claim false, even if others cannot be decided.
     """
     seen = claim.scope.of(all_measured)
     if not len(seen.values):
@@ -36,7 +36,7 @@ def holds(claim: SeriesClaim, variable: Variable, all_measured: Measurements) ->
 
 
 def telling(claim: SeriesClaim, chart: SeriesChart, most: int = 4) -> list[tuple[str, float, float]]:
-    """The measurements that a claim stands or falls with: first, lowest, highest and last within its scope.
+    """The measurements that decide a claim: first, lowest, highest and last within its scope.
 
     Returns:
         (variable, hour, value), by variable and hour.

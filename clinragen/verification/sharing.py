@@ -1,7 +1,7 @@
-"""Whose words are whose: the cues of a sentence shared out among its heads, and cut into statements.
+"""Assign the cues of a sentence to its heads, and divide them into statements.
 
-The words between two heads are parted at the last separator. What follows a head is cut into statements at commas and
-conjunctions. Heads joined by "and" share their words.
+The cues between two heads are divided at the last separator. What follows a head is divided into statements at commas
+and conjunctions. Heads joined by "and" share their cues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BOUNDS = ("above", "below", "at_least", "at_most")
 
 @dataclass
 class Group:
-    """Heads that share their words: what stands before them, and what follows."""
+    """Heads that share cues: those before them, and those after."""
 
     heads: list[Cue]
     before: list[Cue]
@@ -72,7 +72,7 @@ def claims(text: str, group: Group) -> Iterator[SeriesClaim]:
 
 
 def _joined(text: str, head: Cue, region: list[Cue], following: Cue) -> bool:
-    """Whether two heads share their words: "BUN/Cr", "ALT and AST". Term and variable do not: "fever and HR 120"."""
+    """Whether two heads share cues: "BUN/Cr", "ALT and AST". A term and a variable do not: "fever and HR 120"."""
     between = text[head.end : following.start]
     if between == "/":
         return True
@@ -88,7 +88,7 @@ def _leading(cues: list[Cue]) -> list[Cue]:
 
 
 def _parted(region: list[Cue], head: Cue) -> tuple[list[Cue], list[Cue]]:
-    """What of the words between two heads belongs to the first, and what to the second."""
+    """Divide the cues between two heads into those of the first and those of the second."""
     links = [position for position, cue in enumerate(region) if cue.kind == "linking"]
     if links:
         return region[: links[0]], [cue for cue in region[links[0] + 1 :] if cue.kind != "sep"]
@@ -105,7 +105,7 @@ def _parted(region: list[Cue], head: Cue) -> tuple[list[Cue], list[Cue]]:
 
 
 def _common(segment: list[Cue], head: Cue) -> list[Cue]:
-    """What is said of a head before the last: "ALT and AST above 1000" of both, "BUN and creatinine of 3.2" of one."""
+    """Cues that also apply to a head before the last: "ALT and AST above 1000", but not "BUN and creatinine of 3.2"."""
     bound = any(cue.kind == "how" and cue.value in _BOUNDS for cue in segment)
     if bound and not head.value.sides:
         return segment
@@ -113,7 +113,7 @@ def _common(segment: list[Cue], head: Cue) -> list[Cue]:
 
 
 def _segments(cues: list[Cue]) -> list[list[Cue]]:
-    """The cues after a head, cut into statements."""
+    """The cues after a head, divided into statements."""
     pieces: list[list[Cue]] = [[]]
     for cue in cues:
         if cue.kind == "sep":
@@ -139,6 +139,6 @@ def _states(piece: list[Cue]) -> bool:
 
 
 def _completes(piece: list[Cue], change: list[Cue]) -> bool:
-    """Whether numbers alone say from where to where a change went: "more than tripled, 1.8 to 5.6"."""
+    """Whether the numbers alone give start and end of a change: "more than tripled, 1.8 to 5.6"."""
     kinds = {cue.kind for cue in change}
     return {cue.kind for cue in piece} == {"number"} and bool(kinds & {"trend", "change"}) and "number" not in kinds

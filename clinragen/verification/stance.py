@@ -1,4 +1,4 @@
-"""What the cues beside a head say of it but for numbers: side, trend and denial; how often, how severe, when."""
+"""What the cues beside a head say about it, apart from numbers: side, trend, denial, frequency, severity, time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clinragen.verification.statements import Count, Frequency, Hour, Moment, Si
 from clinragen.verification.times import HourWindow
 
 WHOLE_STAY = (0.0, float("inf"))
-#: A term names its side: worsening hypotension is a fall.
+#: A term has a side of its own: worsening hypotension is a fall.
 _WORSE: dict[str, tuple[TrendWord, TrendWord]] = {
     "worsening": ("rising", "falling"),
     "improving": ("falling", "rising"),
@@ -28,7 +28,7 @@ _MOVING: dict[str, TrendWord] = {
 
 @dataclass(frozen=True)
 class Qualifiers:
-    """What the cues say of a statement besides: how often, how severe, when."""
+    """Qualifiers of a statement: frequency, severity, time."""
 
     frequency: Frequency | None = None
     severity: Literal["mild", "marked"] | None = None
@@ -39,7 +39,7 @@ class Qualifiers:
 
 @dataclass(frozen=True)
 class Stance:
-    """On which side the variable is, what it does, and whether that is denied."""
+    """The side of the variable, its trend, and whether they are denied."""
 
     side: Side | None = None
     trend: TrendWord | Literal["stable"] | None = None
@@ -47,12 +47,12 @@ class Stance:
 
     @property
     def way(self) -> Way:
-        """Which way a change goes; "stable" goes neither."""
+        """Direction of a change; "stable" has none."""
         return Way(None if self.trend == "stable" else self.trend, self.side)
 
 
 def qualifiers_of(cues: list[Cue]) -> Qualifiers:
-    """Times, frequency and severity: the first of each, but the frequency that says most."""
+    """Times, frequency and severity: the first of each, but the most specific frequency."""
 
     def first(kind: str) -> Any:
         return next((cue.value for cue in cues if cue.kind == kind), None)
@@ -64,12 +64,12 @@ def qualifiers_of(cues: list[Cue]) -> Qualifiers:
 
 
 def _precise(frequency: Frequency) -> int:
-    """How much a frequency says: of "stayed above 90 at all times", the second."""
+    """How specific a frequency is: in "stayed above 90 at all times", the second is more so."""
     return 2 if isinstance(frequency, Count) else 1 if frequency == "always" else 0
 
 
 def stance_of(text: str, of: Head, before: list[Cue], after: list[Cue], *, whole: bool) -> Stance:
-    """What the cues beside a head say of it; with ``whole``, a term such as "anaemia" may state its own side."""
+    """What the cues beside a head say about it; with ``whole``, a term such as "anaemia" may state its own side."""
     cues = [*before, *after]
     states, trends = _states_and_trends(text, before, after)
     side: Side | None = states[0] if states else None
@@ -108,7 +108,7 @@ def _states_and_trends(
 
 
 def _trend_of(of: Head, trends: list[TrendWord | Literal["stable"]]) -> TrendWord | Literal["stable"] | None:
-    """The trend that says most; of a term with one side, which way its variable moves."""
+    """The most specific trend; for a term with one side, the direction in which its variable changes."""
     order = ("resolved", "rising", "falling", "improving", "worsening", "stable")
     trend = min(trends, key=order.index, default=None)
     if trend in _WORSE and len(of.sides) == 1:
@@ -117,7 +117,7 @@ def _trend_of(of: Head, trends: list[TrendWord | Literal["stable"]]) -> TrendWor
 
 
 def _written_trend(of: Head, cues: list[Cue]) -> TrendWord | None:
-    """The trend that numbers state by themselves, as in "down from 5", where they are in a unit of the variable."""
+    """The trend stated by the numbers themselves, as in "down from 5", if they are in a unit of the variable."""
     written = [cue.value for cue in cues if cue.kind == "number" and cue.value.trend]
     variable = variables()[of.variables[0]]
     return next((each.trend for each in written if canonical(each, variable, about=False)), None)

@@ -1,4 +1,4 @@
-"""The numbers beside a head, in its unit, each with what the words around it say it is."""
+"""The numbers beside a head, in its unit, each with its role by the words around it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DAILY = ("/d", "/day", "/24h")
 
 @dataclass
 class StatedNumbers:
-    """The numbers of a statement: those it has, the one that a change starts from, and the amount of a change."""
+    """The numbers of a statement: stated values, the start of a change, and the amount of a change."""
 
     stated: list[Figure] = field(default_factory=list)
     start: Point | None = None
@@ -40,7 +40,7 @@ class StatedNumbers:
 def numbers_of(
     text: str, of: Head, before: list[Cue], after: list[Cue], stance: Stance, qualifiers: Qualifiers
 ) -> tuple[StatedNumbers, Stance, Qualifiers]:
-    """Numbers, with the words that say what they are; figures may also tell the trend ("down from"), or a day."""
+    """Numbers with their roles; figures may also state a trend ("down from") or a day."""
     variable = variables()[of.variables[0]]
     hows = [cue for cue in (*before, *after) if cue.kind == "how"]
     if of.how:
@@ -72,7 +72,7 @@ def numbers_of(
 
 
 def _figures(text: str, cue: Cue, of: Head, variable: Variable, abouts: Sequence[Cue]) -> Sequence[Figure] | None:
-    """The numbers of a cue in the canonical unit of the variable; none where their unit is not one of its units."""
+    """The numbers of a cue in the canonical unit of the variable; none if their unit is not one of its units."""
     about = any(0 <= cue.start - near.end <= 12 for near in abouts)
     parts = canonical(cue.value, variable, about=about or _ABOUT.search(text[cue.start : cue.end]) is not None)
     if parts and of.mirrored:
@@ -100,7 +100,7 @@ def _add_pair(
 
 
 def _how(text: str, hows: Sequence[Cue], numbers: Sequence[Cue], place: int) -> str | None:
-    """What the words before a number say it is, or those after it: "90 or more", "109 on average"."""
+    """The role of a number by the words before it or after it: "90 or more", "109 on average"."""
     cue = numbers[place]
     previous = numbers[place - 1].end if place else -2
     following = numbers[place + 1].start if place + 1 < len(numbers) else len(text)
@@ -113,7 +113,7 @@ def _how(text: str, hows: Sequence[Cue], numbers: Sequence[Cue], place: int) -> 
 
 
 def _bounded(number: Figure, how: str | None, *, decade: bool) -> Figure:
-    """A number as the words before it say: of a bound the middle, since rounding widens no bound."""
+    """A number with its role; a bound is the middle of its range, since rounding does not widen a bound."""
     middle = (number.low + number.high) / 2
     match how:
         case "above" | "above_event" | "rising_event" | "below" | "below_event" | "falling_event":
@@ -128,7 +128,7 @@ def _bounded(number: Figure, how: str | None, *, decade: bool) -> Figure:
 
 
 def _total(number: Figure, written: Written, variable: Variable, qualifiers: Qualifiers) -> Figure:
-    """A volume over hours is their sum: "1200 mL over 24 h", not "10 mL/h over 24 h"."""
+    """A volume over hours is a sum: "1200 mL over 24 h", but not "10 mL/h over 24 h"."""
     hourly = units.plain(written.parts[0].unit or "").endswith("/h")
     if variable.bin != "sum" or qualifiers.window is None or hourly:
         return number
@@ -153,7 +153,7 @@ def _sized(numbers: StatedNumbers, cues: Sequence[Cue], variable: Variable) -> N
 
 
 def _amount(stated: WrittenAmount, variable: Variable) -> tuple[ChangeSize | None, Point | None]:
-    """The amount in the canonical unit, and the end that "rose 18" may also mean."""
+    """The amount in the canonical unit, and the end value that "rose 18" may also mean."""
     bounds = quantities.amount(stated.number, stated.unit, variable, about=stated.how == "about")
     if bounds is None:
         return None, None
@@ -163,5 +163,5 @@ def _amount(stated: WrittenAmount, variable: Variable) -> tuple[ChangeSize | Non
 
 
 def point(number: Figure) -> Point:
-    """A figure as a point of a change, with the extreme (highest, lowest) that it is said to be, if any."""
+    """A figure as a point of a change; it may be stated to be the highest or lowest value."""
     return Point(number.low, number.high, number.how if number.how in EXTREMES else None)

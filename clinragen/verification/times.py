@@ -16,14 +16,14 @@ _FOREVER = float("inf")
 
 
 class HourWindow(NamedTuple):
-    """Hours from intime that a statement is about; ``hours``: of a stretch that may lie anywhere within."""
+    """Hours from intime that a statement is about; ``hours``: length of a stretch that may lie anywhere within."""
 
     start: float
     end: float
     hours: float | None = None
 
 
-#: What the ``means`` of an entry is of its numbers n and m: (kind of cue, value); None for a time and no more.
+#: The cue (kind, value) for the ``means`` of an entry, given its numbers n and m; None for a time without a meaning.
 _MEANINGS: dict[str, Callable[[float, float], Reading | None]] = {
     "first hours": lambda n, m: ("window", HourWindow(0.0, n)),
     "first day": lambda n, m: ("window", HourWindow(0.0, 24.0)),

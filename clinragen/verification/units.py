@@ -1,7 +1,7 @@
 """Units as people write them: one spelling for each, and the conversion into a variable's canonical unit.
 
-The catalogue says what only chemistry knows (mg/dL to mmol/L, for each substance); here stand spellings, and what
-holds of any substance: prefixes, litres and decilitres, pressures.
+The catalogue holds conversions that depend on the substance (mg/dL to mmol/L); this module holds spellings, and
+conversions for any substance: prefixes, litres and decilitres, pressures.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ CORES = os.cpu_count() or 1
 
 
 def show_cohort(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
-    """What a preparation did, as tables or as JSON."""
+    """Print the summary of a preparation, as tables or as JSON."""
     if as_json:
         told = ("source", "cohort", "rows", "attrition", "warnings")
         answer("", {"out": out, **{key: manifest[key] for key in told if key in manifest}}, as_json)

@@ -1,4 +1,4 @@
-"""The commands that prepare a database, one for each release: made of what the release says of itself."""
+"""The commands that prepare a database, one for each release, built from its ``Release``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mimic_prep.releases import releases
 
 
 def release_commands() -> dict[str, tuple[str, Callable[..., int | None]]]:
-    """Command -> what it does, and its function, of every release."""
+    """Command -> (its line in the overview, its function), for every release."""
     return {name: (release.about, command_of(release)) for name, release in releases().items()}
 
 

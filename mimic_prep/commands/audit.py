@@ -23,11 +23,11 @@ def command(
 ) -> int | None:
     """Check a cohort for leaks, copies, mixed units and drift.
 
-    Ends with code 1 when the cohort leaks.
+    Ends with exit code 1 if the cohort leaks.
 
     Args:
         cohort: A cohort folder; the option may be left out: mimic-prep audit COHORT.
-        out: Where audit.html and audit.json go. Default: COHORT/audit.
+        out: Folder for audit.html and audit.json. Default: COHORT/audit.
         allow: A note section that may name the diagnosis, because it was known at the time; may be repeated.
     """
     from rich.console import Console
@@ -43,7 +43,7 @@ def command(
     if cohort is None:
         raise UserError("mimic-prep audit expects one cohort: mimic-prep audit COHORT, or --cohort COHORT")
     folder = out or cohort / "audit"
-    replace = overwrite or out is None  # an audit in the cohort's own folder is its own to renew
+    replace = overwrite or out is None  # an audit in the cohort's own folder may be replaced without --overwrite
     check_output(folder, AUDIT, overwrite=replace, inputs=(cohort,))
     with Console(stderr=True).status("reading the cohort") as status:
         opened = Cohort.load(cohort)

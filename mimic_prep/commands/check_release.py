@@ -1,4 +1,4 @@
-"""``mimic-prep check-release``: check raw tables before work: release, files, columns, row counts, SHA-256."""
+"""``mimic-prep check-release``: check raw tables before preparation: release, files, columns, row counts, SHA-256."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def command(*, raw: Raw, quick: Flag = False, workers: Workers = CORES, as_json: AsJson = False) -> int | None:
-    """Check raw tables before work: release, files, columns, row counts, SHA-256.
+    """Check raw tables before preparation: release, files, columns, row counts, SHA-256.
 
-    Ends with code 2 when something is to be mended first.
+    Ends with exit code 2 if something must be fixed first.
 
     Args:
         raw: The folder with the raw tables.
-        quick: Look at names and headers only; no counts, no SHA-256.
+        quick: Check names and headers only; no counts, no SHA-256.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
@@ -49,7 +49,7 @@ def command(*, raw: Raw, quick: Flag = False, workers: Workers = CORES, as_json:
     for problem in checked.problems:
         console.print(f"[red]{problem}[/red]")
     console.print(
-        f"{checked.title}: " + ("ready to prepare" if checked.sound else "[bold red]mend this first[/bold red]")
+        f"{checked.title}: " + ("ready to prepare" if checked.sound else "[bold red]fix this first[/bold red]")
     )
     return code
 

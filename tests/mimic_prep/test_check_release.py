@@ -58,7 +58,7 @@ def test_a_missing_table_and_column_are_told(hospital, tmp_path: Path, capsys) -
     assert found["patients"] == ["columns missing: anchor_age"]
     assert "not found" in found["labevents"][0]
     assert main(["check-release", "--raw", str(raw)]) == 2
-    assert "mend this first" in capsys.readouterr().out
+    assert "fix this first" in capsys.readouterr().out
 
 
 def test_a_cut_or_corrupt_file_is_told(hospital, tmp_path: Path) -> None:

@@ -504,6 +504,6 @@ def test_verify_names_what_cannot_be_read_among_the_other_tables(raw, capsys, na
     assert main(["check-release", "--raw", str(raw)]) == 2
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "chartevents" in shown  # the other tables are reported, too
-    assert "mend this first" in shown
+    assert "fix this first" in shown
     [report] = [table for table in check_release(raw).tables if table.table == "prescriptions"]
     assert len(report.problems) == 1

@@ -1,4 +1,4 @@
-"""What every statement has: a check. And the hours that a claim is about."""
+"""The protocol of a statement, which has a check, and the scope of a claim: its hours."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from clinragen.chart.measurements import Measurements
 
 Moment = Literal["first", "later", "last"]
 
-#: A stated hour may be off by so much: measurements are binned by the hour. "Around hour 12" is meant roughly.
+#: Tolerance of a stated hour, since measurements are binned by the hour. "Around hour 12" is less exact.
 EXACTLY, ROUGHLY = 1.0, 3.0
-#: Hours that "on admission" and "at the end" reach beyond the first and the last measurement: admission bloods take
-#: some hours to be drawn and reported.
+#: "On admission" covers this many hours after the first measurement, "at the end" as many before the last: admission
+#: bloods take some hours to be drawn and reported.
 MOMENT = 4.0
 
 
 class Statement(Protocol):
-    """Something said of one variable."""
+    """A statement about one variable."""
 
-    #: The check needs all measurements of the variable, not those in the scope of its claim.
+    #: The check needs all measurements of the variable, not only those in the scope of its claim.
     of_all: ClassVar[bool]
 
     def holds(self, variable: Variable, seen: Measurements) -> bool | None:
-        """Whether it is true of these measurements (at least one); None where they cannot tell."""
+        """Whether it is true of these measurements (at least one); None if they cannot decide."""
         ...
 
 
 @dataclass(frozen=True)
 class Hour:
-    """A stated hour from intime, and by how much it may be off."""
+    """A stated hour from intime, and its tolerance."""
 
     at: float
     slack: float = EXACTLY
@@ -92,7 +92,7 @@ class Scope:
 
 
 def number(value: float) -> str:
-    """A bound as readings print it: six digits, no trailing zeros.
+    """A bound as printed in readings: six digits, no trailing zeros.
 
     >>> number(3.150000001), number(float("inf"))
     ('3.15', 'any')
@@ -101,7 +101,7 @@ def number(value: float) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """What a number may mean, as readings print it: the middle, which rounding widens on either side."""
+    """The range of a number as printed in readings: its middle."""
     if abs(low) == float("inf") or abs(high) == float("inf"):
         return "any"
     return number((low + high) / 2)

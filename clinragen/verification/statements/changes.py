@@ -1,7 +1,6 @@
-"""What a variable does: it rises, falls, improves, resolves, stays; from one value to another, by how much.
+"""Statements about change: rising, falling, improving, resolved, stable; from one value to another, by an amount.
 
-A rise and a fall are decided by the sign of one and the same figure, so that no change is supported together with its
-opposite.
+A rise and a fall are decided by the sign of the same quantity, so a change and its opposite are never both supported.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from clinragen.verification.statements.base import Hour, number, span
 from clinragen.verification.statements.states import Side
 from clinragen.verification.statements.values import MANY, Beyond, extreme
 
-#: Changes below these parts of the reference range are no trend, and no departure from "stable".
+#: Changes below these fractions of the reference range's width are no trend, and still count as "stable".
 TREND, STABLE = 0.05, 0.3
-#: A level above the range may also stray by this part of itself: a creatinine of 5.0 to 5.4 is stable.
+#: Above the range, a tenth of the level may be more than that: a creatinine of 5.0 to 5.4 is stable.
 STABLE_LEVEL = 0.1
 
 TrendWord = Literal["rising", "falling", "improving", "worsening", "resolved"]
@@ -29,9 +28,9 @@ TrendWord = Literal["rising", "falling", "improving", "worsening", "resolved"]
 
 @dataclass(frozen=True)
 class Way:
-    """Which way a change goes: up or down, or towards and away from the reference range (better and worse).
+    """Direction of a change: up or down, or towards or away from the reference range (better or worse).
 
-    Without a trend, either way. ``side``: better and worse are told on this side of the range ("high, improving").
+    Without a trend, either direction. ``side``: better and worse refer to this side of the range ("high, improving").
     """
 
     trend: TrendWord | None = None
@@ -39,7 +38,7 @@ class Way:
 
     @property
     def sign(self) -> int:
-        """1 where the course grows, -1 where it shrinks, 0 for either."""
+        """1 if the course must grow, -1 if it must shrink, 0 for either."""
         return {"rising": 1, "worsening": 1, "falling": -1, "improving": -1, "resolved": -1, None: 0}[self.trend]
 
     @property
@@ -48,7 +47,7 @@ class Way:
         return self.trend in ("improving", "worsening", "resolved")
 
     def course(self, variable: Variable, values: np.ndarray) -> np.ndarray:
-        """What grows or shrinks: the values, or how far each lies outside the reference range. float [n]."""
+        """The quantity that changes: the values, or their distance outside the reference range. float [n]."""
         if not self.ranged:
             return values
         above = np.maximum(0.0, values - variable.high) if variable.high is not None else np.zeros(len(values))
@@ -57,7 +56,7 @@ class Way:
         return np.round(np.maximum.reduce(sides), variable.decimals + 3)
 
     def agrees(self, difference: float) -> bool:
-        """Whether a difference of the course is of this way."""
+        """Whether a difference of the course has this direction."""
         return bool(difference * self.sign > 0) if self.sign else True
 
     def __str__(self) -> str:
@@ -66,18 +65,18 @@ class Way:
 
 @dataclass(frozen=True)
 class Point:
-    """A value that a change starts from, passes or ends at; it may be said to be the highest or the lowest."""
+    """A value at which a change starts, passes or ends; it may be stated to be the highest or the lowest."""
 
     low: float
     high: float
     extreme: Literal["highest", "lowest"] | None = None
 
     def meets(self, values: np.ndarray) -> np.ndarray:
-        """Which values are this one. bool [n]."""
+        """Which values match. bool [n]."""
         return (values >= self.low) & (values <= self.high)
 
     def places(self, seen: Measurements, hour: Hour | None = None) -> np.ndarray:
-        """Where it is among the measurements, at the stated hour; ascending, empty where an extreme is another."""
+        """Indices of the matching measurements, at the stated hour; empty if the extreme is another value."""
         at = self.meets(seen.values)
         if self.extreme is not None:
             at &= seen.values == extreme(self.extreme, seen.values)
@@ -91,9 +90,9 @@ class Point:
 
 @dataclass(frozen=True)
 class ChangeSize:
-    """By how much: a part of the start (0.5: by half), a factor (2: doubled), or an amount in the variable's unit.
+    """Size of a change: a part of the start (0.5: by half), a factor (2: doubled), or an amount in the variable's unit.
 
-    A percentage is a part; of a variable that is itself in percent, it may be meant in points.
+    A percentage is a part; for a variable that is itself in percent, it may mean points.
     """
 
     low: float
@@ -101,14 +100,14 @@ class ChangeSize:
     kind: Literal["part", "percent", "factor", "amount"]
 
     def met(self, variable: Variable, start: float, end: float) -> bool:
-        """Whether the change between two values is so great."""
+        """Whether the change between two values has this size."""
         difference = abs(end - start)
         if self.kind == "amount":
             return self.low <= difference <= self.high
         if self.kind == "percent" and variable.unit == "%" and 100 * self.low <= difference <= 100 * self.high:
             return True
         if start == 0 or end == 0:
-            return False  # no part or multiple of nothing
+            return False  # no part or multiple of zero
         if self.kind == "factor":
             return self.low <= max(start, end) / min(start, end) <= self.high
         return self.low <= difference / abs(start) <= self.high
@@ -123,16 +122,16 @@ class ChangeSize:
 
 @dataclass(frozen=True)
 class Trend:
-    """A trend alone: "creatinine rising". ``past``: bounds that it went beyond, "climbed to above 5"."""
+    """A trend alone: "creatinine rising". ``past``: bounds that it passed, "climbed to above 5"."""
 
     way: Way
     past: tuple[Beyond, ...] = ()
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool | None:
-        """Whether the drift goes that way, or a bound was passed by a change that did.
+        """Whether the drift has that direction, or a bound was passed by such a change.
 
-        A rise and a fall must be a twentieth of the reference range: less is within what the same sample gives twice.
+        A rise or fall must be at least a twentieth of the reference range: less is within measurement error.
         """
         if len(seen.values) < 2:
             return None
@@ -151,7 +150,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class Stable:
-    """Neither spread nor drift: nine in ten values lie close together, and the last ones where the first ones did."""
+    """Neither spread nor drift: most values lie close together, and the last ones near the first ones."""
 
     of_all: ClassVar[bool] = False
 
@@ -173,13 +172,13 @@ class Stable:
 
 @dataclass(frozen=True)
 class Resolved:
-    """It was outside the reference range, on the side named if one is, and ends within."""
+    """It was outside the reference range, on the stated side if any, and ends within."""
 
     side: Side | None = None
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool | None:
-        """Whether the last value lies within and another does not."""
+        """Whether the last value lies within the range and another does not."""
         if len(seen.values) < 2:
             return None
         outside = Way("resolved", self.side).course(variable, seen.values)
@@ -209,13 +208,13 @@ class Course:
         start, end = ends
         course = self.way.course(variable, seen.values)
         if self.way.trend in ("improving", "worsening") and course[end] == course[start] == 0:
-            return None  # from normal to normal: for better or worse cannot be said
+            return None  # from normal to normal is neither better nor worse
         if not self.way.agrees(float(course[end] - course[start])):
             return False
         return self.size is None or self.size.met(variable, float(seen.values[start]), float(seen.values[end]))
 
     def _ends(self, seen: Measurements) -> tuple[int, int] | None:
-        """Where the first value is first, and the last one last, with the others between."""
+        """Indices of the earliest start and the latest end, with the other points between; None if there are none."""
         at, start = -1, -1
         for order, point in enumerate(self.points):
             last = order == len(self.points) - 1
@@ -243,7 +242,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A change that ends at a value, whatever it started from: "fell to 3.1", "rose by 2 to 3.1"."""
+    """A change that ends at a value, from any start: "fell to 3.1", "rose by 2 to 3.1"."""
 
     end: Point
     way: Way
@@ -252,7 +251,7 @@ class Arrival:
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool | None:
-        """Whether the value was reached by such a change."""
+        """Whether the value was reached by a change of this direction and size."""
         values = seen.values
         if len(values) < 2:
             return None
@@ -284,7 +283,7 @@ class Departure:
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool | None:
-        """Whether the last value lies that way of it; with an amount, whether any later one does, by as much."""
+        """Whether the last value lies in that direction from it; with an amount, whether any later one does, by as much."""
         values = seen.values
         if len(values) < 2:
             return None
@@ -316,7 +315,7 @@ class ChangeBy:
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool | None:
-        """Whether it is that of the first to the last value, or the greatest that way."""
+        """Whether the change from first to last value, or the largest one in that direction, has this size."""
         values = seen.values
         if len(values) < 2:
             return None
@@ -346,10 +345,10 @@ def drift(course: np.ndarray) -> float:
 
 
 def approach(course: Sequence[float] | np.ndarray, place: int) -> int:
-    """Whether a value was reached by a rise (1) or a fall (-1): 0 for the first value and where neither shows.
+    """Whether a value was reached by a rise (1) or a fall (-1): 0 for the first value, or if neither.
 
-    It ends a fall when nothing since the last peak before it was lower, a rise when nothing since the last trough was
-    higher; otherwise the greater of the two differences decides.
+    It ends a fall if no value since the last peak before it was lower, and a rise if none since the last trough was
+    higher. Otherwise the larger of the two differences decides.
 
     >>> approach([4.0, 6.0, 5.0], 2), approach([4.0, 6.0, 5.0], 1), approach([4.0, 6.0], 0)
     (-1, 1, 0)
@@ -367,7 +366,7 @@ def approach(course: Sequence[float] | np.ndarray, place: int) -> int:
 
 
 def swing(course: np.ndarray, sign: int) -> tuple[int, int]:
-    """The greatest rise (1) or fall (-1): where it starts and where it ends.
+    """The largest rise (1) or fall (-1): indices of its start and end.
 
     >>> swing(np.array([4.0, 1.0, 3.0, 2.0]), 1), swing(np.array([4.0, 1.0, 3.0, 2.0]), -1)
     ((1, 2), (0, 1))

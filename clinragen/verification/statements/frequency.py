@@ -1,4 +1,4 @@
-"""How often something is said to be so: a word (persistently), or a stated count or share of the measurements."""
+"""Frequencies of a statement: a word (persistently), or a stated count or share of the measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 #: Part of the measurements that must agree. "Persistent" hypotension still lets pressures recover for a while;
-#: "always" forgives one reading in twenty, as bedside monitors give artefacts.
+#: "always" tolerates one reading in twenty, as bedside monitors give artefacts.
 PERSISTENT, MOSTLY, ALWAYS = 0.7, 0.5, 0.95
 #: "Repeatedly" is more than once.
 REPEATED = 2
@@ -25,7 +25,7 @@ class Count:
     kind: Literal["count", "share"]
 
     def met(self, agree: np.ndarray) -> bool:
-        """Whether so many of the measurements agree."""
+        """Whether this many of the measurements agree."""
         stated = float(agree.mean()) if self.kind == "share" else int(agree.sum())
         return bool(self.low <= stated <= self.high)
 
@@ -42,13 +42,13 @@ Frequency = FrequencyWord | Count
 
 
 def enough(agree: np.ndarray, frequency: Frequency, *, persistent: float = PERSISTENT, always: float = ALWAYS) -> bool:
-    """Whether enough of the measurements agree for how often the statement says they do.
+    """Whether enough of the measurements agree for the stated frequency.
 
     Args:
         agree: bool [n], one for each measurement; n >= 1.
         frequency: a word for how often, or a stated count or share.
-        persistent: least share of the measurements that "persistently" asks for.
-        always: least share that "always" asks for.
+        persistent: least share of the measurements for "persistently".
+        always: least share for "always".
     """
     if isinstance(frequency, Count):
         return frequency.met(agree)
@@ -67,5 +67,5 @@ def enough(agree: np.ndarray, frequency: Frequency, *, persistent: float = PERSI
 
 
 def said(frequency: Frequency | None) -> str:
-    """The frequency as readings print it, with a blank before it; nothing where none is stated."""
+    """The frequency as printed in readings, after a blank; empty if none is stated."""
     return "" if frequency is None else f" {frequency}"

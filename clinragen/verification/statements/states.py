@@ -1,4 +1,4 @@
-"""Where a variable lies: high, low, normal, abnormal by its reference range; mildly or markedly so."""
+"""Statements about level: high, low, normal, abnormal by the reference range; mild or marked."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from clinragen.verification.statements.frequency import Frequency, enough, said
 
 Side = Literal["high", "low", "normal", "abnormal"]
 
-#: Part of the measurements that may stray while a variable still counts as normal, or as lying within a range: "normal
-#: potassium" is said of a stay with one value of 5.2 among twenty.
+#: Share of the measurements that may lie outside while a variable still counts as normal, or as within a range:
+#: clinicians call potassium normal in a stay with one value of 5.2 among twenty.
 STRAY = 0.1
-#: Beyond the bound, in widths of the range: at least for "markedly", at most for "mildly". They overlap, since what one
-#: clinician calls mild another calls marked.
+#: Distance beyond the bound, in widths of the range: least for "markedly", most for "mildly". They overlap, since what
+#: one clinician calls mild another calls marked.
 MARKED, MILD = 0.2, 1.5
 
 
 def on_side(side: Side | None, variable: Variable, values: np.ndarray) -> np.ndarray:
-    """Which values lie on that side of the reference range; all, where no side is named. bool [n].
+    """Which values lie on that side of the reference range; all if no side is given. bool [n].
 
-    "Normal" is what would be written as normal: 1.204 is printed as 1.20, which is not above 1.2. "High" and "low" are
-    decided by the value itself.
+    "Normal" is decided after rounding to the usual decimals: 1.204 is printed as 1.20, which is not above 1.2. "High"
+    and "low" are decided by the value itself.
     """
     if side is None:
         return np.ones(len(values), dtype=bool)
@@ -39,7 +39,7 @@ def on_side(side: Side | None, variable: Variable, values: np.ndarray) -> np.nda
 class State:
     """The variable is high, low, normal or abnormal.
 
-    High, low and abnormal are said of any measurement (potassium was high, if it once was); normal of nine in ten.
+    For high, low and abnormal one measurement is enough; normal needs nine in ten.
     """
 
     side: Side
@@ -61,8 +61,8 @@ class State:
 class Severity:
     """How far beyond the reference range the worst value on a side lies.
 
-    A variable without a lower bound near zero has a narrow range (lactate 0.5 to 2.0), and ten times the bound is
-    common: the upper side is measured in half the bound where that is wider than the range.
+    Some ranges are narrow for the values that occur (lactate 0.5 to 2.0, where ten times the bound is common), so on
+    the upper side the unit is half the bound where that is wider than the range.
     """
 
     degree: Literal["mild", "marked"]
@@ -70,7 +70,7 @@ class Severity:
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool:
-        """Whether the distance is as small, or as great, as the word says."""
+        """Whether the distance is small, or large, enough for the word."""
         beyond = 0.0
         if self.side != "low" and variable.high is not None:
             above = float(seen.values.max() - variable.high)

@@ -1,6 +1,6 @@
-"""Numbers said of a variable: a value, a range, a decade, a bound, an extreme, a mean.
+"""Statements with numbers: a value, a range, a decade, a bound, an extreme, a mean.
 
-Every number is from ``low`` to ``high``: what rounding, or "about", leaves open.
+Every number is a range from ``low`` to ``high``, whose width comes from rounding or "about".
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from clinragen.verification.statements.base import Hour, number, span
 from clinragen.verification.statements.frequency import MOSTLY, Frequency, enough, said
 from clinragen.verification.statements.states import STRAY, Side, on_side
 
-#: With fewer measurements than this, one in a decade is enough: one of five is as much as a quarter.
+#: With fewer measurements than this, one in a decade is enough: one of five is about a quarter.
 MANY = 8
-#: Part of the measurements that lie "in the 80s".
+#: Least share of the measurements for "in the 80s".
 DECADE = 0.25
-#: A mean may be off by this part of the reference range: people average by eye.
+#: Tolerance of a mean, in widths of the reference range: people average by eye.
 MEAN = 0.05
 
 BoundSide = Literal["above", "below"]
@@ -29,7 +29,7 @@ BoundSide = Literal["above", "below"]
 
 @dataclass(frozen=True)
 class Value:
-    """A measurement is this number, and lies on the side named, if one is: "elevated at 3.2"."""
+    """A measurement is this number, and lies on the stated side, if any: "elevated at 3.2"."""
 
     low: float
     high: float
@@ -69,8 +69,8 @@ class Within:
 class Decade:
     """Measurements lie in a decade or a part of one ("in the low 80s"), or in one decade to another (``several``).
 
-    "In the 80s" speaks of where the variable often was: a quarter of the measurements, of few any. "In the 80s to 90s"
-    speaks of where it mostly was.
+    "In the 80s" says where the variable often was: a quarter of the measurements, or one of few. "In the 80s to 90s"
+    says where it was most of the time.
     """
 
     low: float
@@ -97,9 +97,8 @@ class Decade:
 class Beyond:
     """Measurements lie above or below a bound.
 
-    It is said of something that happened once ("exceeded 39", "high, above 5", ``once``), or of a state: "MAP above
-    65" where 65 to 100 is usual says that it was so nine times in ten. "Potassium above 6", beyond what is usual,
-    happened.
+    It is an event ("exceeded 39", "high, above 5", ``once``), which needs one measurement, or a state, which needs nine
+    in ten. "MAP above 65", which holds for values of the reference range, is a state; "potassium above 6" an event.
     """
 
     bound: float
@@ -145,7 +144,7 @@ class Crossing:
     def holds(self, variable: Variable, seen: Measurements) -> bool:
         """Whether a measurement beyond the bound was reached by a rise (above) or a fall (below).
 
-        A single measurement shows no movement, and is taken at its value.
+        A single measurement shows no movement, and counts by its value alone.
         """
         values = seen.values
         if self.way == "above":
@@ -195,7 +194,7 @@ class Extreme:
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool:
-        """Whether it is; of equal extremes any may be at the hour."""
+        """Whether it is; any of several equal extremes may be at the hour."""
         best = extreme(self.which, seen.values)
         if not self.low <= best <= self.high:
             return False
@@ -215,7 +214,7 @@ class Mean:
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool:
-        """Whether one of them is, within a twentieth of the reference range."""
+        """Whether mean or median is, within a twentieth of the reference range."""
         slack = MEAN * width(variable)
         stretches = [seen.values]
         if self.hours is not None:

@@ -11,7 +11,7 @@ from clinragen.catalog import Variable
 from clinragen.chart.measurements import Measurements
 from clinragen.verification.statements.base import number, span
 
-#: A stated total may be off by this factor: outputs are added up from charted to charted hour.
+#: Tolerance factor of a stated total: outputs are summed between charted hours.
 TOTAL = 1.05
 
 
@@ -22,7 +22,7 @@ class Total:
     Attributes:
         compare: the number itself, or a bound on the sum (then ``low`` equals ``high``).
         window: hours from intime; a negative start counts back from the last measurement.
-        hours: of any stretch of so many hours, wherever it lies.
+        hours: length of a stretch, which may lie anywhere.
     """
 
     compare: Literal["is", "above", "below"]
@@ -33,7 +33,7 @@ class Total:
     of_all: ClassVar[bool] = True
 
     def holds(self, variable: Variable, seen: Measurements) -> bool:
-        """Whether one of the sums that the words may mean is what the number says."""
+        """Whether one of the sums that the words may mean matches the number."""
         totals = self._sums(seen)
         if self.compare == "above":
             return bool((totals > self.low).any())
@@ -48,7 +48,7 @@ class Total:
         start, end = self.window
         if self.hours is not None:
             begins, stops = np.arange(len(hours)), np.searchsorted(hours, hours + self.hours - 1e-6)
-            if self.compare != "above":  # a stretch that the record cuts short is too small whatever was passed
+            if self.compare != "above":  # a stretch that is cut off by the end of the record has too small a sum
                 whole = (hours + self.hours <= hours[-1] + 1.0) | (hours == hours[0])
                 begins, stops = begins[whole], stops[whole]
         elif start < 0:
