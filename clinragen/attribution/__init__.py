@@ -1,4 +1,4 @@
-"""Which concepts, variables and hours carried a diagnosis."""
+"""Attribution: which concepts, variables and hours a diagnosis rests on."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def chosen_stays(
     """The stays to explain, by ascending id: the given ones, or those of a split.
 
     Args:
-        cohort: what the stays are of.
-        split: read where no stays are given.
-        stays: ids.
+        cohort: cohort of the stays.
+        split: used if no stays are given.
+        stays: stay ids.
         diagnoses: phenotypes to explain, each by any of its names.
-        limit: only the first of a split.
+        limit: only the first stays of a split.
 
     Raises:
         UserError: a stay that is not in the cohort, or an unknown phenotype or split.

@@ -1,6 +1,6 @@
-"""Attention attribution: the label head's attention over series tokens, followed through to concepts and hours.
+"""Attention attribution: the label head's attention over series tokens, propagated to concepts and hours.
 
-Attention is free, it comes with the forward pass; whether it is also faithful is what `benchmarks/attribution.py` asks.
+Attention costs nothing beyond the forward pass; `benchmarks/attribution.py` measures whether it is faithful.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def attention_shares(model: ClinRaGen, stay: Stay, inputs: Sequence[str]) -> tup
     Returns:
         Over the keys of the knowledge [L, keys] and over (variable, block of hours) [L, V, blocks]; the rows of the
         second sum to one, those of the first too where there is knowledge. Zeros when no series is read. A variable's
-        summary token counts for its measured hours alike.
+        summary token is spread evenly over its measured hours.
     """
     where = next(model.parameters()).device
     batch = collate([stay], model.tokenizer.pad_token_id).to(where)

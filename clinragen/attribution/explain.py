@@ -1,8 +1,8 @@
-"""An explanation of a stay, as plain values: for each diagnosis the concepts, variables and hours that carried it.
+"""Explanations of a stay as plain values: for each diagnosis the concepts, variables and hours that it rests on.
 
-Two methods side by side, for they answer different questions: ``occlusion`` says what the diagnosis would lose without
-a part, ``attention`` where the model's attention lay. Hours are looked into only for the variables that matter, which
-keeps a stay at about a hundred readings.
+Two methods answer different questions: ``occlusion`` measures what the diagnosis loses without a part of the input,
+``attention`` where the model attends. Only the hours of important variables are occluded, which keeps a stay at about a
+hundred forward passes.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from clinragen.inference.predict import TrainedModel
 
 METHODS = ("occlusion", "attention")
 TOP = 8  # entries of a list
-LOOKED_INTO = 5  # variables of a diagnosis whose hours are taken away one block after the other
+LOOKED_INTO = 5  # variables of a diagnosis whose blocks of hours are occluded one after the other
 
 
 class Explainer:
     """Explains stays of one dataset with one model.
 
     Args:
-        dataset: of ``trained``, observed series.
-        cohort: what the dataset was made from.
+        dataset: dataset of ``trained`` with observed series.
+        cohort: cohort of the dataset.
     """
 
     def __init__(self, trained: TrainedModel, dataset: StayDataset, cohort: Cohort):
@@ -41,12 +41,12 @@ class Explainer:
         trained.model.to(trained.device).eval()
 
     def explain(self, index: int, diagnoses: Sequence[str] = ()) -> dict[str, Any]:
-        """What carried the diagnoses of a stay, ready for JSON.
+        """The attributions of a stay's diagnoses, ready for JSON.
 
         Args:
-            index: of the dataset.
+            index: index of the stay in the dataset.
             diagnoses: phenotypes, each by any of its names; by default those whose probability reaches the threshold,
-                or else the likeliest.
+                or the most likely one.
 
         Raises:
             UserError: an unknown phenotype.
@@ -132,11 +132,11 @@ def explain_cohort(
 
 
 def _occlusion(parts: Sequence[occlusion.Part], falls: np.ndarray) -> dict[str, Any]:
-    """What one diagnosis lost without each part: concepts, variables and hours, each ranked.
+    """What one diagnosis loses without each part: concepts, variables and hours, each ranked.
 
     Args:
-        parts: what was taken away.
-        falls: [parts], by how much the logit fell without each.
+        parts: the occluded parts.
+        falls: [parts], drop of the logit without each.
     """
 
     def ranked(kinds: Sequence[str], describe: Callable[[occlusion.Part], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -159,11 +159,11 @@ def _block(variable: str, hours: tuple[int, int] | None) -> dict[str, Any]:
 
 
 def _ranked(entries: Sequence[dict[str, Any]], scores: np.ndarray) -> list[dict[str, Any]]:
-    """The entries that count for the diagnosis, the weightiest first, with their scores."""
+    """The entries that support the diagnosis, highest score first, with their scores."""
     return [entries[i] | {"score": round(float(scores[i]), 5)} for i in _top(scores, TOP)]
 
 
 def _top(scores: np.ndarray, count: int) -> list[int]:
-    """Indices of the largest scores above nothing, the first of equals first."""
+    """Indices of the largest scores above zero; ties in index order."""
     order = np.argsort(-scores, kind="stable")[:count]
     return [int(i) for i in order if scores[i] > 1e-6]

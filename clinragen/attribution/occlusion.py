@@ -1,8 +1,8 @@
-"""What a diagnosis loses when a part of the stay is taken away: a finding, words of the note, a variable, some hours.
+"""Occlusion: what a diagnosis loses without a part of the stay: a finding, words of the note, a variable, hours.
 
-The model is made for gaps, so a part that is taken away is what it sees every day: values become unmeasured, and words
-are cut out of the note with the links they made. Nothing is put in their place. A score is the fall of a
-phenotype's logit, so that scores of different phenotypes and of the two modalities compare.
+The model is trained on incomplete data, so removed parts are in its distribution: values become unmeasured, and words
+are cut from the note with their links. Nothing replaces them. A score is the drop of a phenotype's logit, so scores of
+different phenotypes and of the two modalities are comparable.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from clinragen.cohort.sections import note_text
 from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.model.clinragen import ClinRaGen
 
-ROWS = 64  # altered stays that are read at once
+ROWS = 64  # altered stays per forward pass
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a stay that can be taken away.
+    """A part of a stay that can be removed.
 
     Attributes:
         kind: ``finding`` and ``mention`` (a concept of the graph), ``variable``, or ``hours`` (of one variable).
         name: the concept's id, or the variable.
-        hours: first hour and the hour after the last, from admission to the unit, of ``hours``.
+        hours: for ``hours``, the first hour and the hour after the last, from admission to the unit.
         without: the stay without it.
-        values: how many measurements are taken away.
+        values: number of removed measurements.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Part:
 
 
 def findings(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
-    """Findings that the series show: the values beyond the reference bound go, the others stay."""
+    """Findings of the series: the values beyond the reference bound are removed, the others stay."""
     prior = model.head.knowledge_prior
     if prior is None:
         return
@@ -55,7 +55,7 @@ def findings(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
 
 
 def mentions(dataset: StayDataset, stay: Stay, sections: Sequence[tuple[str, str]]) -> Iterator[Part]:
-    """Concepts that the note names, wherever it does: their words go."""
+    """Concepts that the note mentions: the words of all their mentions are removed."""
     spans: dict[str, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for index, _, _, mention in note_mentions(sections, dataset.link.linker):
         if mention.concept in dataset.link.column:
@@ -120,7 +120,7 @@ def logits(model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[str]) -> np
 
 
 def falls(model: ClinRaGen, stay: Stay, parts: Sequence[Part], inputs: Sequence[str]) -> np.ndarray:
-    """How far each logit falls without each part, [parts, L]; negative where a part spoke against a phenotype."""
+    """Drop of each logit without each part, [parts, L]; negative where a part is evidence against a phenotype."""
     readings = logits(model, [stay, *(part.without for part in parts)], inputs)
     return readings[:1] - readings[1:]
 

@@ -1,4 +1,4 @@
-"""What a stay's chart shows: findings of the series, what the note says, and the statements that follow from them.
+"""The chart of a stay: findings of the series, mentions of the note, and the statements that follow from them.
 
-Teachers, verification, constrained decoding, attribution and reports read it; it reads none of them and needs no torch.
+Teachers, verification, constrained decoding, attribution and reports import it; it imports none of them, nor torch.
 """

@@ -12,11 +12,11 @@ import polars as pl
 from clinragen.catalog import Variable, variables
 from clinragen.chart.reference_range import width
 
-#: Changes smaller than this part of the reference range are no trend.
+#: Changes smaller than this fraction of the reference range are no trend.
 TREND = 0.3
-#: Charted every hour: single values outside the range are common and mean little.
+#: Charted every hour, so single values outside the range are common and mean little.
 HOURLY = ("vital", "ventilation", "coma", "output")
-#: Variables of which one tells what the others would: parts of a sum, and measures of the same thing.
+#: Redundant variables: parts of a sum, and measures of the same thing. One of them is enough.
 _FAMILIES = (
     ("gcs_total", "gcs_motor", "gcs_verbal", "gcs_eye"),
     ("systolic_bp", "mean_bp", "diastolic_bp"),
@@ -30,7 +30,7 @@ _FAMILIES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One variable of one stay, seen from one side of its reference range. Canonical units, hours from intime.
+    """One variable of one stay on one side of its reference range. Canonical units, hours from intime.
 
     Attributes:
         variable: catalogue key.
@@ -38,7 +38,7 @@ class Finding:
         count: number of measurements.
         abnormal: how many of them lie on this side of the range.
         first, last: values of the first and the last measurement.
-        extreme, extreme_hour: the value farthest on this side (of a normal variable the last), and its hour.
+        extreme, extreme_hour: the value farthest on this side (the last one, if normal), and its hour.
     """
 
     variable: str
@@ -62,17 +62,17 @@ class Finding:
 
     @property
     def severity(self) -> float:
-        """How far the extreme lies outside the range, 0..1, in widths of the range."""
+        """Distance of the extreme outside the range, in widths of the range, limited to 0..1."""
         spec = self.spec
         if self.direction == "normal":
             return 0.0
         bound = spec.high if self.direction == "high" else spec.low
-        assert bound is not None  # only bounded sides give findings
+        assert bound is not None  # only sides with a bound give findings
         return math.tanh(abs(self.extreme - bound) / width(spec))
 
     @property
     def share(self) -> float:
-        """Part of the measurements on this side of the range."""
+        """Share of the measurements on this side of the range."""
         return self.abnormal / self.count
 
     def outside(self, value: float) -> bool:
@@ -81,17 +81,17 @@ class Finding:
 
     @property
     def reliability(self) -> float:
-        """How much it is worth for how often it was seen, 0..1: a single value of an hourly variable is little."""
+        """Reliability by the number of values, 0..1: a single value of an hourly variable counts little."""
         return 0.15 + 0.85 * self.share if self.spec.kind in HOURLY else 0.5 + 0.5 * self.share
 
     @property
     def weight(self) -> float:
-        """How much it tells by itself, 0..1: how far out, and how often."""
+        """Importance of the finding, 0..1, by severity and frequency."""
         return (0.35 + 0.65 * self.severity) * self.reliability
 
     @property
     def kin(self) -> tuple[str, ...]:
-        """The variables of which one tells what the others would, its own among them."""
+        """The variables that are redundant with this one, itself included."""
         return next((family for family in _FAMILIES if self.variable in family), (self.variable,))
 
     @property
@@ -117,7 +117,7 @@ def findings(series: pl.DataFrame, *, normal: bool = False) -> dict[int, list[Fi
         orient="row",
     )
     value = pl.col("value")
-    # What counts is the value as it would be written: an INR of 1.2 is not above 1.2, though its float32 is.
+    # The value counts as it would be written: an INR of 1.2 is not above 1.2, although its float32 is.
     written = (value * pl.col("scale")).round(0, mode="half_away_from_zero") / pl.col("scale")
     table = (
         series.join(ranges, on="variable")

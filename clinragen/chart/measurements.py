@@ -1,4 +1,4 @@
-"""The series of one stay as numbers: for each variable its hours and values."""
+"""The series of one stay as arrays: hours and values of each variable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SeriesChart = Mapping[str, Measurements]
 def measurements(cells: Cells) -> dict[str, Measurements]:
     """The measurements of one stay.
 
-    Values are taken at six significant digits: a float32 1.2 is 1.2, as it would be written, and not 1.2000000477.
+    Values are rounded to six significant digits: a float32 1.2 is 1.2, as it would be written, and not 1.2000000477.
     """
     series: dict[str, Measurements] = {}
     for variable, rows in cells.items():

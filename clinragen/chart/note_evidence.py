@@ -1,4 +1,4 @@
-"""What the note of a stay says of its patient: phrases that it affirms, weighed against what it denies."""
+"""Evidence in the note of a stay: phrases that it affirms, after weighing them against denials."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker, Mention
 
 Kind = Literal["sign", "past", "drug"]
-#: How a phrase is told, in the order of a clause.
+#: Kinds of phrase, in the order in which a clause lists them.
 KINDS: tuple[Kind, ...] = ("sign", "past", "drug")
-# Allergies and habits name drugs and diseases that the patient need not have; the family's diseases are others'.
+# Allergies and habits name drugs and diseases that the patient may not have; family history is about relatives.
 _SKIPPED_SECTIONS = ("allergies", "social_history", "family_history")
-#: Lists that pass from record to record; the other sections were written for this admission.
+#: Lists that are copied from record to record; the other sections were written for this admission.
 _CARRIED_OVER = ("past_medical_history", "medications_on_admission")
 _DISEASES = ("phenotype", "disease")
-_CUTS = re.compile(r"[;.]\s")  # would end a clause of the rationale
+_CUTS = re.compile(r"[;.]\s")  # characters that would end a clause of the rationale
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class NoteEvidence:
 
     @property
     def kind(self) -> Kind:
-        """How the phrase is told."""
+        """The kind of phrase."""
         return "drug" if self.concept.startswith("drug:") else "past" if self.past else "sign"
 
     def as_json(self) -> dict[str, object]:
-        """Where the phrase stands; the words themselves stay in the note."""
+        """The position of the phrase, without its text."""
         return {"concept": self.concept, "section": self.section, "start": self.start, "end": self.end}
 
 
 @dataclass(frozen=True)
 class _Denial:
-    """A place at which the note denies a concept: whether in a list carried over, and how far into the note."""
+    """A denial of a concept in the note: whether it is in a copied list, and its position."""
 
     carried_over: bool
     place: int
@@ -54,16 +54,16 @@ class _Denial:
 def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGraph) -> list[NoteEvidence]:
     """Concepts that the note affirms or records as history, one per concept and standing, in reading order.
 
-    What a note says of a concept in one place and denies in another, counts by two rules. A denial in what was written
-    for this admission outweighs a list carried over from earlier records; the reverse does not hold. Of places of equal
-    weight any that affirms counts for what happens at a time, a symptom, sign, drug or procedure ("no chest pain on
-    arrival, ... developed chest pain overnight"); for a disease, which is a judgement, the last word does ("thought to
-    be pneumonia, ... pneumonia was ruled out"). An entry of the past stands beside either.
+    If a note affirms a concept in one place and denies it in another, two rules apply. First, a denial written for this
+    admission outweighs a list copied from earlier records, but not the reverse. Second, between places of equal weight:
+    a symptom, sign, drug or procedure happens at a time, so any affirmation counts ("no chest pain on arrival, ...
+    developed chest pain overnight"); a disease is a judgement, so the last mention counts ("thought to be pneumonia,
+    ... pneumonia was ruled out"). Entries of the past are kept in either case.
 
     Args:
         sections: (section, text) pairs in reading order.
-        linker: of the names of the graph.
-        graph: gives a concept's name where the note's own words do not speak for themselves.
+        linker: finds the names of the graph.
+        graph: gives a concept's name where the note's own words cannot stand alone.
     """
     affirmed: dict[tuple[str, bool], list[tuple[int, NoteEvidence]]] = {}
     denied: dict[str, list[_Denial]] = {}
@@ -90,7 +90,7 @@ def signs(evidence: Iterable[NoteEvidence]) -> list[NoteEvidence]:
 
 
 def _outweighed(item: NoteEvidence, place: int, denials: Iterable[_Denial]) -> bool:
-    """Whether a denial counts for more than this mention: it stands in a weightier section, or is the last word."""
+    """Whether a denial outweighs this mention: it is in a section of more weight, or comes later."""
     carried_over = item.section in _CARRIED_OVER
     judgement = item.concept.split(":")[0] in _DISEASES
     return any(
@@ -100,7 +100,7 @@ def _outweighed(item: NoteEvidence, place: int, denials: Iterable[_Denial]) -> b
 
 
 def _phrase(text: str, mention: Mention, linker: Linker, graph: ConceptGraph) -> str:
-    """The words of the note, or the concept's name where they do not speak for themselves: the "n" of "n/v"."""
+    """The words of the note, or the concept's name where they cannot stand alone: the "n" of "n/v"."""
     verbatim = " ".join(text[mention.start : mention.end].split())
     lowered = verbatim.lower() if mention.concept.startswith("drug:") else _lower(verbatim)
     for phrase in (lowered, verbatim):
@@ -111,12 +111,12 @@ def _phrase(text: str, mention: Mention, linker: Linker, graph: ConceptGraph) ->
 
 
 def _is_past(mention: Mention) -> bool:
-    # a symptom or drug of the history is told as it stands: "chest pain since 2010" is a sign, "on home oxygen" a drug
+    # a symptom or drug of the history keeps its kind: "chest pain since 2010" is a sign, "on home oxygen" a drug
     return mention.context == "historical" and mention.concept.split(":")[0] in (*_DISEASES, "procedure")
 
 
 def _lower(phrase: str) -> str:
-    """Lower case, except for words that carry capitals inside, such as COPD or NSTEMI; a whole phrase of capitals not.
+    """Lower case, except for words with capitals inside, such as COPD or NSTEMI; a phrase all in capitals is lowered.
 
     >>> _lower("CHF"), _lower("Acute MI"), _lower("CHEST PAIN")
     ('CHF', 'acute MI', 'chest pain')

@@ -1,4 +1,4 @@
-"""Every concept that a note names, and whether the note affirms it, denies it or leaves it open."""
+"""Every concept that a note mentions, and whether the note affirms it, denies it or leaves it open."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class NoteMention(NamedTuple):
     """A concept named in a note.
 
     Attributes:
-        position: of the section among those given.
-        section: its name.
-        text: of the whole section; the mention's offsets point into it.
+        position: index of the section among those given.
+        section: name of the section.
+        text: text of the whole section, to which the mention's offsets refer.
     """
 
     position: int
@@ -27,7 +27,7 @@ class NoteMention(NamedTuple):
 
     @property
     def standing(self) -> Standing:
-        """What the note says of the concept here."""
+        """Whether the note affirms or denies the concept here, or leaves it open."""
         return standing(self.mention)
 
 
@@ -36,14 +36,14 @@ def note_mentions(sections: Iterable[tuple[str, str]], linker: Linker) -> Iterat
 
     Args:
         sections: (section, text) pairs.
-        linker: of the names that count.
+        linker: finds the names.
     """
     for index, (section, text) in enumerate(sections):
         yield from (NoteMention(index, section, text, mention) for mention in linker.link(text, section))
 
 
 def standing(mention: Mention) -> Standing:
-    """What the text says of the concept where it names it."""
+    """Whether the text affirms or denies the concept at this mention, or leaves it open."""
     if mention.negated:
         return "denied"
     return "affirmed" if mention.context in ("affirmed", "historical") else "open"

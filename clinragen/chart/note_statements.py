@@ -12,11 +12,11 @@ OPENING = "Based on the medical notes"
 MOST_WORDS = 100  # of a note rationale
 MOST_GROUNDS = 3  # of one diagnosis
 MOST_SIGNS = 2  # named where nothing was diagnosed
-#: Of one ground, of several.
+#: For one ground, for several.
 LINKS = (("points to", "point to"), ("supports", "support"), ("suggests", "suggest"), ("indicates", "indicate"))
-#: Before diagnoses that nothing in the note speaks for, after other clauses.
+#: Before diagnoses that nothing in the note supports, after other clauses.
 CLOSINGS = ("the notes do not show", "the notes alone do not support", "nothing in the notes points to")
-#: The same where no other clause stands before.
+#: The same without another clause before.
 NO_FINDING = "no finding supports"
 NO_DISEASE = "no disease was diagnosed"
 ALTHOUGH = ("although the patient had", "despite", "although the notes mention")
@@ -24,7 +24,7 @@ _RECORDED = "the recorded diagnosis"
 
 
 def clause(items: Sequence[NoteEvidence], name: str, link: tuple[str, str]) -> str:
-    """What speaks for the diagnosis of this name; its own name is no ground but a record of it.
+    """The clause with the evidence for a diagnosis; the diagnosis' own name is not a ground but a record of it.
 
     >>> fever = NoteEvidence("symptom:fever", "chief_complaint", 0, 5, "fever", past=False)
     >>> clause([fever], "pneumonia", ("points to", "point to"))
@@ -44,12 +44,12 @@ def clause(items: Sequence[NoteEvidence], name: str, link: tuple[str, str]) -> s
 
 
 def unsupported(diagnoses: Sequence[str], denial: str, labels: LabelSet) -> list[str]:
-    """That nothing speaks for diagnoses: all of them by name, then shorter.
+    """Statements that nothing supports these diagnoses: all of them by name, then shorter versions.
 
     Args:
         diagnoses: phenotype keys.
         denial: one of ``CLOSINGS``, or ``NO_FINDING``.
-        labels: gives their names.
+        labels: label set with their names.
     """
     names = [labels[key].name for key in diagnoses]
     short = [f"{denial} {names[0]} and {len(names) - 1} other diagnoses"] if len(names) > 2 else []
@@ -57,12 +57,12 @@ def unsupported(diagnoses: Sequence[str], denial: str, labels: LabelSet) -> list
 
 
 def only_unsupported(diagnoses: Sequence[str], labels: LabelSet) -> list[str]:
-    """The whole rationale where nothing in the note speaks for any diagnosis: in full, then shorter."""
+    """The whole rationale if nothing in the note supports any diagnosis: in full, then shorter versions."""
     return [f"{OPENING}, {text}." for text in unsupported(diagnoses, NO_FINDING, labels)]
 
 
 def without_note(diagnoses: Sequence[str], labels: LabelSet) -> list[str]:
-    """The whole rationale of diagnoses, or of none, where there is no note: in full, then shorter."""
+    """The whole rationale if there is no note, with or without diagnoses: in full, then shorter versions."""
     if not diagnoses:
         return [f"{OPENING}, {NO_DISEASE}; no note is available."]
     names = listed([labels[key].name for key in diagnoses], "or")
@@ -73,6 +73,6 @@ def without_note(diagnoses: Sequence[str], labels: LabelSet) -> list[str]:
 
 
 def undiagnosed(signs: Sequence[NoteEvidence], link: str) -> str:
-    """The whole rationale where nothing was diagnosed, in spite of the signs. ``link``: one of ``ALTHOUGH``."""
+    """The whole rationale if nothing was diagnosed, in spite of the signs. ``link``: one of ``ALTHOUGH``."""
     phrases = listed([item.phrase for item in signs])
     return f"{OPENING}, {NO_DISEASE}{f', {link} {phrases}' if phrases else ''}."

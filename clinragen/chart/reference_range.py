@@ -1,4 +1,4 @@
-"""The reference range as a yardstick: how wide it is, and how far off a number said with "about" may be."""
+"""Scale of a variable: the width of its reference range, and the tolerance of a number stated with "about"."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def width(variable: Variable) -> float:
 
 
 def tolerance(value: float, variable: Variable) -> float:
-    """By how much a value said with "about" may be off: a tenth of it, at most a quarter of the reference range.
+    """Tolerance of a value stated with "about": a tenth of it, at most a quarter of the reference range.
 
-    Far outside the range, a tenth of the distance to it where that is more: "about 4,000" is said of large values.
+    Far outside the range, a tenth of the distance to it where that is more: large values are rounded more coarsely.
     """
     beyond = max((variable.low or value) - value, value - (variable.high or value), 0.0)
     return min(0.1 * abs(value), max(0.25 * width(variable), 0.1 * beyond))

@@ -1,8 +1,8 @@
-"""What can be said of a series, in words and in real numbers, and nothing that was not charted.
+"""Statements about a series, in words and charted numbers; nothing that was not charted.
 
-Statements are written to be learned by a small model that reads the series: few patterns, first, last and extreme
-values only, each said with "about" and rounded well within what that word allows, so that the student need not hit the
-last digit.
+A small model must be able to learn the statements from the series. They therefore have few patterns, use only first,
+last and extreme values, and state each with "about", rounded well within its tolerance, so that the student need not
+predict the last digit.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MOST_STATEMENTS = 4  # on abnormal variables
 LINKS = ("pointing to", "supporting", "consistent with", "suggesting")
 NOT_MEASURED = ("no measurements", "nothing, as no values were charted")
 ALL_NORMAL = ("no abnormal values", "only values within the reference ranges")
-#: Before a group of statements that points to no diagnosis, where another group stands before.
+#: Before a group of statements that points to no diagnosis, after another group.
 ALSO = "also"
-#: Laboratory values whose being normal is worth saying.
+#: Laboratory values whose normality is informative.
 WORTH = ("creatinine", "lactate", "wbc", "hemoglobin", "platelets", "potassium", "sodium", "bilirubin_total", "inr")
-#: The day ends here: extremes are placed before or after it.
+#: End of the first day: extremes are placed before or after it.
 _DAY = 24
 
 
@@ -41,9 +41,9 @@ class SeriesStatement:
         variable: catalogue key.
         direction: high, low or normal.
         statement: the words.
-        value, first: as charted: the extreme, the level or where a trend ends; where it begins.
+        value, first: as charted: the extreme, the level or the end of a trend; the start of the trend.
         stated: the numbers as written, rounded.
-        hour: of the extreme, where the statement places it.
+        hour: hour of the extreme, if the statement gives it.
     """
 
     variable: str
@@ -63,7 +63,7 @@ class SeriesStatement:
 def statement(finding: Finding, graph: ConceptGraph, wording: Wording) -> SeriesStatement:
     """One abnormal finding in words."""
     variable, direction = finding.variable, finding.direction
-    if finding.spec.unit == "flag":  # what is there or not has no number: the finding's own name says it
+    if finding.spec.unit == "flag":  # present or absent, without a number
         text = graph.nodes[finding.concept]["name"]
         return SeriesStatement(variable, direction, "level", text, finding.extreme)
     if _moves(finding):
@@ -89,22 +89,22 @@ def statement(finding: Finding, graph: ConceptGraph, wording: Wording) -> Series
 
 
 def normal_statement(finding: Finding) -> SeriesStatement:
-    """One normal finding, by its variable's name; ``normal_values`` makes words of several."""
+    """One normal finding, by its variable's name; ``normal_values`` words several of them."""
     return SeriesStatement(finding.variable, "normal", "normal", name(finding.variable), finding.last)
 
 
 def pointing(link: str, key: str, labels: LabelSet) -> str:
-    """What closes a group of statements: the diagnosis that they speak for. ``link``: one of ``LINKS``."""
+    """The end of a group of statements: the diagnosis that they support. ``link``: one of ``LINKS``."""
     return f"{link} {labels[key].name}"
 
 
 def no_value_points_to(keys: Sequence[str], labels: LabelSet) -> str:
-    """That nothing in the series speaks for these diagnoses."""
+    """The statement that nothing in the series supports these diagnoses."""
     return f"no value points to {listed([labels[key].name for key in keys], 'or')}"
 
 
 def normal_values(names: Sequence[str]) -> str:
-    """That variables, by ``name``, are normal."""
+    """The statement that variables, by ``name``, are normal."""
     return f"normal {listed(names)}"
 
 
@@ -118,7 +118,7 @@ def name(variable: str) -> str:
 
 
 def _moves(finding: Finding) -> bool:
-    """Whether a trend is said: of laboratory values that end out of range, in the numbers as written, too."""
+    """Whether to state a trend: for laboratory values that end out of range, if the rounded numbers show it, too."""
     if finding.spec.kind not in ("lab", "gas") or finding.count < 2 or not finding.outside(finding.last):
         return False
     change = float(_rounded(finding.last, finding)) - float(_rounded(finding.first, finding))
@@ -126,14 +126,14 @@ def _moves(finding: Finding) -> bool:
 
 
 def _times(hour: float) -> tuple[str, str, str]:
-    """How the hour of an extreme may be told: the day twice as often as the hour."""
-    near = round(hour / 6) * 6  # "around hour 12" is meant within three hours
+    """Wordings of the hour of an extreme: the day twice as often as the hour."""
+    near = round(hour / 6) * 6  # "around hour 12" means within three hours
     day = f"in the first {_DAY} hours" if hour < _DAY else f"after hour {_DAY}"
     return day, day, f"around hour {near}"
 
 
 def _subject(finding: Finding, graph: ConceptGraph, wording: Wording) -> str:
-    """ "tachycardia" or "high heart rate": the finding's own name where it is a short one."""
+    """ "tachycardia" or "high heart rate": the finding's own name if it is short."""
     plain = f"{finding.direction} {name(finding.variable)}"
     own = graph.nodes[finding.concept]["name"] if finding.concept in graph.nodes else ""
     short = bool(own) and finding.spec.label.split()[-1] not in own and len(own.split()) == 1
@@ -141,7 +141,7 @@ def _subject(finding: Finding, graph: ConceptGraph, wording: Wording) -> str:
 
 
 def _rounded(value: float, finding: Finding) -> str:
-    """A number as written: rounded within what "about" allows, but never across the bound it lies beyond.
+    """A number as written: rounded within the tolerance of "about", but never across the bound it lies beyond.
 
     >>> finding = Finding("heart_rate", "high", 9, 4, 90.0, 104.0, 128.0, 3.0)
     >>> _rounded(128.0, finding), _rounded(101.0, finding)

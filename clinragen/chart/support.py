@@ -1,4 +1,4 @@
-"""Which diagnosis each finding of the series, and each phrase of the note, speaks for, by the concept graph."""
+"""Which diagnoses each finding of the series and each phrase of the note supports, by the concept graph."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence
 from clinragen.knowledge.graph import ConceptGraph
 
-#: A concept is said to speak for a diagnosis only from this strength of their tie on.
+#: Least weight of the connection at which a concept supports a diagnosis.
 SUPPORTS = 0.35
 # An acute disease in the history is weak evidence that it is present now.
 _PAST_ACUTE = 0.3
 
-#: What speaks for a diagnosis, with its strength, the strongest first.
+#: The evidence for a diagnosis with its strength, strongest first.
 Ranked = list[tuple[float, NoteEvidence]]
 
 
 def supported(finding: Finding, diagnoses: Iterable[str], graph: ConceptGraph) -> list[str]:
-    """Those of the diagnoses that a finding of the series speaks for."""
+    """The diagnoses that a finding of the series supports."""
     return [key for key in diagnoses if graph.strength(finding.concept, key) >= SUPPORTS]
 
 
 def grounds(evidence: Sequence[NoteEvidence], diagnoses: Collection[str], graph: ConceptGraph) -> dict[str, Ranked]:
-    """What in the note speaks for each diagnosis, each phrase once; empty where nothing does."""
-    # the exact name of a label that the stay does not carry would read as a diagnosis
+    """The evidence in the note for each diagnosis, each phrase once; possibly empty."""
+    # the exact name of a label that the stay does not have would read as a diagnosis
     others = {label.name for key, label in graph.labels.items() if key not in diagnoses}
     evidence = [item for item in evidence if item.phrase not in others]
     return {key: _ranked(evidence, key, graph) for key in diagnoses}
@@ -39,7 +39,7 @@ def _ranked(evidence: Iterable[NoteEvidence], key: str, graph: ConceptGraph) -> 
             strength *= _PAST_ACUTE
         if strength >= SUPPORTS:
             ranked.append((strength, item))
-    ranked.sort(key=lambda pair: -pair[0])  # stable: reading order among equals
+    ranked.sort(key=lambda pair: -pair[0])  # stable sort: ties stay in reading order
     distinct: dict[str, tuple[float, NoteEvidence]] = {}
     for strength, item in ranked:
         distinct.setdefault(item.phrase, (strength, item))

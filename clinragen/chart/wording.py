@@ -1,4 +1,4 @@
-"""How statements are worded: phrasings that vary from stay to stay and never from run to run, lists, and counts."""
+"""Wording of statements: phrasings that vary between stays but not between runs, lists, and word counts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ T = TypeVar("T")
 
 
 class Wording:
-    """Picks among phrasings by SHA-256 of the stay and a running number."""
+    """Chooses among phrasings by the SHA-256 of the stay and a running number."""
 
     def __init__(self, *seed: object) -> None:
         self._seed = ":".join(str(part) for part in seed)
         self._drawn = 0
 
     def pick(self, choices: Sequence[T]) -> T:
-        """One of the choices, the next draw of this stay."""
+        """One of the choices, by the next draw of this stay."""
         self._drawn += 1
         digest = hashlib.sha256(f"{self._seed}:{self._drawn}".encode()).digest()
         return choices[int.from_bytes(digest[:8], "big") % len(choices)]
 
 
 class _Scripted(Wording):
-    """Picks by a script, and the first choice where the script has ended; remembers how many choices there were."""
+    """Picks by a given script, then always the first choice; records how many choices there were."""
 
     def __init__(self, script: Sequence[int]) -> None:
         self.script = script
@@ -37,7 +37,7 @@ class _Scripted(Wording):
 
 
 def every[M](write: Callable[[Wording], M]) -> list[M]:
-    """What ``write`` gives under every sequence of picks, without repetitions.
+    """All texts that ``write`` can give, over every sequence of picks, without duplicates.
 
     >>> sorted(every(lambda wording: wording.pick("ab") + wording.pick("xy")))
     ['ax', 'ay', 'bx', 'by']
@@ -57,12 +57,12 @@ def every[M](write: Callable[[Wording], M]) -> list[M]:
 
 
 def words(text: str) -> int:
-    """Number of words, as the length limits count them."""
+    """Number of words, as counted for the length limits."""
     return len(text.split())
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:
-    """Items in one phrase.
+    """Items as an enumeration.
 
     >>> listed(["fever", "cough", "chills"])
     'fever, cough and chills'

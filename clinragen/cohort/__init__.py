@@ -1,1 +1,1 @@
-"""A prepared cohort as it is read: tables, window, sections of notes, and whose rationales it holds. Torch-free."""
+"""A prepared cohort: tables, window, note sections, and the authors of its rationales. Torch-free."""

@@ -1,4 +1,4 @@
-"""Reads a cohort folder into memory and checks that its files belong together. Knows nothing of models."""
+"""Read a cohort folder and check that its files belong together. Independent of models."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Cohort:
 
     @cached_property
     def notes_as_written(self) -> pl.DataFrame:
-        """Note sections with whatever they lack: what an audit looks at."""
+        """Note sections without checks for missing values, for the audit."""
         return self._owned(frame(read_recorded(self.paths.notes, NOTES, self.manifest)), self.paths.notes)
 
     @cached_property
@@ -88,7 +88,7 @@ class Cohort:
 
     @property
     def labelled(self) -> bool:
-        """Whether the cohort has labels: it has none where no stay was coded when it was prepared."""
+        """Whether the cohort has labels: none if no stay had a coded diagnosis when it was prepared."""
         return self.paths.labels.exists() or self.paths.labels.name in self.manifest.get("outputs", {})
 
     @cached_property
@@ -111,10 +111,10 @@ class Cohort:
 
     @cached_property
     def outcomes(self) -> pl.DataFrame:
-        """What became of each stay, in the order of ``stays``: stay_id, died_in_hospital, death_time, hospital_outtime.
+        """Outcomes in the order of ``stays``: stay_id, died_in_hospital, death_time, hospital_outtime.
 
-        All of it lies after the prediction time, so it makes labels and never inputs. Each value is null where the
-        source does not say.
+        All of it lies after the prediction time, so it is used for labels and never as input. Each value is null if the
+        source does not state it.
 
         Raises:
             UserError: the cohort has no outcomes, or the file is missing or damaged.
@@ -152,7 +152,7 @@ class Cohort:
         return table
 
     def logprobs(self, teacher: str) -> pl.DataFrame:
-        """A teacher's log-probabilities (``schema.LOGPROBS``), of those rationales that have them.
+        """A teacher's log-probabilities (``schema.LOGPROBS``), for the rationales that have them.
 
         Raises:
             UserError: there are none, or the file is damaged.
@@ -199,7 +199,7 @@ class Cohort:
 
 
 def without_labels(paths: CohortPaths) -> UserError:
-    """What commands that need labels say of a cohort whose stays were not coded yet."""
+    """The error of commands that need labels, for a cohort without coded diagnoses."""
     return UserError(
         f"{paths.root} has no labels ({paths.labels.name}): none of its stays had a coded diagnosis when it was "
         "prepared: prepare it anew with the table of diagnoses; predict and report work without"
@@ -207,12 +207,12 @@ def without_labels(paths: CohortPaths) -> UserError:
 
 
 def read_recorded(path: Path, schema: pa.Schema, manifest: dict[str, Any]) -> pa.Table:
-    """A table of a cohort, held against the manifest's hash.
+    """A table of a cohort, checked against the manifest's hash.
 
     Raises:
-        UserError: it is missing, damaged, or was changed since the cohort was prepared.
+        UserError: it is missing, damaged, or changed since the cohort was prepared.
     """
-    if path.exists():  # what is missing is told by the reader
+    if path.exists():  # a missing file is reported by the reader
         hold_output(path, manifest, remedy="prepare the cohort anew")
     return read_table(path, schema)
 
@@ -230,7 +230,7 @@ def _sound(batch: pa.RecordBatch) -> bool:
     return (
         not any(one.null_count for one in (*batch.columns, words, scores, *values))
         and all(one.value_lengths().equals(other.value_lengths()) for one, other in pairs)
-        and all((one.to_numpy(zero_copy_only=False) <= 1e-3).all() for one in values[1::2])  # NaN is not, either
+        and all((one.to_numpy(zero_copy_only=False) <= 1e-3).all() for one in values[1::2])  # this also refuses NaN
     )
 
 

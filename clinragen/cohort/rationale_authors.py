@@ -1,16 +1,16 @@
-"""Who wrote the rationales of a set: a warning to whoever trains on too many that the evidence teacher put in."""
+"""Authors of a rationale set: warns before training on too many rationales that the evidence teacher replaced."""
 
 from __future__ import annotations
 
 from clinragen.artifacts import read_json, read_table
 from clinragen.schema import RATIONALES, CohortPaths
 
-#: Share of a teacher's rationales that may be the evidence teacher's: beyond it the teacher's name says nothing.
+#: Share of a teacher's rationales that the evidence teacher may have replaced without a warning.
 MOST_DROPPED = 0.5
 
 
 def warning(paths: CohortPaths, teacher: str) -> str | None:
-    """What to say before training on a teacher's rationales, or None where few enough are another's.
+    """The warning before training on a teacher's rationales; None if few enough were replaced.
 
     The limit is the one that was set when they were written (``most_dropped``).
 

@@ -1,4 +1,4 @@
-"""Which note sections the model reads, in which order, and what is cut first when they do not fit."""
+"""The note sections that the model reads, their order, and which are cut first if they do not fit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def section_title(section: str) -> str:
 
 
 def written(section: str, text: str) -> str:
-    """A section as it is read: its title and its text, on a line of its own."""
+    """A section as the model reads it: its title and its text, on a line of its own."""
     return f"{section_title(section)}: {' '.join(text.split())}\n"
 
 
@@ -46,13 +46,13 @@ def sections_by_stay(
 ) -> dict[int, list[tuple[str, str]]]:
     """(section, text) of each stay in reading order; sections unknown to ``SECTIONS`` come last, by name.
 
-    What is not to be read (``knowledge.readable``) has blanks in its place, for models, teachers and checks alike.
+    Unreadable text (``knowledge.readable``) is replaced by blanks, for models, teachers and checks alike.
 
     Args:
-        notes: of a cohort.
-        labels: of the same cohort, by whose names lists of diagnoses are told; by default the 25 phenotypes.
-        layout: keep line breaks and runs of blanks, by which lists are told from sentences.
-        whole: with what is not read, as a reader of the page sees it.
+        notes: note sections of a cohort.
+        labels: label set of the same cohort, to recognise lists of diagnoses; by default the 25 phenotypes.
+        layout: keep line breaks and runs of blanks, which distinguish lists from sentences.
+        whole: keep unreadable text, as the report shows it.
     """
     rank = {name: position for position, name in enumerate(SECTIONS)}
     ordered = (

@@ -1,7 +1,7 @@
-"""The hours of a stay that a model reads: those of its cohort's window, laid out in bins.
+"""The hours of a stay that a model reads: its cohort's window, divided into bins.
 
-A model that reads other hours than its teacher and its verifier learns to say what its own chart contradicts, so the
-window has one home: the protocol in the cohort's manifest.
+If a model read other hours than its teacher and verifier, it would learn statements that its own chart contradicts, so
+the window is defined in one place: the protocol in the cohort's manifest.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 
 KINDS = ("first", "last", "whole")
-#: Whole stays differ in length by a factor of a hundred. Most of what decides a stay is in its first two days, which
-#: are read hour by hour; bins then widen, so that one stay of half a year does not make every other one costly.
+#: Whole stays differ in length by a factor of a hundred. The first two days are the most informative and are read hour
+#: by hour; bins then widen, so that one stay of half a year does not make all others costly.
 FINE, MIDDLE = 48, 7 * 24
 MIDDLE_WIDTH, COARSE_WIDTH = 6, 24
 LONGEST = 1 << 16  # hours; no stay is longer than seven years
@@ -30,7 +30,7 @@ class Window:
     """Which hours are read, and in which bins.
 
     Attributes:
-        hours: length of the window; of ``whole`` stays the longest that was measured.
+        hours: length of the window; for ``whole`` stays the longest that was measured.
         kind: ``first`` hours of a stay or its ``last``, in bins of an hour, or the ``whole`` stay, in bins of an hour
             for two days, of six hours for the rest of the week, of a day from then on. The last bin of whole stays has
             no end: later stays may be longer.
@@ -41,10 +41,10 @@ class Window:
 
     @classmethod
     def of(cls, cohort: Cohort) -> Window:
-        """The window of a cohort, by its protocol; of a cohort without one, the hours that were measured.
+        """The window of a cohort by its protocol; without a protocol, the hours that were measured.
 
         Raises:
-            UserError: the manifest has a window that makes no sense.
+            UserError: the manifest has an invalid window.
         """
         protocol = cohort.manifest.get("protocol")
         told = protocol.get("window") if isinstance(protocol, dict) else None
@@ -67,7 +67,7 @@ class Window:
     @cached_property
     def starts(self) -> np.ndarray:
         """Hour at which each bin begins, counted from the first hour that is read; int64 [bins], ascending."""
-        if self.kind == "last":  # the window mostly begins within an hour, and so ends in one more
+        if self.kind == "last":  # the window usually begins within an hour, so its end falls into one more bin
             return np.arange(self.hours + 1)
         if not self.wide:
             return np.arange(self.hours)
@@ -109,15 +109,15 @@ class Window:
         return int(self.starts[first]), int(self.starts[end]) if end < self.bins else max(self.hours, self.bins)
 
     def check(self, cohort: Cohort) -> str | None:
-        """Whether a model that reads this window can read a cohort.
+        """Check that a model that reads this window can read a cohort.
 
         Returns:
-            A remark where the cohort's window is shorter than the one that the model learned from; None where they
-            are the same.
+            A remark if the cohort's window is shorter than that of the model's training cohort; None if they are the
+            same.
 
         Raises:
-            UserError: the cohort holds hours that the model would not read: its rationales would leave out, or
-                contradict, what the chart shows.
+            UserError: the cohort holds hours that the model does not read: its rationales would omit or contradict
+                what the chart shows.
         """
         other = Window.of(cohort)
         if self.kind == other.kind and (self.kind == "whole" or self.hours == other.hours):
@@ -134,11 +134,11 @@ def wanted(asked: int | None, cohort: Cohort) -> Window:
     """The window that a new model reads: its cohort's.
 
     Args:
-        asked: ``model.hours``, where the user gave it.
-        cohort: which the model is trained on.
+        asked: ``model.hours``, if the user gave it.
+        cohort: the training cohort.
 
     Raises:
-        UserError: ``model.hours`` is something else.
+        UserError: ``model.hours`` differs from the cohort's.
     """
     window = Window.of(cohort)
     if asked is not None and asked != window.hours:
@@ -150,13 +150,13 @@ def wanted(asked: int | None, cohort: Cohort) -> Window:
 
 
 def _is_length(hours: Any) -> bool:
-    """Whether a value of a manifest is the length of a window."""
+    """Whether a value of a manifest is a valid length of a window."""
     number = isinstance(hours, int | float) and not isinstance(hours, bool)
     return number and math.isfinite(hours) and 0 < hours <= LONGEST
 
 
 def _measured(cohort: Cohort) -> int:
-    """Hours until the last measurement of any stay; 1 where there is none."""
+    """Hours until the last measurement of any stay; 1 without measurements."""
     last: Any = cohort.series["hour"].max()
     if last is not None and not 0 <= last < LONGEST:
         raise UserError(f"{cohort.paths.series}: hour {last:g} is no hour of a stay: prepare the cohort anew")

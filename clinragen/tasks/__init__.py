@@ -1,7 +1,7 @@
 """Tasks: what a student predicts. A task is one file of this package that defines ``TASK``, under the file's name.
 
-A task says which labels it has, which stays are eligible for each, what the student writes of it, how it is scored and
-how reports call it. No other file lists the tasks.
+A task defines its labels, which stays are eligible for each, what the student writes, how it is scored, and its title
+in reports. No other file lists the tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Scorer = Callable[[np.ndarray, np.ndarray, float], float]
 
 
 class Labels(NamedTuple):
-    """Labels of n stays; what is not eligible counts nowhere, and is absent in ``present``.
+    """Labels of n stays; ineligible ones are never counted, and false in ``present``.
 
     Attributes:
         present, eligible: bool [n, labels].
@@ -52,7 +52,7 @@ class ListWording:
 
     @property
     def marker(self) -> str:
-        """What opens the list in a target."""
+        """The marker at the start of the list in a target."""
         return f" {self.title}:"
 
 
@@ -61,17 +61,17 @@ class Task:
     """What a student predicts.
 
     Attributes:
-        name: of its file.
-        summary: the question in a sentence, for help and reports.
+        name: name of its file.
+        summary: the question in one sentence, for help and reports.
         label_set: the labels of a cohort, in the order of the logits.
         table: ``stay_id`` and one nullable boolean column for each label, a row for each stay of the cohort: true,
             false, or null for a stay that is not eligible.
-        available: whether a cohort has what the table is made of; ``table`` says what to do where it has not.
+        available: whether a cohort has the data for the table; if not, ``table`` raises an error that says what to do.
         sections: what the student writes, of ``SECTIONS``: rationales of note and series, and the list of labels,
-            which is called ``diagnoses`` in settings of stages, whatever the task.
-        wording: of that list.
-        scorers: further scores of each label, by name, beside those that every task has.
-        argued: whether rationales argue for the labels themselves, so that each listed one needs a stated ground.
+            which settings of stages call ``diagnoses`` for every task.
+        wording: wording of that list.
+        scorers: additional scores of each label, by name.
+        argued: whether rationales argue for the labels themselves, so that each listed one needs a ground.
         panel: title of the table of labels in evaluations.
     """
 
@@ -90,7 +90,7 @@ class Task:
         """The labels of stays of a cohort, in their order.
 
         Raises:
-            UserError: the cohort lacks what the labels are made of.
+            UserError: the cohort lacks the data for the labels.
         """
         keys = list(self.label_set(cohort))
         table = cohort.stays.select("stay_id").join(self.table(cohort), on="stay_id", how="left", maintain_order="left")
@@ -101,10 +101,10 @@ class Task:
         )
 
     def check(self, cohort: Cohort, labels: Labels, split: str) -> list[str]:
-        """Which labels cannot be learned, calibrated or scored on a split: sentences.
+        """Sentences about labels that cannot be learned, calibrated or scored on a split.
 
         Raises:
-            UserError: none of them can, for no stay is eligible for any.
+            UserError: none of them can, since no stay is eligible for any.
         """
         lacking = [
             label.name
@@ -122,7 +122,7 @@ class Task:
 def in_intensive_care(cohort: Cohort) -> pl.DataFrame:
     """stay_id, and ``eligible``: whether a stay is still in the ICU, its patient alive, at the prediction time.
 
-    False where the end of the stay is unknown. What is known before the prediction cannot be predicted any more.
+    False if the end of the stay is unknown. An outcome that is known before the prediction time is no prediction.
     """
     import polars as pl
 
@@ -133,12 +133,12 @@ def in_intensive_care(cohort: Cohort) -> pl.DataFrame:
     deaths = cohort.outcomes.select("stay_id", "death_time")
     alive = (pl.col("death_time") > pl.col("prediction_time")).fill_null(
         True
-    )  # no time of death: alive as far as known
+    )  # without a time of death, alive as far as known
     return stays.join(deaths, on="stay_id", how="left", maintain_order="left").select("stay_id", eligible=here & alive)
 
 
 def names() -> list[str]:
-    """The tasks there are: the default, then the others by name."""
+    """Names of all tasks: the default, then the others alphabetically."""
     found = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
     return sorted(found, key=lambda name: (name != DEFAULT, name))
 
@@ -147,7 +147,7 @@ def load(name: Any) -> Task:
     """A task by name.
 
     Raises:
-        UserError: there is none of this name; the nearest is named.
+        UserError: there is no task of this name; the error suggests the nearest.
     """
     if name not in names():
         raise unknown_choice("task", name, names())

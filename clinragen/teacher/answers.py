@@ -1,4 +1,4 @@
-"""What an LLM's answer must be to count as a rationale: not truncated, in form, of the right length."""
+"""Checks of an LLM's response before it counts as a rationale: not truncated, well-formed, of the right length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clinragen.teacher.prompts import MOST_WORDS, OPENINGS
 from clinragen.teacher.tokens import Messages, least_tokens
 from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
 
-#: Words by which servers say that an answer came to its own end, in small letters.
+#: Finish reasons by which servers say that an answer is complete, in lower case.
 _FINISHED = (
     "stop", "eos", "eos_token", "end_turn", "end_of_turn", "stop_sequence", "stop_token", "stop_string", "complete",
     "completed", "finish", "finished", "done", "end",
@@ -41,9 +41,9 @@ _MARKUP = re.compile(r"```|\*\*|^#|^[ \t]*[-*]\s|</?\w+>|BEGIN PATIENT|END PATIE
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _LISTED = "Diagnoses:"
 _DIAGNOSES = re.compile(rf"\A\s*{_LISTED}[ \t]*(?P<names>[^\n]*)\n+(?P<rationale>.*)\Z", re.S)
-#: No word of a rationale is longer on average, so no rationale is longer than its words allow.
+#: Upper bound on the mean word length of a rationale; it bounds the length of the text.
 _MOST_CHARACTERS_PER_WORD = 40
-#: What a user can do about answers that are not in form, by the beginning of the reason.
+#: What a user can do about rejected answers, by the beginning of the reason.
 REMEDIES = {
     "answer cut by length": "raise sampling.max_tokens",
     "reasoning without an answer": "raise sampling.max_tokens, or switch off the thoughts of the model",
@@ -54,12 +54,12 @@ REMEDIES = {
 
 
 class BadAnswerError(Exception):
-    """Why an answer is no rationale, in a few words for the count; never its text."""
+    """Why an answer is rejected, in a few words for the counts; never its text."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A rationale in form. ``diagnoses``: phenotype keys where the teacher was to find them itself, else None."""
+    """A well-formed rationale. ``diagnoses``: phenotype keys if the teacher had to find them itself, else None."""
 
     text: str
     diagnoses: tuple[str, ...] | None
@@ -74,17 +74,17 @@ def check_whole(
     require_usage: bool = True,
     counts_prompt: bool = True,
 ) -> None:
-    """Neither the prompt nor the answer was cut, by the server's own word and count.
+    """Reject a truncated prompt or answer, by the server's finish reason and token counts.
 
     Args:
         record: the journaled answer.
-        messages: what was asked.
+        messages: the prompt.
         most_tokens: the limit of an answer.
-        require_usage: a server that does not count is not believed.
-        counts_prompt: whether its count of the prompt means anything.
+        require_usage: reject answers without token counts.
+        counts_prompt: whether the server's count of prompt tokens is reliable.
 
     Raises:
-        BadAnswerError: one of them was cut, or the server does not count.
+        BadAnswerError: one of them was truncated, or the server returns no counts.
     """
     usage = record["usage"]
     _check_end(record["finish_reason"].lower().rpartition(".")[2], usage, most_tokens, record["text"])
@@ -94,14 +94,14 @@ def check_whole(
     if read is None or (read == 0 and not usage.get("completion_tokens")):
         if require_usage:
             raise BadAnswerError("server counts no tokens")
-    elif 0 < read < least_tokens(messages):  # 0: all of it was in the server's cache, so all of it had been read
+    elif 0 < read < least_tokens(messages):  # 0: all of the prompt was in the server's cache, so it was read completely
         raise BadAnswerError("prompt cut by the server")
 
 
 def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) -> None:
-    """The answer came to its own end: the server says so, or its count shows it."""
+    """Reject an answer that is not complete by its finish reason or, without one, its token count."""
     written = usage.get("completion_tokens")
-    if written is not None and written > most_tokens:  # some hold thoughts to no limit, but count them
+    if written is not None and written > most_tokens:  # some servers do not limit reasoning tokens, but count them
         written -= usage.get("reasoning_tokens", 0)
     if reason in _CUT or (written or 0) >= most_tokens:
         raise BadAnswerError("answer cut by length")
@@ -114,15 +114,15 @@ def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) 
 
 
 def parse(text: str, kind: str, labels: LabelSet, *, reason: bool) -> Draft:
-    """The rationale in an answer, out of whatever the model wrapped it in.
+    """Extract the rationale from an answer, whatever the model wrapped it in.
 
-    JSON is understood whether it was asked for or not: servers ignore a schema, and models write JSON unasked.
+    JSON is parsed whether or not it was requested: servers ignore a schema, and models write JSON without one.
 
     Args:
         text: the answer.
         kind: note or series.
-        labels: the diagnoses that there are.
-        reason: diagnoses are expected, too.
+        labels: the allowed diagnoses.
+        reason: the answer must also name diagnoses.
 
     Raises:
         BadAnswerError: any other form.
@@ -155,7 +155,7 @@ def parse(text: str, kind: str, labels: LabelSet, *, reason: bool) -> Draft:
 
 
 def _json(text: str, *, reason: bool) -> dict[str, Any]:
-    """The object that a text begins with; more keys than those asked for do no harm, the same key twice does."""
+    """The JSON object at the start of a text; extra keys are accepted, duplicate keys are not."""
     try:
         data, _ = json.JSONDecoder(object_pairs_hook=_once).raw_decode(text)
     except (ValueError, RecursionError):
@@ -186,7 +186,7 @@ def _keys(names: list[str], labels: LabelSet) -> tuple[str, ...]:
 
 
 def _formed(rationale: str, kind: str) -> tuple[str, bool]:
-    """The text in one line, cut to whole sentences within the limit, and whether it had to be cut."""
+    """The text on one line, truncated to whole sentences within the limit, and whether it was truncated."""
     rationale = rationale.strip().strip('"').strip()
     if _MARKUP.search(rationale):
         raise BadAnswerError("markup in the text")

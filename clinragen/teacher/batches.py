@@ -1,7 +1,7 @@
-"""Batches requests for engines that take many prompts at a time, and answers each on its own.
+"""Batches requests for engines that take many prompts at a time, and returns each answer separately.
 
-What an engine has to do is ``run``: take a list of requests, give back (place in the list, answer) pairs in any order,
-as they come, so that each is journaled at once.
+An engine has one method, ``run``: it takes a list of requests and yields (index, answer) pairs in any order, as they
+finish, so that each is journaled at once.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from clinragen.teacher.client import NoAnswerError
 from clinragen.teacher.completions import Answer
 from clinragen.teacher.tokens import Messages
 
-#: Seconds without a new request after which a batch goes out unfilled.
+#: Seconds without a new request after which an incomplete batch is sent.
 _QUIET = 0.2
 
 
 @dataclass(frozen=True)
 class PromptRequest:
-    """One prompt, and its parameters as ``TeacherSettings.parameters`` gives them."""
+    """One prompt with its parameters from ``TeacherSettings.parameters``."""
 
     messages: Messages
     parameters: dict[str, Any]
 
     @property
     def schema(self) -> dict[str, Any] | None:
-        """The JSON schema of the answer, where one is asked for."""
+        """The JSON schema of the answer, if one is requested."""
         shape = self.parameters.get("response_format")
         return shape["json_schema"]["schema"] if shape else None
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Parameters that ``vllm.SamplingParams`` takes under the same names."""
+        """Parameters that ``vllm.SamplingParams`` accepts under the same names."""
         return {key: self.parameters[key] for key in ("temperature", "top_p", "max_tokens", "seed")}
 
     @property
     def most_logprobs(self) -> int | None:
-        """How many alternatives to report for each token, where log-probabilities are wanted at all."""
+        """Number of alternatives to report for each token; None without log-probabilities."""
         return self.parameters.get("top_logprobs", 0) if self.parameters.get("logprobs") else None
 
 
@@ -51,7 +51,7 @@ class BulkEngine(Protocol):
     """Answers lists of requests, in a thread of its own."""
 
     def run(self, requests: list[PromptRequest]) -> Iterable[tuple[int, Answer | NoAnswerError]]:
-        """Pairs of place and answer. Any exception but the ones in the answers ends the run."""
+        """Pairs of index and answer. An exception, other than those returned as answers, ends the run."""
         ...
 
 
@@ -77,11 +77,11 @@ class Batches:
             self._serving.cancel()
 
     async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
-        """One answer, from the batch that the request falls into.
+        """One answer, from the batch that includes the request.
 
         Raises:
-            NoAnswerError: the engine had none for this request.
-            UserError: the engine died.
+            NoAnswerError: the engine returned none for this request.
+            UserError: the engine stopped.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((PromptRequest(messages, parameters), answer))
@@ -101,12 +101,12 @@ class Batches:
             if not self._waiting:
                 self._arrival.clear()
             await self._in_thread([request for request, _ in self._batch], loop)
-            await asyncio.sleep(0)  # answers of the last moment
+            await asyncio.sleep(0)  # answers that arrived last
             for _, waiting in self._batch:
                 _resolve(waiting, NoAnswerError("engine gave no answer"))
 
     async def _in_thread(self, requests: list[PromptRequest], loop: asyncio.AbstractEventLoop) -> None:
-        """Run a batch in a thread that ends with the program: a stopped run need not wait for the rest of its batch."""
+        """Run a batch in a daemon thread, so that a stopped run need not wait for the rest of its batch."""
         done: asyncio.Future[None] = loop.create_future()
 
         def work() -> None:
@@ -115,7 +115,7 @@ class Batches:
                 self._work(requests, loop)
             except BaseException as error:  # noqa: BLE001 (handed to the waiting task)
                 failure = error
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the event loop is closed: nothing is waiting any more
                 loop.call_soon_threadsafe(_finish, done, failure)
 
         threading.Thread(target=work, name="engine", daemon=True).start()
@@ -126,7 +126,7 @@ class Batches:
             loop.call_soon_threadsafe(_resolve, self._batch[place][1], answer)
 
     def _stopped(self, serving: asyncio.Task[None]) -> None:
-        """Nobody waits for an engine that died."""
+        """Fail all waiting requests when the engine has stopped."""
         if serving.cancelled() or (error := serving.exception()) is None:
             return
         failure = UserError(f"the engine stopped ({type(error).__name__}); its messages above say why")

@@ -1,6 +1,6 @@
-"""The dataset card of a rationale set: who wrote it, how it was checked, what it is like.
+"""The dataset card of a rationale set: its author, checks and statistics.
 
-Cards are made to be shown around, so they hold counts only; examples, which are patient data, are a file of their own.
+Cards may be shared, so they contain counts only; examples, which are patient data, are in a file of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHOWN = 3
 
 
 def statistics(texts: list[str]) -> dict[str, Any]:
-    """Number, words, duplicates, and the share of 4-word sequences that occur once only in being counted."""
+    """Number of texts, words, duplicates, and the share of distinct 4-grams."""
     lengths = sorted(map(words, texts))
     grams = [gram for text in texts for gram in _grams(text.lower().split(), 4)]
     return {

@@ -1,4 +1,4 @@
-"""The claim checker of teachers: a draft's claims with their verdicts, and what is left without the unfounded ones."""
+"""The claim checker of teachers: verdicts of a draft's claims, and the draft without its unsupported statements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clinragen.verification.claims import Verdict
 from clinragen.verification.grounds import with_absences
 from clinragen.verification.rationale import Verifier
 
-#: Between statements that can stand alone, and, finer, between parts of one.
+#: Separators between statements that can stand alone, and between parts of one.
 _STATEMENTS = re.compile(r";\s+|(?<=[.!?])\s+")
 _PARTS = re.compile(r";\s+|(?<=[.!?])\s+|,\s+(?:and\s+|but\s+|with\s+)?|\s+and\s+")
 _DANGLING = re.compile(r"\A(?:pointing|supporting|suggesting|consistent|indicating|which|this|these|and|but)\b", re.I)
@@ -23,13 +23,13 @@ _DANGLING = re.compile(r"\A(?:pointing|supporting|suggesting|consistent|indicati
 
 @dataclass(frozen=True)
 class ClaimCheck:
-    """All claims of a text. ``unfounded`` must not be taught; ``supported`` counts those that the chart bears out."""
+    """All claims of a text. ``unfounded`` ones must not be learned; ``supported`` counts the supported ones."""
 
     claims: list[Claim]
 
     @property
     def unfounded(self) -> list[Claim]:
-        """Contradicted by chart or labels, a finding that the note does not hold, a variable never measured."""
+        """Claims contradicted by chart or labels, findings not in the note, variables that were not measured."""
         return [
             claim
             for claim in self.claims
@@ -39,12 +39,12 @@ class ClaimCheck:
 
     @property
     def supported(self) -> int:
-        """Number of findings and values (not of diagnoses, which were given) that the chart bears out."""
+        """Number of supported findings and values (not of diagnoses, which were given)."""
         return sum(claim.standing == Verdict.SUPPORTED and claim.kind != "diagnosis" for claim in self.claims)
 
 
 class ClaimChecker:
-    """Checks drafts with the verifier that evaluation uses, too. Building one takes tenths of a second; reuse it."""
+    """Checks drafts with the same verifier as evaluation. Building one takes tenths of a second; reuse it."""
 
     def __init__(self, graph: ConceptGraph) -> None:
         self._verifier = Verifier(graph)
@@ -56,16 +56,16 @@ class ClaimChecker:
         return ClaimCheck(with_absences(text, claims))
 
     def edited(self, text: str, stay: StayRecord, kind: str, least: int) -> tuple[str, ClaimCheck] | None:
-        """The text without the statements that the chart does not bear out, with its check, or None.
+        """The text without unsupported statements, with its check, or None.
 
-        Whole statements are left out first, then parts of them. What is left of a note rationale must still conclude on
-        a diagnosis, if the stay has any.
+        Whole statements are removed first, then parts of them. The rest of a note rationale must still conclude on a
+        diagnosis, if the stay has any.
 
         Args:
             text: the draft.
-            stay: whose rationale it is.
+            stay: the stay of the rationale.
             kind: note or series.
-            least: supported findings and values that must be left.
+            least: least number of supported findings and values in the rest.
         """
         doubtful = [claim for claim in self.check(text, stay, kind).claims if claim.verdict != Verdict.SUPPORTED]
         for separators in (_STATEMENTS, _PARTS):
@@ -80,7 +80,7 @@ class ClaimChecker:
 
 
 def clauses_of(text: str, claims: list[Claim]) -> list[str]:
-    """The clauses in which claims stand, to tell a teacher what to leave out."""
+    """The clauses that contain claims, to tell a teacher what to leave out."""
     clauses = []
     for start, end in _pieces(text, _PARTS):
         if any(start < claim.end and claim.start < end for claim in claims):
@@ -89,7 +89,7 @@ def clauses_of(text: str, claims: list[Claim]) -> list[str]:
 
 
 def _without(text: str, doubtful: list[Claim], opening: str, separators: re.Pattern[str]) -> str | None:
-    """The pieces that hold no doubtful claim, put together anew behind the opening."""
+    """The opening, followed by the pieces without a doubtful claim."""
     pieces = _standing(text, doubtful, separators)
     if not pieces:
         return None
@@ -106,7 +106,7 @@ def _without(text: str, doubtful: list[Claim], opening: str, separators: re.Patt
 
 
 def _standing(text: str, doubtful: list[Claim], separators: re.Pattern[str]) -> list[tuple[int, int]]:
-    """Pieces without a doubtful claim; one that takes up the piece before it ("pointing to ...") falls with that."""
+    """Pieces without a doubtful claim; one that continues a removed piece ("pointing to ...") is removed, too."""
     standing: list[tuple[int, int]] = []
     grounded = False
     for start, end in _pieces(text, separators):

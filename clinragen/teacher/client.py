@@ -1,7 +1,7 @@
-"""Client of an OpenAI-compatible server: concurrency follows its load, passing failures are retried with backoff.
+"""Client of an OpenAI-compatible server: concurrency adapts to its load; transient failures are retried with backoff.
 
-Failures that may pass (429, 5xx, timeouts, resets, half JSON) are tried again; those that will not (a wrong key, an
-unknown model, a redirect) stop the run with one line. Nothing here ever prints or raises a prompt or an answer.
+Transient failures (429, 5xx, timeouts, resets, incomplete JSON) are retried; permanent ones (a wrong key, an unknown
+model, a redirect) stop the run with one line. No log line or error contains a prompt or an answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from clinragen.teacher.completions import Answer
 from clinragen.teacher.settings import ServerSettings
 from clinragen.teacher.tokens import Messages, least_tokens
 
-#: Statuses that say "later"; 529 is how some say overloaded.
+#: Statuses of transient failures; some servers use 529 for overload.
 _LATER = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529))
 _BUSY = frozenset((429, 503, 529))
 _NEVER = {
@@ -35,11 +35,11 @@ _NEVER = {
 
 
 class NoAnswerError(Exception):
-    """A request that brought no answer. ``str(error)`` is a short reason, such as "HTTP 503", for the summary."""
+    """A request without an answer. ``str(error)`` is a short reason, such as "HTTP 503", for the summary."""
 
 
 class _PassingError(NoAnswerError):
-    """A failure that may pass. ``pause``: seconds that the server asks for."""
+    """A transient failure. ``pause``: seconds that the server asks to wait."""
 
     def __init__(self, reason: str, pause: float | None = None, *, busy: bool = False) -> None:
         super().__init__(reason)
@@ -48,7 +48,7 @@ class _PassingError(NoAnswerError):
 
 
 class ParameterError(UserError):
-    """The server refuses a parameter. ``parameter`` is its name, ``str(error)`` names the setting, too."""
+    """The server refuses a parameter. ``parameter`` is its name, ``str(error)`` also names the setting."""
 
     def __init__(self, where: str, code: int, parameter: str) -> None:
         super().__init__(
@@ -58,7 +58,7 @@ class ParameterError(UserError):
 
 
 class Asker(Protocol):
-    """Anything that answers prompts: a server, an engine in this process, the journal alone."""
+    """Anything that answers prompts: a server, an engine in this process, or the journal only."""
 
     async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
         """The answer to one request; ``name`` is its journal key."""
@@ -66,7 +66,7 @@ class Asker(Protocol):
 
 
 class Slots:
-    """How many requests may be under way: halved when the server is busy, one more for each round that goes well."""
+    """Limit of requests in flight: halved when the server is busy, raised by one after each successful round (AIMD)."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -87,13 +87,13 @@ class Slots:
         self._wake()
 
     def succeeded(self) -> None:
-        """An answer came."""
+        """Count an answer."""
         if self.limit < self.most:
             self.limit = min(self.most, self.limit + 1 / self.limit)
             self._wake()
 
     def overloaded(self) -> None:
-        """The server is overloaded. Refusals of one moment count once."""
+        """Reduce the limit. Several refusals at the same moment count once."""
         now = asyncio.get_running_loop().time()
         if now - self._halved_at > 0.5:
             self._halved_at = now
@@ -112,8 +112,8 @@ class Client:
     """A server that the privacy policy allows. Use as an asynchronous context manager.
 
     Attributes:
-        retried: reasons for which requests were sent again, with counts.
-        failed: reasons for which requests were given up, with counts.
+        retried: counts of retries by reason.
+        failed: counts of abandoned requests by reason.
 
     Raises:
         UserError: no model named, a base URL that the policy refuses, an API key variable that is not set.
@@ -131,7 +131,7 @@ class Client:
         self.retried: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self._in_a_row = 0
-        self._end: UserError | None = None  # once set, nothing more is sent
+        self._end: UserError | None = None  # once set, no further request is sent
         self._http = http_client.http_client(
             self.endpoint,
             connections=settings.concurrency,
@@ -151,11 +151,11 @@ class Client:
         await self._sdk.close()
 
     async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
-        """One answer, over as many tries as the settings allow.
+        """One answer, with as many retries as the settings allow.
 
         Raises:
-            NoAnswerError: none came; another request may fare better.
-            UserError: none will ever come: the key, the model or the path is wrong, or the server is gone.
+            NoAnswerError: no answer to this request; others may succeed.
+            UserError: no request can succeed: the key, the model or the path is wrong, or the server is down.
         """
         self._check_length(messages, parameters)
         pause = wait_random_exponential(multiplier=self.settings.backoff, max=self.settings.longest_pause)
@@ -193,7 +193,7 @@ class Client:
             body = self._body(messages, parameters)
             try:
                 async with asyncio.timeout(self.settings.timeout):
-                    # the SDK's request for any path: its typed method walks through every message, at twice the cost
+                    # the SDK's generic request: its typed method walks through every message, at twice the cost
                     response = await self._sdk.post(
                         "/chat/completions",
                         cast_to=httpx2.Response,
@@ -208,7 +208,7 @@ class Client:
                     if failure.busy:
                         self.slots.overloaded()
                 elif isinstance(failure, UserError) and getattr(failure, "parameter", "") != "response_format":
-                    self._end = failure  # a form that is refused may only have been tried
+                    self._end = failure  # a refused response format may only have been a probe
                 raise failure from None
             except completions.UnreadableError as error:
                 self.retried[str(error)] += 1
@@ -217,7 +217,7 @@ class Client:
             return answer
 
     def _body(self, messages: Messages, parameters: dict[str, Any]) -> dict[str, Any]:
-        """A request in the server's dialect; its journal key is that of the plain request, since it asks the same."""
+        """The body of a request in the server's dialect, which the journal key ignores: the content is the same."""
         settings = self.settings
         body = {name: value for name, value in parameters.items() if name not in settings.omit}
         if "max_tokens" in body:
@@ -232,7 +232,7 @@ class Client:
         return {"model": settings.model, "messages": messages, **body}
 
     def _explain(self, error: Exception, sent: dict[str, Any]) -> Exception:
-        """Our own failure, in words that hold nothing of the server's or the chart's."""
+        """A failure on our side, in words that contain nothing from the server or the chart."""
         if isinstance(error, openai.APIStatusError):
             return self._explain_status(error, sent)
         causes = [cause for cause in (error, error.__cause__, error.__context__) if cause is not None]
@@ -250,7 +250,7 @@ class Client:
         return _PassingError("connection lost")
 
     def _explain_status(self, error: openai.APIStatusError, sent: dict[str, Any]) -> Exception:
-        """The same of a response with a status that says no."""
+        """The same for a response with an error status."""
         code = error.status_code
         if code in _LATER:
             pause = _seconds(error.response.headers.get("retry-after"))
@@ -274,7 +274,7 @@ class Client:
 
 
 def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds; a date or nonsense counts as not given."""
+    """Retry-After in seconds; a date or an invalid value is ignored."""
     try:
         value = float(header) if header else None
     except ValueError:

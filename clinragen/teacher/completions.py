@@ -1,7 +1,7 @@
-"""A chat completion, as servers of many makes send it -> text, finish reason, token counts, log-probabilities.
+"""Parse a chat completion of various servers into text, finish reason, token counts and log-probabilities.
 
-Text comes as one string, as a list of parts, as a stream, or only among the thoughts; counts come under several names,
-with or without what a cache held. What can be read is read. Every function takes time in proportion to its input.
+Text comes as one string, as a list of parts, as a stream, or only as reasoning; counts have several names, with or
+without cached tokens. Parsing is lenient, and takes time in proportion to the input.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-#: Where models that think put their words when nothing is left for the content.
+#: Keys in which reasoning models put their text when the content is empty.
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 _NO_ANSWER_PARTS = ("thinking", "redacted_thinking", "reasoning", "reasoning.text", "reasoning.summary", "tool_use")
 _DEEPEST_PART = 4
@@ -21,12 +21,12 @@ _DEEPEST_PART = 4
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server sent, as it came.
+    """A server's response.
 
     Attributes:
-        finish_reason: the server's word, or "unknown".
-        usage: prompt_tokens (cached ones with them, where the server tells), completion_tokens and reasoning_tokens
-            (part of completion_tokens) by its own count, as far as it counts.
+        finish_reason: as the server states it, or "unknown".
+        usage: the server's counts, as far as it returns them: prompt_tokens (including cached ones, if stated),
+            completion_tokens and reasoning_tokens (part of completion_tokens).
         logprobs: for each token of the answer [token, log-probability, [[token, log-probability] of alternatives]].
     """
 
@@ -38,14 +38,14 @@ class Answer:
 
 
 class UnreadableError(ValueError):
-    """A body that is no chat completion. ``str(error)`` says why in a few words, none of them the server's."""
+    """A body that is no chat completion. ``str(error)`` says why, without quoting the server."""
 
 
 def read(body: bytes) -> Answer:
     """An answer from the body of a response.
 
     Raises:
-        UnreadableError: half JSON, another shape, no choices, or a stream that broke off.
+        UnreadableError: incomplete JSON, another structure, no choices, or an interrupted stream.
     """
     stream = body.lstrip()[:6].startswith((b"data:", b"event:", b"id:", b":"))
     data = _of_stream(body) if stream else _json(body)
@@ -56,7 +56,7 @@ def read(body: bytes) -> Answer:
         raise UnreadableError("answer without choices")
     choice = choices[0] if isinstance(choices[0], dict) else {}
     message = choice.get("message")
-    if message is None and isinstance(choice.get("text"), str):  # the older completions
+    if message is None and isinstance(choice.get("text"), str):  # the legacy completions format
         message = {"content": choice["text"]}
     if not isinstance(message, dict):
         raise UnreadableError("answer without a message")
@@ -71,7 +71,7 @@ def read(body: bytes) -> Answer:
 
 
 def name(sent: Any) -> str:
-    """A word that may be shown; anything longer could be the prompt sent back."""
+    """A short word that may be shown; anything longer could be the prompt echoed back."""
     return sent if isinstance(sent, str) and re.fullmatch(r"[\w./:@+-]{1,100}", sent) else "unknown"
 
 
@@ -83,7 +83,7 @@ def _json(body: bytes | str) -> Any:
 
 
 def _of_stream(body: bytes) -> dict[str, Any]:
-    """Server-sent events put together to one completion."""
+    """Join server-sent events into one completion."""
     try:
         lines = body.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
@@ -117,7 +117,7 @@ def _of_stream(body: bytes) -> dict[str, Any]:
 
 
 def _text(message: dict[str, Any]) -> str:
-    """The content, or the thoughts of a model that put all into them."""
+    """The content, or the reasoning of a model that wrote everything there."""
     text = "".join(_pieces(message.get("content"), thoughts=False))
     for thoughts in _THOUGHTS:
         if text.strip():
@@ -127,7 +127,7 @@ def _text(message: dict[str, Any]) -> str:
 
 
 def _pieces(content: Any, *, thoughts: bool, depth: int = 0) -> Iterator[str]:
-    """The strings of which a content is made: itself, or those of its parts."""
+    """The strings of a content: itself, or those of its parts."""
     if isinstance(content, str):
         yield content
     elif depth >= _DEEPEST_PART:
@@ -141,7 +141,7 @@ def _pieces(content: Any, *, thoughts: bool, depth: int = 0) -> Iterator[str]:
         inner = next((content[key] for key in ("text", "content", "thinking", "summary") if content.get(key)), None)
         if inner is not None:
             yield from _pieces(inner, thoughts=thoughts, depth=depth + 1)
-        elif "type" not in content:  # an object where text belongs, as servers do that were asked for JSON
+        elif "type" not in content:  # an object in place of text, from some servers that were asked for JSON
             yield json.dumps(content, ensure_ascii=False)
 
 
@@ -158,7 +158,7 @@ def _counts(usage: Any) -> dict[str, int]:
     )
     counts = {}
     if prompt is not None:
-        # more cached tokens than tokens in all: this server leaves the cached ones out of the prompt
+        # more cached tokens than tokens in total: this server does not count cached ones as prompt tokens
         counts["prompt_tokens"] = max(
             prompt + (cached if cached > prompt else 0), (_first(usage, "total_tokens") or 0) - (completion or 0)
         )
@@ -180,7 +180,7 @@ def _detail(usage: dict[str, Any], places: tuple[str, ...], key: str) -> int:
 
 
 def _count(sent: Any) -> int | None:
-    """A number of tokens, from whatever JSON makes of one."""
+    """A number of tokens, from any JSON number or numeric string."""
     if isinstance(sent, str) and sent.isascii() and sent.isdigit() and len(sent) < 12:
         return int(sent)
     if isinstance(sent, bool) or not isinstance(sent, int | float) or not 0 <= sent < 1e11:
@@ -189,7 +189,7 @@ def _count(sent: Any) -> int | None:
 
 
 def _logprobs(sent: Any) -> list[list[Any]] | None:
-    """Log-probabilities in the form of ``Answer``; None where there are none or they are malformed."""
+    """Log-probabilities in the form of ``Answer``; None if absent or malformed."""
     steps = sent.get("content") if isinstance(sent, dict) else None
     try:
         return [
@@ -203,5 +203,5 @@ def _step(sent: dict[str, Any]) -> list[Any]:
     value = float(sent["logprob"])
     if math.isnan(value) or value > 0:
         raise ValueError
-    # halves of surrogate pairs can be written to no file
+    # lone surrogates cannot be written to a file
     return [str(sent["token"]).encode("utf-8", "replace").decode(), max(value, -1e4)]

@@ -1,4 +1,4 @@
-"""What a run would ask, how many tokens that takes, and what it may cost in time and money: nothing is sent."""
+"""Estimate the prompts, tokens, time and cost of a run; nothing is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Estimate:
     longest_prompt: int = 0
 
     def lines(self, settings: TeacherSettings) -> list[str]:
-        """For people."""
+        """The estimate as text."""
         lines = [
             f"{self.requests} requests, about {self.prompt_tokens} tokens to read (the longest prompt "
             f"{self.longest_prompt}) and at most about {self.completion_tokens} to write",
@@ -50,7 +50,7 @@ def estimate(
         for kind in ("note", "series"):
             messages = prompts.messages(stay, kind, structured=structured)
             tokens = int(least_tokens(messages) / 0.8 * _TOKENS_PER_PIECE)
-            if kind == "series":  # R_m will stand in the prompt, too
+            if kind == "series":  # the prompt will also contain R_m
                 tokens += int(MOST_WORDS["note"] * _TOKENS_PER_WORD)
             total.requests += 1
             total.prompt_tokens += tokens

@@ -1,6 +1,7 @@
-"""The offline teacher: rationales composed from what note and series of a stay say, by way of the concept graph.
+"""The offline teacher: rationales composed from note and series of a stay, by way of the concept graph.
 
-Like the paper's teacher it is given the gold diagnoses (post hoc); unlike it, it cannot say what is not in the chart.
+Like the paper's teacher it is given the gold diagnoses (post hoc); unlike it, it cannot state anything that is not in
+the chart.
 """
 
 from __future__ import annotations

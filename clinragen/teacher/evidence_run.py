@@ -1,4 +1,4 @@
-"""Rationales of a whole cohort by the evidence teacher, checked against the chart like anyone's."""
+"""Rationales of a whole cohort by the evidence teacher, checked against the chart like those of other teachers."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def generate(
         graph: concept graph folder; None takes the curated core.
         teacher: evidence, the only one.
         overwrite: replace rationales that are there.
-        progress: told the number of stays done.
-        say: told what begins, phase by phase, and what should be known.
+        progress: called with the number of finished stays.
+        say: called with a line for each phase, and for each remark.
 
     Raises:
-        UserError: unknown teacher, a cohort or graph that cannot be read, rationales already there.
+        UserError: unknown teacher, a cohort or graph that cannot be read, rationales that already exist.
     """
     if teacher not in TEACHERS:
         raise unknown_choice("teacher", teacher, TEACHERS)
@@ -81,7 +81,7 @@ def generate(
 
 
 class _Checks:
-    """What the claim checker says of all rationales.
+    """Counts of the claim checker over all rationales.
 
     Attributes:
         claims: (kind, verdict) -> number.
@@ -103,5 +103,5 @@ class _Checks:
 
 
 def _prompt_hash(teacher: str, graph: ConceptGraph) -> str:
-    """Hash of all that shapes a rationale of the evidence teacher: its version and the graph."""
+    """Hash of everything that affects a rationale of the evidence teacher: its version and the graph."""
     return sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": graph.manifest})

@@ -1,4 +1,4 @@
-"""Where the files of a rationale set lie in a cohort folder."""
+"""Paths of the files of a rationale set in a cohort folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clinragen.schema import JOURNAL, CohortPaths
 
 @dataclass(frozen=True)
 class Files:
-    """Where a rationale set lies."""
+    """Paths of a rationale set."""
 
     cohort: CohortPaths
     name: str
@@ -27,7 +27,7 @@ class Files:
 
     @property
     def manifest(self) -> Path:
-        """How the set came about."""
+        """Settings, counts and hashes of the set."""
         return self.cohort.rationale_manifest(self.name)
 
     @property

@@ -1,4 +1,4 @@
-"""Generation of both rationales of a stay: asked for, checked, asked for again, edited to what stands, or dropped."""
+"""Generate both rationales of a stay: request, check, request again, edit to the supported part, or drop."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from clinragen.verification.grounds import grounded_diagnoses
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one rationale.
+    """The result for one rationale.
 
     Attributes:
-        text: None where it was dropped or is missing.
-        verdicts: JSON: its claims, how it came about, and what was wrong with the answers before.
-        grounded: keys of the diagnoses that the text gives a ground for.
-        logprobs: of its tokens, where the server gives them and the text is the teacher's word for word.
+        text: None if it was dropped or is missing.
+        verdicts: JSON: its claims, how it was obtained, and what was wrong with earlier answers.
+        grounded: keys of the diagnoses for which the text gives a ground.
+        logprobs: of its tokens, if the server returns them and the text is the teacher's word for word.
     """
 
     stay_id: int
@@ -41,22 +41,22 @@ class Outcome:
 
 
 class JournalOnly:
-    """An asker that asks nobody: for exports."""
+    """An asker that sends no requests, for exports from the journal."""
 
     async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
-        """Never an answer."""
+        """Always raises: there is no server."""
         raise NoAnswerError("not in the journal")
 
 
 class _Task(NamedTuple):
-    """One rationale to bring about."""
+    """One rationale to generate."""
 
     stay: StayRecord
     kind: str
 
 
 class _CheckedDraft(NamedTuple):
-    """A draft with the verdicts of its claims, and the tokens of the answer that it stood in."""
+    """A draft with the verdicts of its claims, and the tokens of the answer that contains it."""
 
     draft: Draft
     check: ClaimCheck
@@ -64,14 +64,14 @@ class _CheckedDraft(NamedTuple):
 
 
 class RationaleGenerator:
-    """Brings rationales about, with one journal for all answers.
+    """Generates rationales, with one journal for all answers.
 
     Args:
-        model: as the config names it; part of each answer's key.
-        structured: answers are asked for as JSON.
+        model: its name in the config; part of each answer's key.
+        structured: request answers as JSON.
 
     Attributes:
-        tally: what has been done so far.
+        tally: counts so far.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class RationaleGenerator:
         self.tally = Tally()
 
     async def generate(self, stay: StayRecord) -> list[Outcome]:
-        """Both rationales; the one of the series is asked for in the light of the one of the note.
+        """Both rationales; the prompt of the series rationale contains the note rationale.
 
         Raises:
-            UserError: no answer will ever come.
-            OSError: an answer could not be kept.
+            UserError: no request can succeed.
+            OSError: an answer could not be stored.
         """
         outcomes = await self._both(stay)
         self.tally.coverage.add(stay.diagnoses, frozenset[str]().union(*(outcome.grounded for outcome in outcomes)))
@@ -104,13 +104,13 @@ class RationaleGenerator:
 
     async def _both(self, stay: StayRecord) -> list[Outcome]:
         note = await self._rationale(_Task(stay, "note"), "")
-        if note.way == "missing":  # the prompt of the series would change once the note's rationale is there
+        if note.way == "missing":  # the prompt of the series rationale would change once the note rationale exists
             self.tally.ways["series", "missing"] += 1
             return [note, Outcome(stay.stay_id, "series", "missing", None, "{}")]
         return [note, await self._rationale(_Task(stay, "series"), note.text or "")]
 
     async def _rationale(self, task: _Task, note_rationale: str) -> Outcome:
-        """Ask until a draft stands, then fall back to the best of those that came."""
+        """Ask until a draft is accepted, then fall back to the best of the drafts."""
         stay, kind = task
         question = self._prompts.messages(stay, kind, structured=self._structured, note_rationale=note_rationale)
         messages = question
@@ -136,13 +136,13 @@ class RationaleGenerator:
                 reasons.append("nothing in it is supported")
                 continue
             reasons.append("not borne out by the chart")
-            if not self._reasoning:  # samples are independent; else the teacher is told what was wrong
+            if not self._reasoning:  # samples are independent; otherwise the teacher is told what was wrong
                 text = draft.draft.text
                 messages = self._prompts.retry(question, text, clauses_of(text, draft.check.unfounded))
         return self._edited(task, drafts, reasons, max(least, 1))
 
     def _edited(self, task: _Task, drafts: list[_CheckedDraft], reasons: list[str], least: int) -> Outcome:
-        """The best draft of which enough stands once the rest is left out, or none."""
+        """The best draft with enough supported statements after editing, or None."""
         for draft in sorted(drafts, key=lambda draft: (-draft.check.supported, len(draft.check.unfounded))):
             try:
                 edited = self._checker.edited(draft.draft.text, task.stay, task.kind, least)
@@ -157,7 +157,7 @@ class RationaleGenerator:
     def _checked(
         self, record: journal.Record, messages: Messages, task: _Task, reasons: list[str]
     ) -> _CheckedDraft | None:
-        """The draft in an answer, or None with one reason more."""
+        """The draft in an answer with its check; None, with a counted reason, if there is none."""
         try:
             draft = self._draft(record, messages, task.stay, task.kind)
             check = self._checker.check(draft.text, task.stay, task.kind)
@@ -168,7 +168,7 @@ class RationaleGenerator:
         return _CheckedDraft(draft, check, record.get("logprobs"))
 
     async def _answer(self, messages: Messages, attempt: int, task: _Task) -> journal.Record:
-        """From the journal, else from the asker, kept before it is looked at."""
+        """An answer from the journal, or else from the asker; it is stored before it is parsed."""
         schema = self._prompts.schema() if self._structured else None
         parameters = self._settings.parameters(attempt, schema)
         name = journal.key(messages, self._model, parameters, task.stay.stay_id, task.kind)
@@ -216,7 +216,7 @@ class RationaleGenerator:
         return draft
 
     def _outcome(self, task: _Task, way: Way, reasons: list[str], accepted: _CheckedDraft | None = None) -> Outcome:
-        """Count and describe what became of a rationale. ``accepted``: what is taught, if anything is."""
+        """Count and describe the result for a rationale. ``accepted``: the accepted draft, if any."""
         stay_id, kind = task.stay.stay_id, task.kind
         self.tally.ways[kind, way] += 1
         claims = accepted.check.claims if accepted else []
@@ -231,7 +231,7 @@ class RationaleGenerator:
 
 
 def _reason(error: Exception) -> str:
-    """Why an answer is no rationale; of an error that should not be, its kind alone, since its words may quote."""
+    """Why an answer is rejected; for an unexpected error its type only, since its message may quote patient text."""
     return (
         str(error) if isinstance(error, BadAnswerError) else f"answer that could not be read ({type(error).__name__})"
     )

@@ -1,7 +1,7 @@
 """The HTTP client of teachers: the only outbound network path, and only to the addresses that the policy has checked.
 
-Redirects, proxies, cookies, compression, `.netrc` and whatever else
-the environment or a library would add count for nothing.
+Redirects, proxies, cookies, compression, `.netrc`, and anything else that the environment or a library would add, are
+switched off.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from clinragen.errors import UserError
 from clinragen.teacher.policy import Endpoint
 from clinragen.teacher.settings import MOST_BYTES
 
-#: What a request may carry. Anything that the environment or a library adds besides is left out.
+#: Headers that a request may have. Any others, from the environment or a library, are removed.
 _HEADERS = frozenset(
     ("accept", "api-key", "authorization", "connection", "content-length", "content-type", "idempotency-key")
 )
-#: Loggers that write request bodies, and so patient text, when the environment turns them up.
+#: Loggers that would write request bodies, and so patient text, if the environment raises their level.
 _LOGGERS = ("openai", "httpx2", "aiohttp")
 
 
 def http_client(
     target: Endpoint, *, connections: int, timeout: float, most_bytes: int = MOST_BYTES
 ) -> httpx2.AsyncClient:
-    """The HTTP client that reaches ``target`` and nothing else.
+    """An HTTP client that can reach only ``target``.
 
     Args:
-        target: what the policy has checked, with its pinned addresses.
-        connections: most at a time.
+        target: an endpoint checked by the policy, with its pinned addresses.
+        connections: most connections at a time.
         timeout: seconds between bytes.
-        most_bytes: a response larger than this is no answer; reading stops there.
+        most_bytes: a larger response is rejected; reading stops there.
     """
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
         logger.propagate = False
-    if httpx2.URL(target.base_url).host.strip("[]") != target.host:  # two readers of one URL must agree
+    if httpx2.URL(target.base_url).host.strip("[]") != target.host:  # both URL parsers must agree
         raise UserError(f"base_url host '{target.host}' is read in two ways: write it plainly")
     transport = PinnedTransport(target, connections, timeout, most_bytes)
     return httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False)
@@ -53,10 +53,10 @@ class TooLargeError(httpx2.DecodingError):
 
 
 class PinnedTransport(httpx2.AsyncBaseTransport):
-    """Passes requests for one endpoint on to its pinned addresses; refuses every other.
+    """Sends requests for one endpoint to its pinned addresses; refuses all others.
 
-    Connections are aiohttp's, at half the processor time of httpx2's own pool. aiohttp's dealings with cookies,
-    proxies, redirects, compression and the environment are switched off.
+    Connections are aiohttp's, at half the processor time of httpx2's own pool. Its handling of cookies, proxies,
+    redirects, compression and the environment is switched off.
     """
 
     def __init__(self, target: Endpoint, connections: int, timeout: float, most_bytes: int) -> None:
@@ -68,8 +68,8 @@ class PinnedTransport(httpx2.AsyncBaseTransport):
         """The whole response to one request.
 
         Raises:
-            httpx2.TransportError: another server is meant, or the connection fails.
-            httpx2.DecodingError: a compressed or too large answer.
+            httpx2.TransportError: the request is for another server, or the connection fails.
+            httpx2.DecodingError: a compressed or too large response.
         """
         target, url = self._target, request.url
         port = url.port or (443 if url.scheme == "https" else 80)
@@ -88,7 +88,7 @@ class PinnedTransport(httpx2.AsyncBaseTransport):
                 allow_redirects=False,
             ) as answer:
                 if answer.headers.get("Content-Encoding", "identity") != "identity":
-                    raise httpx2.DecodingError("compressed answer", request=request)  # it could unfold to any size
+                    raise httpx2.DecodingError("compressed answer", request=request)  # it could decompress to any size
                 body = bytearray()
                 async for part in answer.content.iter_any():
                     body += part
@@ -122,7 +122,7 @@ class PinnedTransport(httpx2.AsyncBaseTransport):
 
 
 class _Pinned(aiohttp.abc.AbstractResolver):
-    """A look-up that knows the addresses that were checked, and asks nobody."""
+    """A resolver that returns the checked addresses without a DNS query."""
 
     def __init__(self, addresses: tuple[str, ...]) -> None:
         self._addresses = addresses
@@ -130,7 +130,7 @@ class _Pinned(aiohttp.abc.AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[aiohttp.abc.ResolveResult]:
-        """The pinned addresses, whatever host is asked for."""
+        """The pinned addresses, for any host."""
         return [
             {
                 "hostname": host,
@@ -144,12 +144,12 @@ class _Pinned(aiohttp.abc.AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 def _tls(target: Endpoint) -> ssl.SSLContext | bool:
     if target.scheme != "https":
-        return False  # nothing to verify, and no certificates to load
+        return False  # no TLS: nothing to verify, no certificates to load
     context = ssl.create_default_context()
     context.keylog_filename = None  # type: ignore[assignment]  # SSLKEYLOGFILE would lay the session keys bare
     return context

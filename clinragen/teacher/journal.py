@@ -1,7 +1,7 @@
-"""The journal: an append-only response cache of a teacher, an fsynced JSONL file keyed by what was asked.
+"""The journal: a teacher's append-only response cache, an fsynced JSONL file keyed by request.
 
-A run that was killed finds its answers here and asks only for the rest. An answer counts as received once ``append``
-has returned; a request that was in flight when the process died carries an idempotency key, its journal key.
+A killed run finds its answers here and requests only the rest. An answer counts as received once ``append`` has
+returned; each request carries its journal key as an idempotency key.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from clinragen.errors import UserError
 
 
 class Record(TypedDict):
-    """One answer, and what it answers.
+    """One answer and its request.
 
-    ``served_by`` is what the server called its model, ``attempt`` the number of the answer for its rationale, from 0;
+    ``served_by`` is the server's name of its model, ``attempt`` the number of the answer for its rationale, from 0;
     ``usage`` and ``logprobs`` are those of ``completions.Answer``.
     """
 
@@ -42,7 +42,7 @@ class Record(TypedDict):
     logprobs: NotRequired[list[list[Any]] | None]
 
 
-#: Every record has these.
+#: Required fields of a record.
 FIELDS = {"key": str, "stay_id": int, "kind": str, "model": str, "text": str, "finish_reason": str, "usage": dict}
 
 _BITS = 32
@@ -50,21 +50,21 @@ _LENGTH = (1 << _BITS) - 1
 
 
 def key(messages: list[dict[str, str]], model: str, parameters: dict[str, Any], stay_id: int, kind: str) -> str:
-    """Hex SHA-256 that names one request for one stay."""
+    """Hex SHA-256 that identifies one request for one stay."""
     return sha256_json([messages, model, parameters, stay_id, kind])
 
 
 class Journal:
-    """One teacher's answers. Writable journals hold a lock, so that two runs never ask for the same thing.
+    """One teacher's answers. A writable journal holds a lock, so that two runs never send the same request.
 
     Raises:
-        UserError: another run writes here, or a line in the middle is damaged. A torn last line is cut off (a journal
-            opened for reading passes over it).
+        UserError: another run writes here, or a line in the middle is damaged. An incomplete last line is removed (a
+            journal opened for reading ignores it).
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self.path = path
-        self._index: dict[bytes, int] = {}  # packed offset and length: half the memory of a pair
+        self._index: dict[bytes, int] = {}  # offset and length packed into one integer: half the memory of a pair
         self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._writer = ThreadPoolExecutor(1, "journal") if writable else None
@@ -74,11 +74,11 @@ class Journal:
         elif new:
             raise UserError(f"{path} not found: no answer was ever journaled here")
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY
-        self._file = os.open(path, flags, PRIVATE_FILE)  # answers are as private as the notes
+        self._file = os.open(path, flags, PRIVATE_FILE)  # answers contain patient text
         try:
             if writable:
                 self._lock()
-                os.fchmod(self._file, PRIVATE_FILE)  # also one that was copied here
+                os.fchmod(self._file, PRIVATE_FILE)  # also for a file that was copied here
                 if new:
                     _flush_folder(path.parent)
             self._size = self._read(mend=writable)
@@ -101,7 +101,7 @@ class Journal:
         return None if entry is None else self._record(entry)
 
     def records(self) -> Iterator[Record]:
-        """All records in the order in which they came."""
+        """All records in order of arrival."""
         for entry in self._index.values():
             yield self._record(entry)
 
@@ -109,12 +109,12 @@ class Journal:
         return json.loads(os.pread(self._file, entry & _LENGTH, entry >> _BITS))
 
     async def append(self, record: Record) -> None:
-        """Keep a record; returns when it is on the disk. A key that is already there is left as it is.
+        """Store a record; returns when it is on disk. An existing key keeps its record.
 
         Records that arrive while the disk is busy share one fsync.
 
         Raises:
-            OSError: the disk is full or gone; nothing of the record is left in the file.
+            OSError: the disk is full or unavailable; nothing of the record is left in the file.
         """
         name, line = _line(record)
         if name in self._index:
@@ -126,7 +126,7 @@ class Journal:
         await stored
 
     def close(self) -> None:
-        """Write what still waits, then let go of the file."""
+        """Write waiting records, then close the file."""
         if self._writer is not None:
             self._writer.shutdown(wait=True)
             if self._pending:
@@ -159,7 +159,7 @@ class Journal:
                 written += os.write(self._file, data[written:])
             os.fsync(self._file)
         except OSError:
-            os.ftruncate(self._file, self._size)  # or the next record would follow half a line
+            os.ftruncate(self._file, self._size)  # otherwise the next record would follow a partial line
             raise
         for name, line in fresh:
             self._index[name] = self._size << _BITS | len(line)
@@ -170,7 +170,7 @@ class Journal:
             raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --name")
 
     def _read(self, *, mend: bool) -> int:
-        """Fill the index; returns the size of the sound part."""
+        """Fill the index; returns the size of the intact part."""
         offset, whole = 0, True
         with open(self.path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -186,12 +186,12 @@ class Journal:
         if mend:
             os.ftruncate(self._file, offset)
             if offset and not whole and os.pread(self._file, 1, offset - 1) != b"\n":
-                offset += os.write(self._file, b"\n")  # a complete answer that lacked only its line end
+                offset += os.write(self._file, b"\n")  # a complete record that lacks only its newline
         return offset
 
 
 def merge(into: Path, others: Iterable[Path]) -> int:
-    """Add the records of other journals, first come first kept; returns how many were new.
+    """Add the records of other journals; the first record of a key is kept. Returns the number of new ones.
 
     Raises:
         UserError: a journal is missing, damaged or in use.
@@ -207,7 +207,7 @@ def merge(into: Path, others: Iterable[Path]) -> int:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Flush a new file's name, without which its flushed bytes could not be found after a power cut."""
+    """Fsync the folder of a new file, so that its name survives a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -221,7 +221,7 @@ def _line(record: Record) -> tuple[bytes, bytes]:
 
 
 def _key_of(line: bytes, path: Path) -> bytes | None:
-    """The key of a sound line, else None.
+    """The key of an intact line, else None.
 
     Raises:
         UserError: a record of another version of the journal.
@@ -237,7 +237,7 @@ def _key_of(line: bytes, path: Path) -> bytes | None:
 
 
 def _sound(record: dict[str, Any]) -> bool:
-    """Whether every field is of its type, so that whoever reads records later need not ask."""
+    """Whether every field has its type, so that later readers need not check."""
     logprobs = record.get("logprobs")
     return (
         all(isinstance(record[field], kind) for field, kind in FIELDS.items())

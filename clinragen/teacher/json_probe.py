@@ -1,4 +1,4 @@
-"""Does a server hold to a JSON schema? Asked once; the answer is journaled, since other answers' keys depend on it."""
+"""Probe once whether a server follows a JSON schema; journaled, since the keys of answers depend on it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _SCHEMA = {
     "required": ["ready"],
     "additionalProperties": False,
 }
-#: Failures by which servers say that they do not take a schema, with or without naming it.
+#: Failures by which servers refuse a schema, with or without naming it.
 _REFUSALS = ("HTTP 400", "HTTP 422", "HTTP 500", "HTTP 501")
 
 
 async def structured(
     settings: TeacherSettings, journal: Journal, asker: Asker, model: str, say: Callable[[str], None]
 ) -> bool:
-    """Whether to ask for JSON: as configured, else as the server shows.
+    """Whether to request JSON: as configured, or as probed.
 
     Raises:
-        UserError: no server there, or a journal of another config.
+        UserError: no server at the address, or a journal of another config.
     """
     if settings.structured != "auto":
         return settings.structured == "json_schema"
@@ -38,7 +38,7 @@ async def structured(
     if record is None:
         if isinstance(asker, JournalOnly):
             raise UserError(f"{journal.path} holds no answer of model '{model}': is it the config of that run?")
-        say("asking whether the server holds to JSON ...")
+        say("testing whether the server follows a JSON schema ...")
         record = Record(key=name, stay_id=0, kind="probe", model=model, text="", finish_reason="refused", usage={})
         try:
             answer = await asker.ask(_QUESTION, parameters, name)

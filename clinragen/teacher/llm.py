@@ -1,4 +1,4 @@
-"""Rationales of a whole cohort by an LLM: workers, the journal, and what is written once all answers are there."""
+"""Rationales of a whole cohort by an LLM: workers, journal, and the output once all answers are there."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from clinragen.teacher.run_summary import RunSummary
 from clinragen.teacher.settings import EngineSettings, TeacherSettings
 from clinragen.teacher.stays import StayRecord, Stays
 
-WHOLE = (0, 1)  # the shard that is all stays
+WHOLE = (0, 1)  # the shard with all stays
 
 
 @dataclass(frozen=True)
 class TeachingRequest:
-    """What a user wants taught: which cohort, by which model, under which name.
+    """A request for rationales: cohort, model, name.
 
     Attributes:
         cohort: folder with labels.
         graph: concept graph folder; None takes the curated core.
-        settings: of the teacher.
-        name: of the rationale set.
+        settings: settings of the teacher.
+        name: name of the rationale set.
         backend: openai (a server) or vllm (an engine in this process).
-        shard: (i, n) takes every n-th stay from the i-th on; merge the journals afterwards.
-        offline: take answers from the journal only, and write the table even if some are missing.
-        overwrite: replace a table that is there; journaled answers are kept.
+        shard: (i, n) takes every n-th stay from the i-th; merge the journals afterwards.
+        offline: use answers from the journal only, and write the table even if some are missing.
+        overwrite: replace an existing table; journaled answers are kept.
     """
 
     cohort: Path
@@ -62,12 +62,12 @@ class TeachingRequest:
 
     @property
     def files(self) -> Files:
-        """Where the rationale set lies."""
+        """Paths of the rationale set."""
         return Files(CohortPaths(self.cohort), self.name)
 
     @property
     def model(self) -> str:
-        """The model's name, as the server or the engine knows it.
+        """The model's name for the server or engine.
 
         Raises:
             UserError: the settings name none.
@@ -86,16 +86,16 @@ def teach(
     say: Callable[[str], None] = lambda line: None,
     asker: Asker | None = None,
 ) -> RunSummary:
-    """Bring about all rationales and, when none is missing, write table, manifest and card.
+    """Generate all rationales and, when none is missing, write table, manifest and card.
 
     Args:
-        request: what is asked for; its settings are checked here.
-        progress: told the number of stays done.
-        say: told what begins, phase by phase.
-        asker: in place of a backend.
+        request: its settings are checked here.
+        progress: called with the number of finished stays.
+        say: called with a line for each phase.
+        asker: replaces the backend.
 
     Raises:
-        UserError: settings, cohort, graph, server or journal that cannot be used; a table that is already there.
+        UserError: settings, cohort, graph, server or journal that cannot be used; a table that already exists.
     """
     settings, files = request.settings, request.files
     settings.check()
@@ -123,20 +123,20 @@ def teach(
 
 @dataclass(frozen=True)
 class _Source:
-    """Where answers come from."""
+    """The source of answers."""
 
     request: TeachingRequest
     model: str
-    asker: Asker | None  # in place of a backend
+    asker: Asker | None  # replaces the backend
 
     def client(self) -> Client | None:
-        """The server's client, where a server is asked; made before the cohort is read, as it may refuse at once."""
+        """The client, if there is a server; created before the cohort is read, so that it can fail fast."""
         request = self.request
         served = request.backend == "openai" and not request.offline and self.asker is None
         return Client(request.settings.server) if served else None
 
     async def open(self, client: Client | None, stack: AsyncExitStack, say: Callable[[str], None]) -> Asker:
-        """Whoever answers, until the stack is closed."""
+        """The asker, open until the stack is closed."""
         if client is not None:
             return await stack.enter_async_context(client)
         if self.request.offline:
@@ -149,12 +149,12 @@ class _Source:
 
     @property
     def workers(self) -> int:
-        """Stays under way at once: more than there are slots, so that none is idle while answers are checked."""
+        """Number of stays in progress at once: more than slots, so that none is idle while answers are checked."""
         settings = self.request.settings
         return 2 * (settings.engine.batch if self.request.backend == "vllm" else settings.server.concurrency)
 
     def endpoint(self, client: Client | None) -> dict[str, Any] | None:
-        """Where prompts went, with the attestation that covers it; None where they stayed in this process."""
+        """The endpoint of prompts with its attestation; None if they stay in this process."""
         if client is not None:
             return client.endpoint.as_json()
         engine = self.request.settings.engine
@@ -176,16 +176,16 @@ class _Run:
 
     @property
     def files(self) -> Files:
-        """Where the rationale set lies."""
+        """Paths of the rationale set."""
         return self.source.request.files
 
     @property
     def settings(self) -> TeacherSettings:
-        """Of the teacher."""
+        """Settings of the teacher."""
         return self.source.request.settings
 
     async def outcomes(self, client: Client | None) -> tuple[RationaleGenerator, list[Outcome]]:
-        """What became of every rationale, by stay and kind, and the generator with its tally."""
+        """The result for every rationale, by stay and kind, and the generator with its tally."""
         source, settings = self.source, self.settings
         async with AsyncExitStack() as stack:
             journal = stack.enter_context(Journal(self.files.journal, writable=not source.request.offline))
@@ -200,7 +200,7 @@ class _Run:
                 model=source.model,
                 structured=structured,
             )
-            self.say(f"asking for the rationales of {len(self.stays)} stays ...")
+            self.say(f"requesting the rationales of {len(self.stays)} stays ...")
             return generator, await self._all(generator)
 
     async def _all(self, generator: RationaleGenerator) -> list[Outcome]:
@@ -226,7 +226,7 @@ class _Run:
         return sorted(outcomes, key=lambda outcome: (outcome.stay_id, outcome.kind))
 
     def write(self, outcomes: list[Outcome], summary: RunSummary, client: Client | None) -> None:
-        """Table, log-probabilities, manifest and card."""
+        """Write table, log-probabilities, manifest and card."""
         settings, prompt_hash = self.settings, self.prompts.version
         logprobs.write(self.files.logprobs, ((one.stay_id, one.kind, one.logprobs) for one in outcomes if one.logprobs))
         author = Author(
@@ -248,7 +248,7 @@ class _Run:
         rationale_set.write(self.files, table, author, summary.taught, summary.coverage, generation)
 
     def _table(self, outcomes: list[Outcome], prompt_hash: str) -> pa.Table:
-        """``schema.RATIONALES``; if so configured, the evidence teacher stands in for what was dropped, by its name."""
+        """``schema.RATIONALES``; if so configured, with the evidence teacher's rationales in place of dropped ones."""
         replacements = self._replacements(outcomes) if self.settings.dropped == "evidence" else {}
         rows: list[dict[str, object]] = []
         for outcome in outcomes:
@@ -262,7 +262,7 @@ class _Run:
         return pa.Table.from_pylist(rows, RATIONALES)
 
     def _replacements(self, outcomes: Iterable[Outcome]) -> dict[tuple[int, str], EvidenceRationale]:
-        """The evidence teacher's rationales of what was dropped or is missing."""
+        """The evidence teacher's rationales in place of dropped or missing ones."""
         lost = {(outcome.stay_id, outcome.kind) for outcome in outcomes if outcome.text is None}
         if not lost:
             return {}

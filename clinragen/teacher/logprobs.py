@@ -1,6 +1,6 @@
 """Log-probabilities of a teacher's tokens, in a Parquet file beside the rationales, for token-level distillation.
 
-Only of rationales that are taught word for word: in an edited text the teacher's probabilities would belong to another.
+Only for rationales that are kept word for word: the probabilities do not apply to an edited text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clinragen.schema import LOGPROBS
 
 
 def of_text(text: str, steps: list[list[Any]] | None) -> list[list[Any]] | None:
-    """The tokens of an answer that spell ``text``, or None where none do: the JSON around it is left out.
+    """The tokens of an answer that spell ``text``, without the JSON around it; None if there are none.
 
     >>> of_text("fever", [['{"', -0.1, []], ["fe", -0.2, []], ["ver", -0.3, []], ['"}', -0.4, []]])
     [['fe', -0.2, []], ['ver', -0.3, []]]
@@ -34,7 +34,7 @@ def of_text(text: str, steps: list[list[Any]] | None) -> list[list[Any]] | None:
 
 
 def write(path: Path, rows: Iterable[tuple[int, str, list[list[Any]]]]) -> None:
-    """Write (stay, kind, steps) triples; no file where there are none."""
+    """Write (stay, kind, steps) triples; no file if there are none."""
     columns = [
         {
             "stay_id": stay,
@@ -49,4 +49,4 @@ def write(path: Path, rows: Iterable[tuple[int, str, list[list[Any]]]]) -> None:
     if columns:
         write_table(path, pa.Table.from_pylist(columns, LOGPROBS))
     else:
-        path.unlink(missing_ok=True)  # of an earlier run
+        path.unlink(missing_ok=True)  # left by an earlier run

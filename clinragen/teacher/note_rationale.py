@@ -1,4 +1,4 @@
-"""R_m: which words of the note speak for each diagnosis, by the concept graph, and which diagnoses it leaves open."""
+"""R_m: the evidence of the note for each diagnosis, by the concept graph, and the diagnoses without evidence."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def compose(
     """The rationale and the phrases that it uses.
 
     Args:
-        evidence: from ``chart.note_evidence.gather``; None where there is no note.
+        evidence: from ``chart.note_evidence.gather``; None if there is no note.
         diagnoses: gold phenotype keys.
-        graph: says which phrase speaks for which diagnosis.
-        wording: draws the phrasing.
+        graph: says which phrase supports which diagnosis.
+        wording: chooses the phrasing.
     """
     if not diagnoses:
         return _nothing_diagnosed(evidence, wording, graph.labels)
@@ -45,7 +45,7 @@ def compose(
     closing = wording.pick(CLOSINGS)
     if not supported:
         return _shortened(only_unsupported(silent, graph.labels)), []
-    # too long a text first loses grounds of each diagnosis, then the least supported diagnoses, last the silent ones
+    # too long a text first loses grounds, then the least supported diagnoses, last the unsupported ones
     for most, share in ((MOST_GROUNDS, 1.0), (2, 1.0), (1, 1.0), (1, 0.7), (1, 0.5), (1, 0.3)):
         keys = supported[: max(1, round(len(supported) * share))]
         clauses, used = _clauses(keys, ranked, most, link, graph.labels)
@@ -58,7 +58,7 @@ def compose(
 def _clauses(
     keys: list[str], ranked: dict[str, Ranked], most: int, link: tuple[str, str], labels: LabelSet
 ) -> tuple[list[str], list[NoteEvidence]]:
-    """A clause for each diagnosis, of so many grounds at most, and the phrases used: new ones where there are any."""
+    """A clause for each diagnosis with at most this many grounds, preferably unused ones, and the phrases used."""
     clauses: list[str] = []
     used: list[NoteEvidence] = []
     for key in keys:
@@ -92,5 +92,5 @@ def _nothing_diagnosed(
 
 
 def _shortened(texts: list[str]) -> str:
-    """The first of the texts that is short enough, or the last."""
+    """The first text that is short enough, or the last one."""
     return next((text for text in texts if words(text) <= MOST_WORDS), texts[-1])

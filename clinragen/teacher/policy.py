@@ -1,9 +1,9 @@
 """The privacy policy: which servers may receive patient text: loopback, and hosts that an attestation covers.
 
 `clinragen.teacher.http_client` opens the connection. A host other than loopback must be named in the configuration and
-be covered by an attestation: who answers for it, under which agreement, with which retention terms. The address is
-checked and pinned before the first byte is sent; redirects, proxies, the environment and odd spellings count for
-nothing.
+be covered by an attestation: who is responsible, under which agreement, with which retention terms. The address is
+checked and pinned before the first byte is sent; redirects, proxies, the environment and unusual spellings of addresses
+are not followed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 @dataclass
 class Attestation:
-    """A person's signed word that a host may receive the data. ``signature`` repeats ``who``; all fields are needed."""
+    """A signed statement that a host may receive the data. ``signature`` repeats ``who``; all fields are needed."""
 
     host: str = ""  # host or host:port, as in base_url
     who: str = ""  # full name and role
@@ -49,7 +49,7 @@ class Attestation:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server that may receive patient text: where, and the checked addresses that it is pinned to."""
+    """A server that may receive patient text: its URL, and the checked addresses to which it is pinned."""
 
     scheme: str
     host: str
@@ -60,7 +60,7 @@ class Endpoint:
 
     @property
     def base_url(self) -> str:
-        """The URL, put together anew from the checked parts."""
+        """The URL, rebuilt from the checked parts."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
@@ -74,13 +74,13 @@ def endpoint(base_url: str, attestation: Attestation | None = None) -> Endpoint:
 
     Raises:
         UserError: not a plain http(s) URL, a host that is neither loopback nor attested, plain http to another host, or
-            a name that resolves to nothing or to an address that its standing does not allow.
+            a name that does not resolve, or resolves to an address that is not allowed for it.
     """
     scheme, host, port, path = _parts(base_url)
     covered = attestation is not None and attestation.refusal(host, port) is None
     literal = _address(host)
     if literal is None and "." in host and not covered:
-        raise _refused(host, attestation, port)  # before a look-up tells a name server anything
+        raise _refused(host, attestation, port)  # before a DNS query reveals anything
     addresses = (str(literal),) if literal else _resolve(host, port)
     loopback = [ipaddress.ip_address(address).is_loopback for address in addresses]
     if all(loopback):
@@ -118,7 +118,7 @@ def _parts(url: str) -> tuple[str, str, int, str]:
 
 
 def _is_name(host: str) -> bool:
-    """A host name, and no number that a resolver would take for an address (2130706433, 0x7f.1, 127.1)."""
+    """Whether it is a host name, not a number that a resolver would read as an address (2130706433, 0x7f.1, 127.1)."""
     labels = host.split(".")
     last = labels[-1]
     return all(map(_LABEL.fullmatch, labels)) and not last.isdigit() and not re.fullmatch(r"0x[0-9a-f]*", last)
@@ -129,7 +129,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    # ::ffff:127.0.0.1 and the like: an IPv4 address in disguise
+    # ::ffff:127.0.0.1 and the like: an IPv4 address within IPv6
     if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped or address.sixtofour or address.scope_id):
         raise UserError(f"base_url host '{host}': write the IPv4 address itself")
     return address

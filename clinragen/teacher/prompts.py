@@ -1,6 +1,6 @@
 """Prompts of LLM teachers: Jinja templates filled with exemplars, knowledge, the series in words and the fenced note.
 
-What is the same for all stays stands first, so that a server with a prefix cache reads it once.
+The part that all stays share comes first, so that a server with a prefix cache reads it once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from clinragen.teacher.tokens import Messages
 SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
 OPENINGS = {"note": note_statements.OPENING, "series": series_statements.OPENING}
 MOST_WORDS = {"note": note_statements.MOST_WORDS, "series": series_statements.MOST_WORDS}
-#: So many words in a row, found in the instructions, too, are no rationale.
+#: An answer that shares this many consecutive words with the instructions is no rationale.
 _ECHO = 8
 
 
@@ -55,7 +55,7 @@ def exemplars(path: Path, labels: LabelSet) -> list[Exemplar]:
             gold = [key for key in labels if key in entry["diagnoses"]]
             foreign = set(entry["diagnoses"]) - set(gold)
             if foreign and path.parent == SHIPPED:
-                continue  # the cohort has other labels: what the example concludes is not among them
+                continue  # the cohort has other labels, which do not include the example's conclusions
             if unknown := set(cells) - set(variables()) | foreign:
                 raise UserError(f"{path}: exemplar {number}: unknown {sorted(unknown)[0]!r}")
             stay = StayRecord(-number, gold, [(str(k), str(v)) for k, v in entry["sections"].items()], cells)
@@ -88,7 +88,7 @@ class Prompts:
         self._check()
 
     def _check(self) -> None:
-        """Fill all templates for an invented stay, so that their errors show before anything is asked."""
+        """Render all templates for an invented stay, so that errors appear before any request."""
         stay = StayRecord(
             0, list(self.graph.labels)[:1], [("history_of_present_illness", "Fever.")], {"heart_rate": [(1.0, 140.0)]}
         )
@@ -98,7 +98,7 @@ class Prompts:
 
     @cached_property
     def version(self) -> str:
-        """Hash of everything but the patient that shapes a prompt."""
+        """Hash of everything that affects a prompt, except the patient."""
         files = {
             path.name: sha256_file(path)
             for folder in reversed(self.folders)
@@ -109,7 +109,7 @@ class Prompts:
         return sha256_json({"templates": files, "settings": shaping, "graph": self.graph.manifest})
 
     def messages(self, stay: StayRecord, kind: str, *, structured: bool, note_rationale: str = "") -> Messages:
-        """System and user message that ask for one rationale. ``note_rationale``: R_m, given when R_t is asked for.
+        """System and user message for one rationale. ``note_rationale``: R_m, given when R_t is asked for.
 
         Raises:
             UserError: a template fails on this stay.
@@ -135,7 +135,7 @@ class Prompts:
             "knowledge": self._knowledge(stay, lines),
             "sections": [(sanitize(name.replace("_", " "), fence), sanitize(text, fence)) for name, text in sections],
             "series_lines": [line.text for line in lines],
-            "captions": [line.text for line in lines],  # the earlier name, for templates of users
+            "captions": [line.text for line in lines],  # the earlier name, for users' templates
             "note_rationale": sanitize(note_rationale, fence),
         }
         return [
@@ -144,12 +144,12 @@ class Prompts:
         ]
 
     def retry(self, messages: Messages, text: str, wrong: list[str]) -> Messages:
-        """The same request, with what the chart did not bear out in the answer before."""
+        """The same request, with the unsupported statements of the previous answer."""
         feedback = self._templates.render("retry.j2", {"wrong": wrong})
         return [*messages, {"role": "assistant", "content": text}, {"role": "user", "content": feedback}]
 
     def echoed(self, text: str, messages: Messages) -> bool:
-        """Whether an answer repeats an example, or the instructions at length, as small models do."""
+        """Whether an answer copies an example or a long part of the instructions, as small models do."""
         if any(text in exemplar.rationales.values() for exemplar in self._exemplars):
             return True
         instructions = f"{messages[0]['content']} {messages[1]['content'].rpartition('END PATIENT DATA')[2]}"
@@ -184,7 +184,7 @@ class Prompts:
         }
 
     def _knowledge(self, stay: StayRecord, series: list[SeriesLine]) -> list[str]:
-        """What the graph says: of each diagnosis where they are given, else of each abnormal finding."""
+        """Knowledge from the graph: on each diagnosis if they are given, else on each abnormal finding."""
         most = self.settings.knowledge
         if self.settings.mode == "rationalize":
             lines = []
@@ -208,11 +208,11 @@ _SHAPING = ("mode", "exemplars", "band", "note_words", "series_lines", "knowledg
 
 
 def shortened(sections: Iterable[tuple[str, str]], most: int) -> list[tuple[str, str]]:
-    """Sections cut to ``most`` words in all: the longest give way first, and a cut is marked."""
+    """Sections truncated to ``most`` words in total: the longest are cut first, and a cut is marked."""
     present = [(name, text.strip()) for name, text in sections if text.strip()]
     counts = sorted(len(text.split()) for _, text in present)
     share, left = most, most
-    for position, count in enumerate(counts):  # the largest share that all sections can have
+    for position, count in enumerate(counts):  # the largest length that all sections can keep
         share = left // (len(counts) - position)
         if count > share:
             break
@@ -228,7 +228,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _runs(text: str, labels: LabelSet) -> set[tuple[str, ...]]:
-    """Sequences of ``_ECHO`` words, with the names of diagnoses left out."""
+    """Sequences of ``_ECHO`` words, without the names of diagnoses."""
     for name in labels.names.values():
         text = text.replace(name, ";")
     tokens = re.findall(r"\w+|;", text.lower())

@@ -1,4 +1,4 @@
-"""A rationale set on disk: its table, the manifest that says how it came about, the card and some examples."""
+"""A rationale set on disk: its table, manifest, card and some examples."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher import card
 from clinragen.teacher.files import Files
 
-#: kind of rationale -> what is counted -> number.
+#: kind of rationale -> quantity -> number.
 ByKind = dict[str, dict[str, int]]
 
 
 @dataclass
 class Coverage:
-    """Diagnoses that stays ``listed``, and those of them for which one of the two rationales states a ground."""
+    """Number of ``listed`` diagnoses, and of those for which one of the two rationales states a ground."""
 
     listed: int = 0
     grounded: int = 0
 
     def add(self, diagnoses: Collection[str], grounded: Collection[str]) -> None:
-        """Count one stay: its diagnoses, and all that its rationales ground."""
+        """Count one stay: its diagnoses, and those that its rationales ground."""
         self.listed += len(diagnoses)
         self.grounded += len(set(grounded).intersection(diagnoses))
 
@@ -38,12 +38,12 @@ class Generation:
     """How a language model wrote a rationale set.
 
     Attributes:
-        served_by: what the server called its model, with the number of answers.
+        served_by: the server's name of its model, with the number of answers.
         settings: the resolved teacher config.
-        ways: how rationales came about: as written, regenerated, edited, dropped, missing.
-        dropped_share: of all rationales.
-        first_draft_claims: verdicts before anything was asked for again.
-        not_in_form: why answers were no rationales, with counts.
+        ways: counts of rationales as written, regenerated, edited, dropped, missing.
+        dropped_share: share of dropped rationales.
+        first_draft_claims: verdicts of first drafts.
+        not_in_form: counts of rejected answers by reason.
     """
 
     served_by: dict[str, int]
@@ -56,13 +56,13 @@ class Generation:
 
 @dataclass(frozen=True)
 class Author:
-    """Who writes a rationale set, of what.
+    """The author of a rationale set, and its inputs.
 
     Attributes:
         backend: evidence, openai or vllm.
-        model: of a language model, as it is named in the config.
-        endpoint: where prompts went, with the attestation; None where they stayed in this process.
-        prompt_hash: of all but the patient that shapes a rationale.
+        model: name of a language model in the config.
+        endpoint: endpoint of prompts, with the attestation; None if they stayed in this process.
+        prompt_hash: hash of everything that affects a rationale, except the patient.
         graph: manifest of the concept graph.
     """
 
@@ -75,7 +75,7 @@ class Author:
 
 def refuse_overwriting(files: Files, *, overwrite: bool, remark: str = "") -> None:
     """Raises:
-    UserError: the table is there, and may not be replaced.
+    UserError: the table exists, and may not be replaced.
     """
     if files.table.exists() and not overwrite:
         raise UserError(f"{files.table} already exists: pass --overwrite to replace it{remark}")
@@ -92,12 +92,12 @@ def write(
     """Write table, manifest, card and examples.
 
     Args:
-        files: where they go.
+        files: their paths.
         table: ``schema.RATIONALES``.
-        author: who wrote it, of what.
-        taught: (kind, verdict) -> claims of those rationales in the table that this author wrote.
-        coverage: of the stays' diagnoses.
-        generation: of a language model.
+        author: author and inputs.
+        taught: (kind, verdict) -> claims of the rationales in the table by this author.
+        coverage: coverage of the stays' diagnoses.
+        generation: how a language model wrote it.
     """
     write_table(files.table, table)
     manifest = {
@@ -116,7 +116,7 @@ def write(
 
 
 def by_kind(counts: Counter[tuple[str, str]]) -> ByKind:
-    """(kind, what) -> number, as a manifest holds it.
+    """(kind, quantity) -> number, in the form of a manifest.
 
     >>> by_kind(Counter({("note", "supported"): 2}))
     {'note': {'supported': 2}, 'series': {}}

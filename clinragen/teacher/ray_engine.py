@@ -1,8 +1,8 @@
 """vLLM on several machines: Ray Data LLM spreads each round of prompts over engines placed in a Ray cluster.
 
-A round is one dataset, and every round starts the engines anew; so rounds should be large (``engine.batch``). Answers
-stream back while the round runs, and are journaled one by one. Prompts go to the machines of a cluster, so that joining
-one needs an attestation, like any other host; without one, Ray runs on this machine alone.
+A round is one dataset, and every round starts the engines again, so rounds should be large (``engine.batch``). Answers
+stream back while the round runs, and are journaled one by one. Prompts are sent to the machines of a cluster, so
+joining one needs an attestation, like any other host; without one, Ray runs on this machine only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class RayEngine:
     """``ray.data.llm`` behind ``Batches``.
 
     Args:
-        ray: stands in for the module.
+        ray: replaces the module, for tests.
 
     Raises:
         UserError: ray is not installed, or no attestation covers the cluster.
@@ -41,7 +41,7 @@ class RayEngine:
             raise UserError(
                 "engine.replicas needs Ray Data LLM: pip install 'ray[data,llm]', on machines with GPUs"
             ) from None
-        # workers' logs may quote prompts: they stay where they are written
+        # workers' logs may quote prompts: do not forward them
         self._ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
         self._model = settings.model
         config = llm.vLLMEngineProcessorConfig(
@@ -51,7 +51,7 @@ class RayEngine:
             should_continue_on_error=True,
         )
 
-        # defined here, so that they travel to the workers by value: clinragen need not be installed there
+        # defined here so that they are pickled by value: clinragen need not be installed on the workers
         def before(row: dict[str, Any]) -> dict[str, Any]:
             return {"place": row["place"], **json.loads(row["request"])}
 
@@ -67,8 +67,8 @@ class RayEngine:
         self._process = llm.build_processor(config, preprocess=before, postprocess=after)
 
     def run(self, requests: list[PromptRequest]) -> Iterator[tuple[int, Answer | NoAnswerError]]:
-        """Answers in the order in which the cluster finishes them. vLLM's reason to stop does not come back: an answer
-        that fills its limit counts as cut."""
+        """Answers in the order in which the cluster finishes them. vLLM's finish reason is not returned: an answer that
+        fills its limit counts as truncated."""
         items = [{"place": place, "request": json.dumps(_row(request))} for place, request in enumerate(requests)]
         for row in self._process(self._data.from_items(items)).iter_rows():
             place = int(row["place"])
@@ -82,7 +82,7 @@ class RayEngine:
 
 
 def cluster(settings: EngineSettings) -> str:
-    """Where Ray is to run: ``local``, whatever RAY_ADDRESS says, or the attested cluster of the settings.
+    """Where Ray runs: ``local``, even if RAY_ADDRESS is set, or the attested cluster of the settings.
 
     Raises:
         UserError: not host:port, or not attested.

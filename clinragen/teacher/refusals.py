@@ -1,7 +1,7 @@
-"""Which parameter a server refuses, and which setting mends it: the words of a 400, compared with what was sent.
+"""Find the parameter that a server refuses, and the setting that solves it, from the text of a status 400.
 
-Servers put the name into a field of its own, into a path, or only into the sentence. Only names of parameters that were
-sent are ever told, since a message can hold the prompt.
+Servers give the name in a field, in a path, or only in a sentence. Only names of parameters that were sent are
+reported, since a message can contain the prompt.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 CONTEXT = "context"
-#: What to set, for each parameter that a request can have. Others are never sent.
+#: The setting for each parameter that a request can have. Others are never sent.
 REMEDIES = {
     "max_tokens": "server.max_tokens_name=max_completion_tokens, or server.omit=[max_tokens] for no limit; "
     "where it is too large, lower sampling.max_tokens",
@@ -27,7 +27,7 @@ REMEDIES = {
     "stream_options": "server.omit=[stream_options] leaves it out",
     "system": "server.system_role=false puts the instructions before the question",
 }
-#: Other names under which servers speak of these.
+#: Other names of these parameters in messages of servers.
 _ALIASES = {
     "json_schema": "response_format",
     "guided_json": "response_format",
@@ -44,24 +44,24 @@ _COMPLAINT = re.compile(
     r"|not (?:permitted|allowed|available|valid)|deprecated|must be|must alternate|cannot|no such",
     re.I,
 )
-#: Words that mean a parameter only in this company.
+#: Words that mean a parameter only in these contexts.
 _IN_WORDS = {
     "system": re.compile(r"\bsystem[ _](?:role|message|prompt|instruction)", re.I),
     "stream": re.compile(
         r"only supports? stream|enable (?:the )?stream|\bstream\w* (?:mode|must be|is required)", re.I
     ),
 }
-#: The beginning of a message names the fault; further on, servers quote what they were sent.
+#: The beginning of a message names the error; later parts quote the request.
 _READ_CHARACTERS = 240
 _SENTENCES = ("", "message", "msg", "error", "detail", "type", "code")
 _MOST_VALUES = 200
 
 
 def refused(body: bytes, sent: Collection[str]) -> str | None:
-    """The parameter that an error is about, CONTEXT where the prompt is too long, or None.
+    """The parameter that an error is about, CONTEXT if the prompt is too long, or None.
 
     Args:
-        body: of the response with status 400 or 422, in whatever form.
+        body: body of the response with status 400 or 422, in any form.
         sent: names of the parameters of the request.
     """
     try:
@@ -84,7 +84,7 @@ def refused(body: bytes, sent: Collection[str]) -> str | None:
 def _named(text: str, sent: Collection[str]) -> str | None:
     """The parameter a sentence is about: one in quotes, else one in its last clause, else the first.
 
-    A long message can hold the prompt, in which temperature is a word like any other: there only quotes count.
+    A long message can contain the prompt, in which "temperature" is an ordinary word: there only quoted names count.
     """
     long, text = len(text) > _READ_CHARACTERS, text[:_READ_CHARACTERS]
     quoted = re.findall(r"['\"`]([\w.\[\]]{1,60})['\"`]", text)
@@ -108,7 +108,7 @@ def _known(words: list[str], sent: Collection[str]) -> str | None:
 
 
 def _values(reply: Any) -> Iterator[tuple[str, str]]:
-    """(key, text) of the strings in an error, nearest to its top first, among ``_MOST_VALUES`` values."""
+    """(key, text) of the strings in an error, breadth first, among the first ``_MOST_VALUES`` values."""
     waiting: list[tuple[str, Any]] = [("", reply)]
     for key, value in waiting:
         if isinstance(value, str):

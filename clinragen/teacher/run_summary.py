@@ -1,4 +1,4 @@
-"""What a run of a language model as teacher did: counts, and a summary for people, without text of a patient."""
+"""Counts and a readable summary of a run of an LLM teacher, without patient text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher.answers import REMEDIES
 from clinragen.teacher.rationale_set import Coverage
 
-#: How a rationale came about, the best first. ``missing``: no answer came, so another run may still get one.
+#: How a rationale was obtained, best first. ``missing``: no answer arrived, so another run may still get one.
 Way = Literal["as written", "regenerated", "edited", "dropped", "missing"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
@@ -23,14 +23,14 @@ class Tally:
 
     Attributes:
         ways: (kind, way) -> number of rationales.
-        rejected: why answers were no rationales, with counts.
-        missing: why rationales are missing, with counts.
-        verdicts: (kind, verdict) -> number of claims in first drafts, before anything was done about them.
-        taught: the same of the rationales that came of them.
-        coverage: diagnoses listed, and those that a rationale that came of it grounds.
+        rejected: counts of rejected answers by reason.
+        missing: counts of missing rationales by reason.
+        verdicts: (kind, verdict) -> number of claims in first drafts.
+        taught: the same for the accepted rationales.
+        coverage: listed diagnoses, and those with a ground in an accepted rationale.
         asked, reused: requests sent, and answers that were already in the journal.
         tokens: prompt and completion tokens of the requests sent.
-        served_by: what the server called its model, with the number of answers.
+        served_by: the server's name of its model, with the number of answers.
     """
 
     ways: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -47,12 +47,12 @@ class Tally:
 
 @dataclass
 class RunSummary(Tally):
-    """What a run did, and how to go on.
+    """Results of a run, and what to do next.
 
     Attributes:
-        stays: how many were asked for.
-        retried: reasons for which requests were sent again, with counts.
-        most_dropped: share of rationales that may fall back to the evidence teacher.
+        stays: number of requested stays.
+        retried: counts of retries by reason.
+        most_dropped: allowed share of rationales that fall back to the evidence teacher.
     """
 
     stays: int = 0
@@ -61,17 +61,17 @@ class RunSummary(Tally):
 
     @property
     def fallen_back(self) -> int:
-        """Number of rationales that are not the teacher's, once all are settled or given up."""
+        """Number of rationales that are not the teacher's, once all are settled or abandoned."""
         return self._count("dropped") + self._count("missing")
 
     @property
     def dropped_share(self) -> float:
-        """Share of these among all."""
+        """Share of fallbacks among all rationales."""
         return self.fallen_back / max(1, self.ways.total())
 
     @property
     def too_many_dropped(self) -> bool:
-        """Whether that is more than the settings allow."""
+        """Whether this share exceeds the allowed one."""
         return self.dropped_share > self.most_dropped
 
     @property
@@ -80,7 +80,7 @@ class RunSummary(Tally):
         return not self._count("missing")
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The summary as text."""
         return [*self._counts_lines(), *self._outcome_lines()]
 
     def _counts_lines(self) -> list[str]:
@@ -97,7 +97,7 @@ class RunSummary(Tally):
         return lines
 
     def _outcome_lines(self) -> list[str]:
-        """What there is to do, where there is something."""
+        """Lines that say what to do next, if anything."""
         if not self.complete:
             return [
                 f"{self._count('missing')} rationales are still missing. Answers so far are kept: run the same command "
@@ -116,5 +116,5 @@ class RunSummary(Tally):
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    """Counts in words, the greatest first."""
+    """Counts as text, largest first."""
     return ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))

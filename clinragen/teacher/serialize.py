@@ -20,8 +20,8 @@ class SeriesLine:
     """One variable of one stay as a line of text.
 
     Attributes:
-        severity: 0 where all is normal, else how far out, in widths of the range, squeezed into 0..1.
-        directions: the sides of the range on which values lie: high, low.
+        severity: 0 if all is normal, else the distance outside the range in its widths, mapped to 0..1.
+        directions: sides of the range with values: high, low.
     """
 
     variable: str
@@ -35,7 +35,7 @@ def serialized(cells: Cells, bands: Bands | None = None) -> list[SeriesLine]:
 
     Args:
         cells: rows ascending in hours.
-        bands: what counts as normal in place of the reference ranges.
+        bands: ranges of normal values, in place of the reference ranges.
     """
     lines = [_line(variables()[key], rows, bands) for key, rows in cells.items() if rows]
     return sorted(lines, key=lambda line: (-line.severity, line.variable))
@@ -45,7 +45,7 @@ def bands(series: pl.DataFrame) -> Bands:
     """The statistical band of each variable, Tukey's fences: quartiles widened by 1.5 times their distance.
 
     Args:
-        series: columns variable and value, of the stays that may be learned from.
+        series: columns variable and value, of the training stays.
     """
     value = pl.col("value").cast(pl.Float64)
     table = series.group_by("variable").agg(value.quantile(0.25).alias("lower"), value.quantile(0.75).alias("upper"))
@@ -74,7 +74,7 @@ def _once(spec: Variable, hour: float, value: float, above: int, below: int) -> 
 
 
 def _course(spec: Variable, rows: list[tuple[float, float]], above: int, below: int) -> str:
-    """How often several measurements lie outside the range, the ends, and the extremes with their hours."""
+    """How many measurements lie outside the range, first and last values, and extremes with their hours."""
     parts = [f"{_times(above)} above"] * bool(above) + [f"{_times(below)} below"] * bool(below)
     state = f"{' and '.join(parts)} the range of {len(rows)}" if parts else f"within the range all {len(rows)}"
     ends = f"first {_plain(spec, rows[0][1])}, last {_plain(spec, rows[-1][1])}"
@@ -92,7 +92,7 @@ def _plain(spec: Variable, value: float) -> str:
 
 
 def _range(spec: Variable, low: float | None, high: float | None) -> str:
-    """The range as written before the measurements.
+    """The range as text, placed before the measurements.
 
     >>> _range(variables()["creatinine"], None, 1.2)
     'range up to 1.2 mg/dL'

@@ -1,4 +1,4 @@
-"""R_t: one sentence on what the series shows for the diagnoses: which findings are told, and what each points to."""
+"""R_t: one sentence on what the series shows: the chosen findings, and the diagnosis that each points to."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from clinragen.chart.wording import Wording, listed, words
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.label_sets import LabelSet
 
-#: Severity, in widths of the range, from which a finding may speak for a diagnosis.
+#: Least severity, in widths of the range, of a finding that supports a diagnosis.
 _SPEAKS = 0.1
-#: What a finding is worth that explains no diagnosis: little, but where there is none it is all there is to tell.
+#: Score of a finding that explains no diagnosis: low, so that it is chosen only when nothing else is left.
 _UNTIED, _UNTIED_ALONE = 0.08, 1.0
-_MOST_NORMAL = 2  # values that are named as normal
-#: Findings that say nothing by themselves unless the diagnosis calls for them: treatment rather than patient.
+_MOST_NORMAL = 2  # number of values named as normal
+#: Findings that reflect treatment rather than the patient; used only for a diagnosis that they support.
 _TREATMENT = (
     "fio2",
     "peep",
@@ -46,7 +46,7 @@ _TREATMENT = (
 
 
 class _Choice(NamedTuple):
-    """A finding to tell, and the diagnosis that it is said to speak for."""
+    """A chosen finding, and the diagnosis that it supports."""
 
     finding: Finding
     target: str | None
@@ -58,10 +58,10 @@ def compose(
     """The sentence and its statements.
 
     Args:
-        findings: of the stay's variables; None where nothing was measured.
+        findings: findings of the stay; None if nothing was measured.
         diagnoses: gold phenotype keys.
-        graph: says which finding speaks for which diagnosis.
-        wording: draws the phrasing.
+        graph: says which finding supports which diagnosis.
+        wording: chooses the phrasing.
     """
     if findings is None:
         return f"{OPENING} {wording.pick(NOT_MEASURED)}.", []
@@ -83,7 +83,7 @@ def compose(
 
 
 def _choose(findings: list[Finding], diagnoses: list[str], graph: ConceptGraph) -> list[_Choice]:
-    """The findings to tell, with the diagnosis each speaks for: each step takes what explains most of the rest."""
+    """Choose findings greedily, with the diagnosis that each supports: each step takes the one that explains most."""
     unexplained = dict.fromkeys(diagnoses, 1.0)
     left = list(findings)
     choices: list[_Choice] = []
@@ -100,11 +100,11 @@ def _choose(findings: list[Finding], diagnoses: list[str], graph: ConceptGraph) 
 
 
 def _score(finding: Finding, unexplained: Mapping[str, float], graph: ConceptGraph) -> tuple[float, str | None]:
-    """What a finding is worth for the diagnoses not yet explained, and the one that it is said to speak for."""
+    """Score of a finding for the diagnoses not yet explained, and the diagnosis that it supports."""
     ties = {key: graph.strength(finding.concept, key) for key in unexplained}
     target = max(unexplained, key=lambda key: (ties[key] * unexplained[key], key), default=None)
     gain = ties[target] * unexplained[target] if target else 0.0
-    # a high oxygen pressure is what the ventilator was set to
+    # a high oxygen pressure reflects the ventilator's setting
     told_alone = finding.variable not in _TREATMENT and finding.concept != "finding:pao2:high"
     alone = (_UNTIED if unexplained else _UNTIED_ALONE) if told_alone else 0.0
     speaks = target is not None and ties[target] >= SUPPORTS and finding.severity >= _SPEAKS
@@ -114,7 +114,7 @@ def _score(finding: Finding, unexplained: Mapping[str, float], graph: ConceptGra
 def _unsupported(
     findings: list[Finding], targets: list[str | None], diagnoses: list[str], graph: ConceptGraph
 ) -> list[str]:
-    """Up to two diagnoses that a series could speak for, and this one does not."""
+    """Up to two diagnoses that a series could support, but this one does not."""
     shown = {finding.concept for finding in findings if finding.severity >= _SPEAKS}
     silent = []
     for key in diagnoses:
@@ -125,13 +125,13 @@ def _unsupported(
 
 
 def _first_fitting(text: str, additions: list[str]) -> str:
-    """The text with the first of the additions with which it is not too long, or as it is."""
+    """The text with the first addition that fits the length limit, or without one."""
     longer = (f"{text}; {addition}" for addition in additions)
     return next((each for each in longer if words(each) <= MOST_WORDS), text)
 
 
 def _normal(findings: list[Finding], wording: Wording) -> list[SeriesStatement]:
-    """Which normal values are named: of those worth saying, a turn of them that varies from stay to stay."""
+    """The normal values to name: a rotating choice of the informative ones, which varies between stays."""
     by_variable = {finding.variable: finding for finding in findings}
     worth = [key for key in WORTH if key in by_variable]
     if not worth:
@@ -142,7 +142,7 @@ def _normal(findings: list[Finding], wording: Wording) -> list[SeriesStatement]:
 
 
 def _grounds(choices: list[_Choice], statements: Mapping[Finding, SeriesStatement], link: str, labels: LabelSet) -> str:
-    """The statements, those on one diagnosis together; those on none come last."""
+    """The statements grouped by diagnosis; those without one come last."""
     groups: dict[str | None, list[str]] = {}
     for finding, target in choices:
         groups.setdefault(target, []).append(statements[finding].statement)

@@ -1,4 +1,4 @@
-"""What ``configs/teacher/*.yaml`` may say: the server, the sampling, the prompts, and the fate of bad rationales."""
+"""The settings of ``configs/teacher/*.yaml``: server, sampling, prompts, and the handling of rejected rationales."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STRUCTURED = ("auto", "json_schema", "plain")
 BANDS = ("reference", "statistical")
 DROPPED = ("evidence", "omit")
 OMITTABLE = ("max_tokens", "seed", "stream_options", "temperature", "top_logprobs", "top_p")
-#: Bytes of a response. Rationales have hundreds, long thoughts some hundred thousand.
+#: Bytes of a response. Rationales have hundreds, long reasoning some hundred thousand.
 MOST_BYTES = 4_000_000
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
-#: key -> what it may be.
+#: key -> allowed values.
 _CHOICES = {
     "mode": MODES,
     "structured": STRUCTURED,
@@ -47,44 +47,44 @@ _LEAST = {
 
 @dataclass
 class ServerSettings:
-    """Where the model is served, and how hard to press. Seconds."""
+    """The server, its limits and its dialect. Times in seconds."""
 
     base_url: str = "http://127.0.0.1:8000/v1"
     model: str = ""
     api_key_env: str = ""  # the environment variable that holds the key; none is sent by default
     concurrency: int = 32
-    timeout: float = 180.0  # for a whole answer, however slowly it drips
-    tries: int = 6  # of one request, over failures that may pass
-    backoff: float = 0.5  # first pause, doubled each time, unless the server says Retry-After
+    timeout: float = 180.0  # for a whole answer, however slowly it arrives
+    tries: int = 6  # retries of one request after transient failures
+    backoff: float = 0.5  # first pause, doubled each time, unless the server sends Retry-After
     longest_pause: float = 60.0
-    give_up_after: int = 20  # requests failed for good in a row
-    context_tokens: int = 0  # of the server, where known: longer prompts are refused here
-    require_usage: bool = True  # a server that counts no tokens cannot prove that it read the whole prompt
-    counts_prompt: bool = True  # false: its count of prompt tokens leaves some out and proves nothing
+    give_up_after: int = 20  # consecutive failed requests after which the run stops
+    context_tokens: int = 0  # context length of the server, if known: longer prompts are refused
+    require_usage: bool = True  # without token counts, a truncated prompt cannot be detected
+    counts_prompt: bool = True  # false: its count of prompt tokens is incomplete and is ignored
     largest_answer: int = MOST_BYTES  # bytes of a response; reading stops there
-    # the server's dialect: what is asked stays the same, and so do the answers in the journal
-    omit: list[str] = field(default_factory=list)  # parameters that it does not take, such as seed
-    max_tokens_name: str = "max_tokens"  # some call it max_completion_tokens
-    system_role: bool = True  # false: the instructions go before the question
-    stream: bool = False  # for servers that answer in no other way
+    # the server's dialect: it does not change the content of a request, so journaled answers stay valid
+    omit: list[str] = field(default_factory=list)  # parameters that it does not accept, such as seed
+    max_tokens_name: str = "max_tokens"  # max_completion_tokens on some servers
+    system_role: bool = True  # false: the instructions are placed in the user message
+    stream: bool = False  # for servers that only stream
     attestation: Attestation = field(default_factory=Attestation)
 
 
 @dataclass
 class SamplingSettings:
-    """Sent with every request, recorded with every answer."""
+    """Sampling parameters, sent with every request and recorded with every answer."""
 
     temperature: float = 0.3
     top_p: float = 1.0
     max_tokens: int = 400
     seed: int = 0
-    logprobs: bool = False  # keep log-probabilities of the tokens, for distillation; not every server gives them
-    top_logprobs: int = 0  # and of so many alternatives
+    logprobs: bool = False  # keep log-probabilities of the tokens, for distillation; not every server returns them
+    top_logprobs: int = 0  # and of this many alternatives
 
 
 @dataclass
 class EngineSettings:
-    """vLLM offline. ``batch`` prompts are given to it at a time; ``replicas`` above 0 asks Ray for so many engines."""
+    """vLLM offline. ``batch`` prompts at a time; ``replicas`` above 0 starts that many engines on Ray."""
 
     model: str = ""
     tensor_parallel_size: int = 1
@@ -94,7 +94,7 @@ class EngineSettings:
     batch: int = 512
     replicas: int = 0
     cluster: str = ""  # HOST:PORT of a Ray cluster; this machine without one
-    attestation: Attestation = field(default_factory=Attestation)  # for the cluster
+    attestation: Attestation = field(default_factory=Attestation)  # attestation for the cluster
 
     def vllm_options(self) -> dict[str, Any]:
         """Arguments of vLLM's engine, under its own names."""
@@ -104,23 +104,23 @@ class EngineSettings:
 
 @dataclass
 class TeacherSettings:
-    """An LLM teacher."""
+    """Settings of an LLM teacher."""
 
     mode: str = "rationalize"
-    samples: int = 4  # reason: at most so many, until one agrees with the labels
+    samples: int = 4  # reason: most samples, until one agrees with the labels
     agreement: float = 1.0  # reason: least Jaccard overlap of its diagnoses with the labels
     structured: str = "auto"
-    exemplars: int = 2  # invented examples shown, the first of the file
+    exemplars: int = 2  # number of invented examples in the prompt, the first of the file
     band: str = "reference"
-    prompts: str = ""  # a folder of templates that go before the shipped ones
+    prompts: str = ""  # a folder of templates with precedence over the shipped ones
     note_words: int = 1500  # longer notes are shortened, section by section
-    series_lines: int = 24  # variables in words, the most abnormal first
-    captions: int | None = None  # the earlier name of series_lines, understood for one release
+    series_lines: int = 24  # number of serialised variables, the most abnormal first
+    captions: int | None = None  # the earlier name of series_lines, accepted for one release
     knowledge: int = 4  # findings and symptoms per diagnosis
-    regenerate: int = 1  # times a contradicted or malformed rationale is asked for again
-    least_supported: int = 1  # claims that the chart must bear out
-    dropped: str = "evidence"  # what stands in for a dropped rationale
-    most_dropped: float = MOST_DROPPED  # share of rationales; with more the run ends with exit code 1
+    regenerate: int = 1  # times that a contradicted or malformed rationale is requested again
+    least_supported: int = 1  # least number of supported claims
+    dropped: str = "evidence"  # replacement of a dropped rationale
+    most_dropped: float = MOST_DROPPED  # share of rationales; above it the run ends with exit code 1
     server: ServerSettings = field(default_factory=ServerSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -130,10 +130,10 @@ class TeacherSettings:
     rate: float = 0.0
 
     def check(self) -> None:
-        """Take earlier names of keys for today's, then hold every value to its choices and its range.
+        """Replace earlier names of keys by current ones, then check every value against its choices and range.
 
         Raises:
-            UserError: a value outside of them.
+            UserError: an invalid value.
         """
         if self.captions is not None:
             self.series_lines, self.captions = self.captions, None
@@ -165,7 +165,7 @@ class TeacherSettings:
         return attrgetter(name)(self)
 
     def parameters(self, attempt: int, schema: dict[str, Any] | None) -> dict[str, Any]:
-        """What one request asks for besides its messages; part of its journal key. Each attempt has its own seed."""
+        """Parameters of one request besides its messages; part of its journal key. Each attempt has its own seed."""
         parameters: dict[str, Any] = {
             "temperature": self.sampling.temperature,
             "top_p": self.sampling.top_p,

@@ -21,7 +21,7 @@ from clinragen.teacher.serialize import Bands, bands
 
 @dataclass(frozen=True)
 class StayRecord:
-    """What is known of a stay.
+    """One stay.
 
     Attributes:
         diagnoses: gold phenotype keys, in the order of the labels.
@@ -39,10 +39,10 @@ class Stays:
     """All stays of a cohort, in ascending order of their ids.
 
     Attributes:
-        labels: what they are labelled with.
+        labels: their label set.
 
     Raises:
-        UserError: a table is missing, damaged, not the one that was prepared, or lacks a stay's labels.
+        UserError: a table is missing, damaged, changed since preparation, or lacks a stay's labels.
     """
 
     def __init__(self, paths: CohortPaths, shard: tuple[int, int] = (0, 1)) -> None:
@@ -77,12 +77,12 @@ class Stays:
 
 
 def _checked(paths: CohortPaths) -> LabelSet:
-    """The label set of the cohort, whose tables are held against its manifest, where it has one."""
+    """The label set of the cohort; its tables are checked against the manifest, if it has one."""
     if not paths.manifest.exists():
         return of_manifest({})
     manifest = read_json(paths.manifest, "the manifest of a cohort made by mimic-prep")
     for path in (paths.stays, paths.series, paths.notes, paths.labels):
-        if path.exists():  # what is missing is told by the reader
+        if path.exists():  # a missing file is reported by the reader
             hold_output(path, manifest, remedy="prepare the cohort anew")
     return of_manifest(manifest)
 

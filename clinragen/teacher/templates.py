@@ -1,7 +1,7 @@
-"""Prompt templates in Jinja's sandbox, safe to take from others: bounded in time and size, one line for any error.
+"""Prompt templates in Jinja's sandbox, safe even if untrusted: limited in time and size, one line for any error.
 
-The sandbox keeps templates away from Python. It does not bound them, so each turn of a loop and each call of a macro
-counts here, as does everything written, joined or multiplied; filters and methods are those of short lists.
+The sandbox keeps templates away from Python. It does not limit their time and size, so loop iterations, macro calls and
+all output and string operations are counted here; only filters and methods of short allow-lists are available.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jinja2.visitor import NodeTransformer
 
 from clinragen.errors import UserError
 
-#: Bounds of one prompt. The longest that any model reads has a few hundred thousand characters.
+#: Limits of one prompt. The longest that any model reads has a few hundred thousand characters.
 MOST_CHARACTERS = 2_000_000
 _MOST_TURNS = 200_000
 _MOST_SECONDS = 5.0
@@ -50,13 +50,13 @@ _METHODS: dict[type, tuple[str, ...]] = {
 }
 
 
-#: Templates that have had another name, which folders of users may still hold: for one release.
+#: Renamed templates, whose old names in users' folders work for one release.
 EARLIER_NAMES = {"retry.j2": "again.j2", "_macros.j2": "parts.j2"}
 _SPELLINGS = {**EARLIER_NAMES, **{earlier: name for name, earlier in EARLIER_NAMES.items()}}
 
 
 class Templates:
-    """The templates of some folders, the first folder first.
+    """The templates of some folders; earlier folders take precedence.
 
     Raises:
         UserError: a file that is no template.
@@ -78,12 +78,12 @@ class Templates:
         self._jinja = _Environment(folders)
 
     def render(self, name: str, values: dict[str, Any], *, explain: bool = False) -> str:
-        """One template filled in, without blanks at its ends.
+        """Render one template, without blanks at its ends.
 
         Args:
-            name: of the file.
-            values: what it may use.
-            explain: say what Jinja says of an error; not with a patient's values, which its words may quote.
+            name: name of the file.
+            values: variables of the template.
+            explain: include Jinja's error message; not with a patient's values, which it may quote.
 
         Raises:
             UserError: any error in the template, with its file and line.
@@ -104,7 +104,7 @@ class Templates:
             raise UserError(f"prompt template {self._place(error, name)}: {what}") from None
 
     def _place(self, error: Exception, name: str) -> str:
-        """File and line of an error, as far as they are known."""
+        """File and line of an error, as far as known."""
         if isinstance(error, jinja2.TemplateSyntaxError):
             return f"{error.filename or self._file(name)}, line {error.lineno}"
         own = {str(folder) for folder in self._folders}
@@ -127,7 +127,7 @@ def _spellings(name: str) -> list[str]:
 
 
 class _Folder(jinja2.FileSystemLoader):
-    """The templates of one folder, under their own names or the earlier ones."""
+    """The templates of one folder, under their current or earlier names."""
 
     def get_source(self, environment: jinja2.Environment, template: str) -> Any:
         for spelling in _spellings(template):
@@ -166,14 +166,14 @@ class _Environment(ImmutableSandboxedEnvironment):
         self._turns, self._characters, self._end = 0, 0, time.monotonic() + _MOST_SECONDS
 
     def tick(self, characters: int) -> None:
-        """A turn of a loop, a call of a macro, or a template begins, with so many characters of plain text."""
+        """Count a loop iteration, macro call or template, with its characters of plain text."""
         self._turns += 1
         self._count(characters)
         if self._turns > _MOST_TURNS or time.monotonic() > self._end:
             raise SecurityError(f"more than {_MOST_TURNS} turns of loops and macros, or {_MOST_SECONDS:g} seconds")
 
     def written(self, value: Any) -> Any:
-        """Counts what an expression writes. Undefined values are left to raise their own error."""
+        """Count the output of an expression. Undefined values raise their own error."""
         if isinstance(value, jinja2.Undefined):
             return value
         text = value if isinstance(value, str) else str(value)
@@ -185,7 +185,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.written("".join(str(self.written(value)) for value in values))
 
     def bounded(self, pieces: Iterable[str]) -> Iterable[str]:
-        """Pieces of a text, as long as they are within the limit of a prompt."""
+        """Pieces of a text, limited to the length of a prompt."""
         length = 0
         for piece in pieces:
             length += len(piece)
@@ -194,7 +194,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             yield piece
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """An intercepted operator, refused where its result could be out of bounds."""
+        """An intercepted operator, refused if its result could be too large."""
         sized = [value for value in (left, right) if isinstance(value, str | bytes | list | tuple)]
         if operator == "%" and isinstance(left, str | bytes):
             raise SecurityError("% is for numbers; write texts side by side, or with ~")
@@ -210,14 +210,14 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Only methods that are listed, of Python's own types."""
+        """Allow only the listed methods of built-in types."""
         for kind, allowed in _METHODS.items():
             if isinstance(obj, kind):
                 return attr in allowed
         return super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> Any:
-        """No ``format``: widths in it have no bound."""
+        """Refuse ``format``: its widths are unlimited."""
         if super().wrap_str_format(value) is not None:
             raise SecurityError("format and format_map are not for templates: write {{ }} or ~")
 
@@ -226,7 +226,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def _count(self, characters: int) -> None:
         self._characters += characters
-        if self._characters > 2 * MOST_CHARACTERS:  # some is written twice: into a variable, then out of it
+        if self._characters > 2 * MOST_CHARACTERS:  # text in a variable counts twice
             raise SecurityError(f"more than {MOST_CHARACTERS} characters")
 
     def _join(self, values: Iterable[Any], separator: str = "") -> str:
@@ -241,7 +241,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _Counted(NodeTransformer):
-    """Puts a tick before whatever can run again and again, and a bounded function in place of ``~``."""
+    """Insert a tick into everything that can repeat, and a limited function in place of ``~``."""
 
     def _ticked(self, node: Any) -> Any:
         characters = sum(len(data.data) for data in node.find_all(nodes.TemplateData))

@@ -6,11 +6,11 @@ import re
 
 Messages = list[dict[str, str]]
 
-#: Words, numbers and signs: no tokenizer makes fewer tokens of a text than about this many.
+#: Words, numbers and signs: tokenizers give at least about this many tokens.
 _PIECES = re.compile(r"[^\W\d_]+|\d+|[^\w\s]+|_+")
 _LEAST_TOKENS = 0.8
 
 
 def least_tokens(messages: Messages) -> int:
-    """Fewer tokens than any tokenizer makes of a prompt: what a server that read all of it must at least count."""
+    """A lower bound on the tokens of a prompt with any tokenizer, and on the count of a server that read all of it."""
     return int(_LEAST_TOKENS * sum(len(_PIECES.findall(message["content"])) for message in messages))

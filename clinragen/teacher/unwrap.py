@@ -1,6 +1,6 @@
-"""The answer within what a model wrote: without its thoughts, the marks of its chat template, fences and courtesies.
+"""Extract the answer from a model's output: remove reasoning, chat-template tokens, code fences and polite phrases.
 
-Models are told apart by their marks, not by name: those of each family are listed once. Time grows with the text alone.
+Models are distinguished by their tokens, not by name; those of each family are listed once. Linear in the text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _THOUGHT_OPENS = re.compile(
     r"|<\|channel\|>\s?(?:analysis|commentary)|\A\s*Here is my thought process:",
     re.I,
 )
-#: Where thoughts end, even if they began in the prompt. In harmony they end where the final channel begins.
+#: End of the reasoning, even if it began in the prompt. In harmony it ends where the final channel begins.
 _THOUGHT_CLOSES = re.compile(
     rf"<\s?/\s?{_THINK}\s?>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|inner_suffix\|>|<unused95>"
     r"|</details>|<\|channel\|>\s?final[^<\n]{0,40}(?:<\|constrain\|>[^<\n]{0,40})?<\|message\|>"
@@ -37,23 +37,23 @@ _COURTESY = re.compile(
     re.I,
 )
 _SPACES = dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000, *b"\t\v\f"], " ")
-_JOINERS = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"), "")  # they show nothing, and are no words
+_JOINERS = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"), "")  # invisible characters, not words
 _PLAIN = str.maketrans({**_SPACES, **_JOINERS, "\u2028": "\n", "\u2029": "\n"})
 
 
 class NoAnswerFoundError(ValueError):
-    """Thoughts that lead to nothing."""
+    """Reasoning without an answer."""
 
 
 def unwrap(text: str, starts: tuple[str, ...]) -> str:
-    """The answer alone, or the text as it is where no wrapping is known.
+    """The answer alone, or the unchanged text if no wrapping is recognised.
 
     Args:
-        text: all that the model wrote.
-        starts: how an answer can begin.
+        text: the model's output.
+        starts: possible openings of an answer.
 
     Raises:
-        NoAnswerFoundError: thoughts begin and never end, and no answer stands among them.
+        NoAnswerFoundError: the reasoning never ends, and contains no answer.
 
     >>> unwrap("I look at it.</think> Here it is:\\n\\nLab test shows fever.<|im_end|>", ("Lab test",))
     'Lab test shows fever.'
@@ -73,11 +73,11 @@ def unwrap(text: str, starts: tuple[str, ...]) -> str:
 
 
 def _answer_of(text: str, starts: tuple[str, ...]) -> str:
-    """What follows the thoughts."""
+    """The text after the reasoning."""
     end = 0
     for close in _THOUGHT_CLOSES.finditer(text):
         end = close.end()
-    if not end and text.startswith("analysis") and "assistantfinal" in text:  # harmony whose marks were left out
+    if not end and text.startswith("analysis") and "assistantfinal" in text:  # harmony format without its tokens
         end = text.rindex("assistantfinal") + len("assistantfinal")
     text = text[end:]
     opened = _THOUGHT_OPENS.search(text)
@@ -93,7 +93,7 @@ def _answer_of(text: str, starts: tuple[str, ...]) -> str:
 
 
 def _marked(text: str) -> str:
-    """What stands in tags of an answer, else what stands before the mark of an end."""
+    """The text within answer tags, else the text before an end token."""
     text = text[head.end() :] if (head := _HEAD.match(text)) else text
     if closes := _ANSWER_CLOSES.search(text):
         text = text[: closes.start()]
@@ -106,7 +106,7 @@ def _marked(text: str) -> str:
 
 
 def _fenced(text: str, starts: tuple[str, ...]) -> str:
-    """The inside of the first block between fences, where an answer stands in it."""
+    """The content of the first fenced block, if it contains an answer."""
     lines = text.split("\n")
     marks = [(number, line.strip()[:3]) for number, line in enumerate(lines) if line.strip()[:3] in ("```", "~~~")]
     if not marks:
@@ -118,7 +118,7 @@ def _fenced(text: str, starts: tuple[str, ...]) -> str:
 
 
 def _from_start(text: str, starts: tuple[str, ...], *, last: bool = False) -> str | None:
-    """The text from the first (or ``last``) line that begins an answer, without labels, quotes and courtesies."""
+    """The text from the first (or ``last``) line that starts an answer, without labels, quotes and polite phrases."""
     if not any(start in text for start in starts):
         return None
     lines = text.split("\n")

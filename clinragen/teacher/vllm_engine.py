@@ -18,14 +18,14 @@ class VllmEngine:
     """``vllm.LLM`` behind ``Batches``.
 
     Args:
-        vllm: stands in for the module.
+        vllm: replaces the module, for tests.
 
     Raises:
         UserError: vllm is not installed.
     """
 
     def __init__(self, settings: EngineSettings, vllm: Any = None) -> None:
-        os.environ["VLLM_NO_USAGE_STATS"] = "1"  # vLLM reports its use to its makers otherwise
+        os.environ["VLLM_NO_USAGE_STATS"] = "1"  # vLLM sends usage reports otherwise
         try:
             self._vllm = importlib.import_module("vllm") if vllm is None else vllm
         except ImportError:
@@ -34,10 +34,10 @@ class VllmEngine:
         self._llm = self._vllm.LLM(model=settings.model, **settings.vllm_options())
 
     def run(self, requests: list[PromptRequest]) -> Iterator[tuple[int, Answer | NoAnswerError]]:
-        """All at once; one by one where vLLM refuses the batch for one prompt that is too long."""
+        """Run the whole batch; one by one if vLLM refuses it because of one prompt that is too long."""
         try:
             answers: list[Answer | NoAnswerError] = [*self._chat(requests)]
-        except ValueError:  # what vLLM raises for a prompt longer than the model's context
+        except ValueError:  # raised by vLLM for a prompt longer than the model's context
             answers = [self._alone(request) for request in requests]
         yield from enumerate(answers)
 
@@ -74,5 +74,5 @@ class VllmEngine:
 
 
 def _chosen_first(step: dict[int, Any], token: int) -> list[Any]:
-    """The alternatives of one position, the one that was sampled in front."""
+    """The alternatives of one position, the sampled one first."""
     return [step[token], *(place for other, place in step.items() if other != token)]

@@ -283,7 +283,7 @@ class Departure:
     of_all: ClassVar[bool] = False
 
     def holds(self, variable: Variable, seen: Measurements) -> bool | None:
-        """Whether the last value lies in that direction from it; with an amount, whether any later one does, by as much."""
+        """Whether the last value lies in that direction from it; with an amount, whether any later value does."""
         values = seen.values
         if len(values) < 2:
             return None
