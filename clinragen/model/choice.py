@@ -1,8 +1,7 @@
-"""Which model a user means: a preset, a YAML file, a folder, a GGUF file, or a name on the Hugging Face hub.
+"""Resolve ``--model``: a preset, a YAML file, a folder, a GGUF file, or a name on the Hugging Face hub.
 
-Imports no torch, so that a mistake is told at once. A language model is read from a local folder alone, without running
-any of its code and without unpickling anything; only a name that is not in the cache asks the hub, and only when a new
-model begins.
+Imports no torch, so that errors appear at once. A language model is read from a local folder only, without running its
+code or unpickling anything. The hub is contacted only for a name that is not in the cache, and only for a new model.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _FETCHED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 _HEAD_WIDTH = 64  # the usual width of an attention head
 _MOST_HEADS = 32
 _CAUSAL, _SEQ2SEQ = "causal", "seq2seq"
-#: positions kept for the target, the prompts and the markers around them, where a language model has few
+#: positions reserved for the target, the prompts and the markers, in a language model with few positions
 _RESERVED = 768
 _WIDTHS = ("hidden_size", "d_model", "n_embd")
 _POSITIONS = ("max_position_embeddings", "n_positions")
@@ -38,11 +37,11 @@ def choose(given: str, overrides: list[str]) -> ModelConfig:
     """The settings of a new model.
 
     Args:
-        given: what the user calls it.
+        given: the user's ``--model``.
         overrides: ``key=value`` with dotted keys.
 
     Raises:
-        UserError: nothing of that name, a setting that does not fit, or a language model that cannot be read.
+        UserError: an unknown name, an unsuitable setting, or a language model that cannot be read.
     """
     path = Path(given)
     if given in names("model") or path.suffix in (".yaml", ".yml"):
@@ -54,11 +53,11 @@ def choose(given: str, overrides: list[str]) -> ModelConfig:
 
 
 def check_source(language: LanguageModelConfig, given: str) -> None:
-    """Raise a UserError when the language model is told twice, or when its files are not there.
+    """Raise a UserError if the language model is given twice, or if its files are missing.
 
     Args:
         language: the settings of the language model.
-        given: what the user called the model.
+        given: the user's ``--model``.
     """
     if language.scratch and (language.name or language.gguf_file):
         named = language.gguf_file or language.name
@@ -79,10 +78,10 @@ def source(config: LanguageModelConfig, *, fetch: bool) -> Path:
 
     Args:
         config: settings that name a pre-trained model, on the hub or by its folder.
-        fetch: whether the hub may be asked for a name that is not in the cache.
+        fetch: whether a name that is not in the cache may be downloaded from the hub.
 
     Raises:
-        UserError: it is neither here nor to be had.
+        UserError: it is neither on this machine nor available from the hub.
     """
     assert config.name
     if _is_path(config.name):
@@ -154,7 +153,7 @@ def _of_folder(folder: Path) -> dict[str, Any]:
 
 
 def _gguf(path: Path) -> dict[str, Any]:
-    """The header of a GGUF file in the words of a transformers configuration."""
+    """The header of a GGUF file as a transformers configuration."""
     header = read_header(path)
     kind = header.get("general.architecture")
     if not isinstance(kind, str):
@@ -168,8 +167,8 @@ def _gguf(path: Path) -> dict[str, Any]:
 
 
 def check_sizes(described: dict[str, Any], where: Path) -> None:
-    """Raise a UserError when a described language model is absurd, or larger than this machine's memory."""
-    inner_config = described.get("text_config")  # of a model that also sees pictures
+    """Raise a UserError for implausible sizes, or a language model larger than this machine's memory."""
+    inner_config = described.get("text_config")  # the text part of a multimodal model
     values = {**described, **(inner_config if isinstance(inner_config, dict) else {})}
     for key, limit in _LIMITS.items():
         value = values.get(key)

@@ -42,8 +42,8 @@ class Output:
     """Label logits [B, L]; per stay [B] or None the negative log-likelihood of its target, and ``kl`` of the student's
     probabilities from the teacher's where the batch has soft targets (0 for a stay without).
 
-    When an explanation was asked for and a series is read: the knowledge-augmented series, with what every token looked
-    at; and the share of attention each key of the knowledge received, [B, keys], if there is any. Else None.
+    If an explanation was requested and a series is read: the knowledge-augmented series with the attention of every
+    token, and the share of attention that each key of the knowledge received, [B, keys], if any. Else None.
     """
 
     logits: Tensor
@@ -54,17 +54,17 @@ class Output:
 
 
 class ClinRaGen(nn.Module):
-    """The whole student.
+    """The complete student model.
 
     Args:
-        config: the shape of the model.
+        config: sizes and switches of the model.
         statistics: how series are standardised and binned.
-        concepts: what the knowledge-augmented attention attends to.
+        concepts: concepts and keys of the knowledge-augmented attention.
         language_model: with its tokenizer.
-        labels: in the order of the logits.
+        labels: label set, in the order of the logits.
         graph: the concept graph, saved with the model because new notes are linked to it.
         lexicon: terms that a linear probe reads in notes.
-        wording: of the list of labels that it writes, by default of diagnoses.
+        wording: wording of the list of labels; by default that of diagnoses.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ClinRaGen(nn.Module):
         return self.language_model.tokenizer
 
     def check_context(self) -> None:
-        """Raise a UserError when the longest note and the longest report exceed the language model's positions."""
+        """Raise a UserError if the longest note and the longest report exceed the language model's positions."""
         target = self.target_format(tuple(MARKERS))
         listed = len(target.diagnoses([True] * len(self.labels)))
         written = self.config.max_target_tokens + listed + sum(map(len, target.markers.values())) + 1
@@ -170,7 +170,7 @@ class ClinRaGen(nn.Module):
     def _context(
         self, batch: Batch, inputs: Sequence[str], *, explain: bool = False
     ) -> tuple[Context, SeriesTokens | None, Knowledge | None]:
-        """What the language model reads, and the series and its knowledge-augmented form when it is an input."""
+        """The input of the language model; and the series with its knowledge-augmented form, if it is read."""
         series = knowledge = None
         if "series" in inputs:
             series = self.series_encoder(batch.values, batch.observed)
@@ -203,9 +203,9 @@ class ClinRaGen(nn.Module):
         (folder / "clinragen.json").write_text(json.dumps(described), encoding="utf-8")
 
     def weights(self) -> dict[str, Tensor]:
-        """Weights by name, tied ones once, those of a base model under adapters never.
+        """Weights by name: tied ones once, and without the base model's if there are adapters.
 
-        (``save_model`` lists what it left out in an order that changes by run.)
+        (``save_model`` lists the tied names in an order that varies between runs.)
         """
         first: dict[tuple[int, torch.Size], str] = {}
         state = self.state_dict()
@@ -215,7 +215,7 @@ class ClinRaGen(nn.Module):
         return {name: state[name] for name in sorted(first.values())}
 
     def load_weights(self, given: dict[str, Tensor]) -> None:
-        """Load what :meth:`weights` gave, also in an earlier release.
+        """Load the result of :meth:`weights`, also of an earlier release.
 
         Raises:
             RuntimeError: weights are missing, too many, of another shape or not finite; the first is named.
@@ -232,14 +232,14 @@ class ClinRaGen(nn.Module):
                     raise RuntimeError(f"{name} is {tuple(given[name].shape)}, expected {tuple(tensor.shape)}")
                 odd = (
                     ~given[name].reshape(tensor.shape).isfinite()
-                )  # a mask has infinities, made anew in the same places
+                )  # a mask contains infinities, which are recreated at the same places
                 if not torch.equal(given[name].reshape(tensor.shape)[odd], tensor[odd]):
                     raise RuntimeError(f"{name} holds NaN or infinity")
                 tensor.copy_(given[name])
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ClinRaGen:
-        """Load what :meth:`save_pretrained` wrote; every weight must fit.
+        """Load a folder written by :meth:`save_pretrained`; every weight must fit.
 
         Raises:
             UserError: missing or damaged files, weights that do not fit.
@@ -259,7 +259,7 @@ class ClinRaGen(nn.Module):
         language_model = restore(config.language_model, folder / "language_model", described.get("base"))
         graph = ConceptGraph.load(folder / "graph")
         if set(graph.of_kind("phenotype")) == {f"phenotype:{key}" for key in labels}:
-            graph = relabel(graph, labels)  # of an earlier release, which kept no label set with a graph
+            graph = relabel(graph, labels)  # written by an earlier release, which saved no label set with a graph
         try:
             model = cls(
                 config,
@@ -295,16 +295,16 @@ def assemble(
     labels: LabelSet | None = None,
     wording: ListWording | None = None,
 ) -> ClinRaGen:
-    """A new student.
+    """Create a new student.
 
     Args:
         config: sizes and switches of the model.
         statistics: of the training series: variables, centres and scales.
-        graph: the concepts that its knowledge-augmented attention looks at.
-        tokenizer: needed by a language model from scratch only.
-        lexicon: the terms of notes that the head weighs; None leaves them out.
-        labels: what it predicts, by default the labels of the graph.
-        wording: of the list that it writes.
+        graph: concept graph for the knowledge-augmented attention.
+        tokenizer: only for a language model from scratch.
+        lexicon: note terms of the linear probe; None for no terms.
+        labels: predicted labels; by default those of the graph.
+        wording: wording of the list of labels.
     """
     language_model = create(config.language_model, tokenizer)
     wanted = config.attention

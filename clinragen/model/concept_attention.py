@@ -1,10 +1,10 @@
-"""Knowledge-augmented attention (eq. 6): series tokens ask, concepts of the medical graph answer.
+"""Knowledge-augmented attention (eq. 6): series tokens are queries, concepts of the graph are keys and values.
 
 Keys and values are the language model's own embeddings of each concept's name and definition (the mean over every
-subword), refined by message passing over the graph, so the answer lies where the language model can read it. The graph
-enters twice more: a variable's tokens see only the concepts nearest to it, and nearness and the kind of concept are a
-learned bias. Concepts that the patient's own note affirms or denies get another. Attention is batched over variables,
-which share none of this; where all of them see the same keys (the paper's vocabulary) it is one attention.
+subword), refined by message passing over the graph, so the output lies in the language model's embedding space. The
+graph enters in two more ways: a variable's tokens attend only to the concepts nearest to it, and nearness and kind of
+concept give a learned bias. Concepts that the note affirms or denies get another bias. Attention is batched over
+variables, which have different keys; if all have the same keys (the paper's vocabulary), it is a single attention.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from clinragen.model.series_encoder import SeriesTokens
 
 @dataclass
 class Knowledge:
-    """What the attention gives.
+    """Output of the attention.
 
     Attributes:
         hidden: H, [B, N, d_lm] with N = variables * tokens per variable.
         mask: bool [B, N].
         prompts: prefix prompts for the language model, [B, n, d_lm].
-        attention: what each token looked at, mean of the heads, [B, N, keys seen]; or None.
+        attention: attention of each token, mean over heads, [B, N, keys]; or None.
     """
 
     hidden: Tensor
@@ -40,7 +40,7 @@ class Knowledge:
 
 
 class ConceptAttention(nn.Module):
-    """Series tokens [B, V, P, d_series] to n prefix prompts [B, n, d_lm]."""
+    """Maps series tokens [B, V, P, d_series] to n prefix prompts [B, n, d_lm]."""
 
     token_ids: Tensor
     offsets: Tensor
@@ -61,7 +61,7 @@ class ConceptAttention(nn.Module):
             self.register_buffer("token_ids", torch.tensor([token for ids in concepts.token_ids for token in ids]))
             self.register_buffer("offsets", lengths.cumsum(0) - lengths)
             neighbours, nearness, absent = _neighbourhoods(concepts, config.neighbours)
-            self.register_buffer("neighbours", neighbours)  # [groups, K]; a group is a variable, or all of them
+            self.register_buffer("neighbours", neighbours)  # [groups, K]; a group is one variable, or all of them
             self.register_buffer("nearness", nearness)
             self.register_buffer("absent", absent)
             self.query = nn.Linear(d_series, d_lm)
@@ -75,7 +75,7 @@ class ConceptAttention(nn.Module):
             if config.graph_bias:
                 self.prior = nn.Parameter(torch.full((config.heads,), 2.0))
                 self.kind_prior = nn.Parameter(torch.zeros(config.heads, len(NODE_KINDS)))
-            if config.mentions:  # a concept the note affirms starts a little ahead, one it denies does not
+            if config.mentions:  # initial bias: positive for affirmed concepts, zero for denied ones
                 self.boost = nn.Parameter(torch.tensor([[1.0, 0.0]]).repeat(config.heads, 1))
         self.residual = nn.Linear(d_series, d_lm) if config.residual or not self.keys else None
         self.token_norm = nn.LayerNorm(d_lm)
@@ -87,8 +87,8 @@ class ConceptAttention(nn.Module):
         self._pooled: tuple[tuple[int, int], Tensor] | None = None
 
     def train(self, mode: bool = True) -> ConceptAttention:
-        """Switch training mode, and forget the pooled concept embeddings: weights may have changed since."""
-        self._pooled = None  # sharded weights change without a new address or version
+        """Switch training mode, and drop the cached concept embeddings, since weights may have changed."""
+        self._pooled = None  # sharded weights change without a new address or version counter
         return super().train(mode)
 
     def concept_embeddings(self, embedding_weight: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class ConceptAttention(nn.Module):
         return concepts
 
     def _pool(self, weight: Tensor) -> Tensor:
-        """Means of subword embeddings; kept as long as the language model rests and its embeddings are the same."""
+        """Means of subword embeddings; cached while the language model is frozen and its embeddings are unchanged."""
         if weight.requires_grad and torch.is_grad_enabled():
             return F.embedding_bag(self.token_ids, weight, self.offsets, mode="mean")
         now = (weight.data_ptr(), weight._version)
@@ -117,7 +117,7 @@ class ConceptAttention(nn.Module):
             series: tokens of the series encoder, [B, V, P, d], with their mask.
             embedding_weight: the language model's input embeddings, [vocabulary, d_lm].
             mentions: bool [B, 2, C], concepts the note affirms and denies, or None when no note is read.
-            explain: also return what each token attended to.
+            explain: also return the attention of each token.
         """
         hidden, attention = self.residual(series.tokens) if self.residual is not None else 0.0, None
         if self.keys:
@@ -137,9 +137,9 @@ class ConceptAttention(nn.Module):
     def _attend(
         self, series: SeriesTokens, embedding_weight: Tensor, mentions: Tensor | None, explain: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Concept values for each token, [B, V, P, d_lm], and the attention [B, V * P, K] when asked for.
+        """Concept values for each token, [B, V, P, d_lm], and the attention [B, V * P, K] if requested.
 
-        With one group for all variables the tokens of all variables stand in one row of queries.
+        With one group for all variables, the tokens of all variables form one sequence of queries.
         """
         assert self.query is not None
         assert self.key is not None
@@ -153,11 +153,11 @@ class ConceptAttention(nn.Module):
         key = self._split(F.embedding(self.neighbours, self.key(concepts)))  # [G, heads, K, d]
         value = self._split(F.embedding(self.neighbours, self.value(concepts)))
         if groups == 1 and self.prior is None and self.boost is None:
-            # Many keys and no bias: the fused kernel, which weights would keep away, unless they are asked for.
+            # Many keys and no bias: the fused kernel, unless attention weights are requested, which it does not return.
             attended = F.scaled_dot_product_attention(query, key, value)
             weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1) if explain else None
         else:
-            # Few keys: written out, for the fused kernel refuses a learned bias, and its substitute is twice as slow.
+            # Few keys: explicit, since the fused kernel has no learned bias, and its fallback is twice as slow.
             scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
             scores = scores.unflatten(2, (-1, patches)) + self._bias(mentions).to(scores.dtype)
             weights = scores.softmax(-1).flatten(2, 3)
@@ -170,7 +170,7 @@ class ConceptAttention(nn.Module):
         return attended, attention.transpose(0, 1).flatten(1, 2)
 
     def _bias(self, mentions: Tensor | None) -> Tensor:
-        """What is added to the scores of a stay's tokens: [G, heads, B, 1, K], or 1 in place of heads or B."""
+        """The attention bias of a stay's tokens: [G, heads, B, 1, K], or 1 in place of heads or B."""
         bias = self.absent[:, None]  # [G, 1, K]
         if self.prior is not None:
             bias = bias + self.nearness[:, None] * self.prior[:, None]
@@ -186,7 +186,7 @@ class ConceptAttention(nn.Module):
 
         Args:
             attention: [B, N, K] of :class:`Knowledge`.
-            importance: how much each token counts, [B, N]; sums to one where anything was measured.
+            importance: weight of each token, [B, N]; sums to one if anything was measured.
         """
         groups, width = self.neighbours.shape
         weighed = (attention * importance[..., None]).unflatten(1, (groups, -1)).sum(2)  # [B, G, K]
@@ -198,14 +198,14 @@ class ConceptAttention(nn.Module):
 
 
 def uniform(mask: Tensor) -> Tensor:
-    """Every measured token alike, [B, N]; zeros where a stay has none."""
+    """Equal weights of all measured tokens, [B, N]; zeros if a stay has none."""
     return mask / mask.sum(1, keepdim=True).clamp_min(1)
 
 
 def _neighbourhoods(concepts: Concepts, limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices, nearness and a bias that shuts out padding, all [groups, K]; every variable sees at least one key.
+    """Indices, nearness and a bias that masks padding, all [groups, K]; every variable has at least one key.
 
-    ``limit`` holds where variables have neighbourhoods of their own; a row that all share is seen whole.
+    ``limit`` applies if variables have their own neighbourhoods; a shared row is used completely.
     """
     seen = [near.rows() for near in concepts.near]
     rows = seen if len(seen) == 1 else [row[:limit] or [(0, 0.0)] for row in seen]
@@ -220,7 +220,7 @@ def _neighbourhoods(concepts: Concepts, limit: int) -> tuple[Tensor, Tensor, Ten
 
 
 def _attendable(mask: Tensor) -> Tensor:
-    """The mask, with the first token let through where a stay has none: softmax over nothing is not a number."""
+    """The mask, with the first token enabled if a stay has none, since a softmax over no tokens is NaN."""
     first = torch.zeros_like(mask)
     first[:, 0] = True
     return mask | (first & ~mask.any(1, keepdim=True))

@@ -1,7 +1,7 @@
-"""What a model knows: the concepts of the graph, and the keys that its attention may look at, made from them.
+"""The knowledge of a model: the concepts of the graph, and the keys of its attention derived from them.
 
-One switch (``attention.knowledge``) decides where the keys come from, so that the paper's own design and every arm of
-the ablation run through the same attention: the graph, a random graph with its degrees, the subwords that spell the
+One setting (``attention.knowledge``) selects the keys, so that the paper's design and every arm of the ablation use the
+same attention code: the graph, a random graph with the same degrees, the subwords that spell the
 knowledge terms (the paper's V^k), as many subwords of any kind, or nothing.
 """
 
@@ -24,7 +24,7 @@ from clinragen.knowledge.random_graph import rewired
 KNOWLEDGE = ("graph", "random_graph", "vocabulary", "plain_vocabulary", "none")
 MAX_SUBWORDS = 48
 MAX_HOPS = 3  # variable -> finding -> phenotype -> what else suggests it
-FAR = 0.5  # nearness lost with each hop, beside the weight of the edge
+FAR = 0.5  # factor of nearness for each hop, besides the weight of the edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class ConceptEdges:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """The keys that a variable sees, the nearest first, and how near each is; nearness 1 is the variable itself."""
+    """The keys of a variable, nearest first, with their nearness; nearness 1 is the variable itself."""
 
     keys: list[int]
     nearness: list[float]
@@ -76,15 +76,15 @@ class Neighbourhood:
 
 @dataclass(frozen=True, eq=False)
 class Concepts:
-    """What a model knows, as plain data that is saved with it.
+    """The knowledge of a model, as plain data that is saved with it.
 
     Attributes:
-        ids: node ids of the graph, such as ``finding:creatinine:high``: what notes are linked to, whatever the keys.
+        ids: node ids of the graph, such as ``finding:creatinine:high``: notes are always linked to these.
         names: readable names of ``ids``.
-        keys: what attention looks at: the same ids, or ``subword:`` and a piece of text; empty without knowledge.
+        keys: keys of the attention: the same ids, or ``subword:`` and a piece of text; empty without knowledge.
         token_ids: subword ids of each key; of a concept, its name and definition.
-        near: what each variable sees. A single one means that every variable sees the same keys.
-        edges: among ``ids``; none without a graph.
+        near: neighbourhood of each variable. A single one means that all variables have the same keys.
+        edges: edges among ``ids``; none without a graph.
         relations: names of the relations.
     """
 
@@ -97,13 +97,13 @@ class Concepts:
     relations: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """The concepts as ``clinragen.json`` holds them: pairs for ``near``, rows of four for ``edges``."""
+        """The form in ``clinragen.json``: pairs for ``near``, rows of four for ``edges``."""
         near = [[list(pair) for pair in row.rows()] for row in self.near]
         return asdict(self) | {"near": near, "edges": [list(row) for row in self.edges.rows()]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Concepts:
-        """What :meth:`to_json` gave.
+        """The inverse of :meth:`to_json`.
 
         Raises:
             KeyError, TypeError, ValueError: it is damaged.
@@ -121,15 +121,15 @@ def export_concepts(
     seed: int = 0,
     vocabulary: int = 512,
 ) -> Concepts:
-    """The concepts of the graph and the keys that a kind of knowledge makes of them.
+    """The concepts of the graph, and the keys for a kind of knowledge.
 
     Args:
         graph: the concept graph.
         variables: the variables of the model, the rows of ``near``.
         tokenizer: the language model's, which splits the names of concepts into subwords.
         knowledge: one of ``KNOWLEDGE``.
-        seed: of the random graph and of the plain vocabulary.
-        vocabulary: at most so many subwords, those that most terms need.
+        seed: seed of the random graph and of the plain vocabulary.
+        vocabulary: most subwords; those in most terms are kept.
     """
     if knowledge not in KNOWLEDGE:
         raise unknown_choice("model.attention.knowledge", knowledge, KNOWLEDGE)
@@ -159,7 +159,7 @@ def export_concepts(
 def nearness(graph: nx.MultiDiGraph[str], start: str) -> dict[str, float]:
     """Concepts within ``MAX_HOPS`` of a node, each with the best product of edge weights and ``FAR`` per hop.
 
-    Edges are followed both ways; the way back from a phenotype leads to what else suggests it.
+    Edges are followed in both directions: from a phenotype back to other concepts that suggest it.
     """
     if start not in graph:
         return {}
@@ -183,13 +183,13 @@ def nearness(graph: nx.MultiDiGraph[str], start: str) -> dict[str, float]:
 
 
 def _neighbourhood(near: dict[str, float], column: dict[str, int]) -> Neighbourhood:
-    """The nodes by descending nearness, equally near ones by name."""
+    """The nodes by descending nearness, ties by name."""
     nodes = sorted(near, key=lambda node: (-near[node], node))
     return Neighbourhood([column[node] for node in nodes], [near[node] for node in nodes])
 
 
 def _edges(graph: nx.MultiDiGraph[str], column: dict[str, int]) -> ConceptEdges:
-    """Edges as numbers; parallel statements of one relation count once, with the largest weight."""
+    """Edges as indices; parallel edges of one relation count once, with the largest weight."""
     relation = {name: position for position, name in enumerate(RELATIONS)}
     weights: dict[tuple[int, int, int], float] = {}
     for head, tail, data in graph.edges(data=True):

@@ -15,7 +15,7 @@ class LoraSettings:
     """Low-rank adapters (Hu et al. 2022) beside the frozen weights of a pre-trained language model.
 
     Attributes:
-        rank: of the update of each adapted weight, which is scaled by ``alpha / rank``.
+        rank: rank of the update of each adapted weight, which is scaled by ``alpha / rank``.
         targets: names of the linear layers to adapt, such as ``q_proj``; none means every linear layer.
     """
 
@@ -31,8 +31,8 @@ class LanguageModelConfig:
 
     ``scratch`` holds values of a transformers config (``model_type`` and the rest); its tokenizer of ``vocabulary``
     entries is trained on the cohort's own training text. With ``lora`` only adapters are trained and saved.
-    ``chat`` puts what is read into the language model's own chat template, where it has one.
-    ``gradient_checkpointing`` computes activations a second time instead of keeping them: less memory, a third slower.
+    ``chat`` places the input in the language model's chat template, if it has one.
+    ``gradient_checkpointing`` recomputes activations instead of keeping them: less memory, a third slower.
     """
 
     architecture: str = "seq2seq"  # seq2seq or causal
@@ -55,7 +55,7 @@ class SeriesConfig:
     heads: int = 4
     ffn: int = 128
     dropout: float = 0.1
-    identity: int = 8  # learned numbers that tell a patch which variable it is of
+    identity: int = 8  # size of the learned embedding of a patch's variable
     bins: int = 6
     min_share: float = 0.02  # variables measured in fewer training stays are left out
 
@@ -64,22 +64,22 @@ class SeriesConfig:
 class AttentionConfig:
     """Knowledge-augmented attention (eq. 6), the resampler to prefix prompts, and the knowledge prior.
 
-    ``knowledge`` says what the attention looks at: ``graph``; ``random_graph``, which has its degrees but none of its
-    meaning; ``vocabulary``, the paper's subwords of the knowledge terms; ``plain_vocabulary``, as many subwords of any
+    ``knowledge`` selects the keys of the attention: ``graph``; ``random_graph``, with the same degrees but permuted
+    edges; ``vocabulary``, the paper's subwords of the knowledge terms; ``plain_vocabulary``, as many subwords of any
     kind; or ``none``. Without a graph there is no message passing, no bias and no knowledge prior.
     """
 
     knowledge: str = "graph"
-    seed: int = 0  # of the random graph and the plain vocabulary
-    vocabulary: int = 512  # subwords of a vocabulary, those that most terms need: all variables see all of them
+    seed: int = 0  # seed of the random graph and the plain vocabulary
+    vocabulary: int = 512  # most subwords of a vocabulary, which all variables share; those in most terms are kept
     heads: int = 4
     prompts: int = 8
-    neighbours: int = 64  # concepts a variable's tokens can see: the nearest in the graph
+    neighbours: int = 64  # number of nearest concepts to which a variable's tokens attend
     layers: int = 1  # rounds of message passing between concept embeddings
-    bases: int = 4  # matrices that the relations share in it
-    mentions: bool = True  # concepts that the note affirms or denies draw more or less attention
-    knowledge_prior: bool = setting(True, formerly="graph_path")  # findings and mentions speak for labels along edges
-    residual: bool = True  # false: prompts are made of concept values alone, as in the paper
+    bases: int = 4  # basis matrices that the relations share
+    mentions: bool = True  # learned attention bias for concepts that the note affirms or denies
+    knowledge_prior: bool = setting(True, formerly="graph_path")  # evidence propagates along edges
+    residual: bool = True  # false: prompts consist of concept values only, as in the paper
     graph_bias: bool = setting(True, formerly="prior")  # the graph's structure as attention bias
     dropout: float = 0.1
 
@@ -101,7 +101,7 @@ class HeadConfig:
 
 @dataclass
 class ModelConfig:
-    """Everything that shapes a model but its data."""
+    """All settings of a model."""
 
     language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     series: SeriesConfig = field(default_factory=SeriesConfig)
@@ -109,14 +109,14 @@ class ModelConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     max_note_tokens: int = 512
     max_target_tokens: int = 256
-    hours: int | None = None  # length of the window that is read, which comes from the cohort
+    hours: int | None = None  # length of the window, taken from the cohort
     target_order: str = "rationales_first"  # or diagnoses_first, the paper's
-    threads: int = 0  # processor threads of one operation; 0 leaves it to torch
+    threads: int = 0  # CPU threads of one operation; 0: torch's default
     learning_rate: float = 1e-5  # of the language model
-    learning_rate_new: float = 1e-3  # of the parts that start from nothing: encoder, attention, head
+    learning_rate_new: float = 1e-3  # of the randomly initialised parts: encoder, attention, head
 
     def check(self, where: str) -> None:
-        """Raise a UserError for values that cannot be, or that no machine could hold."""
+        """Raise a UserError for invalid values, or sizes that no machine could hold."""
         for key, value, least, most in (
             ("hours", 1 if self.hours is None else self.hours, 1, 1 << 16),
             ("max_note_tokens", self.max_note_tokens, 1, 1 << 20),

@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself, read within bounds: a damaged or hostile header costs neither time nor memory.
+"""Read the header of a GGUF file within limits, so that a damaged or malicious header costs neither time nor memory.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (little endian, versions 2 and 3).
 """
@@ -39,7 +39,7 @@ class _Reader:
         return self.take(self.number("Q")).decode("utf-8")
 
     def value(self, kind: int) -> Any:
-        """A scalar or a string; the length of an array, whose items are passed over."""
+        """A scalar or a string; of an array its length, skipping the items."""
         if kind in _SCALARS:
             return self.number(_SCALARS[kind])
         if kind == _STRING:
@@ -50,7 +50,7 @@ class _Reader:
         if item in _SCALARS:
             self.skip(count * struct.calcsize(_SCALARS[item]))
         elif item == _STRING:
-            for _ in range(count):  # each takes eight bytes at least, so the file's end ends the loop
+            for _ in range(count):  # each takes at least eight bytes, so the end of the file ends the loop
                 self.skip(self.number("Q"))
         else:
             raise ValueError(f"an array of value type {item} is not expected")
@@ -58,7 +58,7 @@ class _Reader:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The metadata of a GGUF file by key; of arrays the length.
+    """The metadata of a GGUF file by key; for arrays their length.
 
     Raises:
         UserError: not a GGUF file, or one whose header is damaged.

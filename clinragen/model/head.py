@@ -1,4 +1,4 @@
-"""The multi-label head: one attention query per phenotype over what was read and over the series."""
+"""The multi-label head: one attention query per phenotype over the note and over the series."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from clinragen.model.linear_probes import LinearProbes
 
 #: weights that earlier releases wrote under another name
 _FORMER_WEIGHTS = {"head.graph_path.": "head.knowledge_prior.", "head.linear.": "head.linear_probes."}
-WIDE_SCALE = 3.0  # a few hundred steps of AdamW must be enough for one mention to move a logit
+WIDE_SCALE = 3.0  # large enough that one mention can move a logit within a few hundred steps of AdamW
 
 
 def todays_weight(name: str) -> str:
-    """The name of a model's weight today, of one that an earlier release may have written.
+    """The current name of a weight, given a name that an earlier release may have used.
 
     >>> todays_weight("head.linear.gains")
     'head.linear_probes.gains'
@@ -30,9 +30,9 @@ class LabelHead(nn.Module):
     """Logits of L phenotypes from note states, knowledge-augmented series tokens and binned summaries.
 
     Each phenotype attends to the two modalities separately (Mullenbach et al. 2018); the concepts that the note affirms
-    and denies join its context. A small network joins the two contexts and their product, so that a finding can count
-    only together with a symptom. The wide layer (Cheng et al. 2016) adds a linear reading of the binned summaries and
-    of the mentioned concepts.
+    and denies are added to its context. A small network combines the two contexts and their product, so that a finding
+    can count only together with a symptom. The wide layer (Cheng et al. 2016) adds a linear function of the binned
+    summaries and of the mentioned concepts.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class LabelHead(nn.Module):
     ):
         super().__init__()
         self.knowledge_prior = (
-            knowledge_prior  # its logits are added by the model, which holds what it reads, as are those of:
+            knowledge_prior  # the model adds its logits, since it holds its inputs; the same applies to:
         )
         self.linear_probes = LinearProbes(terms, concepts, bins, labels) if config.linear_probes else None
         dim = config.dim
@@ -108,7 +108,7 @@ class LabelHead(nn.Module):
         return scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min).softmax(-1)
 
     def attention(self, name: str, states: Tensor, mask: Tensor) -> Tensor:
-        """How each phenotype's query weighs the tokens of a modality, [B, L, N].
+        """Attention weights of each phenotype's query over the tokens of a modality, [B, L, N].
 
         Args:
             name: ``note`` or ``series``.

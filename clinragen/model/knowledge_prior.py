@@ -1,9 +1,9 @@
-"""From findings and mentions to phenotypes along the edges of the concept graph: the graph as an inductive bias.
+"""The knowledge prior: evidence propagates along the edges of the concept graph to the phenotypes.
 
-What the series shows (a variable beyond its reference bound) and what the note says (a concept affirmed or denied)
-light up nodes; the light travels over at most ``HOPS`` edges to the phenotypes, whose evidence is read by one small
-network that all of them share. Because only the graph says which concept speaks for which phenotype, a few stays are
-enough to learn how much that is worth.
+Findings of the series (a variable beyond its reference bound) and mentions of the note (a concept affirmed or denied)
+activate nodes. Their evidence propagates along at most ``HOPS`` edges to the phenotypes, where one small network,
+shared by all of them, reads it. The graph alone decides which concept is evidence for which phenotype (an inductive
+bias), so only the weights are learned, and few stays are enough.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ HOPS = 2  # a drug -> its class -> the phenotype that the class treats; a findin
 NOTE = ("affirmed", "denied")
 SERIES = ("extreme", "share", "last", "measured")
 CHANNELS = len(NOTE) + len(SERIES)
-GAIN_SCALE = 3.0  # AdamW's steps are small beside the range that the worth of one edge has
+GAIN_SCALE = 3.0  # AdamW's steps are small compared with the range of edge gains
 
 
 class KnowledgePrior(nn.Module):
-    """Adds to the logits [B, L] what the graph makes of findings and mentions.
+    """Adds the evidence of findings and mentions, propagated along the graph, to the logits [B, L].
 
     Args:
-        concepts: with edges.
-        statistics: standardise the series; reference bounds are put on the same scale.
+        concepts: concepts with edges.
+        statistics: standardise the series and the reference bounds.
         labels: keys of the phenotypes, the order of the logits.
         dim: width of the shared network.
     """
@@ -57,7 +57,7 @@ class KnowledgePrior(nn.Module):
         weight = torch.from_numpy(edges.weight).float()
         degree = torch.zeros(self.concepts).index_add(0, self.tail, weight)
         self.register_buffer("label_node", torch.tensor(targets))
-        # of labels that the graph does not know it says nothing; not saved, for the labels are
+        # masks labels that the graph does not have; not saved, since the labels are
         self.register_buffer("known", None if all(present) else torch.tensor(present), persistent=False)
         self.register_buffer("weight", weight / degree[self.tail].clamp_min(1).sqrt())
         findings = _findings(concepts.ids, statistics)
@@ -69,7 +69,7 @@ class KnowledgePrior(nn.Module):
         ):
             self.register_buffer(name, torch.tensor(column, dtype=kind))
         self.relation_gain = nn.Parameter(torch.ones(len(concepts.relations), CHANNELS))
-        self.edge_gain = nn.Parameter(torch.zeros(len(edges), 2))  # of the note's and of the series' channels
+        self.edge_gain = nn.Parameter(torch.zeros(len(edges), 2))  # gains of the note's and the series' channels
         self.note = nn.Linear(len(NOTE), dim)
         self.series = nn.Linear(len(SERIES), dim)
         self.join = nn.Linear(3 * dim, dim)
@@ -106,7 +106,7 @@ class KnowledgePrior(nn.Module):
         return logits if self.known is None else logits * self.known
 
     def findings(self, values: Tensor, observed: Tensor) -> Tensor:
-        """How each finding shows in the series, [B, findings, 4]: the farthest value beyond its bound, the share of
+        """Evidence of each finding in the series, [B, findings, 4]: the farthest value beyond its bound, the share of
         measured hours beyond it, the last value beyond it, each from 0 to 1, and whether its variable was measured."""
         seen = observed[:, self.column]
         beyond = (self.sign[:, None] * (values[:, self.column] - self.bound[:, None])).relu() * seen
@@ -125,7 +125,7 @@ class KnowledgePrior(nn.Module):
 
 
 def _towards(edges: ConceptEdges, targets: set[int]) -> ConceptEdges:
-    """Edges on a way of at most ``HOPS`` edges to one of the targets; without any, one of no weight."""
+    """Edges on a path of at most ``HOPS`` edges to one of the targets; if there are none, one edge of weight 0."""
     wanted = set(targets)
     for _ in range(HOPS - 1):
         wanted |= set(edges.head[np.isin(edges.tail, [*wanted])].tolist())
@@ -134,7 +134,7 @@ def _towards(edges: ConceptEdges, targets: set[int]) -> ConceptEdges:
 
 
 def _findings(ids: list[str], statistics: SeriesStatistics) -> list[tuple[int, int, float, float]]:
-    """(node, variable column, side, standardised bound) of the findings that the model's variables can show."""
+    """(node, variable column, side, standardised bound) of the findings of the model's variables."""
     column = {name: position for position, name in enumerate(statistics.variables)}
     found = []
     for position, node in enumerate(ids):

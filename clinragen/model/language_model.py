@@ -1,7 +1,7 @@
-"""One small interface over Hugging Face sequence-to-sequence and causal language models.
+"""A common interface of Hugging Face sequence-to-sequence and causal language models.
 
-Both read ``[prefix prompts | note]`` as embeddings and write target ids. What differs (where the context ends, how
-positions run under padding) stays inside this module.
+Both read ``[prefix prompts | note]`` as embeddings and write target ids. Their differences (where the context ends,
+positions under padding) are handled in this module.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from clinragen.model.soft_loss import divergence
 
 @dataclass
 class Context:
-    """What the language model has read: input embeddings [B, S, d], which of them are real [B, S]."""
+    """Input of the language model: embeddings [B, S, d], and a mask of the real ones [B, S]."""
 
     embeddings: Tensor
     mask: Tensor
@@ -53,8 +53,8 @@ class Reading:
     """Hidden states of the context [B, S, d] with their mask, and losses per stay [B] or None.
 
     Attributes:
-        nll: mean negative log-likelihood of a stay's own target tokens: padding and batch mates do not enter it.
-        kl: :func:`~clinragen.model.soft_loss.divergence` from the soft targets, where they were given.
+        nll: mean negative log-likelihood of a stay's target tokens, independent of padding and the rest of the batch.
+        kl: :func:`~clinragen.model.soft_loss.divergence` from the soft targets, if given.
     """
 
     states: Tensor
@@ -66,18 +66,18 @@ class Reading:
 class LanguageModel(nn.Module):
     """A language model with its tokenizer. Use :func:`create` or :func:`restore`."""
 
-    decoder_start = 0  # tokens a generated sequence begins with that are not part of the target
+    decoder_start = 0  # initial tokens of a generated sequence that are not part of the target
 
     def __init__(self, model: Any, tokenizer: Any, chat: bool = False):
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
-        self.base: str | None = None  # with adapters, the fingerprint of the weights they stand beside
+        self.base: str | None = None  # with adapters, the fingerprint of the base weights
         self._scored: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._keep_scored)
 
     def _keep_scored(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        """Let the output layer see only the positions that enter the loss: padding would double its cost."""
+        """Pass only the positions that enter the loss to the output layer: padding would double its cost."""
         return args if self._scored is None else (args[0][self._scored],)
 
     def _losses(self, logits: Tensor, target_ids: Tensor, soft: SoftBatch | None) -> tuple[Tensor, Tensor | None]:
@@ -110,11 +110,11 @@ class LanguageModel(nn.Module):
         return Context(embeddings, mask)
 
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
-        """Encode the context and, when targets [B, M] are given, score them, against soft targets too if there are."""
+        """Encode the context and, if targets [B, M] are given, score them, also against soft targets if given."""
         raise NotImplementedError(f"{type(self).__name__}.read")
 
     def room(self, read: int, written: int) -> int:
-        """Positions needed to read and to write that many tokens."""
+        """Positions needed to read and write this many tokens."""
         return max(read, written)
 
     def generate(self, context: Context, processors: LogitsProcessorList, max_new_tokens: int) -> Tensor:
@@ -132,23 +132,23 @@ class LanguageModel(nn.Module):
         return generated[:, self.decoder_start :]
 
     def saved(self, name: str) -> bool:
-        """Whether a run folder holds the weight of that name: with adapters, the rest is the base model's."""
+        """Whether a run folder holds the weight of that name; with adapters, base weights are not saved."""
         return self.base is None or ADAPTER in name
 
     def merge(self) -> None:
-        """Make adapters part of the weights: what follows is an ordinary language model."""
+        """Merge adapters into the weights; the result is an ordinary language model."""
         if self.base is not None:
             merge_adapters(self.model)
             self.base = None
 
     def save(self, folder: Path) -> None:
-        """Write the architecture and the tokenizer; weights are saved with the whole model."""
+        """Save the architecture and the tokenizer; weights are saved with the whole model."""
         self.model.config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
 class Seq2Seq(LanguageModel):
-    """T5 and kin: the encoder reads, the decoder writes."""
+    """T5-like models: the encoder reads, the decoder writes."""
 
     decoder_start = 1
 
@@ -172,7 +172,7 @@ class Seq2Seq(LanguageModel):
 
 
 class Causal(LanguageModel):
-    """Decoder-only models: the context is left-aligned padding first, then the target follows it directly."""
+    """Decoder-only models: the context is padded on the left, and the target follows it directly."""
 
     open_ids: Tensor
     close_ids: Tensor
@@ -184,7 +184,7 @@ class Causal(LanguageModel):
             self.register_buffer(name, torch.tensor(ids, dtype=torch.long), persistent=False)
 
     def room(self, read: int, written: int) -> int:
-        """Positions for what is read and written, and for the frame of a chat template around what is read."""
+        """Positions for input and output, and for the chat template around the input."""
         return len(self.open_ids) + read + len(self.close_ids) + written
 
     def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
@@ -193,11 +193,11 @@ class Causal(LanguageModel):
         ones = [mask.new_ones(size, side.shape[1]) for side in sides]
         embeddings = torch.cat([sides[0], embeddings, sides[1]], dim=1)
         mask = torch.cat([ones[0], mask, ones[1]], dim=1)
-        order = mask.int().argsort(dim=1, stable=True)  # padding to the left, the rest in its order
+        order = mask.int().argsort(dim=1, stable=True)  # move padding to the left, keep the order of the rest
         return Context(embeddings.gather(1, order[..., None].expand_as(embeddings)), mask.gather(1, order))
 
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
-        """Read the context [B, S, d] and, right after it, targets [B, M], in one pass."""
+        """Read the context [B, S, d], directly followed by targets [B, M], in one pass."""
         embeddings, mask = context.embeddings, context.mask
         length = embeddings.shape[1]
         if target_ids is not None:
@@ -218,14 +218,14 @@ class Causal(LanguageModel):
 
 
 _ASSESSMENT = "\nAssessment:"
-_SENTINEL = "\u241f"  # stands where the context goes; no template writes it
+_SENTINEL = "\u241f"  # placeholder of the context, which no template contains
 
 
 def chat_frame(tokenizer: Any, chat: bool) -> tuple[str, str]:
-    """What stands before and after the context of a causal model: its chat template's words, where it has one.
+    """Text before and after the context of a causal model, from its chat template, if any.
 
     Raises:
-        UserError: the template cannot be filled in.
+        UserError: the template cannot be rendered.
     """
     if not chat or not getattr(tokenizer, "chat_template", None):
         return "", _ASSESSMENT
@@ -250,7 +250,7 @@ def _kind(architecture: str) -> type[LanguageModel]:
 
 
 def create(config: LanguageModelConfig, tokenizer: Any | None) -> LanguageModel:
-    """A pre-trained model by name, or with ``scratch`` a new one around the given tokenizer.
+    """Load a pre-trained model by name or, with ``scratch``, create one with the given tokenizer.
 
     Raises:
         UserError: the model cannot be loaded.
@@ -274,7 +274,7 @@ def create(config: LanguageModelConfig, tokenizer: Any | None) -> LanguageModel:
 
 
 def _adapted(kind: type[LanguageModel], model: Any, tokenizer: Any, config: LanguageModelConfig) -> LanguageModel:
-    """Wrap a model, with what ``config`` asks for beyond its weights."""
+    """Wrap a model, with adapters and checkpointing as configured."""
     base = fingerprint(model) if config.lora else None
     if config.lora:
         model = add_adapters(model, config.lora)
@@ -286,12 +286,12 @@ def _adapted(kind: type[LanguageModel], model: Any, tokenizer: Any, config: Lang
 
 
 def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> LanguageModel:
-    """A language model of the saved architecture with its tokenizer; saved weights are loaded by the caller.
+    """A language model of the saved architecture with its tokenizer; the caller loads the weights.
 
     Args:
         config: the saved settings of the language model.
-        folder: holds its architecture and its tokenizer.
-        base: with adapters, the :func:`~clinragen.model.pretrained.fingerprint` of the weights they were trained on.
+        folder: folder with its architecture and tokenizer.
+        base: with adapters, the :func:`~clinragen.model.pretrained.fingerprint` of their base weights.
     """
     kind = _kind(config.architecture)
     check_sizes(read_json(folder / "config.json", "the configuration of a language model"), folder / "config.json")

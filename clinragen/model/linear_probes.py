@@ -1,8 +1,9 @@
-"""Linear readings of note and series beside the network, fitted by convex optimisation, and how much each counts.
+"""Linear probes: logistic regressions on note and series beside the network, with a gain for each.
 
-With a thousand stays, words and binned summaries read linearly under a strong ridge penalty rank stays better than any
-network that must learn to read first; with many the network catches up. So both speak, and their gains are fitted on
-the validation split. Nothing here has gradients: ``clinragen.stages.ensemble`` fits it after a stage has been trained.
+With a thousand stays, a ridge regression on words and binned summaries ranks stays better than a network that must
+learn to read first; with many stays the network catches up. The model therefore adds both, with gains fitted on the
+validation split. The probes are not trained by gradients: ``clinragen.stages.ensemble`` fits them after a stage by
+convex optimisation.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 PROBES = ("note", "series")
-MENTION_SCALE = 0.2  # of a mention beside the terms of a note, whose weights have a length of one
+MENTION_SCALE = 0.2  # weight of a mention relative to the terms of a note, whose weights have norm 1
 
 
 class LinearProbes(nn.Module):
     """Adds linear logits to the network's, [B, L].
 
     Args:
-        terms: of the lexicon.
-        concepts: of the graph, each affirmed or denied.
-        bins: features of the binned summaries over all variables.
+        terms: number of terms in the lexicon.
+        concepts: number of concepts of the graph, each affirmed or denied.
+        bins: number of features of the binned summaries over all variables.
     """
 
     note: Tensor
@@ -37,7 +38,7 @@ class LinearProbes(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Let the network alone speak."""
+        """Set the gains to network only."""
         self.gains.copy_(torch.tensor([1.0] + [0.0] * len(PROBES)))
 
     def forward(self, network: Tensor, note: tuple[Tensor, Tensor, Tensor] | None, bins: Tensor | None) -> Tensor:

@@ -1,7 +1,7 @@
 """Pre-trained language models from a hub name, a local folder or a GGUF file; low-rank adapters and checkpointing.
 
-A GGUF file is converted once: its tensors take most of a minute to unpack, so the result is kept as safetensors in the
-user's cache folder under the hash of the file. No patient data is in it.
+A GGUF file is converted once: unpacking its tensors takes most of a minute, so the result is cached as safetensors in
+the user's cache folder under the hash of the file. It contains no patient data.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from clinragen.model.choice import check_source, source
 from clinragen.model.config import LanguageModelConfig, LoraSettings
 
 AUTO = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
-#: how transformers loads: from this machine alone, and without running code that lies beside the weights
+#: options of transformers: load from this machine only, and run no code from the model's folder
 SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 ADAPTER = ".lora_"  # in the name of every weight that peft adds
 
@@ -35,7 +35,7 @@ def load_pretrained(config: LanguageModelConfig, *, fetch: bool) -> tuple[Any, A
 
     Args:
         config: settings that name it: on the hub, in a folder, or a GGUF file.
-        fetch: whether the hub may be asked for a name that is not in the cache of this machine.
+        fetch: whether a name that is not in the cache may be downloaded from the hub.
 
     Raises:
         UserError: the model cannot be loaded.
@@ -72,7 +72,7 @@ def _converted(config: LanguageModelConfig) -> Path:
             raise missing_extra("a GGUF file", "gguf") from None
         except Exception as error:  # noqa: BLE001 (transformers passes on whatever a damaged file causes)
             raise UserError(f"{file} cannot be loaded ({reason(error)}): download or convert it anew") from None
-        model.hf_quantizer.remove_quantization_config(model)  # it describes the file, not the unpacked weights
+        model.hf_quantizer.remove_quantization_config(model)  # this entry describes the file, not the unpacked weights
         with atomic_folder(folder, replace=True) as made:
             model.save_pretrained(made)
             tokenizer.save_pretrained(made)
@@ -85,7 +85,7 @@ def reason(error: Exception) -> str:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Hex SHA-256 of the names and values of all weights but adapters."""
+    """Hex SHA-256 of the names and values of all weights except adapters."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if ADAPTER not in name:
@@ -95,7 +95,7 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def add_adapters(model: Any, settings: LoraSettings) -> Any:
-    """The model with adapters, which alone are trainable.
+    """The model with adapters, the only trainable weights.
 
     Raises:
         UserError: peft is not installed, or the model has no layer of a given name.
@@ -117,10 +117,10 @@ def add_adapters(model: Any, settings: LoraSettings) -> Any:
 
 
 def recompute_layers(model: nn.Module) -> None:
-    """Gradient checkpointing: keep only what enters each layer, and compute it again in the backward pass.
+    """Gradient checkpointing: keep only the input of each layer, and recompute the rest in the backward pass.
 
-    Also where the model rests and gradients only pass through it to the prompts: transformers' own switch would do
-    nothing there, for it looks at the layers' mode.
+    It also works where the model is frozen and gradients only pass through it to the prompts; transformers' own switch
+    does nothing there, since it depends on the layers' training mode.
 
     Raises:
         UserError: none of the model's layers can be run twice.
@@ -140,7 +140,7 @@ def _recomputed(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def merge_adapters(model: nn.Module) -> None:
-    """Add each adapter to the weight it stands beside, and put the plain layer back in its place."""
+    """Add each adapter to its base weight, and restore the plain layer."""
     from peft.tuners.lora import LoraLayer
 
     adapted: list[tuple[str, Any]] = [(n, m) for n, m in model.named_modules() if isinstance(m, LoraLayer)]

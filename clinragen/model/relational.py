@@ -1,8 +1,8 @@
-"""Message passing over the concept graph, by which a concept's embedding learns of its neighbours.
+"""Message passing over the concept graph, which adds information of neighbours to a concept's embedding.
 
-A relational graph convolution with basis decomposition (Schlichtkrull et al. 2018), own because it is this short: each
-relation and its inverse averages the neighbours by edge weight, a few shared bases carry the averages, and a gate says
-how much of them joins. The graph is fixed, so the averages' coefficients are buffers.
+A relational graph convolution with basis decomposition (Schlichtkrull et al. 2018), short enough to need no library:
+each relation and its inverse averages the neighbours by edge weight, a few shared bases transform the averages, and a
+gate controls how much of them is added. The graph is fixed, so the coefficients of the averages are buffers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from clinragen.model.concepts import Concepts
 
 
 class RelationalLayer(nn.Module):
-    """Concept embeddings [C, d] to the same shape, each with what its neighbours say.
+    """Maps concept embeddings [C, d] to the same shape, each updated from its neighbours.
 
     Raises:
         ValueError: concepts without edges.
@@ -35,7 +35,7 @@ class RelationalLayer(nn.Module):
         source, target = torch.cat([head, tail]), torch.cat([tail, head])
         kind = torch.cat([relation, relation + kinds])
         weight = torch.from_numpy(edges.weight).float().repeat(2)
-        group = target * 2 * kinds + kind  # neighbours of one node by one relation share a weight of one
+        group = target * 2 * kinds + kind  # the weights of a node's neighbours by one relation sum to one
         total = torch.zeros(len(concepts.ids) * 2 * kinds).index_add(0, group, weight)
         for name, tensor in (("source", source), ("target", target), ("kind", kind)):
             self.register_buffer(name, tensor)

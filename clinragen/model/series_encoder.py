@@ -1,4 +1,4 @@
-"""PatchTST over hourly values, and binned summaries beside it.
+"""PatchTST over hourly values, plus binned summaries.
 
 Unusual here: missingness and variable identity are part of the patch. A patch of P hours of one variable is the vector
 ``[P values | P observed flags | identity]``, so the stock ``PatchTSTModel``, whose weights are shared by all channels,
@@ -33,7 +33,7 @@ class SeriesTokens:
 
 
 class PiecewiseLinear(nn.Module):
-    """Piecewise-linear encoding of numbers (Gorishniy et al. 2022): how far each bin is filled, and a missing flag."""
+    """Piecewise-linear encoding of numbers (Gorishniy et al. 2022): the filled part of each bin, and a missing flag."""
 
     edges: Tensor
 

@@ -1,4 +1,4 @@
-"""What a stage is trained with: the student of the stage before or a new one, and the stays of each split."""
+"""Build the inputs of a stage: the student of the previous stage or a new one, and the stays of each split."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from clinragen.tasks import Task
 def new_model(
     config: RunConfig, cohort: Cohort, graph: Path | None, pretrained: PretrainedEncoder | None = None
 ) -> ClinRaGen:
-    """A new student, its statistics and, from scratch, its tokenizer fitted on the training stays.
+    """A new student; statistics and, from scratch, the tokenizer are fitted on the training stays.
 
     Args:
-        config: of the run; ``model.hours`` is set to the window of the cohort.
-        cohort: whose training stays give the statistics.
+        config: configuration of the run; ``model.hours`` is set to the window of the cohort.
+        cohort: the training cohort.
         graph: concept graph folder; None takes the curated core.
         pretrained: an encoder to start from: its weights and statistics, for the variables that it knows.
     """
@@ -71,7 +71,7 @@ def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
     """The parent's model and manifest.
 
     Raises:
-        UserError: it is of another stage than the one to continue, or its weights are not those it finished with.
+        UserError: it is a run of another stage, or its weights have changed since it finished.
     """
     manifest = expected_parent(request)
     if manifest is None or request.parent is None:
@@ -86,7 +86,7 @@ def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
 
 
 def _training_text(cohort: Cohort, config: RunConfig, graph: Any) -> list[str]:
-    """What a tokenizer from scratch is trained on: training stays, and the fixed words of targets and graph."""
+    """Training text of a tokenizer from scratch: training stays, and the fixed words of targets and graph."""
     mine = polars.col("stay_id").is_in(cohort.split("train"))
     texts = (
         cohort.notes.filter(mine)["text"].to_list() + cohort.rationales(config.teacher).filter(mine)["text"].to_list()
@@ -100,7 +100,7 @@ def _training_text(cohort: Cohort, config: RunConfig, graph: Any) -> list[str]:
 
 
 def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store: Path | None = None) -> StayDataset:
-    """The stays of a split as this model reads and writes them; ``store`` keeps their tokens for the next run."""
+    """The stays of a split as inputs and targets of this model; ``store`` keeps their tokens for the next run."""
     task = tasks.load(config.task)
     return StayDataset(
         cohort,
@@ -121,6 +121,6 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store
 
 
 def _eligible(task: Task, cohort: Cohort, stay_ids: np.ndarray, targets: Sequence[str]) -> np.ndarray:
-    """The stays that a stage can learn something of the task from: eligible for a label, or all if a list is all."""
+    """Stays eligible for some label; for all of them if the list of labels is the only target."""
     eligible = task.labels(cohort, stay_ids).eligible
     return stay_ids[eligible.all(1) if list(targets) == ["diagnoses"] else eligible.any(1)]

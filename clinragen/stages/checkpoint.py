@@ -1,6 +1,6 @@
-"""Where an unfinished run stands: one safetensors file with the trained weights, the optimiser's state and the place.
+"""Checkpoint of an unfinished run: one safetensors file with trained weights, optimiser state and position.
 
-The file is whole or absent, so a run killed at any moment is taken up at the last step that was written.
+The file is complete or absent, so a run killed at any moment resumes at the last step that was written.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from clinragen.errors import UserError
 from clinragen.model.head import todays_weight
 from clinragen.tensors import write_tensors
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's moments
 
 
 @dataclass
 class TrainState:
-    """Where a run stands.
+    """Position and history of a run.
 
     Attributes:
-        epoch, step: epochs finished, and optimiser steps done in the one begun.
-        sums: of the losses of the stays seen in it, and their number under ``stays``.
+        epoch, step: finished epochs, and optimiser steps in the current one.
+        sums: sums of the losses of its stays so far, and their number under ``stays``.
         history: the metrics of each finished epoch.
         best, best_epoch: the monitored metric of the best epoch so far.
-        seconds: of training up to here.
+        seconds: training time so far.
     """
 
     epoch: int = 0
@@ -44,12 +44,12 @@ class TrainState:
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters that training changes, by name."""
+    """The trainable parameters by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _whole(tensor: Tensor) -> Tensor:
-    """A tensor on the processor that shares no memory with the model; all of it where it is spread over processes."""
+    """A copy of a tensor on the CPU, gathered if it is sharded over processes."""
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
     return tensor.detach().cpu().clone().contiguous()
@@ -64,7 +64,7 @@ def _put(target: Tensor, value: Tensor) -> None:
 def save(
     path: Path, place: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer | None, *, write: bool = True
 ) -> None:
-    """Write where a run stands. All processes must call this; only one with ``write``."""
+    """Write a checkpoint. All processes must call this; only one with ``write``."""
     tensors = {f"model.{name}": _whole(parameter) for name, parameter in trained(model).items()}
     if optimizer is not None:
         for name, parameter in trained(model).items():
@@ -76,7 +76,7 @@ def save(
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> TrainState:
-    """Take up what :func:`save` wrote.
+    """Restore what :func:`save` wrote.
 
     Raises:
         UserError: the file is damaged or of another model.
@@ -104,7 +104,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) 
 
 
 def _todays_name(name: str) -> str:
-    """The name of a tensor today, of one that an earlier release may have written: ``exp_avg.model.head.out_bias``."""
+    """The current name of a tensor that an earlier release may have renamed: ``exp_avg.model.head.out_bias``."""
     role, separator, weight = name.partition(".model.")
     return f"{role}{separator}{todays_weight(weight)}"
 

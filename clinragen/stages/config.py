@@ -1,4 +1,4 @@
-"""A distillation stage as data: what it reads, what it writes, what rests, and which stage it continues."""
+"""Configuration of a distillation stage: inputs, targets, frozen parts, parent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHOICES = {
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 
-#: Least and most of each number. What lies beyond is a slip of the hand: a run that never ends, a million processes.
+#: Range of each number. Values outside are mistakes, such as a run that never ends or a million processes.
 STAGE_RANGES = {
     **dict.fromkeys(("epochs", "patience"), (1, 100_000)),
     **dict.fromkeys(("batch_size", "accumulate"), (1, 1_000_000)),
@@ -52,18 +52,18 @@ class StageConfig:
         inputs: modalities read, of ``note`` and ``series``.
         targets: sections written, of ``note``, ``series`` and ``diagnoses``.
         frozen: parts of the model that are not trained.
-        parent: name of the stage this one continues from; None starts a new model.
+        parent: name of the stage that this one continues; None starts a new model.
         label_weight: weight of the label head's loss beside the language model's.
-        token_weight: weight of the divergence from the teacher's probabilities of its tokens, where it has them.
+        token_weight: weight of the divergence from the teacher's token probabilities, where available.
         monitor: the validation metric that picks the best epoch: ``loss`` (less is better) or ``macro_auroc``.
-        batch_size: stays of one forward pass at most.
+        batch_size: most stays of one forward pass.
         accumulate: forward passes of one optimiser step; a step has ``batch_size * accumulate`` stays for each process.
-        tokens: padded tokens of one forward pass at most, for memory; 0 for no limit. It changes no result.
-        class_weights: whether rare phenotypes count more in the label loss: ``none``, ``sqrt`` or ``balanced``.
+        tokens: most padded tokens of one forward pass, for memory; 0 for no limit. It changes no result.
+        class_weights: weighting of rare phenotypes in the label loss: ``none``, ``sqrt`` or ``balanced``.
         tasks: ``joint`` writes rationales and diagnoses as one text; ``separate`` trains them as two tasks, in turn.
-        masked: share of patches that ``pretrain`` hides.
-        precision: ``auto`` takes bf16 where the processor has it and the model is large enough to gain.
-        checkpoint_minutes: how often an unfinished run is written; ``checkpoint_steps`` counts steps instead.
+        masked: share of patches that ``pretrain`` masks.
+        precision: ``auto`` uses bf16 if the hardware supports it and the model is large enough to benefit.
+        checkpoint_minutes: interval of checkpoints; ``checkpoint_steps`` counts steps instead.
     """
 
     inputs: list[str] = MISSING
@@ -91,7 +91,7 @@ class StageConfig:
     checkpoint_steps: int = 0
 
     def check(self, where: str) -> None:
-        """Raise a UserError for values that cannot be."""
+        """Raise a UserError for invalid values."""
         for name, given, valid in (
             ("inputs", self.inputs, INPUTS),
             ("targets", self.targets, TARGETS),
@@ -115,13 +115,13 @@ class StageConfig:
 
 @dataclass
 class TrainerConfig:
-    """What a stage is trained on (``configs/trainer/*.yaml``), as Lightning Fabric names it.
+    """Hardware settings (``configs/trainer/*.yaml``), with the names of Lightning Fabric.
 
     Attributes:
         accelerator: ``auto``, ``cpu``, ``gpu``.
         devices: processes on each node.
         strategy: ``auto``, ``ddp_find_unused_parameters_true``, ``fsdp``.
-        logger: where metrics go beside ``metrics.csv``: ``csv`` (nowhere else), ``tensorboard``, ``wandb``, ``mlflow``.
+        logger: tracker in addition to ``metrics.csv``: ``csv`` (none), ``tensorboard``, ``wandb``, ``mlflow``.
     """
 
     accelerator: str = "auto"
@@ -131,7 +131,7 @@ class TrainerConfig:
     logger: str = "csv"
 
     def check(self, where: str) -> None:
-        """Raise a UserError for values that cannot be."""
+        """Raise a UserError for invalid values."""
         for name, value, valid in (("strategy", self.strategy, STRATEGIES), ("logger", self.logger, LOGGERS)):
             if value not in valid:
                 raise unknown_choice(f"{where}.{name}", value, valid)
@@ -139,7 +139,7 @@ class TrainerConfig:
 
 
 def _check_ranges(settings: Any, where: str, ranges: dict[str, tuple[int, int]]) -> None:
-    """Raise a UserError for a number that is none or lies outside its range."""
+    """Raise a UserError for a value that is not a number or outside its range."""
     for name, (least, most) in ranges.items():
         value = getattr(settings, name)
         if math.isnan(value) or value < least:
@@ -161,13 +161,13 @@ class RunConfig:
 
 
 def stage_name(stage: str) -> str:
-    """What a stage is called: a shipped one by its name, a user's YAML file by the file's.
+    """The name of a stage: that of a shipped one, or the file name of a user's YAML file.
 
     >>> stage_name("notes"), stage_name("stages/my_stage.yaml")
     ('notes', 'my_stage')
 
     Raises:
-        UserError: no shipped stage is called so, or a file has the name of the stage that has an objective of its own.
+        UserError: unknown stage, or a file named like ``pretrain``, which has its own objective.
     """
     path = Path(stage)
     if path.suffix in (".yaml", ".yml"):
@@ -223,7 +223,7 @@ def resolve(
 
 
 def shaping(config: RunConfig) -> dict[str, Any]:
-    """The settings that shape the result of a run, as plain values: not where and how it is computed."""
+    """The settings that affect the result of a run, as plain values; those of hardware and files do not."""
     settings = formerly_spelled(config)
     hardware = settings.pop("trainer")
     for name in ("checkpoint_minutes", "checkpoint_steps", "workers", "tokens"):
@@ -231,5 +231,5 @@ def shaping(config: RunConfig) -> dict[str, Any]:
     if settings["task"] == tasks.DEFAULT:
         del settings["task"]
     if not settings["stage"]["token_weight"]:
-        del settings["stage"]["token_weight"]  # off, it leaves a run what it was before there was such a setting
+        del settings["stage"]["token_weight"]  # keeps the identity of runs from before this setting
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}

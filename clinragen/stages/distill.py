@@ -1,4 +1,4 @@
-"""All stages with one command: what is finished is kept, what was interrupted goes on, what changed is refused."""
+"""Run all stages with one command: keep finished ones, resume an interrupted one, refuse changed settings."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Chain:
     """The runs of a distillation, in folders named after their stages.
 
     Attributes:
-        base: what all stages share; its ``out`` is the folder of the runs.
+        base: settings that all stages share; its ``out`` is the folder of the runs.
         unlabelled: a cohort to pretrain the series encoder on, or None.
-        overrides: by stage, beside those of ``base`` for all.
+        overrides: overrides of single stages, in addition to those of ``base``.
     """
 
     base: Request
@@ -38,7 +38,7 @@ class Chain:
     overrides: dict[str, list[str]]
 
     def requests(self) -> list[Request]:
-        """One request for each stage, each continuing the one before."""
+        """One request for each stage, each continuing the previous one."""
         base, made = self.base, []
         if self.unlabelled:
             own = self._own(PRETRAIN)
@@ -49,7 +49,7 @@ class Chain:
             mine = replace(base, stage=stage, out=base.out / stage, parent=parent, overrides=self._own(stage))
             if parent is None:
                 mine = replace(mine, pretrained=pretrained)
-            else:  # the shape of the model is the first stage's
+            else:  # the first stage defines the model
                 shape = tuple(o for o in mine.overrides if not o.startswith("model."))
                 rates = tuple(o for o in mine.overrides if o.startswith("model.learning_rate"))
                 mine = replace(mine, overrides=shape + rates)
@@ -62,7 +62,7 @@ class Chain:
 
 
 def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[str]]]:
-    """``notes.stage.epochs=5`` is of one stage, ``stage.epochs=5`` of all.
+    """``notes.stage.epochs=5`` applies to one stage, ``stage.epochs=5`` to all.
 
     >>> split_overrides(["stage.epochs=2", "series.stage.epochs=9"])
     (('stage.epochs=2',), {'series': ['stage.epochs=9']})
@@ -81,7 +81,7 @@ def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[s
 
 
 def distill(chain: Chain, console: Console) -> dict[str, Any]:
-    """Run every stage and return the manifest of the last; with ``preflight`` only check, and rehearse the first."""
+    """Run every stage and return the last manifest; with ``preflight``, only check all and rehearse the first."""
     check_parent(chain.base.out, (*chain.base.inputs, chain.unlabelled))
     requests = chain.requests()
     phase(console, "checking settings and cohort")
@@ -97,7 +97,7 @@ def distill(chain: Chain, console: Console) -> dict[str, Any]:
                 _apart(request)
                 manifest = {}
             else:
-                known = cohort if request is requests[0] else None  # the others are checked with what they continue
+                known = cohort if request is requests[0] else None  # the others are checked together with their parents
                 manifest = run_stage(request, console, known) or {}
             if request.preflight:
                 break
@@ -109,12 +109,12 @@ def _free(request: Request) -> list[str]:
 
 
 def _spawns(config: RunConfig) -> bool:
-    """Whether a stage starts processes of its own, which would run this whole command again."""
+    """Whether a stage launches processes, which would run this whole command again."""
     return config.trainer.devices * config.trainer.num_nodes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def _apart(request: Request) -> None:
-    """A stage as a command of its own."""
+    """Run a stage as a separate command."""
     arguments = ["--cohort", request.cohort, "--out", request.out, "--model", request.model]
     arguments += ["--teacher", request.teacher, "--task", request.task, "--trainer", request.trainer, "--finish"]
     for option in ("parent", "graph", "pretrained"):

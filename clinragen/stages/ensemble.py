@@ -1,4 +1,4 @@
-"""Fits the linear probes of a trained stage: weights on training stays, penalties and gains on validation stays."""
+"""Fit the linear probes of a trained stage: weights on training stays, penalties and gains on validation stays."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from clinragen.stages.logistic import Features, every_core, fit_logistic
 
 #: Ridge penalties to choose from, strongest first.
 PENALTIES = {"note": (3.0, 1.0, 0.3, 0.1), "series": (1000.0, 300.0, 100.0, 30.0)}
-#: Products that the fits of a probe take, over all penalties, as ``benchmarks/linear_probes.py`` counted; for the plan.
+#: Products per fit of a probe, over all penalties, as counted by ``benchmarks/linear_probes.py``; for the plan.
 PRODUCTS = {"note": 80, "series": 200}
-SAMPLE = 1000  # stays from which the plan of a run is made
-#: Told which fit is under way (probe and penalty) and how many labels of it have converged.
+SAMPLE = 1000  # stays for the time estimate
+#: Callback with the current fit (probe and penalty) and its number of converged labels.
 Told = Callable[[str, int], object]
 
 
 def fit_linear_probes(
     model: ClinRaGen, data: dict[str, StayDataset], inputs: list[str], size: int, console: Console | None = None
 ) -> dict[str, float]:
-    """Fit the probes of the modalities in ``inputs``; the others fall silent.
+    """Fit the probes of the modalities in ``inputs``; the others get gain 0.
 
     Args:
         model: the trained student, whose probes are set in place.
         data: ``train`` and ``validation``.
         inputs: modalities of the stage, of ``note`` and ``series``.
-        size: stays scored at once.
+        size: stays per batch.
         console: where progress is shown.
 
     Returns:
@@ -69,7 +69,7 @@ def fit_linear_probes(
 
 
 def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: list[str]) -> float:
-    """About how long the fits on these training stays will take, from a product with the features of a few of them."""
+    """Estimated time of the fits on these training stays, from one product with the features of a few of them."""
     probes = model.head.linear_probes
     total, few = 0.0, slice(min(len(data), SAMPLE))
     for name, weight in (("note", probes.note), ("series", probes.series)) if probes is not None else ():
@@ -84,7 +84,7 @@ def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: list[str]) -> 
 
 
 def features(model: ClinRaGen, data: StayDataset, probe: str, rows: slice = slice(None)) -> csr_matrix | np.ndarray:
-    """What a linear probe reads of each of some stays, [n, features]."""
+    """Features of a linear probe for some stays, [n, features]."""
     if probe == "note":
         mentions = data.mentions[rows]
         mentions = csr_matrix(mentions.reshape(len(mentions), -1), dtype=np.float32)
@@ -96,7 +96,7 @@ def features(model: ClinRaGen, data: StayDataset, probe: str, rows: slice = slic
 
 @contextmanager
 def _progress(console: Console | None, labels: int) -> Iterator[Told]:
-    """A bar of the labels fitted on a terminal; elsewhere a line for each fit."""
+    """A progress bar of fitted labels on a terminal; otherwise a line for each fit."""
     seen = ""
 
     def line(fit: str, count: int) -> None:
@@ -131,16 +131,16 @@ def _choose(
         )
         loss = _loss(read["validation"] @ start[:-1] + start[-1], gold, validation.eligible)
         if best is not None and loss > best[0]:
-            break  # the loss has one valley
+            break  # the loss is unimodal in the penalty
         best = (loss, start[:-1], penalty)
     assert best is not None
     return best[1].astype(np.float32), best[2]
 
 
 def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> np.ndarray:
-    """Gains of the network and the probes, none negative, [P].
+    """Non-negative gains of the network and the probes, [P].
 
-    An offset for each label is fitted with them and left out: the calibration fits it anew.
+    An offset for each label is fitted together with them and discarded: the calibration fits its own.
 
     Args:
         parts: logits of the network and each probe on the validation split, [P, n, L].
@@ -154,7 +154,7 @@ def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = No
         scores = np.tensordot(flat[:count], parts, axes=1) + flat[count:]
         slope = (expit(scores) - labels) / (labels.size if counts is None else counts.sum())
         slope = slope if counts is None else slope * counts
-        ridge = 1e-4 * flat[count:] / width  # keeps the offset of a label without positives finite
+        ridge = 1e-4 * flat[count:] / width  # keeps the offset finite for a label without positives
         return _loss(scores, labels, counts) + float(ridge @ flat[count:]) / 2, np.concatenate(
             [(parts * slope).sum((1, 2)), slope.sum(0) + ridge]
         )

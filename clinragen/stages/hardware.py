@@ -1,4 +1,4 @@
-"""Lightning Fabric from the trainer settings: which processors, how many processes, in which precision."""
+"""Set up Lightning Fabric from the trainer settings: accelerator, number of processes, precision."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from clinragen.errors import UserError
 from clinragen.stages.config import TrainerConfig
 
-BF16_WIDTH = 256  # below this hidden size the conversions cost more than the faster products bring
+BF16_WIDTH = 256  # below this hidden size the conversions cost more than the faster products save
 
 
 def precision(wanted: str, width: int) -> Any:
-    """Fabric's precision: ``auto`` is bf16 autocast where the hardware computes in it, else 32 bit.
+    """Fabric's precision: ``auto`` is bf16 autocast if the hardware supports it, else 32 bit.
 
     Args:
         wanted: ``auto``, or one of Fabric's own, such as ``32-true``.
@@ -37,7 +37,7 @@ def precision(wanted: str, width: int) -> Any:
 
 
 def make_fabric(config: TrainerConfig, numbers: Any) -> Fabric:
-    """Processes launched and ready.
+    """Launch Fabric and its processes.
 
     Raises:
         UserError: the machine has no such hardware.
@@ -63,7 +63,7 @@ def make_fabric(config: TrainerConfig, numbers: Any) -> Fabric:
 
 @contextmanager
 def in_company(fabric: Fabric) -> Iterator[None]:
-    """Say in one line that another process of the run has ended, where the broken connection would say it in fifty.
+    """Report in one line that another process of the run has ended, instead of fifty lines about a broken connection.
 
     Raises:
         UserError: it has.
@@ -80,14 +80,14 @@ def in_company(fabric: Fabric) -> Iterator[None]:
 
 
 def is_sharded(fabric: Fabric) -> bool:
-    """Whether each process holds a share of the weights, so that a forward pass needs all of them."""
+    """Whether the weights are sharded, so that a forward pass needs all processes."""
     return isinstance(fabric.strategy, ModelParallelStrategy)
 
 
 def shard(objective: nn.Module, mesh: Any) -> nn.Module:
-    """FSDP2: each block of a language model is a unit of its own, gathered when needed, and the rest another.
+    """Shard with FSDP2: each block of a language model is a unit, gathered when needed, and the rest is another.
 
-    Between passes only shares are held, also of the rest: what is saved and optimised then are always shares.
+    Between passes only shards are held, also of the rest, so that saving and optimising always see shards.
     """
     mesh = mesh["data_parallel"]
     for block in [module for module in objective.modules() if isinstance(module, GradientCheckpointingLayer)]:
@@ -97,7 +97,7 @@ def shard(objective: nn.Module, mesh: Any) -> nn.Module:
 
 
 def gather(objective: nn.Module) -> None:
-    """Undo :func:`shard`: whole weights in plain modules, for one process to go on alone. All must call this."""
+    """Undo :func:`shard`: whole weights in plain modules, for one process to continue alone. All must call this."""
     whole: dict[nn.Parameter, nn.Parameter] = {}  # tied weights stay tied
     for module in objective.modules():
         for name, share in list(module.named_parameters(recurse=False)):
@@ -107,4 +107,4 @@ def gather(objective: nn.Module) -> None:
         if isinstance(module, FSDPModule):
             module._forward_pre_hooks.clear()
             module._forward_hooks.clear()
-            module.__class__ = type(module).__mro__[2]  # FSDP put itself and a mixin before the module's own class
+            module.__class__ = type(module).__mro__[2]  # FSDP inserted itself and a mixin before the module's own class

@@ -1,6 +1,6 @@
-"""Loggers of a run: ``metrics.csv`` and ``curve.png`` always, and an experiment tracker where the user wants one.
+"""Loggers of a run: ``metrics.csv`` and ``curve.png`` always, and an experiment tracker if configured.
 
-The CSV is written anew from the run's own history after each epoch, so a resumed run has each epoch once.
+The CSV is rewritten from the run's history after each epoch, so a resumed run has each epoch once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Sink(NamedTuple):
-    """A tracker's run: ``log(metrics by name, step)`` and ``close()``."""
+    """A run of a tracker: ``log(metrics by name, step)`` and ``close()``."""
 
     log: Callable[[dict[str, float], int], object]
     close: Callable[[], object]
@@ -32,7 +32,7 @@ class Sink(NamedTuple):
 def _tensorboard(out: Path, name: str) -> Sink:
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=0)  # hides what an interrupted run wrote before
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=0)  # hides the entries of an interrupted run
 
     def log(row: dict[str, float], step: int) -> None:
         for metric, value in row.items():
@@ -45,7 +45,7 @@ def _tensorboard(out: Path, name: str) -> Sink:
 def _wandb(out: Path, name: str) -> Sink:
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     wandb = import_module("wandb")
-    # What it would send beside metrics: the console, which may name stays, the command with its paths, the machine.
+    # Do not send anything besides metrics: console output may name stays, the command contains paths.
     closed = {"console": "off", "disable_git": True, "disable_code": True, "x_disable_meta": True}
     settings = wandb.Settings(**closed, x_disable_stats=True, quiet=True)
     run = wandb.init(project="clinragen", name=name, dir=str(out), settings=settings)
@@ -67,7 +67,7 @@ TRACKERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
 
 
 def check_tracker(kind: str) -> None:
-    """Raise a UserError when the package of a tracker is not installed."""
+    """Raise a UserError if the package of a tracker is not installed."""
     if kind in TRACKERS and find_spec(kind) is None:
         raise missing_extra(f"trainer.logger={kind}", kind)
 
@@ -88,7 +88,7 @@ def write_metrics(out: Path, history: list[dict[str, float]]) -> None:
 
 
 def draw_curve(out: Path, state: TrainState, monitor: str) -> None:
-    """The learning curve: losses of training and validation, macro AUROC, and the epoch that was kept."""
+    """The learning curve: losses of training and validation, macro AUROC, and the selected epoch."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -116,20 +116,20 @@ def draw_curve(out: Path, state: TrainState, monitor: str) -> None:
 
 
 class Tracker:
-    """Metric files and tracker of a run, for the first process alone.
+    """Metric files and tracker of a run, for the first process only.
 
-    Of the data only metrics go to a tracker. One that fails in the middle of training does not stop it: it is told what
-    it missed after the next epoch. A resumed run tells all its epochs again.
+    Only metrics are sent to a tracker. If it fails during training, training continues, and the missed metrics are sent
+    after the next epoch. A resumed run sends all its epochs again.
 
     Raises:
-        UserError: the tracker cannot be reached when training begins.
+        UserError: the tracker cannot be reached at the start of training.
     """
 
     def __init__(self, out: Path, kind: str, name: str, monitor: str):
         self.out = out
         self.kind = kind
         self.monitor = monitor
-        self.told = 0  # epochs that the tracker knows
+        self.told = 0  # epochs sent to the tracker
         self.sink: Sink | None = None
         if kind in TRACKERS:
             try:
@@ -144,7 +144,7 @@ class Tracker:
         self._tell(state)
 
     def close(self, state: TrainState) -> None:
-        """The curve again with the epoch that was kept in the end."""
+        """Draw the curve again with the finally selected epoch."""
         if state.history:
             draw_curve(self.out, state, self.monitor)
         self._tell(state, last=True)

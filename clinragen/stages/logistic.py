@@ -1,9 +1,9 @@
 """Ridge logistic regressions of all labels at once, by Newton's method with conjugate gradients, in 32 bits.
 
-What a fit costs is products with the features. Each serves all labels together, and only labels that have not converged
-take part. A fit needs a few dozen of them where a quasi-Newton method over all labels needs over a hundred, for a rare
-label is not held up by the curvature of a common one. The features are centred, in the products and not in memory, so
-that the intercept, which has no penalty, cannot make the problem stiff.
+The cost of a fit is its products with the features. Each product serves all labels that have not converged. A fit needs
+a few dozen of them; a quasi-Newton method over all labels needs over a hundred, since one step size must suit the
+curvature of rare and common labels. The features are centred, in the products and not in memory, so that the
+unpenalised intercept does not make the problem ill-conditioned.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from scipy.sparse import csr_matrix, issparse
 from torch import Tensor
 
 #: A label has converged when a whole Newton step would move its logits by less than this: the root mean square over
-#: the stays, each weighted by how uncertain it is. The step is taken all the same, so what is left is less.
+#: the stays, each weighted by how uncertain it is. The step is still taken, so the remaining error is smaller.
 TOLERANCE = 1e-3
 NEWTON_STEPS, PRODUCTS = 30, 60  # at most: steps, and products with the curvature within one
-FORCING = 0.1  # part of the gradient that a step may leave; more precise steps cost more than they save
+FORCING = 0.1  # relative residual of a step; more precise steps cost more than they save
 
 
 class Features:
-    """Features of n stays [n, d], of which products with weights and with slopes are taken. Centred.
+    """Centred features of n stays [n, d], with their products with weights and with slopes.
 
     Args:
         read: sparse, or dense.
@@ -62,7 +62,7 @@ class Features:
 
 @contextmanager
 def every_core() -> Iterator[None]:
-    """Large products are shared by all cores that the process may use, whatever training a small model took."""
+    """Use all available cores for large products, also if training used fewer threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 0) or len(os.sched_getaffinity(0)))
     try:
@@ -86,9 +86,9 @@ def fit_logistic(
         features: of the n stays, [n, d].
         labels: [n, L], 0 or 1.
         penalty: half of it times the squared weights is added to the summed loss.
-        start: where to begin; the common shares when not given.
-        done: told how many labels have converged, after each step.
-        eligible: [n, L] bool, the stays that count for each label; all where not given.
+        start: initial weights; by default zero, with intercepts from the label shares.
+        done: called with the number of converged labels after each step.
+        eligible: [n, L] bool, the stays that count for each label; all by default.
     """
     truth = torch.from_numpy(labels.astype(np.float32))
     counts = None if eligible is None or eligible.all() else torch.from_numpy(eligible.astype(np.float32))
@@ -119,12 +119,12 @@ def fit_logistic(
 def _newton(
     features: Features, weights: Tensor, scores: Tensor, target: Tensor, penalty: float, counts: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A step [d + 1, L], the move of the logits that it makes [n, L], and the size of that move [L]."""
+    """A step [d + 1, L], the change of the logits by it [n, L], and the size of that change [L]."""
     chance = scores.sigmoid()
     slopes = chance - target
     doubt = (chance * (1 - chance)).clamp_min(1e-7)
     if counts is not None:
-        slopes, doubt = slopes * counts, doubt * counts.clamp_min(1e-7)  # a label without stays stays where it is
+        slopes, doubt = slopes * counts, doubt * counts.clamp_min(1e-7)  # a label without stays does not move
     total = doubt.sum(0)
     rest = -torch.cat([features.gradient(slopes) + penalty * weights, slopes.sum(0)[None]])
     # the diagonal of the curvature, as if all stays were equally uncertain
@@ -154,7 +154,7 @@ def _newton(
 def _line_search(
     scores: Tensor, move: Tensor, target: Tensor, weights: Tensor, step: Tensor, penalty: float, counts: Tensor | None
 ) -> Tensor:
-    """How much of each label's step lessens its loss, [L]: all of it, or a half, a quarter and so on; 0 for none."""
+    """Step length for each label that reduces its loss, [L]: 1, a half, a quarter and so on; 0 for none."""
     inner, square = penalty * (weights * step).sum(0), penalty / 2 * step.square().sum(0)
 
     def change(length: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""The training loop of every stage, on Lightning Fabric: exact whatever the batches, and resumable at any step.
+"""The training loop of every stage, on Lightning Fabric: independent of batching, and resumable at any step.
 
-Unusual here: an optimiser step is a fixed set of stays. Each process reads its share in as many forward passes as the
-token budget wants, and each stay weighs the same, so accumulation, bucketing and the number of processes change
-nothing. Chance (dropout) is drawn anew at each step from seed, epoch, step and process; the learning rate is a function
-of the step. So nothing but weights, moments and the state has to be kept for a run to go on as if never interrupted.
+An optimiser step is a fixed set of stays. Each process reads its share in as many forward passes as the token budget
+requires, and each stay has the same weight, so accumulation, bucketing and the number of processes do not change the
+result. Random generators (dropout) are seeded at each step from seed, epoch, step and process, and the learning rate is
+a function of the step. A checkpoint therefore needs only weights, moments and position to resume exactly.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from clinragen.stages.checkpoint import TrainState
 from clinragen.stages.config import StageConfig
 from clinragen.stages.hardware import gather, is_sharded
 
-FLOOR = 0.02  # of the learning rate, where the decay ends
+FLOOR = 0.02  # final factor of the learning rate
 
 
 class Scored(NamedTuple):
-    """The loss of each stay [B]; its parts worth watching, each [B]; and what metrics need, each [B, ...]."""
+    """The loss of each stay [B]; its logged parts, each [B]; and the inputs of metrics, each [B, ...]."""
 
     loss: Tensor
     parts: dict[str, Tensor]
@@ -41,7 +41,7 @@ class Scored(NamedTuple):
 
 
 class Sealed:
-    """A batch that Fabric hands on untouched: it would take its values to bf16 before the model sees them."""
+    """A wrapper that keeps Fabric from converting a batch's values to bf16 before the model sees them."""
 
     def __init__(self, batch: Any):
         self.batch = batch
@@ -63,22 +63,22 @@ class Objective(nn.Module):
         raise NotImplementedError(type(self).__name__)
 
     def freeze(self) -> None:
-        """Called when training begins or continues: no dropout in what rests."""
+        """Put the frozen parts in evaluation mode (no dropout); called when training starts or continues."""
 
     def afterwards(self, data: Any) -> float:
-        """About how many seconds follow training, on the training stays, beside two more readings of validation."""
+        """Estimated seconds after training for work on the training stays, besides two more passes over validation."""
         return 0.0
 
     def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
-        """Validation metrics of what all stays gave (``loss``, parts and evidence by name), without a prefix."""
+        """Validation metrics from the outputs of all stays (``loss``, parts and evidence by name), without a prefix."""
         return {"loss": float(found["loss"].mean())}
 
 
 class Watcher(Protocol):
-    """Told what happens: progress bar, metric files, trackers."""
+    """Callbacks of the loop: progress bar, metric files, trackers."""
 
     def start(self, total: int, done: int) -> None:
-        """Training begins: how many steps there are, and how many an earlier run has done."""
+        """Training starts: total number of steps, and those that an earlier run has done."""
 
     def step(self, epoch: int) -> None:
         """An optimiser step is done."""
@@ -133,11 +133,11 @@ class Loop:
         return self.folder / "state.safetensors"
 
     def fit(self) -> TrainState:
-        """Train to the end, from where an interrupted run was left; the objective then holds the best epoch."""
+        """Train to the end, resuming an interrupted run; the objective then holds the best epoch."""
         if resumed := self.state_path.exists():
             self.state = checkpoint.load(self.state_path, self.objective, self._plain_optimizer())
             if not self.fabric.is_global_zero:
-                self.state.sums = {}  # those of all processes are the first one's now
+                self.state.sums = {}  # all processes now have the weights of the first
         self.watcher.start(self.total, self.state.epoch * len(self.plan) + self.state.step)
         began, before = time.monotonic(), self.state.seconds
         try:
@@ -172,7 +172,7 @@ class Loop:
                 self._save()
 
     def _step(self, weight: float, batches: list[tuple[Any, bool]]) -> None:
-        """One optimiser step of ``batches`` (with whether a batch counts); each stay weighs ``weight``."""
+        """One optimiser step over ``batches`` (each with whether it counts); each stay has weight ``weight``."""
         state, stage = self.state, self.stage
         origin = np.random.SeedSequence([stage.seed, state.epoch, state.step, self.fabric.global_rank])
         torch.manual_seed(int(origin.generate_state(1)[0]))
@@ -201,18 +201,18 @@ class Loop:
         self.optimizer.zero_grad()
 
     def eval_step(self, batch: Any) -> Scored:
-        """Score a batch without training, past DDP, whose forward waits for all processes: their shares differ."""
-        with torch.no_grad(), self.fabric.autocast():  # not inference mode: FSDP trains with what it gathers here
+        """Score a batch without training, bypassing DDP, whose forward waits for all processes: their shares differ."""
+        with torch.no_grad(), self.fabric.autocast():  # not inference mode: FSDP trains with tensors gathered here
             return self.objective(Sealed(self.fabric.to_device(batch)))
 
     def dry_step(self, batch: Any) -> None:
-        """A forward and a backward pass of which nothing remains."""
+        """A forward and a backward pass without lasting effect."""
         self.fabric.backward(self.module(Sealed(self.fabric.to_device(batch))).loss.mean())
         self.optimizer.zero_grad()
 
     def batches(self, epoch: int, first: int) -> Iterator[tuple[float, list[tuple[Any, bool]]]]:
-        """The steps of an epoch from ``first`` on: the weight of a stay, and this process's batches with whether each
-        counts."""
+        """The steps of an epoch from ``first`` on: the weight of a stay, and this process's batches, each with a flag
+        whether it counts."""
         data = self.data["train"]
         data.begin(epoch)
         steps = self.plan.steps(epoch)[first:]
@@ -224,8 +224,8 @@ class Loop:
     def rank_slice(self, plan: StepPlan, rows: np.ndarray) -> list[tuple[list[int], bool]]:
         """This process's forward passes over some rows, and whether each counts.
 
-        Where weights are sharded all processes take part in every pass, so each makes as many as the one with the most,
-        else at least one, for the backward pass. What is missing reads a stay that weighs nothing.
+        With sharded weights all processes take part in every pass, so each makes as many as the one with the most;
+        otherwise at least one, for the backward pass. Missing passes read a stay with weight zero.
         """
         world = self.fabric.world_size
         cuts = [plan.cut(rows, rank, world) for rank in (range(world) if self.sharded else [self.fabric.global_rank])]
@@ -240,7 +240,7 @@ class Loop:
             batch_sampler=pieces,  # type: ignore[arg-type]
             collate_fn=self.collate,
             num_workers=self.stage.workers,
-            generator=torch.Generator().manual_seed(self.stage.seed),  # its draws must not shift those of dropout
+            generator=torch.Generator().manual_seed(self.stage.seed),  # must not shift the draws of dropout
         )
 
     def validate(self) -> dict[str, float]:
@@ -261,7 +261,7 @@ class Loop:
             shares = [None] * self.fabric.world_size
             torch.distributed.all_gather_object(shares, mine)
         parts = [part for share in shares for part in share]
-        order = torch.cat([stays for stays, _ in parts]).argsort()  # the same sums for any number of processes
+        order = torch.cat([stays for stays, _ in parts]).argsort()  # the sums do not depend on the number of processes
         found = {name: torch.cat([values[name] for _, values in parts])[order] for name in parts[0][1]}
         return {f"validation/{name}": value for name, value in self.objective.metrics(found).items()}
 
@@ -296,7 +296,7 @@ class Loop:
         return {name: sum(share.get(name, 0.0) for share in shares) for name in sorted({n for s in shares for n in s})}
 
     def _due(self) -> bool:
-        """Whether it is time to write where the run stands; all processes must agree."""
+        """Whether a checkpoint is due; all processes must agree."""
         if self.stage.checkpoint_steps:
             return self.state.step % self.stage.checkpoint_steps == 0
         due = time.monotonic() - self.saved_at > 60 * self.stage.checkpoint_minutes

@@ -1,7 +1,7 @@
-"""Masked-patch modelling of the series encoder: hide patches, fill them in from the rest of the variable.
+"""Masked-patch modelling of the series encoder: mask patches, and reconstruct them from the rest of the variable.
 
-Unusual here: what is hidden is drawn from seed, epoch and stay, so it is the same however stays are batched, and the
-patches hidden in validation never change. Only measured values are asked for: a gap is no target.
+Masks are drawn from seed, epoch and stay, so they do not depend on batching, and the masks of validation never change.
+Only measured values are targets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clinragen.stages.loop import Objective, Scored
 
 
 class Hidden(NamedTuple):
-    """Stays [B], standardised values and observed mask [B, V, T], and which measurements are hidden [B, V, T]."""
+    """Stays [B], standardised values and observed mask [B, V, T], and which measurements are masked [B, V, T]."""
 
     stay_ids: Tensor
     values: Tensor
@@ -33,7 +33,7 @@ class Hidden(NamedTuple):
 
 
 class MaskedStays(Dataset[Hidden]):
-    """The series of some stays, each with patches to hide."""
+    """The series of some stays, each with patches to mask."""
 
     def __init__(self, cohort: Cohort, split: str, statistics: SeriesStatistics, patch_hours: int, stage: StageConfig):
         self.stay_ids = cohort.split(split)
@@ -44,11 +44,11 @@ class MaskedStays(Dataset[Hidden]):
         self.epoch = 0
 
     def begin(self, epoch: int) -> None:
-        """An epoch of training begins."""
+        """Start an epoch of training."""
         self.epoch = epoch + 1
 
     def length(self, index: int) -> int:
-        """All stays have the same."""
+        """The same for all stays."""
         return self.values.shape[-1]
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ def collate(stays: Sequence[Hidden]) -> Hidden:
 
 
 class MaskedPatches(Objective):
-    """Huber loss of the hidden values of each stay, read from the patch's own token and the variable's summary."""
+    """Huber loss of the masked values of each stay, predicted from the patch's token and the summary token."""
 
     def __init__(self, config: ModelConfig, statistics: SeriesStatistics, stage: StageConfig):
         super().__init__()
@@ -79,7 +79,7 @@ class MaskedPatches(Objective):
         self.decoder = nn.Linear(2 * config.series.d_model, config.series.patch_hours)
 
     def score(self, batch: Hidden) -> Scored:
-        """Loss of each stay [B] over its hidden values, with squared error, variance and count [B] for the metrics."""
+        """Loss of each stay [B] over its masked values, with squared error, variance and count [B] for the metrics."""
         shown = torch.where(batch.observed, batch.values, 0)
         tokens = self.encoder(shown, batch.observed).tokens
         patches, summary = (
@@ -98,13 +98,13 @@ class MaskedPatches(Objective):
         return Scored(loss, {"squared_error": error}, {"variance": mean(batch.values**2), "count": count})
 
     def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
-        """Mean loss, and the share of the variance of hidden values that is explained."""
+        """Mean loss, and the explained share of the variance of masked values."""
         count = found["count"]
         left = (found["squared_error"] * count).sum() / (found["variance"] * count).sum().clamp_min(1e-9)
         return {"loss": float(found["loss"].mean()), "explained": float(1 - left)}
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups of the optimiser: matrices decay, vectors and scalars do not."""
+        """Parameter groups of the optimiser: weight decay for matrices, none for vectors and scalars."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         rate = self.config.learning_rate_new
         return [

@@ -1,4 +1,4 @@
-"""What the stages of the student minimise: every stage is this objective with other data."""
+"""The training objective of the student; all stages use it with different data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StageModule(Objective):
 
     Args:
         whole: no label of any stay is null.
-        positive: weight of a present phenotype beside an absent one in the label loss, [phenotypes]; None for 1.
+        positive: weight of a present phenotype relative to an absent one in the label loss, [phenotypes]; None for 1.
     """
 
     positive: Tensor | None
@@ -67,11 +67,11 @@ class StageModule(Objective):
         }
 
     def afterwards(self, data: StayDataset) -> float:
-        """About how many seconds fitting the linear probes takes."""
+        """Estimated seconds for fitting the linear probes."""
         return expected_seconds(self.model, data, self.stage.inputs)
 
     def groups(self) -> list[dict[str, Any]]:
-        """Weights of the language model at a rate of their own; no decay on vectors."""
+        """Weights of the language model with their own learning rate; no weight decay on vectors."""
         rates = self.model.config
         found: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
@@ -89,12 +89,12 @@ class StageModule(Objective):
 
 
 def positive_weights(labels: np.ndarray, kind: str, eligible: np.ndarray | None = None) -> Tensor | None:
-    """Weights of present phenotypes for rare ones to count: ``balanced`` is absent / present, ``sqrt`` its root.
+    """Weights of present phenotypes, higher for rare ones: ``balanced`` is absent / present, ``sqrt`` its root.
 
     Args:
         labels: bool [n, phenotypes], of the training stays.
         kind: ``none``, ``sqrt`` or ``balanced``.
-        eligible: bool [n, phenotypes], the stays that count for each phenotype; all where not given.
+        eligible: bool [n, phenotypes], the stays that count for each phenotype; all by default.
 
     Returns:
         float32 [phenotypes], at most 20 and at least 1; None for ``none``.
@@ -114,7 +114,7 @@ def aurocs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
         labels: [n, phenotypes], 0 or 1; NaN where a stay is not eligible.
         scores: [n, phenotypes], higher where a phenotype is more likely.
     """
-    from sklearn.metrics import roc_auc_score  # imported when the first epoch ends: two seconds of nothing before
+    from sklearn.metrics import roc_auc_score  # imported at the end of the first epoch, since it takes two seconds
 
     def area(gold: np.ndarray, ranked: np.ndarray) -> float:
         known = ~np.isnan(gold)
@@ -125,6 +125,6 @@ def aurocs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def macro_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean AUROC over the phenotypes that have both classes; 0.5 when none has."""
+    """Mean AUROC over the phenotypes that have both classes; 0.5 if none has."""
     found = aurocs(labels, scores)
     return float(np.nanmean(found)) if np.isfinite(found).any() else 0.5

@@ -1,6 +1,6 @@
-"""Before hours of compute: is everything there, and does it make sense? Told within a second or two, without torch.
+"""Checks before training: whether all inputs exist and are valid; fail fast, within a second or two and without torch.
 
-All mistakes are told at once, one line each. What can be trained on but will disappoint is told, too.
+All errors are reported together, one line each, along with remarks on data that is too scarce for good results.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from clinragen.stages.config import RunConfig, resolve, stage_name
 from clinragen.stages.loggers import check_tracker
 from clinragen.stages.run_dir import Request, check_folder, expected_parent, finished
 
-#: Below these the figures of a run say nothing: a threshold fitted on nine stays is chance.
+#: Below these the metrics of a run are not informative: a threshold fitted on nine stays is chance.
 FEW = {"train": 100, "validation": 20}
 
 
 def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], object] | None = None) -> Cohort:
-    """Everything that can be known without a model.
+    """All checks that need no model.
 
     Args:
         request: the stage to run.
-        later: stages that will continue this one, of which the settings are checked, and what these ask of the cohort.
-        say: told what a run can begin with but the user should know, a sentence at a time.
+        later: stages that will continue this one; their settings and requirements of the cohort are checked.
+        say: called with each remark, a sentence that does not stop the run.
 
     Returns:
         The cohort of the request.
 
     Raises:
-        UserError: the last mistake found; the others have been printed to standard error, one line each.
+        UserError: the last error found; the others have been printed to standard error, one line each.
     """
     stage_name(request.stage)
     mistakes = _Mistakes()
@@ -72,13 +72,13 @@ def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], 
 
 
 class _Mistakes:
-    """Collects the mistakes of a user, so that all are reported at once."""
+    """Collects user errors, so that all are reported together."""
 
     def __init__(self) -> None:
         self.errors: list[UserError] = []
 
     def attempt[T](self, look: Callable[[], T]) -> T | None:
-        """What ``look`` gives; None after a mistake."""
+        """The result of ``look``; None after an error."""
         try:
             return look()
         except UserError as error:
@@ -87,7 +87,7 @@ class _Mistakes:
             return None
 
     def report(self) -> None:
-        """Print all mistakes but the last, and raise that."""
+        """Print all errors but the last, and raise that one."""
         for error in self.errors[:-1]:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         if self.errors:
@@ -97,7 +97,7 @@ class _Mistakes:
 def _check_tables(request: Request, cohort: Cohort, mistakes: _Mistakes) -> None:
     """The tables of the cohort that the stage reads."""
     if request.stage != PRETRAIN and not tasks.load(request.task).available(cohort):
-        tasks.load(request.task).table(cohort)  # says what is missing, with which comes all else
+        tasks.load(request.task).table(cohort)  # this error names a missing file, from which all others follow
     mistakes.attempt(lambda: cohort.split("train"))
     mistakes.attempt(lambda: cohort.split("validation"))
     mistakes.attempt(lambda: cohort.series)
@@ -108,7 +108,7 @@ def _check_tables(request: Request, cohort: Cohort, mistakes: _Mistakes) -> None
 
 
 def _check_start(request: Request, cohort: Cohort | None, mistakes: _Mistakes) -> None:
-    """What the stage begins with: the graph, the stage before it, a pre-trained encoder."""
+    """Check the start of the stage: the graph, the parent, a pre-trained encoder."""
     if request.stage == PRETRAIN:
         mistakes.attempt(partial(_starts_from_nothing, request))
         return
@@ -127,7 +127,7 @@ def _starts_from_nothing(request: Request) -> None:
 
 
 def _check_settings(request: Request) -> RunConfig:
-    model = request.model if request.parent is None else ModelConfig()  # a parent's is read with the parent
+    model = request.model if request.parent is None else ModelConfig()  # a parent's graph is read with the parent
     config = resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer, request.task)
     check_tracker(config.trainer.logger)
     return config
@@ -138,7 +138,7 @@ def _check_logprobs(cohort: Path, teacher: str) -> None:
 
 
 def _check_window(request: Request, config: RunConfig, cohort: Cohort) -> str | None:
-    """The student reads the hours of the cohort: a new one by what it is made for, another by what it learned from."""
+    """Check that the student reads the cohort's hours: a new one by its settings, another by its training window."""
     if request.stage == PRETRAIN:
         return None
     if request.parent is None:
@@ -148,13 +148,13 @@ def _check_window(request: Request, config: RunConfig, cohort: Cohort) -> str | 
 
 
 def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
-    """What a cohort lacks that a stage needs.
+    """Check that a cohort has what the stage needs.
 
     Returns:
-        Remarks on what it has little of.
+        Remarks on scarce data.
 
     Raises:
-        UserError: it has none.
+        UserError: something is missing.
     """
     splits = {name: cohort.split(name) for name in ("train", "validation")}
     root, remarks = cohort.paths.root, []
@@ -174,7 +174,7 @@ def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
 
 
 def _check_labels(cohort: Cohort, config: RunConfig, splits: dict[str, np.ndarray]) -> list[str]:
-    """Remarks on the labels of the task; a UserError where nothing can be learned of them."""
+    """Remarks on the labels of the task; a UserError if nothing can be learned of them."""
     remarks: list[str] = []
     task = tasks.load(config.task)
     count, labels = len(task.label_set(cohort)), {name: task.labels(cohort, ids) for name, ids in splits.items()}
@@ -199,7 +199,7 @@ def _check_labels(cohort: Cohort, config: RunConfig, splits: dict[str, np.ndarra
 
 
 def _check_notes(cohort: Cohort, config: RunConfig, train: np.ndarray) -> list[str]:
-    """A remark where few training stays have a note; a UserError where none has."""
+    """A remark if few training stays have a note; a UserError if none has."""
     written = cohort.notes.filter(pl.col("text").str.strip_chars() != "")["stay_id"]
     noted = int(pl.Series(train).is_in(written.implode()).sum())
     if not noted:

@@ -1,4 +1,4 @@
-"""The `pretrain` stage, from any cohort folder without labels or notes, and what a new student takes from its run."""
+"""The `pretrain` stage, which needs no labels or notes, and the transfer of its encoder to a new student."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from clinragen.stages.run_dir import Request, finish_folder, finished, kept
 from clinragen.stages.training import Training, train
 from clinragen.tensors import write_tensors
 
-SHARED = ("patch_transformer.", "norm.")  # weights that serve all variables; the others have a row for each
+SHARED = ("patch_transformer.", "norm.")  # weights shared by all variables; the others have a row for each
 
 
 def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str, Any] | None:
-    """Train the series encoder alone and return the manifest; None on all but the first of several processes."""
+    """Train only the series encoder and return the manifest; None on all but the first of several processes."""
     phase(console, "reading the series")
     config = resolve(PRETRAIN, request.model, request.teacher, [*request.overrides], request.trainer)
     torch.manual_seed(config.stage.seed)
     stays = cohort.split("train")
-    # nothing is said of these series, so that a part of the window can be read: that of the student to come
+    # there are no rationales, so a part of the window may be read: that of the future student
     window = Window.of(cohort) if config.model.hours is None else Window(config.model.hours)
     config.model.hours = window.hours
     variables = observed_variables(cohort, stays, config.model.series.min_share, window)
@@ -85,7 +85,7 @@ def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str
 
 
 class PretrainedEncoder:
-    """A finished run of the stage, for a new student to start from."""
+    """A finished run of the stage, to initialise a new student."""
 
     def __init__(self, run: Path):
         self.run = run
@@ -105,7 +105,7 @@ class PretrainedEncoder:
             raise UserError(f"{path} is not the file that this run finished with: run the stage again")
 
     def check(self, config: ModelConfig, window: Window) -> None:
-        """Raise a UserError for an encoder of another shape than the student's, or of another window."""
+        """Raise a UserError if the encoder's settings or window differ from the student's."""
         free = ("min_share", "dropout")
         wanted = {key: value for key, value in asdict(config.series).items() if key not in free}
         found = self.shape
@@ -122,7 +122,7 @@ class PretrainedEncoder:
             )
 
     def standardise_alike(self, statistics: SeriesStatistics) -> SeriesStatistics:
-        """The student's statistics with those of the encoder for the variables that both know."""
+        """The student's statistics, with those of the encoder for the variables that both have."""
         row = {name: position for position, name in enumerate(self.statistics.variables)}
         if not row.keys() & set(statistics.variables):
             raise UserError(f"--pretrained {self.run}: it knows none of the variables of this cohort")
@@ -136,7 +136,7 @@ class PretrainedEncoder:
         return replace(statistics, centre=merged("centre"), scale=merged("scale"), edges=merged("edges"))
 
     def load_into(self, encoder: SeriesEncoder, variables: list[str]) -> list[str]:
-        """Copy every weight of the variables that both know, and return those variables."""
+        """Copy the weights of the variables that both have, and return those variables."""
         row = {name: position for position, name in enumerate(self.statistics.variables)}
         known = [name for name in variables if name in row]
         mine = torch.tensor([variables.index(name) for name in known])

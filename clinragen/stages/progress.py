@@ -1,4 +1,4 @@
-"""One rich progress bar per stage with the time left, and a line per epoch; metric files beside it."""
+"""A rich progress bar per stage with the remaining time, and a line per epoch; also writes the metric files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clinragen.stages.loggers import Tracker
 
 
 class StageProgress:
-    """The watcher of a run's loop: quiet without a console, as on all but the first process."""
+    """Callbacks of a run's loop; silent without a console, as on all but the first process."""
 
     def __init__(self, console: Console | None, tracker: Tracker | None):
         self.console = console
@@ -41,7 +41,7 @@ class StageProgress:
             self.progress.update(self.task, advance=1, epoch=epoch + 1)
 
     def epoch(self, state: TrainState) -> None:
-        """An epoch is over."""
+        """An epoch is finished."""
         row = state.history[-1]
         if self.console:
             area = f", macro AUROC {row['validation/macro_auroc']:.3f}" if "validation/macro_auroc" in row else ""
@@ -50,7 +50,7 @@ class StageProgress:
             self.tracker.epoch(state)
 
     def stop(self) -> None:
-        """Training is over, one way or another."""
+        """Training has ended, with or without an error."""
         if self.progress:
             self.progress.stop()
             self.progress = None

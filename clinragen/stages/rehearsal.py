@@ -1,7 +1,7 @@
-"""The rehearsal of a run: does it fit, and how long will it take?
+"""The rehearsal of a run: check memory and disk, and estimate the time.
 
-Two batches of each kind are run, the longest among them, whose gradients are thrown away: chance is drawn anew at each
-step, so the trial changes nothing of the run.
+Two batches of each kind are run, including the longest, and their gradients discarded. Random generators are seeded at
+each step, so the rehearsal does not change the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GIB = 2**30
 
 @dataclass
 class Plan:
-    """What a run will need: steps, seconds to the end of the command, GiB of memory and of disk."""
+    """Requirements of a run: steps, seconds to the end of the command, GiB of memory and of disk."""
 
     steps: int
     seconds: float
@@ -34,17 +34,17 @@ class Plan:
 
 
 def rehearse(loop: Loop, out: Path, console: Console | None) -> Plan:
-    """Run two training batches and two validation batches, and tell what the run will need.
+    """Run two training batches and two validation batches, and report the requirements of the run.
 
     Raises:
-        UserError: memory or disk will not do.
+        UserError: memory or disk is insufficient.
     """
     total = sum(p.numel() for p in loop.objective.parameters())
     trained = sum(p.numel() for p in loop.objective.parameters() if p.requires_grad)
-    steady = (4 * total + 12 * trained) / GIB  # weights, and for what is trained gradients and two moments
+    steady = (4 * total + 12 * trained) / GIB  # weights, plus gradients and two moments for trained ones
     if loop.sharded:
         steady /= loop.fabric.world_size
-    disk = 2 * (4 * total + 12 * trained) / GIB  # what is kept, and the copy that replaces it
+    disk = 2 * (4 * total + 12 * trained) / GIB  # the checkpoint, and the copy that replaces it
     _enough_disk(out, disk)
     if (machine := _memory()) and steady > machine:
         raise UserError(
@@ -94,7 +94,7 @@ def _enough_disk(out: Path, needed: float) -> None:
 
 
 def _memory() -> float:
-    """Memory of the machine in GiB; 0 where it is not told, or where an accelerator does the work."""
+    """Memory of the machine in GiB; 0 if unknown, or if an accelerator is used."""
     if torch.cuda.is_available():
         return 0.0
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB

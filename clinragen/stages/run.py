@@ -1,4 +1,4 @@
-"""Runs one stage: check everything, train, keep the best epoch by validation, calibrate, write the run folder."""
+"""Run one stage: check, train, select the best epoch by validation, calibrate, write the run folder."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def run_stage(request: Request, console: Console, cohort: Cohort | None = None) 
     Args:
         request: the stage, its inputs and its run folder.
         console: where progress is shown.
-        cohort: what ``preflight.check`` gave for this request; without it everything is checked first.
+        cohort: result of ``preflight.check`` for this request; without it everything is checked first.
 
     Raises:
-        UserError: anything the user can mend, before compute is spent where it can be known before.
+        UserError: any error of settings or data, reported before training where it can be known before.
     """
     with room_in(request.out, "the last checkpoint"):
         cohort = cohort or preflight.check(request)
@@ -116,7 +116,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
 
 
 def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: dict[str, Any] | None) -> str:
-    """Everything that shapes a run: only a run of the same identity is taken up."""
+    """Everything that affects the result of a run: only a run of the same identity is resumed."""
     shapes = {
         "config": shaping(config),
         "cohort": cohort.sha256,
@@ -126,7 +126,7 @@ def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: dict[
     }
     if config.stage.token_weight:
         shapes["logprobs"] = sha256_file(cohort.paths.logprobs(config.teacher))
-    if model.language_model.base:  # adapters mean nothing beside other weights
+    if model.language_model.base:  # adapters are valid only with their base weights
         shapes["base"] = model.language_model.base
     return sha256_json(shapes)
 

@@ -1,4 +1,4 @@
-"""The run folder: whose it is, whether it may be written, and the run it continues.
+"""The run folder: its identity, whether it may be written, and its parent run.
 
 An unfinished run folder holds ``resume/``; the same command continues it. A finished one holds ``manifest.json``.
 """
@@ -20,12 +20,12 @@ from clinragen.errors import UserError
 from clinragen.outputs import RUN, check_kind, check_place
 from clinragen.stages.config import RunConfig, StageConfig
 
-TOKENS = ".tokens"  # beside the run folders while they are trained; the stages of one distillation share it
+TOKENS = ".tokens"  # beside the run folders during training; the stages of one distillation share it
 
 
 @dataclass
 class Request:
-    """What the user asked to train."""
+    """A training request of the user."""
 
     stage: str
     cohort: Path
@@ -40,11 +40,11 @@ class Request:
     pretrained: Path | None = None
     preflight: bool = False
     task: str = tasks.DEFAULT
-    finish: bool = False  # a finished run of the same settings is kept, not refused
+    finish: bool = False  # keep a finished run of the same settings instead of refusing
 
     @property
     def inputs(self) -> tuple[Path | None, ...]:
-        """The folders that are read."""
+        """The input folders."""
         return self.cohort, self.parent, self.graph, self.pretrained
 
 
@@ -52,7 +52,7 @@ def expected_parent(request: Request) -> dict[str, Any] | None:
     """The manifest of the run to continue; None for a stage that starts a new model.
 
     Raises:
-        UserError: the parent is missing, not wanted, or a run of another stage.
+        UserError: the parent is missing, not expected, or a run of another stage.
     """
     wanted = load("stage", request.stage, StageConfig).parent
     wanted = next((o.partition("=")[2] for o in request.overrides if o.startswith("stage.parent=")), wanted)
@@ -73,7 +73,7 @@ def expected_parent(request: Request) -> dict[str, Any] | None:
 
 
 def kept(request: Request, identity: str) -> dict[str, Any] | None:
-    """The manifest of a finished run of the same identity, which ``finish`` keeps.
+    """The manifest of a finished run of the same identity, if ``finish`` is set.
 
     Raises:
         UserError: the finished run is of other data or settings.
@@ -96,9 +96,9 @@ def finished(run: Path, stage: str, option: str = "--parent") -> dict[str, Any]:
 
 
 def check_folder(out: Path, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
-    """Refuse a folder that is not ours to write, before any work. Nothing is changed.
+    """Refuse a folder that must not be written, before any work. Nothing is changed.
 
-    A run folder may be resumed, so one that exists is not refused for that alone.
+    An existing run folder may be resumed, so its existence is no error.
     """
     check_place(out, inputs)
     if not out.exists() or not any(out.iterdir()):
@@ -111,8 +111,8 @@ def check_folder(out: Path, overwrite: bool, inputs: Iterable[Path | None] = ())
 
 
 def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
-    """Drop what ``--overwrite`` drops and what killed writers left half-written, and mark the folder as an unfinished
-    run with everything that shapes it."""
+    """Remove what ``--overwrite`` replaces and the partial files of killed writers, and mark the folder as an
+    unfinished run with its identity."""
     started = out / "resume" / "identity.json"
     if overwrite and out.exists():
         shutil.rmtree(out)
@@ -124,7 +124,7 @@ def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
 
 
 def finish_folder(out: Path, config: RunConfig, manifest: dict[str, Any]) -> None:
-    """Mark the folder as a finished run: settings, then the manifest, and nothing to resume any more."""
+    """Mark the folder as a finished run: write settings, then the manifest, and remove the checkpoint."""
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
     write_json(out / "manifest.json", {"kind": RUN.name, **versions.RUN.mark, **manifest})
     shutil.rmtree(out / "resume", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What the runs of all stages share: processes, run folder, rehearsal, and training under progress bar and tracker."""
+"""Shared by the runs of all stages: processes, run folder, rehearsal, and training with progress bar and tracker."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from clinragen.stages.run_dir import Request, prepare_folder
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, on what.
+    """Objective and data of a training run.
 
     Attributes:
-        objective: what is minimised.
+        objective: the training objective.
         data: stays of ``train`` and ``validation``.
         collate: makes a batch of stays.
-        width: hidden size of the objective's largest part, which decides the precision where none is asked for.
-        identity: of everything that shapes the run.
-        described: what is trained on what, for the console.
+        width: hidden size of the objective's largest part, which decides the precision ``auto``.
+        identity: everything that affects the result of the run.
+        described: description of model and data, for the console.
     """
 
     objective: Objective
@@ -40,16 +40,16 @@ class Training:
 
 
 def train(request: Request, config: RunConfig, training: Training, console: Console) -> TrainState | None:
-    """Train an objective in the request's run folder, from where an interrupted run was left.
+    """Train an objective in the request's run folder, resuming an interrupted run.
 
     Args:
         request: the run folder, and whether this is a rehearsal only.
-        config: of the run.
+        config: configuration of the run.
         training: the objective and its stays.
         console: where progress is shown.
 
     Returns:
-        Where the run ended; the objective then holds its best epoch. None after a preflight, and on all but the first
+        The final state; the objective then holds its best epoch. None after a preflight, and on all but the first
         of several processes.
     """
     fabric = make_fabric(config.trainer, precision(config.stage.precision, training.width))
