@@ -27,10 +27,10 @@ def build_graph(source: Sequence[str] = ()) -> ConceptGraph:
     parts = [curated.contribute()]
     if not source:
         return build(parts)
-    known = build(parts).known
+    index = build(parts).index
     for item in source:
         name, separator, folder = item.partition("=")
         if separator and not folder:
             raise UserError(f"--source {item}: expected NAME=FOLDER; clinragen graph sources lists the names")
-        parts.append(external.contribute(name, Path(folder) if folder else None, known))
+        parts.append(external.contribute(name, Path(folder) if folder else None, index))
     return build(parts)

@@ -68,19 +68,19 @@ def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGr
     affirmed: dict[tuple[str, bool], list[tuple[int, NoteEvidence]]] = {}
     denied: dict[str, list[_Denial]] = {}
     read = [(section, text) for section, text in sections if section not in _SKIPPED_SECTIONS]
-    for place, one in enumerate(note_mentions(read, linker)):
+    for position, one in enumerate(note_mentions(read, linker)):
         _, section, text, mention = one
         if one.standing == "denied":
-            denied.setdefault(mention.concept, []).append(_Denial(section in _CARRIED_OVER, place))
+            denied.setdefault(mention.concept, []).append(_Denial(section in _CARRIED_OVER, position))
         elif one.standing == "affirmed":
             past = _is_past(mention)
             phrase = _phrase(text, mention, linker, graph)
             evidence = NoteEvidence(mention.concept, section, mention.start, mention.end, phrase, past)
-            affirmed.setdefault((mention.concept, past), []).append((place, evidence))
+            affirmed.setdefault((mention.concept, past), []).append((position, evidence))
     outcome: list[NoteEvidence] = []
     for (concept, past), places in affirmed.items():
         denials = denied.get(concept, ())
-        outcome += [item for place, item in places if past or not _outweighed(item, place, denials)][:1]
+        outcome += [item for position, item in places if past or not _outweighed(item, position, denials)][:1]
     return outcome
 
 
@@ -89,12 +89,12 @@ def signs(evidence: Iterable[NoteEvidence]) -> list[NoteEvidence]:
     return [item for item in evidence if item.concept.split(":")[0] in ("symptom", "finding") and not item.past]
 
 
-def _outweighed(item: NoteEvidence, place: int, denials: Iterable[_Denial]) -> bool:
+def _outweighed(item: NoteEvidence, position: int, denials: Iterable[_Denial]) -> bool:
     """Whether a denial outweighs this mention: it is in a section of more weight, or comes later."""
     carried_over = item.section in _CARRIED_OVER
     judgement = item.concept.split(":")[0] in _DISEASES
     return any(
-        carried_over if denial.carried_over != carried_over else judgement and denial.place > place
+        carried_over if denial.carried_over != carried_over else judgement and denial.place > position
         for denial in denials
     )
 

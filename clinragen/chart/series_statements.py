@@ -135,9 +135,9 @@ def _times(hour: float) -> tuple[str, str, str]:
 def _subject(finding: Finding, graph: ConceptGraph, wording: Wording) -> str:
     """ "tachycardia" or "high heart rate": the finding's own name if it is short."""
     plain = f"{finding.direction} {name(finding.variable)}"
-    own = graph.nodes[finding.concept]["name"] if finding.concept in graph.nodes else ""
-    short = bool(own) and finding.spec.label.split()[-1] not in own and len(own.split()) == 1
-    return wording.pick((own, plain)) if short else plain
+    concept = graph.nodes[finding.concept]["name"] if finding.concept in graph.nodes else ""
+    short = bool(concept) and finding.spec.label.split()[-1] not in concept and len(concept.split()) == 1
+    return wording.pick((concept, plain)) if short else plain
 
 
 def _rounded(value: float, finding: Finding) -> str:

@@ -141,8 +141,8 @@ class Cohort:
         path = self.paths.rationales(teacher)
         if not path.exists():
             have = sorted(p.stem for p in path.parent.glob("*.parquet") if not p.stem.endswith(".logprobs"))
-            made = f"; this cohort has: {', '.join(have)}" if have else ""
-            raise UserError(f"{path} not found{made}: make it with `clinragen teach --teacher {teacher}`")
+            others = f"; this cohort has: {', '.join(have)}" if have else ""
+            raise UserError(f"{path} not found{others}: make it with `clinragen teach --teacher {teacher}`")
         described = self.paths.rationale_manifest(teacher)
         if described.exists():
             versions.RATIONALES.check(read_json(described, "the manifest of a rationale set"), described)

@@ -60,11 +60,11 @@ def sections_by_stay(
         .with_columns(pl.col("section").replace_strict(rank, default=len(rank), return_dtype=pl.Int32).alias("rank"))
         .sort("stay_id", "rank", "section", "time", "note_id", nulls_last=True)
     )
-    found: dict[int, list[tuple[str, str]]] = {}
+    by_stay: dict[int, list[tuple[str, str]]] = {}
     for stay_id, section, text in ordered.select("stay_id", "section", "text").iter_rows():
         read = text if whole else readable(text, section, labels)
-        found.setdefault(stay_id, []).append((section, read if layout else " ".join(read.split())))
-    return found
+        by_stay.setdefault(stay_id, []).append((section, read if layout else " ".join(read.split())))
+    return by_stay
 
 
 def fit(token_counts: list[int], budget: int) -> list[int]:
@@ -73,8 +73,8 @@ def fit(token_counts: list[int], budget: int) -> list[int]:
     >>> fit([10, 50, 30], budget=70)
     [10, 50, 10]
     """
-    kept = []
+    lengths = []
     for count in token_counts:
-        kept.append(min(count, budget))
-        budget -= kept[-1]
-    return kept
+        lengths.append(min(count, budget))
+        budget -= lengths[-1]
+    return lengths

@@ -47,11 +47,11 @@ class Window:
             UserError: the manifest has an invalid window.
         """
         protocol = cohort.manifest.get("protocol")
-        told = protocol.get("window") if isinstance(protocol, dict) else None
-        if told is None:
+        setting = protocol.get("window") if isinstance(protocol, dict) else None
+        if setting is None:
             return cls(_measured(cohort))
-        kind = told.get("kind") if isinstance(told, dict) else None
-        hours = told.get("hours") if isinstance(told, dict) else None
+        kind = setting.get("kind") if isinstance(setting, dict) else None
+        hours = setting.get("hours") if isinstance(setting, dict) else None
         if kind == "whole":
             return cls(_measured(cohort), kind)
         if kind not in KINDS or hours is None or not _is_length(hours):
@@ -99,10 +99,10 @@ class Window:
 
     def bin_of(self, hours: np.ndarray) -> np.ndarray:
         """The bin of each hour, counted from the first that is read; -1 outside the window."""
-        found = np.searchsorted(self.starts, hours, side="right") - 1
+        bins = np.searchsorted(self.starts, hours, side="right") - 1
         if self.kind != "whole":
-            found[hours >= self.bins] = -1
-        return found
+            bins[hours >= self.bins] = -1
+        return bins
 
     def span(self, first: int, end: int) -> tuple[int, int]:
         """First hour and the hour after the last of the bins from ``first`` to before ``end``."""
@@ -130,21 +130,21 @@ class Window:
         )
 
 
-def wanted(asked: int | None, cohort: Cohort) -> Window:
+def training_window(hours: int | None, cohort: Cohort) -> Window:
     """The window that a new model reads: its cohort's.
 
     Args:
-        asked: ``model.hours``, if the user gave it.
+        hours: ``model.hours``, if the user gave it.
         cohort: the training cohort.
 
     Raises:
         UserError: ``model.hours`` differs from the cohort's.
     """
     window = Window.of(cohort)
-    if asked is not None and asked != window.hours:
+    if hours is not None and hours != window.hours:
         raise UserError(
-            f"model.hours is {asked}, and {cohort.paths.root} holds {window} of each stay: leave it out (it comes from "
-            f"the cohort), or prepare a cohort with window.hours={asked}"
+            f"model.hours is {hours}, and {cohort.paths.root} holds {window} of each stay: leave it out (it comes from "
+            f"the cohort), or prepare a cohort with window.hours={hours}"
         )
     return window
 

@@ -113,20 +113,20 @@ class Sheet:
     def _between(self, start: int, end: int) -> Iterator[str | _Element]:
         """The words between two items; marks, minuses and the ends of lines are elements of their own."""
         words, starts, text = self._text
-        for place in range(start, end + 1):
-            after = starts[place - 1] + len(words[place - 1]) if place else 0
-            here = starts[place] if place < len(starts) else self._end
+        for index in range(start, end + 1):
+            after = starts[index - 1] + len(words[index - 1]) if index else 0
+            here = starts[index] if index < len(starts) else self._end
             blank = text[after:here]
             if "\n" in blank:
-                yield _Element("newline", -1, place, place, ())
+                yield _Element("newline", -1, index, index, ())
             if "-" in blank and MINUS.search(text, after, here):
-                yield _Element("minus", -1, place, place, ())
-            if place == end:
+                yield _Element("minus", -1, index, index, ())
+            if index == end:
                 return
-            if is_mark(words[place]):
-                yield _Element("mark", -1, place, place + 1, ())
+            if is_mark(words[index]):
+                yield _Element("mark", -1, index, index + 1, ())
             else:
-                yield words[place]
+                yield words[index]
 
     def _kind(self, item: Item, start: int, marked: bool) -> tuple[str, tuple[str, ...], str]:
         if item is None:
@@ -189,8 +189,8 @@ class Sheet:
 
     def _glued(self, k: int) -> bool:
         """Whether a sign touches the word after it."""
-        starts, place = self._text.starts, self._row[k].end
-        return place < len(starts) and self._text.text[starts[place] - 1] in "+-"
+        starts, end = self._text.starts, self._row[k].end
+        return end < len(starts) and self._text.text[starts[end] - 1] in "+-"
 
     def _signed(self, k: int, opposed: bool, glued: int, value: str) -> bool:
         """Whether a minus denies: beside a plus always, else where symptoms stand in a row, or after a mark."""
@@ -232,8 +232,8 @@ class Sheet:
         first = part[0].kind == "box"
         pairs = zip(part[::2], part[1::2], strict=False)
         chosen = [(answer if first else box, box if first else answer) for box, answer in pairs]
-        told = {value for answer, box in chosen if box.ticked in ("ticked", "crossed") for value in answer.values}
-        return (told.pop(),) if len(told) == 1 else ("unknown",)
+        values = {value for answer, box in chosen if box.ticked in ("ticked", "crossed") for value in answer.values}
+        return (values.pop(),) if len(values) == 1 else ("unknown",)
 
     def _labelled(self) -> None:
         """Answers after a mark: "Fever: No", "Any chest pain? None.", "| Fever | No |"."""
@@ -297,11 +297,11 @@ class Sheet:
                 segments.append((start, k))
                 start = k + 1
         forms = [self._alternates(start, end) for start, end in segments]
-        for place, ((start, end), form) in enumerate(zip(segments, forms, strict=True)):
+        for index, ((start, end), form) in enumerate(zip(segments, forms, strict=True)):
             if not form:
                 continue
             wraps = self._row[end].kind == "newline"
-            if wraps and not forms[place + 1] and segments[place + 1][0] < segments[place + 1][1]:
+            if wraps and not forms[index + 1] and segments[index + 1][0] < segments[index + 1][1]:
                 continue  # "... cough no / fever": a sentence that runs on to the next line
             names: list[int] = []
             for element in self._row[start:end]:
@@ -328,11 +328,11 @@ class Sheet:
 
     def _first_name(self, start: int, end: int) -> int:
         """Where a stretch begins after its heading: "ROS: fever no", "Patient reports: fever no"."""
-        for place in range(start, end):
-            if self._row[place].kind == "mention":
+        for index in range(start, end):
+            if self._row[index].kind == "mention":
                 return start
-            if self._row[place].kind == "mark":
-                start = place + 1
+            if self._row[index].kind == "mark":
+                start = index + 1
         return start
 
     def _alternates(self, start: int, end: int) -> bool:
@@ -370,14 +370,14 @@ class Sheet:
             glyph = self._text.words[row[k].start]
             if value == "no" and not (self._ticks or glyph in "✗✘❌✖"):
                 value = "unknown"  # a form in which nothing is ticked says nothing
-            step, place = (1, k + 1) if first == "box" else (-1, k - 1)
-            while 0 <= place < len(row) and row[place].kind in ("mention", "comma", "mark"):
-                near = row[place] if step > 0 else row[place + 1]
+            step, index = (1, k + 1) if first == "box" else (-1, k - 1)
+            while 0 <= index < len(row) and row[index].kind in ("mention", "comma", "mark"):
+                near = row[index] if step > 0 else row[index + 1]
                 if not near.near:
                     break
-                if row[place].kind == "mention":
-                    self.values[self._mention(row[place])] = value
-                place += step
+                if row[index].kind == "mention":
+                    self.values[self._mention(row[index])] = value
+                index += step
 
     def _answer(self, names: Sequence[int], values: Sequence[str]) -> None:
         """One answer for all names, or one each; others contradict each other and say nothing."""
@@ -393,19 +393,19 @@ class Sheet:
 
     def _names(self, label: int, *, question: bool) -> list[int]:
         """Items of the names that an answer is about: those joined to the last, and a whole list of them."""
-        joined, whole, place, commas = [label], [label], label, False
-        while place > 0 and self._row[place].near:
-            step = 1 if self._row[place - 1].kind == "mention" else 2
+        joined, whole, index, commas = [label], [label], label, False
+        while index > 0 and self._row[index].near:
+            step = 1 if self._row[index - 1].kind == "mention" else 2
             commas = commas or step == 2
-            comma = step == 1 or (self._row[place - 1].kind == "comma" and self._row[place - 1].near)
-            if not comma or place < step or self._row[place - step].kind != "mention":
+            comma = step == 1 or (self._row[index - 1].kind == "comma" and self._row[index - 1].near)
+            if not comma or index < step or self._row[index - step].kind != "mention":
                 break
-            place -= step
-            whole.append(place)
-            joined += [] if commas else [place]
-        first = self._row[place]
-        before = self._row[place - 1]
-        begins = place == 0 or before.kind in ("newline", "mark") or before.item in self._told
+            index -= step
+            whole.append(index)
+            joined += [] if commas else [index]
+        first = self._row[index]
+        before = self._row[index - 1]
+        begins = index == 0 or before.kind in ("newline", "mark") or before.item in self._told
         chosen = whole if question or (begins and set(first.gap) <= _LEADS) else joined
         return [self._row[name].item for name in reversed(chosen)]
 

@@ -44,20 +44,22 @@ def signed_lines(text: str) -> frozenset[int]:
     >>> signed_lines("-fever\\n+cough"), signed_lines("-fever\\n-cough")
     (frozenset({0}), frozenset())
     """
-    found: list[int] = []
+    offsets: list[int] = []
     for run in _SIGNED_LINES.finditer(text):
         signs = list(_SIGN.finditer(run.group()))
         if len({sign.group(1) for sign in signs}) == 2:
-            found += [run.start() + sign.start(1) for sign in signs if sign.group(1) == "-"]
-    return frozenset(found)
+            offsets += [run.start() + sign.start(1) for sign in signs if sign.group(1) == "-"]
+    return frozenset(offsets)
 
 
 @cache
 def answers() -> list[tuple[str, Modifier]]:
     """Every phrase of the shipped rules with what it may answer."""
     raw = load_yaml(CONFIG_ROOT / "knowledge" / "answers.yaml")
-    found = [(phrase, Modifier(kind, "answer")) for kind in ("yes", "no", "unknown", "digit") for phrase in raw[kind]]
-    return found + [(phrase, Modifier(kind, "box")) for kind in ("ticked", "crossed", "empty") for phrase in raw[kind]]
+    entries = [(phrase, Modifier(kind, "answer")) for kind in ("yes", "no", "unknown", "digit") for phrase in raw[kind]]
+    return entries + [
+        (phrase, Modifier(kind, "box")) for kind in ("ticked", "crossed", "empty") for phrase in raw[kind]
+    ]
 
 
 @cache

@@ -72,7 +72,7 @@ class Contribution:
 
 
 @dataclass(frozen=True)
-class Known:
+class ConceptIndex:
     """The concepts that further sources may refer to: those of the curated core."""
 
     names: Mapping[str, str]  # lower-case names and synonyms -> node id
@@ -91,8 +91,8 @@ class Known:
 
     def contradicts(self, edge: Edge) -> bool:
         """Whether the core says the opposite finding of what the edge says, and not this one."""
-        kind, _, rest = edge.head.partition(":")
-        variable, _, direction = rest.rpartition(":")
+        kind, _, key = edge.head.partition(":")
+        variable, _, direction = key.rpartition(":")
         if kind != "finding" or direction not in OPPOSITE or (edge.head, edge.tail) in self.edges:
             return False
         return (finding_id(variable, OPPOSITE[direction]), edge.tail) in self.edges
@@ -103,9 +103,9 @@ CONDITIONS = ("phenotype", "disease")
 SIGNS = ("symptom", "finding")
 
 
-def drug_node(name: str, codes: dict[str, str], said: str) -> Node:
-    """A drug that the core lacks; ``said`` ends the sentence that defines it."""
-    return Node(f"drug:{slug(name)}", "drug", name.lower(), (), f"{name[:1].upper()}{name[1:]}, {said}.", codes)
+def drug_node(name: str, codes: dict[str, str], description: str) -> Node:
+    """A drug that the core lacks; ``description`` ends the sentence that defines it."""
+    return Node(f"drug:{slug(name)}", "drug", name.lower(), (), f"{name[:1].upper()}{name[1:]}, {description}.", codes)
 
 
 def slug(name: str) -> str:

@@ -56,17 +56,17 @@ def modifiers() -> list[tuple[str, Modifier]]:
     words = {"relative": raw["relatives"], "whose": raw["whose"], "month": raw["month"], "since": raw["since"]}
     words |= {name: raw[name] for name in ("adverb", "person", "has", "is")}
     words["year"] = [str(year) for year in range(1950, 2030)]
-    found: list[tuple[str, Modifier]] = []
+    entries: list[tuple[str, Modifier]] = []
     for kind in PRIORITY:
         for side in ("before", "after"):
             phrases = dict.fromkeys(form for phrase in raw[kind][side] for form in _spelled(phrase, words))
-            found += [(phrase, Modifier(kind, side)) for phrase in phrases]
+            entries += [(phrase, Modifier(kind, side)) for phrase in phrases]
     inert = dict.fromkeys(form for phrase in raw["inert"] for form in _spelled(phrase, words))
-    found += [(phrase, Modifier("inert", "")) for phrase in inert]
-    found += [(phrase, Modifier("adjective", "")) for phrase in raw["adjectives"]]
-    found += [(phrase, Modifier("purpose", "")) for phrase in raw["purpose"]]
-    found += [(phrase, Modifier("terminator", "")) for phrase in dict.fromkeys(raw["terminators"])]
-    return found
+    entries += [(phrase, Modifier("inert", "")) for phrase in inert]
+    entries += [(phrase, Modifier("adjective", "")) for phrase in raw["adjectives"]]
+    entries += [(phrase, Modifier("purpose", "")) for phrase in raw["purpose"]]
+    entries += [(phrase, Modifier("terminator", "")) for phrase in dict.fromkeys(raw["terminators"])]
+    return entries
 
 
 @cache

@@ -83,8 +83,8 @@ def _rows(graph: ConceptGraph, links: list[Link], numbers: dict[str, int], width
     lines: list[str] = []
     for (source, evidence), weights in groups.items():
         number = numbers.setdefault(source, len(numbers) + 1)
-        said = f"{evidence[:1].upper()}{evidence[1:]} [{number}]" if evidence else f"[{number}]"
-        lines += textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="    ")
+        line = f"{evidence[:1].upper()}{evidence[1:]} [{number}]" if evidence else f"[{number}]"
+        lines += textwrap.wrap(line, width, initial_indent="  ", subsequent_indent="    ")
         for weight, names in weights.items():
             lines += textwrap.wrap(
                 f"{weight:.2f}  {', '.join(names)}", width, initial_indent="    ", subsequent_indent="          "

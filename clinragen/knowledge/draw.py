@@ -72,23 +72,23 @@ def overview(graph: ConceptGraph, least: float) -> Any:
     axes.set_axis_off()
     axes.set_xlim(-1.75, 1.75)
     axes.set_ylim(-0.03, 1.045)
-    place = {
+    position = {
         **{node: (-1.0, _level(rank, len(left))) for rank, node in enumerate(left)},
         **{node: (0.0, _level(rank, len(middle))) for rank, node in enumerate(middle)},
         **{node: (1.0, _level(rank, len(right))) for rank, node in enumerate(right)},
     }
     colour = {node: _colour(rank / max(1, len(middle))) for rank, node in enumerate(middle)}
     for head, tail, weight in sorted(edges, key=lambda edge: edge[2]):
-        _curve(axes, place[head], place[tail], colour[tail], weight)
+        _curve(axes, position[head], position[tail], colour[tail], weight)
     for title, x in (("Findings in the series", -1.0), ("Phenotypes", 0.0), ("Symptoms and signs", 1.0)):
         axes.text(x, 1.03, title, ha="center", va="center", fontsize=13, fontweight="bold", color="#222222")
     for node in left:
-        axes.text(-1.02, place[node][1], graph.name(node), ha="right", va="center", fontsize=8, color="#333333")
+        axes.text(-1.02, position[node][1], graph.name(node), ha="right", va="center", fontsize=8, color="#333333")
     for node in right:
-        axes.text(1.02, place[node][1], graph.name(node), ha="left", va="center", fontsize=8, color="#333333")
+        axes.text(1.02, position[node][1], graph.name(node), ha="left", va="center", fontsize=8, color="#333333")
     for node in middle:
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour[node], "linewidth": 1.6}
-        axes.text(0.0, place[node][1], graph.name(node), ha="center", va="center", fontsize=9.5, bbox=box, zorder=5)
+        axes.text(0.0, position[node][1], graph.name(node), ha="center", va="center", fontsize=9.5, bbox=box, zorder=5)
     return figure
 
 

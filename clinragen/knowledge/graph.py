@@ -21,7 +21,15 @@ import pyarrow as pa
 from clinragen import versions
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.errors import UserError, unknown_choice
-from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NODE_KINDS, RELATIONS, Contribution, Edge, Known, Node
+from clinragen.knowledge.concepts import (
+    EVIDENCE_RELATIONS,
+    NODE_KINDS,
+    RELATIONS,
+    ConceptIndex,
+    Contribution,
+    Edge,
+    Node,
+)
 from clinragen.knowledge.sources import curated
 from clinragen.label_sets import LabelSet, of_manifest, plain, shipped
 from clinragen.outputs import GRAPH, output_folder
@@ -120,15 +128,15 @@ class ConceptGraph:
 
         The phenotype's own name counts 1. Diseases that belong to it count through ``is_a``.
         """
-        found: dict[str, dict[str, tuple[float, str]]] = {}
+        by_label: dict[str, dict[str, tuple[float, str]]] = {}
         for node in self.of_kind("phenotype"):
             best: dict[str, tuple[float, str]] = {node: (1.0, "is_a")}
             for link in self.into(node, EVIDENCE_RELATIONS):
                 strength = link.weight * EVIDENCE_RELATIONS[link.relation]
                 if strength > best.get(link.node, (0.0, ""))[0]:
                     best[link.node] = (strength, link.relation)
-            found[node.removeprefix("phenotype:")] = best
-        return found
+            by_label[node.removeprefix("phenotype:")] = best
+        return by_label
 
     def strength(self, concept: str, key: str) -> float:
         """How strongly a mention of a concept speaks for a phenotype, 0..1."""
@@ -142,15 +150,15 @@ class ConceptGraph:
         """
         if name in self.graph:
             return name
-        wanted = name[:_LONGEST_NAME].casefold().replace("_", " ").strip()
-        if wanted not in self.names:
+        query = name[:_LONGEST_NAME].casefold().replace("_", " ").strip()
+        if query not in self.names:
             if published := self._published(name):
                 return published
-            near = [form for form in self.names if wanted and wanted in form][:8]
+            near = [form for form in self.names if query and query in form][:8]
             published = (form.casefold() for label in shipped().values() for form in label.published)
-            near = near or get_close_matches(wanted, [*published, *self.names], n=8, cutoff=0.5)
+            near = near or get_close_matches(query, [*published, *self.names], n=8, cutoff=0.5)
             raise unknown_choice("concept", name[:_LONGEST_NAME], near or ["any name in clinragen graph stats"])
-        return self.names[wanted]
+        return self.names[query]
 
     def _published(self, name: str) -> str | None:
         """The phenotype that others publish by this name; a disease where it is none of the labels."""
@@ -172,7 +180,7 @@ class ConceptGraph:
         return names
 
     @cached_property
-    def known(self) -> Known:
+    def index(self) -> ConceptIndex:
         """What further sources may refer to."""
         codes: dict[tuple[str, str], list[str]] = {}
         for node, data in sorted(self.nodes.items(), key=itemgetter(0)):
@@ -180,7 +188,7 @@ class ConceptGraph:
                 for code in listed.split():
                     codes.setdefault((system, code), []).append(node)
         kinds = {node: data["kind"] for node, data in self.nodes.items()}
-        return Known(
+        return ConceptIndex(
             self.names,
             {code: tuple(nodes) for code, nodes in codes.items()},
             kinds,
@@ -331,17 +339,17 @@ def _merge(nodes: dict[str, dict[str, Any]], node: Node) -> None:
     if node.id not in nodes:
         nodes[node.id] = fresh
         return
-    known = nodes[node.id]
-    known["synonyms"] = list(dict.fromkeys([*known["synonyms"], *fresh["synonyms"]]))
-    known["identifiers"] = {**fresh["identifiers"], **known["identifiers"]}
+    existing = nodes[node.id]
+    existing["synonyms"] = list(dict.fromkeys([*existing["synonyms"], *fresh["synonyms"]]))
+    existing["identifiers"] = {**fresh["identifiers"], **existing["identifiers"]}
 
 
 def _links(ends: Iterable[tuple[str, dict[str, Any]]], relations: Iterable[str] | None) -> list[Link]:
-    wanted = None if relations is None else set(relations)
+    allowed = None if relations is None else set(relations)
     links = [
         Link(node, data["relation"], data["weight"], data["source"], data["evidence"])
         for node, data in ends
-        if wanted is None or data["relation"] in wanted
+        if allowed is None or data["relation"] in allowed
     ]
     return sorted(links, key=lambda link: (-link.weight, link.node, link.relation, link.source))
 

@@ -249,16 +249,16 @@ def _measured(graph: ConceptGraph, finding: dict[str, Any]) -> list[str]:
 
 def _variants(form: str) -> set[str]:
     """Other ways to write a form: whose it is, on which side, British spelling, the plural."""
-    found = {form}
-    found |= {_POSSESSIVE.sub(f" {word} ", form) for word in _WHOSE}
-    found |= {_SIDE.sub(lambda match, word=word: f"{word}{match.group(2)}", form) for word in _SIDES}
-    for each in list(found):
-        found |= british(each)
-    for each in list(found):
+    spellings = {form}
+    spellings |= {_POSSESSIVE.sub(f" {word} ", form) for word in _WHOSE}
+    spellings |= {_SIDE.sub(lambda match, word=word: f"{word}{match.group(2)}", form) for word in _SIDES}
+    for each in list(spellings):
+        spellings |= british(each)
+    for each in list(spellings):
         last = tokens(each)[-1]
         if last.isalpha() and len(last) > 3 and not last.endswith("s"):
-            found.add(f"{each}s")
-    return found - {form}
+            spellings.add(f"{each}s")
+    return spellings - {form}
 
 
 def _is_stop(words: Words, position: int) -> bool:

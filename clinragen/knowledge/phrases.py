@@ -76,7 +76,7 @@ class PhraseTrie[M]:
         node = self._trie.get(tokens[position])
         if node is None:
             return None
-        found, ahead, count = None, position + 1, len(tokens)
+        match, ahead, count = None, position + 1, len(tokens)
         while True:
             meanings = node.get(_END)
             if meanings is not None:
@@ -85,12 +85,12 @@ class PhraseTrie[M]:
                     written = text[starts[position] : starts[ahead - 1] + len(tokens[ahead - 1])]
                     meaning = meanings.exact.get(squeezed(written), meaning)
                 if meaning is not None:
-                    found = ahead, meaning
+                    match = ahead, meaning
             if ahead == count:
-                return found
+                return match
             node = node.get(tokens[ahead])
             if node is None:
-                return found
+                return match
             ahead += 1
 
 

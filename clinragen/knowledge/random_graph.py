@@ -24,18 +24,18 @@ def rewired(graph: nx.MultiDiGraph[str], seed: int) -> nx.MultiDiGraph[str]:
         key = (data["relation"], head, tail)
         weights[key] = max(weights.get(key, 0.0), data["weight"])
     random = np.random.default_rng(seed)
-    made = nx.MultiDiGraph()
-    made.add_nodes_from(graph.nodes(data=True))
+    result = nx.MultiDiGraph()
+    result.add_nodes_from(graph.nodes(data=True))
     for relation in sorted({relation for relation, _, _ in weights}):
         chosen = sorted(key for key in weights if key[0] == relation)
         heads, tails = [head for _, head, _ in chosen], [tail for _, _, tail in chosen]
-        taken = set(zip(heads, tails, strict=True))
+        pairs = set(zip(heads, tails, strict=True))
         for i, j in random.integers(0, len(chosen), (SWAPS * len(chosen), 2)).tolist():
             new = (heads[i], tails[j]), (heads[j], tails[i])
-            if taken.isdisjoint(new) and all(head != tail for head, tail in new):
-                taken -= {(heads[i], tails[i]), (heads[j], tails[j])}
-                taken |= set(new)
+            if pairs.isdisjoint(new) and all(head != tail for head, tail in new):
+                pairs -= {(heads[i], tails[i]), (heads[j], tails[j])}
+                pairs |= set(new)
                 tails[i], tails[j] = tails[j], tails[i]
         for key, tail in zip(chosen, tails, strict=True):
-            made.add_edge(key[1], tail, relation=relation, weight=weights[key])
-    return made
+            result.add_edge(key[1], tail, relation=relation, weight=weights[key])
+    return result

@@ -96,24 +96,24 @@ def unreadable(text: str, section: str = "", labels: Mapping[str, Phenotype] | N
     ]
     reasons: dict[int, str] = dict.fromkeys(_lists(sentences, section), LIST)
     reasons |= _addressed(sentences, folded, names)
-    found: list[Unreadable] = []
+    passages: list[Unreadable] = []
     for index in sorted(reasons):
         sentence = sentences[index]
         start, end = places[sentence.start], places[sentence.end - 1] + 1
         if text[start:end].strip():
             start += len(text[start:end]) - len(text[start:end].lstrip())
-            found.append(Unreadable(start, end, reasons[index]))
-    return found
+            passages.append(Unreadable(start, end, reasons[index]))
+    return passages
 
 
 def _folded(text: str) -> tuple[str, range | list[int]]:
     """The text as patterns see it, and where each of its characters stands in the text as given."""
     if text.isascii():
         return text.lower(), range(len(text))
-    shown = [(place, letter) for place, letter in enumerate(text) if letter.translate(VISIBLE)]
+    shown = [(offset, letter) for offset, letter in enumerate(text) if letter.translate(VISIBLE)]
     plain = "".join(letter for _, letter in shown).translate(FOLD)
     letters = [unicodedata.normalize("NFD", letter)[0].lower()[:1] for letter in plain]
-    return "".join(letters), [place for place, _ in shown]
+    return "".join(letters), [offset for offset, _ in shown]
 
 
 def _addressed(sentences: list[_Sentence], folded: str, names: _Names) -> dict[int, str]:
@@ -127,22 +127,22 @@ def _addressed(sentences: list[_Sentence], folded: str, names: _Names) -> dict[i
     ]
     starts += [(match.start(), match.end(), MARK) for match in MARKS.finditer(folded)]
     starts.sort()
-    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     struck, reason = 0, ""
     for index, sentence in enumerate(sentences):
         while struck < len(starts) and starts[struck][1] <= sentence.start:
             struck += 1
         if struck < len(starts) and starts[struck][0] < sentence.end:
             reason = starts[struck][2]
-            found[index] = reason
+            reasons[index] = reason
         elif not sentence.text.strip():
             reason = ""  # a blank line: a new paragraph
         elif _asks(sentence.text, names) or (reason and (_names(sentence.text, names) or _ordering(sentence.text))):
             reason = reason or INSTRUCTION
-            found[index] = reason
+            reasons[index] = reason
         elif sentence.names < 0:
             reason = ""
-    return found
+    return reasons
 
 
 def _asks(text: str, names: _Names) -> bool:
@@ -151,8 +151,8 @@ def _asks(text: str, names: _Names) -> bool:
     if not rules.stems.search(text):
         return False
     for match in rules.orders.finditer(text):
-        rest = [word for word in _WORD.findall(text[match.end() :]) if word not in rules.fillers]
-        if rest and _bare(" ".join(rest), names) > 0:
+        words = [word for word in _WORD.findall(text[match.end() :]) if word not in rules.fillers]
+        if words and _bare(" ".join(words), names) > 0:
             return True
     return rules.asking.search(text) is not None and _names(text, names)
 
@@ -174,7 +174,7 @@ def _lists(sentences: list[_Sentence], section: str) -> Iterator[int]:
         if sentence.names >= 0 and not _BULLET.match(sentence.text):
             run += [index] if sentence.text.strip() else []
             continue
-        if run and sum(sentences[place].names for place in run) >= least and not _heads(heading):
+        if run and sum(sentences[number].names for number in run) >= least and not _heads(heading):
             yield from run
         run = []
         if not (_heads(heading) and _is_item(sentence.text)):  # a list goes on over items that are no diagnoses
@@ -197,34 +197,34 @@ def _bare(text: str, names: _Names) -> int:
     first = _WORD.search(text)
     if first and first.group() not in names and first.group() not in _JOINS and not first.group().isdigit():
         return -1
-    words, found, place = _WORD.findall(text), 0, 0
-    while place < len(words):
-        length = _name_at(words, place, names)
+    words, count, index = _WORD.findall(text), 0, 0
+    while index < len(words):
+        length = _name_at(words, index, names)
         if length:
-            found += 1
-            place += length
-        elif words[place] in _JOINS or words[place].isdigit():
-            place += 1
+            count += 1
+            index += length
+        elif words[index] in _JOINS or words[index].isdigit():
+            index += 1
         else:
             return -1
-    return found
+    return count
 
 
 def _names(text: str, names: _Names) -> bool:
     words = _WORD.findall(text)
-    return any(_name_at(words, place, names) for place in range(len(words)))
+    return any(_name_at(words, index, names) for index in range(len(words)))
 
 
-def _name_at(words: list[str], place: int, names: _Names) -> int:
+def _name_at(words: list[str], index: int, names: _Names) -> int:
     """Words of the longest name of a diagnosis that begins here; 0 for none."""
-    node: _Names | None = names.get(words[place])
+    node: _Names | None = names.get(words[index])
     longest, length = 0, 1
     while node is not None:
         if "" in node:
             longest = length
-        if place + length == len(words):
+        if index + length == len(words):
             break
-        node = node.get(words[place + length])
+        node = node.get(words[index + length])
         length += 1
     return longest
 

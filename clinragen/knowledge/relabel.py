@@ -36,15 +36,15 @@ def open_known_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
 
 def relabel(graph: ConceptGraph, labels: LabelSet) -> ConceptGraph:
     """``graph`` itself when it is of these labels already, else a new graph."""
-    known = {node.removeprefix("phenotype:") for node in graph.of_kind("phenotype")}
-    if known == set(labels):
+    keys = {node.removeprefix("phenotype:") for node in graph.of_kind("phenotype")}
+    if keys == set(labels):
         return graph if graph.labels == labels else ConceptGraph(graph.graph, graph.manifest, labels)
-    demoted = {f"phenotype:{key}": f"disease:{key}" for key in sorted(known - set(labels))}
+    demoted = {f"phenotype:{key}": f"disease:{key}" for key in sorted(keys - set(labels))}
     built: nx.MultiDiGraph[str] = nx.relabel_nodes(graph.graph, demoted, copy=True)
     for node in demoted.values():
         built.nodes[node]["kind"] = "disease"
     for key, label in labels.items():
-        if key not in known:
+        if key not in keys:
             built.add_node(f"phenotype:{key}", **_node(label))
             for part in label.covers:
                 here = f"disease:{part}" if f"disease:{part}" in built else f"phenotype:{part}"
@@ -67,10 +67,10 @@ def unknown(graph: ConceptGraph) -> list[str]:
 
 def _node(label: Phenotype) -> dict[str, Any]:
     codes = {"CCS": label.ccs, "ICD9": label.icd9, "ICD10": label.icd10}
-    identifiers = {system: " ".join(map(str, found)) for system, found in codes.items() if found}
-    told = "; ".join(f"{system} {found}" for system, found in identifiers.items())
+    identifiers = {system: " ".join(map(str, values)) for system, values in codes.items() if values}
+    listing = "; ".join(f"{system} {values}" for system, values in identifiers.items())
     return {
-        "kind": "phenotype", "name": label.name, "synonyms": [], "definition": f"Diagnoses of {told}.",
+        "kind": "phenotype", "name": label.name, "synonyms": [], "definition": f"Diagnoses of {listing}.",
         "identifiers": identifiers, "variable": None, "direction": None,
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ from clinragen import tasks
 from clinragen.artifacts import sha256_file
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import SECTIONS, note_text, section_title, sections_by_stay
-from clinragen.cohort.window import wanted
+from clinragen.cohort.window import training_window
 from clinragen.data.dataset import StayDataset
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
@@ -42,7 +42,7 @@ def new_model(
         pretrained: an encoder to start from: its weights and statistics, for the variables that it knows.
     """
     train = cohort.split("train")
-    window = wanted(config.model.hours, cohort)
+    window = training_window(config.model.hours, cohort)
     config.model.hours = window.hours
     variables = observed_variables(cohort, train, config.model.series.min_share, window)
     values = grid(cohort, train, variables, window)

@@ -16,7 +16,7 @@ import polars as pl
 from clinragen import tasks
 from clinragen.choices import PRETRAIN
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.window import wanted
+from clinragen.cohort.window import training_window
 from clinragen.errors import UserError
 from clinragen.inference.finished import FinishedRun
 from clinragen.knowledge.relabel import open_graph
@@ -142,7 +142,7 @@ def _check_window(request: Request, config: RunConfig, cohort: Cohort) -> str | 
     if request.stage == PRETRAIN:
         return None
     if request.parent is None:
-        wanted(config.model.hours, cohort)
+        training_window(config.model.hours, cohort)
         return None
     return FinishedRun.open(request.parent).window.check(cohort)
 
@@ -178,23 +178,23 @@ def _check_labels(cohort: Cohort, config: RunConfig, splits: dict[str, np.ndarra
     remarks: list[str] = []
     task = tasks.load(config.task)
     count, labels = len(task.label_set(cohort)), {name: task.labels(cohort, ids) for name, ids in splits.items()}
-    said = "diagnoses" if task.name == tasks.DEFAULT else f"labels of task '{task.name}'"
-    for name, known in labels.items():
-        remarks += task.check(cohort, known, name)
-        if not (known.eligible & ~known.present).any():
+    noun = "diagnoses" if task.name == tasks.DEFAULT else f"labels of task '{task.name}'"
+    for name, part in labels.items():
+        remarks += task.check(cohort, part, name)
+        if not (part.eligible & ~part.present).any():
             raise UserError(
                 f"{cohort.paths.root}: every {name} stay has every label of task '{task.name}': nothing can be learned "
                 "or calibrated; prepare more stays"
             )
-        if not known.present.any():
+        if not part.present.any():
             where = cohort.paths.labels if task.name == tasks.DEFAULT else cohort.paths.root
             raise UserError(
-                f"{where}: no {name} stay has any of the {count} {said}: nothing can "
+                f"{where}: no {name} stay has any of the {count} {noun}: nothing can "
                 "be learned or calibrated; prepare more stays, or other labels (mimic-prep --set labels=...)"
             )
     absent = (~labels["train"].present.any(0)).sum()
     if absent:
-        remarks.append(f"{absent} of {count} {said} have no training stay: they cannot be learned")
+        remarks.append(f"{absent} of {count} {noun} have no training stay: they cannot be learned")
     return remarks
 
 

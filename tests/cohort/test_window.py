@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.window import Window, wanted
+from clinragen.cohort.window import Window, training_window
 from clinragen.data.series import grid, observed_variables, rows_within
 from clinragen.errors import UserError
 from clinragen.schema import CohortPaths
@@ -169,9 +169,9 @@ def test_a_model_reads_every_hour_of_a_cohort_or_refuses_it(cohort_of, model, co
 
 
 def test_hours_of_ones_own_are_refused_where_they_are_not_the_cohorts(cohort_of):
-    assert wanted(None, cohort_of(FIRST)) == wanted(48, cohort_of(FIRST)) == Window(48)
+    assert training_window(None, cohort_of(FIRST)) == training_window(48, cohort_of(FIRST)) == Window(48)
     with pytest.raises(UserError, match=r"model\.hours is 24, and .* holds the first 48 hours"):
-        wanted(24, cohort_of(FIRST))
+        training_window(24, cohort_of(FIRST))
 
 
 def test_rationales_speak_of_the_whole_window(hospital, runs, restamp, tmp_path):

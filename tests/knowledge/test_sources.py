@@ -20,7 +20,7 @@ CORE = build()
 
 
 def with_source(name, folder):
-    return build([curated.contribute(), external.contribute(name, folder, CORE.known)])
+    return build([curated.contribute(), external.contribute(name, folder, CORE.index)])
 
 
 def test_hpo_adds_synonyms_that_the_linker_then_finds(tmp_path):
@@ -301,7 +301,7 @@ def test_a_source_never_says_the_opposite_of_the_core(tmp_path):
 def test_two_sources_in_either_order_give_the_same_bytes(tmp_path):
     (tmp_path / "symp.obo").write_text(OBO + term("SYMP:1", "dyspnea", 'synonym: "air hunger" EXACT []'))
     (tmp_path / "edges.csv").write_text(HEADER + "SOB,suggests,CHF,0.6,Our audit 2024,\n")
-    parts = [external.contribute(name, tmp_path, CORE.known) for name in ("symptom_ontology", "edges")]
+    parts = [external.contribute(name, tmp_path, CORE.index) for name in ("symptom_ontology", "edges")]
     for name, chosen in (("a", parts), ("b", parts[::-1])):
         build([curated.contribute(), *chosen]).save(tmp_path / name)
     for file in ("nodes.parquet", "edges.parquet", "manifest.json"):
@@ -312,22 +312,22 @@ def test_two_sources_in_either_order_give_the_same_bytes(tmp_path):
 def test_absent_empty_and_damaged_files_give_one_clear_line(tmp_path, name):
     source = external.SOURCES[name]
     with pytest.raises(UserError, match=r"FOLDER with"):
-        external.contribute(name, None, CORE.known)
+        external.contribute(name, None, CORE.index)
     with pytest.raises(UserError, match="not found"):
-        external.contribute(name, tmp_path, CORE.known)
+        external.contribute(name, tmp_path, CORE.index)
     for content in (b"", b"\x00\xff\xfe{damaged", b"a,b,c\n1,2,3\n"):
         for file in source.files:
             (tmp_path / file).write_bytes(content)
         if content or name not in ("wikidata", "umls"):  # an empty list of records is a list of records
             with pytest.raises(UserError, match=f"knowledge source {name} in .* cannot be read") as caught:
-                external.contribute(name, tmp_path, CORE.known)
+                external.contribute(name, tmp_path, CORE.index)
             assert "\n" not in str(caught.value)
     for file in source.files:
         (tmp_path / file).unlink()
         (tmp_path / f"{file}.gz").write_bytes(gzip.compress(b"x" * 5000)[:-12])
     if name != "cohort":
         with pytest.raises(UserError, match="cannot be read"):
-            external.contribute(name, tmp_path, CORE.known)
+            external.contribute(name, tmp_path, CORE.index)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_record_of_another_shape_names_its_line(tmp_path, line):
     for file in external.SOURCES["wikidata"].files:
         (tmp_path / file).write_text(line + "\n")
     with pytest.raises(UserError, match=r"cannot be read \(.* line 1: "):
-        external.contribute("wikidata", tmp_path, CORE.known)
+        external.contribute("wikidata", tmp_path, CORE.index)
 
 
 def test_a_fault_of_ours_does_not_pass_for_one_of_the_file(tmp_path, monkeypatch):
@@ -350,7 +350,7 @@ def test_a_fault_of_ours_does_not_pass_for_one_of_the_file(tmp_path, monkeypatch
     monkeypatch.setitem(external.SOURCES, "edges", replace(external.SOURCES["edges"], read=broken))
     (tmp_path / "edges.csv").write_text(HEADER)
     with pytest.raises(KeyError):
-        external.contribute("edges", tmp_path, CORE.known)
+        external.contribute("edges", tmp_path, CORE.index)
 
 
 HEADER = "head,relation,tail,weight,source,evidence\n"
@@ -378,14 +378,14 @@ def test_the_user_adds_edges_by_name(tmp_path):
 def test_a_slip_in_the_users_edges_names_the_line(tmp_path, content, says):
     (tmp_path / "edges.csv").write_text(content)
     with pytest.raises(UserError, match=says):
-        external.contribute("edges", tmp_path, CORE.known)
+        external.contribute("edges", tmp_path, CORE.index)
 
 
 def test_missing_unknown_and_broken_sources(tmp_path):
     with pytest.raises(UserError, match=r"hp\.obo not found"):
-        external.contribute("hpo", tmp_path, CORE.known)
+        external.contribute("hpo", tmp_path, CORE.index)
     with pytest.raises(UserError, match="did you mean 'umls'"):
-        external.contribute("umlz", tmp_path, CORE.known)
+        external.contribute("umlz", tmp_path, CORE.index)
     (tmp_path / "hp.obo.gz").write_bytes(b"\x1f\x8b\x08\x00 truncated")
     with pytest.raises(UserError, match="cannot be read"):
-        external.contribute("hpo", tmp_path, CORE.known)
+        external.contribute("hpo", tmp_path, CORE.index)

@@ -30,8 +30,8 @@ def knowledge(shared: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def parts(knowledge: Path) -> list[Contribution]:
-    known = build().known
-    return [external.contribute(name, folder and knowledge / folder, known) for name, folder in FOLDERS.items()]
+    index = build().index
+    return [external.contribute(name, folder and knowledge / folder, index) for name, folder in FOLDERS.items()]
 
 
 @pytest.fixture(scope="module")

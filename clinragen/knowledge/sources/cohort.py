@@ -12,7 +12,7 @@ import polars as pl
 
 from clinragen.artifacts import sha256_file
 from clinragen.catalog import variables
-from clinragen.knowledge.concepts import Contribution, Edge, Known, finding_id
+from clinragen.knowledge.concepts import ConceptIndex, Contribution, Edge, finding_id
 from clinragen.knowledge.sources.source import Source
 from clinragen.schema import CohortPaths
 
@@ -25,7 +25,7 @@ _ALPHA = 1e-3
 _MOST_WEIGHT = 0.5
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Edges finding -> phenotype (``associated_with``) of findings and phenotypes of the core.
 
     The weight is half the difference of the two shares, so at most 0.5.
@@ -33,8 +33,8 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
     paths = CohortPaths(files["stays.parquet"].parent)
     train = pl.read_parquet(paths.stays, columns=["stay_id", "split"]).filter(pl.col("split") == "train")
     labels = pl.read_parquet(paths.labels).join(train.select("stay_id"), on="stay_id", how="semi").sort("stay_id")
-    shown = _shown(paths.series, labels["stay_id"], known)
-    keys = [key for key in labels.columns if key != "stay_id" and f"phenotype:{key}" in known.kinds]
+    shown = _shown(paths.series, labels["stay_id"], index)
+    keys = [key for key in labels.columns if key != "stay_id" and f"phenotype:{key}" in index.kinds]
     edges = [
         edge
         for finding in sorted(shown)
@@ -46,9 +46,9 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
     return Contribution("cohort", version, LICENCE, [], edges, {"cohort": CITE}, hashes)
 
 
-def _shown(series: Path, stays: pl.Series, known: Known) -> dict[str, tuple[set[int], set[int]]]:
+def _shown(series: Path, stays: pl.Series, index: ConceptIndex) -> dict[str, tuple[set[int], set[int]]]:
     """finding -> (training stays that show it at least once, those in which its variable was measured)."""
-    found: dict[str, tuple[set[int], set[int]]] = {}
+    by_finding: dict[str, tuple[set[int], set[int]]] = {}
     rows = pl.scan_parquet(series).filter(pl.col("stay_id").is_in(stays.implode()))
     ranges = rows.group_by("variable", "stay_id").agg(
         pl.col("value").min().alias("low"), pl.col("value").max().alias("high")
@@ -59,11 +59,11 @@ def _shown(series: Path, stays: pl.Series, known: Known) -> dict[str, tuple[set[
             continue
         measured = set(part["stay_id"])
         for side, sign in (("high", 1), ("low", -1)):
-            if finding_id(spec.key, side) in known.kinds:
+            if finding_id(spec.key, side) in index.kinds:
                 values = zip(part["stay_id"], part[side], strict=True)
                 shows = {stay for stay, value in values if spec.direction(float(value)) == sign}
-                found[finding_id(spec.key, side)] = (shows, measured)
-    return found
+                by_finding[finding_id(spec.key, side)] = (shows, measured)
+    return by_finding
 
 
 def _edge(finding: str, key: str, shown: tuple[set[int], set[int]], labels: pl.DataFrame, tests: int) -> Edge | None:
@@ -82,8 +82,8 @@ def _edge(finding: str, key: str, shown: tuple[set[int], set[int]], labels: pl.D
     if float(hypergeom.sf(both - 1, len(measured), len(positive), len(shows))) * tests > _ALPHA:
         return None
     weight = _MOST_WEIGHT * (with_it - without)
-    said = f"in {with_it:.0%} of {len(positive)} training stays with it, {without:.0%} of {len(negative)} without"
-    return Edge(finding, f"phenotype:{key}", "associated_with", weight, "cohort", said, "cohort")
+    evidence = f"in {with_it:.0%} of {len(positive)} training stays with it, {without:.0%} of {len(negative)} without"
+    return Edge(finding, f"phenotype:{key}", "associated_with", weight, "cohort", evidence, "cohort")
 
 
 SOURCE = Source(

@@ -126,17 +126,17 @@ def _phenotypes(rows: dict[str, Any], folder: Path) -> Iterator[Node]:
 
 def _identified(nodes: list[Node], codes: dict[str, dict[str, str]], folder: Path) -> list[Node]:
     """Nodes with the codes of identifiers.yaml, and findings with the LOINC code of their variable."""
-    known = {node.id for node in nodes}
-    unknown = next((node for node in codes if node not in known), None)
+    ids = {node.id for node in nodes}
+    unknown = next((node for node in codes if node not in ids), None)
     if unknown is not None:
-        raise UserError(f"{folder / 'identifiers.yaml'}: {_unknown(unknown, known)}")
-    found = []
+        raise UserError(f"{folder / 'identifiers.yaml'}: {_unknown(unknown, ids)}")
+    coded = []
     for node in nodes:
         more = {system.upper(): str(code) for system, code in codes.get(node.id, {}).items()}
         if node.kind == "finding" and node.variable:
             more["LOINC"] = variables()[node.variable].loinc
-        found.append(replace(node, identifiers={**node.identifiers, **more}))
-    return found
+        coded.append(replace(node, identifiers={**node.identifiers, **more}))
+    return coded
 
 
 def _measures(raw: dict[str, Any]) -> Iterator[Edge]:
@@ -145,8 +145,8 @@ def _measures(raw: dict[str, Any]) -> Iterator[Edge]:
         for direction in DIRECTIONS:
             if direction in sides:
                 source = sides[direction].get("source", raw["source"])
-                said = _said(variable, direction)
-                yield Edge(f"variable:{key}", finding_id(key, direction), "measures", 1.0, source, said)
+                evidence = _said(variable, direction)
+                yield Edge(f"variable:{key}", finding_id(key, direction), "measures", 1.0, source, evidence)
 
 
 def _said(variable: Variable, direction: str) -> str:
@@ -203,17 +203,17 @@ def _citation(group: str, key: str, folder: Path) -> tuple[str, str]:
     return source.strip(), evidence.strip()
 
 
-def _unknown(name: str, known: set[str]) -> UserError:
-    near = get_close_matches(name, sorted(known), n=5, cutoff=0.4)
-    return unknown_choice("concept", name, near or [f"the {len(known)} concepts of the other files"])
+def _unknown(name: str, names: set[str]) -> UserError:
+    near = get_close_matches(name, sorted(names), n=5, cutoff=0.4)
+    return unknown_choice("concept", name, near or [f"the {len(names)} concepts of the other files"])
 
 
 def _check(nodes: list[Node], edges: list[Edge], citations: dict[str, str], folder: Path) -> None:
-    known = {node.id for node in nodes}
+    ids = {node.id for node in nodes}
     for edge in edges:
         for end in (edge.head, edge.tail):
-            if end not in known:
-                raise UserError(f"{folder}: {edge.head} {edge.relation} {edge.tail}: {_unknown(end, known)}")
+            if end not in ids:
+                raise UserError(f"{folder}: {edge.head} {edge.relation} {edge.tail}: {_unknown(end, ids)}")
         if edge.source not in citations:
             raise UserError(
                 f"{folder}: {edge.head} {edge.relation} {edge.tail}: source '{edge.source}' is not in sources.yaml"

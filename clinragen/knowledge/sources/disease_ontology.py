@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import CONDITIONS, Contribution, Edge, Known, Node
+from clinragen.knowledge.concepts import CONDITIONS, ConceptIndex, Contribution, Edge, Node
 from clinragen.knowledge.sources.files import Term, obo, rows, spare
 from clinragen.knowledge.sources.source import Source
 
@@ -18,31 +18,31 @@ CITE = "Schriml LM et al. The Human Disease Ontology 2022 update. Nucleic Acids 
 _SYSTEMS = {"UMLS_CUI": "UMLS", "MESH": "MESH", "SNOMEDCT_US": "SNOMEDCT", "MIM": "OMIM"}
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Codes and synonyms of diseases with a DOID in the core; one right below becomes a node with ``is_a``."""
     version, terms = obo(files["doid.obo"]) if "doid.obo" in files else ("tables", _from_tables(files))
-    taken = set(known.names)
-    homes = {key: found for key in terms if (found := known.coded("DOID", key, *CONDITIONS))}
+    in_use = set(index.names)
+    homes = {key: same for key in terms if (same := index.coded("DOID", key, *CONDITIONS))}
     synonyms: dict[str, tuple[str, ...]] = {}
     identifiers: dict[str, dict[str, str]] = {}
     nodes: list[Node] = []
     edges: list[Edge] = []
     for key, term in sorted(terms.items()):
         for node in homes.get(key, ()):
-            if forms := spare(term.synonyms, taken):
+            if forms := spare(term.synonyms, in_use):
                 synonyms[node] = (*synonyms.get(node, ()), *forms)
             identifiers.setdefault(node, {"DOID": key, **_codes(term)})
         above = sorted({node for parent in term.parents for node in homes.get(parent, ())})
-        if key in homes or not above or not (name := spare([term.name], taken)):
+        if key in homes or not above or not (name := spare([term.name], in_use)):
             continue
         fresh = f"disease:{key.replace(':', '_').lower()}"
         broader = " and ".join(terms[parent].name for parent in term.parents if parent in homes)
-        said = f"{term.name} is a kind of {broader}"
-        definition = term.definition or f"{said}."
+        evidence = f"{term.name} is a kind of {broader}"
+        definition = term.definition or f"{evidence}."
         nodes.append(
-            Node(fresh, "disease", name[0], spare(term.synonyms, taken), definition, {"DOID": key, **_codes(term)})
+            Node(fresh, "disease", name[0], spare(term.synonyms, in_use), definition, {"DOID": key, **_codes(term)})
         )
-        edges += [Edge(fresh, node, "is_a", 0.8, "doid", said, "disease_ontology") for node in above]
+        edges += [Edge(fresh, node, "is_a", 0.8, "doid", evidence, "disease_ontology") for node in above]
     hashes = {path.name: sha256_file(path) for path in files.values()}
     return Contribution(
         "disease_ontology", version, LICENCE, nodes, edges, {"doid": CITE}, hashes, synonyms, identifiers
@@ -50,13 +50,13 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
 
 
 def _codes(term: Term) -> dict[str, str]:
-    found: dict[str, str] = {}
+    codes: dict[str, str] = {}
     for xref in sorted(term.xrefs):
         system, _, code = xref.partition(":")
         system = _SYSTEMS.get(system.partition("_20")[0] if system.startswith("SNOMED") else system, "")
         if system:
-            found.setdefault(system, code)
-    return found
+            codes.setdefault(system, code)
+    return codes
 
 
 def _from_tables(files: dict[str, Path]) -> dict[str, Term]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import RELATIONS, Contribution, Edge, Known
+from clinragen.knowledge.concepts import RELATIONS, ConceptIndex, Contribution, Edge
 from clinragen.knowledge.sources.files import rows
 from clinragen.knowledge.sources.source import Source
 
@@ -14,7 +14,7 @@ LICENCE = "as the user's"
 COLUMNS = ("head", "relation", "tail", "weight", "source", "evidence")
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """One edge per row; ``source`` is a full citation.
 
     Raises:
@@ -26,7 +26,7 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
     for line, row in enumerate(rows(path, ",", COLUMNS), start=2):
         ends = []
         for end in (row["head"], row["tail"]):
-            node = end if end in known.kinds else known.called(end)
+            node = end if end in index.kinds else index.called(end)
             if node is None:
                 raise ValueError(f"{path.name} line {line}: no concept is called '{end}'")
             ends.append(node)

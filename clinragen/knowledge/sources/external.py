@@ -17,21 +17,21 @@ import polars as pl
 
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge import sources
-from clinragen.knowledge.concepts import Contribution, Known
+from clinragen.knowledge.concepts import ConceptIndex, Contribution
 from clinragen.knowledge.sources.source import Source
 
 
-def _found() -> dict[str, Source]:
+def _sources() -> dict[str, Source]:
     """Every source by name: of each module of this folder that holds a ``SOURCE``."""
     modules = (import_module(f"{sources.__name__}.{info.name}") for info in pkgutil.iter_modules(sources.__path__))
     held = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
     return {source.name: source for source in sorted(held, key=lambda source: source.name)}
 
 
-SOURCES = _found()
+SOURCES = _sources()
 
 
-def contribute(name: str, folder: Path | None, known: Known) -> Contribution:
+def contribute(name: str, folder: Path | None, index: ConceptIndex) -> Contribution:
     """Read one source from a folder that the user names, or from its file where it has but one.
 
     Raises:
@@ -44,9 +44,9 @@ def contribute(name: str, folder: Path | None, known: Known) -> Contribution:
         raise UserError(
             f"--source {name}: expected {name}=FOLDER with {', '.join(source.files)}; get it from {source.get}"
         )
-    found = _files(name, source, folder) if folder is not None else {}
+    paths = _files(name, source, folder) if folder is not None else {}
     try:
-        part = source.read(found, known)
+        part = source.read(paths, index)
     except (OSError, EOFError, ValueError, csv.Error, zlib.error, pl.exceptions.PolarsError) as error:
         # what the file's content can cause; a KeyError would be a fault of ours, and must not pass for one of the file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -55,15 +55,15 @@ def contribute(name: str, folder: Path | None, known: Known) -> Contribution:
         ) from None
     if source.final:
         return part
-    return replace(part, edges=[edge for edge in part.edges if not known.contradicts(edge)])
+    return replace(part, edges=[edge for edge in part.edges if not index.contradicts(edge)])
 
 
 def _files(name: str, source: Source, folder: Path) -> dict[str, Path]:
     if folder.is_file() and len(source.files) == 1:
         return {source.files[0]: folder}
     absent = source.instead and not _candidates(folder, source.files[0])
-    wanted = source.instead if absent and all(_candidates(folder, file) for file in source.instead) else source.files
-    return {file: _locate(folder, file, name, source.get) for file in wanted}
+    required = source.instead if absent and all(_candidates(folder, file) for file in source.instead) else source.files
+    return {file: _locate(folder, file, name, source.get) for file in required}
 
 
 def _candidates(folder: Path, file: str) -> list[Path]:

@@ -75,7 +75,7 @@ def obo(path: Path) -> tuple[str, dict[str, Term]]:
                 _set(term, tag, value)
     if not version:
         raise ValueError(f"{path.name} has no data-version")
-    current = {key: found for key, found in terms.items() if found.name and not found.obsolete}
+    current = {key: entry for key, entry in terms.items() if entry.name and not entry.obsolete}
     if not current:
         raise ValueError(f"{path.name} holds no term")
     return version, current
@@ -98,22 +98,22 @@ def _set(term: Term, tag: str, value: str) -> None:
 
 def ancestors(term: str, terms: dict[str, Term]) -> set[str]:
     """A term and all that it is a kind of."""
-    found: set[str] = set()
+    above: set[str] = set()
     waiting = [term]
     while waiting:
         here = waiting.pop()
-        if here in terms and here not in found:
-            found.add(here)
+        if here in terms and here not in above:
+            above.add(here)
             waiting += terms[here].parents
-    return found
+    return above
 
 
-def spare(forms: list[str], taken: set[str], least: int = 4) -> tuple[str, ...]:
+def spare(forms: list[str], in_use: set[str], least: int = 4) -> tuple[str, ...]:
     """Lower-case forms that nothing is called yet, marked as taken; shorter ones than ``least`` are too ambiguous."""
-    found = []
+    free = []
     for form in forms:
         form = form.strip().casefold()
-        if len(form) >= least and form not in taken:
-            taken.add(form)
-            found.append(form)
-    return tuple(found)
+        if len(form) >= least and form not in in_use:
+            in_use.add(form)
+            free.append(form)
+    return tuple(free)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known, Node, drug_node
+from clinragen.knowledge.concepts import CONDITIONS, SIGNS, ConceptIndex, Contribution, Edge, Node, drug_node
 from clinragen.knowledge.sources.files import rows
 from clinragen.knowledge.sources.source import Source
 
@@ -17,7 +17,7 @@ _PRESENTS, _TREATS = "DpS", "CtD"
 _WEIGHTS = {_PRESENTS: 0.3, _TREATS: 0.5}
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Edges symptom -> disease and drug -> disease; drugs that the core lacks become nodes with their DrugBank code."""
     (path,) = files.values()
     nodes: dict[str, Node] = {}
@@ -27,20 +27,20 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
         if kind not in _WEIGHTS:
             continue
         side, other = ("source", "target") if kind == _PRESENTS else ("target", "source")
-        named = known.called(row[f"{side}_name"], *CONDITIONS)
-        diseases = known.coded("DOID", row[side].partition("::")[2], *CONDITIONS) or ((named,) if named else ())
+        named = index.called(row[f"{side}_name"], *CONDITIONS)
+        diseases = index.coded("DOID", row[side].partition("::")[2], *CONDITIONS) or ((named,) if named else ())
         if not diseases:
             continue
         name = row[f"{other}_name"]
-        head = known.called(name, *(SIGNS if kind == _PRESENTS else ("drug",)))
+        head = index.called(name, *(SIGNS if kind == _PRESENTS else ("drug",)))
         if head is None and kind == _TREATS:
             codes = {"DrugBank": row["source"].rpartition("::")[2]}
             fresh = drug_node(name, codes, f"a drug that Hetionet lists as a treatment of {row['target_name']}")
             head = nodes.setdefault(fresh.id, fresh).id
         if head is not None:
-            relation, said = ("suggests", "presents with") if kind == _PRESENTS else ("treats", "is treated with")
-            said = f"{row[f'{side}_name']} {said} {name}"
-            edges += [Edge(head, node, relation, _WEIGHTS[kind], "hetionet", said, "hetionet") for node in diseases]
+            relation, evidence = ("suggests", "presents with") if kind == _PRESENTS else ("treats", "is treated with")
+            evidence = f"{row[f'{side}_name']} {evidence} {name}"
+            edges += [Edge(head, node, relation, _WEIGHTS[kind], "hetionet", evidence, "hetionet") for node in diseases]
     hashes = {path.name: sha256_file(path)}
     return Contribution("hetionet", "1.0", LICENCE, list(nodes.values()), edges, {"hetionet": CITE}, hashes)
 

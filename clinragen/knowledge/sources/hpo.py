@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import SIGNS, Contribution, Known
+from clinragen.knowledge.concepts import SIGNS, ConceptIndex, Contribution
 from clinragen.knowledge.sources.files import obo, spare
 from clinragen.knowledge.sources.source import Source
 
@@ -14,15 +14,15 @@ LICENCE = "HPO licence: free use with attribution and version, content unaltered
 CITE = "Gargano MA et al. The Human Phenotype Ontology in 2024. Nucleic Acids Res 2024;52:D1333-D1346"
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Synonyms that no concept has yet; the first concept of an identifier gets them."""
     version, terms = obo(files["hp.obo"])
-    taken = set(known.names)
+    in_use = set(index.names)
     synonyms: dict[str, tuple[str, ...]] = {}
     identifiers: dict[str, dict[str, str]] = {}
     for key, term in terms.items():
-        for node in known.coded("HPO", key, *SIGNS)[:1]:
-            if forms := spare(term.synonyms, taken):
+        for node in index.coded("HPO", key, *SIGNS)[:1]:
+            if forms := spare(term.synonyms, in_use):
                 synonyms[node] = (*synonyms.get(node, ()), *forms)
             if codes := [xref.removeprefix("UMLS:") for xref in term.xrefs if xref.startswith("UMLS:")]:
                 identifiers[node] = {"UMLS": codes[0]}

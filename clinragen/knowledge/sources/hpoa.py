@@ -10,7 +10,7 @@ from math import log
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
+from clinragen.knowledge.concepts import CONDITIONS, SIGNS, ConceptIndex, Contribution, Edge
 from clinragen.knowledge.sources.files import Term, ancestors, obo, rows
 from clinragen.knowledge.sources.source import Source
 
@@ -24,13 +24,13 @@ _LEAST_TOGETHER, _LEAST_LIFT, _ALPHA = 15, 8.0, 1e-3
 _MOST_WEIGHT = 0.4
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Edges sign -> phenotype (``associated_with``), weighted by normalised pointwise mutual information."""
     from scipy.stats import hypergeom
 
     version, terms = obo(files["hp.obo"])
-    signs = {key: nodes for key in terms if (nodes := known.coded("HPO", key, *SIGNS))}
-    targets = {key: nodes for key in terms if (nodes := known.coded("HPO", key, *CONDITIONS))}
+    signs = {key: nodes for key in terms if (nodes := index.coded("HPO", key, *SIGNS))}
+    targets = {key: nodes for key in terms if (nodes := index.coded("HPO", key, *CONDITIONS))}
     carriers, diseases = _carriers(files["phenotype.hpoa"], terms, {*signs, *targets})
     pairs = [
         (sign, target)
@@ -49,12 +49,12 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
         if both < _LEAST_LIFT * expected or chance * len(pairs) > _ALPHA:
             continue
         weight = _MOST_WEIGHT * log(both / expected) / -log(both / diseases)
-        said = (
+        evidence = (
             f"annotated together in {both} of {diseases} diseases, {expected:.1f} expected by chance "
             f"(corrected p < {_ALPHA:g})"
         )
         edges += [
-            Edge(head, tail, "associated_with", weight, "hpoa", said, "hpoa")
+            Edge(head, tail, "associated_with", weight, "hpoa", evidence, "hpoa")
             for head in signs[sign]
             for tail in targets[target]
         ]
@@ -62,7 +62,7 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
     return Contribution("hpoa", version, LICENCE, [], edges, {"hpoa": CITE}, hashes)
 
 
-def _carriers(path: Path, terms: dict[str, Term], wanted: set[str]) -> tuple[dict[str, set[str]], int]:
+def _carriers(path: Path, terms: dict[str, Term], targets: set[str]) -> tuple[dict[str, set[str]], int]:
     """(wanted term -> diseases annotated with it or a kind of it, number of diseases)."""
     above: dict[str, set[str]] = {}
     carriers: dict[str, set[str]] = {}
@@ -72,7 +72,7 @@ def _carriers(path: Path, terms: dict[str, Term], wanted: set[str]) -> tuple[dic
             continue
         diseases.add(row["database_id"])
         if row["hpo_id"] not in above:
-            above[row["hpo_id"]] = ancestors(row["hpo_id"], terms) & wanted
+            above[row["hpo_id"]] = ancestors(row["hpo_id"], terms) & targets
         for term in above[row["hpo_id"]]:
             carriers.setdefault(term, set()).add(row["database_id"])
     if not diseases:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import SIGNS, Contribution, Edge, Known
+from clinragen.knowledge.concepts import SIGNS, ConceptIndex, Contribution, Edge
 from clinragen.knowledge.sources.files import rows
 from clinragen.knowledge.sources.source import Source
 
@@ -15,7 +15,7 @@ CITE = "Zhang XA et al. Semantic integration of clinical laboratory tests from h
 _SIDES = {"H": "high", "L": "low"}
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Edges variable -> finding or sign (``measures``); findings without an HPO identifier gain one."""
     (path,) = files.values()
     edges: list[Edge] = []
@@ -24,13 +24,13 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
         side = _SIDES.get(row["outcome"])
         if side is None:
             continue
-        for variable in known.coded("LOINC", row["loincId"], "variable"):
-            own = f"finding:{variable.partition(':')[2]}:{side}"
-            if own in known.kinds:
-                identifiers[own] = {"HPO": row["hpoTermId"]}
-            said = f"a {side} result of LOINC {row['loincId']} is {row['hpoTermId']}"
-            for sign in known.coded("HPO", row["hpoTermId"], *SIGNS):
-                edges.append(Edge(variable, sign, "measures", 1.0, "loinc2hpo", said, "loinc2hpo"))
+        for variable in index.coded("LOINC", row["loincId"], "variable"):
+            finding = f"finding:{variable.partition(':')[2]}:{side}"
+            if finding in index.kinds:
+                identifiers[finding] = {"HPO": row["hpoTermId"]}
+            evidence = f"a {side} result of LOINC {row['loincId']} is {row['hpoTermId']}"
+            for sign in index.coded("HPO", row["hpoTermId"], *SIGNS):
+                edges.append(Edge(variable, sign, "measures", 1.0, "loinc2hpo", evidence, "loinc2hpo"))
     hashes = {path.name: sha256_file(path)}
     return Contribution("loinc2hpo", "1.7", LICENCE, [], edges, {"loinc2hpo": CITE}, hashes, identifiers=identifiers)
 

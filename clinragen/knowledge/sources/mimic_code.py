@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import Contribution, Known
+from clinragen.knowledge.concepts import ConceptIndex, Contribution
 from clinragen.knowledge.sources.files import rows
 from clinragen.knowledge.sources.source import Source
 
@@ -15,10 +15,10 @@ CITE = "Johnson AEW et al. The MIMIC Code Repository. J Am Med Inform Assoc 2018
 _FORMS = ("Clinical Drug Form", "Ingredient")
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """The RxNorm dose form of a drug of the core; the first in order of code where the map has several."""
     (path,) = files.values()
-    found: dict[str, str] = {}
+    codes: dict[str, str] = {}
     for row in rows(
         path, ",", ("omop_concept_name", "omop_vocabulary_id", "omop_concept_class_id", "omop_concept_code")
     ):
@@ -26,11 +26,11 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
             continue
         words = row["omop_concept_name"].split()
         names = [" ".join(words[:length]) for length in range(len(words), 0, -1)]
-        drug = next((node for name in names if (node := known.called(name, "drug"))), None)
+        drug = next((node for name in names if (node := index.called(name, "drug"))), None)
         code = row["omop_concept_code"]
         if drug is not None and " / " not in row["omop_concept_name"]:
-            found[drug] = min(found.get(drug, code), code, key=lambda code: (len(code), code))
-    identifiers = {drug: {"RxNorm": code} for drug, code in found.items()}
+            codes[drug] = min(codes.get(drug, code), code, key=lambda code: (len(code), code))
+    identifiers = {drug: {"RxNorm": code} for drug, code in codes.items()}
     return Contribution(
         "mimic_code", "repository", LICENCE, [], [], {"mimic_code": CITE}, {path.name: sha256_file(path)},
         identifiers=identifiers,

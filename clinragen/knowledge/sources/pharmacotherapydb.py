@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import CONDITIONS, Contribution, Edge, Known, Node, drug_node
+from clinragen.knowledge.concepts import CONDITIONS, ConceptIndex, Contribution, Edge, Node, drug_node
 from clinragen.knowledge.sources.files import rows
 from clinragen.knowledge.sources.source import Source
 
@@ -15,28 +15,28 @@ CITE = "Himmelstein DS et al. PharmacotherapyDB 1.0: the open catalog of drug th
 _WEIGHTS = {"DM": (0.6, "disease-modifying"), "SYM": (0.4, "symptomatic")}
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Edges drug -> disease; drugs that the core lacks become nodes. Non-indications add none."""
     (path,) = files.values()
     nodes: dict[str, Node] = {}
     edges: list[Edge] = []
     identifiers: dict[str, dict[str, str]] = {}
     for row in rows(path, "\t", ("doid_id", "drugbank_id", "disease", "drug", "category")):
-        named = known.called(row["disease"], *CONDITIONS)
-        diseases = known.coded("DOID", row["doid_id"], *CONDITIONS) or ((named,) if named else ())
+        named = index.called(row["disease"], *CONDITIONS)
+        diseases = index.coded("DOID", row["doid_id"], *CONDITIONS) or ((named,) if named else ())
         if not diseases or row["category"] not in _WEIGHTS:
             continue
         weight, how = _WEIGHTS[row["category"]]
-        drug = known.called(row["drug"], "drug")
+        drug = index.called(row["drug"], "drug")
         codes = {"DrugBank": row["drugbank_id"]}
         if drug is None:
             fresh = drug_node(row["drug"], codes, f"a drug that PharmacotherapyDB lists for {row['disease']}")
             drug = nodes.setdefault(fresh.id, fresh).id
         else:
             identifiers.setdefault(drug, codes)
-        said = f"{how} treatment of {row['disease']}"
+        evidence = f"{how} treatment of {row['disease']}"
         edges += [
-            Edge(drug, node, "treats", weight, "pharmacotherapydb", said, "pharmacotherapydb") for node in diseases
+            Edge(drug, node, "treats", weight, "pharmacotherapydb", evidence, "pharmacotherapydb") for node in diseases
         ]
     return Contribution(
         "pharmacotherapydb", "1.0", LICENCE, list(nodes.values()), edges, {"pharmacotherapydb": CITE},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known, Node, drug_node
+from clinragen.knowledge.concepts import CONDITIONS, SIGNS, ConceptIndex, Contribution, Edge, Node, drug_node
 from clinragen.knowledge.sources.files import rows
 from clinragen.knowledge.sources.source import Source
 
@@ -24,7 +24,7 @@ _RELATIONS = {
 }
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Edges sign -> disease and drug -> disease; drugs that the core lacks become nodes with their DrugBank code."""
     (path,) = files.values()
     nodes: dict[str, Node] = {}
@@ -32,24 +32,24 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
     for row in rows(path, ",", COLUMNS):
         if row["relation"] not in _RELATIONS:
             continue
-        kind, relation, weight, said = _RELATIONS[row["relation"]]
+        kind, relation, weight, phrase = _RELATIONS[row["relation"]]
         if row["x_type"] != kind or row["y_type"] != "disease":
             continue  # the other direction of the same statement
-        disease = known.called(row["y_name"], *CONDITIONS)
+        disease = index.called(row["y_name"], *CONDITIONS)
         if disease is None:
             continue
         if kind == "drug":
-            head = known.called(row["x_name"], "drug")
+            head = index.called(row["x_name"], "drug")
             if head is None:
                 codes = {"DrugBank": row["x_id"]}
                 fresh = drug_node(row["x_name"], codes, f"a drug that PrimeKG lists for {row['y_name']}")
                 head = nodes.setdefault(fresh.id, fresh).id
             heads = (head,)
         else:
-            named = known.called(row["x_name"], *SIGNS)
-            heads = _term(row["x_id"], known) or ((named,) if named else ())
+            named = index.called(row["x_name"], *SIGNS)
+            heads = _term(row["x_id"], index) or ((named,) if named else ())
         for head in heads:
-            edge = Edge(head, disease, relation, weight, "primekg", f"{said} in {row['y_name']}", "primekg")
+            edge = Edge(head, disease, relation, weight, "primekg", f"{phrase} in {row['y_name']}", "primekg")
             if (head, disease) not in edges or edges[head, disease].weight < weight:
                 edges[head, disease] = edge
     return Contribution(
@@ -58,8 +58,8 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
     )  # fmt: skip
 
 
-def _term(number: str, known: Known) -> tuple[str, ...]:
-    return known.coded("HPO", f"HP:{int(number):07d}", *SIGNS) if number.isdigit() else ()
+def _term(number: str, index: ConceptIndex) -> tuple[str, ...]:
+    return index.coded("HPO", f"HP:{int(number):07d}", *SIGNS) if number.isdigit() else ()
 
 
 SOURCE = Source(

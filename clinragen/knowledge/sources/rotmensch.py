@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
+from clinragen.knowledge.concepts import CONDITIONS, SIGNS, ConceptIndex, Contribution, Edge
 from clinragen.knowledge.sources.files import rows
 from clinragen.knowledge.sources.source import Source
 
@@ -17,19 +17,19 @@ _SYMPTOM = re.compile(r"([^,(]+) \((\d\.\d+)\)")
 _LEAST = 0.02
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Edges symptom -> disease between concepts that the core knows, with the model's weight."""
     (path,) = files.values()
     edges: list[Edge] = []
     for row in rows(path, ",", ("Diseases", "Symptoms")):
-        disease = known.called(row["Diseases"], *CONDITIONS)
+        disease = index.called(row["Diseases"], *CONDITIONS)
         if disease is None:
             continue
         for symptom, weight in _SYMPTOM.findall(row["Symptoms"]):
-            head = known.called(symptom, *SIGNS)
+            head = index.called(symptom, *SIGNS)
             if head is not None and float(weight) >= _LEAST:
-                said = f"{symptom.strip()} in {row['Diseases']}, weight of a noisy-or model"
-                edges.append(Edge(head, disease, "suggests", float(weight), "rotmensch", said, "rotmensch"))
+                evidence = f"{symptom.strip()} in {row['Diseases']}, weight of a noisy-or model"
+                edges.append(Edge(head, disease, "suggests", float(weight), "rotmensch", evidence, "rotmensch"))
     hashes = {path.name: sha256_file(path)}
     return Contribution("rotmensch", "2017", LICENCE, [], edges, {"rotmensch": CITE}, hashes)
 

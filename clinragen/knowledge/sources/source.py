@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clinragen.knowledge.concepts import Contribution, Known
+from clinragen.knowledge.concepts import ConceptIndex, Contribution
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,6 @@ class Source:
     version: str
     adds: str
     get: str
-    read: Callable[[dict[str, Path], Known], Contribution]
+    read: Callable[[dict[str, Path], ConceptIndex], Contribution]
     instead: tuple[str, ...] = ()
     final: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import Contribution, Edge, Known
+from clinragen.knowledge.concepts import ConceptIndex, Contribution, Edge
 from clinragen.knowledge.sources.files import opened, spare
 from clinragen.knowledge.sources.source import Source
 
@@ -56,16 +56,16 @@ _ENDS = {  # the kinds that a relation may join
 }
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Synonyms, codes, and edges between concepts of the core."""
-    met = _meet(files, known)
-    synonyms, identifiers = _name(files["MRCONSO.RRF"], met, known)
-    edges = _relate(files["MRREL.RRF"], met, known)
+    met = _meet(files, index)
+    synonyms, identifiers = _name(files["MRCONSO.RRF"], met, index)
+    edges = _relate(files["MRREL.RRF"], met, index)
     hashes = {path.name: sha256_file(path) for path in files.values()}
     return Contribution("umls", "RRF", LICENCE, [], edges, {"umls": CITE}, hashes, synonyms, identifiers)
 
 
-def _meet(files: dict[str, Path], known: Known) -> dict[str, str]:
+def _meet(files: dict[str, Path], index: ConceptIndex) -> dict[str, str]:
     """CUI -> node: the one whose code it carries, else the one whose name it has."""
     types: dict[str, set[str]] = {}
     by_code: dict[str, str] = {}
@@ -75,23 +75,23 @@ def _meet(files: dict[str, Path], known: Known) -> dict[str, str]:
             continue
         system = _SYSTEMS.get(row["source"], "")
         if system in _MEETS:
-            for node in known.coded(system, row["code"], *_MEETS[system])[:1]:
+            for node in index.coded(system, row["code"], *_MEETS[system])[:1]:
                 by_code.setdefault(row["cui"], node)
-        if (node := known.called(row["name"])) is not None:
+        if (node := index.called(row["name"])) is not None:
             by_name.setdefault(row["cui"], node)
     for row in _rows(files["MRSTY.RRF"], _STY):
         if row["cui"] in by_name:
             types.setdefault(row["cui"], set()).add(row["type"])
     fitting = {
-        cui: node for cui, node in by_name.items() if types.get(cui, set()) & _SEMANTIC.get(known.kinds[node], set())
+        cui: node for cui, node in by_name.items() if types.get(cui, set()) & _SEMANTIC.get(index.kinds[node], set())
     }
     return {**by_code, **fitting}
 
 
 def _name(
-    path: Path, met: dict[str, str], known: Known
+    path: Path, met: dict[str, str], index: ConceptIndex
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, dict[str, str]]]:
-    taken = set(known.names)
+    in_use = set(index.names)
     synonyms: dict[str, tuple[str, ...]] = {}
     identifiers: dict[str, dict[str, str]] = {}
     for row in _rows(path, _CONSO):
@@ -101,12 +101,12 @@ def _name(
         codes = identifiers.setdefault(node, {"UMLS": row["cui"]})
         if (system := _SYSTEMS.get(row["source"])) is not None:
             codes.setdefault(system, row["code"])
-        if "," not in row["name"] and (forms := spare([row["name"]], taken)):  # "Failure, heart" is never written
+        if "," not in row["name"] and (forms := spare([row["name"]], in_use)):  # "Failure, heart" is never written
             synonyms[node] = (*synonyms.get(node, ()), *forms)
     return synonyms, identifiers
 
 
-def _relate(path: Path, met: dict[str, str], known: Known) -> list[Edge]:
+def _relate(path: Path, met: dict[str, str], index: ConceptIndex) -> list[Edge]:
     edges: dict[tuple[str, str, str], Edge] = {}
     for row in _rows(path, _REL):
         if row["relation"] not in _RELATIONS or row["suppress"] != "N":
@@ -116,9 +116,9 @@ def _relate(path: Path, met: dict[str, str], known: Known) -> list[Edge]:
         if head is None or tail is None or head == tail:
             continue
         heads, tails = _ENDS[relation]
-        if known.kinds[head] in heads and known.kinds[tail] in tails:
-            said = f"{row['relation'].replace('_', ' ')} in {row['source']}"
-            edges.setdefault((head, tail, relation), Edge(head, tail, relation, weight, "umls", said, "umls"))
+        if index.kinds[head] in heads and index.kinds[tail] in tails:
+            evidence = f"{row['relation'].replace('_', ' ')} in {row['source']}"
+            edges.setdefault((head, tail, relation), Edge(head, tail, relation, weight, "umls", evidence, "umls"))
     return [edges[key] for key in sorted(edges)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clinragen.artifacts import sha256_file
-from clinragen.knowledge.concepts import CONDITIONS, SIGNS, Contribution, Edge, Known
+from clinragen.knowledge.concepts import CONDITIONS, SIGNS, ConceptIndex, Contribution, Edge
 from clinragen.knowledge.sources.files import opened
 from clinragen.knowledge.sources.source import Source
 
@@ -21,9 +21,9 @@ _DISEASE: dict[str, type] = {"DiseaseURI": str, "Disease": str, "TreatmentDrugs"
 _MEDICINE: dict[str, type] = {"MedicineURI": str, "Medicine": str, "ConditionsTreated": list}
 
 
-def contribute(files: dict[str, Path], known: Known) -> Contribution:
+def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     """Edges between concepts that the core knows by name; Wikidata item numbers of diseases and drugs."""
-    links = _Links(known)
+    links = _Links(index)
     for row in _records(files[FILES[0]], _DISEASE):
         links.add_disease(row)
     for row in _records(files[FILES[1]], _MEDICINE):
@@ -44,36 +44,36 @@ def contribute(files: dict[str, Path], known: Known) -> Contribution:
 class _Links:
     """Edges and item numbers of the records read so far; the first record that states an edge is cited."""
 
-    def __init__(self, known: Known) -> None:
-        self._known = known
+    def __init__(self, index: ConceptIndex) -> None:
+        self._index = index
         self.edges: dict[tuple[str, str, str], Edge] = {}
         self.identifiers: dict[str, dict[str, str]] = {}
 
     def add_disease(self, row: dict[str, Any]) -> None:
         """Symptoms, causes and drugs of a disease that the core knows by name."""
-        disease = self._known.called(row["Disease"], *CONDITIONS)
+        disease = self._index.called(row["Disease"], *CONDITIONS)
         if disease is None:
             return
         self._number(disease, row["DiseaseURI"])
         for name in row["Symptons"]:
             self._link(
-                self._known.called(name, *SIGNS), disease, "suggests", f"{name} is a symptom of {row['Disease']}"
+                self._index.called(name, *SIGNS), disease, "suggests", f"{name} is a symptom of {row['Disease']}"
             )
         for name in row["Cause"]:
             self._link(
-                self._known.called(name, *CONDITIONS), disease, "causes", f"{name} is a cause of {row['Disease']}"
+                self._index.called(name, *CONDITIONS), disease, "causes", f"{name} is a cause of {row['Disease']}"
             )
         for name in row["TreatmentDrugs"]:
-            self._link(self._known.called(name, "drug"), disease, "treats", f"{name} treats {row['Disease']}")
+            self._link(self._index.called(name, "drug"), disease, "treats", f"{name} treats {row['Disease']}")
 
     def add_medicine(self, row: dict[str, Any]) -> None:
         """Diseases that a drug of the core treats."""
-        drug = self._known.called(row["Medicine"], "drug")
+        drug = self._index.called(row["Medicine"], "drug")
         if drug is None:
             return
         self._number(drug, row["MedicineURI"])
         for name in row["ConditionsTreated"]:
-            self._link(drug, self._known.called(name, *CONDITIONS), "treats", f"{row['Medicine']} treats {name}")
+            self._link(drug, self._index.called(name, *CONDITIONS), "treats", f"{row['Medicine']} treats {name}")
 
     def _number(self, node: str, address: str) -> None:
         self.identifiers.setdefault(node, {"Wikidata": address.rpartition("/")[2]})
