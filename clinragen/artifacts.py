@@ -90,10 +90,10 @@ def sweep(path: Path) -> None:
     """
     if not path.parent.is_dir():
         return
-    own = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.(tmp|old)")
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.(tmp|old)")
     with os.scandir(path.parent) as entries:
         names = sorted(entry.name for entry in entries if entry.name.startswith(f".{path.name}."))
-    for left in (path.with_name(name) for name in names if own.fullmatch(name)):
+    for left in (path.with_name(name) for name in names if pattern.fullmatch(name)):
         if left.suffix == ".old" and not path.exists():
             left.replace(path)  # killed between taking the old away and putting the new in its place
         elif _abandoned(left):
@@ -159,10 +159,10 @@ def _temporary(path: Path) -> Path:
 def _identity(path: Path) -> tuple[int, int] | None:
     """What stands at a path: None for nothing."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _exchange(temporary: Path, path: Path) -> None:
@@ -240,8 +240,8 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         raise UserError(f"{path} is not valid JSON ({error}): expected {what}; make it anew") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a {type(value).__name__}, not a JSON object: expected {what}; make it anew")
-    if place := not_finite(value):
-        raise UserError(f"{path}: {place} is not a finite number: expected {what}; make it anew")
+    if where := not_finite(value):
+        raise UserError(f"{path}: {where} is not a finite number: expected {what}; make it anew")
     return value
 
 
@@ -253,13 +253,13 @@ def not_finite(value: Any) -> str | None:
     """
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
-        place, item = waiting.pop()
+        where, item = waiting.pop()
         if isinstance(item, float) and not math.isfinite(item):
-            return place or "the value"
+            return where or "the value"
         if isinstance(item, dict):
-            waiting += [(f"{place}.{key}" if place else str(key), inner) for key, inner in reversed(item.items())]
+            waiting += [(f"{where}.{key}" if where else str(key), inner) for key, inner in reversed(item.items())]
         elif isinstance(item, list):
-            waiting += [(f"{place}[{index}]", inner) for index, inner in reversed(list(enumerate(item)))]
+            waiting += [(f"{where}[{index}]", inner) for index, inner in reversed(list(enumerate(item)))]
     return None
 
 
@@ -286,10 +286,10 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] |
             continue
         if field.name not in table.column_names:
             raise UserError(f"{path}: column '{field.name}' ({field.type}) is missing; it has {table.column_names}")
-        found = table.schema.field(field.name).type
-        if pa.types.is_large_string(found) and pa.types.is_string(field.type):  # the same text, as polars writes it
+        kind = table.schema.field(field.name).type
+        if pa.types.is_large_string(kind) and pa.types.is_string(field.type):  # the same text, as polars writes it
             position = table.column_names.index(field.name)
             table = table.set_column(position, field, table[field.name].cast(field.type))
-        elif found != field.type:
-            raise UserError(f"{path}: column '{field.name}' is {found}, expected {field.type}")
+        elif kind != field.type:
+            raise UserError(f"{path}: column '{field.name}' is {kind}, expected {field.type}")
     return table

@@ -105,7 +105,7 @@ def variables() -> dict[str, Variable]:
     path = _CATALOGUE
     raw = _catalogue()
     sources = raw["sources"]
-    found: dict[str, Variable] = {}
+    by_key: dict[str, Variable] = {}
     for key, row in raw["variables"].items():
         if row["source"] not in sources:
             raise UserError(f"{path}: variables.{key}.source '{row['source']}' is not among the sources")
@@ -113,7 +113,7 @@ def variables() -> dict[str, Variable]:
             release: {table: _items(ids) for table, ids in tables.items()}
             for release, tables in (row.get("items") or {}).items()
         }
-        found[key] = Variable(
+        by_key[key] = Variable(
             key=key,
             label=row["label"],
             kind=row["kind"],
@@ -138,7 +138,7 @@ def variables() -> dict[str, Variable]:
             texts={words.lower(): float(value) for words, value in (row.get("texts") or {}).items()},
             items=items,
         )
-    return found
+    return by_key
 
 
 @cache

@@ -80,7 +80,7 @@ class Program:
             # a list option takes one value each time it is given; the last of repeated values counts; no --no-FLAG
             default_parameter=Parameter(negative=(), consume_multiple=False, allow_repeating=True),
         )
-        own = Group("Options of the program", sort_key=1)
+        general = Group("Options of the program", sort_key=1)
         files = self._files()
         for rank, (name, line) in enumerate(self.commands().items()):
             entry = {"name": name, "help": line, "sort_key": rank}
@@ -90,10 +90,10 @@ class Program:
                 app.command(self.further[name][1], **entry)
         app.register_install_completion_command(
             help="Install completion of commands, options and choices; it works from the shell's next start.",
-            group=own,
+            group=general,
         )
         for flag in (*app.help_flags, *app.version_flags):
-            app[flag].group = own
+            app[flag].group = general
         return app
 
     def run(self, argv: Sequence[str]) -> int | None:
@@ -136,7 +136,7 @@ class Program:
         if new := self.renamed.get(("", command)):
             hint(f"`{self.name} {command}` is now `{self.name} {new}`")
             command = words[0] = new
-        for place, word in enumerate(words[1:], 1):
+        for index, word in enumerate(words[1:], 1):
             name, equals, value = word.partition("=")
             if new := self.renamed.get((command, name)):
                 hint(f"{name} is now {new}")
@@ -144,10 +144,10 @@ class Program:
             if equals and (new := self.renamed.get((command, name, value))):
                 hint(f"{name} {value} is now {name} {new}")
                 value = new
-            elif new := self.renamed.get((command, words[place - 1], word)):
-                hint(f"{words[place - 1]} {word} is now {words[place - 1]} {new}")
+            elif new := self.renamed.get((command, words[index - 1], word)):
+                hint(f"{words[index - 1]} {word} is now {words[index - 1]} {new}")
                 name = new
-            words[place] = f"{name}{equals}{value}"
+            words[index] = f"{name}{equals}{value}"
         return words
 
 
@@ -183,10 +183,10 @@ def _options(app: App) -> dict[str, bool]:
     """The options of a command, and whether each takes a value."""
     if app.default_command is None:
         return {}
-    found: dict[str, bool] = {}
+    options: dict[str, bool] = {}
     for argument in app.assemble_argument_collection():
-        found |= dict.fromkeys((name for name in argument.names if name.startswith("--")), argument.hint is not bool)
-    return found
+        options |= dict.fromkeys((name for name in argument.names if name.startswith("--")), argument.hint is not bool)
+    return options
 
 
 def _in_full(app: App, words: list[str]) -> list[str]:
@@ -199,19 +199,19 @@ def _in_full(app: App, words: list[str]) -> list[str]:
     if any(name.startswith("-") for name in chain):  # --help and --version are commands to cyclopts
         return words
     with app.app_stack(apps):
-        known = _options(apps[-1])
-    for place, word in enumerate(words):
+        options = _options(apps[-1])
+    for index, word in enumerate(words):
         if word == "--":
             break
         name, equals, value = word.partition("=")
         if not name.startswith("--"):
             continue
-        if name not in known and len(full := [one for one in known if one.startswith(name)]) == 1:
+        if name not in options and len(full := [one for one in options if one.startswith(name)]) == 1:
             hint(f"{name} is short for {full[0]}: write it in full")
             name = full[0]
-        if equals and known.get(name) is False:
+        if equals and options.get(name) is False:
             raise UserError(f"{name} takes no value: write {name} alone")
-        words[place] = f"{name}{equals}{value}"
+        words[index] = f"{name}{equals}{value}"
     return words
 
 
@@ -242,14 +242,14 @@ def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
     if error.keyword:
         return f"{error.keyword} expects a value"
     arguments = list(error.app.assemble_argument_collection()) if error.app else []
-    known = [name for argument in arguments for name in argument.names]
+    names = [name for argument in arguments for name in argument.names]
     options = [word.partition("=")[0] for word in words if word.startswith("--")]
     lacking = [a.name for a in arguments if a.required and a.name.startswith("--") and not {*a.names} & {*options}]
     if error.argument and error.argument.name not in lacking:
         lacking.insert(0, error.argument.name)
     text = f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
-    if unknown := [option for option in options if option not in known]:
-        text += f", and {unknown[0]} is no option{near_name(unknown[0], known)}"
+    if unknown := [option for option in options if option not in names]:
+        text += f", and {unknown[0]} is no option{near_name(unknown[0], names)}"
     return text
 
 

@@ -56,9 +56,9 @@ class CodeMap:
             return exact
         for length in range(len(code), 2, -1):
             first, last = (bisect_left(self._sorted, code[:length] + end) for end in ("", _LAST))
-            known = {self._categories[other] for other in self._sorted[first:last]}
-            if known:
-                return min(known) if len(known) == 1 else None
+            categories = {self._categories[other] for other in self._sorted[first:last]}
+            if categories:
+                return min(categories) if len(categories) == 1 else None
         return None
 
     def has(self, code: str) -> bool:
@@ -67,8 +67,8 @@ class CodeMap:
 
     def begins(self, code: str) -> bool:
         """Whether a code of the map begins with these signs, or is them."""
-        place = bisect_left(self._sorted, code)
-        return place < len(self._sorted) and self._sorted[place].startswith(code)
+        index = bisect_left(self._sorted, code)
+        return index < len(self._sorted) and self._sorted[index].startswith(code)
 
     def has_any(self, code: str) -> bool:
         """Whether the map has a code, or one that begins with it, or one of three or more signs that it begins with.

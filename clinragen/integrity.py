@@ -24,9 +24,9 @@ _thorough: ContextVar[bool] = ContextVar("thorough", default=False)
 
 
 @contextmanager
-def thorough(asked: bool = True) -> Iterator[None]:
+def thorough(enabled: bool = True) -> Iterator[None]:
     """Hash large files too (``--verify``)."""
-    token = _thorough.set(asked)
+    token = _thorough.set(enabled)
     try:
         yield
     finally:
@@ -52,12 +52,12 @@ def hold(path: Path, sha256: Any, size: Any = None, *, remedy: str) -> None:
             f"{path.parent / 'manifest.json'}: what it records of {path.name} is no hash and size: {remedy}"
         )
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         raise UserError(f"{path} not found: {remedy}") from None
-    differs = size is not None and found.st_size != size
-    if not differs and (found.st_size <= CHEAP or _thorough.get()):
-        differs = _hash(path, found.st_ino, found.st_size, found.st_mtime_ns) != sha256
+    differs = size is not None and status.st_size != size
+    if not differs and (status.st_size <= CHEAP or _thorough.get()):
+        differs = _hash(path, status.st_ino, status.st_size, status.st_mtime_ns) != sha256
     if differs:
         raise UserError(f"{path} is not the file that its manifest describes: it was changed since; {remedy}")
 
@@ -94,10 +94,10 @@ def hold_folder(folder: Path, recorded: Any, *, remedy: str) -> None:
         UserError: a file is missing or differs, or the record is none.
     """
     for name, entry in (recorded if isinstance(recorded, dict) else {}).items():
-        told = entry if isinstance(entry, dict) else {"sha256": entry}
+        expected = entry if isinstance(entry, dict) else {"sha256": entry}
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise UserError(f"{folder}: its manifest records '{name}', which is no file below it: {remedy}")
-        hold(folder / name, told.get("sha256", ""), told.get("bytes"), remedy=remedy)
+        hold(folder / name, expected.get("sha256", ""), expected.get("bytes"), remedy=remedy)
 
 
 def outputs_of(files: Iterable[Path]) -> dict[str, dict[str, Any]]:

@@ -81,8 +81,8 @@ class LabelSet(Mapping[str, Phenotype]):
     @classmethod
     def of(cls, name: str, labels: Iterable[Phenotype]) -> LabelSet:
         """The set of these labels; the shipped one itself where they are its labels."""
-        made = cls(name, tuple(labels))
-        return shipped() if made == shipped() else made
+        label_set = cls(name, tuple(labels))
+        return shipped() if label_set == shipped() else label_set
 
     @cached_property
     def _by_key(self) -> dict[str, Phenotype]:
@@ -238,9 +238,10 @@ def of_model(description: Path) -> LabelSet:
         if list(labels.names.items()) == list(names.items()):
             return labels
         raise UserError(f"{description}: labels and label_set differ: train anew")
-    known = shipped()
+    default = shipped()
     return LabelSet.of("labels of the model", (
-        known[key] if key in known and known[key].name == name else Phenotype(key, name) for key, name in names.items()
+        default[key] if key in default and default[key].name == name else Phenotype(key, name)
+        for key, name in names.items()
     ))  # fmt: skip
 
 
@@ -251,18 +252,18 @@ def _parse(raw: dict[str, Any], path: Path, root: str) -> dict[str, Phenotype]:
     if not isinstance(rows, dict) or not rows:
         raise UserError(f"{path}: expected '{root}:' with one entry for each label, such as sepsis: {{name: sepsis, "
                         "ccs: [2]}}")  # fmt: skip
-    found = {str(key): _label(str(key), row, f"{path}: {root}.{key}") for key, row in rows.items()}
+    labels = {str(key): _label(str(key), row, f"{path}: {root}.{key}") for key, row in rows.items()}
     names: dict[str, str] = {}
-    for key, label in found.items():
+    for key, label in labels.items():
         if label.name in names:
             raise UserError(f"{path}: {root}.{key}: the name '{label.name}' is that of {names[label.name]} too")
         names[label.name] = key
-    return found
+    return labels
 
 
 def _chosen(names: list[Any], path: Path) -> dict[str, Phenotype]:
     """Some of the 25 phenotypes, each by any of its names."""
-    found: dict[str, Phenotype] = {}
+    labels: dict[str, Phenotype] = {}
     for position, name in enumerate(names):
         where = f"{path}: labels.{position}"
         if not isinstance(name, str):
@@ -271,10 +272,10 @@ def _chosen(names: list[Any], path: Path) -> dict[str, Phenotype]:
             label = shipped().find(name)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
-        if label.key in found:
+        if label.key in labels:
             raise UserError(f"{where}: {label.key} is named twice")
-        found[label.key] = label
-    return found
+        labels[label.key] = label
+    return labels
 
 
 def _label(key: str, row: Any, where: str) -> Phenotype:

@@ -93,15 +93,15 @@ def check_output(
 def check_kind(out: Path, kind: OutputKind, option: str = "--out") -> None:
     """Raise a UserError unless a folder was written by this command and holds nothing else."""
     manifest = out / MANIFEST
-    told = read_json(manifest, f"the manifest of a folder written by `{kind.command}`") if manifest.is_file() else {}
-    found = told.get(_KIND)
-    if found != kind.name:
-        other = f"it is a {found}" if isinstance(found, str) else "no manifest says so"
+    content = read_json(manifest, f"the manifest of a folder written by `{kind.command}`") if manifest.is_file() else {}
+    actual = content.get(_KIND)
+    if actual != kind.name:
+        other = f"it is a {actual}" if isinstance(actual, str) else "no manifest says so"
         raise UserError(
             f"{option} {out} is no folder that `{kind.command}` wrote ({other}), so it is left alone: choose another"
         )
-    known = (MANIFEST, *kind.contents)
-    if alien := sorted(path.name for path in out.iterdir() if not any(fnmatch(path.name, one) for one in known)):
+    patterns = (MANIFEST, *kind.contents)
+    if alien := sorted(path.name for path in out.iterdir() if not any(fnmatch(path.name, one) for one in patterns)):
         raise UserError(
             f"{option} {out} also holds {', '.join(alien[:3])}{' and more' * (len(alien) > 3)}, which "
             f"`{kind.command}` did not write: move it away, or choose another folder"
@@ -194,5 +194,5 @@ def output_folder(
 def mark(folder: Path, kind: OutputKind) -> None:
     """Say in a folder's manifest, new or not, which kind it is of."""
     path = folder / MANIFEST
-    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    write_json(path, {_KIND: kind.name, **told})
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    write_json(path, {_KIND: kind.name, **content})

@@ -48,23 +48,23 @@ class Format:
         Raises:
             UserError: it says no version, was written by a newer clinragen, or is too old to be read.
         """
-        said = described.get(self.key, self.unmarked) if isinstance(described, dict) else None
-        if type(said) is not int or said < 1:
+        version = described.get(self.key, self.unmarked) if isinstance(described, dict) else None
+        if type(version) is not int or version < 1:
             expected = f"{self.oldest} to {self.version}" if self.oldest < self.version else f"{self.version}"
             raise UserError(
-                f"{where}: {self.key} is {said!r}, expected version {expected} of a {self.name}: {self.anew}"
+                f"{where}: {self.key} is {version!r}, expected version {expected} of a {self.name}: {self.anew}"
             )
-        if said > self.version:
+        if version > self.version:
             raise UserError(
-                f"{where}: a {self.name} of version {said} ({self.key}), and this clinragen reads none above "
+                f"{where}: a {self.name} of version {version} ({self.key}), and this clinragen reads none above "
                 f"{self.version}: install the clinragen that wrote it, or {self.anew}"
             )
-        if said < self.oldest:
+        if version < self.oldest:
             raise UserError(
-                f"{where}: a {self.name} of version {said} ({self.key}), which is no longer read; from "
+                f"{where}: a {self.name} of version {version} ({self.key}), which is no longer read; from "
                 f"{self.oldest} on they are: {self.anew}"
             )
-        return said
+        return version
 
 
 COHORT = Format("cohort", "schema_version", 1, 1, "prepare it anew with mimic-prep")

@@ -135,8 +135,8 @@ def _described(root: Path) -> dict[str, Any]:
     if (root / _COHORT).is_file():
         return read_json(root / _COHORT, "the manifest of an exported cohort")
     metadata = read_json(root / "metadata" / "dataset.json", "the metadata of a MEDS dataset")
-    own = root / _LABEL_SET
-    labels = {"label_set": read_json(own, "the label set of an exported cohort")} if own.is_file() else {}
+    file = root / _LABEL_SET
+    labels = {"label_set": read_json(file, "the label set of an exported cohort")} if file.is_file() else {}
     return {"source": metadata.get("dataset_name"), **labels}
 
 
@@ -198,8 +198,8 @@ def _events(cohort: Cohort) -> pl.DataFrame:
         died = pl.col("died_in_hospital").replace_strict(
             {died: word for word, died in _DISPOSITIONS.items()}, default=None
         )
-        gone = pl.concat_str(pl.lit(_DISCHARGE), died, separator="//", ignore_nulls=True)
-        parts.append(outcomes.select(*ids, time="hospital_outtime", code=gone))
+        discharge = pl.concat_str(pl.lit(_DISCHARGE), died, separator="//", ignore_nulls=True)
+        parts.append(outcomes.select(*ids, time="hospital_outtime", code=discharge))
         parts.append(outcomes.drop_nulls("death_time").select(*ids, time="death_time", code=pl.lit(_DEATH)))
     parts = [part.with_columns(pl.col("time").cast(_EVENTS["time"])) for part in parts]
     return pl.concat([pl.DataFrame(schema=_EVENTS), *parts], how="diagonal").select(list(_EVENTS))
@@ -258,19 +258,19 @@ def _stays(events: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
 
 def _outcomes(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
     code = pl.col("code")
-    gone = events.filter(code.str.starts_with(_DISCHARGE)).select(
+    discharges = events.filter(code.str.starts_with(_DISCHARGE)).select(
         "stay_id",
         hospital_outtime="time",
         died_in_hospital=code.str.strip_prefix(f"{_DISCHARGE}//").replace_strict(_DISPOSITIONS, default=None),
     )
     deaths = events.filter(code == _DEATH).select("stay_id", death_time="time")
-    outcomes = stays.select("stay_id").join(gone, on="stay_id", how="left", maintain_order="left")
+    outcomes = stays.select("stay_id").join(discharges, on="stay_id", how="left", maintain_order="left")
     return outcomes.join(deaths, on="stay_id", how="left", maintain_order="left")
 
 
 def _series(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
     parts = pl.col("code").str.split("//")
-    order = {key: place for place, key in enumerate(variables())}
+    order = {key: rank for rank, key in enumerate(variables())}
     rows = events.filter(pl.col("code").str.starts_with("VARIABLE//")).join(stays, on="stay_id")
     return rows.select(
         "stay_id",

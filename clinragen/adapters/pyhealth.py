@@ -58,7 +58,7 @@ def sample_datasets(cohort: Cohort, *, hours: int | None = None, min_share: floa
     labels.fit([{LABEL: list(cohort.label_set)}], LABEL)  # all labels, also those no stay of a split carries
     return {
         name: create_sample_dataset(
-            found,
+            rows,
             dict(FEATURES),
             {LABEL: "multilabel"},
             dataset_name=str(cohort.manifest.get("source")),
@@ -66,7 +66,7 @@ def sample_datasets(cohort: Cohort, *, hours: int | None = None, min_share: floa
             input_processors=dict(inputs),
             output_processors={LABEL: labels},
         )
-        for name, found in of_split.items()
+        for name, rows in of_split.items()
     }
 
 
@@ -83,10 +83,10 @@ def samples(cohort: Cohort, split: str, statistics: SeriesStatistics) -> list[di
     carried = cohort.label_matrix(stay_ids)
     stays = cohort.stays.filter(pl.col("split") == split).select("stay_id", "subject_id", "intime")
     first = window.first_hours(cohort, stay_ids).tolist()
-    found = []
+    rows = []
     for position, (stay, subject, intime) in enumerate(stays.iter_rows()):
         times = [intime + timedelta(hours=first[position] + hour) for hour in window.starts.tolist()]
-        found.append(
+        rows.append(
             {
                 "patient_id": str(subject),
                 "visit_id": str(stay),
@@ -95,7 +95,7 @@ def samples(cohort: Cohort, split: str, statistics: SeriesStatistics) -> list[di
                 LABEL: keys[carried[position]].tolist(),
             }
         )
-    return found
+    return rows
 
 
 def _statistics(cohort: Cohort, window: Window, min_share: float) -> SeriesStatistics:

@@ -87,7 +87,7 @@ def predict(
     for what, value, valid in (("series input", series_input, SERIES_INPUTS), ("decoding", decoding, DECODINGS)):
         if value not in valid:
             raise unknown_choice(what, value, valid)
-    told = console(progress)
+    terminal = console(progress)
     if out is not None:
         read = (path(model) if isinstance(model, str | Path) else model.folder, cohort_folder(cohort))
         check_output(Path(out), PREDICTIONS, overwrite=overwrite, inputs=read)
@@ -96,8 +96,8 @@ def predict(
         opened.split(split)
         remarks = finished.remarks(opened, decoding)
         for text in remarks:
-            remark(told, text)
-        phase(told, "loading torch and the model")
+            remark(terminal, text)
+        phase(terminal, "loading torch and the model")
         from clinragen.attribution.explain import explanations
         from clinragen.evaluation.inputs import load_predictions
         from clinragen.inference.predict import Prediction, TrainedModel, write_predictions
@@ -111,7 +111,7 @@ def predict(
                 opened,
                 Prediction(split, series_input, decoding, batch_size, limit),
                 folder,
-                told,
+                terminal,
                 overwrite=overwrite,
                 remarks=remarks,
                 explain=(lambda dataset: explanations(trained, dataset, opened)) if explain else None,
@@ -177,18 +177,18 @@ def explain(
 
     if limit is not None and limit < 1:
         raise UserError("--limit must be at least 1")
-    told = console(progress)
+    terminal = console(progress)
     with thorough(verify):
         finished, opened = _finished(model), open_cohort(cohort)
         remarks = finished.remarks(opened)
         chosen = chosen_stays(opened, split, stay, diagnosis, limit)
         for text in remarks:
-            remark(told, text)
-        phase(told, "loading torch and the model")
+            remark(terminal, text)
+        phase(terminal, "loading torch and the model")
         from clinragen.inference.predict import TrainedModel
 
         trained = TrainedModel.load(finished, device) if isinstance(model, str | Path) else model
-        phase(told, f"explaining {len(chosen):,} stays")
+        phase(terminal, f"explaining {len(chosen):,} stays")
     nodes = trained.model.graph.nodes
     names = {key: node["name"] for key, node in nodes.items()}
     return Explanations(

@@ -192,11 +192,11 @@ def stays_done(progress: bool) -> Iterator[tuple[Callable[[int], None], Callable
     """A progress line of finished stays: a function that advances it, and one that prints a line above it."""
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    told = console(progress)
+    terminal = console(progress)
     columns = (TextColumn("{task.completed} stays done"), TimeElapsedColumn())
-    with Progress(*columns, console=told, transient=True) as bar:
+    with Progress(*columns, console=terminal, transient=True) as bar:
         task = bar.add_task("stays", total=None)
         yield (
             lambda done: bar.update(task, completed=done),
-            lambda line: told.print(f"  {line}", highlight=False, markup=False, style="dim", soft_wrap=True),
+            lambda line: terminal.print(f"  {line}", highlight=False, markup=False, style="dim", soft_wrap=True),
         )

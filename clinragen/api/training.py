@@ -107,7 +107,7 @@ def train(
     from clinragen.stages.run_dir import Request
 
     teacher_name(teacher)
-    told = console(progress)
+    terminal = console(progress)
     with graph_folder(graph) as graph_path, thorough(verify):
         request = Request(
             stage=stage,
@@ -125,12 +125,12 @@ def train(
             preflight=preflight,
             finish=finish,
         )
-        phase(told, "checking settings and cohort")
-        opened = checks.check(request, say=partial(remark, told))
-        phase(told, "loading torch")
+        phase(terminal, "checking settings and cohort")
+        opened = checks.check(request, say=partial(remark, terminal))
+        phase(terminal, "loading torch")
         from clinragen.stages.run import run_stage
 
-        manifest = run_stage(request, told, opened)
+        manifest = run_stage(request, terminal, opened)
     return None if manifest is None or preflight else TrainedRun(Path(out), manifest)
 
 
@@ -182,7 +182,7 @@ def distill(
     from clinragen.stages.run_dir import Request
 
     teacher_name(teacher)
-    common, own = split_overrides([*overrides(set), *_shorthands(seed, device)])
+    common, by_stage = split_overrides([*overrides(set), *_shorthands(seed, device)])
     with graph_folder(graph) as graph_path, thorough(verify):
         base = Request(
             stage="notes",
@@ -198,7 +198,7 @@ def distill(
             preflight=preflight,
             finish=True,
         )
-        chain = Chain(base, path(unlabelled), own)
+        chain = Chain(base, path(unlabelled), by_stage)
         manifest = run_stages(chain, console(progress))
     return TrainedRun(chain.requests()[-1].out, manifest) if manifest and not preflight else None
 

@@ -94,14 +94,14 @@ class StayDataset(Dataset[Stay]):
         self.sections = sections_by_stay(self.cohort.notes, labels=self.cohort.label_set, layout=True)
         self.epoch = 0
         self.alignment = Alignment()
-        found = stored(self.store, self._origin() if self.store else None, self._encode)
-        self.notes = Ragged(found["notes"], found["note_ends"])
-        self.mentions = found["mentions"]
-        self.target_ids = Ragged(found["targets"], found["target_ends"])
-        self.variants = found["variants"]  # the place of the first target of each stay, and the end
-        self.cuts = Cuts(*found["cuts"].tolist())
-        self.alignment = Alignment(*found["alignment"].tolist())
-        self.soft = SoftTargets(found) if self.soft_targets else None
+        arrays = stored(self.store, self._origin() if self.store else None, self._encode)
+        self.notes = Ragged(arrays["notes"], arrays["note_ends"])
+        self.mentions = arrays["mentions"]
+        self.target_ids = Ragged(arrays["targets"], arrays["target_ends"])
+        self.variants = arrays["variants"]  # the place of the first target of each stay, and the end
+        self.cuts = Cuts(*arrays["cuts"].tolist())
+        self.alignment = Alignment(*arrays["alignment"].tolist())
+        self.soft = SoftTargets(arrays) if self.soft_targets else None
         self.terms = self.lexicon.encode([note_text(self.sections.get(int(stay), [])) for stay in self.stay_ids])
 
     def _labels(self) -> Labels:
@@ -201,17 +201,17 @@ class StayDataset(Dataset[Stay]):
     def length(self, index: int) -> int:
         """Tokens of a stay, the measure by which batches are bucketed."""
         first, end = self.variants[index : index + 2].tolist()
-        return self.notes.length(index) + max(self.target_ids.length(place) for place in range(first, end))
+        return self.notes.length(index) + max(self.target_ids.length(row) for row in range(first, end))
 
     def encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
         """Token ids of a note; a lone end of sequence where there is none, for attention needs something to read."""
         texts = [written(name, text) for name, text in sections]
         encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        kept = fit([len(ids) for ids in encoded], self.max_note_tokens)
-        lost = sum(map(len, encoded)) - sum(kept)
+        lengths = fit([len(ids) for ids in encoded], self.max_note_tokens)
+        lost = sum(map(len, encoded)) - sum(lengths)
         self.cuts.notes += lost > 0
         self.cuts.tokens += lost
-        read = [token for ids, count in zip(encoded, kept, strict=True) for token in ids[:count]]
+        read = [token for ids, count in zip(encoded, lengths, strict=True) for token in ids[:count]]
         return read or [self.tokenizer.eos_token_id]
 
     def _encode_targets(self) -> list[list[EncodedTarget]]:
@@ -221,10 +221,10 @@ class StayDataset(Dataset[Stay]):
         encoder = TargetEncoder(
             self.cohort, self.teacher, self.targets, self.max_target_tokens, self.separate, self.soft_targets
         )
-        known = self.eligible.all(axis=1).tolist()
+        all_eligible = self.eligible.all(axis=1).tolist()
         encoded = [
             encoder.encode(stay, labels, eligible=eligible)
-            for stay, labels, eligible in zip(self.stay_ids.tolist(), self.labels.tolist(), known, strict=True)
+            for stay, labels, eligible in zip(self.stay_ids.tolist(), self.labels.tolist(), all_eligible, strict=True)
         ]
         self.cuts.targets += encoder.shortened
         self.alignment = encoder.alignment

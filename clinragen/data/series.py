@@ -69,8 +69,8 @@ def rows_within(cohort: Cohort, stay_ids: np.ndarray, variables: list[str] | Non
     if variables is not None:
         rows = rows.filter(pl.col("variable").is_in(variables))
     first = window.first_hours(cohort, stay_ids)[np.searchsorted(stay_ids, rows["stay_id"].to_numpy())]
-    found = window.bin_of(np.floor(rows["hour"].to_numpy()) - first)
-    return rows.with_columns(pl.Series("bin", found, dtype=pl.Int64)).filter(pl.col("bin") >= 0)
+    bins = window.bin_of(np.floor(rows["hour"].to_numpy()) - first)
+    return rows.with_columns(pl.Series("bin", bins, dtype=pl.Int64)).filter(pl.col("bin") >= 0)
 
 
 def observed_variables(cohort: Cohort, stay_ids: np.ndarray, min_share: float, window: Window) -> list[str]:
@@ -80,14 +80,14 @@ def observed_variables(cohort: Cohort, stay_ids: np.ndarray, min_share: float, w
         .group_by("variable")
         .agg(pl.col("stay_id").n_unique().alias("stays"))
     )
-    kept = counts.filter(pl.col("stays") >= max(1, min_share * len(stay_ids)))["variable"].sort().to_list()
-    if not kept:
+    names = counts.filter(pl.col("stays") >= max(1, min_share * len(stay_ids)))["variable"].sort().to_list()
+    if not names:
         raise UserError(
             f"{cohort.paths.series}: no variable is measured in {min_share:.1%} of the training stays within {window}"
         )
-    for name in kept:
+    for name in names:
         variable(name)  # an alien variable name fails here, with the valid ones listed
-    return kept
+    return names
 
 
 def summarise(values: Tensor, observed: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class SoftTargets(Sequence[Soft]):
     @classmethod
     def of(cls, targets: Sequence[Sequence[Place]]) -> SoftTargets:
         """From the places of each target."""
-        places = Ragged.of([[place for place, _ in target] for target in targets])
+        places = Ragged.of([[position for position, _ in target] for target in targets])
         given = [probs for target in targets for _, probs in target]
         ids = Ragged.of([[*probs] for probs in given])
         flat = np.array([prob for probs in given for prob in probs.values()], dtype=np.float32)
@@ -163,8 +163,8 @@ class Aligner:
         """
         piece = " " + text
         at = {step.begin: number for number, step in reversed([*enumerate(steps)])}
-        found = []
-        for place, (token, begin, end) in enumerate(self._tokens(piece)):
+        aligned = []
+        for position, (token, begin, end) in enumerate(self._tokens(piece)):
             if begin is None or begin not in at:
                 continue
             probs: dict[int, float] = {}
@@ -183,8 +183,8 @@ class Aligner:
             scale = max(1.0, sum(probs.values()))  # a server's rounding
             probs = {token: prob / scale for token, prob in probs.items() if prob > _LEAST}
             if probs:
-                found.append((place, probs))
-        return found
+                aligned.append((position, probs))
+        return aligned
 
     def _token(self, piece: str, begin: int, text: str) -> int | None:
         """The student token by which ``text`` begins after ``piece[:begin]``: itself one, or the first of several."""
@@ -235,16 +235,16 @@ class TeacherTokens:
             texts: by kind.
             rationales: where in the target the first tokens of each stand, of those that are in it.
         """
-        found: list[Place] = []
-        for kind, kept in rationales.items():
+        places: list[Place] = []
+        for kind, positions in rationales.items():
             steps = self._steps(stay, kind, texts[kind])
             aligned = self._align(texts[kind], steps) if steps else []
-            found += [(kept[place], probs) for place, probs in aligned if place < len(kept)]
+            places += [(positions[index], probs) for index, probs in aligned if index < len(positions)]
             self.alignment.rationales += 1
             self.alignment.spelt += steps is not None
-            self.alignment.tokens += len(kept)
-        self.alignment.aligned += len(found)
-        return found
+            self.alignment.tokens += len(positions)
+        self.alignment.aligned += len(places)
+        return places
 
     def _steps(self, stay: int, kind: str, text: str) -> list[Step] | None:
         """The tokens that spell a text: a stay may have several rationales of a kind, and some may have been edited."""

@@ -117,29 +117,29 @@ def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.
     """
     if folder is None:
         return make()
-    place = folder / sha256_json(origin)[:24]
-    if place.is_dir():
+    entry = folder / sha256_json(origin)[:24]
+    if entry.is_dir():
         try:
-            return _mapped(place)
+            return _mapped(entry)
         except (ValueError, OSError, EOFError):  # damaged: made anew
-            shutil.rmtree(place)
+            shutil.rmtree(entry)
     arrays = make()
-    made = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
-    made.mkdir(mode=0o700, parents=True)
+    temporary = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}.tmp")
+    temporary.mkdir(mode=0o700, parents=True)
     for name, array in arrays.items():
-        with open(made / f"{name}.npy", "wb", opener=_private) as file:
+        with open(temporary / f"{name}.npy", "wb", opener=_private) as file:
             np.save(file, array, allow_pickle=False)
     try:
-        made.rename(place)
+        temporary.rename(entry)
     except OSError:  # another process of the run was faster, with the same arrays
-        if not place.is_dir():
+        if not entry.is_dir():
             raise
-        shutil.rmtree(made)
-    return _mapped(place)
+        shutil.rmtree(temporary)
+    return _mapped(entry)
 
 
-def _mapped(place: Path) -> dict[str, np.ndarray]:
-    return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(place.glob("*.npy"))}
+def _mapped(entry: Path) -> dict[str, np.ndarray]:
+    return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(entry.glob("*.npy"))}
 
 
 def file_hashes(paths: Iterable[Path]) -> dict[str, str]:

@@ -26,8 +26,8 @@ def controls(predictions: Path, cohort: Path, device: Device = "auto") -> dict[s
     if "series" not in inputs:
         return {}
     opened = Cohort.load(cohort)
-    found = {}
+    probabilities = {}
     for name in CONTROLS:
         logits, _ = score(trained.model, trained.dataset(opened, manifest["split"], name), inputs, where=trained.device)
-        found[name] = trained.calibration.probabilities(logits)
-    return found
+        probabilities[name] = trained.calibration.probabilities(logits)
+    return probabilities

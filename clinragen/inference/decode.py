@@ -79,7 +79,7 @@ class ReportGrammar(LogitsProcessor):
         """Tokens of the longest report the grammar allows: every section full and every label listed."""
         target = self.target
         listed = sum(len(label) + len(target.separator) for label in target.labels) + len(target.end)
-        texts = {name: max(text.limit.tokens for text in of) for name, of in self.grounded.items()}
+        texts = {name: max(text.limit.tokens for text in options) for name, options in self.grounded.items()}
         bodies = sum(listed if name == "diagnoses" else texts.get(name, self.text_budget) for name in target.sections)
         return bodies + sum(len(target.markers[name]) for name in target.sections) + 1
 
@@ -107,11 +107,11 @@ class ReportGrammar(LogitsProcessor):
                 scores[position] = -torch.inf
                 scores[position, ids[0]] = 0.0
                 continue
-            kept = scores[position, ids].float().log_softmax(0).nan_to_num(nan=0.0, neginf=-1e4)
+            log_probs = scores[position, ids].float().log_softmax(0).nan_to_num(nan=0.0, neginf=-1e4)
             masses = [math.log(max(mass, 1e-30)) for mass in allowed.values()]
-            kept += (HEAD_WEIGHT if grounded is None else 1.0) * torch.tensor(masses, device=kept.device)
+            log_probs += (HEAD_WEIGHT if grounded is None else 1.0) * torch.tensor(masses, device=log_probs.device)
             scores[position] = -torch.inf
-            scores[position, ids] = kept.to(scores.dtype)
+            scores[position, ids] = log_probs.to(scores.dtype)
         return scores
 
     def _grounded(self, position: int, state: _State) -> Grounded[Any] | None:
@@ -169,32 +169,32 @@ class ReportGrammar(LogitsProcessor):
         for index in reversed(range(count)):
             none[index] = none[index + 1] * (1 - beliefs[index])
 
-        def offer(whole: list[int], rest: list[int], mass: float) -> None:
-            if len(rest) < len(whole) and whole[: len(rest)] == rest:
-                allowed[whole[len(rest)]] = max(allowed.get(whole[len(rest)], 0.0), mass)
+        def offer(whole: list[int], tail: list[int], mass: float) -> None:
+            if len(tail) < len(whole) and whole[: len(tail)] == tail:
+                allowed[whole[len(tail)]] = max(allowed.get(whole[len(tail)], 0.0), mass)
 
         offer(self.target.none + end, tokens, none[0])
         for start, last in _starts(self.target, tokens):
-            rest = tokens[start:]
+            tail = tokens[start:]
             skipped = 1.0
             for index in range(last + 1, count):
                 label, mass = self.target.labels[index], skipped * beliefs[index]
-                offer(label + end, rest, mass * none[index + 1])
+                offer(label + end, tail, mass * none[index + 1])
                 if index + 1 < count:  # nothing can follow the last label
-                    offer(label + separator, rest, mass * (1 - none[index + 1]))
+                    offer(label + separator, tail, mass * (1 - none[index + 1]))
                 skipped *= 1 - beliefs[index]
         return allowed
 
 
 def _starts(target: TargetFormat, tokens: list[int]) -> list[tuple[int, int]]:
     """Positions at which a label may begin, each with the last label before it (-1 for none)."""
-    found = [(0, -1)]
-    for start, last in found:
+    starts = [(0, -1)]
+    for start, last in starts:
         for index in range(last + 1, len(target.labels)):
             whole = target.labels[index] + target.separator
             if tokens[start : start + len(whole)] == whole:
-                found.append((start + len(whole), index))
-    return found
+                starts.append((start + len(whole), index))
+    return starts
 
 
 def read_list(target: TargetFormat, tokens: list[int]) -> list[int] | None:
@@ -225,10 +225,10 @@ def read_report(target: TargetFormat, tokens: list[int]) -> DecodedReport:
     bounds = []
     position = 0
     for name in target.sections:
-        found = _find(tokens, target.markers[name], position)
-        if found < 0:
+        offset = _find(tokens, target.markers[name], position)
+        if offset < 0:
             return DecodedReport({}, [], parsed=False)
-        bounds.append((name, found, found + len(target.markers[name])))
+        bounds.append((name, offset, offset + len(target.markers[name])))
         position = bounds[-1][2]
     rationales: dict[str, str] = {}
     diagnoses: list[int] | None = [] if "diagnoses" not in target.sections else None

@@ -83,13 +83,13 @@ class FinishedRun:
             UserError: nothing is left.
         """
         inputs, targets = self.manifest["inputs"], self.manifest["targets"]
-        kept = [name for name in targets if decoding == "free" or name == "diagnoses" or name in inputs]
-        if not kept:
+        sections = [name for name in targets if decoding == "free" or name == "diagnoses" or name in inputs]
+        if not sections:
             raise UserError(
                 f"{self.folder}: stage '{self.manifest['stage']}' was trained to write {' + '.join(targets)} alone, of "
                 f"which it reads nothing (it reads {' + '.join(inputs)}): pass --decoding free to see what it makes up"
             )
-        return kept
+        return sections
 
     def remarks(self, cohort: Cohort, decoding: Decoding = "constrained") -> list[str]:
         """What a reader of predictions for a cohort must know: sentences, none where nothing is out of the ordinary.
@@ -100,8 +100,8 @@ class FinishedRun:
         self.task.label_set(cohort).check_same(self.labels.names, self.folder)
         left_out = [name for name in self.manifest["targets"] if name not in self.sections(decoding)]
         unread = f"the model reads no {' or '.join(left_out)}: it writes no rationale of it" if left_out else None
-        found = [self.window.check(cohort), self._other_source(cohort), unread]
-        return [remark for remark in found if remark]
+        candidates = [self.window.check(cohort), self._other_source(cohort), unread]
+        return [remark for remark in candidates if remark]
 
     def _other_source(self, cohort: Cohort) -> str | None:
         """Hospitals and releases chart, code and write differently: scores of one say little of another."""

@@ -147,8 +147,8 @@ def _of_folder(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds adapters: merge them into their language model, and name that")
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(path.name for path in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")))
-        found = f"only {pickled[0]}, a pickle, which may run code" if pickled else "no weights"
-        raise UserError(f"{folder} holds {found}: expected *.safetensors")
+        content = f"only {pickled[0]}, a pickle, which may run code" if pickled else "no weights"
+        raise UserError(f"{folder} holds {content}: expected *.safetensors")
     return described
 
 
@@ -202,12 +202,12 @@ def _settings(described: dict[str, Any], **language: Any) -> dict[str, Any]:
             f"--model {language['name']} is a {architectures[0]}, which writes no text: expected a "
             "sequence-to-sequence or causal language model"
         )
-    made: dict[str, Any] = {"language_model": {**language, "architecture": architecture, "chat": True}}
-    made |= {"max_note_tokens": 1024, "learning_rate": 1e-4, "learning_rate_new": 1e-3}
+    settings: dict[str, Any] = {"language_model": {**language, "architecture": architecture, "chat": True}}
+    settings |= {"max_note_tokens": 1024, "learning_rate": 1e-4, "learning_rate_new": 1e-3}
     if width := _largest(described, _WIDTHS):
         heads = [heads for heads in range(1, _MOST_HEADS + 1) if width % heads == 0]
-        made["attention"] = {"heads": min(heads, key=lambda heads: abs(width / heads - _HEAD_WIDTH))}
+        settings["attention"] = {"heads": min(heads, key=lambda heads: abs(width / heads - _HEAD_WIDTH))}
     positions = _largest(described, _POSITIONS[:1])
-    if positions and positions < made["max_note_tokens"] + _RESERVED:
-        made["max_note_tokens"] = max(64, positions - _RESERVED)
-    return made
+    if positions and positions < settings["max_note_tokens"] + _RESERVED:
+        settings["max_note_tokens"] = max(64, positions - _RESERVED)
+    return settings

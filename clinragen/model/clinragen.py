@@ -176,9 +176,9 @@ class ClinRaGen(nn.Module):
             series = self.series_encoder(batch.values, batch.observed)
             mentions = batch.mentions if "note" in inputs else None
             knowledge = self.concept_attention(series, self.language_model.embedding_weight, mentions, explain=explain)
-        kept = batch.note_ids.shape[1] if "note" in inputs else 0
+        length = batch.note_ids.shape[1] if "note" in inputs else 0
         context = self.language_model.context(
-            knowledge.prompts if knowledge else None, batch.note_ids[:, :kept], batch.note_mask[:, :kept]
+            knowledge.prompts if knowledge else None, batch.note_ids[:, :length], batch.note_mask[:, :length]
         )
         return context, series, knowledge
 
@@ -307,9 +307,9 @@ def assemble(
         wording: wording of the list of labels.
     """
     language_model = create(config.language_model, tokenizer)
-    wanted = config.attention
+    attention = config.attention
     concepts = export_concepts(
-        graph, statistics.variables, language_model.tokenizer, wanted.knowledge, wanted.seed, wanted.vocabulary
+        graph, statistics.variables, language_model.tokenizer, attention.knowledge, attention.seed, attention.vocabulary
     )
     labels, lexicon = labels or graph.labels, lexicon or Lexicon([], [])
     return ClinRaGen(config, statistics, concepts, language_model, labels, graph, lexicon, wording)

@@ -177,8 +177,8 @@ class ConceptAttention(nn.Module):
             bias = bias + F.embedding(self.kind, self.kind_prior.t()).transpose(1, 2)  # [G, heads, K]
         bias = bias[:, :, None, None]
         if self.boost is not None and mentions is not None:
-            said = mentions.to(bias.dtype)[..., self.neighbours]  # [B, 2, G, K]
-            bias = bias + torch.einsum("bsgk,hs->ghbk", said, self.boost)[:, :, :, None]
+            mentioned = mentions.to(bias.dtype)[..., self.neighbours]  # [B, 2, G, K]
+            bias = bias + torch.einsum("bsgk,hs->ghbk", mentioned, self.boost)[:, :, :, None]
         return bias
 
     def received(self, attention: Tensor, importance: Tensor) -> Tensor:
@@ -190,8 +190,8 @@ class ConceptAttention(nn.Module):
         """
         groups, width = self.neighbours.shape
         weighed = (attention * importance[..., None]).unflatten(1, (groups, -1)).sum(2)  # [B, G, K]
-        found = weighed.new_zeros(len(weighed), self.keys)
-        return found.index_add(1, self.neighbours.flatten(), weighed.reshape(-1, groups * width))
+        totals = weighed.new_zeros(len(weighed), self.keys)
+        return totals.index_add(1, self.neighbours.flatten(), weighed.reshape(-1, groups * width))
 
     def _split(self, projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (self.heads, -1)).transpose(-3, -2)

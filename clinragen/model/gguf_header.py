@@ -81,13 +81,13 @@ def _read(reader: _Reader) -> dict[str, Any]:
         raise ValueError(f"version {version} is unknown")
     if max(tensors, entries) > _MOST_ENTRIES:
         raise ValueError(f"{max(tensors, entries)} entries are too many")
-    found = {}
+    fields = {}
     for _ in range(entries):
         key = reader.text()
-        found[key] = reader.value(reader.number("I"))
+        fields[key] = reader.value(reader.number("I"))
     for _ in range(tensors):
         reader.text()
         if (dimensions := reader.number("I")) > _MOST_DIMENSIONS:
             raise ValueError(f"a tensor of {dimensions} dimensions is not expected")
         reader.skip(8 * dimensions + 4 + 8)  # extents, type, offset
-    return found
+    return fields

@@ -34,7 +34,7 @@ class KnowledgePrior(nn.Module):
         dim: width of the shared network.
     """
 
-    known: Tensor | None
+    in_graph: Tensor | None
     head: Tensor
     tail: Tensor
     relation: Tensor
@@ -47,18 +47,18 @@ class KnowledgePrior(nn.Module):
 
     def __init__(self, concepts: Concepts, statistics: SeriesStatistics, labels: list[str], dim: int):
         super().__init__()
-        place = {node: position for position, node in enumerate(concepts.ids)}
+        node_row = {node: position for position, node in enumerate(concepts.ids)}
         self.concepts = len(concepts.ids)
-        present = [f"phenotype:{label}" in place for label in labels]
-        targets = [place.get(f"phenotype:{label}", 0) for label in labels]
-        edges = _towards(concepts.edges, {node for node, known in zip(targets, present, strict=True) if known})
+        present = [f"phenotype:{label}" in node_row for label in labels]
+        targets = [node_row.get(f"phenotype:{label}", 0) for label in labels]
+        edges = _towards(concepts.edges, {node for node, exists in zip(targets, present, strict=True) if exists})
         for name in ("head", "tail", "relation"):
             self.register_buffer(name, torch.from_numpy(getattr(edges, name)))
         weight = torch.from_numpy(edges.weight).float()
         degree = torch.zeros(self.concepts).index_add(0, self.tail, weight)
         self.register_buffer("label_node", torch.tensor(targets))
         # masks labels that the graph does not have; not saved, since the labels are
-        self.register_buffer("known", None if all(present) else torch.tensor(present), persistent=False)
+        self.register_buffer("in_graph", None if all(present) else torch.tensor(present), persistent=False)
         self.register_buffer("weight", weight / degree[self.tail].clamp_min(1).sqrt())
         findings = _findings(concepts.ids, statistics)
         for name, column, kind in (
@@ -103,7 +103,7 @@ class KnowledgePrior(nn.Module):
         note, series = self.note(evidence[..., : len(NOTE)]), self.series(evidence[..., len(NOTE) :])
         joined = F.gelu(self.join(torch.cat([note, series, note * series], dim=-1)))
         logits = ((joined * self.out).sum(-1) + (evidence * self.direct).sum(-1)).float()
-        return logits if self.known is None else logits * self.known
+        return logits if self.in_graph is None else logits * self.in_graph
 
     def findings(self, values: Tensor, observed: Tensor) -> Tensor:
         """Evidence of each finding in the series, [B, findings, 4]: the farthest value beyond its bound, the share of
@@ -126,25 +126,25 @@ class KnowledgePrior(nn.Module):
 
 def _towards(edges: ConceptEdges, targets: set[int]) -> ConceptEdges:
     """Edges on a path of at most ``HOPS`` edges to one of the targets; if there are none, one edge of weight 0."""
-    wanted = set(targets)
+    nodes = set(targets)
     for _ in range(HOPS - 1):
-        wanted |= set(edges.head[np.isin(edges.tail, [*wanted])].tolist())
-    kept = edges.where(np.isin(edges.tail, [*wanted]))
-    return kept if len(kept) else ConceptEdges.of([(0, 0, 0, 0.0)])
+        nodes |= set(edges.head[np.isin(edges.tail, [*nodes])].tolist())
+    subset = edges.where(np.isin(edges.tail, [*nodes]))
+    return subset if len(subset) else ConceptEdges.of([(0, 0, 0, 0.0)])
 
 
 def _findings(ids: list[str], statistics: SeriesStatistics) -> list[tuple[int, int, float, float]]:
     """(node, variable column, side, standardised bound) of the findings of the model's variables."""
     column = {name: position for position, name in enumerate(statistics.variables)}
-    found = []
+    rows = []
     for position, node in enumerate(ids):
-        kind, _, rest = node.partition(":")
-        name, _, direction = rest.partition(":")
+        kind, _, key = node.partition(":")
+        name, _, direction = key.partition(":")
         if kind != "finding" or name not in column or direction not in ("high", "low"):
             continue
         bound = variable(name).high if direction == "high" else variable(name).low
         if bound is not None:
             at = column[name]
             scaled = (bound - statistics.centre[at]) / statistics.scale[at]
-            found.append((position, at, 1.0 if direction == "high" else -1.0, scaled))
-    return found
+            rows.append((position, at, 1.0 if direction == "high" else -1.0, scaled))
+    return rows

@@ -201,8 +201,8 @@ class Causal(LanguageModel):
         embeddings, mask = context.embeddings, context.mask
         length = embeddings.shape[1]
         if target_ids is not None:
-            known = target_ids.masked_fill(target_ids == IGNORED, self.tokenizer.pad_token_id)
-            embeddings = torch.cat([embeddings, self.model.get_input_embeddings()(known).to(embeddings.dtype)], dim=1)
+            ids = target_ids.masked_fill(target_ids == IGNORED, self.tokenizer.pad_token_id)
+            embeddings = torch.cat([embeddings, self.model.get_input_embeddings()(ids).to(embeddings.dtype)], dim=1)
             mask = torch.cat([mask, target_ids != IGNORED], dim=1)
         states = self.model.base_model(
             inputs_embeds=embeddings,
@@ -229,15 +229,15 @@ def chat_frame(tokenizer: Any, chat: bool) -> tuple[str, str]:
     """
     if not chat or not getattr(tokenizer, "chat_template", None):
         return "", _ASSESSMENT
-    asked = [{"role": "user", "content": _SENTINEL + _ASSESSMENT}]
+    messages = [{"role": "user", "content": _SENTINEL + _ASSESSMENT}]
     try:
-        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except Exception as error:  # noqa: BLE001 (a template is a program of its author's; transformers runs it in a sandbox)
         raise UserError(
             f"the language model's chat template fails ({reason(error)}): --set model.language_model.chat=false"
         ) from None
-    before, found, after = str(text).partition(_SENTINEL)
-    return (before, after) if found else ("", _ASSESSMENT)
+    before, sentinel, after = str(text).partition(_SENTINEL)
+    return (before, after) if sentinel else ("", _ASSESSMENT)
 
 
 _KINDS: dict[str, type[LanguageModel]] = {"seq2seq": Seq2Seq, "causal": Causal}
@@ -280,9 +280,9 @@ def _adapted(kind: type[LanguageModel], model: Any, tokenizer: Any, config: Lang
         model = add_adapters(model, config.lora)
     if config.gradient_checkpointing:
         recompute_layers(model)
-    made = kind(model, tokenizer, config.chat)
-    made.base = base
-    return made
+    adapted = kind(model, tokenizer, config.chat)
+    adapted.base = base
+    return adapted
 
 
 def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> LanguageModel:

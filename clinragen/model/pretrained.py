@@ -73,9 +73,9 @@ def _converted(config: LanguageModelConfig) -> Path:
         except Exception as error:  # noqa: BLE001 (transformers passes on whatever a damaged file causes)
             raise UserError(f"{file} cannot be loaded ({reason(error)}): download or convert it anew") from None
         model.hf_quantizer.remove_quantization_config(model)  # this entry describes the file, not the unpacked weights
-        with atomic_folder(folder, replace=True) as made:
-            model.save_pretrained(made)
-            tokenizer.save_pretrained(made)
+        with atomic_folder(folder, replace=True) as temporary:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
     return folder
 
 

@@ -27,8 +27,8 @@ def divergence(log_probs: Tensor, scored: Tensor, soft: SoftBatch) -> Tensor:
     rows = (scored.flatten().cumsum(0) - 1).view_as(scored).gather(1, soft.places.clamp_min(0))[held]
     teacher = soft.probs[held]
     student = log_probs[rows[:, None], soft.ids[held]]
-    rest = (1 - teacher.sum(1)).clamp_min(0)
+    remainder = (1 - teacher.sum(1)).clamp_min(0)
     left = (1 - (student.exp() * (teacher > 0)).sum(1)).clamp_min(FLOOR)
-    losses = (teacher.xlogy(teacher) - teacher * student).sum(1) + rest.xlogy(rest) - rest * left.log()
+    losses = (teacher.xlogy(teacher) - teacher * student).sum(1) + remainder.xlogy(remainder) - remainder * left.log()
     sums = losses.new_zeros(len(scored)).index_add(0, held.nonzero()[:, 0], losses)
     return sums / held.sum(1).clamp_min(1)

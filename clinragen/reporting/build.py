@@ -140,10 +140,10 @@ def _source_hash(text: str) -> str:
 def _views(report: ReportInput) -> Iterator[views.StayView]:
     """The pages' content in order of stay_id."""
     predictions, truth = report.predictions, report.truth
-    wanted = pl.Series("stay_id", predictions.stay_ids)
-    series = _by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted.implode())).sort("stay_id", "hour"))
+    stays = pl.Series("stay_id", predictions.stay_ids)
+    series = _by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(stays.implode())).sort("stay_id", "hour"))
     notes = sections_by_stay(
-        truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted.implode())), layout=True, whole=True
+        truth.cohort.notes.filter(pl.col("stay_id").is_in(stays.implode())), layout=True, whole=True
     )
     taught = teacher_rationales(truth.cohort, report.teacher, predictions.stay_ids) if report.teacher else {}
     names = predictions.labels.names
@@ -195,13 +195,13 @@ def _by_stay(table: pl.DataFrame) -> dict[int, pl.DataFrame]:
 
 
 def _series(table: pl.DataFrame | None) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
-    found: dict[str, tuple[list[float], list[float]]] = {}
+    by_variable: dict[str, tuple[list[float], list[float]]] = {}
     if table is not None:
         for hour, name, value in table.select("hour", "variable", "value").iter_rows():
-            hours, values = found.setdefault(name, ([], []))
+            hours, values = by_variable.setdefault(name, ([], []))
             hours.append(hour)
             values.append(value)
-    return dict(found)
+    return dict(by_variable)
 
 
 def _row(view: views.StayView) -> dict[str, Any]:

@@ -76,15 +76,15 @@ class Measured:
     @property
     def summary(self) -> str:
         """What a chart shows, for a screen reader."""
-        said = [f"{escape(self.variable.label)}: {len(self.values)} value{'s' if len(self.values) > 1 else ''}"]
+        parts = [f"{escape(self.variable.label)}: {len(self.values)} value{'s' if len(self.values) > 1 else ''}"]
         if len(self.values) > 1:
             by_value = sorted(range(len(self.values)), key=lambda i: self.values[i])
-            said.append(f"from {self.texts[by_value[0]]} to {self.texts[by_value[-1]]}")
-        said.append(f"last {self.texts[-1]} at hour {self.hours[-1]:g}")
+            parts.append(f"from {self.texts[by_value[0]]} to {self.texts[by_value[-1]]}")
+        parts.append(f"last {self.texts[-1]} at hour {self.hours[-1]:g}")
         for side, name in ((1, "above"), (-1, "below")):
             if count := self.sides.count(side):
-                said.append(f"{count} {name} the reference range")
-        return ", ".join(said)
+                parts.append(f"{count} {name} the reference range")
+        return ", ".join(parts)
 
 
 def series_chart(measured: Measured, window: float, carried: Sequence[tuple[float, float, str]] = ()) -> Markup:

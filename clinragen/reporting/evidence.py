@@ -38,9 +38,9 @@ def mark_shared(rationale: str, sections: Sequence[str]) -> tuple[Segments, list
     ours = _words(rationale)
     theirs = [_words(text) for text in sections]
     where: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    for section, found in enumerate(theirs):
-        for position in range(len(found) - 1):
-            where.setdefault((found[position][0], found[position + 1][0]), []).append((section, position))
+    for section, words in enumerate(theirs):
+        for position in range(len(words) - 1):
+            where.setdefault((words[position][0], words[position + 1][0]), []).append((section, position))
     our_spans: list[tuple[int, int]] = []
     their_spans: list[list[tuple[int, int]]] = [[] for _ in sections]
     start = 0

@@ -125,7 +125,7 @@ def _values(claim: Checked) -> Iterator[str]:
 def _placed(claim: Checked, sections: Sequence[tuple[str, str]], titles: Sequence[str]) -> str:
     if not claim.places:
         return "The note does not mention it." if claim.verdict == Verdict.NOT_IN_CHART else ""
-    place = claim.places[0]
-    sentence = " ".join(sections[place.section][1][place.start : place.end].split())
+    span = claim.places[0]
+    sentence = " ".join(sections[span.section][1][span.start : span.end].split())
     more = f", and {len(claim.places) - 1} more" if len(claim.places) > 1 else ""
-    return f"{titles[place.section]}: \u201c{sentence[:240]}\u201d{more}"
+    return f"{titles[span.section]}: \u201c{sentence[:240]}\u201d{more}"

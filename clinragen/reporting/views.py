@@ -333,7 +333,7 @@ def carried_of(
         label_name: the readable name of a phenotype key.
         nodes: attributes of the concept graph's nodes by id.
     """
-    found, spans = [], {}
+    rows, spans = [], {}
     for row in explained:
         name, parts = label_name(row["diagnosis"]), row["occlusion"]
         weighed = [(entry["concept"], entry["score"]) for entry in parts["concepts"][:SHOWN]]
@@ -342,12 +342,12 @@ def carried_of(
             start, end = entry["from_hour"], entry["to_hour"]
             hours.append((variables()[entry["variable"]].label, f"{start}–{end} h", entry["score"]))
             spans.setdefault(entry["variable"], {}).setdefault((start, end), []).append(name)
-        found.append(Carried(name, row["probability"], concepts_of(weighed, nodes), hours))
+        rows.append(Carried(name, row["probability"], concepts_of(weighed, nodes), hours))
     marked = {
         variable: [(start, end, ", ".join(names)) for (start, end), names in sorted(blocks.items())]
         for variable, blocks in spans.items()
     }
-    return found, marked
+    return rows, marked
 
 
 def concept_name(identifier: str) -> str:
@@ -357,8 +357,8 @@ def concept_name(identifier: str) -> str:
     ('white blood cell count high', 'shortness of breath')
     """
     parts = identifier.split(":")[1:] or [identifier]
-    known = variables()
-    return " ".join(known[part].label if part in known else re.sub(r"[_-]+", " ", part) for part in parts)
+    catalogue = variables()
+    return " ".join(catalogue[part].label if part in catalogue else re.sub(r"[_-]+", " ", part) for part in parts)
 
 
 def rationales_of(

@@ -48,7 +48,7 @@ def finalize(value: object) -> object:
     return Markup(visible(str(value))) if isinstance(value, Markup) else visible(value)
 
 
-def _mark(found: str) -> str:
-    if re.match(f"[{_ACCENTS}]", found):
-        return f"⟦{len(found)} mark{'s' if len(found) > 1 else ''}⟧"
-    return f"⟦U+{ord(found):04X}⟧"
+def _mark(run: str) -> str:
+    if re.match(f"[{_ACCENTS}]", run):
+        return f"⟦{len(run)} mark{'s' if len(run) > 1 else ''}⟧"
+    return f"⟦U+{ord(run):04X}⟧"

@@ -139,8 +139,8 @@ def in_intensive_care(cohort: Cohort) -> pl.DataFrame:
 
 def names() -> list[str]:
     """Names of all tasks: the default, then the others alphabetically."""
-    found = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
-    return sorted(found, key=lambda name: (name != DEFAULT, name))
+    modules = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    return sorted(modules, key=lambda name: (name != DEFAULT, name))
 
 
 def load(name: Any) -> Task:

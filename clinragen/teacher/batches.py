@@ -122,8 +122,8 @@ class Batches:
         await done
 
     def _work(self, requests: list[PromptRequest], loop: asyncio.AbstractEventLoop) -> None:
-        for place, answer in self._engine.run(requests):
-            loop.call_soon_threadsafe(_resolve, self._batch[place][1], answer)
+        for index, answer in self._engine.run(requests):
+            loop.call_soon_threadsafe(_resolve, self._batch[index][1], answer)
 
     def _stopped(self, serving: asyncio.Task[None]) -> None:
         """Fail all waiting requests when the engine has stopped."""

@@ -162,8 +162,8 @@ class Client:
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            asked = error.pause if isinstance(error, _PassingError) else None
-            return min(asked, self.settings.longest_pause) if asked is not None else pause(state)
+            retry_after = error.pause if isinstance(error, _PassingError) else None
+            return min(retry_after, self.settings.longest_pause) if retry_after is not None else pause(state)
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_PassingError),

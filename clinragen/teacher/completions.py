@@ -175,7 +175,7 @@ def _first(usage: dict[str, Any], *names: str) -> int | None:
 
 def _detail(usage: dict[str, Any], places: tuple[str, ...], key: str) -> int:
     return max(
-        (_count(usage[place].get(key)) or 0 for place in places if isinstance(usage.get(place), dict)), default=0
+        (_count(usage[section].get(key)) or 0 for section in places if isinstance(usage.get(section), dict)), default=0
     )
 
 

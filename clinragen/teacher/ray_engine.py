@@ -69,16 +69,16 @@ class RayEngine:
     def run(self, requests: list[PromptRequest]) -> Iterator[tuple[int, Answer | NoAnswerError]]:
         """Answers in the order in which the cluster finishes them. vLLM's finish reason is not returned: an answer that
         fills its limit counts as truncated."""
-        items = [{"place": place, "request": json.dumps(_row(request))} for place, request in enumerate(requests)]
+        items = [{"place": index, "request": json.dumps(_row(request))} for index, request in enumerate(requests)]
         for row in self._process(self._data.from_items(items)).iter_rows():
-            place = int(row["place"])
+            index = int(row["place"])
             if row["failed"]:
-                yield place, NoAnswerError("engine error, such as a prompt longer than the context")
+                yield index, NoAnswerError("engine error, such as a prompt longer than the context")
                 continue
             written = int(row["written"])
-            finish = "length" if written >= requests[place].parameters["max_tokens"] else "stop"
+            finish = "length" if written >= requests[index].parameters["max_tokens"] else "stop"
             usage = {"prompt_tokens": int(row["read"]), "completion_tokens": written}
-            yield place, Answer(row["text"], finish, usage, self._model)
+            yield index, Answer(row["text"], finish, usage, self._model)
 
 
 def cluster(settings: EngineSettings) -> str:

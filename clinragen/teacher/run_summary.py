@@ -87,7 +87,7 @@ class RunSummary(Tally):
         lines = [f"{self.stays} stays; {self.asked} answers received, {self.reused} taken from the journal"]
         for kind in RATIONALE_KINDS:
             ways = ", ".join(f"{self.ways[kind, way]} {way}" for way in WAYS if self.ways[kind, way])
-            claims = {verdict: count for (of, verdict), count in sorted(self.verdicts.items()) if of == kind}
+            claims = {verdict: count for (about, verdict), count in sorted(self.verdicts.items()) if about == kind}
             lines += [f"{kind:<6}  {ways}", f"        claims of first drafts: {_listed(claims) or 'none'}"]
         titled = {"sent again": self.retried, "not in form": self.rejected, "without answer": self.missing}
         lines += [f"{title}: {_listed(counts)}" for title, counts in titled.items() if counts]

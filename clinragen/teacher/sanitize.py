@@ -38,15 +38,15 @@ def sanitize(text: str, fence: str) -> str:
     text = text.replace("\r\n", "\n").translate(VISIBLE)
     for pattern in (re.compile(re.escape(fence), re.I), MARKS):
         text = _cut(pattern, text)
-    for pattern, kept in ((_BRACKETED, True), (_FENCE, False), (_BLOCKS, False), (_INSTRUCTION, False)):
-        text = _cut(pattern, text, kept=kept)
-    return _cut(_SPEAKER, _cut(_HEADING, text), kept=True)
+    for pattern, keep in ((_BRACKETED, True), (_FENCE, False), (_BLOCKS, False), (_INSTRUCTION, False)):
+        text = _cut(pattern, text, keep=keep)
+    return _cut(_SPEAKER, _cut(_HEADING, text), keep=True)
 
 
-def _cut(pattern: re.Pattern[str], text: str, *, kept: bool = False) -> str:
-    """``text`` without what the pattern finds in its folded form, or, ``kept``, with the first group of that alone."""
-    pieces, place = [], 0
+def _cut(pattern: re.Pattern[str], text: str, *, keep: bool = False) -> str:
+    """``text`` without what the pattern finds in its folded form, or, ``keep``, with the first group of that alone."""
+    pieces, offset = [], 0
     for match in pattern.finditer(text.translate(FOLD)):
-        pieces += [text[place : match.start()], text[match.start(1) : match.end(1)] if kept else "", " "]
-        place = match.end()
-    return "".join([*pieces, text[place:]])
+        pieces += [text[offset : match.start()], text[match.start(1) : match.end(1)] if keep else "", " "]
+        offset = match.end()
+    return "".join([*pieces, text[offset:]])

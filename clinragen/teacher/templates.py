@@ -93,8 +93,8 @@ class Templates:
             template = self._jinja.get_template(name)
             return "".join(self._jinja.bounded(template.generate(values))).strip()
         except jinja2.TemplateNotFound as error:
-            place = self._place(error, name) if error.name != name else name
-            raise UserError(f"prompt template {place}: {error.name} not found in {self._listed()}") from None
+            where = self._place(error, name) if error.name != name else name
+            raise UserError(f"prompt template {where}: {error.name} not found in {self._listed()}") from None
         except Exception as error:  # noqa: BLE001 (a template can raise whatever Python can)
             shown = explain or isinstance(error, jinja2.TemplateSyntaxError)
             words = " ".join(str(error).split())[:200] if shown else ""
@@ -107,9 +107,9 @@ class Templates:
         """File and line of an error, as far as known."""
         if isinstance(error, jinja2.TemplateSyntaxError):
             return f"{error.filename or self._file(name)}, line {error.lineno}"
-        own = {str(folder) for folder in self._folders}
+        folders = {str(folder) for folder in self._folders}
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if str(Path(frame.filename).parent) in own:
+            if str(Path(frame.filename).parent) in folders:
                 return f"{frame.filename}, line {frame.lineno}"
         return str(self._file(name))
 

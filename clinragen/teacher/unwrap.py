@@ -68,8 +68,8 @@ def unwrap(text: str, starts: tuple[str, ...]) -> str:
     plain = _from_start(text, starts)
     if plain is not None:
         return plain
-    place = text.find("\n{")
-    return text[place + 1 :] if place >= 0 else text
+    offset = text.find("\n{")
+    return text[offset + 1 :] if offset >= 0 else text
 
 
 def _answer_of(text: str, starts: tuple[str, ...]) -> str:
@@ -123,12 +123,12 @@ def _from_start(text: str, starts: tuple[str, ...], *, last: bool = False) -> st
         return None
     lines = text.split("\n")
     places = range(len(lines) - 1, -1, -1) if last else range(len(lines))
-    for place in places:
-        line = lines[place].lstrip(_QUOTES)
+    for index in places:
+        line = lines[index].lstrip(_QUOTES)
         line = line[label.end() :].lstrip(_QUOTES) if (label := _LABEL.match(line)) else line
         if line.startswith(starts) and not line.rstrip().endswith(":"):
-            answer = "\n".join([line, *lines[place + 1 :]])
+            answer = "\n".join([line, *lines[index + 1 :]])
             end = _COURTESY.search(answer)
             answer = (answer[: end.start()] if end else answer).strip()
-            return answer if line == lines[place] else answer.rstrip(_QUOTES)
+            return answer if line == lines[index] else answer.rstrip(_QUOTES)
     return None

@@ -59,7 +59,7 @@ class VllmEngine:
         completion = output.outputs[0]
         usage = {"prompt_tokens": len(output.prompt_token_ids), "completion_tokens": len(completion.token_ids)}
         steps = [
-            [(place.decoded_token, place.logprob) for place in _chosen_first(step, token)]
+            [(candidate.decoded_token, candidate.logprob) for candidate in _chosen_first(step, token)]
             for step, token in zip(completion.logprobs or (), completion.token_ids, strict=False)
         ]
         logprobs = [[*step[0], [list(other) for other in step[1:]]] for step in steps] or None
@@ -75,4 +75,4 @@ class VllmEngine:
 
 def _chosen_first(step: dict[int, Any], token: int) -> list[Any]:
     """The alternatives of one position, the sampled one first."""
-    return [step[token], *(place for other, place in step.items() if other != token)]
+    return [step[token], *(candidate for other, candidate in step.items() if other != token)]
