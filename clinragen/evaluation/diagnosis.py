@@ -53,21 +53,21 @@ class System:
 
 
 def agreement(
-    gold: np.ndarray, said: np.ndarray, weights: np.ndarray | None = None, eligible: np.ndarray | None = None
+    gold: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None, eligible: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """Per-label ``precision``, ``recall``, ``f1`` [L], and the same over all labels together as ``micro`` [3].
 
     Args:
         gold: [n, L] bool.
-        said: [n, L] bool.
+        predicted: [n, L] bool.
         weights: [n] sample weights; None counts every sample once.
         eligible: [n, L] bool, what counts; all where not given.
     """
     if eligible is not None:
-        gold, said = gold & eligible, said & eligible
+        gold, predicted = gold & eligible, predicted & eligible
     weights = np.ones(len(gold)) if weights is None else weights
-    hits = weights @ (gold & said)
-    called = weights @ said
+    hits = weights @ (gold & predicted)
+    called = weights @ predicted
     real = weights @ gold
     micro = [_share(a.sum(), b.sum()) for a, b in ((hits, called), (hits, real), (2 * hits, called + real))]
     return {
@@ -94,10 +94,10 @@ def calibration_curve(
         gold, probabilities = gold[eligible], probabilities[eligible]
     index = _bins(probabilities, bins).ravel()
     count = np.bincount(index, minlength=bins)
-    said = np.bincount(index, probabilities.ravel(), bins)
+    totals = np.bincount(index, probabilities.ravel(), bins)
     real = np.bincount(index, gold.ravel().astype(float), bins)
     return [
-        {"count": int(count[b]), "probability": float(said[b] / count[b]), "observed": float(real[b] / count[b])}
+        {"count": int(count[b]), "probability": float(totals[b] / count[b]), "observed": float(real[b] / count[b])}
         for b in range(bins)
         if count[b]
     ]
@@ -144,18 +144,18 @@ class Scorer:
         ece = np.abs(weights @ self.gap).sum() / (total * self.gold.shape[1])
         brier = weights @ self.squared_error / total
         scores = [_mean(auroc), micro_auroc[0], _mean(auprc), micro_auprc[0], ece, brier]
-        for said in (self.system.thresholded, self.system.written):
-            if said is None:
+        for predicted in (self.system.thresholded, self.system.written):
+            if predicted is None:
                 scores += [np.nan] * len(AGREEMENT)
                 continue
-            found = agreement(self.gold, said, weights, self.eligible)
-            scores += [*found["micro"], *(found[name].mean() for name in ("precision", "recall", "f1"))]
+            measures = agreement(self.gold, predicted, weights, self.eligible)
+            scores += [*measures["micro"], *(measures[name].mean() for name in ("precision", "recall", "f1"))]
         return np.array(scores, dtype=float), auroc
 
 
 def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def patient_bootstrap(patients: np.ndarray, replicates: int, seed: int) -> Iterator[np.ndarray]:
@@ -221,12 +221,12 @@ def interval(value: float, replicates: np.ndarray, level: float = 0.95) -> dict[
     >>> interval(0.5, np.array([0.4, 0.5, 0.6, np.nan]), level=1.0)
     {'value': 0.5, 'low': 0.4, 'high': 0.6}
     """
-    known = replicates[~np.isnan(replicates)]
+    defined = replicates[~np.isnan(replicates)]
     if np.isnan(value):
         return {"value": None, "low": None, "high": None}
-    if not len(known):
+    if not len(defined):
         return {"value": float(value), "low": None, "high": None}
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
@@ -247,7 +247,7 @@ def prevalence_guess(training_labels: np.ndarray, n: int, eligible: np.ndarray |
     commonest = np.argsort(-prevalence, kind="stable")
     hits = np.cumsum(prevalence[commonest])
     f1 = 2 * hits / np.maximum(np.arange(1, len(hits) + 1) + prevalence.sum(), 1e-12)
-    said = np.zeros(len(prevalence), dtype=bool)
-    said[commonest[: int(np.argmax(f1)) + 1]] = True
-    thresholds = np.where(said, 0.0, np.inf)
-    return System(np.tile(prevalence, (n, 1)), thresholds, np.tile(said, (n, 1)))
+    listed = np.zeros(len(prevalence), dtype=bool)
+    listed[commonest[: int(np.argmax(f1)) + 1]] = True
+    thresholds = np.where(listed, 0.0, np.inf)
+    return System(np.tile(prevalence, (n, 1)), thresholds, np.tile(listed, (n, 1)))

@@ -39,23 +39,23 @@ def check(
 ) -> list[StayClaims]:
     """The claims of every prediction with their verdicts, in the order of the predictions."""
     verifier = Verifier(graph)
-    wanted = pl.Series("stay_id", predictions.stay_ids).implode()
-    notes = truth.cohort.notes.filter(pl.col("stay_id").is_in(wanted))
+    stays = pl.Series("stay_id", predictions.stay_ids).implode()
+    notes = truth.cohort.notes.filter(pl.col("stay_id").is_in(stays))
     sections = sections_by_stay(notes, labels=truth.cohort.label_set, layout=True)
-    cells = cells_by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(wanted)))
+    cells = cells_by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(stays)))
     affirmable = _affirmable(predictions, truth, graph)
-    found = []
+    checked = []
     for row, stay in enumerate(predictions.stay_ids.tolist()):
         chart = measurements(cells.get(stay, {}))
         texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
-        found.append(
+        checked.append(
             {
                 kind: with_absences(text, verifier.check(text, kind, sections.get(stay, []), chart, affirmable[row]))
                 for kind, text in texts.items()
             }
         )
         progress()
-    return found
+    return checked
 
 
 def _affirmable(predictions: Predictions, truth: Truth, graph: ConceptGraph) -> list[list[str]]:
@@ -88,32 +88,32 @@ def summarize(claims: list[StayClaims], patients: np.ndarray, replicates: int, s
         ``wholly_supported`` is a share of the rationales that make any claim.
     """
     weights = np.array([np.ones(len(claims)), *patient_bootstrap(patients, replicates, seed)])
-    found: dict[str, Any] = {kind: {} for kind in RATIONALE_KINDS}
+    summary: dict[str, Any] = {kind: {} for kind in RATIONALE_KINDS}
     for kind, about in ((rationale, row) for rationale in RATIONALE_KINDS for row in ROWS[rationale]):
-        of = [[c.standing for c in stay[kind] if about in ("all", c.kind)] for stay in claims]
-        counts = np.array([[row.count(verdict) for verdict in VERDICTS] for row in of])
+        standings = [[c.standing for c in stay[kind] if about in ("all", c.kind)] for stay in claims]
+        counts = np.array([[row.count(verdict) for verdict in VERDICTS] for row in standings])
         total = counts.sum(axis=1)
         shares = {str(v).replace(" ", "_"): _ratio(weights, counts[:, i], total) for i, v in enumerate(VERDICTS)}
-        found[kind][about] = {
+        summary[kind][about] = {
             "claims": int(total.sum()),
-            "absences": sum(row.count(ABSENCE) for row in of),
+            "absences": sum(row.count(ABSENCE) for row in standings),
             "per_rationale": _ratio(weights, total, np.ones(len(claims))),
             **shares,
             "wholly_supported": _ratio(weights, (total > 0) & (counts[:, 0] == total), total > 0),
         }
-    return found
+    return summary
 
 
 def grounded(predictions: Predictions, claims: list[StayClaims]) -> np.ndarray:
     """[n, L] bool: the listed diagnoses for which a rationale states a ground that the chart bears out."""
     columns = {label: column for column, label in enumerate(predictions.labels)}
-    found = np.zeros_like(predictions.system.listed)
+    grounds = np.zeros_like(predictions.system.listed)
     for row, stay in enumerate(claims):
         texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
         for label in grounded_diagnoses((texts[kind], stay[kind]) for kind in RATIONALE_KINDS):
             if label in columns:  # rationales of other tasks argue for diagnoses that are none of their labels
-                found[row, columns[label]] = True
-    return found & predictions.system.listed
+                grounds[row, columns[label]] = True
+    return grounds & predictions.system.listed
 
 
 def coverage(

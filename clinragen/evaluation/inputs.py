@@ -188,8 +188,8 @@ def _label_set(path: Path, manifest: dict[str, Any]) -> LabelSet:
         if list(labels) != keys:
             raise UserError(f"{path}: labels and label_set differ; {_AGAIN}")
         return labels
-    known = shipped()
-    return LabelSet.of("labels", (known.get(key) or Phenotype(key, key.replace("_", " ")) for key in keys))
+    default = shipped()
+    return LabelSet.of("labels", (default.get(key) or Phenotype(key, key.replace("_", " ")) for key in keys))
 
 
 def _table(path: Path) -> pa.Table:
@@ -236,13 +236,13 @@ def _texts(path: Path, table: pa.Table, name: str) -> list[str]:
 
 
 def _concepts(path: Path, column: pa.ChunkedArray) -> list[list[tuple[str, float]]]:
-    found = []
+    by_stay = []
     for row, weighed in enumerate(column.to_pylist()):
         if not all(one and isinstance(one["concept"], str) and _finite(one["weight"]) for one in weighed or []):
             raise UserError(f"{path}: row {row}, concepts: expected names with finite weights; {_AGAIN}")
         pairs = [(one["concept"], float(one["weight"])) for one in weighed or []]
-        found.append(sorted(pairs, key=lambda pair: -pair[1]))
-    return found
+        by_stay.append(sorted(pairs, key=lambda pair: -pair[1]))
+    return by_stay
 
 
 def _finite(value: Any) -> bool:
@@ -257,7 +257,7 @@ def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, li
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{path} is no UTF-8 text: run clinragen predict --explain anew") from None
-    found: dict[int, list[dict[str, Any]]] = {}
+    by_stay: dict[int, list[dict[str, Any]]] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -266,14 +266,14 @@ def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, li
             trouble = differs(row, _EXPLAINED) or _belongs(row, stays, labels)
         except (ValueError, RecursionError):  # no JSON, nested without end, or a number of thousands of digits
             row, trouble = {}, "it is not JSON"
-        if not trouble and row["stay_id"] in found:
+        if not trouble and row["stay_id"] in by_stay:
             trouble = f"stay {row['stay_id']} is explained twice"
         if trouble:
             raise UserError(
                 f"{path}: line {number} is no explanation ({trouble}): run clinragen predict --explain anew"
             )
-        found[row["stay_id"]] = row["diagnoses"]
-    return found
+        by_stay[row["stay_id"]] = row["diagnoses"]
+    return by_stay
 
 
 def _belongs(row: dict[str, Any], stays: set[int], labels: set[str]) -> str | None:
@@ -313,8 +313,8 @@ def _probabilities(path: Path, column: pa.ChunkedArray, labels: LabelSet) -> np.
 def _written(path: Path, table: pa.Table, labels: LabelSet) -> np.ndarray:
     index = {label: i for i, label in enumerate(labels)}
     written = np.zeros((table.num_rows, len(labels)), dtype=bool)
-    for row, said in enumerate(table["diagnoses"].to_pylist()):
-        for label in said or []:
+    for row, listed in enumerate(table["diagnoses"].to_pylist()):
+        for label in listed or []:
             if label not in index:
                 named = f"the diagnosis '{_shown(label)}'" if label is not None else "no diagnosis in its diagnoses"
                 raise UserError(f"{path}: row {row} names {named}, which is not among the labels")
@@ -346,11 +346,11 @@ def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool =
     if set(columns) != set(predictions.labels):
         odd = ", ".join(sorted(set(columns) ^ set(predictions.labels)))
         raise UserError(f"{cohort.paths.labels} and {predictions.root} have different label sets: they differ in {odd}")
-    known = cohort.stays["stay_id"].to_numpy()
-    absent = predictions.stay_ids[~np.isin(predictions.stay_ids, known)]
+    stay_ids = cohort.stays["stay_id"].to_numpy()
+    absent = predictions.stay_ids[~np.isin(predictions.stay_ids, stay_ids)]
     if len(absent):
         raise UserError(f"{cohort.paths.stays} lacks {len(absent)} predicted stays, the first is {absent[0]}")
-    rows = np.searchsorted(known, predictions.stay_ids)
+    rows = np.searchsorted(stay_ids, predictions.stay_ids)
     stays = complete(cohort.stays[rows], ("intime", "outtime", "prediction_time"), cohort.paths.stays)
     order = [columns.index(label) for label in predictions.labels]
     if not task.available(cohort):
@@ -423,7 +423,7 @@ def graph_of(predictions: Predictions, given: Path | None) -> ConceptGraph:
         return open_known_graph(given, predictions.labels)
     recorded = predictions.manifest.get("graph")
     places = [Path(predictions.manifest["model"]) / "model" / "graph", *([Path(recorded)] if recorded else [])]
-    return open_known_graph(next((place for place in places if is_folder(place)), None), predictions.labels)
+    return open_known_graph(next((folder for folder in places if is_folder(folder)), None), predictions.labels)
 
 
 def is_folder(path: Path) -> bool:

@@ -69,8 +69,8 @@ def differs(value: Any, shape: Any) -> str | None:
         value: a JSON value.
         shape: a mapping of keys to shapes (further keys are allowed), a list of one shape, or one of this module's.
     """
-    found = _differs(value, shape)
-    return None if found is None else f"{_place(found[0])}{found[1]}"
+    difference = _differs(value, shape)
+    return None if difference is None else f"{_place(difference[0])}{difference[1]}"
 
 
 def _differs(value: Any, shape: Any) -> tuple[list[Any], str] | None:
@@ -92,17 +92,17 @@ def _entries(value: Any, kind: type, entries: Callable[[], Any]) -> tuple[list[A
     if not isinstance(value, kind):
         return [], f"expected {_KINDS[kind]}, found {_kind(value)}"
     for key, inner, shape in entries():
-        if found := _differs(inner, shape):
-            return [key, *found[0]], found[1]
+        if difference := _differs(inner, shape):
+            return [key, *difference[0]], difference[1]
     return None
 
 
 def _place(keys: Sequence[Any]) -> str:
-    told = ""
+    path = ""
     for key in keys:
         shown = "".join(letter if letter.isprintable() else "?" for letter in str(key)[:60])
-        told += f"[{key}]" if isinstance(key, int) else f".{shown}" if told else shown
-    return f"{told}: " if told else ""
+        path += f"[{key}]" if isinstance(key, int) else f".{shown}" if path else shown
+    return f"{path}: " if path else ""
 
 
 def _kind(value: Any) -> str:

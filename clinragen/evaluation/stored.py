@@ -141,8 +141,8 @@ def lost_controls(before: dict[str, Any] | None, evaluation: dict[str, Any]) -> 
 
 
 def _same(before: dict[str, Any], evaluation: dict[str, Any], part: str) -> bool:
-    known = before.get(part)
-    return isinstance(known, dict) and known.get("sha256") == evaluation[part]["sha256"]
+    entry = before.get(part)
+    return isinstance(entry, dict) and entry.get("sha256") == evaluation[part]["sha256"]
 
 
 def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -161,11 +161,11 @@ def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[st
             f"{path}: this run would lose the controls {' and '.join(lost)}, which were evaluated with "
             f"{' '.join(options) or 'an earlier version'}: pass the same, run them again, or choose another --out"
         )
-    kept = {name: before["systems"][name] for name in lost}
+    systems = {name: before["systems"][name] for name in lost}
     costs = {name: before["cost_of_control"][name] for name in lost if name in before["cost_of_control"]}
     return {
         **evaluation,
-        "systems": evaluation["systems"] | kept,
+        "systems": evaluation["systems"] | systems,
         "cost_of_control": evaluation["cost_of_control"] | costs,
     }
 
@@ -176,7 +176,7 @@ def _alien(evaluation: dict[str, Any]) -> str | None:
         return "systems holds one that is unknown"
     if set(evaluation["cost_of_control"]) - set(CONTROLS):
         return "cost_of_control holds a control that is unknown"
-    known = {row["key"] for row in evaluation["phenotypes"]}
-    if set(evaluation["left_out"]) - known:
+    labels = {row["key"] for row in evaluation["phenotypes"]}
+    if set(evaluation["left_out"]) - labels:
         return "left_out names a label that is not among the phenotypes"
     return None

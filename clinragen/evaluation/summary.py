@@ -80,7 +80,7 @@ def summarize(
         "bootstrap": {"replicates": replicates, "seed": seed, "unit": "patient", "level": 0.95},
         "task": predictions.task.name,
         "labels": list(predictions.labels),
-        "left_out": [label for label, known in zip(predictions.labels, both, strict=True) if not known],
+        "left_out": [label for label, both_classes in zip(predictions.labels, both, strict=True) if not both_classes],
         "parse_rate": float(predictions.parsed.mean()),
         "systems": {name: _system(name, systems[name], truth, scored[name]) for name in systems},
         "cost_of_control": {name: _differences(scored["model"], scored[name]) for name in CONTROLS if name in scored},
@@ -118,29 +118,29 @@ def _per_phenotype(predictions: Predictions, truth: Truth, scored: Bootstrapped)
     thresholded = agreement(gold, system.thresholded, eligible=eligible)
     rows = []
     for i, label in enumerate(predictions.labels):
-        known = eligible[:, i]
-        real, said = gold[known, i], system.probabilities[known, i]
+        counted = eligible[:, i]
+        real, chances = gold[counted, i], system.probabilities[counted, i]
         row: dict[str, Any] = {
             "key": label,
             "name": predictions.labels[label].name,
             "n_positive": int(real.sum()),
-            "n_eligible": int(known.sum()),
+            "n_eligible": int(counted.sum()),
             "prevalence": float(real.mean()) if len(real) else 0.0,
-            "mean_probability": float(said.mean()) if len(said) else 0.0,
+            "mean_probability": float(chances.mean()) if len(chances) else 0.0,
             "threshold": float(system.thresholds[i]),
             "auroc": interval(scored.auroc[i], scored.auroc_replicates[:, i]),
             "auprc": None if np.isnan(auprc[i]) else float(auprc[i]),
-            "brier": float(((said - real) ** 2).mean()) if len(said) else None,
+            "brier": float(((chances - real) ** 2).mean()) if len(chances) else None,
         }
         if predictions.task.scorers:
             threshold = float(system.thresholds[i])
             row["scores"] = {
-                name: _defined(scorer(real, said, threshold)) if len(real) else None
+                name: _defined(scorer(real, chances, threshold)) if len(real) else None
                 for name, scorer in predictions.task.scorers.items()
             }
-        for name, found in (("written", written), ("thresholded", thresholded)):
-            if found is not None:
-                row |= {f"{name}_{score}": float(found[score][i]) for score in ("precision", "recall", "f1")}
+        for name, scores in (("written", written), ("thresholded", thresholded)):
+            if scores is not None:
+                row |= {f"{name}_{score}": float(scores[score][i]) for score in ("precision", "recall", "f1")}
         rows.append(row)
     return rows
 

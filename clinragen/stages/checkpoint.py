@@ -62,17 +62,17 @@ def _put(target: Tensor, value: Tensor) -> None:
 
 
 def save(
-    path: Path, place: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer | None, *, write: bool = True
+    path: Path, state: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer | None, *, write: bool = True
 ) -> None:
     """Write a checkpoint. All processes must call this; only one with ``write``."""
     tensors = {f"model.{name}": _whole(parameter) for name, parameter in trained(model).items()}
     if optimizer is not None:
         for name, parameter in trained(model).items():
             for moment in MOMENTS:
-                if moment in (state := optimizer.state.get(parameter, {})):
-                    tensors[f"{moment}.{name}"] = _whole(state[moment])
+                if moment in (moments := optimizer.state.get(parameter, {})):
+                    tensors[f"{moment}.{name}"] = _whole(moments[moment])
     if write:
-        write_tensors(path, tensors, {"place": json.dumps(asdict(place))})
+        write_tensors(path, tensors, {"place": json.dumps(asdict(state))})
 
 
 def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> TrainState:
@@ -83,7 +83,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     """
     try:
         with safe_open(path, "pt") as file:
-            place = TrainState(**json.loads(file.metadata()["place"]))
+            state = TrainState(**json.loads(file.metadata()["place"]))
             tensors = {_todays_name(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         first = str(error).splitlines()[0]
@@ -100,7 +100,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) 
             _put(parameter, tensors[f"model.{name}"])
             if optimizer is not None and f"step.{name}" in tensors:
                 optimizer.state[parameter] = _moments(parameter, tensors, name)
-    return place
+    return state
 
 
 def _todays_name(name: str) -> str:

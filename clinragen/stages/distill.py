@@ -39,10 +39,12 @@ class Chain:
 
     def requests(self) -> list[Request]:
         """One request for each stage, each continuing the previous one."""
-        base, made = self.base, []
+        base, requests = self.base, []
         if self.unlabelled:
-            own = self._own(PRETRAIN)
-            made.append(replace(base, stage=PRETRAIN, cohort=self.unlabelled, out=base.out / PRETRAIN, overrides=own))
+            overrides = self._own(PRETRAIN)
+            requests.append(
+                replace(base, stage=PRETRAIN, cohort=self.unlabelled, out=base.out / PRETRAIN, overrides=overrides)
+            )
         pretrained = base.out / PRETRAIN if self.unlabelled else None
         parent = None
         for stage in STAGES:
@@ -53,9 +55,9 @@ class Chain:
                 shape = tuple(o for o in mine.overrides if not o.startswith("model."))
                 rates = tuple(o for o in mine.overrides if o.startswith("model.learning_rate"))
                 mine = replace(mine, overrides=shape + rates)
-            made.append(mine)
+            requests.append(mine)
             parent = mine.out
-        return made
+        return requests
 
     def _own(self, stage: str) -> tuple[str, ...]:
         return (*self.base.overrides, *self.overrides.get(stage, []))
@@ -68,16 +70,16 @@ def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[s
     (('stage.epochs=2',), {'series': ['stage.epochs=9']})
     """
     common: list[str] = []
-    own: dict[str, list[str]] = {}
+    by_stage: dict[str, list[str]] = {}
     for override in given:
-        stage, _, rest = override.partition(".")
+        stage, _, setting = override.partition(".")
         if stage in (PRETRAIN, *STAGES):
-            own.setdefault(stage, []).append(rest)
+            by_stage.setdefault(stage, []).append(setting)
         elif stage in ("stage", "model", "trainer"):
             common.append(override)
         else:
             raise unknown_choice(f"group in --set {override}:", stage, ("stage", "model", "trainer", PRETRAIN, *STAGES))
-    return tuple(common), own
+    return tuple(common), by_stage
 
 
 def distill(chain: Chain, console: Console) -> dict[str, Any]:
@@ -97,8 +99,8 @@ def distill(chain: Chain, console: Console) -> dict[str, Any]:
                 _apart(request)
                 manifest = {}
             else:
-                known = cohort if request is requests[0] else None  # the others are checked together with their parents
-                manifest = run_stage(request, console, known) or {}
+                opened = cohort if request is requests[0] else None  # the others are checked together with their parents
+                manifest = run_stage(request, console, opened) or {}
             if request.preflight:
                 break
     return manifest

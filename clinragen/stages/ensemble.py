@@ -28,7 +28,7 @@ PENALTIES = {"note": (3.0, 1.0, 0.3, 0.1), "series": (1000.0, 300.0, 100.0, 30.0
 PRODUCTS = {"note": 80, "series": 200}
 SAMPLE = 1000  # stays for the time estimate
 #: Callback with the current fit (probe and penalty) and its number of converged labels.
-Told = Callable[[str, int], object]
+FitReport = Callable[[str, int], object]
 
 
 def fit_linear_probes(
@@ -59,8 +59,8 @@ def fit_linear_probes(
             parts.append(np.zeros_like(parts[0]))
             continue
         read = {split: features(model, data[split], name) for split in data}
-        with every_core(), _progress(console, labels.shape[1]) as told:
-            fitted, chosen[f"{name}_penalty"] = _choose(name, read, data, told)
+        with every_core(), _progress(console, labels.shape[1]) as report:
+            fitted, chosen[f"{name}_penalty"] = _choose(name, read, data, report)
         weight.copy_(torch.from_numpy(fitted))
         parts.append(np.asarray(read["validation"] @ fitted))
     gains = fuse(np.stack(parts), labels, data["validation"].eligible)
@@ -95,7 +95,7 @@ def features(model: ClinRaGen, data: StayDataset, probe: str, rows: slice = slic
 
 
 @contextmanager
-def _progress(console: Console | None, labels: int) -> Iterator[Told]:
+def _progress(console: Console | None, labels: int) -> Iterator[FitReport]:
     """A progress bar of fitted labels on a terminal; otherwise a line for each fit."""
     seen = ""
 
@@ -115,19 +115,19 @@ def _progress(console: Console | None, labels: int) -> Iterator[Told]:
 
 
 def _choose(
-    probe: str, read: dict[str, csr_matrix | np.ndarray], data: dict[str, StayDataset], told: Told
+    probe: str, read: dict[str, csr_matrix | np.ndarray], data: dict[str, StayDataset], report: FitReport
 ) -> tuple[np.ndarray, float]:
     """Weights [features, L] under the penalty with the least validation loss, and that penalty."""
     best: tuple[float, np.ndarray, float] | None = None
     start: np.ndarray | None = None
-    known = Features(read["train"])
+    training = Features(read["train"])
     train, validation = data["train"], data["validation"]
     gold = validation.labels.astype(np.float32)
     for penalty in PENALTIES[probe]:
         fit = f"{probe}, penalty {penalty:g}"
-        told(fit, 0)
+        report(fit, 0)
         start = fit_logistic(
-            known, train.labels, penalty, start, lambda count, fit=fit: told(fit, count), train.eligible
+            training, train.labels, penalty, start, lambda count, fit=fit: report(fit, count), train.eligible
         )
         loss = _loss(read["validation"] @ start[:-1] + start[-1], gold, validation.eligible)
         if best is not None and loss > best[0]:

@@ -20,15 +20,15 @@ from clinragen.stages.config import TrainerConfig
 BF16_WIDTH = 256  # below this hidden size the conversions cost more than the faster products save
 
 
-def precision(wanted: str, width: int) -> Any:
+def precision(name: str, width: int) -> Any:
     """Fabric's precision: ``auto`` is bf16 autocast if the hardware supports it, else 32 bit.
 
     Args:
-        wanted: ``auto``, or one of Fabric's own, such as ``32-true``.
+        name: ``auto``, or one of Fabric's own, such as ``32-true``.
         width: hidden size of the largest part of the model.
     """
-    if wanted != "auto":
-        return wanted
+    if name != "auto":
+        return name
     if torch.cuda.is_available():
         able = torch.cuda.is_bf16_supported()
     else:

@@ -129,7 +129,7 @@ class Tracker:
         self.out = out
         self.kind = kind
         self.monitor = monitor
-        self.told = 0  # epochs sent to the tracker
+        self.logged = 0  # epochs sent to the tracker
         self.sink: Sink | None = None
         if kind in TRACKERS:
             try:
@@ -153,10 +153,10 @@ class Tracker:
         if self.sink is None:
             return
         try:
-            for row in state.history[self.told :]:
+            for row in state.history[self.logged :]:
                 metrics = {name: value for name, value in row.items() if name not in ("epoch", "step")}
                 self.sink.log(metrics, int(row["step"]))
-                self.told += 1
+                self.logged += 1
             if last:
                 self.sink.close()
         except Exception as error:  # noqa: BLE001, of any library, and never worth hours of training

@@ -126,12 +126,12 @@ def _newton(
     if counts is not None:
         slopes, doubt = slopes * counts, doubt * counts.clamp_min(1e-7)  # a label without stays does not move
     total = doubt.sum(0)
-    rest = -torch.cat([features.gradient(slopes) + penalty * weights, slopes.sum(0)[None]])
+    residual = -torch.cat([features.gradient(slopes) + penalty * weights, slopes.sum(0)[None]])
     # the diagonal of the curvature, as if all stays were equally uncertain
     scale = torch.cat([features.spread[:, None] * (total / len(scores)) + penalty, total[None]])
-    step, move = torch.zeros_like(rest), torch.zeros_like(scores)
-    direction = rest / scale
-    left = first = (rest * direction).sum(0)
+    step, move = torch.zeros_like(residual), torch.zeros_like(scores)
+    direction = residual / scale
+    left = first = (residual * direction).sum(0)
     size = (first / total).sqrt()
     for _ in range(PRODUCTS):
         going = left > FORCING**2 * first
@@ -143,9 +143,9 @@ def _newton(
         length = torch.where(going, left / (direction * curved).sum(0).clamp_min(1e-30), 0)
         step += length * direction
         move += length * ahead
-        rest -= length * curved
-        after = (rest * rest / scale).sum(0)
-        direction = torch.where(going, rest / scale + (after / left.clamp_min(1e-30)) * direction, direction)
+        residual -= length * curved
+        after = (residual * residual / scale).sum(0)
+        direction = torch.where(going, residual / scale + (after / left.clamp_min(1e-30)) * direction, direction)
         left = torch.where(going, after, left)
     size = ((doubt * move.square()).sum(0) / total).sqrt()
     return step, move, size

@@ -69,9 +69,9 @@ class Objective(nn.Module):
         """Estimated seconds after training for work on the training stays, besides two more passes over validation."""
         return 0.0
 
-    def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
+    def metrics(self, outputs: dict[str, Tensor]) -> dict[str, float]:
         """Validation metrics from the outputs of all stays (``loss``, parts and evidence by name), without a prefix."""
-        return {"loss": float(found["loss"].mean())}
+        return {"loss": float(outputs["loss"].mean())}
 
 
 class Watcher(Protocol):
@@ -262,8 +262,8 @@ class Loop:
             torch.distributed.all_gather_object(shares, mine)
         parts = [part for share in shares for part in share]
         order = torch.cat([stays for stays, _ in parts]).argsort()  # the sums do not depend on the number of processes
-        found = {name: torch.cat([values[name] for _, values in parts])[order] for name in parts[0][1]}
-        return {f"validation/{name}": value for name, value in self.objective.metrics(found).items()}
+        outputs = {name: torch.cat([values[name] for _, values in parts])[order] for name in parts[0][1]}
+        return {f"validation/{name}": value for name, value in self.objective.metrics(outputs).items()}
 
     def _end_of_epoch(self) -> None:
         state = self.state

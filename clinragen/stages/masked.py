@@ -97,11 +97,11 @@ class MaskedPatches(Objective):
         loss = mean(F.huber_loss(filled, batch.values, reduction="none"))
         return Scored(loss, {"squared_error": error}, {"variance": mean(batch.values**2), "count": count})
 
-    def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
+    def metrics(self, outputs: dict[str, Tensor]) -> dict[str, float]:
         """Mean loss, and the explained share of the variance of masked values."""
-        count = found["count"]
-        left = (found["squared_error"] * count).sum() / (found["variance"] * count).sum().clamp_min(1e-9)
-        return {"loss": float(found["loss"].mean()), "explained": float(1 - left)}
+        count = outputs["count"]
+        left = (outputs["squared_error"] * count).sum() / (outputs["variance"] * count).sum().clamp_min(1e-9)
+        return {"loss": float(outputs["loss"].mean()), "explained": float(1 - left)}
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameter groups of the optimiser: weight decay for matrices, none for vectors and scalars."""

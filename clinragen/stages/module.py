@@ -56,10 +56,10 @@ class StageModule(Objective):
             loss = loss + self.stage.token_weight * parts["kl"]
         return Scored(loss, parts, {"logits": output.logits, "labels": batch.labels.where(batch.eligible, torch.nan)})
 
-    def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
+    def metrics(self, outputs: dict[str, Tensor]) -> dict[str, float]:
         """Mean loss and parts, and the AUROC of each label and their mean."""
-        labels, logits = found["labels"].numpy(), found["logits"].numpy()
-        scores = {name: float(found[name].mean()) for name in ("loss", "nll", "bce", "kl") if name in found}
+        labels, logits = outputs["labels"].numpy(), outputs["logits"].numpy()
+        scores = {name: float(outputs[name].mean()) for name in ("loss", "nll", "bce", "kl") if name in outputs}
         scores["macro_auroc"] = macro_auroc(labels, logits)
         areas = aurocs(labels, logits)
         return scores | {
@@ -73,18 +73,18 @@ class StageModule(Objective):
     def groups(self) -> list[dict[str, Any]]:
         """Weights of the language model with their own learning rate; no weight decay on vectors."""
         rates = self.model.config
-        found: dict[tuple[bool, bool], list[Tensor]] = {}
+        groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 pretrained = name.startswith("language_model.")
-                found.setdefault((pretrained, parameter.ndim >= 2), []).append(parameter)
+                groups.setdefault((pretrained, parameter.ndim >= 2), []).append(parameter)
         return [
             {
                 "params": parameters,
                 "lr": rates.learning_rate if pretrained else rates.learning_rate_new,
                 "weight_decay": self.stage.weight_decay if decayed else 0.0,
             }
-            for (pretrained, decayed), parameters in found.items()
+            for (pretrained, decayed), parameters in groups.items()
         ]
 
 
@@ -117,8 +117,8 @@ def aurocs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     from sklearn.metrics import roc_auc_score  # imported at the end of the first epoch, since it takes two seconds
 
     def area(gold: np.ndarray, ranked: np.ndarray) -> float:
-        known = ~np.isnan(gold)
-        return roc_auc_score(gold[known], ranked[known]) if {0.0, 1.0} <= set(gold[known].tolist()) else np.nan
+        defined = ~np.isnan(gold)
+        return roc_auc_score(gold[defined], ranked[defined]) if {0.0, 1.0} <= set(gold[defined].tolist()) else np.nan
 
     labels = labels.astype(float)
     return np.array([area(labels[:, i], scores[:, i]) for i in range(labels.shape[1])])
@@ -126,5 +126,5 @@ def aurocs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def macro_auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean AUROC over the phenotypes that have both classes; 0.5 if none has."""
-    found = aurocs(labels, scores)
-    return float(np.nanmean(found)) if np.isfinite(found).any() else 0.5
+    outputs = aurocs(labels, scores)
+    return float(np.nanmean(outputs)) if np.isfinite(outputs).any() else 0.5

@@ -23,7 +23,7 @@ from clinragen.model.series_encoder import SeriesEncoder
 from clinragen.quiet import phase
 from clinragen.stages.config import resolve, shaping
 from clinragen.stages.masked import MaskedPatches, MaskedStays, collate
-from clinragen.stages.run_dir import Request, finish_folder, finished, kept
+from clinragen.stages.run_dir import Request, finish_folder, finished, finished_before
 from clinragen.stages.training import Training, train
 from clinragen.tensors import write_tensors
 
@@ -50,7 +50,7 @@ def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str
     described = {"series": settings["model"]["series"], "hours": config.model.hours, "statistics": statistics.to_json()}
     objective = MaskedPatches(config.model, statistics, config.stage)
     identity = sha256_json({"config": settings, "cohort": cohort.sha256, "series": sha256_file(cohort.paths.series)})
-    if done := kept(request, identity):
+    if done := finished_before(request, identity):
         console.print(f"stage [bold]{PRETRAIN}[/]: finished before, kept")
         return done
     training = Training(
@@ -62,8 +62,8 @@ def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str
         described=f"stage [bold]{PRETRAIN}[/]: {len(variables)} variables; {len(data['train']):,} training and "
         f"{len(data['validation']):,} validation stays",
     )
-    place = train(request, config, training, console)
-    if place is None:
+    state = train(request, config, training, console)
+    if state is None:
         return None
     weights = request.out / "model" / "encoder.safetensors"
     write_tensors(weights, objective.encoder.state_dict())
@@ -76,9 +76,9 @@ def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str
         "identity": identity,
         "model_sha256": sha256_file(weights),
         "stays": {split: len(rows) for split, rows in data.items()},
-        "best": {"epoch": place.best_epoch, "loss": place.best}
-        | {"explained": place.history[place.best_epoch]["validation/explained"]},
-        "seconds": round(place.seconds, 1),
+        "best": {"epoch": state.best_epoch, "loss": state.best}
+        | {"explained": state.history[state.best_epoch]["validation/explained"]},
+        "seconds": round(state.seconds, 1),
     }
     finish_folder(request.out, config, manifest)
     return manifest
@@ -107,17 +107,17 @@ class PretrainedEncoder:
     def check(self, config: ModelConfig, window: Window) -> None:
         """Raise a UserError if the encoder's settings or window differ from the student's."""
         free = ("min_share", "dropout")
-        wanted = {key: value for key, value in asdict(config.series).items() if key not in free}
-        found = self.shape
+        expected = {key: value for key, value in asdict(config.series).items() if key not in free}
+        shape = self.shape
         if self.statistics.window != window:
             raise UserError(
                 f"--pretrained {self.run}: its encoder reads {self.statistics.window}, this cohort holds {window}: "
                 f"pretrain with --set model.hours={window.hours}, or on a cohort of that window"
             )
-        if differing := [key for key, value in wanted.items() if found.get(key) != value]:
+        if differing := [key for key, value in expected.items() if shape.get(key) != value]:
             key = differing[0]
             raise UserError(
-                f"--pretrained {self.run}: its encoder has series.{key} {found.get(key)}, this model {wanted[key]}: "
+                f"--pretrained {self.run}: its encoder has series.{key} {shape.get(key)}, this model {expected[key]}: "
                 "pretrain with the same --model"
             )
 
@@ -128,9 +128,9 @@ class PretrainedEncoder:
             raise UserError(f"--pretrained {self.run}: it knows none of the variables of this cohort")
 
         def merged(name: str) -> list[Any]:
-            own, other = getattr(statistics, name), getattr(self.statistics, name)
+            ours, other = getattr(statistics, name), getattr(self.statistics, name)
             return [
-                other[row[key]] if key in row else value for key, value in zip(statistics.variables, own, strict=True)
+                other[row[key]] if key in row else value for key, value in zip(statistics.variables, ours, strict=True)
             ]
 
         return replace(statistics, centre=merged("centre"), scale=merged("scale"), edges=merged("edges"))
@@ -138,9 +138,9 @@ class PretrainedEncoder:
     def load_into(self, encoder: SeriesEncoder, variables: list[str]) -> list[str]:
         """Copy the weights of the variables that both have, and return those variables."""
         row = {name: position for position, name in enumerate(self.statistics.variables)}
-        known = [name for name in variables if name in row]
-        mine = torch.tensor([variables.index(name) for name in known])
-        theirs = torch.tensor([row[name] for name in known])
+        shared = [name for name in variables if name in row]
+        mine = torch.tensor([variables.index(name) for name in shared])
+        theirs = torch.tensor([row[name] for name in shared])
         state = encoder.state_dict()
         if state.keys() != self.weights.keys():
             differing = sorted(state.keys() ^ self.weights.keys())
@@ -152,4 +152,4 @@ class PretrainedEncoder:
                     tensor.copy_(given)
                 else:
                     tensor[mine] = given[theirs]
-        return known
+        return shared

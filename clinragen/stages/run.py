@@ -29,7 +29,7 @@ from clinragen.stages.config import RunConfig, resolve, shaping
 from clinragen.stages.ensemble import fit_linear_probes
 from clinragen.stages.module import StageModule, positive_weights
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
-from clinragen.stages.run_dir import TOKENS, Request, finish_folder, kept
+from clinragen.stages.run_dir import TOKENS, Request, finish_folder, finished_before
 from clinragen.stages.training import Training, train
 
 __all__ = ["Request", "run_stage"]
@@ -57,8 +57,8 @@ def run_stage(request: Request, console: Console, cohort: Cohort | None = None) 
 
 
 def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path | None) -> dict[str, Any] | None:
-    if told := rationale_authors.warning(cohort.paths, request.teacher):
-        console.print(f"warning: {told}", soft_wrap=True, markup=False)
+    if caution := rationale_authors.warning(cohort.paths, request.teacher):
+        console.print(f"warning: {caution}", soft_wrap=True, markup=False)
     pretrained = PretrainedEncoder(request.pretrained) if request.pretrained else None
     phase(console, "making the model" if request.parent is None else f"opening {request.parent}")
     parent = load_parent(request)
@@ -79,7 +79,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
         )
     origin = str(request.pretrained and sha256_file(request.pretrained / "manifest.json"))
     identity = sha256_json([_identity(config, cohort, model, parent[1] if parent else None), origin])
-    if done := kept(request, identity):
+    if done := finished_before(request, identity):
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
     module = StageModule(
@@ -169,17 +169,17 @@ def _manifest(
 def _described(config: RunConfig, model: ClinRaGen, data: dict[str, StayDataset]) -> str:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     cuts = data["train"].cuts
-    told = (
+    text = (
         f"stage [bold]{config.stage_name}[/]: reads {' + '.join(config.stage.inputs)}, writes "
         f"{' + '.join(config.stage.targets)}; {trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters "
         f"trained; {len(data['train']):,} training and {len(data['validation']):,} validation stays"
     )
     if cuts.notes or cuts.targets:
-        told += f"\n  {cuts.notes} notes and {cuts.targets} targets were cut to fit the context"
+        text += f"\n  {cuts.notes} notes and {cuts.targets} targets were cut to fit the context"
     if config.stage.token_weight:
-        found = data["train"].alignment
-        told += (
-            f"\n  soft targets at {found.aligned:,} of {found.tokens:,} tokens of rationales; {found.spelt:,} of "
-            f"{found.rationales:,} rationales have log-probabilities"
+        alignment = data["train"].alignment
+        text += (
+            f"\n  soft targets at {alignment.aligned:,} of {alignment.tokens:,} tokens of rationales; "
+            f"{alignment.spelt:,} of {alignment.rationales:,} rationales have log-probabilities"
         )
-    return told
+    return text

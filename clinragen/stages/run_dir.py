@@ -54,17 +54,17 @@ def expected_parent(request: Request) -> dict[str, Any] | None:
     Raises:
         UserError: the parent is missing, not expected, or a run of another stage.
     """
-    wanted = load("stage", request.stage, StageConfig).parent
-    wanted = next((o.partition("=")[2] for o in request.overrides if o.startswith("stage.parent=")), wanted)
-    if wanted in (None, "null"):
+    expected = load("stage", request.stage, StageConfig).parent
+    expected = next((o.partition("=")[2] for o in request.overrides if o.startswith("stage.parent=")), expected)
+    if expected in (None, "null"):
         if request.parent:
             raise UserError(f"--parent {request.parent}: stage '{request.stage}' starts a new model and has no parent")
         return None
     if request.parent is None:
-        raise UserError(f"stage '{request.stage}' continues stage '{wanted}': pass its run folder with --parent")
+        raise UserError(f"stage '{request.stage}' continues stage '{expected}': pass its run folder with --parent")
     if request.pretrained:
         raise UserError(f"--pretrained {request.pretrained}: only a stage that starts a new model takes an encoder")
-    manifest = finished(request.parent, wanted)
+    manifest = finished(request.parent, expected)
     if (trained := manifest.get("task", tasks.DEFAULT)) != request.task:
         raise UserError(
             f"--parent {request.parent} learns task '{trained}', not '{request.task}': pass --task {trained}"
@@ -72,7 +72,7 @@ def expected_parent(request: Request) -> dict[str, Any] | None:
     return manifest
 
 
-def kept(request: Request, identity: str) -> dict[str, Any] | None:
+def finished_before(request: Request, identity: str) -> dict[str, Any] | None:
     """The manifest of a finished run of the same identity, if ``finish`` is set.
 
     Raises:

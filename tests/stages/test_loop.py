@@ -88,13 +88,13 @@ class Line(Objective):
     def freeze(self) -> None:
         self.rested += 1
 
-    def metrics(self, found: dict[str, Tensor]) -> dict[str, float]:
+    def metrics(self, outputs: dict[str, Tensor]) -> dict[str, float]:
         value = self.script.pop(0)
         return {
             "loss": value,
             "macro_auroc": value,
-            "twice": float(found["twice"].sum()),
-            "first": float(found["stay"][0]),
+            "twice": float(outputs["twice"].sum()),
+            "first": float(outputs["stay"][0]),
         }
 
 
