@@ -161,12 +161,12 @@ def build[T](schema: type[T], values: dict[str, Any], where: str, overrides: lis
         if not separator or not key:
             raise UserError(f"--set {override}: expected key=value")
         try:
-            given: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
-            check_plain(given, f"--set {override}")
-            given, replaced = respell(schema, given)
+            nested: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
+            check_plain(nested, f"--set {override}")
+            nested, replaced = respell(schema, nested)
             for former, today in replaced.items():
                 hint(f"--set {former} is now {today}")
-            merged = OmegaConf.merge(merged, given)
+            merged = OmegaConf.merge(merged, nested)
         except (OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
             advice = f"; write {value.replace(',', '.')}, with a point" if _COMMA.fullmatch(value) else ""
             raise UserError(f"--set {override}: {_explain(error)}{advice}") from None

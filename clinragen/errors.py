@@ -148,8 +148,8 @@ def _check_encoding(argv: Sequence[str]) -> None:
         try:
             word.encode()
         except UnicodeEncodeError:
-            shown = word.encode(errors="backslashreplace").decode()
-            raise UserError(f"argument {number} ('{shown}') is not UTF-8 text: rename the file or folder") from None
+            printable = word.encode(errors="backslashreplace").decode()
+            raise UserError(f"argument {number} ('{printable}') is not UTF-8 text: rename the file or folder") from None
 
 
 def _refuse(line: str) -> int:

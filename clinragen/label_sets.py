@@ -119,8 +119,8 @@ class LabelSet(Mapping[str, Phenotype]):
                 by_form = {plain(form): key for form, key in forms.items()}
                 if requested in by_form:
                     return self[by_form[requested]]
-        shown = "".join(letter if letter.isprintable() else "?" for letter in name[:_LONGEST_NAME])
-        raise unknown_choice("phenotype", shown, self) from None
+        printable = "".join(letter if letter.isprintable() else "?" for letter in name[:_LONGEST_NAME])
+        raise unknown_choice("phenotype", printable, self) from None
 
     def check_same(self, trained: Mapping[str, str], where: Path) -> None:
         """Raise a UserError for a model that was trained on other labels than these.

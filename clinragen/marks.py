@@ -36,8 +36,8 @@ class _Visible(dict[int, str]):
     """
 
     def __missing__(self, code: int) -> str:
-        shown = unicodedata.category(chr(code)) not in ("Cf", "Cc", "Cs")
-        self[code] = chr(code) if shown else ""
+        visible = unicodedata.category(chr(code)) not in ("Cf", "Cc", "Cs")
+        self[code] = chr(code) if visible else ""
         return self[code]
 
 

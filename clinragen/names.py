@@ -27,9 +27,9 @@ def file_name(what: str, name: str, *, suffixes: Collection[str] = ()) -> str:
     'llama-3.1-8b'
     """
     if not _NAME.fullmatch(name) or len(name.encode(errors="replace")) > _MOST_BYTES:
-        shown = name if len(name) <= 24 else f"{name[:24]}..."
+        short = name if len(name) <= 24 else f"{name[:24]}..."
         raise UserError(
-            f"{what} {shown!a}: expected a name of a file, without a folder, made of letters, digits and . _ - + @ = , "
+            f"{what} {short!a}: expected a name of a file, without a folder, made of letters, digits and . _ - + @ = , "
             f"which begins with a letter or digit and has at most {_MOST_BYTES} bytes"
         )
     if ending := next((suffix for suffix in suffixes if name.casefold().endswith(suffix)), None):

@@ -163,9 +163,9 @@ def check_place(out: Path, inputs: Iterable[Path | None], option: str = "--out")
     for path in inputs:
         if path is None:
             continue
-        read = Path(os.path.realpath(path))
-        if read == real or real in read.parents:
-            verb = "is" if read == real else "holds"
+        source = Path(os.path.realpath(path))
+        if source == real or real in source.parents:
+            verb = "is" if source == real else "holds"
             raise UserError(f"{option} {out} {verb} what the command reads ({path}): choose another place")
     for parent in real.parents:
         if parent.exists():

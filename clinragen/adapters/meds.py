@@ -90,7 +90,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
     events = pl.concat([_checked(path, meds.DataSchema).select(list(_EVENTS)) for path in shards])
     splits = _checked(root / meds.subject_splits_filepath, meds.SubjectSplitSchema)
     stays = _stays(events, splits)
-    read = [*shards, root / meds.subject_splits_filepath, *sorted((root / "labels").glob("*.parquet"))]
+    inputs = [*shards, root / meds.subject_splits_filepath, *sorted((root / "labels").glob("*.parquet"))]
     labels = stays.select("stay_id", "subject_id", time=pl.col("prediction_time").cast(pl.Datetime("us")))
     described = _described(root)
     keys = list(label_sets.of_manifest(described))
@@ -117,7 +117,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
                 **described,
                 **versions.COHORT.mark,
                 "created_by": f"clinragen {__version__}",
-                "inputs": {path.relative_to(root).as_posix(): sha256_file(path) for path in read},
+                "inputs": {path.relative_to(root).as_posix(): sha256_file(path) for path in inputs},
                 **outputs_of(folder.glob("*.parquet")),
             },
         )

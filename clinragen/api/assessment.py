@@ -124,9 +124,9 @@ def evaluate(
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
     from clinragen.evaluation.summary import summarize
 
-    for name, given, least, most in (("replicates", replicates, 1, 1_000_000), ("seed", seed, 0, 2**63 - 1)):
-        if not least <= given <= most:
-            raise UserError(f"--{name} {given}: expected a number from {least} to {most:,}")
+    for name, value, least, most in (("replicates", replicates, 1, 1_000_000), ("seed", seed, 0, 2**63 - 1)):
+        if not least <= value <= most:
+            raise UserError(f"--{name} {value}: expected a number from {least} to {most:,}")
     if teacher is not None:
         teacher_name(teacher)
     root = _root(predictions)
@@ -162,14 +162,16 @@ def _controls(
     from clinragen.evaluation.diagnosis import System
     from clinragen.evaluation.inputs import load_control
 
-    given = {name: load_control(root, name, predictions).system for name, root in altered.items() if root is not None}
-    absent = [name for name in altered if name not in given]
+    predicted = {
+        name: load_control(root, name, predictions).system for name, root in altered.items() if root is not None
+    }
+    absent = [name for name in altered if name not in predicted]
     model = Path(predictions.manifest["model"])
     if not run or not absent:
-        return given
+        return predicted
     if not model.exists():
         print(f"model {model} is not here: no controls are run", file=sys.stderr)
-        return given
+        return predicted
     manifest = read_json(model / "manifest.json", "the manifest of a finished training run")
     if manifest.get("model_sha256") != predictions.manifest["model_hash"]:
         raise UserError(
@@ -183,7 +185,7 @@ def _controls(
     rows = np.searchsorted(truth.cohort.split(predictions.manifest["split"]), predictions.stay_ids)
     probabilities = controls(predictions.root, truth.cohort.paths.root, device)
     thresholds = predictions.system.thresholds
-    return given | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}
+    return predicted | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}
 
 
 def verify(
@@ -266,13 +268,15 @@ def report(
 
     if teacher is not None:
         teacher_name(teacher)
-    root, given = _root(predictions), evaluation.path if isinstance(evaluation, Evaluation) else path(evaluation)
+    root = _root(predictions)
+    scores_path = evaluation.path if isinstance(evaluation, Evaluation) else path(evaluation)
     with graph_folder(graph) as graph_path, thorough(verify):
-        check_output(Path(out), REPORT, overwrite=overwrite, inputs=(root, cohort_folder(cohort), graph_path, given))
+        inputs = (root, cohort_folder(cohort), graph_path, scores_path)
+        check_output(Path(out), REPORT, overwrite=overwrite, inputs=inputs)
         opened = _predictions(predictions)
         truth = load_truth(opened, open_cohort(cohort), needs_labels=False)
-        file = given or root / "evaluation.json"
-        scores = check_evaluation(file, opened) if given or file.is_file() else None
+        file = scores_path or root / "evaluation.json"
+        scores = check_evaluation(file, opened) if scores_path or file.is_file() else None
         concepts = graph_of(opened, graph_path)
         with Progress(console=console(progress), transient=True) as bar:
 

@@ -89,8 +89,8 @@ def predict(
             raise unknown_choice(what, value, valid)
     terminal = console(progress)
     if out is not None:
-        read = (path(model) if isinstance(model, str | Path) else model.folder, cohort_folder(cohort))
-        check_output(Path(out), PREDICTIONS, overwrite=overwrite, inputs=read)
+        inputs = (path(model) if isinstance(model, str | Path) else model.folder, cohort_folder(cohort))
+        check_output(Path(out), PREDICTIONS, overwrite=overwrite, inputs=inputs)
     with thorough(verify):
         finished, opened = _finished(model), open_cohort(cohort)
         opened.split(split)
@@ -181,14 +181,14 @@ def explain(
     with thorough(verify):
         finished, opened = _finished(model), open_cohort(cohort)
         remarks = finished.remarks(opened)
-        chosen = chosen_stays(opened, split, stay, diagnosis, limit)
+        stays = chosen_stays(opened, split, stay, diagnosis, limit)
         for text in remarks:
             remark(terminal, text)
         phase(terminal, "loading torch and the model")
         from clinragen.inference.predict import TrainedModel
 
         trained = TrainedModel.load(finished, device) if isinstance(model, str | Path) else model
-        phase(terminal, f"explaining {len(chosen):,} stays")
+        phase(terminal, f"explaining {len(stays):,} stays")
     nodes = trained.model.graph.nodes
     names = {key: node["name"] for key, node in nodes.items()}
     return Explanations(

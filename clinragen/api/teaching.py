@@ -146,10 +146,10 @@ def rationale_files(cohort: CohortLike, name: str | None, teacher: Backend) -> F
     from clinragen.schema import CohortPaths
     from clinragen.teacher.files import Files
 
-    chosen = teacher_name(name or teacher)
-    if teacher != "evidence" and chosen.casefold() == "evidence":
+    author = teacher_name(name or teacher)
+    if teacher != "evidence" and author.casefold() == "evidence":
         raise UserError("--name evidence: that is the name of the offline teacher; choose another")
-    return Files(CohortPaths(cohort_folder(cohort)), chosen)
+    return Files(CohortPaths(cohort_folder(cohort)), author)
 
 
 def parse_shard(written: str) -> tuple[int, int]:
@@ -176,14 +176,14 @@ def check_foreign(
     Raises:
         UserError: one of them was given.
     """
-    given = {
+    options = {
         "--name": name not in (None, "evidence"),
         "--config": config,
         "--set": settings,
         "--shard": shard != "0/1",
         "--journal": journal,
     }
-    if foreign := [option for option, is_given in given.items() if is_given]:
+    if foreign := [option for option, is_given in options.items() if is_given]:
         raise UserError(f"{foreign[0]} is for --teacher openai and vllm: the evidence teacher has no such setting")
 
 

@@ -209,5 +209,5 @@ def _run_folder(run: str | Path | TrainedRun | None) -> Path | None:
 
 def _shorthands(seed: int | None, device: Device) -> list[str]:
     """The settings for which ``seed`` and ``device`` are shorthands."""
-    chosen = [] if seed is None else [f"stage.seed={seed}"]
-    return chosen if device == "auto" else [*chosen, f"trainer.accelerator={device}"]
+    settings = [] if seed is None else [f"stage.seed={seed}"]
+    return settings if device == "auto" else [*settings, f"trainer.accelerator={device}"]

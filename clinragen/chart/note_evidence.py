@@ -67,8 +67,8 @@ def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGr
     """
     affirmed: dict[tuple[str, bool], list[tuple[int, NoteEvidence]]] = {}
     denied: dict[str, list[_Denial]] = {}
-    read = [(section, text) for section, text in sections if section not in _SKIPPED_SECTIONS]
-    for position, one in enumerate(note_mentions(read, linker)):
+    present = [(section, text) for section, text in sections if section not in _SKIPPED_SECTIONS]
+    for position, one in enumerate(note_mentions(present, linker)):
         _, section, text, mention = one
         if one.standing == "denied":
             denied.setdefault(mention.concept, []).append(_Denial(section in _CARRIED_OVER, position))
@@ -104,8 +104,8 @@ def _phrase(text: str, mention: Mention, linker: Linker, graph: ConceptGraph) ->
     verbatim = " ".join(text[mention.start : mention.end].split())
     lowered = verbatim.lower() if mention.concept.startswith("drug:") else _lower(verbatim)
     for phrase in (lowered, verbatim):
-        read = linker.link(phrase)
-        if len(read) == 1 and read[0].concept == mention.concept and not _CUTS.search(phrase):
+        mentions = linker.link(phrase)
+        if len(mentions) == 1 and mentions[0].concept == mention.concept and not _CUTS.search(phrase):
             return phrase
     return graph.name(mention.concept)
 

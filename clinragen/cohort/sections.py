@@ -62,8 +62,8 @@ def sections_by_stay(
     )
     by_stay: dict[int, list[tuple[str, str]]] = {}
     for stay_id, section, text in ordered.select("stay_id", "section", "text").iter_rows():
-        read = text if whole else readable(text, section, labels)
-        by_stay.setdefault(stay_id, []).append((section, read if layout else " ".join(read.split())))
+        passage = text if whole else readable(text, section, labels)
+        by_stay.setdefault(stay_id, []).append((section, passage if layout else " ".join(passage.split())))
     return by_stay
 
 

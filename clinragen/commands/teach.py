@@ -142,13 +142,14 @@ def _dry_run(
     from clinragen.teacher.prompts import Prompts
     from clinragen.teacher.stays import Stays
 
-    chosen = teacher_settings(teacher, config, settings)
-    chosen.check()
+    resolved = teacher_settings(teacher, config, settings)
+    resolved.check()
     stays = Stays(files.cohort, parse_shard(shard))
-    prompts = Prompts(chosen, open_graph(graph, stays.labels), stays.bands() if chosen.band == "statistical" else None)
-    total, shown = estimate(stays, prompts, structured=chosen.structured != "plain", show=show)
-    lines = total.lines(chosen)
-    answer("\n\n".join([*shown, "\n".join(lines)]), {"prompts": shown, "estimate": lines}, as_json)
+    bands = stays.bands() if resolved.band == "statistical" else None
+    prompts = Prompts(resolved, open_graph(graph, stays.labels), bands)
+    total, rendered = estimate(stays, prompts, structured=resolved.structured != "plain", show=show)
+    lines = total.lines(resolved)
+    answer("\n\n".join([*rendered, "\n".join(lines)]), {"prompts": rendered, "estimate": lines}, as_json)
 
 
 def _status(files: Files, as_json: bool) -> None:

@@ -114,10 +114,10 @@ class StayDataset(Dataset[Stay]):
     def _origin(self) -> dict[str, Any]:
         """Everything that shapes tokens and mentions."""
         paths = self.cohort.paths
-        read = [paths.notes, paths.labels, *([paths.rationales(self.teacher)] if self.teacher else [])]
-        read += [paths.logprobs(self.teacher)] if self.teacher and self.soft_targets else []
+        files = [paths.notes, paths.labels, *([paths.rationales(self.teacher)] if self.teacher else [])]
+        files += [paths.logprobs(self.teacher)] if self.teacher and self.soft_targets else []
         return {
-            "files": file_hashes(read),
+            "files": file_hashes(files),
             "stays": sha256_json(self.stay_ids.tolist()),
             "tokenizer": sha256_json(self.tokenizer.backend_tokenizer.to_str()),
             "targets": [list(self.targets.sections), list(self.targets.label_names)] if self.teacher else None,
@@ -168,14 +168,14 @@ class StayDataset(Dataset[Stay]):
 
     def measurements(self) -> pl.DataFrame:
         """What the series that the model reads show, hour by hour: stay_id, hour, variable, value (canonical unit)."""
-        read = self.statistics.variables
-        rows = rows_within(self.cohort, self.stay_ids, read, self.statistics.window)
+        variables = self.statistics.variables
+        rows = rows_within(self.cohort, self.stay_ids, variables, self.statistics.window)
         rows = rows.select("stay_id", "hour", "variable", "value").sort("stay_id", "variable", "hour")
         if self.series_input == "zeroed":
             return rows.head(0)
         if self.series_input == "permuted":
-            given = pl.DataFrame({"stay_id": self.stay_ids[self._strangers()], "reader": self.stay_ids})
-            rows = given.join(rows, on="stay_id", maintain_order="left_right").drop("stay_id")
+            donors = pl.DataFrame({"stay_id": self.stay_ids[self._strangers()], "reader": self.stay_ids})
+            rows = donors.join(rows, on="stay_id", maintain_order="left_right").drop("stay_id")
             rows = rows.rename({"reader": "stay_id"})
         return rows
 
@@ -208,11 +208,11 @@ class StayDataset(Dataset[Stay]):
         texts = [written(name, text) for name, text in sections]
         encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         lengths = fit([len(ids) for ids in encoded], self.max_note_tokens)
-        lost = sum(map(len, encoded)) - sum(lengths)
-        self.cuts.notes += lost > 0
-        self.cuts.tokens += lost
-        read = [token for ids, count in zip(encoded, lengths, strict=True) for token in ids[:count]]
-        return read or [self.tokenizer.eos_token_id]
+        surplus = sum(map(len, encoded)) - sum(lengths)
+        self.cuts.notes += surplus > 0
+        self.cuts.tokens += surplus
+        note_ids = [token for ids, count in zip(encoded, lengths, strict=True) for token in ids[:count]]
+        return note_ids or [self.tokenizer.eos_token_id]
 
     def _encode_targets(self) -> list[list[EncodedTarget]]:
         """The targets of each stay; counts what was cut, and what the teacher's tokens spell."""

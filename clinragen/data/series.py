@@ -154,8 +154,8 @@ class SeriesStatistics:
         window = window or Window(values.shape[-1])
         centre, scale = [], []
         for position in range(len(variables)):
-            seen = values[:, position][np.isfinite(values[:, position])]
-            low, middle, high = np.quantile(seen, [0.05, 0.5, 0.95])
+            finite = values[:, position][np.isfinite(values[:, position])]
+            low, middle, high = np.quantile(finite, [0.05, 0.5, 0.95])
             centre.append(float(middle))
             scale.append(float(max((high - low) / 3.29, 1e-3 * max(1.0, abs(middle)))))  # 3.29 sd hold 90 % of a normal
         unbinned = cls(variables, window.hours, centre, scale, edges=[], kind=window.kind)
@@ -191,8 +191,8 @@ class SeriesStatistics:
 
 def _edges(values: np.ndarray, bins: int, bounds: list[float]) -> list[float]:
     """``bins + 1`` ascending edges from quantiles, with reference bounds in place of the nearest inner edge."""
-    seen = values[np.isfinite(values)]
-    edges = np.quantile(seen, np.linspace(0, 1, bins + 1))
+    finite = values[np.isfinite(values)]
+    edges = np.quantile(finite, np.linspace(0, 1, bins + 1))
     for bound in bounds:
         if edges[0] < bound < edges[-1]:
             inner = 1 + int(np.abs(edges[1:-1] - bound).argmin())

@@ -75,9 +75,9 @@ class SoftTargets(Sequence[Soft]):
     def of(cls, targets: Sequence[Sequence[Place]]) -> SoftTargets:
         """From the places of each target."""
         places = Ragged.of([[position for position, _ in target] for target in targets])
-        given = [probs for target in targets for _, probs in target]
-        ids = Ragged.of([[*probs] for probs in given])
-        flat = np.array([prob for probs in given for prob in probs.values()], dtype=np.float32)
+        distributions = [probs for target in targets for _, probs in target]
+        ids = Ragged.of([[*probs] for probs in distributions])
+        flat = np.array([prob for probs in distributions for prob in probs.values()], dtype=np.float32)
         return cls(
             {
                 "soft_places": places.flat,
@@ -151,8 +151,8 @@ class Aligner:
         anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]  # some decoders drop a text's first blank
         before = len(backend.decode([anchor], skip_special_tokens=False))
         pairs = [[anchor, token] for token in range(len(tokenizer)) if token not in special]
-        read = backend.decode_batch(pairs, skip_special_tokens=False)
-        self._spelt = {text[before:]: pair[1] for text, pair in zip(read, pairs, strict=True) if "�" not in text}
+        texts = backend.decode_batch(pairs, skip_special_tokens=False)
+        self._spelt = {text[before:]: pair[1] for text, pair in zip(texts, pairs, strict=True) if "�" not in text}
 
     def __call__(self, text: str, steps: Sequence[Step]) -> list[Place]:
         """Places among the tokens of ``" " + text`` at which the teacher, too, began a token.

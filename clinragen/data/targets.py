@@ -70,9 +70,9 @@ class TargetFormat:
 
     def diagnoses(self, present: Sequence[bool]) -> list[int]:
         """Ids of the diagnosis list, closed by a full stop."""
-        chosen = [ids for ids, flag in zip(self.labels, present, strict=True) if flag] or [self.none]
+        items = [ids for ids, flag in zip(self.labels, present, strict=True) if flag] or [self.none]
         joined: list[int] = []
-        for position, ids in enumerate(chosen):
+        for position, ids in enumerate(items):
             joined += (self.separator if position else []) + ids
         return joined + self.end
 

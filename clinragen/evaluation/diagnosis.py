@@ -169,8 +169,8 @@ def patient_bootstrap(patients: np.ndarray, replicates: int, seed: int) -> Itera
     names, index = np.unique(patients, return_inverse=True)
     generator = np.random.default_rng(seed)
     for _ in range(replicates):
-        drawn = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
-        yield drawn[index].astype(float)
+        draws = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
+        yield draws[index].astype(float)
 
 
 @dataclass(frozen=True)
@@ -202,15 +202,15 @@ def bootstrap(
         eligible: [n, L] bool, what counts; all where not given.
     """
     scorers = {name: Scorer(gold, system, eligible) for name, system in systems.items()}
-    drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in systems}
+    vectors: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in systems}
     for weights in patient_bootstrap(patients, replicates, seed):
         for name, scorer in scorers.items():
-            drawn[name].append(scorer.vector(weights))
+            vectors[name].append(scorer.vector(weights))
     results = {}
     for name, scorer in scorers.items():
         value, auroc = scorer.vector(np.ones(len(gold)))
-        scores = np.array([row[0] for row in drawn[name]]).reshape(-1, len(METRICS))
-        areas = np.array([row[1] for row in drawn[name]]).reshape(-1, gold.shape[1])
+        scores = np.array([row[0] for row in vectors[name]]).reshape(-1, len(METRICS))
+        areas = np.array([row[1] for row in vectors[name]]).reshape(-1, gold.shape[1])
         results[name] = Bootstrapped(value, scores, auroc, areas)
     return results
 

@@ -163,9 +163,9 @@ def load_predictions(root: Path) -> Predictions:
 def _manifest(root: Path) -> dict[str, Any]:
     path = root / "manifest.json"
     manifest = read_json(path, "the manifest of a predictions folder (clinragen predict)")
-    read = manifest.get("series_input")
-    if isinstance(read, str):
-        manifest["series_input"] = FORMER_SERIES_INPUTS.get(read, read)
+    series_input = manifest.get("series_input")
+    if isinstance(series_input, str):
+        manifest["series_input"] = FORMER_SERIES_INPUTS.get(series_input, series_input)
     versions.PREDICTIONS.check(manifest, path)
     missing = [name for name, shape in _MANIFEST.items() if not isinstance(shape, Maybe) and name not in manifest]
     if missing:
@@ -417,10 +417,10 @@ def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> di
     return {kind: [texts.get((int(stay), kind)) for stay in stay_ids] for kind in RATIONALE_KINDS}
 
 
-def graph_of(predictions: Predictions, given: Path | None) -> ConceptGraph:
+def graph_of(predictions: Predictions, graph: Path | None) -> ConceptGraph:
     """The concept graph by which claims are read: the user's, else the model's own where it still is, else the core."""
-    if given is not None:
-        return open_known_graph(given, predictions.labels)
+    if graph is not None:
+        return open_known_graph(graph, predictions.labels)
     recorded = predictions.manifest.get("graph")
     places = [Path(predictions.manifest["model"]) / "model" / "graph", *([Path(recorded)] if recorded else [])]
     return open_known_graph(next((folder for folder in places if is_folder(folder)), None), predictions.labels)

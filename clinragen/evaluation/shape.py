@@ -100,8 +100,8 @@ def _entries(value: Any, kind: type, entries: Callable[[], Any]) -> tuple[list[A
 def _place(keys: Sequence[Any]) -> str:
     path = ""
     for key in keys:
-        shown = "".join(letter if letter.isprintable() else "?" for letter in str(key)[:60])
-        path += f"[{key}]" if isinstance(key, int) else f".{shown}" if path else shown
+        printable = "".join(letter if letter.isprintable() else "?" for letter in str(key)[:60])
+        path += f"[{key}]" if isinstance(key, int) else f".{printable}" if path else printable
     return f"{path}: " if path else ""
 
 

@@ -151,18 +151,19 @@ def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[st
     Raises:
         UserError: they were drawn with other replicates, and so cannot stand beside the new scores.
     """
-    lost = lost_controls(before, evaluation)
-    if not lost or before is None:
+    absent = lost_controls(before, evaluation)
+    if not absent or before is None:
         return evaluation
     if before.get("bootstrap") != evaluation["bootstrap"] or differs(before, _EVALUATION):
-        drawn = before.get("bootstrap")
-        options = [f"--{k} {drawn[k]}" for k in ("replicates", "seed") if k in drawn] if isinstance(drawn, dict) else []
+        bootstrap = before.get("bootstrap")
+        settings = bootstrap if isinstance(bootstrap, dict) else {}
+        options = [f"--{key} {settings[key]}" for key in ("replicates", "seed") if key in settings]
         raise UserError(
-            f"{path}: this run would lose the controls {' and '.join(lost)}, which were evaluated with "
+            f"{path}: this run would lose the controls {' and '.join(absent)}, which were evaluated with "
             f"{' '.join(options) or 'an earlier version'}: pass the same, run them again, or choose another --out"
         )
-    systems = {name: before["systems"][name] for name in lost}
-    costs = {name: before["cost_of_control"][name] for name in lost if name in before["cost_of_control"]}
+    systems = {name: before["systems"][name] for name in absent}
+    costs = {name: before["cost_of_control"][name] for name in absent if name in before["cost_of_control"]}
     return {
         **evaluation,
         "systems": evaluation["systems"] | systems,

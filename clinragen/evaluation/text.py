@@ -71,8 +71,8 @@ def distinct(texts: Sequence[str], n: int) -> float:
     >>> distinct(["fever and cough", "fever and chills"], 1)
     0.6666666666666666
     """
-    seen = Counter(gram for text in texts for gram in _ngrams(words(text), n))
-    return len(seen) / seen.total() if seen else 0.0
+    counts = Counter(gram for text in texts for gram in _ngrams(words(text), n))
+    return len(counts) / counts.total() if counts else 0.0
 
 
 def describe(generated: Sequence[str], references: Sequence[str | None], limit: int) -> dict[str, Any]:

@@ -203,17 +203,17 @@ def read_list(target: TargetFormat, tokens: list[int]) -> list[int] | None:
         return []
     path: dict[int, list[int]] = {0: []}
     for start, _ in _starts(target, tokens):
-        chosen = path.get(start)
-        if chosen is None:
+        indices = path.get(start)
+        if indices is None:
             continue
-        first = chosen[-1] + 1 if chosen else 0
+        first = indices[-1] + 1 if indices else 0
         for index in range(first, len(target.labels)):
             label = target.labels[index]
             if tokens[start:] == label + target.end:
-                return [*chosen, index]
+                return [*indices, index]
             whole = label + target.separator
             if tokens[start : start + len(whole)] == whole:
-                path[start + len(whole)] = [*chosen, index]
+                path[start + len(whole)] = [*indices, index]
     return None
 
 

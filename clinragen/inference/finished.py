@@ -105,11 +105,11 @@ class FinishedRun:
 
     def _other_source(self, cohort: Cohort) -> str | None:
         """Hospitals and releases chart, code and write differently: scores of one say little of another."""
-        trained, given = self.manifest.get("source"), cohort.manifest.get("source")
-        if not trained or not given or trained == given:
+        trained, source = self.manifest.get("source"), cohort.manifest.get("source")
+        if not trained or not source or trained == source:
             return None
         return (
-            f"the model was trained on {trained}, {cohort.paths.root} is of {given}: its probabilities are not "
+            f"the model was trained on {trained}, {cohort.paths.root} is of {source}: its probabilities are not "
             "calibrated there"
         )
 

@@ -159,13 +159,13 @@ class Prediction:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        for name, given, valid in (
+        for name, value, valid in (
             ("split", self.split, SPLITS),
             ("series input", self.series_input, SERIES_INPUTS),
             ("decoding", self.decoding, DECODINGS),
         ):
-            if given not in valid:
-                raise unknown_choice(name, given, valid)
+            if value not in valid:
+                raise unknown_choice(name, value, valid)
 
 
 def write_predictions(

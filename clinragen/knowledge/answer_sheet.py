@@ -76,15 +76,15 @@ class Sheet:
 
     def read(self, contexts: Sequence[Context]) -> list[Context]:
         """The contexts of the mentions, with the answers in the place of what prose would say."""
-        read = list(contexts)
+        outcome = list(contexts)
         for mention, value in self.values.items():
             if value == "no":
-                read[mention] = "negated"
+                outcome[mention] = "negated"
             elif value == "unknown":
-                read[mention] = "hypothetical"
-            elif read[mention] == "negated":
-                read[mention] = "affirmed"
-        return read
+                outcome[mention] = "hypothetical"
+            elif outcome[mention] == "negated":
+                outcome[mention] = "affirmed"
+        return outcome
 
     def _elements(self, places: Sequence[tuple[int, int]]) -> Iterator[_Element]:
         before = bisect_left(self._text.starts, self._begin)
@@ -211,14 +211,14 @@ class Sheet:
                     end += 1
                 part = row[k:end]
                 boxes = [each for each in part if each.kind == "box"]
-                given = [each for each in part if each.kind == "answer"]
-                if boxes and given:
+                answers = [each for each in part if each.kind == "answer"]
+                if boxes and answers:
                     yield element._replace(kind="answer", end=part[-1].end, values=self._chosen(part))
                     self.used.update(each.item for each in part)
                     k = end
                     continue
                 slashed = all("/" in each.gap for each in part[1:])
-                if given and len(part) > 1 and slashed:
+                if answers and len(part) > 1 and slashed:
                     values = tuple(value for each in part for value in each.values)
                     yield element._replace(end=part[-1].end, values=values)
                     self.used.update(each.item for each in part)
@@ -231,8 +231,8 @@ class Sheet:
         """What is ticked of "[x] yes [ ] no" or "yes [x] no [ ]"."""
         first = part[0].kind == "box"
         pairs = zip(part[::2], part[1::2], strict=False)
-        chosen = [(answer if first else box, box if first else answer) for box, answer in pairs]
-        values = {value for answer, box in chosen if box.ticked in ("ticked", "crossed") for value in answer.values}
+        pairings = [(answer if first else box, box if first else answer) for box, answer in pairs]
+        values = {value for answer, box in pairings if box.ticked in ("ticked", "crossed") for value in answer.values}
         return (values.pop(),) if len(values) == 1 else ("unknown",)
 
     def _labelled(self) -> None:
@@ -316,15 +316,15 @@ class Sheet:
         """A row of names above a row of as many answers; "Fever, no" alone."""
         row = [element for element in self._row if element.kind != "mark"]
         names = [element for element in row if element.kind == "mention"]
-        given = [element for element in row if element.kind == "answer"]
+        answers = [element for element in row if element.kind == "answer"]
         if not names or not all(element.near for element in row[1:]):
             return
         kinds = [element.kind for element in row[:-1]]
         table = [*["mention"] * len(names), "newline", *["answer"] * len(names)]
         if (len(names) > 1 and kinds == table) or kinds == ["mention", "comma", "answer"]:
-            self._answer([element.item for element in names], [element.values[0] for element in given])
-            self.used.update(element.item for element in given)
-            self._told.update(element.item for element in given)
+            self._answer([element.item for element in names], [element.values[0] for element in answers])
+            self.used.update(element.item for element in answers)
+            self._told.update(element.item for element in answers)
 
     def _first_name(self, start: int, end: int) -> int:
         """Where a stretch begins after its heading: "ROS: fever no", "Patient reports: fever no"."""
@@ -406,8 +406,8 @@ class Sheet:
         first = self._row[index]
         before = self._row[index - 1]
         begins = index == 0 or before.kind in ("newline", "mark") or before.item in self._told
-        chosen = whole if question or (begins and set(first.gap) <= _LEADS) else joined
-        return [self._row[name].item for name in reversed(chosen)]
+        rows = whole if question or (begins and set(first.gap) <= _LEADS) else joined
+        return [self._row[name].item for name in reversed(rows)]
 
     def _labels(self) -> list[bool]:
         """Which names are answered themselves: in "Fever: No Cough: Yes" the no is not about the cough."""

@@ -83,13 +83,13 @@ def _column(
             continue
         level += _GAP if rows else 0.0
         rows.append(_Row(level, heading, colour))
-        shown = sorted(best.items(), key=lambda pair: (-pair[1], graph.name(pair[0])))
-        for item, weight in shown[:_MOST]:
+        ranked = sorted(best.items(), key=lambda pair: (-pair[1], graph.name(pair[0])))
+        for item, weight in ranked[:_MOST]:
             level += 1.0
             rows.append(_Row(level, graph.name(item), colour, weight))
-        if len(shown) > _MOST:
+        if len(ranked) > _MOST:
             level += 1.0
-            rows.append(_Row(level, f"and {len(shown) - _MOST} more", colour, 0.0))
+            rows.append(_Row(level, f"and {len(ranked) - _MOST} more", colour, 0.0))
     return rows
 
 

@@ -27,15 +27,15 @@ def rewired(graph: nx.MultiDiGraph[str], seed: int) -> nx.MultiDiGraph[str]:
     result = nx.MultiDiGraph()
     result.add_nodes_from(graph.nodes(data=True))
     for relation in sorted({relation for relation, _, _ in weights}):
-        chosen = sorted(key for key in weights if key[0] == relation)
-        heads, tails = [head for _, head, _ in chosen], [tail for _, _, tail in chosen]
+        edges = sorted(key for key in weights if key[0] == relation)
+        heads, tails = [head for _, head, _ in edges], [tail for _, _, tail in edges]
         pairs = set(zip(heads, tails, strict=True))
-        for i, j in random.integers(0, len(chosen), (SWAPS * len(chosen), 2)).tolist():
+        for i, j in random.integers(0, len(edges), (SWAPS * len(edges), 2)).tolist():
             new = (heads[i], tails[j]), (heads[j], tails[i])
             if pairs.isdisjoint(new) and all(head != tail for head, tail in new):
                 pairs -= {(heads[i], tails[i]), (heads[j], tails[j])}
                 pairs |= set(new)
                 tails[i], tails[j] = tails[j], tails[i]
-        for key, tail in zip(chosen, tails, strict=True):
+        for key, tail in zip(edges, tails, strict=True):
             result.add_edge(key[1], tail, relation=relation, weight=weights[key])
     return result

@@ -110,10 +110,10 @@ def _folded(text: str) -> tuple[str, range | list[int]]:
     """The text as patterns see it, and where each of its characters stands in the text as given."""
     if text.isascii():
         return text.lower(), range(len(text))
-    shown = [(offset, letter) for offset, letter in enumerate(text) if letter.translate(VISIBLE)]
-    plain = "".join(letter for _, letter in shown).translate(FOLD)
+    visible = [(offset, letter) for offset, letter in enumerate(text) if letter.translate(VISIBLE)]
+    plain = "".join(letter for _, letter in visible).translate(FOLD)
     letters = [unicodedata.normalize("NFD", letter)[0].lower()[:1] for letter in plain]
-    return "".join(letters), [offset for offset, _ in shown]
+    return "".join(letters), [offset for offset, _ in visible]
 
 
 def _addressed(sentences: list[_Sentence], folded: str, names: _Names) -> dict[int, str]:

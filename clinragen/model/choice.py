@@ -33,36 +33,36 @@ _LIMITS = {**dict.fromkeys(_WIDTHS, 1 << 17), **dict.fromkeys(_INNER, 1 << 19), 
            **dict.fromkeys(_POSITIONS, 1 << 26), "vocab_size": 1 << 24}  # fmt: skip
 
 
-def choose(given: str, overrides: list[str]) -> ModelConfig:
+def choose(model: str, overrides: list[str]) -> ModelConfig:
     """The settings of a new model.
 
     Args:
-        given: the user's ``--model``.
+        model: the user's ``--model``.
         overrides: ``key=value`` with dotted keys.
 
     Raises:
         UserError: an unknown name, an unsuitable setting, or a language model that cannot be read.
     """
-    path = Path(given)
-    if given in names("model") or path.suffix in (".yaml", ".yml"):
-        config = load("model", given, ModelConfig, overrides)
+    path = Path(model)
+    if model in names("model") or path.suffix in (".yaml", ".yml"):
+        config = load("model", model, ModelConfig, overrides)
     else:
-        config = build(ModelConfig, {**_described(given, path)}, f"--model {given}", overrides)
-    check_source(config.language_model, given)
+        config = build(ModelConfig, {**_described(model, path)}, f"--model {model}", overrides)
+    check_source(config.language_model, model)
     return config
 
 
-def check_source(language: LanguageModelConfig, given: str) -> None:
+def check_source(language: LanguageModelConfig, model: str) -> None:
     """Raise a UserError if the language model is given twice, or if its files are missing.
 
     Args:
         language: the settings of the language model.
-        given: the user's ``--model``.
+        model: the user's ``--model``.
     """
     if language.scratch and (language.name or language.gguf_file):
         named = language.gguf_file or language.name
         raise UserError(
-            f"--model {given} makes a language model of its own and cannot take '{named}': pass --model FOLDER, a hub "
+            f"--model {model} makes a language model of its own and cannot take '{named}': pass --model FOLDER, a hub "
             "name or FILE.gguf itself"
         )
     if language.gguf_file:
@@ -118,23 +118,23 @@ def _is_path(name: str) -> bool:
     return Path(name).expanduser().exists() or not _HUB_NAME.fullmatch(name)
 
 
-def _described(given: str, path: Path) -> dict[str, Any]:
+def _described(model: str, path: Path) -> dict[str, Any]:
     """Settings for a language model that is named directly."""
     if path.suffix.lower() == ".gguf":
         return _settings(_gguf(path), name=str(path.parent.resolve()), gguf_file=path.name)
-    if given and path.is_dir():
+    if model and path.is_dir():
         if (path / "clinragen.json").exists() or (path / "model" / "clinragen.json").exists():
-            raise UserError(f"--model {given} is a clinragen model: continue it with --parent, or predict with it")
+            raise UserError(f"--model {model} is a clinragen model: continue it with --parent, or predict with it")
         files = sorted(path.glob("*.gguf"))
         if len(files) == 1 and not (path / "config.json").exists():
             return _settings(_gguf(files[0]), name=str(path.resolve()), gguf_file=files[0].name)
         return _settings(_of_folder(path), name=str(path.resolve()))
-    if _HUB_NAME.fullmatch(given) and not path.exists():
-        return _settings(_of_folder(source(LanguageModelConfig(name=given), fetch=True)), name=given)
-    if (given and (path.exists() or path.is_absolute())) or given.startswith((".", "~")):
-        raise UserError(f"--model {given} not found: expected the folder of a language model, or a .gguf or .yaml file")
+    if _HUB_NAME.fullmatch(model) and not path.exists():
+        return _settings(_of_folder(source(LanguageModelConfig(name=model), fetch=True)), name=model)
+    if (model and (path.exists() or path.is_absolute())) or model.startswith((".", "~")):
+        raise UserError(f"--model {model} not found: expected the folder of a language model, or a .gguf or .yaml file")
     choices = [*names("model"), "FOLDER", "FILE.gguf", "FILE.yaml", "HUB/NAME"]
-    raise unknown_choice("model", given, choices)
+    raise unknown_choice("model", model, choices)
 
 
 def _of_folder(folder: Path) -> dict[str, Any]:

@@ -153,8 +153,8 @@ class ClinRaGen(nn.Module):
             values, observed = (batch.values, batch.observed) if "series" in inputs else (None, None)
             logits = logits + self.head.knowledge_prior(batch.mentions if "note" in inputs else None, values, observed)
         if self.head.linear_probes is not None:
-            read = (batch.term_ids, batch.term_weights, batch.mentions) if "note" in inputs else None
-            logits = self.head.linear_probes(logits, read, series.bins if series is not None else None)
+            note_terms = (batch.term_ids, batch.term_weights, batch.mentions) if "note" in inputs else None
+            logits = self.head.linear_probes(logits, note_terms, series.bins if series is not None else None)
         weights = None
         if knowledge is not None and knowledge.attention is not None:
             weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
@@ -214,28 +214,28 @@ class ClinRaGen(nn.Module):
                 first.setdefault((tensor.data_ptr(), tensor.shape), name)
         return {name: state[name] for name in sorted(first.values())}
 
-    def load_weights(self, given: dict[str, Tensor]) -> None:
+    def load_weights(self, stored: dict[str, Tensor]) -> None:
         """Load the result of :meth:`weights`, also of an earlier release.
 
         Raises:
             RuntimeError: weights are missing, too many, of another shape or not finite; the first is named.
         """
-        given = {todays_weight(name): tensor for name, tensor in given.items()}
+        stored = {todays_weight(name): tensor for name, tensor in stored.items()}
         expected = self.weights()
-        if missing := sorted(expected.keys() - given.keys()):
+        if missing := sorted(expected.keys() - stored.keys()):
             raise RuntimeError(f"{len(missing)} weights missing, the first {missing[0]}")
-        if alien := sorted(given.keys() - expected.keys()):
+        if alien := sorted(stored.keys() - expected.keys()):
             raise RuntimeError(f"{len(alien)} weights too many, the first {alien[0]}")
         with torch.no_grad():
             for name, tensor in expected.items():
-                if tensor.shape != (given[name].shape or (1,)):
-                    raise RuntimeError(f"{name} is {tuple(given[name].shape)}, expected {tuple(tensor.shape)}")
+                if tensor.shape != (stored[name].shape or (1,)):
+                    raise RuntimeError(f"{name} is {tuple(stored[name].shape)}, expected {tuple(tensor.shape)}")
                 odd = (
-                    ~given[name].reshape(tensor.shape).isfinite()
+                    ~stored[name].reshape(tensor.shape).isfinite()
                 )  # a mask contains infinities, which are recreated at the same places
-                if not torch.equal(given[name].reshape(tensor.shape)[odd], tensor[odd]):
+                if not torch.equal(stored[name].reshape(tensor.shape)[odd], tensor[odd]):
                     raise RuntimeError(f"{name} holds NaN or infinity")
-                tensor.copy_(given[name])
+                tensor.copy_(stored[name])
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ClinRaGen:

@@ -207,8 +207,8 @@ def _neighbourhoods(concepts: Concepts, limit: int) -> tuple[Tensor, Tensor, Ten
 
     ``limit`` applies if variables have their own neighbourhoods; a shared row is used completely.
     """
-    seen = [near.rows() for near in concepts.near]
-    rows = seen if len(seen) == 1 else [row[:limit] or [(0, 0.0)] for row in seen]
+    near_rows = [near.rows() for near in concepts.near]
+    rows = near_rows if len(near_rows) == 1 else [row[:limit] or [(0, 0.0)] for row in near_rows]
     width = max(map(len, rows))
     padded = [row + [(0, 0.0)] * (width - len(row)) for row in rows]
     absent = torch.tensor([[0.0] * len(row) + [float("-inf")] * (width - len(row)) for row in rows])

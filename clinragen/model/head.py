@@ -79,9 +79,9 @@ class LabelHead(nn.Module):
             note: states [B, S, d_lm], mask [B, S] and mentions [B, 2, C], or None.
             series: H [B, N, d_lm], mask [B, N] and binned summaries [B, V, F], or None.
         """
-        given = note or series
-        assert given is not None, "the head needs a note or a series"
-        size = len(given[0])
+        modality = note or series
+        assert modality is not None, "the head needs a note or a series"
+        size = len(modality[0])
         text = self._attend("note", note, size)
         if note is not None:
             text = text + self.dropout(self.mentions(note[2].flatten(1).to(text.dtype)))[:, None]

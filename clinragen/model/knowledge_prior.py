@@ -84,14 +84,14 @@ class KnowledgePrior(nn.Module):
             values: standardised values [B, V, T], or None when no series is read.
             observed: bool [B, V, T], where a value was measured, or None when no series is read.
         """
-        given = values if mentions is None else mentions
-        assert given is not None, "the knowledge prior needs mentions or a series"
-        lit = torch.zeros(self.concepts, len(given), CHANNELS, device=given.device)
+        modality = values if mentions is None else mentions
+        assert modality is not None, "the knowledge prior needs mentions or a series"
+        lit = torch.zeros(self.concepts, len(modality), CHANNELS, device=modality.device)
         if mentions is not None:
             lit[..., : len(NOTE)] = mentions.permute(2, 0, 1).float()
         if values is not None and observed is not None:
-            shown = self.findings(values.float(), observed).transpose(0, 1)
-            lit[..., len(NOTE) :] = lit[..., len(NOTE) :].index_add(0, self.node, shown)
+            findings = self.findings(values.float(), observed).transpose(0, 1)
+            lit[..., len(NOTE) :] = lit[..., len(NOTE) :].index_add(0, self.node, findings)
         gain = torch.exp(GAIN_SCALE * self.edge_gain).repeat_interleave(
             torch.tensor([len(NOTE), len(SERIES)], device=self.weight.device), dim=1
         )
@@ -108,11 +108,11 @@ class KnowledgePrior(nn.Module):
     def findings(self, values: Tensor, observed: Tensor) -> Tensor:
         """Evidence of each finding in the series, [B, findings, 4]: the farthest value beyond its bound, the share of
         measured hours beyond it, the last value beyond it, each from 0 to 1, and whether its variable was measured."""
-        seen = observed[:, self.column]
-        beyond = (self.sign[:, None] * (values[:, self.column] - self.bound[:, None])).relu() * seen
-        hours = seen.sum(-1)
-        hour = torch.arange(seen.shape[-1], device=seen.device)
-        last = torch.where(seen, hour, 0).amax(-1, keepdim=True)
+        measured = observed[:, self.column]
+        beyond = (self.sign[:, None] * (values[:, self.column] - self.bound[:, None])).relu() * measured
+        hours = measured.sum(-1)
+        hour = torch.arange(measured.shape[-1], device=measured.device)
+        last = torch.where(measured, hour, 0).amax(-1, keepdim=True)
         return torch.stack(
             [
                 torch.tanh(beyond.amax(-1)),

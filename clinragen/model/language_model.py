@@ -113,9 +113,9 @@ class LanguageModel(nn.Module):
         """Encode the context and, if targets [B, M] are given, score them, also against soft targets if given."""
         raise NotImplementedError(f"{type(self).__name__}.read")
 
-    def room(self, read: int, written: int) -> int:
+    def room(self, context: int, target: int) -> int:
         """Positions needed to read and write this many tokens."""
-        return max(read, written)
+        return max(context, target)
 
     def generate(self, context: Context, processors: LogitsProcessorList, max_new_tokens: int) -> Tensor:
         """Greedy decoding; returns target ids [B, <= max_new_tokens], padded after the end of sequence."""
@@ -183,9 +183,9 @@ class Causal(LanguageModel):
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]
             self.register_buffer(name, torch.tensor(ids, dtype=torch.long), persistent=False)
 
-    def room(self, read: int, written: int) -> int:
+    def room(self, context: int, target: int) -> int:
         """Positions for input and output, and for the chat template around the input."""
-        return len(self.open_ids) + read + len(self.close_ids) + written
+        return len(self.open_ids) + context + len(self.close_ids) + target
 
     def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
         size, embed = len(embeddings), self.model.get_input_embeddings()

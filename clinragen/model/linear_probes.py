@@ -52,10 +52,10 @@ class LinearProbes(nn.Module):
         logits = self.gains[0] * network
         if note is not None:
             ids, weights, mentions = note
-            read = MENTION_SCALE * mentions.flatten(1).float() @ self.note[self.terms :]
+            scores = MENTION_SCALE * mentions.flatten(1).float() @ self.note[self.terms :]
             if ids.shape[1]:
-                read = read + F.embedding_bag(ids, self.note, per_sample_weights=weights, mode="sum")
-            logits = logits + self.gains[1] * read
+                scores = scores + F.embedding_bag(ids, self.note, per_sample_weights=weights, mode="sum")
+            logits = logits + self.gains[1] * scores
         if bins is not None:
             logits = logits + self.gains[2] * (bins.flatten(1).float() @ self.series)
         return logits

@@ -48,10 +48,10 @@ class RelationalLayer(nn.Module):
     def forward(self, concepts: Tensor) -> Tensor:
         """Refine embeddings [C, d]."""
         share = (self.share[:, None] * self.mix.index_select(0, self.kind)).to(concepts.dtype)  # [2E, bases]
-        heard = concepts.index_select(0, self.source)
+        messages = concepts.index_select(0, self.source)
         update = concepts.new_zeros(concepts.shape)
         for basis, weights in enumerate(share.unbind(1)):
-            mean = torch.zeros_like(concepts).index_add(0, self.target, heard * weights[:, None])
+            mean = torch.zeros_like(concepts).index_add(0, self.target, messages * weights[:, None])
             update = update + mean @ self.bases[basis].to(concepts.dtype)
         update = torch.nn.functional.gelu(update)
         gate = torch.sigmoid(self.gate(torch.cat([concepts, update], dim=-1)))

@@ -98,13 +98,13 @@ class SeriesEncoder(nn.Module):
 
         pad = self.patches * self.patch_hours - values.shape[-1]
         values = nn.functional.pad(values, (0, pad)).unflatten(-1, (self.patches, self.patch_hours))
-        seen = nn.functional.pad(observed, (0, pad)).unflatten(-1, (self.patches, self.patch_hours))
+        in_patch = nn.functional.pad(observed, (0, pad)).unflatten(-1, (self.patches, self.patch_hours))
         identity = self.identity[None, :, None].expand(size, -1, self.patches, -1)
         patches = torch.cat(
-            [values, seen.to(values.dtype), identity.to(values.dtype)], dim=-1
+            [values, in_patch.to(values.dtype), identity.to(values.dtype)], dim=-1
         )  # [B, V, patches, width]
         hidden = self.patch_transformer(patches.flatten(-2).transpose(1, 2)).last_hidden_state  # [B, V, patches, d]
 
         tokens = torch.cat([hidden, summary[:, :, None]], dim=2) + self.variable_embedding.weight[None, :, None]
-        mask = torch.cat([seen.any(-1), seen.flatten(-2).any(-1, keepdim=True)], dim=2)
+        mask = torch.cat([in_patch.any(-1), in_patch.flatten(-2).any(-1, keepdim=True)], dim=2)
         return SeriesTokens(self.dropout(self.norm(tokens)), mask, bins)

@@ -23,12 +23,12 @@ def divergence(log_probs: Tensor, scored: Tensor, soft: SoftBatch) -> Tensor:
         scored: bool [B, M], the positions of targets that ``log_probs`` holds, row by row.
         soft: places as positions in the targets.
     """
-    held = soft.places != IGNORED
-    rows = (scored.flatten().cumsum(0) - 1).view_as(scored).gather(1, soft.places.clamp_min(0))[held]
-    teacher = soft.probs[held]
-    student = log_probs[rows[:, None], soft.ids[held]]
+    present = soft.places != IGNORED
+    rows = (scored.flatten().cumsum(0) - 1).view_as(scored).gather(1, soft.places.clamp_min(0))[present]
+    teacher = soft.probs[present]
+    student = log_probs[rows[:, None], soft.ids[present]]
     remainder = (1 - teacher.sum(1)).clamp_min(0)
     left = (1 - (student.exp() * (teacher > 0)).sum(1)).clamp_min(FLOOR)
     losses = (teacher.xlogy(teacher) - teacher * student).sum(1) + remainder.xlogy(remainder) - remainder * left.log()
-    sums = losses.new_zeros(len(scored)).index_add(0, held.nonzero()[:, 0], losses)
-    return sums / held.sum(1).clamp_min(1)
+    sums = losses.new_zeros(len(scored)).index_add(0, present.nonzero()[:, 0], losses)
+    return sums / present.sum(1).clamp_min(1)

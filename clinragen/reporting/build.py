@@ -206,17 +206,17 @@ def _series(table: pl.DataFrame | None) -> dict[str, tuple[Sequence[float], Sequ
 
 def _row(view: views.StayView) -> dict[str, Any]:
     """What the index says of a stay."""
-    shown = [d for d in view.diagnoses if d.verdict]
-    shown.sort(key=lambda d: ("agrees", "extra", "missed", "uncoded").index(d.verdict))
+    judged = [d for d in view.diagnoses if d.verdict]
+    judged.sort(key=lambda d: ("agrees", "extra", "missed", "uncoded").index(d.verdict))
     return {
         "stay_id": view.stay_id,
         "age": view.age,
         "sex": view.sex,
         "split": view.split,
         "complaint": view.complaint[:120],
-        "diagnoses": shown,
-        "written": " ".join(str(d.index) for d in shown if d.written),
-        "recorded": " ".join(str(d.index) for d in shown if d.recorded),
+        "diagnoses": judged,
+        "written": " ".join(str(d.index) for d in judged if d.written),
+        "recorded": " ".join(str(d.index) for d in judged if d.recorded),
         "n_recorded": view.count("agrees") + view.count("missed"),
         "extra": view.count("extra"),
         "missed": view.count("missed"),

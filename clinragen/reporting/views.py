@@ -277,13 +277,13 @@ def chart_groups(
     for kind in sorted(by_kind, key=lambda k: (list(GROUPS).index(k) if k in GROUPS else len(GROUPS), k)):
         title = GROUPS.get(kind, section_title(kind))
         names = {v.key: v.label.removeprefix(f"{title}, ") for v in by_kind[kind]}
-        shown = [
+        drawings = [
             _chart(charts.Measured(v, *series[v.key]), names[v.key], hours_shown, (carried or {}).get(v.key, ()))
             for v in by_kind[kind]
             if v.key in series
         ]
         missing = [names[v.key] for v in by_kind[kind] if v.key not in series]
-        groups.append(ChartGroup(title, shown, missing))
+        groups.append(ChartGroup(title, drawings, missing))
     return groups
 
 

@@ -63,7 +63,7 @@ class Chain:
         return (*self.base.overrides, *self.overrides.get(stage, []))
 
 
-def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+def split_overrides(overrides: list[str]) -> tuple[tuple[str, ...], dict[str, list[str]]]:
     """``notes.stage.epochs=5`` applies to one stage, ``stage.epochs=5`` to all.
 
     >>> split_overrides(["stage.epochs=2", "series.stage.epochs=9"])
@@ -71,7 +71,7 @@ def split_overrides(given: list[str]) -> tuple[tuple[str, ...], dict[str, list[s
     """
     common: list[str] = []
     by_stage: dict[str, list[str]] = {}
-    for override in given:
+    for override in overrides:
         stage, _, setting = override.partition(".")
         if stage in (PRETRAIN, *STAGES):
             by_stage.setdefault(stage, []).append(setting)
@@ -99,7 +99,7 @@ def distill(chain: Chain, console: Console) -> dict[str, Any]:
                 _apart(request)
                 manifest = {}
             else:
-                opened = cohort if request is requests[0] else None  # the others are checked together with their parents
+                opened = cohort if request is requests[0] else None  # others are checked together with their parents
                 manifest = run_stage(request, console, opened) or {}
             if request.preflight:
                 break

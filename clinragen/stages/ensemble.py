@@ -52,20 +52,20 @@ def fit_linear_probes(
     probes.reset()
     network, labels = score(model, data["validation"], inputs, size)
     parts: list[np.ndarray] = [network.astype(float)]
-    chosen: dict[str, float] = {}
+    selected: dict[str, float] = {}
     for name, weight in (("note", probes.note), ("series", probes.series)):
         if name not in inputs or not len(weight):
             weight.zero_()
             parts.append(np.zeros_like(parts[0]))
             continue
-        read = {split: features(model, data[split], name) for split in data}
+        matrices = {split: features(model, data[split], name) for split in data}
         with every_core(), _progress(console, labels.shape[1]) as report:
-            fitted, chosen[f"{name}_penalty"] = _choose(name, read, data, report)
+            fitted, selected[f"{name}_penalty"] = _choose(name, matrices, data, report)
         weight.copy_(torch.from_numpy(fitted))
-        parts.append(np.asarray(read["validation"] @ fitted))
+        parts.append(np.asarray(matrices["validation"] @ fitted))
     gains = fuse(np.stack(parts), labels, data["validation"].eligible)
     probes.gains.copy_(torch.from_numpy(gains))
-    return chosen | dict(zip(("network_gain", "note_gain", "series_gain"), gains.round(4).tolist(), strict=True))
+    return selected | dict(zip(("network_gain", "note_gain", "series_gain"), gains.round(4).tolist(), strict=True))
 
 
 def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: list[str]) -> float:
@@ -75,10 +75,10 @@ def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: list[str]) -> 
     for name, weight in (("note", probes.note), ("series", probes.series)) if probes is not None else ():
         if name in inputs and len(weight):
             with every_core():
-                read = Features(features(model, data, name, few))
+                sample = Features(features(model, data, name, few))
                 slopes = torch.ones(few.stop, weight.shape[1])
                 began = time.perf_counter()
-                read.scores(read.gradient(slopes))
+                sample.scores(sample.gradient(slopes))
                 total += PRODUCTS[name] * (time.perf_counter() - began) * len(data) / few.stop
     return total
 
@@ -97,13 +97,13 @@ def features(model: ClinRaGen, data: StayDataset, probe: str, rows: slice = slic
 @contextmanager
 def _progress(console: Console | None, labels: int) -> Iterator[FitReport]:
     """A progress bar of fitted labels on a terminal; otherwise a line for each fit."""
-    seen = ""
+    last = ""
 
     def line(fit: str, count: int) -> None:
-        nonlocal seen
-        if console and fit != seen:
+        nonlocal last
+        if console and fit != last:
             phase(console, f"fitting linear probes: {fit}, {labels} labels")
-        seen = fit
+        last = fit
 
     if console is None or not console.is_terminal:
         yield line
@@ -115,12 +115,12 @@ def _progress(console: Console | None, labels: int) -> Iterator[FitReport]:
 
 
 def _choose(
-    probe: str, read: dict[str, csr_matrix | np.ndarray], data: dict[str, StayDataset], report: FitReport
+    probe: str, matrices: dict[str, csr_matrix | np.ndarray], data: dict[str, StayDataset], report: FitReport
 ) -> tuple[np.ndarray, float]:
     """Weights [features, L] under the penalty with the least validation loss, and that penalty."""
     best: tuple[float, np.ndarray, float] | None = None
     start: np.ndarray | None = None
-    training = Features(read["train"])
+    training = Features(matrices["train"])
     train, validation = data["train"], data["validation"]
     gold = validation.labels.astype(np.float32)
     for penalty in PENALTIES[probe]:
@@ -129,7 +129,7 @@ def _choose(
         start = fit_logistic(
             training, train.labels, penalty, start, lambda count, fit=fit: report(fit, count), train.eligible
         )
-        loss = _loss(read["validation"] @ start[:-1] + start[-1], gold, validation.eligible)
+        loss = _loss(matrices["validation"] @ start[:-1] + start[-1], gold, validation.eligible)
         if best is not None and loss > best[0]:
             break  # the loss is unimodal in the penalty
         best = (loss, start[:-1], penalty)

@@ -31,17 +31,17 @@ class Features:
         read: sparse, or dense.
     """
 
-    def __init__(self, read: csr_matrix | np.ndarray):
-        self.sparse = issparse(read)
+    def __init__(self, matrix: csr_matrix | np.ndarray):
+        self.sparse = issparse(matrix)
         if self.sparse:
-            self.rows = csr_matrix(read, dtype=np.float32)
+            self.rows = csr_matrix(matrix, dtype=np.float32)
             self.columns = csr_matrix(self.rows.T)
             mean = np.asarray(self.rows.mean(0)).ravel()
             squares = np.asarray(self.rows.multiply(self.rows).sum(0)).ravel()
         else:
-            self.dense = torch.from_numpy(np.ascontiguousarray(read, dtype=np.float32))
+            self.dense = torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float32))
             mean, squares = self.dense.mean(0).numpy(), torch.linalg.vector_norm(self.dense, dim=0).square().numpy()
-        self.shape: tuple[int, int] = (read.shape[0], read.shape[1])  # type: ignore[index]
+        self.shape: tuple[int, int] = (matrix.shape[0], matrix.shape[1])  # type: ignore[index]
         self.mean = torch.from_numpy(mean.astype(np.float32))
         spread = squares - len(self) * mean**2
         self.spread = torch.from_numpy(np.maximum(spread, 0).astype(np.float32))  # sum of squares about the mean, [d]

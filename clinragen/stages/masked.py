@@ -37,8 +37,8 @@ class MaskedStays(Dataset[Hidden]):
 
     def __init__(self, cohort: Cohort, split: str, statistics: SeriesStatistics, patch_hours: int, stage: StageConfig):
         self.stay_ids = cohort.split(split)
-        read = grid(cohort, self.stay_ids, statistics.variables, statistics.window)
-        self.values, self.observed = statistics.standardise(read)
+        values = grid(cohort, self.stay_ids, statistics.variables, statistics.window)
+        self.values, self.observed = statistics.standardise(values)
         self.patch_hours = patch_hours
         self.stage = stage
         self.epoch = 0
@@ -58,9 +58,9 @@ class MaskedStays(Dataset[Hidden]):
         observed = self.observed[index]
         variables, hours = observed.shape
         random = np.random.default_rng([self.stage.seed, self.epoch, int(self.stay_ids[index])])
-        chosen = random.random((variables, -(-hours // self.patch_hours))) < self.stage.masked
-        chosen = np.repeat(chosen, self.patch_hours, axis=1)[:, :hours]
-        return Hidden(self.stay_ids[index], self.values[index], observed & ~chosen, observed & chosen)
+        mask = random.random((variables, -(-hours // self.patch_hours))) < self.stage.masked
+        mask = np.repeat(mask, self.patch_hours, axis=1)[:, :hours]
+        return Hidden(self.stay_ids[index], self.values[index], observed & ~mask, observed & mask)
 
 
 def collate(stays: Sequence[Hidden]) -> Hidden:
@@ -80,8 +80,8 @@ class MaskedPatches(Objective):
 
     def score(self, batch: Hidden) -> Scored:
         """Loss of each stay [B] over its masked values, with squared error, variance and count [B] for the metrics."""
-        shown = torch.where(batch.observed, batch.values, 0)
-        tokens = self.encoder(shown, batch.observed).tokens
+        values = torch.where(batch.observed, batch.values, 0)
+        tokens = self.encoder(values, batch.observed).tokens
         patches, summary = (
             tokens[:, :, : self.encoder.patches],
             tokens[:, :, self.encoder.patches :].mean(2, keepdim=True),

@@ -121,9 +121,9 @@ def _check_start(request: Request, cohort: Cohort | None, mistakes: _Mistakes) -
 
 
 def _starts_from_nothing(request: Request) -> None:
-    for given, option in ((request.parent, "--parent"), (request.pretrained, "--pretrained")):
-        if given:
-            raise UserError(f"{option} {given}: stage '{PRETRAIN}' starts from nothing")
+    for folder, option in ((request.parent, "--parent"), (request.pretrained, "--pretrained")):
+        if folder:
+            raise UserError(f"{option} {folder}: stage '{PRETRAIN}' starts from nothing")
 
 
 def _check_settings(request: Request) -> RunConfig:

@@ -147,9 +147,9 @@ class PretrainedEncoder:
             raise UserError(f"--pretrained {self.run}: its encoder is of another version (differs in {differing[0]})")
         with torch.no_grad():
             for name, tensor in state.items():
-                given = self.weights[name]
+                source = self.weights[name]
                 if name.startswith(SHARED):
-                    tensor.copy_(given)
+                    tensor.copy_(source)
                 else:
-                    tensor[mine] = given[theirs]
+                    tensor[mine] = source[theirs]
         return shared

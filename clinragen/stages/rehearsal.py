@@ -65,13 +65,13 @@ def rehearse(loop: Loop, out: Path, console: Console | None) -> Plan:
             for batch in loop.loader(loop.data["train"], [pieces[piece]]):
                 loop.dry_step(batch)
             spent.append((time.perf_counter() - began) / cost[piece])
-        held = loop.data["validation"]
-        shown = sorted(range(len(held)), key=held.length)[-2:]
+        validation = loop.data["validation"]
+        rows = sorted(range(len(validation)), key=validation.length)[-2:]
         began = time.perf_counter()
         loop.module.eval()
-        for batch in loop.loader(held, [[row] for row in shown]):
+        for batch in loop.loader(validation, [[row] for row in rows]):
             loop.eval_step(batch)
-        check_seconds = (time.perf_counter() - began) / max(1, len(shown)) * len(held)
+        check_seconds = (time.perf_counter() - began) / max(1, len(rows)) * len(validation)
     training = loop.stage.epochs * (spent[-1] * float(cost.sum()) + check_seconds)
     after = loop.objective.afterwards(loop.data["train"]) + 2 * check_seconds
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB

@@ -88,13 +88,13 @@ def check_whole(
     """
     usage = record["usage"]
     _check_end(record["finish_reason"].lower().rpartition(".")[2], usage, most_tokens, record["text"])
-    read = usage.get("prompt_tokens")
+    prompt_tokens = usage.get("prompt_tokens")
     if not counts_prompt:
         return
-    if read is None or (read == 0 and not usage.get("completion_tokens")):
+    if prompt_tokens is None or (prompt_tokens == 0 and not usage.get("completion_tokens")):
         if require_usage:
             raise BadAnswerError("server counts no tokens")
-    elif 0 < read < least_tokens(messages):  # 0: all of the prompt was in the server's cache, so it was read completely
+    elif 0 < prompt_tokens < least_tokens(messages):  # 0: all of it was read from the server's cache
         raise BadAnswerError("prompt cut by the server")
 
 

@@ -45,7 +45,7 @@ def estimate(
     stays: Iterable[StayRecord], prompts: Prompts, *, structured: bool, show: int = 0
 ) -> tuple[Estimate, list[str]]:
     """Totals, and the first ``show`` stays' prompts as text."""
-    total, shown = Estimate(), []
+    total, rendered = Estimate(), []
     for number, stay in enumerate(stays):
         for kind in ("note", "series"):
             messages = prompts.messages(stay, kind, structured=structured)
@@ -58,5 +58,5 @@ def estimate(
             total.longest_prompt = max(total.longest_prompt, tokens)
             if number < show:
                 body = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
-                shown.append(f"===== stay {stay.stay_id}, {kind} =====\n{body}")
-    return total, shown
+                rendered.append(f"===== stay {stay.stay_id}, {kind} =====\n{body}")
+    return total, rendered

@@ -263,16 +263,16 @@ class _Run:
 
     def _replacements(self, outcomes: Iterable[Outcome]) -> dict[tuple[int, str], EvidenceRationale]:
         """The evidence teacher's rationales in place of dropped or missing ones."""
-        lost = {(outcome.stay_id, outcome.kind) for outcome in outcomes if outcome.text is None}
-        if not lost:
+        missing = {(outcome.stay_id, outcome.kind) for outcome in outcomes if outcome.text is None}
+        if not missing:
             return {}
         teacher, by_stay = EvidenceTeacher(self.graph), findings(self.stays.series)
         replacements: dict[tuple[int, str], EvidenceRationale] = {}
         for stay in self.stays:
             number = stay.stay_id
-            if (number, "note") in lost:
+            if (number, "note") in missing:
                 replacements[number, "note"] = teacher.note(number, stay.sections, stay.diagnoses)
-            if (number, "series") in lost:
+            if (number, "series") in missing:
                 replacements[number, "series"] = teacher.series(number, by_stay.get(number), stay.diagnoses)
         return replacements
 

@@ -115,11 +115,11 @@ def _unsupported(
     findings: list[Finding], targets: list[str | None], diagnoses: list[str], graph: ConceptGraph
 ) -> list[str]:
     """Up to two diagnoses that a series could support, but this one does not."""
-    shown = {finding.concept for finding in findings if finding.severity >= _SPEAKS}
+    concepts = {finding.concept for finding in findings if finding.severity >= _SPEAKS}
     silent = []
     for key in diagnoses:
         strong = {node for node, (tie, _) in graph.evidence[key].items() if tie >= SUPPORTS}
-        if key not in targets and not strong & shown and any(node.startswith("finding:") for node in strong):
+        if key not in targets and not strong & concepts and any(node.startswith("finding:") for node in strong):
             silent.append(key)
     return silent[:2] if any(targets) or silent else diagnoses[:2]
 

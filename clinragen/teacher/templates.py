@@ -96,8 +96,8 @@ class Templates:
             where = self._place(error, name) if error.name != name else name
             raise UserError(f"prompt template {where}: {error.name} not found in {self._listed()}") from None
         except Exception as error:  # noqa: BLE001 (a template can raise whatever Python can)
-            shown = explain or isinstance(error, jinja2.TemplateSyntaxError)
-            words = " ".join(str(error).split())[:200] if shown else ""
+            explained = explain or isinstance(error, jinja2.TemplateSyntaxError)
+            words = " ".join(str(error).split())[:200] if explained else ""
             what = {"RecursionError": "nested too deeply, or without end"}.get(type(error).__name__, words)
             what = f"{type(error).__name__}: {what}" if what else type(error).__name__
             what = "".join(letter if letter.isprintable() else "?" for letter in what)

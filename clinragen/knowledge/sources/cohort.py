@@ -33,13 +33,13 @@ def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
     paths = CohortPaths(files["stays.parquet"].parent)
     train = pl.read_parquet(paths.stays, columns=["stay_id", "split"]).filter(pl.col("split") == "train")
     labels = pl.read_parquet(paths.labels).join(train.select("stay_id"), on="stay_id", how="semi").sort("stay_id")
-    shown = _shown(paths.series, labels["stay_id"], index)
+    by_finding = _shown(paths.series, labels["stay_id"], index)
     keys = [key for key in labels.columns if key != "stay_id" and f"phenotype:{key}" in index.kinds]
     edges = [
         edge
-        for finding in sorted(shown)
+        for finding in sorted(by_finding)
         for key in keys
-        if (edge := _edge(finding, key, shown[finding], labels, len(shown) * len(keys))) is not None
+        if (edge := _edge(finding, key, by_finding[finding], labels, len(by_finding) * len(keys))) is not None
     ]
     hashes = {path.name: sha256_file(path) for path in files.values()}
     version = f"{labels.height} training stays"
@@ -66,10 +66,10 @@ def _shown(series: Path, stays: pl.Series, index: ConceptIndex) -> dict[str, tup
     return by_finding
 
 
-def _edge(finding: str, key: str, shown: tuple[set[int], set[int]], labels: pl.DataFrame, tests: int) -> Edge | None:
+def _edge(finding: str, key: str, stays: tuple[set[int], set[int]], labels: pl.DataFrame, tests: int) -> Edge | None:
     from scipy.stats import hypergeom
 
-    shows, measured = shown
+    shows, measured = stays
     positive = set(labels.filter(pl.col(key))["stay_id"]) & measured
     negative = measured - positive
     both = len(shows & positive)

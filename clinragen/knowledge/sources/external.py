@@ -24,8 +24,8 @@ from clinragen.knowledge.sources.source import Source
 def _sources() -> dict[str, Source]:
     """Every source by name: of each module of this folder that holds a ``SOURCE``."""
     modules = (import_module(f"{sources.__name__}.{info.name}") for info in pkgutil.iter_modules(sources.__path__))
-    held = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
-    return {source.name: source for source in sorted(held, key=lambda source: source.name)}
+    listing = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
+    return {source.name: source for source in sorted(listing, key=lambda source: source.name)}
 
 
 SOURCES = _sources()

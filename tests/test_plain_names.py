@@ -1,0 +1,53 @@
+"""Variables say what they hold: a list of names that say nothing does not come back."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+#: participles and stand-ins; the name of what is held (mentions, offset, vocabulary, requested) takes their place
+VAGUE = frozenset("asked found gone kept known made own place rest said taken told wanted".split())
+#: of the package; the reader of rationales has a vocabulary of its own (a claim's place, a number that is said)
+LEFT_OUT = ROOT / "clinragen" / "verification"
+
+
+def vague_names(source: str) -> list[tuple[int, str]]:
+    """(line, name) of each variable and argument that is called so; attributes and keys of data are not looked at."""
+    bound = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.append((node.lineno, node.id))
+        elif isinstance(node, ast.arg):
+            bound.append((node.lineno, node.arg))
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            bound.append((node.lineno, node.name))
+    return sorted((line, name) for line, name in bound if name in VAGUE)
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("found = []", ["found"]),
+        ("def f(known, *, asked=1): ...", ["asked", "known"]),
+        ("for place, item in rows: pass", ["place"]),
+        ("[told for told in rows if (said := told)]", ["said", "told"]),
+        ("match x:\n  case [first, *rest]: ...", ["rest"]),
+        ("self.place = item.found; f(known=1)", []),
+    ],
+)
+def test_variables_and_arguments_are_seen_and_attributes_are_not(source, names):
+    assert sorted(name for _, name in vague_names(source)) == names
+
+
+def test_no_variable_has_a_name_that_says_nothing():
+    files = [path for path in (ROOT / "clinragen").rglob("*.py") if not path.is_relative_to(LEFT_OUT)]
+    assert len(files) > 100
+    vague = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in sorted(files)
+        for line, name in vague_names(path.read_text(encoding="utf-8"))
+    ]
+    assert not vague, "say what is held: " + ", ".join(vague)
