@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 #: participles and stand-ins; the name of what is held (mentions, offset, vocabulary, requested) takes their place
-VAGUE = frozenset("asked found gone kept known made own place rest said taken told wanted".split())
+VAGUE = frozenset(
+    ["asked", "found", "gone", "kept", "known", "made", "own", "place", "rest", "said", "taken", "told", "wanted"]
+)
 #: of the package; the reader of rationales has a vocabulary of its own (a claim's place, a number that is said)
 LEFT_OUT = ROOT / "clinragen" / "verification"
 

@@ -48,7 +48,7 @@ class _Denial:
     """A denial of a concept in the note: whether it is in a copied list, and its position."""
 
     carried_over: bool
-    place: int
+    position: int
 
 
 def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGraph) -> list[NoteEvidence]:
@@ -94,7 +94,7 @@ def _outweighed(item: NoteEvidence, position: int, denials: Iterable[_Denial]) -
     carried_over = item.section in _CARRIED_OVER
     judgement = item.concept.split(":")[0] in _DISEASES
     return any(
-        carried_over if denial.carried_over != carried_over else judgement and denial.place > position
+        carried_over if denial.carried_over != carried_over else judgement and denial.position > position
         for denial in denials
     )
 

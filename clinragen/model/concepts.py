@@ -52,9 +52,9 @@ class ConceptEdges:
     def __len__(self) -> int:
         return len(self.weight)
 
-    def where(self, kept: np.ndarray) -> ConceptEdges:
-        """The edges at which ``kept``, bool [E], is true."""
-        return ConceptEdges(self.head[kept], self.tail[kept], self.relation[kept], self.weight[kept])
+    def where(self, mask: np.ndarray) -> ConceptEdges:
+        """The edges at which ``mask``, bool [E], is true."""
+        return ConceptEdges(self.head[mask], self.tail[mask], self.relation[mask], self.weight[mask])
 
     def rows(self) -> list[tuple[int, int, int, float]]:
         """Each edge as (head, tail, relation, weight)."""

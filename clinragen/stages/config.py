@@ -200,10 +200,10 @@ def resolve(
     name = stage_name(stage)
     groups: dict[str, list[str]] = {"stage": [], "model": [], "trainer": []}
     for override in overrides:
-        group, separator, rest = override.partition(".")
+        group, separator, setting = override.partition(".")
         if not separator or group not in groups:
             raise UserError(f"--set {override}: expected stage.KEY=VALUE, model.KEY=VALUE or trainer.KEY=VALUE")
-        groups[group].append(rest)
+        groups[group].append(setting)
     settings = load("stage", stage, StageConfig, groups["stage"])
     settings.check(name)
     chosen = tasks.load(task)

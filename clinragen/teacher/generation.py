@@ -178,7 +178,7 @@ class RationaleGenerator:
             self.tally.served_by[record.get("served_by", "")] += 1
             return record
         answer = await self._asker.ask(messages, parameters, name)
-        self.tally.asked += 1
+        self.tally.requests += 1
         self.tally.tokens.update(answer.usage)
         self.tally.served_by[answer.model] += 1
         record = journal.Record(

@@ -28,7 +28,7 @@ class Tally:
         verdicts: (kind, verdict) -> number of claims in first drafts.
         taught: the same for the accepted rationales.
         coverage: listed diagnoses, and those with a ground in an accepted rationale.
-        asked, reused: requests sent, and answers that were already in the journal.
+        requests, reused: requests sent, and answers that were already in the journal.
         tokens: prompt and completion tokens of the requests sent.
         served_by: the server's name of its model, with the number of answers.
     """
@@ -39,7 +39,7 @@ class Tally:
     verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     taught: Counter[tuple[str, str]] = field(default_factory=Counter)
     coverage: Coverage = field(default_factory=Coverage)
-    asked: int = 0
+    requests: int = 0
     reused: int = 0
     tokens: Counter[str] = field(default_factory=Counter)
     served_by: Counter[str] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ class RunSummary(Tally):
         return [*self._counts_lines(), *self._outcome_lines()]
 
     def _counts_lines(self) -> list[str]:
-        lines = [f"{self.stays} stays; {self.asked} answers received, {self.reused} taken from the journal"]
+        lines = [f"{self.stays} stays; {self.requests} answers received, {self.reused} taken from the journal"]
         for kind in RATIONALE_KINDS:
             ways = ", ".join(f"{self.ways[kind, way]} {way}" for way in WAYS if self.ways[kind, way])
             claims = {verdict: count for (about, verdict), count in sorted(self.verdicts.items()) if about == kind}
