@@ -1,6 +1,6 @@
 """How fast and how rightly the linker finds concepts in notes: megabytes per second on one core, precision and recall.
 
-    python benchmarks/linker_speed.py --raw MADE_UP_HOSPITAL --cohort EICU_COHORT
+    python benchmarks/linker_speed.py --raw SYNTHETIC_HOSPITAL --cohort EICU_COHORT
 
 Speed is text over processor time, the median of five runs on text in memory. ``--raw`` is a folder of raw tables with
 ``note/discharge.csv.gz``; ``--cohort`` a cohort folder with ``notes.parquet``. Either may be left out.

@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="scratch folder, made anew")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--raw", type=Path, help="raw MIMIC-IV tables; made up when not given")
+    parser.add_argument("--raw", type=Path, help="raw MIMIC-IV tables; by default a synthetic hospital")
     parser.add_argument("--patients", type=int, default=60, help="size of the synthetic hospital")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -62,10 +62,10 @@ def main() -> None:
 
 
 def charts_of(rows: list[Labelled], cohorts: dict[str, Path]) -> dict[tuple[str, int], SeriesChart]:
-    """The charts of the labelled stays: made-up ones from beside the statements, real ones from their cohorts."""
+    """The charts of the labelled stays: synthetic ones from a file beside the statements, real ones from cohorts."""
     found: dict[tuple[str, int], SeriesChart] = {}
-    made_up = json.loads((FOLDER / "hospital_charts.json").read_text(encoding="utf-8"))
-    for stay, cells in made_up.items():
+    synthetic = json.loads((FOLDER / "hospital_charts.json").read_text(encoding="utf-8"))
+    for stay, cells in synthetic.items():
         found["hospital", int(stay)] = chart({key: [tuple(cell) for cell in row] for key, row in cells.items()})
     for name, folder in cohorts.items():
         wanted = sorted({row.stay for row in rows if row.cohort == name})

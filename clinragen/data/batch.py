@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-IGNORED = -100  # label value that the language-model loss skips
+IGNORED = -100  # label value that the language-model loss ignores
 
 
 class SoftBatch(NamedTuple):
-    """Soft targets at A places of B stays, with S tokens each.
+    """Soft targets at A positions of B stays, with S tokens each.
 
     Attributes:
         places: int64 [B, A], positions in the targets, padded with ``IGNORED``.
@@ -38,8 +38,8 @@ class Batch:
         observed: bool [B, V, T].
         target_ids: int64 [B, M], padded with ``IGNORED``.
         labels: float32 [B, L].
-        eligible: bool [B, L], false where a label is null: it counts nowhere; all of them where not given.
-        soft_places, soft_ids, soft_probs: see ``soft``; without places where no log-probabilities are read.
+        eligible: bool [B, L], false where a label is null, which is never counted; all by default.
+        soft_places, soft_ids, soft_probs: see ``soft``; empty if no log-probabilities are read.
     """
 
     stay_ids: Tensor
@@ -79,7 +79,7 @@ class Batch:
 
     @property
     def soft(self) -> SoftBatch:
-        """The soft targets of the stays: places [B, A], and token ids and probabilities [B, A, S]."""
+        """The soft targets of the stays: positions [B, A], token ids and probabilities [B, A, S]."""
         return SoftBatch(self.soft_places, self.soft_ids, self.soft_probs)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:

@@ -1,4 +1,4 @@
-"""Stays as model inputs: tokenised once, held as flat arrays, memory-mapped where a store is given."""
+"""Stays as model inputs: tokenised once, stored as flat arrays, memory-mapped if a store is given."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from clinragen.tasks import Labels, Task
 
 @dataclass
 class Cuts:
-    """What did not fit and was shortened, over a dataset."""
+    """Number of notes and rationales that were truncated to fit."""
 
     notes: int = 0
     targets: int = 0
@@ -53,8 +53,8 @@ class Stay:
     term_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     term_weights: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     soft: Soft = NOTHING
-    first_hour: int = 0  # of the stay that is read
-    eligible: np.ndarray | None = None  # None for all
+    first_hour: int = 0  # row of the stay that is read
+    eligible: np.ndarray | None = None  # None: all of them
 
 
 @dataclass
@@ -62,10 +62,10 @@ class StayDataset(Dataset[Stay]):
     """The stays of one split, ready for a model.
 
     ``series_input`` serves control experiments: ``zeroed`` removes every measurement, ``permuted`` hands each stay
-    the series of another patient. ``teacher`` is None when no targets are needed; where it wrote several rationales
-    for a stay, each epoch takes the next. ``store`` is a folder in which tokens are kept for the next run.
-    With ``soft_targets`` a target comes with the teacher's probabilities of its tokens, where it has log-probabilities.
-    With ``separate`` the rationales and the diagnoses are targets of their own, in turn (Hsieh et al. 2023): the marker
+    the series of another patient. ``teacher`` is None when no targets are needed; if it wrote several rationales
+    for a stay, each epoch uses the next. ``store`` is a folder in which tokens are kept for the next run.
+    With ``soft_targets`` a target includes the teacher's token probabilities, where available.
+    With ``separate`` the rationales and the diagnoses are separate targets, in turn (Hsieh et al. 2023): the marker
     that opens a target is the prefix of its task.
     ``task`` gives the labels, and which stays are eligible for each.
     """
@@ -98,21 +98,21 @@ class StayDataset(Dataset[Stay]):
         self.notes = Ragged(arrays["notes"], arrays["note_ends"])
         self.mentions = arrays["mentions"]
         self.target_ids = Ragged(arrays["targets"], arrays["target_ends"])
-        self.variants = arrays["variants"]  # the place of the first target of each stay, and the end
+        self.variants = arrays["variants"]  # index of the first target of each stay, and the end
         self.cuts = Cuts(*arrays["cuts"].tolist())
         self.alignment = Alignment(*arrays["alignment"].tolist())
         self.soft = SoftTargets(arrays) if self.soft_targets else None
         self.terms = self.lexicon.encode([note_text(self.sections.get(int(stay), [])) for stay in self.stay_ids])
 
     def _labels(self) -> Labels:
-        """The task's labels; a cohort without can be predicted, and training has refused it before."""
+        """The task's labels. A cohort without labels can be predicted; training refuses it earlier."""
         if self.task.available(self.cohort):
             return self.task.labels(self.cohort, self.stay_ids)
         unknown = np.zeros((len(self.stay_ids), len(self.task.label_set(self.cohort))), dtype=bool)
         return Labels(unknown, unknown)
 
     def _origin(self) -> dict[str, Any]:
-        """Everything that shapes tokens and mentions."""
+        """Everything that affects tokens and mentions."""
         paths = self.cohort.paths
         files = [paths.notes, paths.labels, *([paths.rationales(self.teacher)] if self.teacher else [])]
         files += [paths.logprobs(self.teacher)] if self.teacher and self.soft_targets else []
@@ -167,7 +167,7 @@ class StayDataset(Dataset[Stay]):
         )
 
     def measurements(self) -> pl.DataFrame:
-        """What the series that the model reads show, hour by hour: stay_id, hour, variable, value (canonical unit)."""
+        """The series as the model reads it: stay_id, hour, variable, value (canonical unit)."""
         variables = self.statistics.variables
         rows = rows_within(self.cohort, self.stay_ids, variables, self.statistics.window)
         rows = rows.select("stay_id", "hour", "variable", "value").sort("stay_id", "variable", "hour")
@@ -191,7 +191,7 @@ class StayDataset(Dataset[Stay]):
         return values
 
     def begin(self, epoch: int) -> None:
-        """An epoch of training begins: stays with several rationales take the next."""
+        """Start an epoch of training: stays with several rationales use the next one."""
         self.epoch = epoch
 
     def _variant(self, index: int) -> int:
@@ -199,12 +199,12 @@ class StayDataset(Dataset[Stay]):
         return first + (self.epoch + index) % (end - first)
 
     def length(self, index: int) -> int:
-        """Tokens of a stay, the measure by which batches are bucketed."""
+        """Tokens of a stay, by which batches are bucketed."""
         first, end = self.variants[index : index + 2].tolist()
         return self.notes.length(index) + max(self.target_ids.length(row) for row in range(first, end))
 
     def encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
-        """Token ids of a note; a lone end of sequence where there is none, for attention needs something to read."""
+        """Token ids of a note; without one a single end-of-sequence token, since attention needs at least one token."""
         texts = [written(name, text) for name, text in sections]
         encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         lengths = fit([len(ids) for ids in encoded], self.max_note_tokens)
@@ -215,7 +215,7 @@ class StayDataset(Dataset[Stay]):
         return note_ids or [self.tokenizer.eos_token_id]
 
     def _encode_targets(self) -> list[list[EncodedTarget]]:
-        """The targets of each stay; counts what was cut, and what the teacher's tokens spell."""
+        """The targets of each stay; counts truncated rationales and aligned teacher tokens."""
         if self.teacher is None:
             return [[EncodedTarget([], [])] for _ in self.stay_ids]
         encoder = TargetEncoder(
@@ -231,7 +231,7 @@ class StayDataset(Dataset[Stay]):
         return encoded
 
     def _strangers(self) -> np.ndarray:
-        """For each stay the row of a stay of another patient: a fixed rotation of a fixed permutation."""
+        """For each stay the row of another patient's stay: a fixed rotation of a fixed permutation."""
         subjects = dict(self.cohort.stays.select("stay_id", "subject_id").iter_rows())
         patient = np.array([subjects[int(stay)] for stay in self.stay_ids])
         if len(np.unique(patient)) < 2:
@@ -275,7 +275,7 @@ def collate(stays: Sequence[Stay], pad_token_id: int) -> Batch:
 
 
 def _stack(arrays: Sequence[np.ndarray], padding: int) -> torch.Tensor:
-    """Arrays of one type, padded at the end of each axis to the largest."""
+    """Stack arrays of one type, padded at the end of each axis to the largest."""
     shape = np.max([array.shape for array in arrays], axis=0)
     padded = np.full((len(arrays), *shape), padding, dtype=arrays[0].dtype)
     for row, array in zip(padded, arrays, strict=True):

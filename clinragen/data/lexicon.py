@@ -1,4 +1,4 @@
-"""Note text as weighted words and pairs of words (TF-IDF): what a linear reading of the note goes by."""
+"""Note text as TF-IDF weights of words and word pairs: the features of the note's linear probe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-MIN_NOTES = 3  # rarer terms teach nothing and may point to a person
+MIN_NOTES = 3  # rarer terms are not informative and may identify a person
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Lexicon:
 
     @classmethod
     def fit(cls, texts: Sequence[str], most: int) -> Lexicon:
-        """The ``most`` frequent terms that stand in at least ``MIN_NOTES`` of the notes; none where there are none."""
+        """The ``most`` frequent terms that occur in at least ``MIN_NOTES`` notes; possibly none."""
         vectorizer = _vectorizer(min_df=MIN_NOTES, max_features=most)
         try:
             vectorizer.fit(texts)
-        except ValueError:  # scikit-learn's word for "no term is left"
+        except ValueError:  # raised by scikit-learn if no term is left
             return cls([], [])
         return cls(vectorizer.get_feature_names_out().tolist(), vectorizer.idf_.tolist())
 
     def encode(self, texts: Sequence[str]) -> csr_matrix:
-        """Weights of each text's terms, [n, terms], rows of length 1 (or 0 where no term is known)."""
+        """Weights of each text's terms, [n, terms], rows of norm 1 (or 0 without a known term)."""
         if not self.terms:
             return csr_matrix((len(texts), 0), dtype=np.float32)
         return csr_matrix(self._vectorizer.transform(texts), dtype=np.float32)
@@ -47,6 +47,6 @@ class Lexicon:
 
 
 def _vectorizer(**options: Any) -> TfidfVectorizer:
-    from sklearn.feature_extraction.text import TfidfVectorizer  # two seconds, which a mistake need not wait for
+    from sklearn.feature_extraction.text import TfidfVectorizer  # takes two seconds
 
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=cast(Any, np.float32), **options)

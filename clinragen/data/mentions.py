@@ -1,4 +1,4 @@
-"""Which concepts of the graph a note affirms or denies: the note as the graph sees it."""
+"""Which concepts of the graph a note affirms or denies."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class MentionEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what may be found: the concepts of the model, and the graph's words for all of its own."""
+        """Hash of what can be linked: the concepts of the model, and all names of the graph."""
         words = [
             [node, data["kind"], data["name"], sorted(data["synonyms"])] for node, data in self.graph.nodes(data=True)
         ]
         return sha256_json([list(self.column), words])
 
     def __call__(self, sections: Iterable[tuple[str, str]]) -> np.ndarray:
-        """Mentions of one note, bool [2, concepts]: row ``AFFIRMED`` holds what is stated, present or past; row
-        ``DENIED`` what is negated, hypothetical or of a relative."""
+        """Mentions of one note, bool [2, concepts]: row ``AFFIRMED`` for present or past ones; row
+        ``DENIED`` for negated or hypothetical ones, and those of a relative."""
         rows = np.zeros((2, len(self.column)), dtype=bool)
         for one in note_mentions(sections, self.linker):
             position = self.column.get(one.mention.concept)

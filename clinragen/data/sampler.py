@@ -1,4 +1,4 @@
-"""Batches of stays of like length, in an order fixed by seed and epoch."""
+"""Batches of stays of similar length, in an order fixed by seed and epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 class BucketedBatches(Sampler[list[int]]):
     """Shuffles, sorts by length within pools of ``pool`` batches, cuts into batches, shuffles the batches.
 
-    Little padding is left, and every stay comes exactly once per epoch, the last short batch included.
+    Padding is small, and every stay occurs exactly once per epoch, including the last short batch.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, shuffle: bool = True, pool: int = 16):
@@ -21,10 +21,10 @@ class BucketedBatches(Sampler[list[int]]):
         self.shuffle = shuffle
         self.pool = pool
         self.epoch = 0
-        self.sampler = self  # where Lightning looks for `set_epoch` on a batch sampler
+        self.sampler = self  # Lightning looks here for `set_epoch` of a batch sampler
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch, so a resumed run sees the batches of the epoch it resumes."""
+        """Called by Lightning before each epoch, so that a resumed run gets the batches of its epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -48,16 +48,16 @@ class BucketedBatches(Sampler[list[int]]):
 
 
 class StepPlan:
-    """Which stays make up each optimiser step, and into which forward passes a step is cut.
+    """The stays of each optimiser step, and the forward passes into which a step is divided.
 
-    A step is a fixed number of stays of like length, whatever memory allows at once: how it is cut changes its cost and
-    nothing else. The plan is a function of seed and epoch, so a run can be taken up at any step.
+    A step is a fixed number of stays of similar length, independent of memory: how it is divided changes only its cost.
+    The plan is a function of seed and epoch, so a run can be resumed at any step.
 
     Args:
         lengths: tokens of each stay.
         step_size: stays of one optimiser step, over all processes; the last step of an epoch may have fewer.
-        batch_size: stays of one forward pass at most.
-        tokens: padded tokens of one forward pass at most, where one stay alone does not exceed it; 0 for no limit.
+        batch_size: most stays of one forward pass.
+        tokens: most padded tokens of one forward pass, unless a single stay exceeds it; 0 for no limit.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class StepPlan:
         return -(-len(self.lengths) // self.step_size)
 
     def steps(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each step of an epoch; every row comes exactly once."""
+        """The rows of each step of an epoch; every row occurs exactly once."""
         batches = BucketedBatches(self.lengths.tolist(), self.step_size, self.seed, pool=self.pool)
         batches.set_epoch(epoch)
         return [np.asarray(rows) for rows in batches]
 
     def cut(self, rows: np.ndarray, rank: int = 0, world: int = 1) -> list[list[int]]:
-        """The forward passes of one process, longest stays first; empty when a short step leaves it nothing."""
+        """The forward passes of one process, longest stays first; empty if a short step has no stay for it."""
         mine = rows[np.argsort(-self.lengths[rows], kind="stable")][rank::world]
         pieces: list[list[int]] = []
         for row in mine.tolist():

@@ -1,4 +1,4 @@
-"""The grid of a cohort's series over its window, and the statistics that standardise it, of training stays only."""
+"""The grid of a cohort's series over its window, and its standardisation, fitted on training stays only."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SUMMARIES = ("mean", "min", "max", "first", "last", "count")
 
 
 def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], window: Window) -> np.ndarray:
-    """Values in canonical units, NaN where nothing was measured; a bin of several hours has the mean of its hours.
+    """Values in canonical units, NaN where not measured; a bin of several hours has the mean of its hourly values.
 
     Args:
-        cohort: whose series are read.
+        cohort: cohort of the series.
         stay_ids: ascending int64 [n].
         variables: keys of the variables, in the order of the rows of the grid.
-        window: the hours that are read, and their bins.
+        window: the hours to read, and their bins.
 
     Returns:
         float32 [n, variables, bins of the window].
@@ -46,8 +46,8 @@ def grid(cohort: Cohort, stay_ids: np.ndarray, variables: list[str], window: Win
 
 
 def _check_memory(stays: int, variables: int, window: Window) -> None:
-    """Raise a UserError for a grid that this machine cannot hold: the system would end the process without a word."""
-    needed = 5 * stays * variables * window.bins  # four bytes of a value, one of the mask
+    """Raise a UserError for a grid that exceeds memory: the system would kill the process without a message."""
+    needed = 5 * stays * variables * window.bins  # four bytes for a value, one for the mask
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > machine:
         raise UserError(
@@ -60,10 +60,10 @@ def rows_within(cohort: Cohort, stay_ids: np.ndarray, variables: list[str] | Non
     """Rows of the cohort's series that lie in the window, with their ``bin``.
 
     Args:
-        cohort: whose series are read.
+        cohort: cohort of the series.
         stay_ids: ascending int64 [n].
-        variables: which; None for all.
-        window: the hours that are read, and their bins.
+        variables: keys of the variables; None for all.
+        window: the hours to read, and their bins.
     """
     rows = cohort.series.filter(pl.col("stay_id").is_in(stay_ids))
     if variables is not None:
@@ -86,7 +86,7 @@ def observed_variables(cohort: Cohort, stay_ids: np.ndarray, min_share: float, w
             f"{cohort.paths.series}: no variable is measured in {min_share:.1%} of the training stays within {window}"
         )
     for name in names:
-        variable(name)  # an alien variable name fails here, with the valid ones listed
+        variable(name)  # an unknown variable name fails here, with the valid ones listed
     return names
 
 
@@ -94,7 +94,7 @@ def summarise(values: Tensor, observed: Tensor) -> Tensor:
     """Summaries of each variable over the hours, [..., variables, len(SUMMARIES)]; NaN where never measured.
 
     Args:
-        values: [..., variables, hours], any number where not observed.
+        values: [..., variables, hours]; ignored where not observed.
         observed: bool, the same shape.
     """
     count = observed.sum(-1)
@@ -117,7 +117,7 @@ def summarise(values: Tensor, observed: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SeriesStatistics:
-    """What standardises the series of a model. Fitted once, saved with it.
+    """Standardisation and binning of a model's series. Fitted once, saved with the model.
 
     Attributes:
         variables: catalogue keys, the order of the variable axis.
@@ -138,7 +138,7 @@ class SeriesStatistics:
 
     @property
     def window(self) -> Window:
-        """The hours that are read."""
+        """The hours that the model reads."""
         return Window(self.hours, self.kind)
 
     @classmethod
@@ -148,8 +148,8 @@ class SeriesStatistics:
         Args:
             values: the training grid, in canonical units.
             variables: keys of the variables, in the order of the grid.
-            bins: of the piecewise-linear encoding of each summary.
-            window: of the grid; without one its bins are the first hours.
+            bins: number of bins of the piecewise-linear encoding of each summary.
+            window: window of the grid; by default its bins are the first hours.
         """
         window = window or Window(values.shape[-1])
         centre, scale = [], []
@@ -157,7 +157,7 @@ class SeriesStatistics:
             finite = values[:, position][np.isfinite(values[:, position])]
             low, middle, high = np.quantile(finite, [0.05, 0.5, 0.95])
             centre.append(float(middle))
-            scale.append(float(max((high - low) / 3.29, 1e-3 * max(1.0, abs(middle)))))  # 3.29 sd hold 90 % of a normal
+            scale.append(float(max((high - low) / 3.29, 1e-3 * max(1.0, abs(middle)))))  # 3.29 sd span 90 % of a normal
         unbinned = cls(variables, window.hours, centre, scale, edges=[], kind=window.kind)
         standardised, observed = unbinned.standardise(values)
         summaries = summarise(torch.from_numpy(standardised), torch.from_numpy(observed)).numpy()

@@ -1,11 +1,11 @@
-"""Soft targets: a teacher's probabilities of the next token, carried over to the tokenizer of the student.
+"""Soft targets: a teacher's next-token probabilities, mapped to the tokenizer of the student.
 
-Hinton, Vinyals and Dean (2015, arXiv 1503.02531) teach a student the teacher's probabilities beside the right answer;
-Kim and Rush (2016, arXiv 1606.07947) do so at each word of a text. Both need one vocabulary. Where tokenizers differ,
-probabilities are compared only where both models are at the same character, and by what they go on to write there: a
-student token that spans several of the teacher's has the product of their probabilities, as the aligned chunks of
-Minixhofer, Ponti and Vulić (2025, arXiv 2503.20083). Nothing is matched by rank, as in universal logit distillation
-(Boizard et al. 2024, arXiv 2402.12030), or by likeness of spelling.
+Hinton, Vinyals and Dean (2015, arXiv 1503.02531) train a student on the teacher's probabilities in addition to the
+labels; Kim and Rush (2016, arXiv 1606.07947) do so at each word of a text. Both need a common vocabulary. With
+different tokenizers, probabilities are compared only where both models are at the same character, by the text that
+follows: a student token that spans several of the teacher's gets the product of their probabilities, like the chunks of
+Minixhofer, Ponti and Vulić (2025, arXiv 2503.20083). Tokens are not matched by rank, as in universal logit distillation
+(Boizard et al. 2024, arXiv 2402.12030), or by similar spelling.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ import polars as pl
 
 from clinragen.data.store import Ragged
 
-#: What an alternative says before it leaves the rationale: a token like ``<|im_end|>``, the quotation mark or escape of
-#: a JSON answer and a line break are no words of it.
+#: The part of an alternative that belongs to the rationale: a token like ``<|im_end|>``, the quotation mark or escape
+#: of a JSON answer and a line break do not.
 _SPOKEN = re.compile(r"(?!<\S+>$)[^\"\\\n]*")
-_LEAST = 1e-30  # of a probability that is kept: smaller ones are 0 in float32
+_LEAST = 1e-30  # least log-probability that is kept: smaller probabilities are 0 in float32
 
-#: A place in a target with the probabilities of student tokens there, by id; they sum to at most 1.
+#: A position in a target with the probabilities of student tokens there, by id; they sum to at most 1.
 Place = tuple[int, dict[int, float]]
 
 
 class Soft(NamedTuple):
-    """Soft targets of one stay at A places of its target, with at most K tokens each.
+    """Soft targets of one stay at A positions of its target, with at most K tokens each.
 
     Attributes:
         places: int64 [A], ascending places in the target.
         ids: int64 [A, K], student tokens.
-        probs: float32 [A, K]; 0 pads. What a row lacks to 1 lies on tokens that it does not name.
+        probs: float32 [A, K]; 0 pads. The rest to 1 belongs to all other tokens.
     """
 
     places: np.ndarray
@@ -50,11 +50,11 @@ NOTHING = Soft(np.zeros(0, np.int64), np.zeros((0, 0), np.int64), np.zeros((0, 0
 
 @dataclass
 class Alignment:
-    """How much of what is taught has soft targets, over the targets of a dataset.
+    """How many rationales and tokens have soft targets, over the targets of a dataset.
 
     Attributes:
-        rationales: in the targets, and how many of them are ``spelt`` by tokens with log-probabilities.
-        tokens: of rationales as the student writes them, and how many of them are ``aligned``.
+        rationales: rationales in the targets, and how many of them are ``spelt`` by tokens with log-probabilities.
+        tokens: student tokens of these rationales, and how many of them are ``aligned``.
     """
 
     rationales: int = 0
@@ -73,7 +73,7 @@ class SoftTargets(Sequence[Soft]):
 
     @classmethod
     def of(cls, targets: Sequence[Sequence[Place]]) -> SoftTargets:
-        """From the places of each target."""
+        """Build from the positions of each target."""
         places = Ragged.of([[position for position, _ in target] for target in targets])
         distributions = [probs for target in targets for _, probs in target]
         ids = Ragged.of([[*probs] for probs in distributions])
@@ -105,7 +105,7 @@ class SoftTargets(Sequence[Soft]):
 
 
 class Step(NamedTuple):
-    """One token of a teacher in a text: its characters from ``begin`` to ``end``, and what else it might have been."""
+    """One token of a teacher in a text: its characters from ``begin`` to ``end``, and its alternatives."""
 
     begin: int
     end: int
@@ -114,9 +114,9 @@ class Step(NamedTuple):
 
 
 def steps_of(text: str, row: dict[str, Any]) -> list[Step] | None:
-    """The teacher's tokens in ``" " + text``, which is how a student writes it; None where they do not spell the text.
+    """The teacher's tokens in ``" " + text``, the form a student writes; None if they do not spell the text.
 
-    A token that begins before the text does so at a negative place, unless it begins with the student's space.
+    A token that begins before the text has a negative position, unless it begins with the student's space.
 
     Args:
         text: the rationale, which begins without a space.
@@ -138,7 +138,7 @@ def steps_of(text: str, row: dict[str, Any]) -> list[Step] | None:
 
 
 class Aligner:
-    """Carries a teacher's probabilities over to the tokens of a student.
+    """Maps a teacher's probabilities to the tokens of a student.
 
     Args:
         tokenizer: the student's, a fast one of Hugging Face.
@@ -148,18 +148,18 @@ class Aligner:
         self._tokenizer = tokenizer
         self._first = lru_cache(1 << 18)(self._first_after)
         backend, special = tokenizer.backend_tokenizer, set(tokenizer.all_special_ids)
-        anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]  # some decoders drop a text's first blank
+        anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]  # some decoders drop a leading blank
         before = len(backend.decode([anchor], skip_special_tokens=False))
         pairs = [[anchor, token] for token in range(len(tokenizer)) if token not in special]
         texts = backend.decode_batch(pairs, skip_special_tokens=False)
         self._spelt = {text[before:]: pair[1] for text, pair in zip(texts, pairs, strict=True) if "�" not in text}
 
     def __call__(self, text: str, steps: Sequence[Step]) -> list[Place]:
-        """Places among the tokens of ``" " + text`` at which the teacher, too, began a token.
+        """Positions among the tokens of ``" " + text`` at which the teacher also began a token.
 
-        The teacher may have gone on from there in several ways: by the tokens it wrote up to where the student's token
-        ends, or by an alternative at any of them. Each counts for the student token by which its text begins. What the
-        teacher said beyond the text, and alternatives that it did not name, count for none.
+        From there the teacher could continue in several ways: by the tokens that it wrote up to the end of the
+        student's token, or by an alternative at any of them. Each counts for the student token with which its text
+        begins. Text beyond the rationale, and alternatives that are not reported, count for no token.
         """
         piece = " " + text
         at = {step.begin: number for number, step in reversed([*enumerate(steps)])}
@@ -180,26 +180,26 @@ class Aligner:
                 if step.end >= end:
                     break
             probs[token] = probs.get(token, 0.0) + share
-            scale = max(1.0, sum(probs.values()))  # a server's rounding
+            scale = max(1.0, sum(probs.values()))  # tolerance for a server's rounding
             probs = {token: prob / scale for token, prob in probs.items() if prob > _LEAST}
             if probs:
                 aligned.append((position, probs))
         return aligned
 
     def _token(self, piece: str, begin: int, text: str) -> int | None:
-        """The student token by which ``text`` begins after ``piece[:begin]``: itself one, or the first of several."""
+        """The student token with which ``text`` begins after ``piece[:begin]``."""
         if not text or text in self._spelt:
             return self._spelt.get(text)
         return self._first(piece[piece.rfind(" ", 0, begin) : begin] if begin else "", text)
 
     def _first_after(self, word: str, text: str) -> int | None:
-        """The first token of ``text`` after a word; None where the tokenizer joins the two."""
+        """The first token of ``text`` after a word; None if the tokenizer joins the two."""
         return next((token for token, begin, _ in self._tokens(word + text) if begin == len(word)), None)
 
     def _tokens(self, text: str) -> Iterator[tuple[int, int | None, int]]:
-        """Ids with their first and last character; no first one in the middle of a character.
+        """Ids with their first and last character; None as the first if a token begins within a character.
 
-        Some tokenizers leave blanks out of the span of a token: it begins where the one before ended.
+        Some tokenizers leave blanks out of a token's span: it begins where the previous one ended.
         """
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         reach = 0
@@ -216,7 +216,7 @@ class TeacherTokens:
         tokenizer: the student's.
 
     Attributes:
-        alignment: of the targets seen so far.
+        alignment: counts over the targets so far.
     """
 
     def __init__(self, table: pl.DataFrame, tokenizer: Any):
@@ -228,12 +228,12 @@ class TeacherTokens:
             self._rows.setdefault(key, []).append(number)
 
     def places(self, stay: int, texts: dict[str, str], rationales: dict[str, range]) -> list[Place]:
-        """The places of a target.
+        """The soft targets of a target, by position.
 
         Args:
             stay: id of the stay.
             texts: by kind.
-            rationales: where in the target the first tokens of each stand, of those that are in it.
+            rationales: position of the first token of each rationale in the target.
         """
         places: list[Place] = []
         for kind, positions in rationales.items():
@@ -247,6 +247,6 @@ class TeacherTokens:
         return places
 
     def _steps(self, stay: int, kind: str, text: str) -> list[Step] | None:
-        """The tokens that spell a text: a stay may have several rationales of a kind, and some may have been edited."""
+        """The tokens that spell a text, if any: a stay may have several rationales of a kind, and some are edited."""
         rows = (self._table.row(number, named=True) for number in self._rows.get((stay, kind), ()))
         return next((steps for row in rows if (steps := steps_of(text, row)) is not None), None)

@@ -1,8 +1,8 @@
-"""Arrays that are made once and memory-mapped from then on, kept under the hash of everything they were made from.
+"""Cache of arrays, memory-mapped, under the hash of everything that they depend on.
 
-Tokens of notes are patient text. So a store lies beside the runs of its owner, nobody else can read it, and it lasts no
-longer than the runs that read it: the last of them removes it, however it ends. What a killed one left is removed by
-the next.
+Tokens of notes are patient text. A store is therefore in the folder of its owner's runs, readable by the owner only,
+and exists no longer than the runs that use it: the last of them removes it, however it ends. The remains of a killed
+run are removed by the next.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Ragged(Sequence[list[int]]):
 
     @classmethod
     def of(cls, lists: Sequence[Sequence[int]]) -> Ragged:
-        """From plain lists."""
+        """Build from lists."""
         ends = np.cumsum([len(entry) for entry in lists], dtype=np.int64)
         return cls(np.fromiter((token for entry in lists for token in entry), dtype=np.int32, count=-1), ends)
 
@@ -47,7 +47,7 @@ class Ragged(Sequence[list[int]]):
         return self.flat[self._start(index) : self.ends[index]].tolist()
 
     def length(self, index: int) -> int:
-        """Tokens of one list, without reading it."""
+        """Length of one list, without reading it."""
         return int(self.ends[index] - self._start(index))
 
     def _start(self, index: int) -> int:
@@ -58,10 +58,10 @@ class Ragged(Sequence[list[int]]):
 
 @contextmanager
 def private_store(folder: Path) -> Iterator[Path]:
-    """A store for as long as the block lasts, shared with other processes that are in such a block of the same folder.
+    """A store for the duration of the block, shared with other processes that use the same folder.
 
-    Each holds a shared lock on a file in it, which the system gives up when a process dies. Who can lock it alone in
-    the end was the last.
+    Each process holds a shared lock on a file in it, which the system releases when the process dies. A process that
+    can take the exclusive lock at the end is the last one.
     """
     with _entered(folder) as lock:
         try:
@@ -70,8 +70,8 @@ def private_store(folder: Path) -> Iterator[Path]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                pass  # others still read it
-            else:  # out of the way first, at one stroke: who enters meanwhile makes it anew
+                pass  # others still use it
+            else:  # rename it first, atomically: a process that enters meanwhile creates a new one
                 leaving = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
                 folder.rename(leaving)
                 shutil.rmtree(leaving, ignore_errors=True)
@@ -79,7 +79,7 @@ def private_store(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _entered(folder: Path) -> Iterator[BinaryIO]:
-    """The folder made and its lock shared: anew where the last one to leave removed both in between."""
+    """Create the folder and take the shared lock; retry if the last process removed both in between."""
     while True:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -103,16 +103,16 @@ def _is(file: BinaryIO, path: Path) -> bool:
 
 
 def _private(path: str, flags: int) -> int:
-    """Open a file that only its owner can read."""
+    """Open a file that is readable by its owner only."""
     return os.open(path, flags, 0o600)
 
 
 def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What ``make`` gives, mapped from ``folder`` when it was made before.
+    """The arrays of ``make``, mapped from ``folder`` if they are cached there.
 
     Args:
-        folder: where stores are kept; None makes it anew in memory.
-        origin: everything that shapes the arrays, as a JSON value: hashes of files, settings.
+        folder: folder of the store; None computes the arrays in memory.
+        origin: everything that affects the arrays, as a JSON value: hashes of files, settings.
         make: computes the arrays, by name.
     """
     if folder is None:
@@ -121,7 +121,7 @@ def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.
     if entry.is_dir():
         try:
             return _mapped(entry)
-        except (ValueError, OSError, EOFError):  # damaged: made anew
+        except (ValueError, OSError, EOFError):  # damaged: compute again
             shutil.rmtree(entry)
     arrays = make()
     temporary = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}.tmp")
@@ -131,7 +131,7 @@ def stored(folder: Path | None, origin: object, make: Callable[[], dict[str, np.
             np.save(file, array, allow_pickle=False)
     try:
         temporary.rename(entry)
-    except OSError:  # another process of the run was faster, with the same arrays
+    except OSError:  # another process of the run wrote the same arrays first
         if not entry.is_dir():
             raise
         shutil.rmtree(temporary)

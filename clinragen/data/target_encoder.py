@@ -1,4 +1,4 @@
-"""A teacher's rationales and the labels of a stay -> the token ids that the student learns to write."""
+"""Encode a teacher's rationales and the labels of a stay as the token ids that the student learns to write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clinragen.errors import UserError
 
 
 class EncodedTarget(NamedTuple):
-    """One target of a stay: its token ids, and the teacher's probabilities at some of its places."""
+    """One target of a stay: its token ids, and the teacher's probabilities at some positions."""
 
     ids: list[int]
     soft: list[Place]
@@ -25,12 +25,12 @@ class TargetEncoder:
 
     Attributes:
         cohort: holds the rationales.
-        teacher: whose rationales to imitate.
+        teacher: name of the rationale set.
         target: spelling and sections of a target.
         budget: most tokens of a target (``model.max_target_tokens``).
         separate: whether rationales and labels are targets of their own.
         with_soft_targets: whether the teacher's token probabilities are aligned, where it has them.
-        shortened: rationales that were cut to fit, so far.
+        shortened: number of truncated rationales so far.
     """
 
     cohort: Cohort
@@ -56,21 +56,21 @@ class TargetEncoder:
 
     @property
     def alignment(self) -> Alignment:
-        """How much of the targets so far the teacher's tokens spell."""
+        """Alignment counts of the targets so far."""
         return self._tokens.alignment if self._tokens else Alignment()
 
     @property
     def _kinds(self) -> tuple[str, ...]:
-        """The rationales that are written, in their order of reading: note, series."""
+        """The rationales to write, in order: note, series."""
         return tuple(kind for kind in ("note", "series") if kind in self.target.sections)
 
     def encode(self, stay: int, present: Sequence[bool], *, eligible: bool) -> list[EncodedTarget]:
-        """The targets of a stay: as many as the rationales of the kind that has most, the others in turn.
+        """The targets of a stay: one for each rationale of the kind with the most, cycling through the other kind.
 
         Args:
             stay: id of the stay.
             present: whether each label applies, [L].
-            eligible: otherwise the labels are not known, and their list is left out.
+            eligible: whether the labels are known; if not, their list is left out.
 
         Raises:
             UserError: a rationale is missing, or nothing of a target fits.
@@ -87,7 +87,7 @@ class TargetEncoder:
         return targets
 
     def _check(self, stay: int) -> None:
-        """Refuse a stay without one of the rationales that are to be written."""
+        """Refuse a stay without a rationale of each kind to write."""
         for kind in self._kinds:
             if stay not in self._texts[kind]:
                 raise UserError(

@@ -1,7 +1,7 @@
 """The text the student writes: two rationales and the diagnoses, as token ids.
 
-Targets are joined from separately tokenised pieces, never tokenised as one string, so that the piece boundaries a
-decoder is held to are exactly those seen in training, for any tokenizer.
+Targets are joined from separately tokenised pieces, never tokenised as one string, so that constrained decoding uses
+the same token boundaries as training, for any tokenizer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ORDERS = {
 
 
 class Target(NamedTuple):
-    """Token ids, whether a rationale had to be shortened, and where in ``ids`` each rationale stands."""
+    """Token ids, whether a rationale was truncated, and the position of each rationale in ``ids``."""
 
     ids: list[int]
     shortened: bool
@@ -58,14 +58,14 @@ class TargetFormat:
         object.__setattr__(self, "end", ids("."))
 
     def opening(self, section: int) -> list[int]:
-        """The ids that open a section (by its place); the end of the sequence after the last."""
+        """The ids that open a section (by its index); the end of sequence after the last."""
         if section < len(self.sections):
             return list(self.markers[self.sections[section]])
         return [self.tokenizer.eos_token_id]
 
     @property
     def fixed(self) -> int:
-        """Tokens that every target has: the markers, and the end of sequence."""
+        """Number of tokens in every target: the markers and the end of sequence."""
         return sum(len(self.markers[name]) for name in self.sections) + 1
 
     def diagnoses(self, present: Sequence[bool]) -> list[int]:
@@ -77,17 +77,17 @@ class TargetFormat:
         return joined + self.end
 
     def encode(self, note: str, series: str, present: Sequence[bool], budget: int, *, eligible: bool = True) -> Target:
-        """The target with the end-of-sequence token, its rationales shortened where need be to fit ``budget``.
+        """The target with the end-of-sequence token; rationales are truncated if needed to fit ``budget``.
 
-        The diagnoses are never cut: rationales give way, the longer one first.
+        The diagnoses are never truncated; rationales are, the longer one first.
 
         Args:
             note: the rationale of the note.
             series: the rationale of the series.
             present: whether each label applies, [L], in the order of ``labels``.
             budget: most tokens of the target.
-            eligible: otherwise the list is not known: the target is the rationales alone, and has no end, so that
-                nothing is learned of what follows them.
+            eligible: whether the list is known; if not, the target is the rationales without an end of sequence, so
+                that nothing is learned about what follows them.
         """
         if not eligible:
             rationales_alone = replace(self, sections=tuple(name for name in self.sections if name != "diagnoses"))
@@ -119,7 +119,7 @@ class TargetFormat:
 
 
 def markers_of(wording: ListWording) -> dict[str, str]:
-    """What opens each section of a target, by section."""
+    """The marker that opens each section of a target, by section."""
     return {**MARKERS, "diagnoses": wording.marker}
 
 

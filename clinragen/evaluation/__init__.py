@@ -1,1 +1,1 @@
-"""How good predictions are: diagnoses and probabilities against the labels, rationales against the teacher's."""
+"""Metrics: diagnoses and probabilities against the labels, rationales against the teacher's and the chart."""

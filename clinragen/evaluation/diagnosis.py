@@ -1,8 +1,8 @@
 """Scores of diagnoses and probabilities, with bootstrap intervals that resample patients, not stays.
 
-Every score takes sample weights, so that a bootstrap replicate is a vector of counts and a difference between two
-systems is taken on the same replicate. Conventions: a precision, recall or F1 whose denominator is empty is 0, as in
-scikit-learn's ``zero_division=0``; an area under a curve leaves out the labels that lack one of the two classes.
+Every score takes sample weights, so that a bootstrap replicate is a vector of counts and differences between two
+systems are paired. Conventions: a precision, recall or F1 with denominator 0 is 0, as in scikit-learn's
+``zero_division=0``; an area under a curve leaves out labels that lack one of the two classes.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ METRICS = (
 
 @dataclass(frozen=True)
 class System:
-    """What one system says about ``n`` stays and ``L`` labels.
+    """Predictions of one system for ``n`` stays and ``L`` labels.
 
     ``written`` is None for a system that writes no text (a baseline, or a control that reads the head only);
-    ``threshold`` is a probability per label, at or above which the label counts as said.
+    ``threshold`` is a probability per label, at or above which the label counts as predicted.
     """
 
     probabilities: np.ndarray  # [n, L] in [0, 1]
@@ -48,7 +48,7 @@ class System:
 
     @property
     def listed(self) -> np.ndarray:
-        """[n, L] bool: the diagnoses it gives, as written where it writes."""
+        """[n, L] bool: the predicted diagnoses: as written, or by threshold if it writes none."""
         return self.thresholded if self.written is None else self.written
 
 
@@ -61,7 +61,7 @@ def agreement(
         gold: [n, L] bool.
         predicted: [n, L] bool.
         weights: [n] sample weights; None counts every sample once.
-        eligible: [n, L] bool, what counts; all where not given.
+        eligible: [n, L] bool, what counts; all by default.
     """
     if eligible is not None:
         gold, predicted = gold & eligible, predicted & eligible
@@ -86,7 +86,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def calibration_curve(
     gold: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS, eligible: np.ndarray | None = None
 ) -> list[dict[str, float]]:
-    """Mean probability and observed share in equal-width bins over all labels together; empty bins are left out.
+    """Mean probability and observed share in equal-width bins, over all labels together; without empty bins.
 
     The expected calibration error (Naeini et al. 2015) is the count-weighted mean distance between the two.
     """
@@ -108,12 +108,12 @@ def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
 
 
 class Scorer:
-    """All :data:`METRICS` of one system on the same stays, again and again under other weights.
+    """Computes all :data:`METRICS` of one system on the same stays under different weights.
 
     Args:
         gold: [n, L] bool.
         system: the system to score.
-        eligible: [n, L] bool, what counts; all where not given.
+        eligible: [n, L] bool, what counts; all by default.
     """
 
     def __init__(self, gold: np.ndarray, system: System, eligible: np.ndarray | None = None) -> None:
@@ -123,10 +123,10 @@ class Scorer:
         self.eligible = np.ones_like(gold, dtype=bool) if eligible is None else eligible
         self.per_label = Ranking(gold, system.probabilities, self.eligible)
         self.pooled = Ranking(gold.reshape(-1, 1), system.probabilities.reshape(-1, 1), self.eligible.reshape(-1, 1))
-        #: of each stay the share of labels that count, and the sum of its squared errors as a share of all labels
+        #: for each stay, the share of labels that count, and the sum of its squared errors as a share of all labels
         self.counted = self.eligible.mean(axis=1)
         self.squared_error = ((system.probabilities - gold) ** 2 * self.eligible).mean(axis=1)
-        # [n, bins]: how much each sample adds to the signed gap of each bin, so that a replicate is one product
+        # [n, bins]: contribution of each sample to the signed gap of each bin, so that a replicate is one product
         self.gap = np.zeros((len(gold), CALIBRATION_BINS))
         index = _bins(system.probabilities, CALIBRATION_BINS)
         rows = np.broadcast_to(np.arange(len(gold))[:, None], gold.shape)
@@ -159,7 +159,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def patient_bootstrap(patients: np.ndarray, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """Weights [n] of each replicate: how often each stay's patient was drawn. Same seed, same weights.
+    """Weights [n] of each replicate: how often each stay's patient was drawn. The same seed gives the same weights.
 
     Args:
         patients: [n] patient ids; stays of one patient are drawn together.
@@ -199,7 +199,7 @@ def bootstrap(
         patients: [n] patient ids.
         replicates: number of bootstrap replicates.
         seed: of the random generator.
-        eligible: [n, L] bool, what counts; all where not given.
+        eligible: [n, L] bool, what counts; all by default.
     """
     scorers = {name: Scorer(gold, system, eligible) for name, system in systems.items()}
     vectors: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in systems}
@@ -216,7 +216,7 @@ def bootstrap(
 
 
 def interval(value: float, replicates: np.ndarray, level: float = 0.95) -> dict[str, float | None]:
-    """The value with its percentile interval; None where it is not defined.
+    """The value with its percentile interval; None if undefined.
 
     >>> interval(0.5, np.array([0.4, 0.5, 0.6, np.nan]), level=1.0)
     {'value': 0.5, 'low': 0.4, 'high': 0.6}
@@ -231,15 +231,15 @@ def interval(value: float, replicates: np.ndarray, level: float = 0.95) -> dict[
 
 
 def prevalence_guess(training_labels: np.ndarray, n: int, eligible: np.ndarray | None = None) -> System:
-    """The guess that ignores the patient: every stay gets the training prevalence of each label as its probability.
+    """A baseline without inputs: every stay gets the training prevalence of each label as its probability.
 
-    Its diagnoses are the ``k`` commonest labels, the same for everybody, with the ``k`` that gives the best micro F1 on
-    the training labels: the best that can be written without reading anything.
+    Its diagnoses are the ``k`` most common labels for every stay, with the ``k`` of the best micro F1 on the training
+    labels: the best list that needs no input.
 
     Args:
         training_labels: [m, L] bool.
         n: number of stays to guess for.
-        eligible: [m, L] bool, what counts of the training labels; all where not given.
+        eligible: [m, L] bool, which training labels count; all by default.
     """
     prevalence = training_labels.mean(axis=0)
     if eligible is not None and not eligible.all():

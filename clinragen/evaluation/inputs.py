@@ -1,4 +1,4 @@
-"""A predictions folder read back and laid beside its cohort, with every mismatch an error before any number is made."""
+"""Read a predictions folder and its cohort; every mismatch is an error before any metric is computed."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from clinragen.tasks import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What a predictions folder holds beside its manifest.
+#: Files of a predictions folder besides its manifest.
 FILES = ("predictions.parquet", "predictions.jsonl", "attributions.jsonl")
 _AGAIN = "run clinragen predict anew"
 
-#: Of ``manifest.json``; what only describes the model is shown, whatever it is.
+#: Required entries of ``manifest.json``; entries that only describe the model are shown unchecked.
 _MANIFEST = {
     **dict.fromkeys(("model", "model_hash", "cohort", "cohort_hash", "split"), TEXT),
     "labels": [TEXT],
@@ -49,12 +49,12 @@ _MANIFEST = {
 }
 _WEIGHED = {"concepts": [{"concept": TEXT, "score": NUMBER}]}
 _HOURS = {"hours": [{"variable": TEXT, "from_hour": NUMBER, "to_hour": NUMBER, "score": NUMBER}]}
-#: Of a line of ``attributions.jsonl``.
+#: Shape of a line of ``attributions.jsonl``.
 _EXPLAINED = {
     "stay_id": WHOLE,
     "diagnoses": [{"diagnosis": TEXT, "probability": SHARE, "occlusion": {**_WEIGHED, **_HOURS}}],
 }
-#: Columns of ``predictions.parquet``: what each must hold, in words, and whether a type does.
+#: Columns of ``predictions.parquet``: the expected content in words, and a check of the type.
 _COLUMNS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "stay_id": ("whole numbers", pa.types.is_integer),
     "diagnoses": ("lists of texts", lambda kind: _is_list(kind) and _is_text(kind.value_type)),
@@ -64,7 +64,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "parsed": ("true or false", pa.types.is_boolean),
     "concepts": ("lists of concepts with weights", lambda kind: _is_list(kind) and _is_weighed(kind.value_type)),
 }
-MOST_LETTERS = 50_000  # of a rationale; a hundred times as long as it may be
+MOST_LETTERS = 50_000  # most characters of a rationale: a hundred times the allowed length
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class Predictions:
     parsed: np.ndarray  # [n] bool
     note_rationales: list[str]
     series_rationales: list[str]
-    concepts: list[list[tuple[str, float]]]  # per stay (concept id, attention weight), the heaviest first
+    concepts: list[list[tuple[str, float]]]  # per stay (concept id, attention weight), highest first
     attributions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # stay id -> explained diagnoses
 
     @property
     def task(self) -> Task:
-        """What is predicted."""
+        """The predicted task."""
         return tasks.load(self.manifest.get("task", tasks.DEFAULT))
 
     def frame(self) -> pl.DataFrame:
@@ -120,17 +120,17 @@ class Truth:
     stays: pl.DataFrame  # [n] rows of stays.parquet
     gold: np.ndarray  # [n, L] bool
     training: np.ndarray  # [m, L] bool, the labels of the cohort's training split
-    eligible: np.ndarray  # [n, L] bool: what counts
+    eligible: np.ndarray  # [n, L] bool: which labels count
     training_eligible: np.ndarray  # [m, L] bool
-    labelled: bool = True  # otherwise ``gold`` and ``training`` say nothing
+    labelled: bool = True  # if false, ``gold`` and ``training`` are meaningless
 
 
 def load_predictions(root: Path) -> Predictions:
-    """Read what ``clinragen predict`` wrote, held against the hashes of its manifest.
+    """Read a folder written by ``clinragen predict``, checked against the hashes of its manifest.
 
     Raises:
-        UserError: a file, column or manifest entry is missing, damaged or was changed since, a stay occurs twice, a
-            label is unknown, or a probability is not one.
+        UserError: a file, column or manifest entry is missing, damaged or changed, a stay occurs twice, a label is
+            unknown, or a probability is invalid.
     """
     manifest = _manifest(root)
     for name in FILES:
@@ -181,7 +181,7 @@ def _manifest(root: Path) -> dict[str, Any]:
 
 
 def _label_set(path: Path, manifest: dict[str, Any]) -> LabelSet:
-    """The labels of the predictions; those of an earlier release are named by the catalogue, or else by their keys."""
+    """The labels of the predictions; for those of an earlier release with names from the catalogue, or their keys."""
     keys = manifest["labels"]
     if manifest.get("label_set"):
         labels = of_manifest(manifest, _AGAIN)
@@ -193,7 +193,7 @@ def _label_set(path: Path, manifest: dict[str, Any]) -> LabelSet:
 
 
 def _table(path: Path) -> pa.Table:
-    """``predictions.parquet`` with every column of the kind that is expected."""
+    """``predictions.parquet``, with the type of every column checked."""
     table = read_table(path)
     absent = [name for name in _COLUMNS if name not in table.column_names]
     if absent:
@@ -250,7 +250,7 @@ def _finite(value: Any) -> bool:
 
 
 def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, list[dict[str, Any]]]:
-    """What ``clinragen predict --explain`` wrote; nothing where it was not asked for."""
+    """The output of ``clinragen predict --explain``; empty if it was not requested."""
     if not path.is_file():
         return {}
     try:
@@ -264,7 +264,7 @@ def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, li
         try:
             row = json.loads(line)
             trouble = differs(row, _EXPLAINED) or _belongs(row, stays, labels)
-        except (ValueError, RecursionError):  # no JSON, nested without end, or a number of thousands of digits
+        except (ValueError, RecursionError):  # no JSON, too deeply nested, or a number with thousands of digits
             row, trouble = {}, "it is not JSON"
         if not trouble and row["stay_id"] in by_stay:
             trouble = f"stay {row['stay_id']} is explained twice"
@@ -277,7 +277,7 @@ def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, li
 
 
 def _belongs(row: dict[str, Any], stays: set[int], labels: set[str]) -> str | None:
-    """What of an explanation is not of these predictions."""
+    """The first entry of an explanation that does not belong to these predictions."""
     if row["stay_id"] not in stays:
         return f"stay {row['stay_id']} is none of those predicted"
     for each in row["diagnoses"]:
@@ -290,7 +290,7 @@ def _belongs(row: dict[str, Any], stays: set[int], labels: set[str]) -> str | No
 
 
 def _shown(name: str) -> str:
-    """A name from a damaged file, short and without what a terminal would obey."""
+    """A name from a damaged file, shortened and without terminal control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in name[:60])
 
 
@@ -327,11 +327,11 @@ def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool =
 
     Args:
         predictions: a predictions folder, already read.
-        cohort: the cohort that they are laid beside.
+        cohort: the cohort of the predictions.
         needs_labels: whether a cohort without labels is an error.
 
     Raises:
-        UserError: not the cohort the predictions were made from, another label set, or a predicted stay is absent.
+        UserError: another cohort, another label set, or a predicted stay is missing.
     """
     root = cohort.paths.root
     if cohort.sha256 != predictions.manifest["cohort_hash"]:
@@ -342,7 +342,7 @@ def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool =
     task = predictions.task
     columns = list(task.label_set(cohort))
     if needs_labels and not task.available(cohort):
-        task.table(cohort)  # says what is missing
+        task.table(cohort)  # raises the error that says what is missing
     if set(columns) != set(predictions.labels):
         odd = ", ".join(sorted(set(columns) ^ set(predictions.labels)))
         raise UserError(f"{cohort.paths.labels} and {predictions.root} have different label sets: they differ in {odd}")
@@ -374,9 +374,9 @@ def load_control(root: Path, expected: str, predictions: Predictions) -> Predict
     """Predictions of the same model on the same stays with an altered series, in the order of ``predictions``.
 
     Args:
-        root: the control's folder.
+        root: folder of the control.
         expected: ``zeroed`` or ``permuted``.
-        predictions: what it is the control of.
+        predictions: the predictions that it is a control for.
 
     Raises:
         UserError: another model, cohort, label set, set of stays, or series input.
@@ -407,7 +407,7 @@ def load_control(root: Path, expected: str, predictions: Predictions) -> Predict
 
 
 def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> dict[str, list[str | None]]:
-    """``note`` and ``series`` rationales of a teacher, one per stay, None where it has none.
+    """``note`` and ``series`` rationales of a teacher, one per stay; None for stays without one.
 
     Raises:
         UserError: the teacher wrote none for this cohort.
@@ -418,7 +418,7 @@ def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> di
 
 
 def graph_of(predictions: Predictions, graph: Path | None) -> ConceptGraph:
-    """The concept graph by which claims are read: the user's, else the model's own where it still is, else the core."""
+    """The concept graph for reading claims: the user's, or the model's if it still exists, or the curated core."""
     if graph is not None:
         return open_known_graph(graph, predictions.labels)
     recorded = predictions.manifest.get("graph")
@@ -427,7 +427,7 @@ def graph_of(predictions: Predictions, graph: Path | None) -> ConceptGraph:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a recorded path is a folder here; one that no file system could hold is none."""
+    """Whether a recorded path is a folder on this machine; invalid paths are none."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -435,5 +435,5 @@ def is_folder(path: Path) -> bool:
 
 
 def default_teacher(cohort: Cohort) -> str | None:
-    """The offline teacher, where it wrote rationales for this cohort."""
+    """The offline teacher, if it wrote rationales for this cohort."""
     return "evidence" if cohort.paths.rationales("evidence").is_file() else None

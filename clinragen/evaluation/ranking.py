@@ -1,7 +1,7 @@
-"""Area under the ROC and precision-recall curves of many labels at once, with weights, sorted only once.
+"""Weighted area under the ROC and precision-recall curves of many labels at once, sorted only once.
 
-A bootstrap asks for the same two areas a thousand times with other weights. Sorting is the costly part and does not
-depend on the weights, so :class:`Ranking` sorts when it is made and answers each call with two cumulative sums.
+A bootstrap computes the same two areas a thousand times with different weights. Sorting is the costly part and does not
+depend on the weights, so :class:`Ranking` sorts once and computes each call from two cumulative sums.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Ranking:
         position = np.arange(gold.shape[0])[None, :]
         first = np.maximum.accumulate(np.where(starts, position, 0), axis=1)
         last = np.minimum.accumulate(np.where(ends, position, gold.shape[0])[:, ::-1], axis=1)[:, ::-1]
-        # Both areas are sums over the positives only, so only their tie groups are kept.
+        # Both areas are sums over the positives, so only their tie groups are needed.
         self.label, self.column = np.nonzero(self.positive)
         self.first = first[self.label, self.column]
         self.after = last[self.label, self.column] + 1
@@ -47,7 +47,7 @@ class Ranking:
         """AUROC and average precision, each [L]; NaN for a label without both classes.
 
         Args:
-            weights: [n] non-negative sample weights, such as how often a bootstrap drew each sample.
+            weights: [n] non-negative sample weights, such as bootstrap counts.
         """
         sorted_weights = weights.astype(float)[self.order]
         if self.counts is not None:

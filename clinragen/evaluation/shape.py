@@ -1,4 +1,4 @@
-"""What a JSON value must look like, written as a value of the same form, and where it differs, in words.
+"""Schemas for JSON values, written as a value of the same form, and a readable description of the first mismatch.
 
 >>> differs({"stay_id": 7, "scores": [0.5, "high"]}, {"stay_id": WHOLE, "scores": [NUMBER]})
 'scores[1]: expected a number, found a text'
@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Whole numbers beyond this fit into no column; texts beyond this are no name, path or hash.
+#: Larger integers fit into no column; longer texts are no name, path or hash.
 _LARGEST, _LONGEST = 2**63, 10_000
 _KINDS = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", type(None): "nothing"}
 
 
 @dataclass(frozen=True)
 class Plain:
-    """A value that is no container: ``name`` says in an error what was expected."""
+    """A value that is no container; ``name`` describes it in an error."""
 
     name: str
     holds: Callable[[Any], bool]
@@ -26,14 +26,14 @@ class Plain:
 
 @dataclass(frozen=True)
 class Maybe:
-    """Of this shape, or null; an entry of a mapping may be missing."""
+    """A value of this shape, or null; as an entry of a mapping it may be missing."""
 
     shape: Any
 
 
 @dataclass(frozen=True)
 class Each:
-    """A mapping of any keys to values of one shape."""
+    """A mapping with arbitrary keys to values of one shape."""
 
     shape: Any
 
@@ -47,7 +47,7 @@ def _text(value: Any) -> bool:
 
 
 NUMBER = Plain("a number", _number)
-#: Must be there, but may be null: a score that is not defined.
+#: Required, but may be null: an undefined score.
 SCORE = Plain("a number or null", lambda value: value is None or _number(value))
 WHOLE = Plain("a whole number", lambda value: type(value) is int and abs(value) < _LARGEST)
 COUNT = Plain("a count", lambda value: type(value) is int and 0 <= value < _LARGEST)
@@ -63,11 +63,11 @@ def one_of(*choices: str) -> Plain:
 
 
 def differs(value: Any, shape: Any) -> str | None:
-    """The first place where a value is not of a shape, what was expected there and what was found; None where it is.
+    """The first mismatch of a value with a shape: place, expected and found; None if it matches.
 
     Args:
         value: a JSON value.
-        shape: a mapping of keys to shapes (further keys are allowed), a list of one shape, or one of this module's.
+        shape: a mapping of keys to shapes (other keys are allowed), a list of one shape, or a class of this module.
     """
     difference = _differs(value, shape)
     return None if difference is None else f"{_place(difference[0])}{difference[1]}"

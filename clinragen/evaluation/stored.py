@@ -1,6 +1,6 @@
-"""``evaluation.json`` read back, checked in full, so that whoever shows it need not ask what may be missing.
+"""Read ``evaluation.json`` with a complete check, so that its users need no checks of their own.
 
-And what becomes of an earlier one: it is replaced only when asked, and its controls are kept."""
+Also handles an earlier evaluation: it is replaced only on request, and its controls are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clinragen.outputs import EVALUATION, MANIFEST, PREDICTIONS, check_output_fi
 from clinragen.schema import RATIONALE_KINDS
 
 FILE, CLAIMS = "evaluation.json", "claims.jsonl"
-_LONGEST_LINE = 10_000_000  # letters of a line of claims that is looked at
+_LONGEST_LINE = 10_000_000  # characters of a line of claims that are checked
 _INTERVAL = {"value": SCORE, "low": SCORE, "high": SCORE}
 _SYSTEM = {
     "title": TEXT,
@@ -73,16 +73,16 @@ _EVALUATION = {
 
 
 def load_evaluation(path: Path) -> dict[str, Any]:
-    """What ``clinragen evaluate`` wrote.
+    """Read a file written by ``clinragen evaluate``.
 
     Raises:
-        UserError: missing, damaged, or not an evaluation of this version, with the place.
+        UserError: missing, damaged, or of another version; the error names the place.
     """
     evaluation = _todays_names(read_json(path, "an evaluation written by `clinragen evaluate`"))
     trouble = differs(evaluation, _EVALUATION) or _alien(evaluation)
     if trouble:
         raise UserError(f"{path} is no evaluation as this version writes them: {trouble}; run clinragen evaluate again")
-    for section in ("systems", "cost_of_control"):  # null stands for absent
+    for section in ("systems", "cost_of_control"):  # null means absent
         evaluation[section] = {name: value for name, value in evaluation[section].items() if value is not None}
     return evaluation
 
@@ -100,10 +100,10 @@ def _todays_names(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def replaceable(out: Path, *, overwrite: bool, inputs: Sequence[Path | None]) -> dict[str, Any] | None:
-    """Judge, before the work, whether an evaluation may be written into a folder: what stands there already, or None.
+    """Check in advance whether an evaluation may be written into a folder; returns the existing one, or None.
 
     Raises:
-        UserError: the folder is of another kind, the files are there and not to be replaced, or are not an evaluation.
+        UserError: the folder is of another kind, the files exist and may not be replaced, or are no evaluation.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UserError(f"--out {out} is no folder: name one, or leave it out for the folder of the predictions")
@@ -121,7 +121,7 @@ def replaceable(out: Path, *, overwrite: bool, inputs: Sequence[Path | None]) ->
 
 
 def _written_by_evaluate(path: Path) -> bool:
-    """Whether a file looks like one of an evaluation, of this version or an earlier one."""
+    """Whether a file looks like an evaluation of this or an earlier version."""
     try:
         if path.name == FILE:
             return {"predictions", "systems"} <= read_json(path, "an evaluation").keys()
@@ -146,10 +146,10 @@ def _same(before: dict[str, Any], evaluation: dict[str, Any], part: str) -> bool
 
 
 def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[str, Any]) -> dict[str, Any]:
-    """The new evaluation with the controls of an earlier one of the same predictions, which it did not run again.
+    """The new evaluation, with those controls of an earlier one of the same predictions that were not run again.
 
     Raises:
-        UserError: they were drawn with other replicates, and so cannot stand beside the new scores.
+        UserError: they used other bootstrap replicates, so they cannot be compared with the new scores.
     """
     absent = lost_controls(before, evaluation)
     if not absent or before is None:
@@ -172,7 +172,7 @@ def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[st
 
 
 def _alien(evaluation: dict[str, Any]) -> str | None:
-    """What is of the right shape, but does not belong together."""
+    """The first inconsistency between parts of the right shape."""
     if set(evaluation["systems"]) - set(_EVALUATION["systems"]):
         return "systems holds one that is unknown"
     if set(evaluation["cost_of_control"]) - set(CONTROLS):

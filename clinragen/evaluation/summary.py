@@ -1,4 +1,4 @@
-"""One evaluation: the model beside the guess that ignores the patient and the controls that ignore the series."""
+"""One evaluation: the model compared with the prevalence guess and with controls without the patient's series."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TITLES = {
     "zeroed": "model, series zeroed",
     "permuted": "model, series permuted",
 }
-#: Words the teacher may use, which the student learned to keep to.
+#: Word limits of the teacher, which the student learned.
 WORD_LIMITS = {"note": 100, "series": 50}
 
 
@@ -44,16 +44,16 @@ def summarize(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Everything ``evaluation.json`` holds: JSON-ready, None where a score is not defined.
+    """The content of ``evaluation.json``, ready for JSON; None for undefined scores.
 
     Args:
-        predictions: of ``n`` stays.
-        truth: the cohort and its rows for them.
-        controls: name (``zeroed``, ``permuted``) -> what the model says then.
+        predictions: predictions for ``n`` stays.
+        truth: the cohort and its rows for these stays.
+        controls: name (``zeroed``, ``permuted``) -> the model's predictions under it.
         claims: of each stay's rationales, with their verdicts.
-        teacher: whose rationales the generated ones are compared with; None: lengths and variety only.
-        replicates: of the bootstrap.
-        seed: of the bootstrap.
+        teacher: name of the rationale set to compare with; None: lengths and variety only.
+        replicates: number of bootstrap replicates.
+        seed: seed of the bootstrap.
     """
     gold, eligible, n = truth.gold, truth.eligible, len(truth.gold)
     systems: dict[str, System] = {}
@@ -106,7 +106,7 @@ def _system(name: str, system: System, truth: Truth, scored: Bootstrapped) -> di
 
 
 def _differences(model: Bootstrapped, control: Bootstrapped) -> dict[str, Any]:
-    """What the model loses under the control, on the same replicates: positive means that the series helped."""
+    """Paired differences between the model and a control: positive if the series helped."""
     value, replicates = model.value - control.value, model.replicates - control.replicates
     return {m: interval(value[i], replicates[:, i]) for i, m in enumerate(METRICS) if not np.isnan(value[i])}
 

@@ -22,7 +22,7 @@ _COLUMNS = {
 
 
 def number(value: float | None) -> str:
-    """Three decimals without the leading zero, as in the field's papers; an en dash where not defined.
+    """Three decimals without the leading zero, as usual in papers; an en dash if undefined.
 
     >>> number(0.8512), number(-0.05), number(1.0), number(None)
     ('.851', '−.050', '1.000', '–')
@@ -51,7 +51,7 @@ def _stacked(score: dict[str, float | None]) -> str:
 
 
 def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> RenderableType:
-    """The table of systems, what the controls cost, the phenotypes, and the texts."""
+    """Tables of systems, differences to controls, phenotypes, and texts."""
     remarks = [Text(f"Note: {remark}", style="yellow") for remark in evaluation["predictions"].get("remarks") or []]
     parts: list[RenderableType] = [*remarks, _systems(evaluation), *_costs(evaluation)]
     if evaluation["left_out"]:
@@ -175,7 +175,7 @@ def _task(evaluation: dict[str, Any]) -> tasks.Task:
 
 
 def coverage_text(coverage: dict[str, Any]) -> str:
-    """How many of the listed diagnoses a rationale gives a ground for, in a line.
+    """Coverage as one line of text.
 
     >>> coverage_text({"listed": 205, "grounded": 123, "share": {"value": 0.6, "low": 0.5, "high": 0.7}})
     'Coverage: 123 of 205 listed diagnoses with a stated ground: .600 (.500–.700)'

@@ -1,11 +1,11 @@
-"""Generated rationales against the teacher's: ROUGE-L, corpus BLEU-4, lengths and variety.
+"""Text metrics of generated rationales against the teacher's: ROUGE-L, corpus BLEU-4, lengths and variety.
 
-ROUGE-L is Google's rouge-score and BLEU is sacrebleu, each with its own words and settings, so that the numbers compare
-with published ones: rouge-score without stemming (lower-cased runs of letters and digits), sacrebleu with signature
-``nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp``. Both measure likeness to the teacher, not truth: a rationale can score
-high and contradict the chart.
+ROUGE-L is Google's rouge-score and BLEU is sacrebleu, each with its own tokenization and settings, so that the numbers
+are comparable with published ones: rouge-score without stemming (lower-cased runs of letters and digits), sacrebleu
+with signature ``nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp``. Both measure similarity to the teacher, not truth: a
+rationale can score high and contradict the chart.
 
-Lengths and variety count words of our own: lower-cased runs of letters, digits and inner points (``3.2`` is one).
+Lengths and variety count words as lower-cased runs of letters, digits and inner points (``3.2`` is one).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORD = re.compile(r"\w+(?:[.'/-]\w+)*")
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words, of which lengths and variety are counted.
+    """Lower-cased words, for lengths and variety.
 
     >>> words("Creatinine rose to 3.2 mg/dL.")
     ['creatinine', 'rose', 'to', '3.2', 'mg/dl']
@@ -32,13 +32,13 @@ def words(text: str) -> list[str]:
 
 @cache
 def _rouge() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer  # a second: it brings nltk
+    from rouge_score.rouge_scorer import RougeScorer  # takes a second, since it imports nltk
 
     return RougeScorer(["rougeL"], use_stemmer=False)
 
 
 def rouge_l(generated: str, reference: str) -> float:
-    """ROUGE-L F1 (Lin 2004) by rouge-score, from 0 to 1; 0 where either text has no word.
+    """ROUGE-L F1 (Lin 2004) by rouge-score, from 0 to 1; 0 if either text has no word.
 
     >>> rouge_l("lactate is high", "lactate was high")
     0.6666666666666666
@@ -49,10 +49,10 @@ def rouge_l(generated: str, reference: str) -> float:
 def corpus_bleu(generated: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU-4 (Papineni et al. 2002) by sacrebleu (Post 2018), one reference each, from 0 to 1.
 
-    It is smoothed where an order has no match, so texts too short for any may score a little above 0.
+    It is smoothed for n-gram orders without a match, so very short texts may score slightly above 0.
 
     Raises:
-        ValueError: not as many references as texts.
+        ValueError: texts and references differ in number.
     """
     if len(generated) != len(references):
         raise ValueError(f"{len(generated)} texts and {len(references)} references")
@@ -66,7 +66,7 @@ def _ngrams(sequence: Sequence[str], n: int) -> list[tuple[str, ...]]:
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
-    """Distinct-n (Li et al. 2016): different n-grams over all n-grams of the corpus; 0 without any.
+    """Distinct-n (Li et al. 2016): distinct n-grams over all n-grams of the corpus; 0 without any.
 
     >>> distinct(["fever and cough", "fever and chills"], 1)
     0.6666666666666666
@@ -76,12 +76,12 @@ def distinct(texts: Sequence[str], n: int) -> float:
 
 
 def describe(generated: Sequence[str], references: Sequence[str | None], limit: int) -> dict[str, Any]:
-    """Likeness to the references, lengths in words and variety of one kind of rationale.
+    """Similarity to the references, lengths in words and variety of one kind of rationale.
 
     Args:
         generated: one text per stay.
-        references: the teacher's text, or None for a stay the teacher has none for (left out of the likeness).
-        limit: the words a rationale of this kind may have.
+        references: the teacher's texts; None for a stay without one (left out of the similarity).
+        limit: most words of a rationale of this kind.
     """
     pairs = [(ours, theirs) for ours, theirs in zip(generated, references, strict=True) if theirs is not None]
     lengths = np.array([len(words(text)) for text in generated])

@@ -10,7 +10,7 @@ from clinragen.choices import CONTROLS, Device
 
 
 def controls(predictions: Path, cohort: Path, device: Device = "auto") -> dict[str, np.ndarray]:
-    """Calibrated probabilities of the same model on the same stays with its series removed and exchanged.
+    """Calibrated probabilities of the same model on the same stays with the series zeroed and permuted.
 
     Returns:
         ``zeroed`` and ``permuted``, each [n, phenotypes] in the order of the split's stays; empty for a model that

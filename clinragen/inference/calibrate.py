@@ -9,14 +9,14 @@ import numpy as np
 
 from clinragen.errors import UserError
 
-MIN_POSITIVES = 20  # fewer validation positives than this and a phenotype keeps the common threshold
+MIN_POSITIVES = 20  # with fewer validation positives than this a phenotype keeps the common threshold
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Platt scaling with one slope for all phenotypes and an offset for each, and a threshold for each.
+    """Platt scaling with a common slope, and an offset and a threshold for each phenotype.
 
-    One slope because rare phenotypes have too few validation positives for a slope of their own.
+    The slope is common because rare phenotypes have too few validation positives for their own.
     """
 
     labels: list[str]
@@ -36,7 +36,7 @@ class Calibration:
         return np.exp(-np.logaddexp(0, -(self.slope * logits + np.asarray(self.offsets))))
 
     def beliefs(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities with each phenotype's odds divided by its threshold's: above 0.5 where called, never 0 or 1."""
+        """Probabilities with each phenotype's odds divided by its threshold's: above 0.5 if predicted, never 0 or 1."""
         threshold = np.asarray(self.thresholds)
         odds = probabilities / (1 - probabilities).clip(1e-9) * (1 - threshold) / threshold
         return (odds / (1 + odds)).clip(1e-6, 1 - 1e-6)
@@ -47,7 +47,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: dict[str, Any], labels: list[str]) -> Calibration:
-        """Check the label order and restore."""
+        """Check the label order and load."""
         if values.get("labels") != labels:
             raise UserError("calibration.json belongs to another label set than its model: train anew")
         slope, offsets, thresholds = values.get("slope", ""), values.get("offsets", []), values.get("thresholds", [])
@@ -59,7 +59,7 @@ class Calibration:
 
 
 def _numbers(values: Any, count: int = 1) -> bool:
-    """Whether a JSON value is a list of that many numbers."""
+    """Whether a JSON value is a list of this many numbers."""
     return isinstance(values, list) and len(values) == count and all(type(value) in (int, float) for value in values)
 
 
@@ -68,16 +68,16 @@ def fit_calibration(
 ) -> Calibration:
     """Fit on validation logits and labels, both [n, phenotypes].
 
-    With one regression over all (stay, phenotype) pairs: the logit, and an indicator of each phenotype.
+    One logistic regression over all (stay, phenotype) pairs, on the logit and an indicator of each phenotype.
 
     Args:
         logits: [n, phenotypes], of the validation stays.
         labels: [n, phenotypes], 0 or 1.
         names: keys of the phenotypes, in the order of the columns.
-        eligible: [n, phenotypes], the pairs that count; all where not given.
+        eligible: [n, phenotypes], the pairs that count; all by default.
 
     Raises:
-        UserError: no pair that counts is positive, or all are.
+        UserError: none of these pairs is positive, or all are.
     """
     count, width = logits.shape
     counts = np.ones((count, width), dtype=bool) if eligible is None else eligible
@@ -86,7 +86,7 @@ def fit_calibration(
     design, flat = design[pairs], labels.reshape(-1)[pairs].astype(int)
     if not len(flat) or flat.min() == flat.max():
         raise UserError("the validation split has no positive label at all: calibration needs more stays")
-    from sklearn.linear_model import LogisticRegression  # predicting needs it not
+    from sklearn.linear_model import LogisticRegression  # not needed for prediction
 
     regression = LogisticRegression(C=1.0, max_iter=2000).fit(design, flat)
     slope = max(float(regression.coef_[0, 0]), 1e-3)

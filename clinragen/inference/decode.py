@@ -1,8 +1,8 @@
-"""Holds a language model to the shape of a report, and reads reports back.
+"""Constrained decoding: restrict a language model to the report grammar, and parse reports.
 
 The grammar is ``marker text ... Diagnoses: label; label.``: free text between the markers, and after the diagnoses
-marker nothing but names of the closed list, each at most once and in catalogue order. Nothing is matched by similarity.
-Where a section is grounded, its text follows a grammar of its own (``grounded``) that the stay's chart bears out.
+marker only names of the closed list, each at most once and in catalogue order. Nothing is matched by similarity. The
+text of a grounded section follows its own grammar (``grounded``) of statements that the stay's chart supports.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from transformers import LogitsProcessor
 from clinragen.data.targets import TargetFormat
 from clinragen.inference.grounded import Grounded
 
-#: How often the head's belief counts beside the language model's, which small models overstate. On validation stays of
-#: the synthetic hospital, when a branch counted by the sum of what it leads to, the micro F1 of the written list was
-#: .695 at 1, .726 at 3 and .736 at 8.
+#: Weight (exponent) of the head's probability relative to the language model's, since small language models are
+#: overconfident. On validation stays of the synthetic hospital, when a branch was scored by the sum of its
+#: continuations, the micro F1 of the written list was .695 at 1, .726 at 3 and .736 at 8.
 HEAD_WEIGHT = 8.0
 
 
 @dataclass(frozen=True)
 class DecodedReport:
-    """What was read from generated ids. ``parsed`` is false when a section is missing or the list is not closed."""
+    """A parsed report. ``parsed`` is false if a section is missing or the list is not closed."""
 
     rationales: dict[str, str]
     diagnoses: list[int]
@@ -37,7 +37,7 @@ class DecodedReport:
 
 @dataclass
 class _State:
-    """Where one sequence stands: the section (index), its tokens so far, tokens still to be forced."""
+    """State of one sequence: the section (index), its tokens so far, tokens still to be forced."""
 
     section: int = -1
     tokens: list[int] | None = None
@@ -50,12 +50,12 @@ class ReportGrammar(LogitsProcessor):
     Args:
         target: markers, labels and their order.
         text_budget: most tokens of each free-text section.
-        skip: tokens at the start of a sequence that the model was given, not asked for.
-        beliefs: probability of each label for each sequence, [B, L], above 0.5 where the label is called; or None.
-            Beliefs of 0 and 1 are the list. Else the head's belief, to the power of ``HEAD_WEIGHT``, and the language
-            model's are multiplied wherever the list branches (a product of experts), so that the written diagnoses and
-            the probabilities beside them tell one story.
-        grounded: by section, what each sequence may say there; the model is free in the others.
+        skip: tokens at the start of a sequence that were given to the model.
+        beliefs: probability of each label for each sequence, [B, L], above 0.5 if the label is predicted; or None.
+            Probabilities of 0 and 1 determine the list. Otherwise the head's probability, to the power of
+            ``HEAD_WEIGHT``, is multiplied with the language model's wherever the list branches (a product of experts),
+            so that the written diagnoses agree with the probabilities.
+        grounded: the grammar of each sequence by section; other sections are unconstrained.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ReportGrammar(LogitsProcessor):
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest report the grammar allows: every section full and every label listed."""
+        """Tokens of the longest report that the grammar allows: every section full and every label listed."""
         target = self.target
         listed = sum(len(label) + len(target.separator) for label in target.labels) + len(target.end)
         texts = {name: max(text.limit.tokens for text in options) for name, options in self.grounded.items()}
@@ -115,14 +115,14 @@ class ReportGrammar(LogitsProcessor):
         return scores
 
     def _grounded(self, position: int, state: _State) -> Grounded[Any] | None:
-        """The grammar of the section that is being written, if it has one."""
+        """The grammar of the current section, if it has one."""
         if state.forced or not 0 <= state.section < len(self.target.sections):
             return None
         texts = self.grounded.get(self.target.sections[state.section])
         return texts[position] if texts else None
 
     def _advance(self, state: _State, token: int, budget: int | None) -> None:
-        """Move on by a token; ``budget`` is where free text ends, None where a grammar ends it."""
+        """Advance by a token; ``budget`` is the limit of free text, None if a grammar ends it."""
         assert state.tokens is not None
         if state.forced:
             state.forced.pop(0)
@@ -143,7 +143,7 @@ class ReportGrammar(LogitsProcessor):
             state.forced = following
 
     def _allowed(self, state: _State, beliefs: list[float] | None) -> dict[int, float] | None:
-        """Permitted ids with the head's belief in each, or None for free text (which may end in the last section)."""
+        """Allowed ids with the head's probability of each; None for free text (which may end in the last section)."""
         assert state.tokens is not None
         if state.forced:
             return {state.forced[0]: 1.0}
@@ -158,14 +158,14 @@ class ReportGrammar(LogitsProcessor):
         return read_list(self.target, tokens) is not None
 
     def _continuations(self, tokens: list[int], beliefs: list[float]) -> dict[int, float]:
-        """Ids that keep ``tokens`` a beginning of a valid diagnosis list, each with the belief in the best it leads to.
+        """Ids that continue ``tokens`` to a prefix of a valid list, each with the probability of its best completion.
 
-        The belief that label j comes next after label i is ``p_j * prod(1 - p_k for i < k < j)``.
+        The probability that label j follows label i is ``p_j * prod(1 - p_k for i < k < j)``.
         """
         allowed: dict[int, float] = {}
         separator, end = self.target.separator, self.target.end
         count = len(self.target.labels)
-        none = [1.0] * (count + 1)  # none[i]: the belief that no label from i on is present
+        none = [1.0] * (count + 1)  # none[i]: the probability that no label from i on is present
         for index in reversed(range(count)):
             none[index] = none[index + 1] * (1 - beliefs[index])
 
@@ -187,7 +187,7 @@ class ReportGrammar(LogitsProcessor):
 
 
 def _starts(target: TargetFormat, tokens: list[int]) -> list[tuple[int, int]]:
-    """Positions at which a label may begin, each with the last label before it (-1 for none)."""
+    """Positions at which a label may start, each with the previous label (-1 for none)."""
     starts = [(0, -1)]
     for start, last in starts:
         for index in range(last + 1, len(target.labels)):
@@ -198,7 +198,7 @@ def _starts(target: TargetFormat, tokens: list[int]) -> list[tuple[int, int]]:
 
 
 def read_list(target: TargetFormat, tokens: list[int]) -> list[int] | None:
-    """Label indices of a closed diagnosis list, or None when the ids are not one."""
+    """Label indices of a closed diagnosis list, or None if the ids are not one."""
     if tokens == target.none + target.end:
         return []
     path: dict[int, list[int]] = {0: []}

@@ -1,6 +1,6 @@
-"""A finished run as one folder in the style of Hugging Face: merged weights in safetensors and a model card.
+"""Export a finished run as one folder in Hugging Face layout: merged weights in safetensors and a model card.
 
-The folder loads wherever a run folder does. It holds no path of the machine it was made on, and nothing of a patient.
+The folder can be used like a run folder. It contains no local paths and no patient data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from clinragen.integrity import record
 from clinragen.outputs import EXPORT, check_output, output_folder
 from clinragen.schema import RATIONALE_KINDS
 
-LOCAL = ("cohort", "parent", "pretrained")  # of the manifest: paths of the machine it was trained on
+LOCAL = ("cohort", "parent", "pretrained")  # manifest entries with local paths
 
 
 def export(
@@ -34,7 +34,7 @@ def export(
     Args:
         run: run folder of a finished stage.
         out: folder to write.
-        evaluation: ``evaluation.json`` of this very model, for the card.
+        evaluation: ``evaluation.json`` of this model, for the card.
         title: name of the model on its card; by default the name of ``out``.
         overwrite: replace a model that ``out`` holds.
 
@@ -82,7 +82,7 @@ def _card(trained: TrainedModel, evaluation: dict[str, Any] | None, title: str, 
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown from our own counts
+        autoescape=False,  # Markdown built from counts
     )
     return environment.get_template("card.md.j2").render(
         title=title,
@@ -102,7 +102,7 @@ def _card(trained: TrainedModel, evaluation: dict[str, Any] | None, title: str, 
 
 
 def _claims(evaluation: dict[str, Any] | None) -> list[tuple[str, int, str]]:
-    """Of each kind of rationale the number of claims, and what share of them the chart bears out, in words."""
+    """For each kind of rationale, the number of claims and the supported share, as text."""
     if evaluation is None:
         return []
     rows = [(kind, evaluation["claims"][kind]["all"]) for kind in RATIONALE_KINDS]
@@ -110,7 +110,7 @@ def _claims(evaluation: dict[str, Any] | None) -> list[tuple[str, int, str]]:
 
 
 def _validation(trained: TrainedModel) -> list[tuple[str, float]]:
-    """The metrics of the epoch that was kept."""
+    """The metrics of the selected epoch."""
     path = trained.folder / "metrics.csv"
     if not path.exists():
         return []

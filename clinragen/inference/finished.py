@@ -1,4 +1,4 @@
-"""A finished run, as far as it can be read without torch: what is wrong with it is said before anything is loaded."""
+"""A finished run as far as it can be read without torch, so that errors appear before anything is loaded."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class FinishedRun:
     """A run folder written by ``clinragen train``, or by ``clinragen export``.
 
     Attributes:
-        folder: of the run.
-        model: of its weights.
-        manifest: with ``stage``, ``inputs``, ``targets``, ``model_sha256``.
+        folder: run folder.
+        model: folder of its weights.
+        manifest: has ``stage``, ``inputs``, ``targets``, ``model_sha256``.
         window: the hours that the model reads.
-        labels: in the order of the logits.
-        task: what it predicts.
+        labels: label set, in the order of the logits.
+        task: the predicted task.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class FinishedRun:
 
     @classmethod
     def open(cls, run: str | Path) -> FinishedRun:
-        """Check what tells whether a run can be used.
+        """Open a run and check whether it can be used.
 
         Raises:
             UserError: not a finished run of a stage that predicts, or damaged.
@@ -58,7 +58,7 @@ class FinishedRun:
             )
         versions.RUN.check(manifest, path)
         _check(manifest, path)
-        folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no folder within
+        folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no subfolder
         hold_folder(folder, manifest.get("files"), remedy="copy the run anew, or train anew")
         for name in FILES:
             if not (folder / name).is_file():
@@ -74,10 +74,10 @@ class FinishedRun:
         return cls(run, folder, manifest, window, of_model(path), tasks.load(manifest.get("task", tasks.DEFAULT)))
 
     def sections(self, decoding: Decoding) -> list[str]:
-        """What the model is asked to write, of what it was trained to write.
+        """The sections to generate, of those that the model was trained to write.
 
-        A rationale of a modality that is not read can only be made up, so a model of stage ``notes``, whose targets
-        have series rationales in them, is asked for none, unless decoding is ``free``.
+        A model cannot know a modality that it does not read. A model of stage ``notes``, whose targets include series
+        rationales, therefore generates none, unless decoding is ``free``.
 
         Raises:
             UserError: nothing is left.
@@ -92,7 +92,7 @@ class FinishedRun:
         return sections
 
     def remarks(self, cohort: Cohort, decoding: Decoding = "constrained") -> list[str]:
-        """What a reader of predictions for a cohort must know: sentences, none where nothing is out of the ordinary.
+        """Remarks on predictions for a cohort, as sentences; empty if there is nothing unusual.
 
         Raises:
             UserError: the model cannot read the cohort.
@@ -104,7 +104,7 @@ class FinishedRun:
         return [remark for remark in candidates if remark]
 
     def _other_source(self, cohort: Cohort) -> str | None:
-        """Hospitals and releases chart, code and write differently: scores of one say little of another."""
+        """A remark if the source differs: hospitals and releases chart, code and write differently."""
         trained, source = self.manifest.get("source"), cohort.manifest.get("source")
         if not trained or not source or trained == source:
             return None

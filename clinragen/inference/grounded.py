@@ -1,8 +1,8 @@
-"""Text that the chart bears out, as a grammar: the model chooses what to say, the chart what may be said.
+"""Grounded text as a grammar: the chart determines the allowed statements, and the model chooses among them.
 
-A grammar is a state machine whose steps are pieces of text. Each piece is tokenised alone; the language model's own
-scores choose among the pieces that may come next, token by token. A piece is offered only where what it promises still
-fits, so that no text is cut.
+A grammar is a state machine whose steps are pieces of text. Each piece is tokenised separately; the language model's
+scores choose among the possible next pieces, token by token. A piece is allowed only if the text can still be completed
+within the limit, so that no text is truncated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from clinragen.knowledge.graph import ConceptGraph
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How long a text is."""
+    """Length of a text, in words and tokens."""
 
     tokens: int = 0
     words: int = 0
@@ -31,16 +31,16 @@ class Size:
         return Size(self.tokens - other.tokens, self.words - other.words)
 
     def within(self, other: Size) -> bool:
-        """Whether it is longer in neither measure."""
+        """Whether it is at most as long in both measures."""
         return self.tokens <= other.tokens and self.words <= other.words
 
     def or_more(self, other: Size) -> Size:
-        """Room for either."""
+        """The larger length in each measure."""
         return Size(max(self.tokens, other.tokens), max(self.words, other.words))
 
 
 class Spelling:
-    """Texts as token ids, remembered."""
+    """Texts as token ids, cached."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -48,7 +48,7 @@ class Spelling:
         self._sizes: dict[str, Size] = {}
 
     def learn(self, texts: Iterable[str]) -> None:
-        """Tokenise texts at once, which is much faster than one by one."""
+        """Tokenise texts in one batch, which is much faster than one by one."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self._ids]
         if fresh:
             encoded = self._tokenizer(fresh, add_special_tokens=False)["input_ids"]
@@ -68,7 +68,7 @@ class Spelling:
         return self._sizes[text]
 
     def longest(self, texts: Iterable[str], marks: Sequence[str] = ("",)) -> Size:
-        """Room for any of the texts with any of the marks behind it; none where there are no texts."""
+        """The largest length of any text followed by any mark; zero without texts."""
         marked = [f"{text}{mark}" for text in texts for mark in marks]
         self.learn(marked)
         return reduce(Size.or_more, map(self.size, marked), Size())
@@ -76,11 +76,11 @@ class Spelling:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a text must keep to besides the chart.
+    """Constraints on a text besides the chart.
 
     Attributes:
-        called: phenotype keys that the model calls, each with how sure it is: the text may name no other.
-        graph: says which findings and phrases speak for which phenotype.
+        called: predicted phenotype keys with their probabilities: the text may name no other.
+        graph: says which findings and phrases support which phenotype.
         budget: most tokens of the text.
         following: ids that open the next section, or end the sequence.
     """
@@ -93,7 +93,7 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True)
 class Piece[State]:
-    """A text that begins with a blank, the belief in it, and the state it leads to; None ends the whole."""
+    """A text that begins with a blank, its probability, and the state it leads to; None ends the whole text."""
 
     text: str
     belief: float
@@ -102,21 +102,21 @@ class Piece[State]:
 
 @dataclass(frozen=True, slots=True)
 class _Thread[State]:
-    """A piece that is being written: its tokens, the next of them, and where it leads."""
+    """A piece being written: its tokens, the next of them, and the following state."""
 
     tokens: list[int]
     at: int
     belief: float
     then: State | None
-    words: int  # of the whole text once the piece is written
+    words: int  # length of the whole text after this piece
 
 
 class Grounded[State](ABC):
-    """Follows one text as it is written.
+    """Tracks one text during generation.
 
     Args:
-        spelling: by the tokenizer of the language model.
-        limit: longest text; where nothing whole fits, the shortest is written nevertheless.
+        spelling: token ids of texts.
+        limit: longest text; if no complete text fits, the shortest is written.
         following: ids that open the next section, or end the sequence.
     """
 
@@ -129,23 +129,22 @@ class Grounded[State](ABC):
 
     @abstractmethod
     def pieces(self, state: State, left: Size) -> list[Piece[State]]:
-        """Everything that may be said from a state; what does not fit into what is left is dropped by the caller."""
+        """All pieces allowed in a state; the caller drops those that do not fit."""
 
     @abstractmethod
     def least(self, state: State) -> Size:
-        """Room in which the text can be ended from a state.
+        """Least length in which the text can be completed from a state.
 
-        It must keep its word: some piece of the state must be no longer than this together with the least of where it
-        leads.
+        Invariant: for some piece of the state, its length plus the least length of its next state is at most this.
         """
 
     def begin(self, state: State) -> None:
-        """Start to write: to be called once everything that the grammar goes by is known."""
+        """Start generation; to be called when the subclass is fully initialised."""
         self.limit = self.limit.or_more(self.least(state))
         self._threads = self._from(state, 0)
 
     def allowed(self) -> dict[int, float]:
-        """Token ids that may come next, each with the belief in the best of what it leads to."""
+        """Allowed next token ids, each with the probability of its best piece."""
         beliefs: dict[int, float] = {}
         for thread in self._threads:
             token = thread.tokens[thread.at]
@@ -153,7 +152,7 @@ class Grounded[State](ABC):
         return beliefs
 
     def advance(self, token: int) -> None:
-        """Tell which token was written."""
+        """Advance by the generated token."""
         self._tokens += 1
         threads: list[_Thread[State]] = []
         for thread in self._threads:
@@ -166,12 +165,12 @@ class Grounded[State](ABC):
         self._threads = threads
 
     def fits(self, text: str, then: State | None, left: Size) -> bool:
-        """Whether a piece fits into what is left, together with what it promises."""
+        """Whether a piece fits, together with the least length of its next state."""
         size = self.spelling.size(text)
         return (size if then is None else size + self.least(then)).within(left)
 
     def _from(self, state: State, count: int) -> list[_Thread[State]]:
-        """Everything that may be written from a state, before which stand so many words."""
+        """All pieces that can be written from a state after this many words."""
         left = self.limit - Size(self._tokens, count)
         pieces = self.pieces(state, left)
         self.spelling.learn(piece.text for piece in pieces)

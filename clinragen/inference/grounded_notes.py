@@ -1,9 +1,9 @@
-"""Note rationales that the note bears out, as a grammar.
+"""Grammar of note rationales that the note supports.
 
-It has the clauses of the evidence teacher. Their blanks are filled with phrases that the linker finds affirmed or
-historical in the note of the stay, and only with those that speak, by the concept graph, for the diagnosis of the
-clause, which the model must call. Of called diagnoses that nothing in the note speaks for, it says so. The model
-chooses the phrases, the words between, and the order.
+It uses the clauses of the evidence teacher. Their slots are filled with phrases that the linker finds affirmed or
+historical in the note of the stay, and only with those that support, by the concept graph, the diagnosis of the clause,
+which the model must predict. For predicted diagnoses without evidence in the note, the text says so. The model chooses
+the phrases, the wording and the order.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ from clinragen.chart.note_statements import (
 from clinragen.chart.support import grounds
 from clinragen.inference.grounded import Constraints, Grounded, Piece, Size, Spelling
 
-MOST_PHRASES = 8  # offered for one diagnosis, the strongest first
+MOST_PHRASES = 8  # phrases offered per diagnosis, strongest first
 _BLANK = "\0"
 
 
 @dataclass(frozen=True)
 class _Form:
-    """A clause with blanks: what is written before each and behind the last, and the kind of phrase that fills it."""
+    """A clause with slots: the text before each and after the last, and the kind of phrase that fills it."""
 
     texts: tuple[str, ...]
     kinds: tuple[Kind, ...]
 
     @classmethod
     def of(cls, text: str, kinds: tuple[Kind, ...] = ()) -> _Form:
-        """From a text in which blanks are marked."""
+        """Parse a text in which slots are marked."""
         return cls(tuple(text.split(_BLANK)), kinds)
 
     def before(self, blank: int) -> str:
-        """What stands before a blank; a comma belongs to the phrase before it."""
+        """The text before a slot; a comma belongs to the phrase before it."""
         return f" {self.texts[blank].lstrip(', ')}"
 
     def behind(self, blank: int) -> str:
-        """The mark that ends a phrase: a comma, or the full stop where nothing follows."""
+        """The mark after a phrase: a comma, or the full stop if nothing follows."""
         text = self.texts[blank + 1]
         return text[:1].strip() if text else "."
 
     def ends(self, marks: str) -> list[str]:
-        """What stands behind the last blank, with each of the marks."""
+        """The text after the last slot, with each possible mark."""
         return [f" {self.texts[-1].strip()}{mark}" for mark in marks] if self.texts[-1] else []
 
 
 @dataclass(frozen=True)
 class _State:
-    """Where the rationale stands: what may come next depends on this alone."""
+    """State of the rationale; it alone determines what may come next."""
 
-    remaining: tuple[str, ...] = ()  # diagnoses that something speaks for
+    remaining: tuple[str, ...] = ()  # diagnoses with evidence
     used: frozenset[NoteEvidence] = frozenset()  # phrases of former clauses
     key: str = ""  # the diagnosis of the clause that is being written; none where nothing was diagnosed
     phrases: tuple[NoteEvidence, ...] = ()  # phrases of that clause
@@ -74,12 +74,12 @@ class _State:
 
 
 class GroundedNote(Grounded[_State]):
-    """Follows one note rationale as it is written.
+    """Tracks one note rationale during generation.
 
     Args:
-        spelling: by the tokenizer of the language model.
-        evidence: of the stay's note (``chart.note_evidence.gather``); None where there is no note.
-        constraints: what the rationale must keep to besides.
+        spelling: token ids of texts.
+        evidence: evidence of the stay's note (``chart.note_evidence.gather``); None without a note.
+        constraints: further constraints.
     """
 
     def __init__(self, spelling: Spelling, evidence: list[NoteEvidence] | None, constraints: Constraints):
@@ -107,7 +107,7 @@ class GroundedNote(Grounded[_State]):
             self.begin(_State(tuple(self.phrases), opened=False))
 
     def least(self, state: _State) -> Size:
-        """Room in which the rationale can be ended from a state."""
+        """Least length in which the rationale can be completed from a state."""
         if state.forms:
             blanks = min(len(form.kinds) for form in state.forms)
             ends = [text for form in state.forms if len(form.kinds) == blanks for text in form.ends(".;")]
@@ -119,7 +119,7 @@ class GroundedNote(Grounded[_State]):
         return room if state.opened else self.spelling.size(f" {OPENING},") + room
 
     def pieces(self, state: _State, left: Size) -> list[Piece[_State]]:
-        """Everything that may be said from a state."""
+        """All pieces allowed in a state."""
         if state.forms:
             return self._continued(state, left)
         if not state.opened:
@@ -129,7 +129,7 @@ class GroundedNote(Grounded[_State]):
         if not fitting:
             return [Piece(text, 1.0, None) for text in self.closings]
         spare = left
-        for key in state.remaining:  # each is to be argued for before any is argued for at length
+        for key in state.remaining:  # each diagnosis gets a clause before any gets a long one
             spare = spare - self.room[key]
         pieces: list[Piece[_State]] = []
         for key in fitting:
@@ -140,7 +140,7 @@ class GroundedNote(Grounded[_State]):
         return pieces
 
     def _continued(self, state: _State, left: Size) -> list[Piece[_State]]:
-        """How a clause may go on: another phrase, or its end."""
+        """Continuations of a clause: another phrase, or its end."""
         pieces: list[Piece[_State]] = []
         blank = len(state.phrases)
         waiting: dict[tuple[str, Kind, str], list[_Form]] = {}
@@ -157,7 +157,7 @@ class GroundedNote(Grounded[_State]):
         return pieces
 
     def _ended(self, state: _State, form: _Form, left: Size) -> list[Piece[_State]]:
-        """The end of a clause: the full stop only where nothing more has to be said, or can be."""
+        """The end of a clause: a full stop only if nothing more must or can follow."""
         if not state.key:
             return [Piece(text, 1.0, None) for text in form.ends(".")]
         remaining = tuple(key for key in state.remaining if key != state.key)
@@ -169,7 +169,7 @@ class GroundedNote(Grounded[_State]):
         return [Piece(stopped, self.called[state.key], None)]
 
     def _forms(self, key: str, used: frozenset[NoteEvidence], most: int) -> tuple[_Form, ...]:
-        """Every clause on a diagnosis that its phrases can fill, of so many grounds at most."""
+        """All clauses for a diagnosis that its phrases can fill, with at most this many grounds."""
         name = self._name(key)
         fresh = self._fresh(key, used)
         record = next((item.past for item in fresh if item.phrase == name), None)
@@ -177,15 +177,15 @@ class GroundedNote(Grounded[_State]):
         return _clauses(name, record, tuple(min(kinds[each], most) for each in KINDS), most)
 
     def _fresh(self, key: str, used: frozenset[NoteEvidence]) -> list[NoteEvidence]:
-        """Phrases that speak for a diagnosis, those not yet written if there are any."""
+        """Phrases that support a diagnosis; only unused ones if there are any."""
         return [item for item in self.phrases[key] if item not in used] or self.phrases[key]
 
     def _room(self, forms: tuple[_Form, ...], key: str) -> Size:
-        """Room for any clause of one phrase."""
+        """Largest length of a clause with one phrase."""
         return self._further(forms, key) + self.spelling.longest([text for form in forms for text in form.ends(".;")])
 
     def _further(self, forms: tuple[_Form, ...], key: str) -> Size:
-        """Room for any phrase with what stands around it."""
+        """Largest length of a phrase with its surrounding text."""
         blanks = {
             (form.before(blank), kind, form.behind(blank)) for form in forms for blank, kind in enumerate(form.kinds)
         }
@@ -200,7 +200,7 @@ class GroundedNote(Grounded[_State]):
         return min((self.room[key] for key in keys), key=lambda size: size.tokens, default=Size())
 
     def _closings(self, silent: list[str]) -> list[str]:
-        """What is said of the diagnoses that nothing speaks for: all of them, if a clause fits beside them."""
+        """Closings for the diagnoses without evidence: all of them, if a clause still fits."""
         closings: list[str] = []
         for texts in (
             zip(*(unsupported(silent, closing, self.labels) for closing in CLOSINGS), strict=True) if silent else ()
@@ -212,7 +212,7 @@ class GroundedNote(Grounded[_State]):
         return closings
 
     def _whole(self, texts: list[str]) -> _Form:
-        """The first of the texts that fits, or the last."""
+        """The first text that fits, or the last one."""
         fitting = [text for text in texts if self.spelling.size(f" {text}").within(self.limit)]
         return _Form.of((fitting or texts[-1:])[0].removesuffix("."))
 
@@ -222,13 +222,13 @@ class GroundedNote(Grounded[_State]):
 
 @cache
 def _clauses(name: str, record: bool | None, have: tuple[int, ...], most: int) -> tuple[_Form, ...]:
-    """Clauses on the diagnosis of a name, of so many grounds at most.
+    """Clauses for a diagnosis, with at most this many grounds.
 
     Args:
-        name: of the diagnosis.
-        record: the name itself stands in the note, as past (true) or present.
-        have: phrases of each kind in ``KINDS``.
-        most: grounds of one clause.
+        name: name of the diagnosis.
+        record: the note names the diagnosis itself, as past (true) or present.
+        have: number of phrases of each kind in ``KINDS``.
+        most: most grounds of one clause.
     """
     forms: dict[_Form, None] = {}
     for recorded in [[], [NoteEvidence("", "", 0, 0, name, record)]] if record is not None else [[]]:
@@ -242,7 +242,7 @@ def _clauses(name: str, record: bool | None, have: tuple[int, ...], most: int) -
 
 @cache
 def _undiagnosed(most: int) -> tuple[_Form, ...]:
-    """What is said where nothing was diagnosed, with up to so many signs."""
+    """Texts for no diagnosis, with up to this many signs."""
     forms = {_Form.of(undiagnosed([], "").removesuffix(".")): None}
     for count in range(1, most + 1):
         blanks = [_blank("sign")] * count

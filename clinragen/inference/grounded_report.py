@@ -1,4 +1,4 @@
-"""Reports that note and series of each stay bear out: which sections are held to the chart, and their grammars."""
+"""Grounded reports: which sections are constrained to the chart, and their grammars."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from clinragen.inference.grounded_series import GroundedSeries
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.model.clinragen import ClinRaGen
 
-_ARGUED = 3  # diagnoses that rationales argue for where the model calls none, because its task is another
+_ARGUED = 3  # number of diagnoses to argue for if the task has no diagnoses
 
 
 @dataclass(frozen=True)
 class GroundedReports:
-    """What the reports of the stays of a dataset may say.
+    """Data for the grounded reports of a dataset's stays.
 
     Attributes:
-        sections: those of the report that are held to the chart: note, series.
-        evidence: phrases of the note by stay; stays without a note are left out.
-        findings: of the measurements as the model reads them, normal variables too, by stay; stays without any are left
-            out.
+        sections: grounded sections: note, series.
+        evidence: phrases of the note by stay; without stays that have no note.
+        findings: findings of the measurements as the model reads them, including normal variables, by stay; without
+            stays that have none.
     """
 
     sections: list[str]
@@ -41,27 +41,27 @@ class GroundedReports:
 
     @classmethod
     def of(cls, dataset: StayDataset, sections: list[str]) -> GroundedReports:
-        """Of the stays of a dataset."""
+        """Build for the stays of a dataset."""
         evidence = _evidence(dataset) if "note" in sections else {}
         return cls(sections, evidence, _findings(dataset) if "series" in sections else {})
 
     def grammars(
         self, model: ClinRaGen, target: TargetFormat, batch: Batch, beliefs: np.ndarray, budget: int
     ) -> dict[str, list[Grounded[Any]]]:
-        """For each grounded section a grammar of true texts for each stay of a batch.
+        """For each grounded section, a grammar for each stay of a batch.
 
         Args:
-            model: gives tokenizer, labels and graph.
-            target: the sections of a report and what opens them.
-            batch: of B stays.
-            beliefs: [B, L], how sure the model is of each diagnosis; those above one half are called.
+            model: provides tokenizer, labels and graph.
+            target: the sections of a report and their markers.
+            batch: batch of B stays.
+            beliefs: [B, L], probability of each diagnosis; those above one half are predicted.
             budget: most tokens of one section.
         """
         spelling = Spelling(model.tokenizer)
         grammars: dict[str, list[Grounded[Any]]] = {section: [] for section in self.sections}
         for stay, row in zip(batch.stay_ids.tolist(), beliefs.tolist(), strict=True):
             called = {key: belief for key, belief in zip(model.labels, row, strict=True) if belief > 0.5}
-            if not set(model.labels) <= set(model.graph.labels):  # of a task that the graph knows nothing of
+            if not set(model.labels) <= set(model.graph.labels):  # the graph has no concepts for the labels of the task
                 called = self._shown(stay, model.graph)
             for section, of_stays in grammars.items():
                 following = target.opening(target.sections.index(section) + 1)
@@ -73,7 +73,7 @@ class GroundedReports:
         return grammars
 
     def _shown(self, stay: int, graph: ConceptGraph) -> dict[str, float]:
-        """The few diagnoses that note and series of a stay speak for most: what can be argued without a call."""
+        """The few diagnoses that note and series of a stay support most, for tasks without predicted diagnoses."""
         strength: dict[str, float] = {}
         for key, ranked in grounds(self.evidence.get(stay) or [], graph.labels, graph).items():
             strength[key] = sum(weight for weight, _ in ranked)

@@ -1,8 +1,7 @@
-"""Series sentences that the chart bears out, as a grammar.
+"""Grammar of series rationales that the chart supports.
 
-Every statement that the measurements of a stay support is offered in every wording. A number that was not measured
-cannot be written. Which diagnosis a statement is said to point to is held to the concept graph and to the diagnoses
-that the model calls.
+Every statement that the measurements of a stay support is allowed in every wording. A number that was not measured
+cannot be written. A statement can point to a diagnosis only if the concept graph supports it and the model predicts it.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ from clinragen.chart.support import supported
 from clinragen.chart.wording import every
 from clinragen.inference.grounded import Constraints, Grounded, Piece, Size, Spelling
 
-_ENDS = (".", ";")  # marks behind a group
-_MARKS = (",", " and", *_ENDS)  # marks behind a statement
-MOST_FINDINGS = 12  # offered to the model: the farthest out of range, those that speak for a called diagnosis first
+_ENDS = (".", ";")  # marks after a group
+_MARKS = (",", " and", *_ENDS)  # marks after a statement
+MOST_FINDINGS = 12  # most statements offered: those for a predicted diagnosis first, then the farthest out of range
 
 
 @dataclass(frozen=True)
 class _State:
-    """Where the sentence stands: what may come next depends on this alone."""
+    """State of the sentence; it alone determines what may come next."""
 
     expects: str = "opening"  # opening, statement, link or group
     findings: tuple[Finding, ...] = ()  # stated so far
-    group: int = 0  # statements of the group that is being written
-    listing: bool = False  # the group has begun a list that "and" must close
+    group: int = 0  # statements of the current group
+    listing: bool = False  # the group has started a list that "and" must close
     last: bool = False  # "and" was written: one statement closes the group
     also: bool = False  # the group stands for itself
     closed: bool = False  # no group may follow
@@ -51,13 +50,13 @@ class _State:
 
 
 class GroundedSeries(Grounded[_State]):
-    """Follows one series sentence as it is written.
+    """Tracks one series sentence during generation.
 
     Args:
-        spelling: by the tokenizer of the language model.
-        findings: what the series of the stay shows, as the model reads it, normal variables too; None when nothing was
+        spelling: token ids of texts.
+        findings: findings of the stay's series as the model reads it, including normal variables; None if nothing was
             measured.
-        constraints: what the sentence must keep to besides.
+        constraints: further constraints.
     """
 
     def __init__(self, spelling: Spelling, findings: Sequence[Finding] | None, constraints: Constraints):
@@ -86,7 +85,7 @@ class GroundedSeries(Grounded[_State]):
         self.begin(_State())
 
     def least(self, state: _State) -> Size:
-        """Room in which the sentence can be ended from a state."""
+        """Least length in which the sentence can be completed from a state."""
         if state.expects == "opening":
             return self.spelling.longest(self._openings()) + (self._room((), 1) if self.findings else Size())
         if state.expects == "link":
@@ -98,7 +97,7 @@ class GroundedSeries(Grounded[_State]):
         return self._room(state.findings, 1)
 
     def pieces(self, state: _State, left: Size) -> list[Piece[_State]]:
-        """Everything that may be said from a state."""
+        """All pieces allowed in a state."""
         if state.expects == "opening":
             then = replace(state, expects="statement") if self.findings else None
             return [Piece(text, 1.0, then) for text in self._openings()]
@@ -112,7 +111,7 @@ class GroundedSeries(Grounded[_State]):
         return [f" {OPENING} {words}." for words in (ALL_NORMAL if self.measured else NOT_MEASURED)]
 
     def _statements(self, state: _State) -> list[Piece[_State]]:
-        """Each statement not yet made, with the mark behind it."""
+        """Each unused statement with the mark after it."""
         pieces: list[Piece[_State]] = []
         left = self._left(state.findings)
         for finding in left:
@@ -142,7 +141,7 @@ class GroundedSeries(Grounded[_State]):
         ]
 
     def _following(self, state: _State) -> list[Piece[_State]]:
-        """What may follow a group: another group, diagnoses that no value points to, or values that are normal."""
+        """Continuations after a group: another group, diagnoses that no value points to, or normal values."""
         pieces: list[Piece[_State]] = []
         if self._more(state):
             fresh = _State("statement", state.findings)
@@ -154,7 +153,7 @@ class GroundedSeries(Grounded[_State]):
         return pieces + [Piece(text, 1.0, None) for text in self.normal]
 
     def _ends(self, state: _State) -> list[tuple[str, _State | None]]:
-        """The marks that may close a group, each with where it leads."""
+        """The marks that may close a group, each with its next state."""
         marks: list[tuple[str, _State | None]] = [(".", None)]
         if self.normal or self._more(state) or self._silent(state):
             marks.append((";", replace(state, expects="group")))
@@ -169,7 +168,7 @@ class GroundedSeries(Grounded[_State]):
         return [finding for finding in self.findings if finding.variable not in spent]
 
     def _room(self, stated: Sequence[Finding], statements: int) -> Size:
-        """Room for the shortest statements of those not yet made, and for what they point to."""
+        """Length of the shortest unused statements, and of the diagnoses they point to."""
         key = frozenset(stated), statements
         if key not in self._needs:
             spent = {variable for finding in stated for variable in finding.kin}
@@ -181,14 +180,14 @@ class GroundedSeries(Grounded[_State]):
         return self._needs[key]
 
     def _links(self, state: _State) -> list[str]:
-        """Called diagnoses that a statement of the present group speaks for, by the graph."""
+        """Predicted diagnoses that a statement of the current group supports, by the graph."""
         if state.also:
             return []
         group = state.findings[len(state.findings) - state.group :]
         return [key for key in self.called if any(key in self.points[finding] for finding in group)]
 
     def _silent(self, state: _State) -> list[str]:
-        """What may be said of called diagnoses that nothing in the series speaks for, one or two at a time."""
+        """Statements about predicted diagnoses without evidence in the series, one or two at a time."""
         return [] if state.unsupported else self.silent
 
     def _worth(self, finding: Finding) -> tuple[bool, float, str]:

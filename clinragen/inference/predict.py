@@ -40,7 +40,7 @@ TOP_CONCEPTS = 15
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with what its run folder says about it."""
+    """A model with the content of its run folder."""
 
     model: ClinRaGen
     calibration: Calibration
@@ -52,8 +52,8 @@ class TrainedModel:
         """Open a run folder written by ``clinragen train``.
 
         Args:
-            run: the folder, or what was read of it.
-            choice: where the model will run.
+            run: the folder, or an opened run.
+            choice: device of the model.
 
         Raises:
             UserError: not a finished run, or damaged; or no such device.
@@ -104,7 +104,7 @@ class TrainedModel:
 
 
 def device(choice: Device = "auto") -> torch.device:
-    """Where a model runs; ``auto`` is the first accelerator, or else the processor.
+    """The device of a model; ``auto`` is the first accelerator, or the CPU without one.
 
     Raises:
         UserError: this machine has no such device.
@@ -119,7 +119,7 @@ def device(choice: Device = "auto") -> torch.device:
 
 
 def batches(model: ClinRaGen, dataset: StayDataset, size: int) -> Iterator[tuple[list[int], Batch]]:
-    """Batches of like length with the dataset rows they hold."""
+    """Batches of similar length with their dataset rows."""
     order = BucketedBatches([dataset.length(i) for i in range(len(dataset))], size, 0, shuffle=False)
     pad = model.tokenizer.pad_token_id
     loader = DataLoader(dataset, batch_sampler=order, collate_fn=lambda stays: collate(stays, pad))
@@ -141,14 +141,14 @@ def score(
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is to be predicted, and how.
+    """Options of a prediction.
 
     Attributes:
-        split: whose stays.
+        split: split to predict.
         series_input: ``observed``, or a control: ``zeroed`` or ``permuted``.
-        decoding: ``constrained`` holds what is written of note and series to what they show, and the list of labels to
-            those that the rationales argue for, which the head calls; ``free`` leaves both to the language model.
-        batch_size: stays at once.
+        decoding: ``constrained`` allows only statements that note and series support, and in the list of labels only
+            those that the head predicts and the rationales argue for; ``free`` leaves both to the language model.
+        batch_size: stays per batch.
         limit: only the first stays.
     """
 
@@ -183,19 +183,19 @@ def write_predictions(
 
     Args:
         trained: the model.
-        cohort: whose stays are predicted.
-        prediction: which stays are predicted, and how.
+        cohort: cohort of the stays.
+        prediction: which stays to predict, and how.
         out: folder to write.
         console: where progress is shown.
         overwrite: replace predictions that ``out`` holds.
-        remarks: what a reader must know of this model on this cohort, for the manifest.
-        explain: gives what carried the labels of each stay of a dataset, the lines of ``attributions.jsonl``.
+        remarks: remarks on this model and cohort, for the manifest.
+        explain: returns the attributions of each stay of a dataset, the lines of ``attributions.jsonl``.
 
     Returns:
         The manifest.
 
     Raises:
-        UserError: the folder is not to be written, the cohort cannot be read, or the model gives no number.
+        UserError: the folder may not be written, the cohort cannot be read, or the model returns NaN.
     """
     count = len(cohort.split(prediction.split)[: prediction.limit])
     phase(console, f"reading notes and series of {count:,} stays")
@@ -233,7 +233,7 @@ def _predict(
             probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
             beliefs = trained.calibration.beliefs(probabilities)
             grounded = reports.grammars(model, target, batch, beliefs, budget)
-            # grounded rationales argue for what the head calls: the list must not name anything else
+            # grounded rationales argue for what the head predicts, so the list must not name anything else
             listed = (beliefs > 0.5).astype(float) if sections else beliefs
             grammar = ReportGrammar(target, budget, model.language_model.decoder_start, listed, grounded)
             generated = model.generate(batch, inputs, LogitsProcessorList([grammar]), grammar.longest)
@@ -246,7 +246,7 @@ def _predict(
 
 
 def _grounded_sections(trained: TrainedModel, decoding: Decoding) -> list[str]:
-    """The sections that are held to the chart: rationales of what the model reads."""
+    """The grounded sections: rationales of the modalities that the model reads."""
     sections = trained.model.target_format(trained.run.sections(decoding)).sections
     return [name for name in sections if name in trained.manifest["inputs"]] if decoding == "constrained" else []
 
@@ -258,7 +258,7 @@ def _manifest(
     rows: list[dict[str, Any]],
     remarks: Sequence[str],
 ) -> dict[str, Any]:
-    """What the predictions are of, and how they came about."""
+    """Manifest of the predictions: inputs, settings and counts."""
     labels, grounded = trained.model.labels, _grounded_sections(trained, prediction.decoding)
     written = [name for name in trained.run.sections(prediction.decoding) if name != "diagnoses"]
     return {

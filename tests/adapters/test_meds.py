@@ -37,7 +37,7 @@ def _cohort(root: Path) -> Cohort:
     tables = ((paths.stays, stays, STAYS), (paths.series, series, SERIES), (paths.notes, notes, NOTES))
     for path, rows, schema in (*tables, (paths.labels, labels, labels_schema(keys))):
         write_table(path, pl.DataFrame(rows, schema=schema.names, orient="row").to_arrow().cast(schema))
-    write_json(paths.manifest, {"schema_version": 1, "source": "made up"})
+    write_json(paths.manifest, {"schema_version": 1, "source": "synthetic"})
     return Cohort.load(paths.root)
 
 

@@ -73,7 +73,7 @@ def _make(root: Path) -> Path:
 
 def _seal(root: Path) -> None:
     outputs = {path.name: sha256_file(path) for path in sorted(root.glob("*.parquet"))}
-    write_json(root / "manifest.json", {"schema_version": 1, "source": "made up", "outputs": outputs})
+    write_json(root / "manifest.json", {"schema_version": 1, "source": "synthetic", "outputs": outputs})
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ class Small:
                 frame = pl.DataFrame(rows, schema=schemas[name].names, infer_schema_length=None)
                 write_table(getattr(paths, name), frame.to_arrow().cast(schemas[name]))
         outputs = {path.name: sha256_file(path) for path in sorted(self.root.glob("*.parquet"))}
-        write_json(paths.manifest, {"schema_version": 1, "source": "made up", "outputs": outputs})
+        write_json(paths.manifest, {"schema_version": 1, "source": "synthetic", "outputs": outputs})
         return self.root
 
     def audit(self) -> Audit:

@@ -33,7 +33,7 @@ ADMISSION_SECTIONS = {
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("made-up") / "raw"
+    out = tmp_path_factory.mktemp("synthetic") / "raw"
     synthesize(300, 11, out, workers=1)
     return out
 

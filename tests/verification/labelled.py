@@ -19,7 +19,7 @@ LETTERS = {Verdict.SUPPORTED: "s", Verdict.CONTRADICTED: "c", Verdict.NOT_IN_CHA
 
 
 WORDING = yaml.safe_load((FOLDER / "wording.yaml").read_text(encoding="utf-8"))
-#: The made-up charts of ``wording.yaml``, by name.
+#: The hand-written charts of ``wording.yaml``, by name.
 CHARTS = {
     name: chart({key: [tuple(cell) for cell in cells] for key, cells in rows.items()})
     for name, rows in WORDING["charts"].items()

@@ -26,9 +26,10 @@ from clinragen.verification.reader import SeriesReader
 from clinragen.verification.series import check
 
 CLAIMS = Path(__file__).parent / "claims"
-MADE_UP = yaml.safe_load((CLAIMS / "made_up.yaml").read_text(encoding="utf-8"))
+LABELLED = yaml.safe_load((CLAIMS / "small_charts.yaml").read_text(encoding="utf-8"))
 SMALL = {
-    name: chart({k: [tuple(c) for c in cells] for k, cells in rows.items()}) for name, rows in MADE_UP["charts"].items()
+    name: chart({k: [tuple(c) for c in cells] for k, cells in rows.items()})
+    for name, rows in LABELLED["charts"].items()
 }
 HOSPITAL = {
     int(stay): chart({key: [tuple(cell) for cell in cells] for key, cells in rows.items()})
@@ -57,12 +58,12 @@ WRONG = {
 
 
 def test_of_the_statements_on_small_charts_exactly_these_are_judged_wrong():
-    wrong = {row["t"] for row in MADE_UP["claims"] if not agrees(row["v"], judged(row["t"], SMALL[row["c"]], READER))}
+    wrong = {row["t"] for row in LABELLED["claims"] if not agrees(row["v"], judged(row["t"], SMALL[row["c"]], READER))}
     assert wrong == WRONG["small"]
 
 
 @pytest.mark.parametrize("part", ["development", "held_back"])
-def test_every_statement_on_the_made_up_hospital_is_judged_right(part):
+def test_every_statement_on_the_synthetic_hospital_is_judged_right(part):
     rows = [row for row in labelled(part) if row.cohort == "hospital"]
     assert len(rows) > 50
     assert [row.text for row in rows if not agrees(row.label, judged(row.text, HOSPITAL[row.stay], READER))] == []
@@ -110,7 +111,7 @@ def test_a_bound_passed_on_the_way_there_and_back_is_passed_both_ways(text):
     assert {judged(each, CHARTS["shock"], READER) for each in (text, flipped(text))} == {"s"}
 
 
-@pytest.mark.parametrize("row", MADE_UP["claims"], ids=lambda row: row["t"])
+@pytest.mark.parametrize("row", LABELLED["claims"], ids=lambda row: row["t"])
 def test_a_flipped_direction_is_never_supported(row):
     if row["v"] == "s" and flipped(row["t"]) != row["t"] and not re.match("no ", row["t"], re.I):
         assert set(judged(flipped(row["t"]), SMALL[row["c"]], READER)) != {"s"}
