@@ -1,1 +1,1 @@
-"""Cohorts in the formats of other tools, and back."""
+"""Conversion of cohorts to and from the formats of other tools."""

@@ -1,12 +1,12 @@
 """A cohort as a MEDS dataset (Medical Event Data Standard, 0.4), and back without loss.
 
-Codes, with the stay they belong to in the extra column ``stay_id``:
+Codes, with their stay in the extra column ``stay_id``:
 
 - ``ICU_ADMISSION``, ``ICU_DISCHARGE``, ``PREDICTION_TIME``; ``hadm_id`` is an extra column
 - ``AGE//years`` at admission, ``GENDER//F``
 - ``VARIABLE//<key>//<unit>``: a value of the hourly grid, at the start of its hour
-- ``HOSPITAL_DISCHARGE//DIED`` or ``//ALIVE`` (neither where it is not known), without a time where that is not known,
-  and ``MEDS_DEATH``: what became of the stay
+- ``HOSPITAL_DISCHARGE//DIED`` or ``//ALIVE`` (neither if unknown), without a time if that is unknown,
+  and ``MEDS_DEATH``: outcomes of the stay
 - ``NOTE//<kind>//<section>``: a section of a note, text in ``text_value``, id in the extra column ``note_id``
 
 Diagnoses are labels, not events: ``labels/<phenotype>.parquet`` in MEDS's label schema. Every table is checked against
@@ -41,9 +41,9 @@ _EVENTS = {
 _ETL = "clinragen"
 _DISCHARGE, _DEATH = "HOSPITAL_DISCHARGE", "MEDS_DEATH"
 _DISPOSITIONS = {"DIED": True, "ALIVE": False}
-_LABEL_SET = "metadata/label_set.json"  # of older exports, where the labels were not the 25 phenotypes
+_LABEL_SET = "metadata/label_set.json"  # in older exports with labels other than the 25 phenotypes
 _COHORT = "metadata/cohort.json"
-_OWN = ("kind", "schema_version", "created_by", "inputs", "outputs", "sizes")  # of a folder, not of the cohort in it
+_OWN = ("kind", "schema_version", "created_by", "inputs", "outputs", "sizes")  # about the folder
 
 
 def export_cohort(cohort: Cohort, out: Path, *, overwrite: bool = False) -> None:
@@ -74,9 +74,9 @@ def export_cohort(cohort: Cohort, out: Path, *, overwrite: bool = False) -> None
 
 
 def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
-    """Write the cohort that ``export_cohort`` exported to ``root`` into the folder ``out``.
+    """Convert an export of ``export_cohort`` in ``root`` back to a cohort in the folder ``out``.
 
-    ``mimic-prep meds`` does so, too, and reads datasets made by others.
+    ``mimic-prep meds`` does the same, and also reads other MEDS datasets.
 
     Raises:
         UserError: ``root`` was not exported by clinragen, or a table breaks MEDS's schemas.
@@ -124,14 +124,14 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
 
 
 def is_export(root: Path) -> bool:
-    """Whether a MEDS dataset is what ``export_cohort`` wrote."""
+    """Whether a MEDS dataset was written by ``export_cohort``."""
     path = root / "metadata" / "dataset.json"
     metadata = read_json(path, "the metadata of a MEDS dataset") if path.is_file() else None
     return isinstance(metadata, dict) and metadata.get("etl_name") == _ETL
 
 
 def _described(root: Path) -> dict[str, Any]:
-    """What the manifest of the exported cohort said of it."""
+    """The description of the cohort in the manifest of an export."""
     if (root / _COHORT).is_file():
         return read_json(root / _COHORT, "the manifest of an exported cohort")
     metadata = read_json(root / "metadata" / "dataset.json", "the metadata of a MEDS dataset")

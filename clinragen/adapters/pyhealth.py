@@ -1,8 +1,8 @@
-"""A cohort as PyHealth 2.1 sample datasets with a multilabel task, on which PyHealth's own models train.
+"""A cohort as PyHealth 2.1 sample datasets with a multilabel task, for PyHealth's models.
 
-Each stay is a sample. Its features: ``series``, the standardised hourly values and, beside each, whether it was
-measured; ``concepts``, what its notes affirm, as a sequence of codes. The label is ``diagnoses``. Whatever is fitted
-(means, code list) is fitted on the training split, and the splits are those of the cohort.
+Each stay is a sample. Its features: ``series``, the standardised hourly values with observed flags;
+``concepts``, those that its notes affirm, as a sequence of codes. The label is ``diagnoses``. Means and code list are
+fitted on the training split, and the splits are those of the cohort.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TASK = "phenotyping"
 FEATURES = {"series": "timeseries", "concepts": "sequence"}
 LABEL = "diagnoses"
-_BINS = 8  # of the statistics' encodings, which PyHealth does not use
+_BINS = 8  # bins of the encodings, which PyHealth does not use
 
 
 def sample_datasets(cohort: Cohort, *, hours: int | None = None, min_share: float = 0.02) -> dict[str, SampleDataset]:
@@ -36,7 +36,7 @@ def sample_datasets(cohort: Cohort, *, hours: int | None = None, min_share: floa
 
     Args:
         cohort: with labels.
-        hours: the first hours of a stay are read; without it those of the cohort's window. The tensor of ``series`` is
+        hours: number of first hours of a stay; by default the cohort's window. The tensor of ``series`` is
             float [bins, 2 * variables], values before mask.
         min_share: leave out variables measured in fewer of the training stays.
 
@@ -55,7 +55,7 @@ def sample_datasets(cohort: Cohort, *, hours: int | None = None, min_share: floa
     for name, processor in inputs.items():
         processor.fit(of_split["train"], name)
     labels = MultiLabelProcessor()
-    labels.fit([{LABEL: list(cohort.label_set)}], LABEL)  # all labels, also those no stay of a split carries
+    labels.fit([{LABEL: list(cohort.label_set)}], LABEL)  # all labels, also those without a positive stay in a split
     return {
         name: create_sample_dataset(
             rows,
@@ -105,7 +105,7 @@ def _statistics(cohort: Cohort, window: Window, min_share: float) -> SeriesStati
 
 
 def _concepts(linker: Linker, sections: list[tuple[str, str]]) -> list[str]:
-    """Ids of the concepts that the text states, present or past, each once, in reading order."""
+    """Ids of the concepts that the text affirms, present or past, each once, in reading order."""
     stated = [
         mention.concept
         for section, text in sections

@@ -1,4 +1,4 @@
-"""Which name each answer, sign and tick box of a sentence is about, by where it stands and what stands beside it."""
+"""Assign answers, signs and tick boxes of a sentence to names, by position and neighbours."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 from clinragen.knowledge.answers import FILLERS, MINUS, Words, is_mark
 from clinragen.knowledge.context import Context, Item
 
-#: Words that join names to one list: "fever and/or chills".
+#: Words that join names into one list: "fever and/or chills".
 _GLUE = frozenset(("/", "and", "or", "&", "(", ")", "+/-"))
-#: Words before a list that an answer takes as a whole; after others it takes the last name alone.
+#: Words before a list to which an answer applies as a whole; otherwise it applies to the last name only.
 _LEADS = frozenset(
     ("any", "do", "does", "did", "you", "have", "has", "had", "a", "the", "recent", "new", "current", "\n")
 )
-#: Kinds of concepts that a sign without its opposite denies: "-fever, -cough". "-aspirin -metoprolol" is a list.
+#: Kinds of concepts that minus signs without a plus negate: "-fever, -cough". "-aspirin -metoprolol" is a list.
 _DENIED = ("symptom", "finding")
-#: Answers that deny what follows them where they are none.
+#: Answer words that negate what follows when they are no answer.
 _AHEAD = frozenset(("no", "never", "denies", "denied", "deny", "negative", "neg", "(-)"))
-#: Words that go on after an answer: "Fever: no, since Monday", "Cough: no at present".
+#: Words that may continue an answer: "Fever: no, since Monday", "Cough: no at present".
 _TRAILS = frozenset(("since", "at", "for", "now", "today", "currently", "per", "but", "on", "in", "as", "this", "when"))
 
 
@@ -39,7 +39,7 @@ class _Element(NamedTuple):
 
     @property
     def near(self) -> bool:
-        """Whether nothing but words that join stand between it and the element before."""
+        """Whether only joining words stand between it and the element before."""
         return all(word in _GLUE for word in self.gap)
 
 
@@ -47,8 +47,8 @@ class Sheet:
     """The answers of one sentence.
 
     Attributes:
-        values: mention -> what is answered of it.
-        used: items that answered; they modify nothing else.
+        values: mention -> its answer.
+        used: items used as answers; they modify nothing else.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Sheet:
     ) -> None:
         self.values: dict[int, str] = {}
         self.used: set[int] = set()
-        self._told: set[int] = set()  # answers whose names are found
+        self._told: set[int] = set()  # answers whose names have been found
         self._items, self._text, self._concepts, self._ticks = items, text, concepts, ticks
         self._begin, self._end = sentence
         self._row = list(self._elements(places))
@@ -75,7 +75,7 @@ class Sheet:
         self._boxes()
 
     def read(self, contexts: Sequence[Context]) -> list[Context]:
-        """The contexts of the mentions, with the answers in the place of what prose would say."""
+        """The contexts of the mentions; an answer takes precedence over the rules for prose."""
         outcome = list(contexts)
         for mention, value in self.values.items():
             if value == "no":
@@ -111,7 +111,7 @@ class Sheet:
         yield _Element("end", -1, before, before, tuple(gap))
 
     def _between(self, start: int, end: int) -> Iterator[str | _Element]:
-        """The words between two items; marks, minuses and the ends of lines are elements of their own."""
+        """The words between two items; marks, minuses and line ends are separate elements."""
         words, starts, text = self._text
         for index in range(start, end + 1):
             after = starts[index - 1] + len(words[index - 1]) if index else 0
@@ -148,7 +148,7 @@ class Sheet:
         return kind, values, ticked
 
     def _signs(self) -> None:
-        """Plus and minus: before the name, glued to it ("-fever"), or after it ("fever -")."""
+        """Plus and minus: before the name, attached to it ("-fever"), or after it ("fever -")."""
         row = self._row
         if not row or not any(element.kind in ("minus", "plus") for element in row):
             return
@@ -178,7 +178,7 @@ class Sheet:
                 row[k] = element._replace(kind="other")
 
     def _follows(self, k: int) -> bool:
-        """Whether a sign stands where an answer would: after a name or a mark, with nothing more to follow."""
+        """Whether a sign is in the position of an answer: after a name or a mark, with nothing after it."""
         before, following = self._row[k - 1].kind if k else "", self._row[k + 1]
         return (
             before in ("mention", "mark")
@@ -193,7 +193,7 @@ class Sheet:
         return end < len(starts) and self._text.text[starts[end] - 1] in "+-"
 
     def _signed(self, k: int, opposed: bool, glued: int, value: str) -> bool:
-        """Whether a minus denies: beside a plus always, else where symptoms stand in a row, or after a mark."""
+        """Whether a minus negates: always beside a plus; otherwise before symptoms in a row, or after a mark."""
         if opposed or value == "yes":
             return True
         concept = self._concept(self._row[k + 1])
@@ -202,7 +202,7 @@ class Sheet:
         return glued > 1 or (k > 0 and self._row[k - 1].kind in ("comma", "mark"))
 
     def _grouped(self) -> Iterator[_Element]:
-        """Boxes beside answers ("[x] yes [ ] no") and answers in a row ("n/n/y") as one element each."""
+        """Merge boxes beside answers ("[x] yes [ ] no") and answers in a row ("n/n/y") into one element each."""
         row, k = self._row, 0
         while k < len(row):
             element, end = row[k], k + 1
@@ -228,7 +228,7 @@ class Sheet:
             k += 1
 
     def _chosen(self, part: Sequence[_Element]) -> tuple[str, ...]:
-        """What is ticked of "[x] yes [ ] no" or "yes [x] no [ ]"."""
+        """The ticked answer of "[x] yes [ ] no" or "yes [x] no [ ]"."""
         first = part[0].kind == "box"
         pairs = zip(part[::2], part[1::2], strict=False)
         pairings = [(answer if first else box, box if first else answer) for box, answer in pairs]
@@ -265,14 +265,14 @@ class Sheet:
             self._told.add(element.item)
 
     def _said_of_more(self, k: int, labels: Sequence[bool]) -> bool:
-        """Whether a "no" is about what follows it: "Cough: no sputum", but not "Fever: no Cough: yes"."""
+        """Whether a "no" negates what follows it: "Cough: no sputum", but not "Fever: no Cough: yes"."""
         following = self._row[k + 1]
         if following.gap:
             return following.gap[0] not in _TRAILS
         return following.kind == "mention" and not labels[k + 1]
 
     def _listed(self, k: int, count: int) -> tuple[str, ...]:
-        """The values of "fever, cough, chest pain: N, Y, N", where there are as many answers as names."""
+        """The values of "fever, cough, chest pain: N, Y, N", if there are as many answers as names."""
         element = self._row[k]
         if count < 2 or len(element.values) > 1:
             return element.values
@@ -289,7 +289,7 @@ class Sheet:
         return tuple(values)
 
     def _alternating(self) -> None:
-        """Answers right after names: "Fever no, cough yes", "Fever N Cough Y", one on each line of a table."""
+        """Answers directly after names: "Fever no, cough yes", "Fever N Cough Y", one on each line of a table."""
         segments: list[tuple[int, int]] = []
         start = 0
         for k in range(len(self._row)):
@@ -302,7 +302,7 @@ class Sheet:
                 continue
             wraps = self._row[end].kind == "newline"
             if wraps and not forms[index + 1] and segments[index + 1][0] < segments[index + 1][1]:
-                continue  # "... cough no / fever": a sentence that runs on to the next line
+                continue  # "... cough no / fever": a sentence that continues on the next line
             names: list[int] = []
             for element in self._row[start:end]:
                 if element.kind == "mention":
@@ -327,7 +327,7 @@ class Sheet:
             self._told.update(element.item for element in answers)
 
     def _first_name(self, start: int, end: int) -> int:
-        """Where a stretch begins after its heading: "ROS: fever no", "Patient reports: fever no"."""
+        """Start of a stretch after its heading: "ROS: fever no", "Patient reports: fever no"."""
         for index in range(start, end):
             if self._row[index].kind == "mention":
                 return start
@@ -336,7 +336,7 @@ class Sheet:
         return start
 
     def _alternates(self, start: int, end: int) -> bool:
-        """Whether a stretch is nothing but names with an answer after each."""
+        """Whether a stretch consists only of names with an answer after each."""
         start = self._first_name(start, end)
         row = [element for element in self._row[start:end] if element.kind != "mark" or element.gap]
         if not self._row[end].near:
@@ -344,7 +344,7 @@ class Sheet:
         if len(row) < 2 or row[0].kind != "mention" or row[-1].kind != "answer":
             return False
         if any(element.values == ("unknown",) for element in row):
-            return False  # "loss of consciousness unknown" tells of one
+            return False  # a single answer: "loss of consciousness unknown"
         if any(element.item in self._told for element in row):
             return False
         previous = row[0].kind
@@ -369,7 +369,7 @@ class Sheet:
             value = "yes" if ticked == "ticked" or (ticked == "crossed" and not checked) else "no"
             glyph = self._text.words[row[k].start]
             if value == "no" and not (self._ticks or glyph in "✗✘❌✖"):
-                value = "unknown"  # a form in which nothing is ticked says nothing
+                value = "unknown"  # a form in which nothing is ticked gives no answer
             step, index = (1, k + 1) if first == "box" else (-1, k - 1)
             while 0 <= index < len(row) and row[index].kind in ("mention", "comma", "mark"):
                 near = row[index] if step > 0 else row[index + 1]
@@ -380,7 +380,7 @@ class Sheet:
                 index += step
 
     def _answer(self, names: Sequence[int], values: Sequence[str]) -> None:
-        """One answer for all names, or one each; others contradict each other and say nothing."""
+        """One answer for all names, or one each; otherwise they contradict each other and give no answer."""
         if len(values) == len(names):
             pairs = list(zip(names, values, strict=True))
         else:
@@ -392,7 +392,7 @@ class Sheet:
             self.values[item] = value
 
     def _names(self, label: int, *, question: bool) -> list[int]:
-        """Items of the names that an answer is about: those joined to the last, and a whole list of them."""
+        """The names that an answer is about: the last name with those joined to it, or a whole list."""
         joined, whole, index, commas = [label], [label], label, False
         while index > 0 and self._row[index].near:
             step = 1 if self._row[index - 1].kind == "mention" else 2
@@ -410,7 +410,7 @@ class Sheet:
         return [self._row[name].item for name in reversed(rows)]
 
     def _labels(self) -> list[bool]:
-        """Which names are answered themselves: in "Fever: No Cough: Yes" the no is not about the cough."""
+        """Which names have an answer of their own: in "Fever: No Cough: Yes" the no is not about the cough."""
         labels = [False] * len(self._row)
         for k in range(len(self._row) - 2, -1, -1):
             following = self._row[k + 1]
@@ -425,7 +425,7 @@ class Sheet:
         return labels
 
     def _list_from(self, k: int) -> Iterator[int]:
-        """Mentions from k on that one sign stands for: "-fever/chills"."""
+        """Mentions from k on that share one sign: "-fever/chills"."""
         yield self._mention(self._row[k])
         while k + 1 < len(self._row) and self._row[k + 1].kind == "mention" and "/" in self._row[k + 1].gap:
             k += 1

@@ -1,8 +1,8 @@
-"""Answers, signs and tick boxes: what "Fever: No", "-fever, +cough" and "[x] fever [ ] cough" say of what they name.
+"""Vocabulary of answers, signs and tick boxes: "Fever: No", "-fever, +cough", "[x] fever [ ] cough".
 
-``context`` reads prose, in which a negation stands before or after its concept. In a form the same word may do either:
-"Respiratory: no cough. Fever: no." Which it does is told by its place, and by the company it keeps in its sentence.
-The words live in ``configs/knowledge/answers.yaml``.
+``context`` reads prose, in which a negation precedes or follows its concept. In a form the same word may do either:
+"Respiratory: no cough. Fever: no." Its position and its neighbours in the sentence decide. The words are in
+``configs/knowledge/answers.yaml``.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ FILLERS = frozenset(
 
 
 class Answering(Phrase):
-    """A phrase that answers the name before it, if one stands there."""
+    """A phrase that answers the name before it, if there is one."""
 
 
 class Signing(Answering):
-    """A sign or a tick box, which may stand before the name, too."""
+    """A sign or a tick box, which may also precede the name."""
 
 
 #: The minus of a line among lines with a plus.
 DENIAL = Phrase(Modifier("negated", "before"))
-#: What stands between a name and its answer, with a row of dots.
+#: Tokens between a name and its answer, including a row of dots.
 _MARKS = frozenset(":=|?")
 _SIGNED_LINES = re.compile(r"(?:^[ \t]*[-+][ \t]*[a-z][^\n]*\n?)+", re.MULTILINE)
 MINUS = re.compile(r"-(?<![^\s,;:(|]-)-*(?![0-9-])")
@@ -39,7 +39,7 @@ _SIGN = re.compile(r"^[ \t]*([-+])[a-z]", re.MULTILINE)
 
 
 def signed_lines(text: str) -> frozenset[int]:
-    """Where a minus that opens a line denies it, for there are lines that a plus opens right above or below.
+    """Positions of minuses that open a line and negate it, because a line directly above or below opens with a plus.
 
     >>> signed_lines("-fever\\n+cough"), signed_lines("-fever\\n-cough")
     (frozenset({0}), frozenset())
@@ -54,7 +54,7 @@ def signed_lines(text: str) -> frozenset[int]:
 
 @cache
 def answers() -> list[tuple[str, Modifier]]:
-    """Every phrase of the shipped rules with what it may answer."""
+    """Every phrase of the shipped rules with its possible answer."""
     raw = load_yaml(CONFIG_ROOT / "knowledge" / "answers.yaml")
     entries = [(phrase, Modifier(kind, "answer")) for kind in ("yes", "no", "unknown", "digit") for phrase in raw[kind]]
     return entries + [
@@ -64,19 +64,19 @@ def answers() -> list[tuple[str, Modifier]]:
 
 @cache
 def openings() -> frozenset[str]:
-    """First words of answers, and what may stand before them: a question mark before these ends no sentence."""
+    """First words of answers, and words that may precede them: a question mark before these does not end a sentence."""
     raw = load_yaml(CONFIG_ROOT / "knowledge" / "answers.yaml")
     return frozenset(phrase.split()[0] for kind in ("yes", "no", "unknown") for phrase in raw[kind]) - {"reports"}
 
 
 def phrase(modifiers: Sequence[Modifier]) -> Phrase:
-    """A phrase of the class that its modifiers ask for."""
+    """A phrase of the class required by its modifiers."""
     sides = {modifier.side for modifier in modifiers}
     return (Signing if "box" in sides else Answering if "answer" in sides else Phrase)(*modifiers)
 
 
 def signed(text: Words, sentence: tuple[int, int]) -> bool:
-    """Whether a minus stands in a sentence that is no hyphen: before a word, or after one."""
+    """Whether a sentence contains a minus that is no hyphen: before a word, or after one."""
     return MINUS.search(text.text, *sentence) is not None
 
 
@@ -98,12 +98,12 @@ def answering(items: Sequence[Item], places: Sequence[tuple[int, int]], words: S
 
 
 def is_mark(word: str) -> bool:
-    """Whether a token stands between a name and its answer."""
+    """Whether a token may separate a name from its answer."""
     return word in _MARKS or word.startswith("..")
 
 
 class Words(NamedTuple):
-    """The tokens of a text, where they start, and the text."""
+    """The tokens of a text, their start offsets, and the text."""
 
     words: Sequence[str]
     starts: Sequence[int]

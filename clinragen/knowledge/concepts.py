@@ -1,4 +1,4 @@
-"""What a knowledge source contributes: nodes, edges, citations. Sources return these; the graph merges them."""
+"""Contributions of knowledge sources: nodes, edges, citations. Sources return these; the graph merges them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: Kinds of node, in the order they are listed and drawn.
+#: Kinds of node, in the order of lists and drawings.
 NODE_KINDS = ("phenotype", "disease", "finding", "symptom", "variable", "drug", "procedure")
 
-#: What a finding says of its variable. Trends are against the patient's own earlier values, whatever the range.
+#: Directions of a finding. Trends are relative to the patient's earlier values, not to the reference range.
 DIRECTIONS = ("high", "low", "rising", "falling")
 OPPOSITE = {"high": "low", "low": "high", "rising": "falling", "falling": "rising"}
 
-#: relation -> how a reader says it (head, relation, tail).
+#: relation -> its wording between head and tail.
 RELATIONS = {
     "suggests": "suggests",
     "measures": "measures",
@@ -25,7 +25,7 @@ RELATIONS = {
     "associated_with": "occurs with",
 }
 
-#: Relations by which a mention of the head is evidence for the phenotype at the tail, with how far its weight counts.
+#: Relations by which a mention of the head is evidence for the phenotype at the tail, with a factor for its weight.
 EVIDENCE_RELATIONS = {"suggests": 1.0, "is_a": 1.0, "treats": 0.9, "indicates": 0.9, "causes": 0.5, "complicates": 0.4}
 
 
@@ -66,9 +66,9 @@ class Contribution:
     nodes: list[Node]
     edges: list[Edge]
     citations: dict[str, str]  # key -> full citation
-    files: dict[str, str]  # file name -> sha256 of what was read
-    synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)  # further synonyms of nodes of other sources
-    identifiers: dict[str, dict[str, str]] = field(default_factory=dict)  # further identifiers of such nodes
+    files: dict[str, str]  # file name -> sha256
+    synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)  # additional synonyms of nodes of other sources
+    identifiers: dict[str, dict[str, str]] = field(default_factory=dict)  # additional identifiers of such nodes
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ConceptIndex:
         return tuple(node for node in self.codes.get((system, code), ()) if not kinds or self.kinds[node] in kinds)
 
     def contradicts(self, edge: Edge) -> bool:
-        """Whether the core says the opposite finding of what the edge says, and not this one."""
+        """Whether the core has the opposite finding of the edge, and not this one."""
         kind, _, key = edge.head.partition(":")
         variable, _, direction = key.rpartition(":")
         if kind != "finding" or direction not in OPPOSITE or (edge.head, edge.tail) in self.edges:

@@ -1,7 +1,7 @@
 """Whether a mention is affirmed, negated, family history, historical or hypothetical: compact NegEx/ConText rules.
 
-The words live in ``configs/knowledge/context.yaml``. Rules act within one sentence; a modifier's scope ends at a
-terminator, and a modifier that follows the concept also stops at a comma.
+The words are in ``configs/knowledge/context.yaml``. Rules act within one sentence; a modifier's scope ends at a
+terminator, and that of a modifier after the concept also at a comma.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 from clinragen.config import CONFIG_ROOT, load_yaml
 
 Context = Literal["affirmed", "negated", "family", "historical", "hypothetical"]
-#: When several modifiers reach one mention the first of these wins.
+#: Precedence if several modifiers apply to one mention: the first of these wins.
 PRIORITY: tuple[Context, ...] = ("negated", "family", "hypothetical", "historical")
 
 _TREATMENTS = ("drug:", "procedure:")
@@ -25,8 +25,8 @@ class Modifier:
     """A word that acts on mentions.
 
     Attributes:
-        kind: a context, "inert", "adjective", "purpose" or "terminator"; or what it answers (``answers``).
-        side: where it stands.
+        kind: a context, "inert", "adjective", "purpose" or "terminator"; or an answer (``answers``).
+        side: its position relative to the mention.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Modifier:
 
 
 class Phrase:
-    """What a phrase may modify, in every way that it may be read."""
+    """The possible modifiers of a phrase, one for each reading."""
 
     def __init__(self, *modifiers: Modifier) -> None:
         self.modifiers = modifiers
@@ -45,13 +45,13 @@ class Phrase:
         self.after = {modifier.kind for modifier in modifiers if modifier.side == "after"}
 
 
-#: What a sentence holds: a mention (its index), a phrase, or None for a comma.
+#: An item of a sentence: a mention (its index), a phrase, or None for a comma.
 Item = Phrase | int | None
 
 
 @cache
 def modifiers() -> list[tuple[str, Modifier]]:
-    """Every modifier phrase of the shipped rules with its effect; a phrase may stand on both sides."""
+    """Every modifier phrase of the shipped rules with its effect; a phrase may be used on both sides."""
     raw = load_yaml(CONFIG_ROOT / "knowledge" / "context.yaml")
     words = {"relative": raw["relatives"], "whose": raw["whose"], "month": raw["month"], "since": raw["since"]}
     words |= {name: raw[name] for name in ("adverb", "person", "has", "is")}
@@ -79,7 +79,7 @@ def contexts(items: Sequence[Item], named: Sequence[tuple[str, int, int]] = ()) 
     """Contexts of the mentions of one sentence.
 
     Args:
-        items: what the sentence holds, in order.
+        items: items of the sentence, in order.
         named: (concept, start, end) of each mention.
 
     >>> no = Phrase(Modifier("negated", "before"))
@@ -88,7 +88,7 @@ def contexts(items: Sequence[Item], named: Sequence[tuple[str, int, int]] = ()) 
     """
     reached: list[set[str]] = []
     active: set[str] = set()
-    idle = False  # whether an adjective has met no mention yet
+    idle = False  # whether an adjective has no mention yet
     clause: list[int] = []  # mentions since the last comma or terminator, which a following modifier may act on
     for item in items:
         if item is None:

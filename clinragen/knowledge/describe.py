@@ -1,4 +1,4 @@
-"""The concept graph in words: a concept as a textbook entry, and counts with coverage."""
+"""The concept graph as text: entries of concepts, and counts with coverage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clinragen.knowledge.concepts import NODE_KINDS
 from clinragen.knowledge.graph import ConceptGraph, Link
 from clinragen.knowledge.sources import curated
 
-#: What ``coverage`` asks of every phenotype.
+#: Requirements of ``coverage`` for every phenotype.
 LEAST_FINDINGS = 8
 LEAST_VARIABLES = 3
 SHOWN_SYNONYMS = 20
@@ -72,7 +72,7 @@ def _code(system: str, code: str) -> str:
 
 
 def _rows(graph: ConceptGraph, links: list[Link], numbers: dict[str, int], width: int) -> list[str]:
-    """What each source says, with the concepts it says it of and their weights, heaviest first."""
+    """The statements of each source with their concepts and weights, highest weight first."""
     groups: dict[tuple[str, str], dict[float, list[str]]] = {}
     for link in links:
         node = graph.nodes[link.node]
@@ -93,7 +93,7 @@ def _rows(graph: ConceptGraph, links: list[Link], numbers: dict[str, int], width
 
 
 def _measure(data: Mapping[str, Any]) -> str:
-    """The bound of a finding, in the unit of its variable; empty for a trend or a variable that is not catalogued."""
+    """The bound of a finding, in the unit of its variable; empty for a trend or a variable outside the catalogue."""
     spec = variables().get(data["variable"] or "")
     if spec is None or data["direction"] not in ("high", "low"):
         return ""
@@ -103,7 +103,7 @@ def _measure(data: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class PhenotypeCoverage:
-    """How well one phenotype is described."""
+    """Coverage of one phenotype by the graph."""
 
     phenotype: str
     findings: int
@@ -150,7 +150,7 @@ def uncovered_sides(graph: ConceptGraph) -> list[str]:
 
 
 def reasons_for_no_finding() -> dict[str, str]:
-    """Sides of reference ranges -> why a value there is no finding, where the curated core states it."""
+    """Sides of reference ranges -> why they have no finding, where the curated core states a reason."""
     rows = curated.findings()
     return {f"{key} {side}": why for key, row in rows.items() for side, why in (row.get("none") or {}).items()}
 

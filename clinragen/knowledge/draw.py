@@ -1,6 +1,6 @@
 """A picture of the graph: findings of the series left, phenotypes in the middle, symptoms and signs right.
 
-Phenotypes are ordered by what they share (the Fiedler vector of their similarity), so that related ones stand together
+Phenotypes are ordered by shared evidence (the Fiedler vector of their similarity), so that related ones are adjacent
 and few lines cross; the line width is the weight of the edge.
 """
 
@@ -24,7 +24,7 @@ def draw(graph: ConceptGraph, out: Path, *, focus: str | None = None, least: flo
     """Write the picture of the graph, or of the neighbourhood of one concept.
 
     Args:
-        graph: what is drawn.
+        graph: the concept graph.
         out: file whose ending gives the format.
         focus: node id of the concept.
         least: edges lighter than this are left out.
@@ -52,7 +52,7 @@ def draw(graph: ConceptGraph, out: Path, *, focus: str | None = None, least: flo
 
 
 def overview(graph: ConceptGraph, least: float) -> Any:
-    """A matplotlib figure of all phenotypes with what suggests them; None when no edge weighs ``least``."""
+    """A matplotlib figure of all phenotypes with their evidence; None if no edge has weight ``least``."""
     from matplotlib.figure import Figure
 
     every = [
@@ -114,7 +114,7 @@ def _seriate(nodes: list[str], edges: list[tuple[str, str, float]]) -> list[str]
 
 
 def _by_barycentre(kind: str, edges: list[tuple[str, str, float]], middle: list[str]) -> list[str]:
-    """Heads of one kind, each near the mean position of the phenotypes that it speaks for."""
+    """Heads of one kind, each near the mean position of the phenotypes that it supports."""
     position = {node: rank for rank, node in enumerate(middle)}
     pulled: dict[str, list[tuple[float, float]]] = {}
     for head, tail, weight in edges:

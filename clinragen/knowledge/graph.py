@@ -1,6 +1,6 @@
 """The concept graph: typed nodes and cited, weighted, directed edges, in networkx; Parquet and a manifest on disk.
 
-Edges point from what is observed to what it means: finding -> phenotype (``suggests``), drug -> phenotype (``treats``),
+Edges point from observation to interpretation: finding -> phenotype (``suggests``), drug -> phenotype (``treats``),
 variable -> finding (``measures``), phenotype -> phenotype (``causes``). The same sources give the same bytes.
 """
 
@@ -34,8 +34,8 @@ from clinragen.knowledge.sources import curated
 from clinragen.label_sets import LabelSet, of_manifest, plain, shipped
 from clinragen.outputs import GRAPH, output_folder
 
-_LABELS = "label_set"  # of a saved manifest, where the labels are not the 25 phenotypes
-_LONGEST_NAME = 200  # letters; what is longer names nothing
+_LABELS = "label_set"  # key of a saved manifest, if the labels are not the 25 phenotypes
+_LONGEST_NAME = 200  # most characters of a name
 NODES = pa.schema(
     [
         ("id", pa.string()),
@@ -78,8 +78,8 @@ class ConceptGraph:
     Args:
         graph: the networkx MultiDiGraph; node attributes are those of ``Node``.
         manifest: sources, citations and counts.
-        labels: what stays are labelled with: each has a node of kind phenotype, and there are no others. See
-            ``relabel`` for a graph of other labels.
+        labels: label set; the nodes of kind phenotype are exactly its labels. See ``relabel`` for a graph of other
+            labels.
     """
 
     def __init__(self, graph: nx.MultiDiGraph[str], manifest: dict[str, Any], labels: LabelSet | None = None) -> None:
@@ -101,30 +101,30 @@ class ConceptGraph:
         return self.graph.nodes[node]["name"]
 
     def into(self, node: str, relations: Iterable[str] | None = None) -> list[Link]:
-        """Edges that point to a node, heaviest first."""
+        """Edges that point to a node, highest weight first."""
         edges = self.graph.in_edges(node, data=True)
         return _links(((head, data) for head, _, data in edges), relations)
 
     def out_of(self, node: str, relations: Iterable[str] | None = None) -> list[Link]:
-        """Edges that leave a node, heaviest first."""
+        """Edges that leave a node, highest weight first."""
         edges = self.graph.out_edges(node, data=True)
         return _links(((tail, data) for _, tail, data in edges), relations)
 
     def findings_of(self, phenotype: str) -> list[Link]:
-        """High/low findings that suggest a phenotype (a key such as ``shock``), heaviest first."""
+        """High/low findings that suggest a phenotype (a key such as ``shock``), highest weight first."""
         return [
             link for link in self.into(self._phenotype(phenotype), ("suggests",)) if link.node.startswith("finding:")
         ]
 
     def symptoms_of(self, phenotype: str) -> list[Link]:
-        """Symptoms and signs that suggest a phenotype, heaviest first."""
+        """Symptoms and signs that suggest a phenotype, highest weight first."""
         return [
             link for link in self.into(self._phenotype(phenotype), ("suggests",)) if link.node.startswith("symptom:")
         ]
 
     @cached_property
     def evidence(self) -> dict[str, dict[str, tuple[float, str]]]:
-        """phenotype key -> concept id -> (strength 0..1, relation): what a mention says for the phenotype.
+        """phenotype key -> concept id -> (strength 0..1, relation): evidence of a mention for the phenotype.
 
         The phenotype's own name counts 1. Diseases that belong to it count through ``is_a``.
         """
@@ -139,14 +139,14 @@ class ConceptGraph:
         return by_label
 
     def strength(self, concept: str, key: str) -> float:
-        """How strongly a mention of a concept speaks for a phenotype, 0..1."""
+        """Strength of a mention of a concept as evidence for a phenotype, 0..1."""
         return self.evidence[key].get(concept, (0.0, ""))[0]
 
     def find(self, name: str) -> str:
         """The node with this id, name, published name or synonym (any case), phenotypes first.
 
         Raises:
-            UserError: none; the nearest names are listed.
+            UserError: no such node; the error lists the nearest names.
         """
         if name in self.graph:
             return name
@@ -161,7 +161,7 @@ class ConceptGraph:
         return self.names[query]
 
     def _published(self, name: str) -> str | None:
-        """The phenotype that others publish by this name; a disease where it is none of the labels."""
+        """The phenotype with this published name; a disease node if it is not among the labels."""
         labels = {**shipped(), **self.labels}
         called = [key for key, label in labels.items() if plain(name) in map(plain, label.published)]
         nodes = (f"{kind}:{key}" for key in called for kind in ("phenotype", "disease"))
@@ -169,7 +169,7 @@ class ConceptGraph:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Lower-case names, keys and synonyms -> node; phenotypes first, so that theirs win."""
+        """Lower-case names, keys and synonyms -> node; those of phenotypes take precedence."""
         names: dict[str, str] = {}
         for kind in NODE_KINDS:
             for node in self.of_kind(kind):
@@ -181,7 +181,7 @@ class ConceptGraph:
 
     @cached_property
     def index(self) -> ConceptIndex:
-        """What further sources may refer to."""
+        """The concepts that further sources may refer to."""
         codes: dict[tuple[str, str], list[str]] = {}
         for node, data in sorted(self.nodes.items(), key=itemgetter(0)):
             for system, listed in data["identifiers"].items():
@@ -205,10 +205,10 @@ class ConceptGraph:
         return sorted((list(path) for path in simple), key=lambda path: (len(path), path))
 
     def save(self, folder: Path, *, overwrite: bool = False) -> None:
-        """Write ``nodes.parquet``, ``edges.parquet`` and ``manifest.json`` into a new folder, whole or not at all.
+        """Write ``nodes.parquet``, ``edges.parquet`` and ``manifest.json`` into a new folder, atomically.
 
         Raises:
-            UserError: the folder exists and is not a graph to be replaced.
+            UserError: the folder exists and is no graph.
         """
         nodes = [
             {"id": node, **data, "identifiers": _json(data["identifiers"])}
@@ -228,7 +228,7 @@ class ConceptGraph:
         """Read a saved graph and check it against its manifest.
 
         Raises:
-            UserError: not a graph folder, another version, or files that are not those the manifest describes.
+            UserError: no graph folder, another version, or files that differ from the manifest.
         """
         manifest = read_json(folder / "manifest.json", "a concept graph (make one: clinragen graph build --out DIR)")
         versions.GRAPH.check(manifest, folder)
@@ -257,9 +257,9 @@ class ConceptGraph:
 def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
     """Merge sources into one graph, the core first and the others by name, so that their order does not matter.
 
-    A node already there is kept and gains the new synonyms and codes.
+    An existing node is kept and gets the new synonyms and codes.
 
-    Without an argument the graph is the curated core alone.
+    Without an argument the graph is the curated core.
 
     Raises:
         UserError: an edge whose end no source defines, an unknown node kind or relation.
@@ -309,7 +309,7 @@ def _merged_nodes(parts: Iterable[Contribution]) -> dict[str, dict[str, Any]]:
 
 
 def _merged_edges(parts: Iterable[Contribution], nodes: Collection[str]) -> dict[tuple[str, str, str, str, str], Edge]:
-    """The edges of all sources; of those that one source states twice, the heavier."""
+    """The edges of all sources; if one source states an edge twice, the one with the higher weight."""
     edges: dict[tuple[str, str, str, str, str], Edge] = {}
     for part in parts:
         for edge in part.edges:

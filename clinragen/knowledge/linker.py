@@ -1,8 +1,8 @@
-"""Note text -> concept mentions, by longest match in a trie of tokens; several megabytes per second on one core.
+"""Link note text to concepts by longest match in a trie of tokens; several megabytes per second on one core.
 
-Synonyms come from the graph, contexts from ``context``. A hyphen equals a space; plurals, British spelling, the other
-side and another's possession are matched too; a synonym that starts with "=" matches only in exactly that case.
-Shorthand such as "w/r/r" is one mention for each part. Offsets are those of the text as given.
+Synonyms come from the graph, contexts from ``context``. A hyphen equals a space; plurals, British spelling, body sides
+and determiners ("his", "the") are matched, too; a synonym that starts with "=" matches only in exactly that case.
+Shorthand such as "w/r/r" gives one mention for each part. Offsets refer to the original text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COPULAS = tuple(
     for adverb in ("", "markedly ", "significantly ", "mildly ", "slightly ", "very ", "persistently ")
 )
 
-#: A concept's written forms are matched with each of these in the place of the others.
+#: Interchangeable words: a form that contains one of them also matches with each of the others.
 _WHOSE = ("his", "her", "my", "your", "their", "the", "both")
 _POSSESSIVE = re.compile(r" (?:his|her|my|the) (?!time)")
 _SIDES = ("left", "right", "L", "R")
@@ -46,7 +46,7 @@ _SIDE = re.compile(
     re.IGNORECASE,
 )
 
-#: What a mention is when no word of its sentence says otherwise.
+#: Default context of a mention in these sections.
 SECTION_CONTEXTS: dict[str, Context] = {"past_medical_history": "historical", "family_history": "family"}
 
 _TOKEN = re.compile(
@@ -54,7 +54,7 @@ _TOKEN = re.compile(
     r"|\([-+]\)|\[[ x]?\]|\([ x]\)|[☐☑☒✓✔✅✗✘❌✖□■▣]"
     r"|\.{2,}|[.;:,!?/%+()=|]"
 )
-#: Keeps the length, unlike str.lower. Dashes and apostrophes of word processors are those of the keyboard.
+#: Lower case that keeps the length, unlike str.lower; typographic dashes and apostrophes become ASCII.
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)} | {ord(dash): "-" for dash in "‐‑‒–—−"}
 _LOWER |= {ord(apostrophe): "'" for apostrophe in "’ʼ"}
 _ABBREVIATIONS = frozenset(("dr", "mr", "mrs", "ms", "vs", "approx", "pt", "st", "e.g"))
@@ -63,7 +63,7 @@ _BREAKS = frozenset(".;!?")
 
 
 class Mention(NamedTuple):
-    """A concept named in a text: ``text[start:end]``, within the sentence ``text[sentence[0]:sentence[1]]``."""
+    """A concept mentioned in a text: ``text[start:end]``, within the sentence ``text[sentence[0]:sentence[1]]``."""
 
     concept: str
     start: int
@@ -83,7 +83,7 @@ class Linker:
         written = {node: (data["name"], *data["synonyms"]) for node, data in named.items()}
         self._add_forms(written)
         self._add_forms({node: _measured(graph, data) for node, data in named.items() if data["kind"] == "finding"})
-        # last: a variant never takes the place of a form that was written down
+        # last, so that a derived variant never replaces a listed form
         self._add_forms(
             {
                 node: [variant for form in forms if not form.startswith("=") for variant in _variants(form)]
@@ -93,7 +93,7 @@ class Linker:
         self._add_shorthand(frozenset(named))
 
     def _add_modifiers(self) -> None:
-        """Words that deny, date, answer or doubt; one word may do several."""
+        """Add words that negate, date, answer or make hypothetical; one word may have several roles."""
         for form, modifier in (*modifiers(), *answers()):
             meanings = self._phrases.at(tokens(form))
             before = meanings.any_case.modifiers if meanings.any_case is not None else ()
@@ -105,7 +105,7 @@ class Linker:
                 self._add(form, concept)
 
     def _add_shorthand(self, concepts: frozenset[str]) -> None:
-        """Shorthand whose every part is a concept of the graph, or no concept by intent."""
+        """Add shorthand whose parts are all concepts of the graph, or intentionally none."""
         for form, parts in shorthand().items():
             if all(part is None or part in concepts for part in parts):
                 meanings = self._phrases.at(tokens(form))
@@ -115,7 +115,7 @@ class Linker:
     def link(self, text: str, section: str | None = None) -> list[Mention]:
         """All mentions in a text, in order; they do not overlap.
 
-        The section says what an unmarked mention is: in a past medical history it is historical.
+        The section sets the default context: in a past medical history it is historical.
         """
         mentions = self._scan(text)
         plain = SECTION_CONTEXTS.get(section or "")
@@ -124,10 +124,10 @@ class Linker:
         return [mention._replace(context=plain) if mention.context == "affirmed" else mention for mention in mentions]
 
     def _scan(self, text: str) -> list[Mention]:
-        """Mentions in the context that their own sentence gives them; one pass over the tokens."""
+        """Mentions with the context from their own sentence; one pass over the tokens."""
         words = _words(text)
         denials = signed_lines(words.text) if "+" in words.text else frozenset[int]()
-        ticked = not _TICKS.isdisjoint(words.words)  # an empty box denies only in a form with another ticked
+        ticked = not _TICKS.isdisjoint(words.words)  # an empty box negates only in a form with a ticked one
         sentence = _Sentence(words, 0, ticked)
         mentions: list[Mention] = []
         position, count, longest = 0, len(words.words), self._phrases.longest
@@ -135,7 +135,7 @@ class Linker:
             match = longest(words.words, position, text, words.starts)
             if match is not None:
                 end, meaning = match
-                # a minus that opens a line of a signed list denies, whatever else the phrase may mean
+                # a minus that opens a line of a signed list negates, whatever else the phrase may mean
                 denies = bool(denials) and words.starts[position] in denials and not isinstance(meaning, (str, list))
                 sentence.add(DENIAL if denies else meaning, position, end)
                 position = end
@@ -153,7 +153,7 @@ class Linker:
         return mentions + sentence.mentions(len(text))
 
     def _add(self, form: str, concept: str) -> None:
-        """Add a form that nothing else is written like."""
+        """Add a form, unless it already has a meaning."""
         meanings = self._phrases.at(tokens(form.lstrip("=")))
         if meanings.any_case is not None:
             return
@@ -165,7 +165,7 @@ class Linker:
 
 
 class _Sentence:
-    """What the tokens of one sentence mean: the concepts it names, and the phrases that put them into a context."""
+    """Content of one sentence: its concepts, and the phrases that set their contexts."""
 
     __slots__ = ("_begin", "_concepts", "_items", "_spans", "_ticked", "_words")
 
@@ -176,10 +176,10 @@ class _Sentence:
         self._spans: list[tuple[int, int]] = []  # first token and the one after the last of each item
 
     def add(self, meaning: Any, first: int, end: int) -> None:
-        """Add what the tokens ``first`` to ``end`` mean: a concept, the parts of a shorthand, a modifier, a comma."""
+        """Add the meaning of tokens ``first`` to ``end``: a concept, parts of a shorthand, a modifier or a comma."""
         if isinstance(meaning, str):
             self._name(meaning, first, end)
-        elif isinstance(meaning, list):  # "w/r/r": a concept, or none that is known, for each letter
+        elif isinstance(meaning, list):  # "w/r/r": a concept, or None, for each letter
             letters = [token for token in range(first, end) if self._words.words[token].isalnum()]
             for token, concept in zip(letters, meaning, strict=True):
                 if concept is not None:
@@ -195,7 +195,7 @@ class _Sentence:
         self._concepts.append((concept, starts[first], starts[end - 1] + len(words[end - 1])))
 
     def mentions(self, end: int) -> list[Mention]:
-        """The concepts with their contexts; ``end``: where the sentence ends in the text."""
+        """The mentions with their contexts; ``end``: end of the sentence in the text."""
         if not self._concepts:
             return []
         sentence = (self._begin, end)
@@ -205,7 +205,7 @@ class _Sentence:
         ]
 
     def _contexts(self, sentence: tuple[int, int]) -> list[Context]:
-        """By the answers of a form where the sentence is one, else by the modifiers around each concept."""
+        """Contexts by the answers of a form if the sentence is one, otherwise by modifiers."""
         has_modifiers = len(self._items) > len(self._concepts)
         has_signs = self._words.text.find("-", *sentence) >= 0 and signed(self._words, sentence)
         if has_signs or (has_modifiers and answering(self._items, self._spans, self._words.words)):
@@ -223,7 +223,7 @@ def _words(text: str) -> Words:
 
 
 def tokens(text: str) -> list[str]:
-    """The tokens the linker sees.
+    """The tokens of the linker.
 
     >>> tokens("S/P ST-elevation MI, Cr 3.2")
     ['s', '/', 'p', 'st', 'elevation', 'mi', ',', 'cr', '3.2']
@@ -232,7 +232,7 @@ def tokens(text: str) -> list[str]:
 
 
 def _trend(data: dict[str, Any]) -> bool:
-    """Trends are read off the series; what a note calls "rising creatinine" is left to whoever reads claims."""
+    """Whether a finding is a trend. Trends are not linked in notes; "rising creatinine" is left to the claim reader."""
     return data["direction"] in ("rising", "falling")
 
 
@@ -248,7 +248,7 @@ def _measured(graph: ConceptGraph, finding: dict[str, Any]) -> list[str]:
 
 
 def _variants(form: str) -> set[str]:
-    """Other ways to write a form: whose it is, on which side, British spelling, the plural."""
+    """Variants of a form: determiners, body side, British spelling, plural."""
     spellings = {form}
     spellings |= {_POSSESSIVE.sub(f" {word} ", form) for word in _WHOSE}
     spellings |= {_SIDE.sub(lambda match, word=word: f"{word}{match.group(2)}", form) for word in _SIDES}
@@ -270,7 +270,7 @@ def _is_stop(words: Words, position: int) -> bool:
     if following < len(text) and not text[following].isspace():
         return False  # "q.d.", "e.g."
     previous = words.words[position - 1] if position else ""
-    if previous == "no":  # an answer, or the number of something
+    if previous == "no":  # an answer, or a number
         return position + 1 == len(words.words) or not words.words[position + 1][0].isdigit()
     if previous in ("n", "y"):  # an answer, or an initial
         return position > 1 and words.words[position - 2] in (":", "=", "?", "|")

@@ -1,4 +1,4 @@
-"""A picture of one concept: its neighbours left and right, in groups, heaviest first; dot and line grow with weight."""
+"""A picture of one concept with its neighbours in groups, highest weight first; dots and lines grow with weight."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RIGHT = (
     ("Is a", ("is_a",), "out", (*CONDITIONS, "drug"), "#6a4c93"),
     ("Shows as", ("measures",), "out", ("finding", "symptom"), "#1f6f8b"),
 )
-_MOST = 16  # items of a group; the rest is counted
+_MOST = 16  # most items of a group; the rest is counted
 _GAP = 1.6  # rows between two groups
 
 

@@ -1,4 +1,4 @@
-"""Phrases in a trie of tokens, found by longest match: the names in notes, and the cue words of claims.
+"""A trie of token phrases with longest match, for names in notes and cue words of claims.
 
 A phrase is written in any case, or only in exactly one ("=PE" is pulmonary embolism, "pe" is no word). British spelling
 is derived from American.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-_END = ""  # trie key of what ends at a node; no token is empty
+_END = ""  # trie key of a phrase's end; no token is empty
 _BRITISH = [
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
@@ -32,7 +32,7 @@ _AMERICAN = re.compile("|".join(pattern.pattern for pattern, _ in _BRITISH), re.
 
 
 class Meanings[M]:
-    """What a phrase means: written in any case, or in exactly one."""
+    """The meanings of a phrase: in any case, or in exactly one."""
 
     __slots__ = ("any_case", "exact")
 
@@ -42,7 +42,7 @@ class Meanings[M]:
 
 
 class PhraseTrie[M]:
-    """A trie of phrases, each a sequence of tokens, with what they mean.
+    """A trie of phrases, each a sequence of tokens, with their meanings.
 
     >>> words = PhraseTrie[str]()
     >>> words.at(["heart", "rate"]).any_case = "pulse"
@@ -65,12 +65,12 @@ class PhraseTrie[M]:
         return meanings
 
     def longest(self, tokens: Sequence[str], position: int, text: str, starts: Sequence[int]) -> tuple[int, M] | None:
-        """The longest phrase that begins at a token: after which token it ends, and what it means; None without one.
+        """The longest phrase that begins at a token, as (index after its last token, meaning); None without one.
 
         Args:
-            tokens: of a text, in the form in which phrases are added.
-            position: of the token that the phrase begins with.
-            text: what the tokens are of, in its own case.
+            tokens: tokens of a text, in the form in which phrases are added.
+            position: index of the first token of the phrase.
+            text: the original text.
             starts: the offset in the text at which each token starts.
         """
         node = self._trie.get(tokens[position])
@@ -95,14 +95,14 @@ class PhraseTrie[M]:
 
 
 def squeezed(form: str) -> str:
-    """A form with one blank for each row of blanks or hyphens: as exact forms are compared."""
+    """A form with one blank for each run of blanks or hyphens, for the comparison of exact forms."""
     return " ".join(form.replace("-", " ").split())
 
 
 def british(form: str) -> set[str]:
-    """British spellings of an American form; none where it is spelt alike.
+    """British spellings of an American form; none if the spelling is the same.
 
-    Of a form with several such words, each by itself and all of them: writers mix.
+    For a form with several such words, each replaced alone and all together, since writers mix spellings.
 
     >>> sorted(british("hyperkalemia")), sorted(british("leukocytosis")), sorted(british("low sodium"))
     (['hyperkalaemia'], ['leucocytosis'], [])

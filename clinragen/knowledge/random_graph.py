@@ -1,4 +1,4 @@
-"""A random graph with the degrees of the real one, to set beside it: all that is lost is what its edges mean."""
+"""A random graph with the same degrees as the real one, as a control: only the meaning of its edges is lost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ SWAPS = 10  # attempted swaps per edge; the pairs are well mixed after a few (Ma
 
 
 def rewired(graph: nx.MultiDiGraph[str], seed: int) -> nx.MultiDiGraph[str]:
-    """The same nodes with edges exchanged at random: a->b, c->d become a->d, c->b.
+    """The same nodes with edges permuted at random: a->b, c->d become a->d, c->b.
 
-    Every node keeps how many edges of each relation enter and leave it; parallel statements of one relation between the
-    same two nodes are one edge first, with the largest weight. An edge keeps its head and its weight, and gets another
-    tail. There are no self-loops and no edge twice.
+    Every node keeps its in- and out-degree for each relation; parallel edges of one relation between the same two nodes
+    are merged first, with the largest weight. An edge keeps its head and its weight, and gets another tail. There are
+    no self-loops and no duplicate edges.
 
     Args:
         graph: edges carry ``relation`` and ``weight``.

@@ -1,7 +1,7 @@
-"""The concept graph under another label set: its phenotypes are then those labels, and no others.
+"""Adapt the concept graph to another label set: its phenotypes are then exactly those labels.
 
-A phenotype of the catalogue that is no label becomes a disease. A label that the graph does not know takes over the
-evidence of the phenotypes that it covers: what suggests pneumonia suggests a disease of the respiratory system.
+A phenotype of the catalogue that is no label becomes a disease. A label that is not in the graph inherits the evidence
+of the phenotypes that it covers: evidence for pneumonia is evidence for a disease of the respiratory system.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _CITATION = "The label set of the cohort: a label holds most of the codes of the
 
 
 def open_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
-    """The graph of a folder, the curated core without one, under the labels of a cohort or model."""
+    """The graph of a folder, or the curated core without one, with the labels of a cohort or model."""
     return relabel(ConceptGraph.load(folder) if folder else build(), labels)
 
 
 def open_known_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
-    """The same, for labels that may be none of the graph's business: where it knows none of them, it stays as it is."""
+    """The same, for labels that may have no concepts: if the graph knows none of them, it is returned unchanged."""
     graph = ConceptGraph.load(folder) if folder else build()
     concepts = {f"{kind}:{key}" for kind in ("phenotype", "disease") for key in labels}
     covered = any(label.covers for label in labels.values())
@@ -35,7 +35,7 @@ def open_known_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
 
 
 def relabel(graph: ConceptGraph, labels: LabelSet) -> ConceptGraph:
-    """``graph`` itself when it is of these labels already, else a new graph."""
+    """``graph`` itself if it already has these labels, otherwise a new graph."""
     keys = {node.removeprefix("phenotype:") for node in graph.of_kind("phenotype")}
     if keys == set(labels):
         return graph if graph.labels == labels else ConceptGraph(graph.graph, graph.manifest, labels)
@@ -61,7 +61,7 @@ def relabel(graph: ConceptGraph, labels: LabelSet) -> ConceptGraph:
 
 
 def unknown(graph: ConceptGraph) -> list[str]:
-    """Labels that nothing in the graph speaks for, but their own name."""
+    """Labels without evidence in the graph, apart from their own name."""
     return [key for key, evidence in graph.evidence.items() if len(evidence) < 2]
 
 
@@ -76,7 +76,7 @@ def _node(label: Phenotype) -> dict[str, Any]:
 
 
 def _take_over(graph: nx.MultiDiGraph[str], part: str, label: str) -> None:
-    """``part`` is a ``label``, and what is evidence of it is evidence of the label."""
+    """Make ``part`` a kind of ``label``, which inherits its evidence."""
     whole = {"relation": "is_a", "weight": 1.0, "source": _ORIGIN, "evidence": "", "origin": _ORIGIN}
     for head, _, data in [*graph.in_edges(part, data=True), (part, label, whole)]:
         if data["relation"] in EVIDENCE_RELATIONS and head != label:

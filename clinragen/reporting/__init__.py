@@ -1,1 +1,1 @@
-"""Predictions as a static HTML site that opens from a file and asks the network for nothing."""
+"""Predictions as a static HTML site that opens from a file and makes no network requests."""

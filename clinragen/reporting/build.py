@@ -1,9 +1,9 @@
-"""The report's folder: ``index.html`` and one page per stay, each a single file that loads nothing else.
+"""The report's folder: ``index.html`` and one page per stay, each a single file without external resources.
 
-Patient text is untrusted. Jinja escapes everything, and what is not seen is shown (``visible``); what is inserted as
-markup is either our own style and script or SVG made of numbers and escaped names. On top of that every page forbids,
-by its Content-Security-Policy, all but the one style and the one script whose hashes it names, so that even markup that
-slipped through could load or run nothing.
+Patient text is untrusted. Jinja escapes everything, and invisible characters are shown (``visible``); inserted markup
+is either our own style and script, or SVG made of numbers and escaped names. In addition the Content-Security-Policy of
+every page allows only one style and one script, by their hashes, so that even injected markup could not load or run
+anything.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from clinragen.verification.claims import STANDINGS
 
 @dataclass(frozen=True)
 class ReportInput:
-    """What goes into a report. ``claims``: of each prediction; ``nodes``: the concept graph's attributes by id."""
+    """Input of a report. ``claims``: those of each prediction; ``nodes``: attributes of the graph's nodes by id."""
 
     predictions: Predictions
     truth: Truth
@@ -47,10 +47,10 @@ class ReportInput:
 
 
 def check_evaluation(path: Path, predictions: Predictions) -> dict[str, Any]:
-    """The evaluation, if it is one of these predictions.
+    """The evaluation, if it belongs to these predictions.
 
     Raises:
-        UserError: not an evaluation, or of other predictions.
+        UserError: no evaluation, or of other predictions.
     """
     evaluation = load_evaluation(path)
     if evaluation["predictions"]["sha256"] != predictions.table_hash:
@@ -64,13 +64,13 @@ def write_report(
     """Write the site and return the number of stays.
 
     Args:
-        report: what to show.
-        out: folder to make.
+        report: content of the report.
+        out: folder to write.
         overwrite: replace an existing folder.
         progress: called after each stay.
 
     Raises:
-        UserError: ``out`` exists and is not to be replaced.
+        UserError: ``out`` exists and may not be replaced.
     """
     environment = _environment()
     stay_page, index_page = environment.get_template("stay.html"), environment.get_template("index.html")
@@ -205,7 +205,7 @@ def _series(table: pl.DataFrame | None) -> dict[str, tuple[Sequence[float], Sequ
 
 
 def _row(view: views.StayView) -> dict[str, Any]:
-    """What the index says of a stay."""
+    """The row of a stay in the index."""
     judged = [d for d in view.diagnoses if d.verdict]
     judged.sort(key=lambda d: ("agrees", "extra", "missed", "uncoded").index(d.verdict))
     return {

@@ -1,6 +1,6 @@
 """Inline SVG for the report. Colours and fonts come from the page's style sheet through classes.
 
-Marks tell by shape as well as colour: a dot is within the reference range, a triangle points to the side that is left.
+Marks differ in shape as well as colour: a dot is within the reference range, a triangle points to the side outside.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from clinragen.catalog import Variable
 
 WIDTH, HEIGHT = 264, 104
 LEFT, RIGHT, TOP, BOTTOM = 34, 6, 7, 17
-#: Hours between two values from which the line between them is dashed: nothing was measured there.
+#: Gap in hours from which the line between two values is dashed.
 LONG_GAP = 6.0
 
 
 def ticks(low: float, high: float, decimals: int, about: int = 3) -> list[float]:
-    """Round numbers within [low, high], about so many, with no more decimals than the variable is written with.
+    """Round numbers within [low, high], about this many, with at most the variable's usual decimals.
 
     >>> ticks(0.0, 48.0, 0, 4), ticks(7.31, 7.48, 2), ticks(2.8, 5.1, 0)
     ([0.0, 10.0, 20.0, 30.0, 40.0], [7.35, 7.4, 7.45], [3.0, 4.0, 5.0])
@@ -35,7 +35,7 @@ def ticks(low: float, high: float, decimals: int, about: int = 3) -> list[float]
 
 
 def hour_ticks(window: float) -> list[float]:
-    """Hours to name on the time axis: halves of days or whole days, at most nine.
+    """Hours to label on the time axis: half or whole days, at most nine.
 
     >>> hour_ticks(48.0), hour_ticks(6.0)
     ([0.0, 12.0, 24.0, 36.0, 48.0], [0.0, 2.0, 4.0, 6.0])
@@ -50,7 +50,7 @@ def _plain(value: float) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """The values of one variable in one stay, with their texts and sides worked out once.
+    """The values of one variable in one stay, with their texts and sides computed once.
 
     Args:
         variable: gives the unit and the reference range.
@@ -69,13 +69,13 @@ class Measured:
 
     @cached_property
     def texts(self) -> list[str]:
-        """The values as the catalogue writes them, with typographic units, escaped for HTML."""
+        """The values in the catalogue's notation, with typographic units, escaped for HTML."""
         unit, decimals = escape(unit_text(self.variable)), self.variable.decimals
         return [f"{value:.{decimals}f}{unit}" for value in self.values]
 
     @property
     def summary(self) -> str:
-        """What a chart shows, for a screen reader."""
+        """Description of a chart for screen readers."""
         parts = [f"{escape(self.variable.label)}: {len(self.values)} value{'s' if len(self.values) > 1 else ''}"]
         if len(self.values) > 1:
             by_value = sorted(range(len(self.values)), key=lambda i: self.values[i])
@@ -93,7 +93,7 @@ def series_chart(measured: Measured, window: float, carried: Sequence[tuple[floa
     Args:
         measured: at least one value.
         window: hours that the time axis shows.
-        carried: (from hour, to hour, which diagnoses) of hours that carried a diagnosis, shaded.
+        carried: (from hour, to hour, diagnoses) of hours that a diagnosis rests on, shaded.
     """
     variable, hours, values = measured.variable, measured.hours, measured.values
     bounds = [b for b in (variable.low, variable.high) if b is not None]
@@ -114,7 +114,7 @@ def series_chart(measured: Measured, window: float, carried: Sequence[tuple[floa
     if bounds:
         top = y(variable.high) if variable.high is not None else float(TOP)
         foot = y(variable.low) if variable.low is not None else float(TOP + down)
-        thick = max(foot - top, 1.5)  # a range of one value, such as a full coma score, is still to be seen
+        thick = max(foot - top, 1.5)  # a range of one value, such as a full coma score, must remain visible
         parts.append(f'<rect class="range" x="{LEFT}" y="{top:.1f}" width="{across}" height="{thick:.1f}"/>')
     for tick in ticks(low, high, variable.decimals):
         parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}h{across}"/>')
@@ -141,7 +141,7 @@ def series_chart(measured: Measured, window: float, carried: Sequence[tuple[floa
 
 
 def _point(x: float, y: float, side: int) -> str:
-    """A dot, or a triangle to the side that is left."""
+    """A dot, or a triangle towards the side outside the range."""
     if side:
         return f'class="{"lnh"[side + 1]}" d="M{x:.1f} {y - 3.5 * side:.1f}l3.6 {6 * side}h-7.2z"'
     return f'class="n" d="M{x - 2:.1f} {y:.1f}a2 2 0 1 0 4 0a2 2 0 1 0-4 0"'
@@ -167,7 +167,7 @@ def _lines(points: Sequence[tuple[float, float]], hours: Sequence[float]) -> lis
 
 
 def value_list(measured: Measured) -> Markup:
-    """All values as text, for those who cannot hover: hour, value, and a mark where it is out of range."""
+    """All values as text, for users who cannot hover: hour, value, and a mark if out of range."""
     marks = {1: ("h", " ▲"), -1: ("l", " ▼")}
     items = []
     for hour, text, side in zip(measured.hours, measured.texts, measured.sides, strict=True):
@@ -177,7 +177,7 @@ def value_list(measured: Measured) -> Markup:
 
 
 def unit_text(variable: Variable) -> str:
-    """What follows a number of this variable, with typographic units.
+    """The unit after a number of this variable, typographic.
 
     >>> from clinragen.catalog import variable
     >>> [unit_text(variable(key)) for key in ("temperature", "spo2", "ph")]
@@ -190,7 +190,7 @@ def unit_text(variable: Variable) -> str:
 
 
 def range_text(variable: Variable) -> str:
-    """The reference range in words, empty without one.
+    """The reference range as text; empty without one.
 
     >>> from clinragen.catalog import variable
     >>> [range_text(variable(key)) for key in ("sodium", "base_excess", "urine_output", "gcs_eye", "weight")]
@@ -220,7 +220,7 @@ def probability_bar(probability: float, threshold: float, name: str) -> Markup:
 
 
 def weight_bar(weight: float, heaviest: float) -> Markup:
-    """A bar as long as its share of the heaviest weight."""
+    """A bar with length in proportion to the highest weight."""
     share = 100 * weight / heaviest if heaviest > 0 else 0.0
     return Markup(
         '<svg class="bar weight" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
@@ -229,7 +229,7 @@ def weight_bar(weight: float, heaviest: float) -> Markup:
 
 
 def reliability_chart(curve: Sequence[dict[str, float]]) -> Markup:
-    """Observed share over mean probability per bin; on the diagonal, probabilities mean what they say.
+    """Observed share over mean probability per bin; on the diagonal the model is calibrated.
 
     Args:
         curve: ``calibration_curve``: dicts of count, probability, observed.

@@ -1,6 +1,6 @@
-"""Phrases of a rationale that occur word for word in the note, so that a reader sees where they come from.
+"""Phrases of a rationale that occur word for word in the note, to show their origin.
 
-This shows where the words stand, not that the reading is right: a negation before the phrase is left for the reader.
+This shows the position of the words, not that they are understood correctly: the reader must check for negation.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 #: (text, whether it is shared), in order; the texts joined are the input.
 Segments = list[tuple[str, bool]]
 
-#: Places of a pair of words that are compared; a note that says it more often repeats itself.
+#: Most occurrences of a word pair that are compared.
 _PLACES = 50
 _WORD = re.compile(r"\w+(?:[.'/-]\w+)*")
-#: Words that carry no finding; a shared phrase needs two others.
+#: Stop words; a shared phrase needs two others.
 _COMMON = frozenset(
     _WORD.findall(
         """a an and any are as at based be been by can could did do does for from had has have he her his if in into is
@@ -78,7 +78,7 @@ def _cut(text: str, spans: list[tuple[int, int]]) -> Segments:
     segments: Segments = []
     end = 0
     for start, stop in sorted(set(spans)):
-        if start < end:  # the same words were quoted twice, in overlapping runs
+        if start < end:  # the same words occur in two overlapping runs
             start = end
         if start >= stop:
             continue

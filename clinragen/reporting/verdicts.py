@@ -1,4 +1,4 @@
-"""Claims on the page: the words that make them, marked by verdict, with the evidence and a link to where it stands."""
+"""Claims on the page: their words, marked by verdict, with the evidence and a link to it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from clinragen.catalog import variables
 from clinragen.reporting.charts import range_text, unit_text
 from clinragen.verification.claims import ABSENCE, Checked, Verdict
 
-#: Of claims on the same words the worst shows; what gives no reason never looks like what is borne out.
+#: The worst verdict of claims on the same words is shown; an absence never looks like a supported claim.
 _WORST = (Verdict.CONTRADICTED, Verdict.NOT_IN_CHART, ABSENCE, Verdict.SUPPORTED)
 
 
 @dataclass(frozen=True)
 class Told:
-    """A claim as the page tells it: ``start`` and ``end`` in the rationale. ``verdict``: what it counts as."""
+    """A claim as shown on the page: ``start`` and ``end`` in the rationale. ``verdict``: its standing."""
 
     start: int
     end: int
     verdict: str
     about: str
     evidence: str
-    target: str  # id of the element that holds the evidence, empty where there is none
+    target: str  # id of the element with the evidence, possibly empty
 
 
 @dataclass(frozen=True)
 class Marked:
-    """Words of a rationale with the claims that they make; none where they claim nothing."""
+    """Words of a rationale with their claims, possibly none."""
 
     text: str
     claims: tuple[Told, ...] = ()
@@ -46,7 +46,7 @@ class Marked:
 
     @property
     def target(self) -> str:
-        """Where the evidence of the worst claim stands."""
+        """The element with the evidence of the worst claim."""
         return next((c.target for c in self.claims if c.verdict == self.verdict and c.target), "")
 
 
@@ -56,12 +56,12 @@ def told(
     titles: Sequence[str],
     names: Mapping[str, Mapping[str, Any]],
 ) -> Told:
-    """A claim in words.
+    """A claim as text.
 
     Args:
         claim: with its verdict.
         sections: (key, text) of the note's sections, which the claim's places refer to.
-        titles: of the sections, as shown.
+        titles: titles of the sections.
         names: attributes of the concept graph's nodes by id.
     """
     if claim.kind == "absence":
@@ -83,7 +83,7 @@ def told(
 
 
 def marked(text: str, claims: Sequence[Told]) -> list[Marked]:
-    """A text cut where claims begin and end, neighbours with the same claims joined.
+    """A text split where claims begin and end; neighbours with the same claims are joined.
 
     >>> [(part.text, len(part.claims)) for part in marked("high lactate.", [Told(0, 12, "supported", "", "", "")])]
     [('high lactate', 1), ('.', 0)]

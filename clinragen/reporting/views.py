@@ -1,4 +1,4 @@
-"""What the pages show, as plain values: no file is read here and no HTML is written."""
+"""Content of the pages as plain values, without file access or HTML."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ GROUPS = {
     "output": "Output",
     "body": "Body size",
 }
-_DEEPEST, _LONGEST = 6, 2000  # levels, and letters of a value, that the provenance table shows
-SHOWN = 5  # concepts, and blocks of hours, that are shown of what carried a diagnosis
+_DEEPEST, _LONGEST = 6, 2000  # most levels, and characters of a value, in the provenance table
+SHOWN = 5  # most concepts, and blocks of hours, shown per attribution
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # variable -> hours, values
 
 
@@ -43,7 +43,7 @@ class Diagnosis:
     threshold: float
     written: bool
     recorded: bool | None  # None where the stay is not coded
-    grounded: bool  # written, and a rationale gives a ground for it that the chart bears out
+    grounded: bool  # listed, with a supported ground in a rationale
     bar: Markup
 
     @property
@@ -53,7 +53,7 @@ class Diagnosis:
 
     @property
     def verdict(self) -> str:
-        """What the written diagnosis is worth: ``agrees``, ``extra``, ``missed``, or empty; ``uncoded`` if unknown."""
+        """Agreement with the labels: ``agrees``, ``extra``, ``missed``, or empty; ``uncoded`` if unknown."""
         if self.recorded is None:
             return "uncoded" if self.written else ""
         return {(True, True): "agrees", (True, False): "extra", (False, True): "missed"}.get(
@@ -77,7 +77,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class ChartGroup:
-    """Variables of one kind: those measured, and the names of those that were not."""
+    """Variables of one kind: charts of the measured ones, and names of the others."""
 
     title: str
     charts: list[Chart]
@@ -86,7 +86,7 @@ class ChartGroup:
 
 @dataclass(frozen=True)
 class Concept:
-    """A concept that attention weighed."""
+    """A concept with its attention weight."""
 
     name: str
     kind: str
@@ -97,17 +97,17 @@ class Concept:
 
 @dataclass(frozen=True)
 class Carried:
-    """What carried one diagnosis, by taking parts away: concepts with bars, and blocks of hours as text."""
+    """Occlusion attribution of one diagnosis: concepts with bars, and blocks of hours as text."""
 
     name: str
     probability: float
     concepts: list[Concept]
-    hours: list[tuple[str, str, float]]  # variable, hours, fall of the logit
+    hours: list[tuple[str, str, float]]  # variable, hours, drop of the logit
 
 
 @dataclass(frozen=True)
 class NotePart:
-    """Words of a note: whether the rationale shares them, and why no model read them, empty where it did."""
+    """Words of a note: whether the rationale shares them, and why they are unreadable (empty if readable)."""
 
     text: str
     shared: bool = False
@@ -116,7 +116,7 @@ class NotePart:
 
 @dataclass(frozen=True)
 class Rationale:
-    """A generated rationale beside the teacher's."""
+    """A generated rationale with the teacher's."""
 
     title: str
     segments: list[Marked]
@@ -134,7 +134,7 @@ class Rationale:
 
     @property
     def summary(self) -> list[tuple[str, bool]]:
-        """How many claims it makes, by verdict, and how many statements of absence; and whether that is bad."""
+        """Number of claims by verdict and of statements of absence, as text, and whether any claim is unsupported."""
         claims = len(self.claims) - self.absences
         counts = [(f"{self.count(v)} {v}", v == Verdict.CONTRADICTED) for v in Verdict if self.count(v)]
         if self.absences:
@@ -182,12 +182,12 @@ class StayView:
 
     @property
     def grounded(self) -> int:
-        """How many of those a rationale gives a ground for."""
+        """Number of those with a supported ground."""
         return sum(d.grounded for d in self.diagnoses)
 
     @property
     def coverage(self) -> str:
-        """Both numbers in words."""
+        """Both numbers as text."""
         if not self.written:
             return "none listed"
         noun = "diagnosis" if self.written == 1 else "diagnoses"
@@ -200,12 +200,12 @@ class StayView:
 
     @property
     def leaves_unread(self) -> bool:
-        """Whether any words of the note were kept from the model."""
+        """Whether any words of the note are unreadable."""
         return any(part.unread for _, parts in self.sections for part in parts)
 
     @property
     def f1(self) -> float:
-        """F1 of the written diagnoses of this stay; 1 when nothing is recorded and nothing written."""
+        """F1 of the listed diagnoses of this stay; 1 if none is recorded and none listed."""
         hits, wrong = self.count("agrees"), self.count("extra") + self.count("missed")
         return 2 * hits / (2 * hits + wrong) if hits + wrong else 1.0
 
@@ -216,7 +216,7 @@ class StayView:
 
     @property
     def window(self) -> float:
-        """Hours the model could see."""
+        """Hours that the model reads."""
         return (self.prediction_time - self.intime).total_seconds() / 3600
 
 
@@ -242,7 +242,7 @@ def diagnoses_of(
     recorded: np.ndarray | None,
     grounded: np.ndarray | None = None,
 ) -> list[Diagnosis]:
-    """All labels of a stay, the most probable first; every array is [L]."""
+    """All labels of a stay, most probable first; every array is [L]."""
     order = np.argsort(-probabilities, kind="stable")
     return [
         Diagnosis(
@@ -267,7 +267,7 @@ def chart_groups(
     Args:
         series: the stay's measurements.
         window: hours that the model reads.
-        carried: by variable the hours that carried a diagnosis, as of :func:`charts.series_chart`.
+        carried: hours by variable that a diagnosis rests on, as for :func:`charts.series_chart`.
     """
     hours_shown = max(float(np.ceil(window)), 1.0)
     groups = []
@@ -304,8 +304,8 @@ def concepts_of(weighed: Sequence[tuple[str, float]], nodes: Mapping[str, Mappin
     """Concepts with readable names.
 
     Args:
-        weighed: (concept id, attention weight), the heaviest first.
-        nodes: attributes of the concept graph's nodes by id; a name is made from the id of one it lacks.
+        weighed: (concept id, attention weight), highest first.
+        nodes: attributes of the concept graph's nodes by id; other names are derived from the id.
     """
     heaviest = max((weight for _, weight in weighed), default=0.0)
     concepts = []
@@ -326,7 +326,7 @@ def concepts_of(weighed: Sequence[tuple[str, float]], nodes: Mapping[str, Mappin
 def carried_of(
     explained: Sequence[Mapping[str, Any]], label_name: Callable[[str], str], nodes: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Carried], dict[str, list[tuple[float, float, str]]]]:
-    """What carried each diagnosis of a stay, and by variable the hours to mark in its chart.
+    """Attributions of each diagnosis of a stay, and the hours to mark in the chart of each variable.
 
     Args:
         explained: the diagnoses of one stay as ``clinragen predict --explain`` wrote them.
@@ -351,7 +351,7 @@ def carried_of(
 
 
 def concept_name(identifier: str) -> str:
-    """A readable name from a concept id alone.
+    """A readable name derived from a concept id.
 
     >>> concept_name("finding:wbc:high"), concept_name("symptom:shortness_of_breath")
     ('white blood cell count high', 'shortness of breath')
@@ -368,14 +368,13 @@ def rationales_of(
     teacher: Mapping[str, str | None],
     names: Mapping[str, Mapping[str, Any]],
 ) -> tuple[list[Rationale], list[tuple[str, list[NotePart]]]]:
-    """The two rationales, cut at their claims, and the note's sections, cut at the phrases that the rationale shares
-    and at what was not read.
+    """The two rationales, split at their claims, and the note's sections, split at shared phrases and unreadable parts.
 
     Args:
         texts: the rationales by kind, note and series.
-        claims: of each rationale, by kind.
+        claims: claims of each rationale, by kind.
         sections: (key, text) of the note's sections.
-        teacher: the teacher's rationales by kind; None where there is none.
+        teacher: the teacher's rationales by kind; None without one.
         names: attributes of the concept graph's nodes by id.
     """
     _, shared = mark_shared(texts["note"], [readable(text, key) for key, text in sections])
@@ -389,12 +388,12 @@ def rationales_of(
 
 
 def note_parts(section: str, text: str, segments: Segments) -> list[NotePart]:
-    """A section of the note cut at what the rationale shares and at what is not read.
+    """A section of the note split at shared phrases and unreadable parts.
 
     Args:
         section: the key of the section.
         text: the section as written.
-        segments: of the text with blanks in the place of what is not read.
+        segments: segments of the text with unreadable parts replaced by blanks.
     """
     spans = unreadable(text, section)
     parts: list[NotePart] = []
@@ -412,7 +411,7 @@ def note_parts(section: str, text: str, segments: Segments) -> list[NotePart]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested values as dotted keys and text, for the provenance table.
+    """Nested values as dotted keys with text, for the provenance table.
 
     >>> flatten({"seed": 7, "stage": {"lr": 0.001, "names": ["a", "b"]}})
     [('seed', '7'), ('stage.lr', '0.001'), ('stage.names', 'a, b')]
@@ -429,9 +428,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 
 
 def _brief(value: Any) -> str:
-    """Text of a value, cut where it goes on for long."""
+    """Text of a value, truncated."""
     try:
         text = str(value)
-    except (RecursionError, ValueError):  # nested without end, or a number of thousands of digits
+    except (RecursionError, ValueError):  # too deeply nested, or a number with thousands of digits
         return "…"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -1,7 +1,7 @@
 """Edges learned from a cohort: findings that training stays with a phenotype show more often than those without it.
 
-Only stays of the training split are read, so that nothing of a held-out patient enters the graph. Edges say "occurs
-with" and carry the counts; those that rest on few patients are left out, as they might tell something about one.
+Only stays of the training split are read, so that no information of held-out patients enters the graph. Edges say
+"occurs with" and carry the counts; those based on few patients are left out, as they might identify one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from clinragen.schema import CohortPaths
 FILES = ("stays.parquet", "series.parquet", "labels.parquet")
 LICENCE = "as the cohort's: do not share the graph where the cohort may not be shared"
 CITE = "Learned by clinragen from the training split of the cohort (Fisher's exact test, Bonferroni)"
-_LEAST_STAYS = 20  # with both finding and phenotype
-_LEAST_RATIO = 1.5  # of the shares with and without the phenotype
+_LEAST_STAYS = 20  # patients with both finding and phenotype
+_LEAST_RATIO = 1.5  # least difference of the shares with and without the phenotype
 _ALPHA = 1e-3
 _MOST_WEIGHT = 0.5
 

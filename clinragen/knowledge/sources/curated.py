@@ -18,7 +18,7 @@ from clinragen.label_sets import shipped
 
 FOLDER = CONFIG_ROOT / "knowledge"
 _FILES = ("sources", "findings", "symptoms", "drugs", "diseases", "procedures", "phenotypes", "identifiers")
-# A disease that leads to or follows from a phenotype is weaker evidence of it than membership.
+# A disease that causes or follows from a phenotype is weaker evidence of it than membership.
 _CAUSAL_WEIGHT = 0.5
 
 
@@ -61,7 +61,7 @@ def contribute(folder: Path = FOLDER) -> Contribution:
 
 
 def findings(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
-    """What a value on either side of each variable's reference range is called, or why it is called nothing."""
+    """The finding on either side of each variable's reference range, or the reason why there is none."""
     return load_yaml(folder / "findings.yaml")["findings"]
 
 

@@ -1,7 +1,7 @@
-"""Knowledge sources beside the curated core: what each is, its licence, where to get it, and how it is read.
+"""Knowledge sources besides the curated core: description, licence, download, reader.
 
-They add synonyms, codes, narrower concepts, and edges between concepts of the core. None that is downloaded is shipped.
-An edge that says the opposite of what the core says (a finding's other side for the same condition) is left out.
+They add synonyms, codes, narrower concepts, and edges between concepts of the core. Downloaded sources are not shipped.
+An edge that contradicts the core (the opposite finding for the same condition) is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from clinragen.knowledge.sources.source import Source
 
 
 def _sources() -> dict[str, Source]:
-    """Every source by name: of each module of this folder that holds a ``SOURCE``."""
+    """Every source by name: the ``SOURCE`` of each module of this folder."""
     modules = (import_module(f"{sources.__name__}.{info.name}") for info in pkgutil.iter_modules(sources.__path__))
     listing = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
     return {source.name: source for source in sorted(listing, key=lambda source: source.name)}
@@ -32,7 +32,7 @@ SOURCES = _sources()
 
 
 def contribute(name: str, folder: Path | None, index: ConceptIndex) -> Contribution:
-    """Read one source from a folder that the user names, or from its file where it has but one.
+    """Read one source from the user's folder, or from its file if it has only one.
 
     Raises:
         UserError: unknown source, a file missing or malformed.
@@ -48,7 +48,7 @@ def contribute(name: str, folder: Path | None, index: ConceptIndex) -> Contribut
     try:
         part = source.read(paths, index)
     except (OSError, EOFError, ValueError, csv.Error, zlib.error, pl.exceptions.PolarsError) as error:
-        # what the file's content can cause; a KeyError would be a fault of ours, and must not pass for one of the file
+        # errors caused by the file's content; a KeyError would be a bug and is not reported as the file's error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f"knowledge source {name} in {folder} cannot be read ({reason}); get it from {source.get}"

@@ -23,7 +23,7 @@ def opened(path: Path) -> Iterator[TextIO]:
 
 
 def rows(path: Path, delimiter: str, needed: tuple[str, ...], comment: str = "") -> Iterator[dict[str, str]]:
-    """Rows of a delimited file by column name; lines before the header that start with ``comment`` are skipped.
+    """Rows of a delimited file by column name; lines before the header that begin with ``comment`` are skipped.
 
     Raises:
         ValueError: a needed column is missing, or a row is shorter than the header.
@@ -97,7 +97,7 @@ def _set(term: Term, tag: str, value: str) -> None:
 
 
 def ancestors(term: str, terms: dict[str, Term]) -> set[str]:
-    """A term and all that it is a kind of."""
+    """A term and all its ancestors."""
     above: set[str] = set()
     waiting = [term]
     while waiting:
@@ -109,7 +109,7 @@ def ancestors(term: str, terms: dict[str, Term]) -> set[str]:
 
 
 def spare(forms: list[str], in_use: set[str], least: int = 4) -> tuple[str, ...]:
-    """Lower-case forms that nothing is called yet, marked as taken; shorter ones than ``least`` are too ambiguous."""
+    """Lower-case forms not yet used, which are then marked as used; shorter than ``least`` is too ambiguous."""
     free = []
     for form in forms:
         form = form.strip().casefold()

@@ -13,7 +13,7 @@ FILES = ("hetionet_v1.0_clinical_edges.tsv",)
 LICENCE = "CC0 1.0"
 CITE = "Himmelstein DS et al. Systematic integration of biomedical knowledge (Hetionet). eLife 2017;6:e26726"
 _PRESENTS, _TREATS = "DpS", "CtD"
-# Hetionet gives no strength: its symptom edges are co-occurrences in abstracts, its treatments are curated.
+# Hetionet has no weights: its symptom edges are co-occurrences in abstracts, its treatments are curated.
 _WEIGHTS = {_PRESENTS: 0.3, _TREATS: 0.5}
 
 

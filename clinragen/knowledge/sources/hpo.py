@@ -15,7 +15,7 @@ CITE = "Gargano MA et al. The Human Phenotype Ontology in 2024. Nucleic Acids Re
 
 
 def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
-    """Synonyms that no concept has yet; the first concept of an identifier gets them."""
+    """Synonyms that are not yet used; the first concept of an identifier gets them."""
     version, terms = obo(files["hp.obo"])
     in_use = set(index.names)
     synonyms: dict[str, tuple[str, ...]] = {}

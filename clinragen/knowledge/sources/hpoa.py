@@ -1,7 +1,7 @@
-"""HPO disease annotations: signs that diseases carry together with a phenotype more often than chance has it.
+"""HPO disease annotations: signs that occur in diseases together with a phenotype more often than by chance.
 
-The annotations are of rare diseases, so an edge says "occurs with" and weighs little. The test is the hypergeometric
-one over diseases, each with its terms and all that these are kinds of, corrected for the number of pairs tested.
+The annotations are of rare diseases, so an edge says "occurs with" and has a low weight. The test is hypergeometric
+over diseases, each with its terms and their ancestors, corrected for the number of tested pairs.
 """
 
 from __future__ import annotations

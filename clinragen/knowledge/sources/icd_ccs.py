@@ -16,7 +16,7 @@ CITE = "AHRQ HCUP Clinical Classifications Software (single level) for ICD-9-CM 
 
 
 def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
-    """One disease per code of the categories of the phenotypes, with ``is_a``; a name of the core stays the core's."""
+    """One disease per code of the categories of the phenotypes, with ``is_a``; names of the core are not reused."""
     nodes: dict[str, Node] = {}  # by name: the two releases often share one
     edges: list[Edge] = []
     hashes: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""MIMIC Code Repository: RxNorm codes of the drugs that MIMIC gives as infusions, through its map of item ids."""
+"""MIMIC Code Repository: RxNorm codes of infusion drugs, through its map of item ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORMS = ("Clinical Drug Form", "Ingredient")
 
 
 def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
-    """The RxNorm dose form of a drug of the core; the first in order of code where the map has several."""
+    """The RxNorm dose form of a drug of the core; the first by code if the map has several."""
     (path,) = files.values()
     codes: dict[str, str] = {}
     for row in rows(

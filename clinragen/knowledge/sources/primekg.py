@@ -1,6 +1,6 @@
 """PrimeKG: phenotypes present in diseases, and indications of drugs, from its one table ``kg.csv``.
 
-Every statement stands in the table twice, once in each direction; HPO terms carry their number without the prefix.
+The table contains every statement twice, once in each direction; HPO ids are numbers without the prefix.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a knowledge source is: each module of this folder that holds a ``SOURCE`` is one."""
+"""The definition of a knowledge source: each module of this folder with a ``SOURCE`` is one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from clinragen.knowledge.concepts import ConceptIndex, Contribution
 
 @dataclass(frozen=True)
 class Source:
-    """A knowledge source beside the curated core.
+    """A knowledge source besides the curated core.
 
     Attributes:
-        name: how ``--source`` calls it.
-        files: the names looked for in the user's folder, plain or with ``.gz``; without any, no folder is needed.
-        licence: under which its makers publish it.
-        version: what it is a version of.
-        adds: what it adds to the graph, in one line.
-        get: where to get it.
-        read: (files by name, what the graph knows) -> what it contributes. What it raises for a file that is not as
-            expected (``ValueError``, ``csv.Error`` and the like) becomes one line to the user.
-        instead: the files to look for where the first of ``files`` is absent.
-        final: whether its edges stand even where they say the opposite of what the core says.
+        name: its name for ``--source``.
+        files: file names expected in the user's folder, plain or with ``.gz``; if empty, no folder is needed.
+        licence: licence of the publisher.
+        version: version of the data.
+        adds: one line about what it adds to the graph.
+        get: where to download it.
+        read: (files by name, known concepts) -> its contribution. Errors for an unexpected file (``ValueError``,
+            ``csv.Error`` and the like) are reported to the user in one line.
+        instead: the files to use if the first of ``files`` is absent.
+        final: whether its edges are kept even if they contradict the core.
     """
 
     name: str

@@ -15,7 +15,7 @@ CITE = "Schriml LM et al. Symptom Ontology. Institute for Genome Sciences, Unive
 
 
 def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
-    """Exact synonyms that no concept has yet, of terms whose name or synonym the core knows."""
+    """Exact synonyms that are not yet used, of terms whose name or synonym the core knows."""
     version, terms = obo(files["symp.obo"])
     in_use = set(index.names)
     synonyms: dict[str, tuple[str, ...]] = {}

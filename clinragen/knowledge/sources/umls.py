@@ -1,7 +1,7 @@
 """UMLS Metathesaurus (Rich Release Format): names, codes (SNOMED CT, RxNorm, ...) and relations of known concepts.
 
-Concepts are met by code (ICD-10-CM, HPO, LOINC) or by exact English name with a fitting semantic type. The files hold
-gigabytes: they are read as streams, and only rows of concepts that were met are kept.
+Concepts are matched by code (ICD-10-CM, HPO, LOINC) or by exact English name with a suitable semantic type. The files
+have gigabytes: they are streamed, and only rows of matched concepts are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CITE = "Bodenreider O. The Unified Medical Language System (UMLS). Nucleic Acids
 _CONSO = {"cui": 0, "language": 1, "source": 11, "type": 12, "code": 13, "name": 14, "suppress": 16}
 _REL = {"to": 0, "from": 4, "relation": 7, "source": 10, "suppress": 14}  # "from" RELA "to"
 _STY = {"cui": 0, "type": 1}
-# Vocabulary -> what we call it; and the kinds of node that codes of it may meet (others are only recorded).
+# Vocabulary -> our name, and the kinds of node that its codes may match (other codes are only recorded).
 _SYSTEMS = {
     "ICD10CM": "ICD10", "ICD9CM": "ICD9", "HPO": "HPO", "LNC": "LOINC", "SNOMEDCT_US": "SNOMEDCT", "RXNORM": "RxNorm",
 }  # fmt: skip
@@ -48,7 +48,7 @@ _RELATIONS = {
     "isa": ("is_a", True, 0.7),
     "inverse_isa": ("is_a", False, 0.7),
 }
-_ENDS = {  # the kinds that a relation may join
+_ENDS = {  # the kinds of node that a relation may connect
     "treats": (("drug",), ("phenotype", "disease")),
     "suggests": (("symptom", "finding"), ("phenotype", "disease")),
     "causes": (("disease", "phenotype"), ("disease", "phenotype")),
@@ -66,7 +66,7 @@ def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
 
 
 def _meet(files: dict[str, Path], index: ConceptIndex) -> dict[str, str]:
-    """CUI -> node: the one whose code it carries, else the one whose name it has."""
+    """CUI -> node, matched by code, otherwise by name."""
     types: dict[str, set[str]] = {}
     by_code: dict[str, str] = {}
     by_name: dict[str, str] = {}

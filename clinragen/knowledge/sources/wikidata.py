@@ -1,4 +1,4 @@
-"""Wikidata: symptoms, causes and treatments of diseases, as anybody may have entered them, so of little weight."""
+"""Wikidata: symptoms, causes and treatments of diseases; entered by its users, so with low weight."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def contribute(files: dict[str, Path], index: ConceptIndex) -> Contribution:
 
 
 class _Links:
-    """Edges and item numbers of the records read so far; the first record that states an edge is cited."""
+    """Edges and item numbers of the records read so far; an edge cites its first record."""
 
     def __init__(self, index: ConceptIndex) -> None:
         self._index = index
@@ -88,10 +88,10 @@ _KINDS = {str: "text", list: "a list of texts"}
 
 
 def _records(path: Path, needed: dict[str, type]) -> Iterator[dict[str, Any]]:
-    """Records of a file of JSON lines, of which the needed fields are of the kinds given.
+    """Records of a JSON Lines file, with the types of the needed fields checked.
 
     Raises:
-        ValueError: a line is no such record.
+        ValueError: a line is no valid record.
     """
     with opened(path) as handle:
         for number, line in enumerate(handle, start=1):
