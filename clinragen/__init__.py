@@ -1,12 +1,12 @@
 """Knowledge-augmented EHR rationale distillation.
 
-Each function is what the command of the same name does, with paths or values in and typed results out:
+Each function does what the command of the same name does; it takes paths or objects and returns typed results:
 
     >>> import clinragen
     >>> "predict" in dir(clinragen)
     True
 
-Importing this package imports nothing else; a function is looked up when it is first used.
+Importing this package imports nothing else; a function is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written to a temporary name, flushed, then renamed. And their hashes."""
+"""Atomic writes (temporary name, flush, rename), and hashes of files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from filelock import lock_descriptor
 from clinragen.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: Whatever is written may hold patient text: it is its owner's alone.
+#: All output may contain patient text, so it is readable by its owner only.
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 
 
@@ -38,12 +38,12 @@ def sha256_json(value: Any) -> str:
 
 
 def _fsync(path: Path) -> None:
-    """Bring a file's content, or the names in a folder, to the disk."""
+    """Flush a file's content, or the names in a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that flushes no folders, as some network ones
+        if error.errno != errno.EINVAL:  # a file system that cannot flush folders, such as some network ones
             raise
     finally:
         os.close(handle)
@@ -51,10 +51,10 @@ def _fsync(path: Path) -> None:
 
 @contextmanager
 def _claimed(temporary: Path) -> Iterator[None]:
-    """Hold a lock on a temporary file or folder, so that ``sweep`` knows that its writer lives."""
+    """Hold a lock on a temporary file or folder, so that ``sweep`` knows that its writer is alive."""
     handle = os.open(temporary, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system without locks: nothing is swept there
+        with suppress(OSError):  # a file system without locks: nothing is removed there
             lock_descriptor(handle, blocking=False)
         yield
     finally:
@@ -65,7 +65,7 @@ def _abandoned(temporary: Path) -> bool:
     """Whether no living process holds a temporary file or folder."""
     try:
         handle = os.open(temporary, os.O_RDONLY)
-    except OSError:  # gone meanwhile
+    except OSError:  # removed in the meantime
         return False
     try:
         return lock_descriptor(handle, blocking=False)
@@ -76,7 +76,7 @@ def _abandoned(temporary: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there; a link is removed, not followed."""
+    """Remove a file or a folder, if it exists; a link is removed, not followed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -84,9 +84,9 @@ def remove(path: Path) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed writers of ``path`` left beside it, and put back what one of them had taken away.
+    """Remove the temporary files of killed writers of ``path``, and restore what one of them had moved away.
 
-    A writer that lives holds a lock on its temporary file or folder, which is left alone.
+    A live writer holds a lock on its temporary file or folder, which is not touched.
     """
     if not path.parent.is_dir():
         return
@@ -95,7 +95,7 @@ def sweep(path: Path) -> None:
         names = sorted(entry.name for entry in entries if entry.name.startswith(f".{path.name}."))
     for left in (path.with_name(name) for name in names if pattern.fullmatch(name)):
         if left.suffix == ".old" and not path.exists():
-            left.replace(path)  # killed between taking the old away and putting the new in its place
+            left.replace(path)  # killed between moving the old one away and renaming the new one
         elif _abandoned(left):
             remove(left)
 
@@ -104,7 +104,7 @@ def sweep(path: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling of ``path`` to write to; renamed to ``path`` on success, removed on failure.
 
-    The file is readable by its owner alone.
+    The file is readable by its owner only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
@@ -115,21 +115,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
             yield temporary
             _fsync(temporary)
             temporary.replace(path)
-            _fsync(path.parent)  # else a power cut may take back the name of what is reported as written
+            _fsync(path.parent)  # otherwise a power failure may lose the name of a file that was reported as written
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A temporary sibling folder to fill; takes the place of ``path`` on success, removed on failure.
+    """A temporary sibling folder to fill; replaces ``path`` on success, removed on failure.
 
-    The folder is open to its owner alone. What a command writes for its user goes through ``outputs.output_folder``,
-    which says what may be replaced.
+    The folder is accessible to its owner only. Output of commands goes through ``outputs.output_folder``, which decides
+    what may be replaced.
 
     Raises:
-        UserError: ``path`` exists and ``replace`` is false; or ``path`` appeared or changed hands meanwhile: then it is
-            left alone and the new folder is kept beside it.
+        UserError: ``path`` exists and ``replace`` is false; or ``path`` appeared or was replaced in the meantime: then
+            it is not touched, and the new folder is kept beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
@@ -157,7 +157,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What stands at a path: None for nothing."""
+    """Identity of the file or folder at a path; None if there is nothing."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -166,7 +166,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _exchange(temporary: Path, path: Path) -> None:
-    """Put a finished folder in the place of what stood there."""
+    """Replace what is at a path by a finished folder."""
     retired = path.with_name(temporary.name.removesuffix("tmp") + "old")
     if path.exists():
         path.replace(retired)
@@ -176,12 +176,12 @@ def _exchange(temporary: Path, path: Path) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
         raise _kept_beside(temporary, path) from None
-    _fsync(path.parent)  # before the old one goes
+    _fsync(path.parent)  # before the old one is removed
     remove(retired)
 
 
 def _kept_beside(temporary: Path, path: Path) -> UserError:
-    """Keep a finished folder whose place was taken; the error says where."""
+    """Keep a finished folder whose path was taken; the error says where."""
     number = 2
     while (beside := path.with_name(f"{path.name}-{number}")).exists():
         number += 1
@@ -191,14 +191,14 @@ def _kept_beside(temporary: Path, path: Path) -> UserError:
 
 @contextmanager
 def room_in(folder: Path, goes_on: str) -> Iterator[None]:
-    """Say in one line that a disk is full.
+    """Report a full disk in one line.
 
     Args:
-        folder: what is written to, named in the error.
-        goes_on: where the same command will go on from.
+        folder: the folder being written, named in the error.
+        goes_on: the point from which the same command resumes.
 
     Raises:
-        UserError: instead of an ``OSError`` for want of room.
+        UserError: instead of an ``OSError`` for a full disk.
     """
     try:
         yield
@@ -226,7 +226,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """Read a JSON object that clinragen wrote; ``what`` names it in the error.
 
     Raises:
-        UserError: missing, not JSON, not an object, or with a number that is not finite, at the place it names.
+        UserError: missing, no JSON, no object, or with a number that is not finite, whose place is named.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -236,7 +236,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         raise UserError(f"{path} is a folder, expected {what}") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply: expected {what}; make it anew") from None
-    except ValueError as error:  # not JSON, not UTF-8, or a number of thousands of digits
+    except ValueError as error:  # no JSON, no UTF-8, or a number with thousands of digits
         raise UserError(f"{path} is not valid JSON ({error}): expected {what}; make it anew") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a {type(value).__name__}, not a JSON object: expected {what}; make it anew")
@@ -246,7 +246,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def not_finite(value: Any) -> str | None:
-    """Where in a JSON value the first NaN or infinite number stands; None where there is none.
+    """Path of the first NaN or infinite number in a JSON value; None if there is none.
 
     >>> not_finite({"scores": [{"auroc": 0.5}, {"auroc": float("nan")}]})
     'scores[1].auroc'
@@ -270,7 +270,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file and check it against a schema (columns may come in any order; more are allowed).
+    """Read a Parquet file and check it against a schema (any column order; other columns are allowed).
 
     Raises:
         UserError: missing, unreadable, a column absent or of another type.
@@ -287,7 +287,7 @@ def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] |
         if field.name not in table.column_names:
             raise UserError(f"{path}: column '{field.name}' ({field.type}) is missing; it has {table.column_names}")
         kind = table.schema.field(field.name).type
-        if pa.types.is_large_string(kind) and pa.types.is_string(field.type):  # the same text, as polars writes it
+        if pa.types.is_large_string(kind) and pa.types.is_string(field.type):  # the same text in polars' type
             position = table.column_names.index(field.name)
             table = table.set_column(position, field, table[field.name].cast(field.type))
         elif kind != field.type:

@@ -1,4 +1,4 @@
-"""Variables and phenotypes, read from ``configs/concepts``: the only way code learns an item id, a unit or a label."""
+"""Variables and phenotypes from ``configs/concepts``, the only source of item ids, units and labels."""
 
 from __future__ import annotations
 

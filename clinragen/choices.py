@@ -1,26 +1,26 @@
-"""Choices that users make by name, as types: the command line lists them, the type checker holds callers to them."""
+"""Named choices of users, as types: the command line lists them, and the type checker checks callers."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
 Split = Literal["train", "validation", "test"]
-#: what the model reads in a control experiment: no series, or those of another patient
+#: series input of a control experiment: no series, or those of another patient
 Control = Literal["zeroed", "permuted"]
-#: of predictions: a stay's own series, or a control
+#: series input of predictions: a stay's own series, or a control
 SeriesInput = Literal["observed", Control]
-#: what may be written of note and series: what they show, or anything
+#: allowed statements about note and series: only supported ones, or any
 Decoding = Literal["constrained", "free"]
-#: who writes rationales: composed from the chart, a server of language models, an engine in this process
+#: teachers: composed from the chart, a server with a language model, an engine in this process
 Backend = Literal["evidence", "openai", "vllm"]
-#: where a model runs; ``auto`` is the first accelerator, or else the processor
+#: device of a model; ``auto`` is the first accelerator, or the CPU without one
 Device = Literal["auto", "cpu", "cuda", "mps"]
-#: what a model reads of a stay
+#: modalities that a model reads
 Modality = Literal["note", "series"]
-#: what a model writes: rationales of note and series, and the list of the task's labels
+#: sections that a model writes: rationales of note and series, and the list of the task's labels
 Target = Literal["note", "series", "diagnoses"]
 
-#: the stage before those of a distillation: it learns to fill in hidden values of unlabelled series
+#: the optional first stage: masked-patch modelling on unlabelled series
 PRETRAIN = "pretrain"
 SPLITS: tuple[Split, ...] = get_args(Split)
 CONTROLS: tuple[Control, ...] = get_args(Control)

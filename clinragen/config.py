@@ -20,7 +20,7 @@ from clinragen.errors import UserError, hint, unknown_choice
 _PACKAGE = Path(__file__).resolve().parent
 #: The shipped configs: package data in an installed wheel, the repository's ``configs/`` in a checkout.
 CONFIG_ROOT = _PACKAGE / "_configs" if (_PACKAGE / "_configs").is_dir() else _PACKAGE.parent / "configs"
-LARGEST = 16 << 20  # bytes of a settings file
+LARGEST = 16 << 20  # most bytes of a settings file
 _COMMA = re.compile(r"-?\d+,\d+")
 _FORMERLY = "formerly"
 
@@ -113,7 +113,7 @@ def check_plain(values: Any, where: str) -> None:
     """Refuse values that OmegaConf would resolve, so that no file can read the environment.
 
     Raises:
-        UserError: with the key of the first ``${``.
+        UserError: names the key of the first ``${``.
     """
     waiting: list[tuple[str, Any]] = [("", values)]
     while waiting:
@@ -177,7 +177,7 @@ def build[T](schema: type[T], values: dict[str, Any], where: str, overrides: lis
 
 
 def _explain(error: Exception) -> str:
-    """The first line of an OmegaConf message, with the full key and the valid keys where it knows them."""
+    """The first line of an OmegaConf message, with the full key and, if known, the valid keys."""
     key = getattr(error, "full_key", None)
     if type(error).__name__ in ("ConfigKeyError", "ConfigAttributeError"):
         parent = getattr(error, "parent_node", None)

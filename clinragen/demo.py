@@ -1,4 +1,4 @@
-"""The whole pipeline on a synthetic hospital, by the same commands a user types, each shown before it runs."""
+"""The whole pipeline on a synthetic hospital, with the commands that a user would type, each printed before it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DemoConfig:
 
 
 def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
-    """What is done, as (explanation, command line)."""
+    """The steps, as (explanation, command line)."""
     raw, cohort, graph = f"{out}/raw", f"{out}/cohort", f"{out}/graph"
     planned = [
         (

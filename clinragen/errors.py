@@ -1,4 +1,4 @@
-"""The one exception a user's mistake raises, and the wrapper that turns it into one line and exit code 2.
+"""The exception for user errors, and the wrapper that turns it into one line and exit code 2.
 
 A message names the file, row or key, what was expected and what to do. It never quotes patient text.
 """
@@ -22,7 +22,7 @@ EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 DEBUG = "CLINRAGEN_DEBUG"
-#: what the extra `train` brings, by the names that are imported; preparing data needs none of it
+#: import names of the packages of extra `train`; preparation needs none of them
 TRAINING_PACKAGES = frozenset(
     [
         "lightning_fabric",
@@ -41,7 +41,7 @@ TRAINING_PACKAGES = frozenset(
 
 
 class UserError(Exception):
-    """Something the user can mend. ``str(error)`` is the single line that is shown."""
+    """An error that the user can fix. ``str(error)`` is the single line that is shown."""
 
 
 def unknown_choice(what: str, given: object, choices: Iterable[str]) -> UserError:
@@ -55,7 +55,7 @@ def unknown_choice(what: str, given: object, choices: Iterable[str]) -> UserErro
 
 
 def near_name(given: str, names: Iterable[str]) -> str:
-    """The end of an error that asks after the nearest of some names; nothing where none is near.
+    """The end of an error that suggests the nearest name; empty if none is near.
 
     >>> near_name("--limt", ["--limit", "--split"])
     ": did you mean '--limit'?"
@@ -68,9 +68,9 @@ def missing_extra(what: str, extra: str) -> UserError:
     """An error for packages that are not installed.
 
     Args:
-        what: what needs them.
-        extra: the extra of ``pyproject.toml`` that brings them. The package itself is on no registry, so it is named by
-            the path of a checkout.
+        what: the feature that needs them.
+        extra: the extra of ``pyproject.toml`` that contains them. The package itself is on no registry, so the message
+            names the path of a checkout.
     """
     return UserError(
         f"{what} needs packages that are not installed: in the checkout type make setup EXTRA={extra}, elsewhere "
@@ -79,17 +79,17 @@ def missing_extra(what: str, extra: str) -> UserError:
 
 
 def hint(text: str) -> None:
-    """A word about a spelling that ends with the next release, on standard error."""
+    """Print a note about a spelling that works until the next release, on standard error."""
     print(f"note: {text}; the old spelling works until the next release", file=sys.stderr)
 
 
 def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
-    """Run a console command and turn whatever ends it into an exit code and, at most, one line on standard error.
+    """Run a console command and turn any error into an exit code and at most one line on standard error.
 
     Returns:
-        0 on success; 2 for a user's mistake; 70 for a fault of the program, whose details go into a private file; 130
-        after Ctrl-C, 143 after SIGTERM; 141 when the reader of the output went away. Files that the command creates
-        are its user's alone, for they may hold patient text.
+        0 on success; 2 for a user error; 70 for an internal error, whose details go into a private file; 130 after
+        Ctrl-C, 143 after SIGTERM; 141 when the reader of the output closed it. Files that the command creates are
+        readable by their owner only, since they may contain patient text.
     """
     os.umask(0o077)
     with _termination_as_interrupt() as terminated:
@@ -104,7 +104,7 @@ def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str
         except BrokenPipeError:  # `clinragen ... | head`
             sys.stderr.close()
             return 141
-        except OSError as error:  # full disk, read-only output, vanished folder: the user's to mend, not a crash
+        except OSError as error:  # full disk, read-only output, missing folder: user errors, no crash
             where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
             return _refuse(f"{error.strerror or type(error).__name__}{where}")
         except ModuleNotFoundError as error:
@@ -119,12 +119,12 @@ def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[list[int]]:
-    """SIGTERM and SIGHUP end a command as Ctrl-C does, so that what is half written is removed.
+    """Make SIGTERM and SIGHUP end a command like Ctrl-C, so that partial output is removed.
 
-    Gives a list that holds the signal once one has come.
+    Yields a list that contains the signal after one arrived.
     """
     received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         yield received
         return
     owner = os.getpid()
@@ -162,7 +162,7 @@ def _print(line: str) -> None:
 
 
 def _report_fault(error: Exception) -> int:
-    """Keep the traceback in a file of the user's own, and say where; ``CLINRAGEN_DEBUG=1`` shows it instead."""
+    """Write the traceback to a private file and print its path; ``CLINRAGEN_DEBUG=1`` prints it instead."""
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
         return EXIT_FAULT
@@ -170,7 +170,7 @@ def _report_fault(error: Exception) -> int:
     try:
         folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "clinragen"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # no home, or one that cannot be written to
+    except (OSError, RuntimeError):  # no home folder, or not writable
         folder = Path(tempfile.mkdtemp(prefix="clinragen-"))
     handle, name = tempfile.mkstemp(prefix=time.strftime("fault-%Y%m%d-%H%M%S-"), suffix=".log", dir=folder)
     with open(handle, "w", encoding="utf-8", errors="backslashreplace") as log:

@@ -1,7 +1,7 @@
-"""ICD codes -> single-level CCS categories and readable names, from `configs/concepts/icd_ccs.parquet`.
+"""Map ICD codes to single-level CCS categories and names, from `configs/concepts/icd_ccs.parquet`.
 
-ICD-9-CM: AHRQ's CCS 2015, final. ICD-10-CM: AHRQ's beta CCS 2019.1, final. Codes newer than the map take the category
-on which all codes agree that share their longest known prefix. `tools/icd_ccs.py` makes the table.
+ICD-9-CM: AHRQ's CCS 2015, final. ICD-10-CM: AHRQ's beta CCS 2019.1, final. Codes newer than the map get the category
+of all codes with their longest known prefix, if these agree. `tools/icd_ccs.py` builds the table.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import polars as pl
 
 from clinragen.config import CONFIG_ROOT
 
-_LAST = "\uffff"  # sorts after every code that begins alike
+_LAST = "\uffff"  # sorts after every code with the same prefix
 
 
 def normalise(code: pl.Expr) -> pl.Expr:
-    """Upper case, without dot, blanks and whatever else is neither letter nor digit, such as a spreadsheet's quotes.
+    """Upper case, only letters and digits: without dot, blanks, or a spreadsheet's quotes.
 
     >>> pl.select(normalise(pl.lit(" 'i50.21"))).item()
     'I5021'
@@ -26,7 +26,7 @@ def normalise(code: pl.Expr) -> pl.Expr:
 
 
 def version_of(text: pl.Expr) -> pl.Expr:
-    """The version of ICD that a cell names; null where it names neither.
+    """The ICD version in a cell; null if it names neither.
 
     >>> pl.select(version_of(pl.Series(["9", "10.0", "ICD-9-CM", "icd10", "09", "ten", "19"]))).to_series().to_list()
     [9, 10, 9, 10, 9, None, None]
@@ -50,7 +50,7 @@ class CodeMap:
             self._members.setdefault(categories[code], []).append(code)
 
     def ccs(self, code: str) -> int | None:
-        """The category of a normalised code, None when the map cannot tell."""
+        """The category of a normalised code; None if unknown."""
         exact = self._categories.get(code)
         if exact is not None:
             return exact
@@ -62,16 +62,16 @@ class CodeMap:
         return None
 
     def has(self, code: str) -> bool:
-        """Whether a normalised code is one of the map's."""
+        """Whether the map has a normalised code."""
         return code in self._categories
 
     def begins(self, code: str) -> bool:
-        """Whether a code of the map begins with these signs, or is them."""
+        """Whether a code of the map begins with these characters."""
         index = bisect_left(self._sorted, code)
         return index < len(self._sorted) and self._sorted[index].startswith(code)
 
     def has_any(self, code: str) -> bool:
-        """Whether the map has a code, or one that begins with it, or one of three or more signs that it begins with.
+        """Whether the map has a code, one that begins with it, or a prefix of it with at least three characters.
 
         >>> icd10 = code_map(10)
         >>> icd10.has_any("I50"), icd10.has_any("I50219"), icd10.has_any("195967001")
@@ -82,7 +82,7 @@ class CodeMap:
         return any(code[:length] in self._categories for length in range(3, len(code)))
 
     def codes_of(self, category: int) -> list[str]:
-        """The codes of a category, sorted; none when there is no such category."""
+        """The codes of a category, sorted; empty for an unknown category."""
         return self._members.get(category, [])
 
     def name(self, code: str) -> str | None:
@@ -99,7 +99,7 @@ class CodeMap:
 
 @cache
 def code_map(version: int) -> CodeMap | None:
-    """The map of ICD version 9 or 10, None for any other."""
+    """The map of ICD version 9 or 10; None for others."""
     if version not in (9, 10):
         return None
     rows = pl.read_parquet(CONFIG_ROOT / "concepts" / "icd_ccs.parquet").filter(pl.col("version") == version)

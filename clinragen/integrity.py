@@ -1,7 +1,7 @@
-"""Files are held against the hashes of the manifest beside them when they are opened.
+"""Check files against the hashes of their manifest when they are opened.
 
-A changed file is an error, not a lower score under the old name. Files up to ``CHEAP`` bytes are hashed each time a
-process first opens them; of larger ones the recorded size is compared, and the hash only within ``thorough``.
+A changed file is an error, so that it cannot silently change results. Files up to ``CHEAP`` bytes are hashed when a
+process first opens them; for larger ones the size is compared, and the hash only within ``thorough``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
 
 if TYPE_CHECKING:
-    import polars as pl  # not at run time: every command imports this module
+    import polars as pl  # only for types: every command imports this module
 
-CHEAP = 64 << 20  # bytes; a tenth of a second or so
+CHEAP = 64 << 20  # bytes; takes about a tenth of a second
 _thorough: ContextVar[bool] = ContextVar("thorough", default=False)
 
 
 @contextmanager
 def thorough(enabled: bool = True) -> Iterator[None]:
-    """Hash large files too (``--verify``)."""
+    """Also hash large files (``--verify``)."""
     token = _thorough.set(enabled)
     try:
         yield
@@ -34,16 +34,16 @@ def thorough(enabled: bool = True) -> Iterator[None]:
 
 
 def hold(path: Path, sha256: Any, size: Any = None, *, remedy: str) -> None:
-    """Raise a UserError unless a file is the one that was recorded.
+    """Raise a UserError unless a file matches its record.
 
     Args:
         path: the file.
-        sha256: the recorded hash; None where none was recorded, and then nothing is held.
+        sha256: the recorded hash; None if there is none, and then nothing is checked.
         size: the recorded number of bytes, or None.
-        remedy: what to do about a file that differs, such as ``prepare the cohort anew``.
+        remedy: what to do about a file that differs, for the error.
 
     Raises:
-        UserError: the file is missing or differs, or the record is no hash.
+        UserError: the file is missing or differs, or the record is invalid.
     """
     if sha256 is None:
         return
@@ -63,15 +63,15 @@ def hold(path: Path, sha256: Any, size: Any = None, *, remedy: str) -> None:
 
 
 @lru_cache(maxsize=256)
-def _hash(path: Path, *_: int) -> str:  # the other arguments tell one state of the file from another
+def _hash(path: Path, *_: int) -> str:  # the other arguments distinguish states of the file
     return sha256_file(path)
 
 
 def complete(table: pl.DataFrame, columns: Sequence[str], path: Path) -> pl.DataFrame:
-    """The table, when none of the columns has a null.
+    """The table, if none of the columns has a null.
 
     Raises:
-        UserError: with the column and how many rows lack it.
+        UserError: names the column and the number of rows with a null.
     """
     for column in columns:
         if missing := table[column].null_count():
@@ -88,10 +88,10 @@ def record(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def hold_folder(folder: Path, recorded: Any, *, remedy: str) -> None:
-    """:func:`hold` the files below a folder to what :func:`record` gave; nothing where nothing was recorded.
+    """Check the files below a folder against their :func:`record`; nothing without a record.
 
     Raises:
-        UserError: a file is missing or differs, or the record is none.
+        UserError: a file is missing or differs, or the record is invalid.
     """
     for name, entry in (recorded if isinstance(recorded, dict) else {}).items():
         expected = entry if isinstance(entry, dict) else {"sha256": entry}
@@ -101,7 +101,7 @@ def hold_folder(folder: Path, recorded: Any, *, remedy: str) -> None:
 
 
 def outputs_of(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """The ``outputs`` (SHA-256) and ``sizes`` (bytes) of a manifest, by file name: what :func:`hold_output` reads."""
+    """The ``outputs`` (SHA-256) and ``sizes`` (bytes) of a manifest, by file name, for :func:`hold_output`."""
     named = {path.name: path for path in sorted(files)}
     return {
         "outputs": {name: sha256_file(path) for name, path in named.items()},
@@ -110,7 +110,7 @@ def outputs_of(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
 
 
 def hold_output(path: Path, manifest: Mapping[str, Any], *, remedy: str) -> None:
-    """:func:`hold` a file to the ``outputs`` and ``sizes`` of the manifest of its folder."""
+    """Check a file against the ``outputs`` and ``sizes`` of its folder's manifest."""
     outputs, sizes = manifest.get("outputs"), manifest.get("sizes")
     if outputs is None:
         return

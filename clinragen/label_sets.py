@@ -1,8 +1,8 @@
-"""Label sets: what stays are labelled with. The 25 phenotypes, the chapters of ICD, or a user's own YAML file.
+"""Label sets: the 25 phenotypes, the chapters of ICD, or a user's YAML file.
 
-A :class:`LabelSet` is a value. A cohort carries one in its manifest, a model in its ``clinragen.json``, a concept graph
-and predictions in their manifests; every function takes the labels from what it was given, so that cohorts, graphs and
-models of different labels live side by side in one process.
+A :class:`LabelSet` is a value, not global state. A cohort stores one in its manifest, a model in its
+``clinragen.json``, a concept graph and predictions in their manifests; every function takes the labels from its
+arguments, so cohorts, graphs and models with different labels can be used in one process.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _KEY = re.compile(r"[a-z][a-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9 ,()/'+-]*[a-z0-9)])?")
 _CODES = re.compile(r"([A-Z0-9]{1,7})(?:-([A-Z0-9]{1,7}))?")
 _MANIFEST = "label_set"
-_LONGEST_NAME = 200  # letters; what is longer is no name
+_LONGEST_NAME = 200  # most characters of a name
 
 
 @dataclass(frozen=True)
 class Phenotype:
-    """One of the labels. ``name`` is what models write.
+    """One label. ``name`` is the text that models write.
 
-    A stay carries it when a diagnosis lies in one of the single-level CCS categories ``ccs``, or among the codes of
-    ``icd9`` or ``icd10``: a prefix such as ``I50``, or a range such as ``I00-I99``. ``covers`` names the catalogue's
-    phenotypes that lie mostly within it, through which the concept graph knows it. ``published`` are names by which
-    others know it; they name the same label, so they do not make it another one.
+    A stay has it if a diagnosis is in one of the single-level CCS categories ``ccs``, or matches ``icd9`` or ``icd10``:
+    a prefix such as ``I50``, or a range such as ``I00-I99``. ``covers`` names the catalogue's phenotypes that lie
+    mostly within it, from which the concept graph takes its evidence. ``published`` are other names of the label; they
+    do not count when labels are compared.
     """
 
     key: str
@@ -64,11 +64,11 @@ class Phenotype:
 class LabelSet(Mapping[str, Phenotype]):
     """Labels in the order of every label vector; a read-only mapping of keys to labels.
 
-    Sets of the same labels in the same order are equal, whatever they are called.
+    Sets of the same labels in the same order are equal, independent of their names.
 
     Attributes:
-        name: of the set, for people: ``phenotypes``, or what the user's file is called.
-        labels: each key and each name once.
+        name: name of the set: ``phenotypes``, or that of the user's file.
+        labels: labels with unique keys and names.
 
     >>> labels = LabelSet("own", (Phenotype("kidney", "kidney disease"), Phenotype("lung", "lung disease")))
     >>> list(labels), labels["lung"].name, labels.find("Kidney disease").key
@@ -80,7 +80,7 @@ class LabelSet(Mapping[str, Phenotype]):
 
     @classmethod
     def of(cls, name: str, labels: Iterable[Phenotype]) -> LabelSet:
-        """The set of these labels; the shipped one itself where they are its labels."""
+        """The set of these labels; the shipped set itself if they are its labels."""
         label_set = cls(name, tuple(labels))
         return shipped() if label_set == shipped() else label_set
 
@@ -103,13 +103,13 @@ class LabelSet(Mapping[str, Phenotype]):
         return {label.key: label.name for label in self.labels}
 
     def find(self, name: str) -> Phenotype:
-        """The label that is meant by a key, name, published name or synonym, in any case and punctuation.
+        """The label with a key, name, published name or synonym, ignoring case and punctuation.
 
         >>> shipped().find("Acute and unspecified renal failure").key, shipped().find("AKI").key
         ('acute_renal_failure', 'acute_renal_failure')
 
         Raises:
-            UserError: none of the labels is called so; the nearest are named.
+            UserError: there is no such label; the error suggests the nearest.
         """
         if (requested := plain(name)) and len(name) <= _LONGEST_NAME:
             for forms in (
@@ -123,7 +123,7 @@ class LabelSet(Mapping[str, Phenotype]):
         raise unknown_choice("phenotype", printable, self) from None
 
     def check_same(self, trained: Mapping[str, str], where: Path) -> None:
-        """Raise a UserError for a model that was trained on other labels than these.
+        """Raise a UserError if a model was trained on other labels.
 
         Args:
             trained: key to name, in the order of the model's logits.
@@ -137,7 +137,7 @@ class LabelSet(Mapping[str, Phenotype]):
             )
 
     def to_json(self) -> dict[str, Any]:
-        """What a manifest says of the labels; their order counts."""
+        """The form of the labels in a manifest; their order matters."""
         rows = [{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(label).items()} for label in self.labels]
         return {"name": self.name, "labels": rows}
 
@@ -153,7 +153,7 @@ def plain(name: str) -> str:
 
 @cache
 def _synonyms() -> dict[str, list[str]]:
-    """Of each of the 25 phenotypes, what else notes call it."""
+    """Synonyms of each of the 25 phenotypes."""
     rows = config.load_yaml(config.CONFIG_ROOT / "knowledge" / "phenotypes.yaml")["phenotypes"]
     return {key: [str(form).lstrip("=") for form in row["synonyms"]] for key, row in rows.items()}
 
@@ -169,7 +169,7 @@ def load(name: str) -> LabelSet:
     """A label set by name (``phenotypes``, or one of ``configs/labels``), or from the user's YAML file.
 
     Raises:
-        UserError: unknown name, or a label that is not well formed, with file and key.
+        UserError: unknown name, or a malformed label, with file and key.
     """
     if name == DEFAULT:
         return shipped()
@@ -183,14 +183,14 @@ def load(name: str) -> LabelSet:
 
 
 def of_manifest(manifest: Any, remedy: str = "prepare the cohort anew") -> LabelSet:
-    """The label set in a manifest (of a cohort, a graph, predictions), the catalogue's where it says nothing of labels.
+    """The label set in a manifest (of a cohort, a graph, predictions); the catalogue's if it has none.
 
     Args:
-        manifest: as read from JSON.
+        manifest: manifest as read from JSON.
         remedy: what to do about a damaged one, for the error.
 
     Raises:
-        UserError: what stands there is no label set.
+        UserError: the entry is no label set.
     """
     stored = manifest.get(_MANIFEST) if isinstance(manifest, dict) else None
     if not stored:
@@ -203,7 +203,7 @@ def of_manifest(manifest: Any, remedy: str = "prepare the cohort anew") -> Label
 
 
 def _stored(row: Any) -> Phenotype | None:
-    """A label as :meth:`LabelSet.to_json` wrote it; None for anything else."""
+    """A label in the form of :meth:`LabelSet.to_json`; None for anything else."""
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
         label = Phenotype(**values)
@@ -214,16 +214,16 @@ def _stored(row: Any) -> Phenotype | None:
         isinstance(values, tuple) and all(isinstance(value, str) for value in values) for values in lists
     )
     numbers = isinstance(label.ccs, tuple) and all(type(value) is int for value in label.ccs)
-    return label if sound and numbers and _KEY.fullmatch(label.key) else None  # keys name columns and files
+    return label if sound and numbers and _KEY.fullmatch(label.key) else None  # keys are names of columns and files
 
 
 def of_model(description: Path) -> LabelSet:
     """The labels of a model, from its ``clinragen.json``.
 
-    A model of an earlier release holds keys and names alone: those that the catalogue knows are the catalogue's.
+    A model of an earlier release has only keys and names; known ones are taken from the catalogue.
 
     Raises:
-        UserError: no description, or its labels are not names by key.
+        UserError: no description, or malformed labels.
     """
     described = read_json(description, "the description of a clinragen model")
     names = described.get("labels") if isinstance(described, dict) else None

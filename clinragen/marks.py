@@ -1,11 +1,11 @@
-"""The marks by which chat templates separate speakers, in whatever characters they are written."""
+"""Chat-template tokens, which separate speakers, also in lookalike characters."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-#: Characters that look like those that marks are made of; NFKC knows the full-width ones.
+#: Lookalikes of the characters of these tokens; NFKC covers the full-width ones.
 _LOOKALIKES = {
     "<": "‹〈⟨◁◀❮",
     ">": "›〉⟩▷▶❯",
@@ -20,7 +20,7 @@ _LOOKALIKES = {
 
 
 class _Fold(dict[int, str]):
-    """Code point -> what it looks like, character for character, so that offsets stay the same."""
+    """Code point -> its lookalike, character for character, so that offsets stay the same."""
 
     def __missing__(self, code: int) -> str:
         plain = unicodedata.normalize("NFKC", chr(code)) if code > 0x7F else ""
@@ -29,7 +29,7 @@ class _Fold(dict[int, str]):
 
 
 class _Visible(dict[int, str]):
-    """Code point -> itself, or nothing where it shows nothing: such hide a mark from a search, or turn a line around.
+    """Code point -> itself, or nothing if invisible: such characters hide a token from a search, or reverse a line.
 
     Those are format characters (zero width, bidi, soft hyphen, tags), variation selectors, fillers and, but for line
     ends and tabs, control characters, which end no word in clinical text.
@@ -43,7 +43,7 @@ class _Visible(dict[int, str]):
 
 #: Folds look-alikes, one character for one.
 FOLD = _Fold({ord(other): plain for plain, others in _LOOKALIKES.items() for other in others})
-#: Takes out what shows nothing.
+#: Removes invisible characters.
 VISIBLE = _Visible(
     dict.fromkeys([0x034F, 0x115F, 0x1160, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)], "")
     | {
@@ -61,7 +61,7 @@ _WORDS = (
     r"s|bos|eos|pad|unk|mask|think|thinking|thought|reasoning|analysis|reflection|answer|system|user|assistant|human|model"
     r"|tool|tools|instructions?|image|img|audio|video|eot|eom|sop|eop|0x[0-9a-f]{2}|unused\d+|[a-z]+(?:[_:][a-z0-9]+)+"
 )
-#: Marks in brackets. ``<|`` and ``|>`` go even alone: half a mark completes another half.
+#: Tokens in brackets. ``<|`` and ``|>`` are removed even alone, since two halves could form a token.
 MARKS = re.compile(
     r"<\|[^|<>\n]{0,64}\|>|<\||\|>"
     rf"|<<?/?(?:{_WORDS})>>?|<</?sys>>"

@@ -1,4 +1,4 @@
-"""Names that become part of a path: one component of it, whoever gave them."""
+"""Names that become part of a path: exactly one safe component."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Collection
 
 from clinragen.errors import UserError
 
-#: File systems take 255 bytes; suffixes and the mark of a temporary file need some of them.
+#: File systems allow 255 bytes; suffixes and the mark of a temporary file need some of them.
 _MOST_BYTES = 120
 _NAME = re.compile(r"[^\W_](?:[\w.+@=,-]*[\w+@=-])?")
 
 
 def file_name(what: str, name: str, *, suffixes: Collection[str] = ()) -> str:
-    """``name`` itself, which can stand in a path without leading out of its folder, on any file system.
+    """``name`` itself, if it is a valid file name on any file system and cannot leave its folder.
 
     Args:
-        what: how to call it in the error.
-        name: as the user gave it.
-        suffixes: endings that would make it the name of another file.
+        what: its description in the error.
+        name: the user's name.
+        suffixes: reserved endings of other files.
 
     Raises:
-        UserError: separators, dots alone, control characters, too long, a reserved ending.
+        UserError: separators, only dots, control characters, too long, a reserved ending.
 
     >>> file_name("name", "llama-3.1-8b")
     'llama-3.1-8b'
@@ -38,9 +38,9 @@ def file_name(what: str, name: str, *, suffixes: Collection[str] = ()) -> str:
 
 
 def teacher_name(name: str) -> str:
-    """The name of a rationale set, under which its files lie.
+    """The name of a rationale set, which is that of its files.
 
     Raises:
-        UserError: it is no plain file name, or that of another file of a set.
+        UserError: it is no plain file name, or clashes with another file of a set.
     """
     return file_name("name of a teacher", name, suffixes=(".logprobs", ".journal", ".card", ".examples"))

@@ -1,7 +1,7 @@
-"""What commands write for their users, and the one rule of ``--overwrite``.
+"""Output of commands, and the rule of ``--overwrite``.
 
-A command replaces only a folder that it itself wrote, as the folder's own ``manifest.json`` says, in which nothing else
-has been put, and which is none of its inputs nor holds one. Everything is judged before the work and again after it.
+A command replaces only a folder that it wrote itself, according to the folder's ``manifest.json``, that contains
+nothing else, and that is or contains none of its inputs. This is checked before the work and again after it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class OutputKind:
     """A kind of folder that a command writes.
 
     Attributes:
-        name: what its manifest calls it.
-        command: who writes it.
-        contents: patterns of the names at its top that may be lost with it: what the command writes there, and what
-            other commands derive from it and can write again.
+        name: its name in the manifest.
+        command: the command that writes it.
+        contents: patterns of top-level names that may be lost with it: output of the command, and what other commands
+            derive from it and can write again.
     """
 
     name: str
@@ -67,17 +67,17 @@ DEMO = OutputKind(
 def check_output(
     out: Path, kind: OutputKind, *, overwrite: bool = False, inputs: Iterable[Path | None] = (), option: str = "--out"
 ) -> None:
-    """Judge an output folder before the work. Nothing is changed.
+    """Check an output folder before the work. Nothing is changed.
 
     Args:
         out: the folder that is to be written.
         kind: what the command writes.
         overwrite: whether a folder of this kind may be replaced.
-        inputs: folders and files that the command reads; None stands for one that was not given.
-        option: how the user named the folder.
+        inputs: folders and files that the command reads; None for one that was not given.
+        option: the user's option for the folder.
 
     Raises:
-        UserError: it may not be written, with the reason and the way out.
+        UserError: it may not be written, with the reason and what to do.
     """
     check_place(out, inputs, option)
     if not out.exists():
@@ -91,7 +91,7 @@ def check_output(
 
 
 def check_kind(out: Path, kind: OutputKind, option: str = "--out") -> None:
-    """Raise a UserError unless a folder was written by this command and holds nothing else."""
+    """Raise a UserError unless a folder was written by this command and contains nothing else."""
     manifest = out / MANIFEST
     content = read_json(manifest, f"the manifest of a folder written by `{kind.command}`") if manifest.is_file() else {}
     actual = content.get(_KIND)
@@ -109,10 +109,10 @@ def check_kind(out: Path, kind: OutputKind, option: str = "--out") -> None:
 
 
 def check_parent(out: Path, inputs: Iterable[Path | None], option: str = "--out") -> None:
-    """Judge a folder in which a command makes folders of its own, and which may hold other things of the user's.
+    """Check a folder in which a command creates subfolders, and which may contain other files of the user.
 
     Raises:
-        UserError: it may not stand there, is no folder, or is itself what some command wrote.
+        UserError: its place is not allowed, it is no folder, or it is itself the output of a command.
     """
     check_place(out, inputs, option)
     if out.exists() and not out.is_dir():
@@ -129,14 +129,14 @@ def check_output_file(
     inputs: Iterable[Path | None] = (),
     option: str = "--out",
 ) -> None:
-    """Judge an output file before the work: it replaces one of its own kind when asked, and never an input.
+    """Check an output file before the work: it may replace a file of its kind on request, and never an input.
 
     Args:
         out: the file that is to be written.
-        begins: what files of this kind begin with.
+        begins: first bytes of files of this kind.
         overwrite: whether a file of this kind may be replaced.
-        inputs: folders and files that the command reads; None stands for one that was not given.
-        option: how the user named the file.
+        inputs: folders and files that the command reads; None for one that was not given.
+        option: the user's option for the file.
 
     Raises:
         UserError: it may not be written.
@@ -154,7 +154,7 @@ def check_output_file(
 
 
 def check_place(out: Path, inputs: Iterable[Path | None], option: str = "--out") -> None:
-    """Raise a UserError unless a folder or file may stand there, whatever stands there now."""
+    """Raise a UserError unless the place is allowed for a folder or file, independent of what is there now."""
     if out.is_symlink():
         raise UserError(f"{option} {out} is a symbolic link: name the place it stands for")
     real = Path(os.path.realpath(out))
@@ -180,10 +180,10 @@ def check_place(out: Path, inputs: Iterable[Path | None], option: str = "--out")
 def output_folder(
     out: Path, kind: OutputKind, *, overwrite: bool = False, inputs: Iterable[Path | None] = ()
 ) -> Iterator[Path]:
-    """A folder to fill, which takes the place of ``out`` when all is done and carries its kind in ``manifest.json``.
+    """A folder to fill, which replaces ``out`` when it is complete and has its kind in ``manifest.json``.
 
     Raises:
-        UserError: ``out`` may not be written, or was written by something else meanwhile.
+        UserError: ``out`` may not be written, or was written by something else in the meantime.
     """
     check_output(out, kind, overwrite=overwrite, inputs=inputs)
     with atomic_folder(out.absolute(), replace=out.exists()) as folder:
@@ -192,7 +192,7 @@ def output_folder(
 
 
 def mark(folder: Path, kind: OutputKind) -> None:
-    """Say in a folder's manifest, new or not, which kind it is of."""
+    """Write the kind of a folder into its manifest, which may be new."""
     path = folder / MANIFEST
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     write_json(path, {_KIND: kind.name, **content})

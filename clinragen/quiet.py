@@ -1,4 +1,4 @@
-"""What a command says while it works, and silence for the libraries' own chatter, which would bury it."""
+"""Progress messages of commands, and fewer messages of libraries."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def quiet_libraries() -> None:
 
 
 def phase(console: Console, text: str) -> None:
-    """Say what begins now, where the next seconds would pass in silence."""
+    """Announce a phase that takes some seconds."""
     if _first():
         console.print(f"  {text} ...", highlight=False, style="dim")
 
 
 def remark(console: Console, text: str) -> None:
-    """Say what goes on all the same but should be known, on one line."""
+    """Print a remark that does not stop the command, on one line."""
     if _first():
         console.print(f"  note: {text}", highlight=False, soft_wrap=True)
 
 
 def _first() -> bool:
-    """Whether this is the first of the processes of a run, which speaks for all."""
+    """Whether this is the first process of a run, the only one that prints."""
     return all(os.environ.get(rank, "0") == "0" for rank in ("RANK", "LOCAL_RANK"))

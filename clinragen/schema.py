@@ -15,7 +15,7 @@ from clinragen.names import teacher_name
 RATIONALE_KINDS = ("note", "series")
 JOURNAL = ".journal.jsonl"  # of a teacher's answers, beside its rationales
 
-# Parquet has no coarser timestamp than milliseconds: a seconds column would not read back as it was written.
+# Parquet has no coarser timestamp than milliseconds: a column in seconds would not be read back unchanged.
 STAYS = pa.schema(
     [
         ("stay_id", pa.int64()),
@@ -49,7 +49,7 @@ NOTES = pa.schema(
 )
 #: columns of the notes that no row may lack
 NOTES_KEYS = ("stay_id", "note_id", "kind", "section")
-#: What became of a stay after its prediction time. Labels of tasks are made of it; no model reads it.
+#: Outcomes after the prediction time. Labels of tasks are derived from them; no model reads them.
 OUTCOMES = pa.schema(
     [
         ("stay_id", pa.int64()),
@@ -68,7 +68,7 @@ RATIONALES = pa.schema(
         ("prompt_hash", pa.string()),
     ]
 )
-#: One row per rationale that is taught as its teacher wrote it; the tokens put together hold its text.
+#: One row per rationale that is kept as its teacher wrote it; the joined tokens contain its text.
 LOGPROBS = pa.schema(
     [
         pa.field("stay_id", pa.int64(), nullable=False),
@@ -88,7 +88,7 @@ def labels_schema(phenotypes: list[str]) -> pa.Schema:
 
 @dataclass(frozen=True)
 class CohortPaths:
-    """Where the files of a cohort folder lie."""
+    """Paths of the files of a cohort folder."""
 
     root: Path
 
@@ -114,22 +114,22 @@ class CohortPaths:
 
     @property
     def outcomes(self) -> Path:
-        """What became of each stay, after the prediction time, too: never an input."""
+        """Outcomes of each stay, also after the prediction time; never an input."""
         return self.root / "outcomes.parquet"
 
     @property
     def manifest(self) -> Path:
-        """What the cohort was made from."""
+        """Inputs, settings and hashes of the cohort."""
         return self.root / "manifest.json"
 
     def rationales(self, teacher: str) -> Path:
-        """What a teacher wrote, one row per stay and kind of rationale."""
+        """Rationales of a teacher, one row per stay and kind."""
         return self.root / "rationales" / f"{teacher_name(teacher)}.parquet"
 
     def rationale_manifest(self, teacher: str) -> Path:
-        """What a teacher's rationales were made from."""
+        """Inputs, settings and counts of a teacher's rationales."""
         return self.rationales(teacher).with_suffix(".json")
 
     def logprobs(self, teacher: str) -> Path:
-        """Token probabilities of a teacher that gave them."""
+        """Token log-probabilities of a teacher, if available."""
         return self.root / "rationales" / f"{teacher_name(teacher)}.logprobs.parquet"

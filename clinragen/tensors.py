@@ -1,4 +1,4 @@
-"""Weights on the disk: safetensors files that are whole or absent, and a full disk told as for any other file."""
+"""Atomic writes of weights as safetensors, with the same error for a full disk as for other files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     """Write tensors by name atomically.
 
     Raises:
-        OSError: what safetensors, which has an error of its own, could not write for want of room or rights.
+        OSError: no space or no permission (safetensors raises its own error type).
     """
     with atomic_path(path) as temporary:
         try:

@@ -1,7 +1,7 @@
-"""The version of every file format, and the one rule of which older and newer files are read.
+"""The version of every file format, and the rule of which older and newer files can be read.
 
-A format's version is raised when what is written can no longer be read as before; a change of code, wording or comments
-raises nothing. The steps of a preparation have versions of their own in ``mimic_prep.steps``.
+A format's version is raised when its files can no longer be read as before; a change of code, wording or comments
+raises nothing. The steps of a preparation have their own versions in ``mimic_prep.steps``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class Format:
     """A kind of file or folder that one command writes and others read.
 
     Attributes:
-        name: what messages call it.
-        key: where its version stands in its manifest or record.
-        version: what is written today.
-        oldest: the oldest version that is still read.
-        anew: how to make one anew; the way out where a file is not read.
-        unmarked: the version of files that say none, where versions were once not written.
+        name: its name in messages.
+        key: key of the version in its manifest or record.
+        version: the current version.
+        oldest: the oldest version that can be read.
+        anew: how to rebuild a file that cannot be read.
+        unmarked: version of files without one, from before versions were written.
     """
 
     name: str
@@ -35,18 +35,18 @@ class Format:
 
     @property
     def mark(self) -> dict[str, int]:
-        """What a manifest or record of this format holds."""
+        """The version entry of a manifest or record."""
         return {self.key: self.version}
 
     def check(self, described: Any, where: Path) -> int:
-        """The version of a file: of today, or an older one that is still read.
+        """The version of a file, if it can be read.
 
         Args:
             described: its manifest or record.
-            where: the file or folder, for the message.
+            where: the file or folder, for the error.
 
         Raises:
-            UserError: it says no version, was written by a newer clinragen, or is too old to be read.
+            UserError: it has no version, was written by a newer clinragen, or is too old.
         """
         version = described.get(self.key, self.unmarked) if isinstance(described, dict) else None
         if type(version) is not int or version < 1:
@@ -77,8 +77,8 @@ PREDICTIONS = Format(
     "predictions folder", "predictions_version", 1, 1, "predict anew with `clinragen predict`", unmarked=1
 )
 
-#: Of the tokens, mentions and targets that a run keeps while it lasts: raised when the same cohort, tokenizer and graph
-#: give others. A run that is resumed by a newer clinragen then encodes its stays anew.
+#: Version of cached tokens, mentions and targets of a run: raised when the same cohort, tokenizer and graph give
+#: others. A run that is resumed by a newer clinragen then encodes its stays again.
 ENCODING = 1
 
 FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS)
