@@ -121,7 +121,7 @@ class Program:
         try:
             command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
         except CycloptsError as error:
-            raise _told(error, self.name, words) from None
+            raise _user_error(error, self.name, words) from None
         return command, bound
 
     def _files(self) -> dict[str, Path]:
@@ -215,7 +215,7 @@ def _in_full(app: App, words: list[str]) -> list[str]:
     return words
 
 
-def _told(error: CycloptsError, program: str, words: Sequence[str]) -> UserError:
+def _user_error(error: CycloptsError, program: str, words: Sequence[str]) -> UserError:
     """The error of cyclopts as one line in our style."""
     typed = " ".join([program, *(error.command_chain or ())])
     see = f"; see `{typed} --help`"

@@ -70,7 +70,7 @@ def differs(value: Any, shape: Any) -> str | None:
         shape: a mapping of keys to shapes (other keys are allowed), a list of one shape, or a class of this module.
     """
     difference = _differs(value, shape)
-    return None if difference is None else f"{_place(difference[0])}{difference[1]}"
+    return None if difference is None else f"{_location(difference[0])}{difference[1]}"
 
 
 def _differs(value: Any, shape: Any) -> tuple[list[Any], str] | None:
@@ -97,7 +97,7 @@ def _entries(value: Any, kind: type, entries: Callable[[], Any]) -> tuple[list[A
     return None
 
 
-def _place(keys: Sequence[Any]) -> str:
+def _location(keys: Sequence[Any]) -> str:
     path = ""
     for key in keys:
         printable = "".join(letter if letter.isprintable() else "?" for letter in str(key)[:60])

@@ -63,7 +63,7 @@ class Sheet:
     ) -> None:
         self.values: dict[int, str] = {}
         self.used: set[int] = set()
-        self._told: set[int] = set()  # answers whose names have been found
+        self._answered: set[int] = set()  # answers whose names have been found
         self._items, self._text, self._concepts, self._ticks = items, text, concepts, ticks
         self._begin, self._end = sentence
         self._row = list(self._elements(places))
@@ -262,7 +262,7 @@ class Sheet:
                 continue
             self._answer(names, self._listed(k, len(names)))
             self.used.add(element.item)
-            self._told.add(element.item)
+            self._answered.add(element.item)
 
     def _said_of_more(self, k: int, labels: Sequence[bool]) -> bool:
         """Whether a "no" negates what follows it: "Cough: no sputum", but not "Fever: no Cough: yes"."""
@@ -324,7 +324,7 @@ class Sheet:
         if (len(names) > 1 and kinds == table) or kinds == ["mention", "comma", "answer"]:
             self._answer([element.item for element in names], [element.values[0] for element in answers])
             self.used.update(element.item for element in answers)
-            self._told.update(element.item for element in answers)
+            self._answered.update(element.item for element in answers)
 
     def _first_name(self, start: int, end: int) -> int:
         """Start of a stretch after its heading: "ROS: fever no", "Patient reports: fever no"."""
@@ -345,7 +345,7 @@ class Sheet:
             return False
         if any(element.values == ("unknown",) for element in row):
             return False  # a single answer: "loss of consciousness unknown"
-        if any(element.item in self._told for element in row):
+        if any(element.item in self._answered for element in row):
             return False
         previous = row[0].kind
         for element in row[1:]:
@@ -405,7 +405,7 @@ class Sheet:
             joined += [] if commas else [index]
         first = self._row[index]
         before = self._row[index - 1]
-        begins = index == 0 or before.kind in ("newline", "mark") or before.item in self._told
+        begins = index == 0 or before.kind in ("newline", "mark") or before.item in self._answered
         rows = whole if question or (begins and set(first.gap) <= _LEADS) else joined
         return [self._row[name].item for name in reversed(rows)]
 

@@ -16,7 +16,7 @@ _WORST = (Verdict.CONTRADICTED, Verdict.NOT_IN_CHART, ABSENCE, Verdict.SUPPORTED
 
 
 @dataclass(frozen=True)
-class Told:
+class ClaimText:
     """A claim as shown on the page: ``start`` and ``end`` in the rationale. ``verdict``: its standing."""
 
     start: int
@@ -32,7 +32,7 @@ class Marked:
     """Words of a rationale with their claims, possibly none."""
 
     text: str
-    claims: tuple[Told, ...] = ()
+    claims: tuple[ClaimText, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -50,12 +50,12 @@ class Marked:
         return next((c.target for c in self.claims if c.verdict == self.verdict and c.target), "")
 
 
-def told(
+def claim_text(
     claim: Checked,
     sections: Sequence[tuple[str, str]],
     titles: Sequence[str],
     names: Mapping[str, Mapping[str, Any]],
-) -> Told:
+) -> ClaimText:
     """A claim as text.
 
     Args:
@@ -79,23 +79,23 @@ def told(
             about, target = f"{about}, as a diagnosis", "diagnoses"
             listed = "among" if claim.verdict == Verdict.SUPPORTED else "not among"
             evidence = f"It is {listed} the diagnoses of this output."
-    return Told(claim.start, claim.end, claim.standing, about, evidence, target)
+    return ClaimText(claim.start, claim.end, claim.standing, about, evidence, target)
 
 
-def marked(text: str, claims: Sequence[Told]) -> list[Marked]:
+def marked(text: str, claims: Sequence[ClaimText]) -> list[Marked]:
     """A text split where claims begin and end; neighbours with the same claims are joined.
 
-    >>> [(part.text, len(part.claims)) for part in marked("high lactate.", [Told(0, 12, "supported", "", "", "")])]
+    >>> [(part.text, len(part.claims)) for part in marked("high lactate.", [ClaimText(0, 12, "supported", "", "", "")])]
     [('high lactate', 1), ('.', 0)]
     """
     spans = [(max(claim.start, 0), min(claim.end, len(text)), claim) for claim in claims]
     cuts = sorted({0, len(text), *(start for start, _, _ in spans), *(end for _, end, _ in spans)})
-    opening: dict[int, list[Told]] = {}
+    opening: dict[int, list[ClaimText]] = {}
     for start, end, claim in spans:
         if start < end:
             opening.setdefault(start, []).append(claim)
     parts: list[Marked] = []
-    owners: tuple[Told, ...] = ()
+    owners: tuple[ClaimText, ...] = ()
     for start, end in pairwise(cut for cut in cuts if cut <= len(text)):
         still = (*(claim for claim in owners if claim.end > start), *opening.get(start, ()))
         if parts and parts[-1].claims == still:

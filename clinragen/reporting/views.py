@@ -16,7 +16,7 @@ from clinragen.cohort.sections import section_title
 from clinragen.knowledge.readable import readable, unreadable
 from clinragen.reporting import charts
 from clinragen.reporting.evidence import Segments, mark_shared
-from clinragen.reporting.verdicts import Marked, Told, marked, told
+from clinragen.reporting.verdicts import ClaimText, Marked, claim_text, marked
 from clinragen.verification.claims import ABSENCE, Checked, Verdict
 
 GROUPS = {
@@ -120,7 +120,7 @@ class Rationale:
 
     title: str
     segments: list[Marked]
-    claims: list[Told]
+    claims: list[ClaimText]
     teacher: str | None
 
     def count(self, verdict: str) -> int:
@@ -382,7 +382,7 @@ def rationales_of(
     titles = [section_title(key) for key, _ in sections]
     rationales = []
     for kind, title in (("note", "From the notes"), ("series", "From the series")):
-        spoken = [told(claim, sections, titles, names) for claim in claims[kind]]
+        spoken = [claim_text(claim, sections, titles, names) for claim in claims[kind]]
         rationales.append(Rationale(title, marked(texts[kind], spoken), spoken, teacher.get(kind)))
     return rationales, list(zip(titles, parts, strict=True))
 

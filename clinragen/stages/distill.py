@@ -41,14 +41,14 @@ class Chain:
         """One request for each stage, each continuing the previous one."""
         base, requests = self.base, []
         if self.unlabelled:
-            overrides = self._own(PRETRAIN)
+            overrides = self._overrides(PRETRAIN)
             requests.append(
                 replace(base, stage=PRETRAIN, cohort=self.unlabelled, out=base.out / PRETRAIN, overrides=overrides)
             )
         pretrained = base.out / PRETRAIN if self.unlabelled else None
         parent = None
         for stage in STAGES:
-            mine = replace(base, stage=stage, out=base.out / stage, parent=parent, overrides=self._own(stage))
+            mine = replace(base, stage=stage, out=base.out / stage, parent=parent, overrides=self._overrides(stage))
             if parent is None:
                 mine = replace(mine, pretrained=pretrained)
             else:  # the first stage defines the model
@@ -59,7 +59,7 @@ class Chain:
             parent = mine.out
         return requests
 
-    def _own(self, stage: str) -> tuple[str, ...]:
+    def _overrides(self, stage: str) -> tuple[str, ...]:
         return (*self.base.overrides, *self.overrides.get(stage, []))
 
 

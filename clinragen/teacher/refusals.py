@@ -73,7 +73,7 @@ def refused(body: bytes, sent: Collection[str]) -> str | None:
     if any(_TOO_LONG.search(text[:_READ_CHARACTERS]) for text in messages):
         return CONTEXT
     for key, text in values:
-        if key in ("param", "loc") and (parameter := _known(re.split(r"[.\[\]\s]+", text[:100]), sent)):
+        if key in ("param", "loc") and (parameter := _parameter(re.split(r"[.\[\]\s]+", text[:100]), sent)):
             return parameter
     for text in messages:
         if _COMPLAINT.search(text[:_READ_CHARACTERS]) and (parameter := _named(text, sent)):
@@ -92,12 +92,12 @@ def _named(text: str, sent: Collection[str]) -> str | None:
     clause = text.rpartition(": ")[2]  # "a and b cannot both be given: b is not allowed"
     for words in (quoted, *(re.findall(r"\w+", part) for part in (clause, text) if not long)):
         plain = words if words is quoted else [word for word in words if word.lower() not in vague]
-        if parameter := _known(plain, sent):
+        if parameter := _parameter(plain, sent):
             return parameter
     return None
 
 
-def _known(words: list[str], sent: Collection[str]) -> str | None:
+def _parameter(words: list[str], sent: Collection[str]) -> str | None:
     for word in words:
         parameter = _ALIASES.get(word.lower(), word.lower())
         if parameter == "stream" and "stream" in sent:

@@ -93,7 +93,7 @@ class Templates:
             template = self._jinja.get_template(name)
             return "".join(self._jinja.bounded(template.generate(values))).strip()
         except jinja2.TemplateNotFound as error:
-            where = self._place(error, name) if error.name != name else name
+            where = self._location(error, name) if error.name != name else name
             raise UserError(f"prompt template {where}: {error.name} not found in {self._listed()}") from None
         except Exception as error:  # noqa: BLE001 (a template can raise whatever Python can)
             explained = explain or isinstance(error, jinja2.TemplateSyntaxError)
@@ -101,9 +101,9 @@ class Templates:
             what = {"RecursionError": "nested too deeply, or without end"}.get(type(error).__name__, words)
             what = f"{type(error).__name__}: {what}" if what else type(error).__name__
             what = "".join(letter if letter.isprintable() else "?" for letter in what)
-            raise UserError(f"prompt template {self._place(error, name)}: {what}") from None
+            raise UserError(f"prompt template {self._location(error, name)}: {what}") from None
 
-    def _place(self, error: Exception, name: str) -> str:
+    def _location(self, error: Exception, name: str) -> str:
         """File and line of an error, as far as known."""
         if isinstance(error, jinja2.TemplateSyntaxError):
             return f"{error.filename or self._file(name)}, line {error.lineno}"

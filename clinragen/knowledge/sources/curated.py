@@ -145,11 +145,11 @@ def _measures(raw: dict[str, Any]) -> Iterator[Edge]:
         for direction in DIRECTIONS:
             if direction in sides:
                 source = sides[direction].get("source", raw["source"])
-                evidence = _said(variable, direction)
+                evidence = _sentence(variable, direction)
                 yield Edge(f"variable:{key}", finding_id(key, direction), "measures", 1.0, source, evidence)
 
 
-def _said(variable: Variable, direction: str) -> str:
+def _sentence(variable: Variable, direction: str) -> str:
     if direction in ("rising", "falling"):
         return f"{variable.label} {direction} against the patient's own earlier values"
     bound, word = (variable.high, "above") if direction == "high" else (variable.low, "below")
