@@ -1,6 +1,6 @@
 """Row accounting: every row read is kept, out of scope, or quarantined under a reason.
 
-Reasons and line numbers are kept, cell contents never are: quarantined rows may hold patient text.
+Reasons and line numbers are stored, but no cell contents: quarantined rows may contain patient text.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import pyarrow as pa
 from clinragen.artifacts import read_json, write_json, write_table
 from clinragen.errors import UserError
 
-FEW_BAD = 100  # so many bad rows never stop a preparation, however short the table
+FEW_BAD = 100  # up to this many bad rows never stop a preparation, even in a short table
 _ACCOUNT, _BAD = "account.json", "quarantine.parquet"
 QUARANTINE = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 
 
 class RowFilter:
-    """Rows of one block on their way through a table's rules; ``frame`` holds those still in.
+    """Applies a table's rules to the rows of one block; ``frame`` holds the remaining rows.
 
     The frame needs a column ``line``, the row's line number in its file.
     """
@@ -33,7 +33,7 @@ class RowFilter:
         self.lines = lines  # lines of the block, which may be more
         self.out_of_scope: Counter[str] = Counter()
         self.quarantined: list[tuple[str, np.ndarray]] = []
-        self.remarks: Counter[str] = Counter()  # what the user should know of rows that were kept
+        self.remarks: Counter[str] = Counter()  # remarks on rows that were kept
 
     def shift(self, lines: int) -> None:
         """Count lines from the start of the file, ``lines`` above the block."""
@@ -53,14 +53,14 @@ class RowFilter:
         return both
 
     def skip(self, condition: pl.Expr, reason: str) -> None:
-        """Rows that meet ``condition`` are sound, but not asked for."""
+        """Drop rows that meet ``condition``: they are valid, but out of scope."""
         hit = self._hit(condition)
         if hit.any():
             self.out_of_scope[reason] += int(hit.sum())
             self.frame = self.frame.filter(~hit)
 
     def reject(self, condition: pl.Expr, reason: str) -> None:
-        """Rows that meet ``condition`` cannot be trusted."""
+        """Quarantine rows that meet ``condition``."""
         hit = self._hit(condition)
         if hit.any():
             self.quarantined.append((reason, self.frame["line"].filter(hit).to_numpy()))
@@ -70,15 +70,15 @@ class RowFilter:
         return self.frame.select(hit=condition.fill_null(False)).to_series()
 
     def reject_missing(self, *columns: str) -> None:
-        """Rows without a value in one of ``columns`` cannot be trusted."""
+        """Quarantine rows without a value in one of ``columns``."""
         for column in columns:
             self.reject(pl.col(column).is_null(), f"no {column}")
 
 
 class Screen:
-    """Several rules over the rows of a filter at once: they only mark rows, and ``apply`` takes those out together.
+    """Several rules over the rows of a filter: they only mark rows, and ``apply`` removes these together.
 
-    A row counts under the first rule that it meets. Masks are as long as the frame of the filter.
+    A row counts under the first rule that it meets. Masks have the length of the filter's frame.
     """
 
     def __init__(self, row_filter: RowFilter) -> None:
@@ -103,14 +103,14 @@ class Screen:
         return hit
 
     def apply(self, **columns: np.ndarray) -> None:
-        """Leave in the filter the rows that met no rule, with ``columns`` beside them."""
+        """Keep in the filter the rows that met no rule, with the additional ``columns``."""
         frame = self._row_filter.frame.with_columns(pl.Series(name, values) for name, values in columns.items())
         self._row_filter.frame = frame.filter(pl.Series(self._left))
 
 
 @dataclass
 class TableCount:
-    """The account of one table: ``read == kept + out of scope + quarantined``; ``remarks`` are on rows kept."""
+    """Row counts of one table: ``read == kept + out of scope + quarantined``; ``remarks`` are on kept rows."""
 
     read: int = 0
     kept: int = 0
@@ -119,7 +119,7 @@ class TableCount:
     remarks: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, object]:
-        """The account as a manifest holds it; without ``remarks`` where there are none."""
+        """The counts in the form of a manifest; without ``remarks`` if there are none."""
         remarks = {"remarks": dict(sorted(self.remarks.items()))} if self.remarks else {}
         return {
             "read": self.read,
@@ -131,15 +131,15 @@ class TableCount:
 
 
 class Ledger:
-    """The accounts of all tables, and where each quarantined row lies."""
+    """The row counts of all tables, and the location of each quarantined row."""
 
     def __init__(self) -> None:
         self.tables: dict[str, TableCount] = {}
         self._bad: list[tuple[str, np.ndarray, str]] = []
-        self._remarks: dict[str, Counter[str]] = {}  # of files that were read in another stage
+        self._remarks: dict[str, Counter[str]] = {}  # remarks on files that were read in another step
 
     def add(self, file: str, row_filter: RowFilter) -> None:
-        """Book one block that has been through its filter."""
+        """Add the counts of one filtered block."""
         count = self.tables.setdefault(file, TableCount())
         count.read += row_filter.read
         count.kept += row_filter.frame.height
@@ -150,12 +150,12 @@ class Ledger:
             self._bad.append((file, lines, reason))
 
     def remark(self, file: str, remarks: Counter[str]) -> None:
-        """Book remarks on rows of a file that another ledger accounts for."""
+        """Add remarks on rows of a file that another ledger counts."""
         if remarks:
             self._remarks.setdefault(file, Counter()).update(remarks)
 
     def check(self, file: str, max_bad_share: float) -> None:
-        """Raise a UserError when too many rows of a file cannot be trusted for the rest to be."""
+        """Raise a UserError if too many rows of a file are quarantined."""
         count = self.tables[file]
         bad = sum(count.quarantined.values())
         if bad >= FEW_BAD and bad > max_bad_share * count.read:
@@ -168,21 +168,21 @@ class Ledger:
             )
 
     def merge(self, other: Ledger) -> None:
-        """Take over the accounts of other files."""
+        """Add the counts of other files."""
         self.tables.update(other.tables)
         self._bad += other._bad
         for file, remarks in other._remarks.items():
             self.remark(file, remarks)
 
     def save(self, folder: Path) -> None:
-        """Write the accounts into a folder, for ``load``."""
+        """Write the counts into a folder, for ``load``."""
         own = {file: count.as_json() for file, count in self.tables.items()}
         write_json(folder / _ACCOUNT, {"tables": own, "remarks": self._remarks})
         write_table(folder / _BAD, self.quarantine())
 
     @classmethod
     def load(cls, folder: Path) -> Ledger:
-        """The accounts that ``save`` wrote."""
+        """The counts written by ``save``."""
         ledger = cls()
         account = read_json(folder / _ACCOUNT, "an account of rows")
         for file, count in account["tables"].items():
@@ -196,11 +196,11 @@ class Ledger:
         return ledger
 
     def as_json(self) -> dict[str, object]:
-        """Every table's account by file name, sorted."""
+        """Every table's counts by file name, sorted."""
         return {file: self._count(file).as_json() for file in sorted(self.tables)}
 
     def _count(self, file: str) -> TableCount:
-        """The file's account with the remarks of all stages."""
+        """The file's counts with the remarks of all steps."""
         count = self.tables[file]
         return replace(count, remarks=count.remarks + self._remarks.get(file, Counter()))
 

@@ -1,8 +1,8 @@
-"""The finished steps of a preparation, kept beside the cohort under the hash of all they were made from.
+"""Cache of finished preparation steps, beside the cohort, under the hash of all their inputs.
 
-A step is a folder that is whole or absent, so a preparation that was killed goes on with what is missing, and a
-changed input or setting costs only the steps that depend on it. A folder's name says nothing but the step and the hash
-of its key; the versions of the steps it depends on and the concept catalogue are part of every key.
+A step is a folder that is complete or absent, so a killed preparation resumes with the missing steps, and a changed
+input or setting repeats only the steps that depend on it. A folder's name consists of the step and the hash of its key;
+every key includes the versions of the steps it depends on and the concept catalogue.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOCK = "lock"
 
 
 def frame_hash(frame: pl.DataFrame) -> str:
-    """Hash of a table's cells, whatever its layout in memory."""
+    """Hash of a table's cells, independent of its memory layout."""
     return hashlib.sha256(frame.write_csv().encode()).hexdigest()
 
 
@@ -39,7 +39,7 @@ class StepCache:
         self._used: set[str] = {_LOCK}
 
     def build(self, name: str, key: Any, ledger: Ledger, make: Callable[[Path, Ledger], None]) -> Path:
-        """The step's folder, filled by ``make`` unless it is there; its account of rows is added to ``ledger``."""
+        """The step's folder, filled by ``make`` unless it exists; its row counts are added to ``ledger``."""
         made_of = [versions_into(name), catalogue_hash(), key]
         step = self._folder / f"{name}-{sha256_json(made_of)[:24]}"
         if step.exists():
@@ -62,7 +62,7 @@ class StepCache:
 
 @contextmanager
 def cache_of(out: Path, tell: Callable[[str], None]) -> Iterator[StepCache]:
-    """The finished steps of the cohort ``out``, for one process at a time; what a killed one left half done is removed.
+    """The finished steps of the cohort ``out``, for one process at a time; removes partial steps of a killed one.
 
     Raises:
         UserError: another process is preparing the same cohort.
@@ -74,7 +74,7 @@ def cache_of(out: Path, tell: Callable[[str], None]) -> Iterator[StepCache]:
             raise UserError(f"{out} is being prepared by another process: wait for it, or choose another")
         retired = sorted(out.parent.glob(f".{out.name}.*.old"))
         if retired and not out.exists():
-            retired.pop().replace(out)  # killed between taking the old cohort away and putting the new one there
+            retired.pop().replace(out)  # killed between moving the old cohort away and renaming the new one
         for half in (*folder.glob(".*.tmp"), *out.parent.glob(f".{out.name}.*.tmp"), *retired):
             shutil.rmtree(half)
         try:

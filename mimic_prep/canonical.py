@@ -1,4 +1,4 @@
-"""Write the cohort folder: Parquet files that depend on nothing but input and configuration, and their manifest."""
+"""Write the cohort folder: Parquet files that depend only on input and configuration, and their manifest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def typed(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
 
 
 def write_series(path: Path, parts: Iterable[pa.Table]) -> int:
-    """Write series tables one after the other, in row groups of fixed size, so that sharding leaves no trace.
+    """Write series tables one after the other, in row groups of fixed size, so that the bytes do not depend on
+    sharding.
 
     Returns the number of rows.
     """
@@ -53,7 +54,7 @@ def write_series(path: Path, parts: Iterable[pa.Table]) -> int:
 def write_tables(
     paths: CohortPaths, stays: pl.DataFrame, notes: pl.DataFrame, labels: pa.Table | None, outcomes: pa.Table
 ) -> None:
-    """Write stays, notes, outcomes and, where any stay is coded, labels."""
+    """Write stays, notes, outcomes and, if any stay is coded, labels."""
     write_table(paths.stays, typed(stays, STAYS))
     write_table(paths.notes, typed(notes, NOTES))
     if labels is not None:
@@ -64,8 +65,8 @@ def write_tables(
 def made_from(
     source: str, protocol: Protocol, labels: LabelSet, inputs: dict[str, str], steps: Mapping[str, int]
 ) -> dict[str, Any]:
-    """All that a cohort depends on, as its manifest keeps it. ``inputs`` are hashes, ``steps`` versions."""
-    settings = asdict(protocol) | {"labels": Path(protocol.labels).stem}  # what is in the file stands in label_set
+    """All that a cohort depends on, in the form of its manifest. ``inputs`` are hashes, ``steps`` versions."""
+    settings = asdict(protocol) | {"labels": Path(protocol.labels).stem}  # the file's content is in label_set
     subjects = protocol.splits.test_subjects
     if subjects and Path(subjects).is_file():
         inputs = inputs | {"splits.test_subjects": sha256_file(Path(subjects))}
@@ -83,7 +84,7 @@ def made_from(
 
 
 def unchanged(paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a cohort that was made from the same, and whose tables are as they were written; else None."""
+    """The manifest of an existing cohort with the same inputs and unchanged tables; otherwise None."""
     if not paths.manifest.exists():
         return None
     manifest = read_json(paths.manifest, "the manifest of a cohort")
@@ -96,7 +97,7 @@ def _recorded(paths: CohortPaths) -> dict[str, dict[str, Any]]:
 
 
 def write_manifest(paths: CohortPaths, made_from: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
-    """Write and return the manifest. It holds no time and no absolute path: equal cohorts have equal manifests."""
+    """Write and return the manifest. It has no timestamp or absolute path: equal cohorts have equal manifests."""
     manifest = {"kind": COHORT.name, **made_from, **_recorded(paths), **counts}
     write_json(paths.manifest, manifest)
     return manifest

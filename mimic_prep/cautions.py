@@ -1,4 +1,4 @@
-"""What a cohort lacks for training and evaluation, told when it is prepared and not when training fails later."""
+"""Warnings about what a cohort lacks for training and evaluation, given at preparation, before training fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clinragen.label_sets import Phenotype
 from mimic_prep.protocol import Protocol
 from mimic_prep.splits import GivenSplits, followed
 
-FEW_PATIENTS = 50  # fewer than this teach a model nothing that another patient shares
+FEW_PATIENTS = 50  # with fewer a model learns nothing that generalises to other patients
 _MOST_NAMES = 6
 
 
@@ -24,7 +24,7 @@ def of_cohort(
     protocol: Protocol,
     given: GivenSplits | None,
 ) -> list[str]:
-    """One sentence for each thing that is missing, with what helps; counts and names of labels only."""
+    """One sentence for each problem, with what to do; contains only counts and names of labels."""
     return [
         *_splits(stays, protocol, given),
         *_size(stays),
@@ -115,7 +115,7 @@ def _labels(stays: pl.DataFrame, labels: pl.DataFrame | None, label_set: Mapping
 
 
 def of_codes(coded: int, stays: int) -> list[str]:
-    """Stays without any coded diagnosis beside stays with some."""
+    """A warning about stays without any coded diagnosis, if others have some."""
     uncoded = stays - coded
     if not uncoded or not coded:
         return []

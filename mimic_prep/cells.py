@@ -1,4 +1,4 @@
-"""Cells of any type -> the type that a column should have; an unreadable cell is not an empty one."""
+"""Convert cells to the type of their column; an unreadable cell is distinguished from an empty one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD
 
-NULLS = ["", " ", "NULL", "null", "NA", "N/A", "NaN", "nan", "\\N"]  # the last is how MySQL dumps write it
-#: What a column of each type becomes, and how errors call its cells.
+NULLS = ["", " ", "NULL", "null", "NA", "N/A", "NaN", "nan", "\\N"]  # the last is from MySQL dumps
+#: The type of each kind of column, and the name of its cells in errors.
 TYPES: dict[pa.DataType, tuple[pl.DataType, str]] = {
     INTEGER: (pl.Int64(), "a whole number"),
     NUMBER: (pl.Float64(), "a number"),
@@ -21,7 +21,7 @@ _ZONE = r"(?i)(?:\s*UTC|Z|\+00:?00)$"  # some databases export their local times
 
 
 def read_text(name: str, kind: pa.DataType) -> pl.Expr:
-    """A text column as ``kind``; null where it is not of that kind."""
+    """A text column converted to ``kind``; null where the text is not of that kind."""
     text = pl.col(name).str.strip_chars()
     if kind == TIME:
         text = text.str.replace(_ZONE, "")
@@ -29,7 +29,7 @@ def read_text(name: str, kind: pa.DataType) -> pl.Expr:
         return pl.coalesce(*tries).alias(name)
     if kind == NUMBER:
         return text.cast(pl.Float64, strict=False).alias(name)
-    if kind == INTEGER:  # a table that went through a spreadsheet writes 220045.0
+    if kind == INTEGER:  # spreadsheets write 220045.0
         whole = _whole(text.cast(pl.Float64, strict=False))
         return pl.coalesce(text.cast(pl.Int64, strict=False), whole).alias(name)
     return pl.col(name)
@@ -40,14 +40,14 @@ def _whole(number: pl.Expr) -> pl.Expr:
 
 
 def without_null_words(frame: pl.DataFrame) -> pl.DataFrame:
-    """Text columns in which every spelling of nothing is null."""
+    """Text columns in which every spelling of a missing value is null."""
     return frame.with_columns(pl.when(pl.all().is_in(NULLS)).then(None).otherwise(pl.all()).name.keep())
 
 
 def converted(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Series]:
-    """A column of a Parquet file as ``kind``, and which of its cells hold something that is not of that kind.
+    """A column of a Parquet file converted to ``kind``, and which of its cells are not of that kind.
 
-    Lengths of time become whole minutes, times keep their clock and lose their zone.
+    Durations become whole minutes; times keep their clock time and lose their zone.
 
     Raises:
         TypeError: no cell of the column's type can be of that kind.
@@ -63,7 +63,7 @@ def converted(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Serie
     if dtype.is_nested() or dtype == pl.Object or (kind == TIME and not _tells_time(dtype)):
         raise TypeError(str(dtype))
     if kind in (INTEGER, NUMBER) and dtype.is_temporal() and not isinstance(dtype, pl.Duration):
-        raise TypeError(str(dtype))  # a date is no id
+        raise TypeError(str(dtype))  # dates are not ids
     if dtype == pl.String:
         text = without_null_words(column.to_frame()).to_series()
         cells = text.to_frame().select(read_text(name, kind)).to_series()

@@ -1,7 +1,8 @@
-"""Diagnosis codes as they were coded, from what a spreadsheet, a number column or a swapped column made of them.
+"""Repair diagnosis codes that were damaged by a spreadsheet, a number column or a swapped version column.
 
-ICD-9 codes are text: 0389 is septicemia, and a number column turns it into 389, which names ears. What can only have
-been one code is repaired; where two are possible and give other labels, the table is refused. Every repair is reported.
+ICD-9 codes are text: 0389 is septicemia, and a number column turns it into 389, hearing loss. A code is repaired if
+only one original is possible; if two are possible with different labels, the table is refused. Every repair is
+reported.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from mimic_prep.labels import owners
 
 _KEYS = ["code", "version"]
 _NUMBER, _FRACTION = r"^\d+(\.\d+)?$", r"^\d+\.0$"
-_LONGEST = {9: 5, 10: 7}  # signs of a code
+_LONGEST = {9: 5, 10: 7}  # most characters of a code
 _CAUSE = re.compile(r"E(?:[89]\d\d|0[0-2]\d|030)\d?")
-_MUCH_UNKNOWN = 0.1  # of the rows; codes of a release that no map knows are well below
+_MUCH_UNKNOWN = 0.1  # share of rows; unknown codes of real releases are far below
 
 
 def repaired(
     diagnoses: pl.DataFrame, labels: Mapping[str, Phenotype], table: str, *, as_written: bool = False
 ) -> tuple[pl.DataFrame, list[str]]:
-    """``diagnoses`` with codes in upper case, without dot, as they were coded, and what was done to them.
+    """``diagnoses`` with repaired codes, in upper case without dot, and warnings about the repairs.
 
     Args:
-        diagnoses: holds code and version, and whatever else.
-        labels: those that the codes shall give: two meanings that give the same are no harm.
-        table: what errors and warnings call it.
-        as_written: where two codes are possible, take the one that stands there.
+        diagnoses: has code, version and possibly other columns.
+        labels: the labels of the codes: two meanings with the same labels are accepted.
+        table: its name in errors and warnings.
+        as_written: if two codes are possible, take the one as written.
 
     Raises:
-        UserError: two codes are possible, and they give other labels.
+        UserError: two codes are possible, with different labels.
     """
     rows = diagnoses.drop_nulls("code").group_by(_KEYS).len().sort(_KEYS)
     if not rows.height:
@@ -65,7 +66,7 @@ class _Repair:
         return int(self.rows.filter(condition)["len"].sum())
 
     def fractions(self) -> None:
-        """A column of fractions writes 4280.0 or 486.0: all numbers end in .0, which some of them cannot have."""
+        """A float column writes 4280.0 or 486.0: all numbers end in .0, which is no valid code for some of them."""
         code = pl.col("new_code")
         numbers = self.rows.filter(code.str.contains(_NUMBER))
         dotted = numbers.filter(code.str.contains(r"\."))
@@ -77,7 +78,7 @@ class _Repair:
         self.warnings.append(f"{self.table}: {count:,} codes had become fractions (such as 4280.0) and were repaired")
 
     def short_wholes(self) -> None:
-        """Three digits stand before the dot of an ICD-9 code: 38.9 was 038.9, for certain."""
+        """An ICD-9 code has three digits before the dot, so 38.9 was 038.9."""
         short = pl.col("new_code").str.contains(r"^\d{1,2}\.\d{1,2}$")
         if count := self._count(short):
             whole = pl.col("new_code").str.extract(r"^(\d+)\.", 1).str.zfill(3)
@@ -117,7 +118,7 @@ class _Repair:
         self.rows = self.rows.with_columns(new_version="final").drop("meant", "final")
 
     def zeros(self, labels: Mapping[str, Phenotype], as_written: bool) -> None:
-        """Codes that are none, and are one with a zero before them, in a table where no code begins with a zero."""
+        """Invalid codes that are valid with a leading zero, in a table where no code has a leading zero."""
         digits = self.rows.filter((pl.col("new_version") == 9) & pl.col("new_code").str.contains(r"^\d+$"))
         meanings = {code: _Meanings(code) for code in digits["new_code"].unique().sort()}
         kept = any(code.startswith("0") for code in meanings)
@@ -154,7 +155,7 @@ class _Repair:
             )
 
     def unknown(self) -> None:
-        """Codes of another system."""
+        """Codes of another coding system."""
         pairs = self.rows.select("new_code", "new_version").unique().iter_rows()
         known = {(code, version) for code, version in pairs if _knows(code, version) or _is_cause(code, version)}
         rows = self.rows.select("new_code", "new_version", "len").iter_rows()
@@ -168,7 +169,7 @@ class _Repair:
 
 
 def _no_fraction(code: str) -> bool:
-    """Whether ddd.0 is no code and begins none: three digits stand before the dot, and 486 has no subdivision."""
+    """Whether ddd.0 is no code nor a prefix of one: 486, for example, has no subdivision."""
     mapping = code_map(9)
     assert mapping is not None  # shipped
     return len(code) > 5 or (len(code) == 5 and not mapping.begins(code.replace(".", "")))
@@ -181,7 +182,7 @@ def _knows(code: str, version: int | None) -> bool:
 
 
 def _exists(code: str, version: int) -> bool:
-    """Whether it is a code of that version. The map of ICD-9 lacks external causes, which have a form of their own."""
+    """Whether it is a code of that version. The map of ICD-9 lacks external causes, which are recognised by form."""
     mapping = code_map(version)
     assert mapping is not None  # shipped
     return _is_cause(code, version) or mapping.has(code) or mapping.name(code) is not None
@@ -192,7 +193,7 @@ def _is_cause(code: str, version: int | None) -> bool:
 
 
 def _version_of(code: str, version: int | None, *, swapped: bool) -> int | None:
-    """The version of a code that begins with V or E: the other one where only that knows it, or where all are."""
+    """The version of a code that begins with V or E: the other one if only that has it, or if all codes have it."""
     if version not in (9, 10):
         return version
     here, there = _exists(code, version), _exists(code, 19 - version)
@@ -206,7 +207,7 @@ def _same_labels(codes: list[str], labels: Mapping[str, Phenotype]) -> bool:
 
 
 class _Meanings:
-    """What a string of digits can be: a code as it stands, a category of codes, or a code that lost its zeros."""
+    """Possible meanings of a digit string: a code as written, a category of codes, or a code that lost its zeros."""
 
     def __init__(self, code: str) -> None:
         mapping = code_map(9)
@@ -221,6 +222,6 @@ class _Meanings:
         self.category = is_group and not self.padded
 
     def options(self, categories: bool) -> list[str]:
-        """The codes it can stand for, the likeliest first; itself too where categories are used as codes."""
+        """The possible codes, most likely first; includes itself if categories are used as codes."""
         itself = [self.code] if self.known or (categories and not self.impossible) else []
         return [*itself, *self.padded] or [self.code]

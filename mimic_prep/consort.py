@@ -1,4 +1,4 @@
-"""The flow of stays through the rules as a CONSORT-style diagram: plain SVG, the same bytes for the same counts."""
+"""CONSORT-style diagram of the flow of stays through the rules: plain SVG, the same bytes for the same counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 _WIDTH, _SIDE, _LINE, _GAP, _PAD = 760, 440, 20, 26, 12
 _BOX = (_WIDTH - 20 - 2 * _GAP) / 3  # a split's: the main line runs down to the first of them
-#: Counts of ``cohort`` told below that of its stays.
+#: Counts of ``cohort`` shown below the number of stays.
 _OF_THE_COHORT = {
     "patients": "patients", "stays_with_note": "with notes", "stays_with_digest": "with a digest",
     "stays_with_phenotype": "with a label",
@@ -19,7 +19,7 @@ _STYLE = (
 
 
 def draw(attrition: dict[str, Any], cohort: dict[str, Any]) -> str:
-    """SVG text: stays in the raw table, those excluded by each rule that excluded any, those kept, and the splits.
+    """SVG text: stays in the raw table, those excluded by each rule, those kept, and the splits.
 
     The arguments are ``attrition`` and ``cohort`` of the manifest.
     """

@@ -1,6 +1,6 @@
-"""The language of a hospital course: phrases of what befell a patient after the admission.
+"""Phrases that describe the hospital course, that is, events after the admission.
 
-Preparation ends an exam at them; the audit counts the stays whose admission sections hold them.
+Preparation ends an exam at them; the audit counts the stays whose admission sections contain them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _COUNT = r"\s*(?:#|number|no\.?)?\s*(?:\d|one|two|three|four|five|six|seven)"
 
 
 class CoursePhrases:
-    """Named patterns, each with the stems of which one must be there: most sentences are done with at that."""
+    """Named patterns, each with required stems, by which most sentences are ruled out quickly."""
 
     def __init__(self, of: dict[str, tuple[str, str]]) -> None:
         self._any = re.compile("|".join(sorted({stem for stems, _ in of.values() for stem in stems.split()})))
@@ -28,7 +28,7 @@ class CoursePhrases:
         }
 
 
-#: phrases that only a text written later can hold, by what they tell
+#: phrases that occur only in text written later, by topic
 PLAIN = CoursePhrases({
     "hospital day": ("day hd", rf"\b(?:hospital|icu)\s+day{_COUNT}|\bhd\s?#?\s?\d+(?!\s?(?:x|times|days))\b"),
     "hospital course": ("course", r"\b(?:hospital|icu|micu|sicu|ccu|postoperative|post-operative)\s+course\b"),
@@ -47,7 +47,7 @@ PLAIN = CoursePhrases({
     "died": ("expired passed died death dead", r"\b(?:she|he|patient|pt)\.?\s+(?:expired|passed\s+away|died)\b"
     r"|\btime\s+of\s+death\b|\bpronounced\s+dead\b"),
 })  # fmt: skip
-#: phrases that also tell of earlier times: several of them in one section make a course
+#: phrases that may also be about earlier times: several of them in one section indicate a course
 OTHERS = CoursePhrases({
     "admitted": ("admitted transferred", r"\bwas\s+(?:then\s+)?(?:admitted|readmitted|transferred)\b"),
     "started": ("started", r"\b(?:was|were)\s+(?:also\s+|then\s+|subsequently\s+)?(?:re)?started\s+on\b"),
@@ -67,18 +67,18 @@ OTHERS = CoursePhrases({
         r"\bcompleted?\s+(?:a|an|her|his|the)\s+(?:\S+\s+)?course\b|\bwill\s+(?:complete|need|continue)\b"),
     "after an operation": ("post pod", rf"\bpost-?\s?op(?:erative)?\s+day{_COUNT}|\bpod\s?#?\s?\d"),
 })  # fmt: skip
-#: A sentence that speaks of another hospital or of an earlier stay; the narrative before an admission is full of them.
+#: A sentence about another hospital or an earlier stay; the narrative before an admission has many of them.
 _ELSEWHERE = re.compile(
     r"\b(?:osh|outside|other\s+hospital|prior|previous(?:ly)?|past|recent(?:ly)?|last|earlier|years?|months?|weeks?|ago|"
     r"history\s+of|facility|rehab|nursing|referring|initially|since|returned|presents?|presented|readmitted|"
     r"in\s+(?:19|20|21|22)\d\d)\b"
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
-_LONGEST_SENTENCE = 2000  # characters: what has no full stop is cut, so that time stays linear
+_LONGEST_SENTENCE = 2000  # most characters of a sentence: longer text is cut, so that time stays linear
 
 
 def befell(line: str) -> bool:
-    """Whether a line of an exam tells what befell the patient later: one plain phrase, or two of the others.
+    """Whether a line of an exam describes later events: one plain phrase, or two of the others.
 
     >>> befell("He was found to have pneumonia and was treated with antibiotics."), befell("He was alert.")
     (True, False)
@@ -92,8 +92,8 @@ def told(text: str, *, narrative: bool) -> tuple[set[str], set[str]]:
 
     Args:
         text: the section.
-        narrative: the section tells a story that may itself hold an earlier stay: sentences that speak of another place
-            or time do not count.
+        narrative: the section is a narrative that may include an earlier stay: sentences about another place or time
+            do not count.
 
     >>> told("On hospital day 3 she was weaned.", narrative=False)
     ({'hospital day'}, {'weaned'})

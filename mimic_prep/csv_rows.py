@@ -1,7 +1,7 @@
-"""Text of a CSV file -> typed rows. A block that is not perfect is read again line by line, so that only bad rows go.
+"""Parse CSV text to typed rows. A block with defects is read again line by line, so that only bad rows are lost.
 
-The fast way is Arrow's parser with the target types; it is strict, so any defect (ragged row, stray quote, a word where
-a number should be, a byte that is not UTF-8) makes it refuse the block. The slow way then finds out which rows are bad.
+The fast path is Arrow's parser with the target types; it is strict, so any defect (ragged row, stray quote, text in
+place of a number, invalid UTF-8) makes it refuse the block. The slow path then finds the bad rows.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from mimic_prep.cells import NULLS, TYPES, read_text, without_null_words
 from mimic_prep.csv_stream import LONGEST_ROW
 from mimic_prep.tables import TEXT, WORD, Only, Table
 
-_SMALL = 1 << 16  # bytes of a block that is read line by line when it is not perfect
+_SMALL = 1 << 16  # bytes of a block that is read line by line if it has defects
 _PROBE, _PROBES = 64, 32  # bytes, and how many places of a block, that show whether it is mostly line ends
-csv.field_size_limit(2 * LONGEST_ROW)  # its own is below the length of a long note
-_MANY = 1 << 24  # item ids up to here are looked up in a table
+csv.field_size_limit(2 * LONGEST_ROW)  # Arrow's default is below the length of a long note
+_MANY = 1 << 24  # item ids up to this are looked up in a table
 
 
 def parse(block: bytes | bytearray, header: list[str], table: Table, only: Only | None = None) -> RowFilter:
     """Rows of ``block`` under the table's canonical column names, plus ``line`` (from 0, within the block).
 
-    Bad rows are already quarantined, and rows that ``only`` does not want already counted.
+    Bad rows are already quarantined, and rows excluded by ``only`` already counted.
     """
     if _mostly_blank(block) and not (table.multiline and b'"' in block):
         return _without_blank_lines(block, header, table, only)
@@ -59,10 +59,10 @@ def _mostly_blank(block: bytes | bytearray) -> bool:
 
 
 def _without_blank_lines(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> RowFilter:
-    """As ``_parse``: lines without a character are no rows, but count as lines."""
+    """Like ``_parse``; empty lines are no rows, but count as lines."""
     signs = np.frombuffer(block, dtype=np.uint8)
     offsets = np.flatnonzero(signs != ord("\n"))  # few, as most of the block is line ends
-    line = offsets - np.arange(len(offsets))  # as many line ends stand before each
+    line = offsets - np.arange(len(offsets))  # the number of line ends before each
     starts = np.flatnonzero(np.diff(line, prepend=-1))
     ends = np.append(starts[1:], len(offsets))[: len(starts)] - 1
     view = bytes(block)
@@ -79,7 +79,7 @@ def _without_blank_lines(block: bytes | bytearray, header: list[str], table: Tab
 
 
 def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only: Only | None) -> RowFilter | None:
-    if b"\0" in block or _lone_returns(block, table):  # Arrow would take the one as text, the other as a line end
+    if b"\0" in block or _lone_returns(block, table):  # Arrow would read one as text, the other as a line end
         return None
     if block.startswith(codecs.BOM_UTF8):  # Arrow would skip it, as at the start of a file
         return None
@@ -119,16 +119,16 @@ def _parse_fast(block: bytes | bytearray, header: list[str], table: Table, only:
 
 
 def _lone_returns(block: bytes | bytearray, table: Table) -> bool:
-    """Whether a carriage return stands elsewhere than at the end of a line."""
+    """Whether there is a carriage return other than at the end of a line."""
     if table.multiline or block.find(b"\r") < 0:
         return False
     return _count(block, b"\r") != block.count(b"\r\n") + block.endswith(b"\r")
 
 
 def _left_open(block: bytes | bytearray, table: Table) -> bool:
-    """Whether a quote is open at the end of the block, which Arrow would take.
+    """Whether a quote is open at the end of the block, which Arrow would accept.
 
-    One that was opened before the last line has swallowed a line end, which shows in the number of rows.
+    One that was opened before the last line contains a line end, which changes the number of rows.
     """
     if table.multiline:
         return _count(block, b'"') % 2 == 1
@@ -157,7 +157,7 @@ def _series(parsed: pa.Table, name: str) -> pl.Series:
 
 
 def _wanted(column: pl.Series, only: Only) -> pl.Series:
-    """Which rows hold one of the values, or none at all."""
+    """Which rows have one of the values, or a missing value."""
     lookup = _known(only)
     if lookup is None or column.null_count():
         return column.is_in(only.values) | column.is_null()
@@ -166,7 +166,7 @@ def _wanted(column: pl.Series, only: Only) -> pl.Series:
 
 @cache
 def _known(only: Only) -> np.ndarray | None:
-    """Small numbers that are wanted, as a table to look up, with one more place at each end for all others."""
+    """Look-up table of wanted small numbers, with one more entry at each end for all others."""
     numbers = [value for value in only.values if isinstance(value, int)]
     if len(numbers) < len(only.values) or not 0 < min(numbers, default=0) <= max(numbers) < _MANY:
         return None
@@ -176,7 +176,7 @@ def _known(only: Only) -> np.ndarray | None:
 
 
 def _line_numbers(parsed: pa.Table, table: Table) -> np.ndarray:
-    """Where each row starts; in multi-line tables a row is longer by the line breaks within its text columns."""
+    """Line number of each row; in multi-line tables a row also spans the line breaks within its text columns."""
     ends = np.arange(1, parsed.num_rows + 1)
     if not table.multiline or not parsed.num_rows:
         return ends - 1
@@ -237,7 +237,7 @@ def _parse_slow(block: bytes | bytearray, header: list[str], table: Table, only:
 
 
 def _records(block: bytes | bytearray, width: int, *, multiline: bool) -> Iterator[tuple[int, list[str] | str]]:
-    """(line number, fields) of each record, or (line number, what is wrong with it)."""
+    """(line number, fields) of each record, or (line number, the defect)."""
     if multiline:
         reader = csv.reader(io.StringIO(_decode_lines(block), newline=""))
         line = 0
@@ -254,7 +254,7 @@ def _records(block: bytes | bytearray, width: int, *, multiline: bool) -> Iterat
             yield offset, "holds a NUL byte"
         elif b'"' not in raw:
             fields = raw.count(b",") + 1
-            few = fields <= width  # otherwise not split: there may be millions
+            few = fields <= width  # otherwise do not split: there may be millions
             yield offset, _decode(raw).split(",") if few else f"expected {width} fields, found {fields}"
         else:
             try:
@@ -264,7 +264,7 @@ def _records(block: bytes | bytearray, width: int, *, multiline: bool) -> Iterat
 
 
 def _decode_lines(raw: bytes | bytearray) -> str:
-    """Line by line where one is not UTF-8, so that no other suffers for it."""
+    """Decode line by line if one is not UTF-8, so that the others are not affected."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -275,4 +275,4 @@ def _decode(raw: bytes | bytearray) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace")  # what older exports of these databases use
+        return raw.decode("cp1252", errors="replace")  # the encoding of older exports of these databases

@@ -1,6 +1,6 @@
-"""The bytes of a CSV file as blocks that end at the end of a row; a thread of its own decompresses ahead.
+"""Read a CSV file as blocks of whole rows; a separate thread decompresses ahead.
 
-However a file unpacks, memory stays bounded: a row that does not end, and a header that is none, are errors.
+Memory is bounded for any content: a row without an end and an invalid header are errors.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ except ImportError:
 
 BLOCK_BYTES = 1 << 24  # smaller ones cost more per row, larger ones memory
 LONGEST_HEADER = 1 << 20
-LONGEST_ROW = 1 << 25  # the longest note of a release is below a megabyte
+LONGEST_ROW = 1 << 25  # most bytes of a row; the longest note of a release is below a megabyte
 _AHEAD = 3  # blocks that wait for the parsers
 _QUOTE, _NEWLINE = ord('"'), ord("\n")
-#: In CSV a quote inside quotes is doubled. One after a backslash that neither ends a field nor is doubled is the way of
-#: MySQL and its like, which escape it; nothing else writes that.
+#: In CSV a quote inside quotes is doubled. A quote after a backslash that neither ends a field nor is doubled is an
+#: escape as in MySQL.
 _ESCAPED = re.compile(rb'\\"(?=[^",\r\n])')
 _ESCAPES = re.compile(rb'\\(["\\\n])')
-_NAME = re.compile(r"[a-z_][\w .()/-]{0,60}")  # what a column may be called
+_NAME = re.compile(r"[a-z_][\w .()/-]{0,60}")  # pattern of column names
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 class _CountedFile(io.FileIO):
-    """A binary file that tells how much of it has been read."""
+    """A binary file that counts the bytes read."""
 
     def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
         super().__init__(path)
@@ -62,10 +62,10 @@ class _CountedFile(io.FileIO):
 
 
 def read_blocks(path: Path, table: Table, progress: Callable[[int], None]) -> Iterator[tuple[list[str], bytearray]]:
-    """(header in lower case, whole rows) of a file, front to back, packed or not.
+    """(header in lower case, whole rows) of a file, from start to end, compressed or not.
 
     Raises:
-        UserError: a column is missing or stands twice, a row has no end, or the file is empty, cut off or corrupt.
+        UserError: a column is missing or duplicate, a row has no end, or the file is empty, truncated or corrupt.
     """
     raw = _CountedFile(path, progress)
     try:
@@ -102,7 +102,7 @@ def _blocks(handle: IO[bytes], path: Path, table: Table) -> Iterator[tuple[list[
     escapes = _Escapes()
     rest = escapes.undo(rest, 0, last=False)
     while True:
-        block = bytearray(len(rest) + BLOCK_BYTES)  # filled in place: each copy of a block would cost time
+        block = bytearray(len(rest) + BLOCK_BYTES)  # filled in place, to avoid copies of blocks
         block[: len(rest)] = rest
         with memoryview(block) as view:
             read = handle.readinto(view[len(rest) :])  # type: ignore[attr-defined]
@@ -123,16 +123,16 @@ def _blocks(handle: IO[bytes], path: Path, table: Table) -> Iterator[tuple[list[
 
 
 class _Escapes:
-    """Turns the backslashes of database dumps into plain CSV, from the first block on that shows them."""
+    """Converts backslash escapes of database dumps to plain CSV, from the first block that has them."""
 
     def __init__(self) -> None:
         self._seen = False
-        self._held = b""  # a backslash at the end, whose partner comes with the next bytes
+        self._held = b""  # a backslash at the end, whose escaped character comes with the next bytes
 
     def undo(self, block: bytearray, start: int, *, last: bool) -> bytearray:
-        """``block``, whose bytes from ``start`` on are new."""
+        """Convert ``block``, whose bytes from ``start`` on are new."""
         if not self._seen:
-            # a search for one byte first: it costs a tenth of one for two, and few blocks hold a backslash
+            # search for one byte first: it costs a tenth of a search for two, and few blocks have a backslash
             if block.find(b"\\") < 0 or block.find(b'\\"') < 0 or not _ESCAPED.search(block):
                 return block
             self._seen, start = True, 0
@@ -152,7 +152,7 @@ def read_header(line: bytes, shown: Path | str, table: Table) -> list[str]:
     """The column names of a file's first line, in lower case, each different.
 
     Raises:
-        UserError: it is empty or no header, or a column is missing or stands twice.
+        UserError: it is empty or no header, or a column is missing or duplicate.
     """
     if not line.strip():
         raise UserError(f"{shown} is empty: expected a header line and rows; download it again")
@@ -161,19 +161,19 @@ def read_header(line: bytes, shown: Path | str, table: Table) -> list[str]:
     text = line.decode("utf-8-sig", errors="replace").rstrip("\r")
     try:
         header = [name.strip().lower() for name in next(csv.reader([text]), [])]
-    except csv.Error:  # such as lines that end in a carriage return alone
+    except csv.Error:  # such as lines that end in a carriage return only
         raise UserError(
             f"{shown}: its first line is no header of a CSV file: expected column names between commas, and lines that "
             "end in a line feed; export it again"
         ) from None
     check_columns(header, shown, table)
     count = Counter(header)
-    # Arrow wants distinct names, also for columns nobody reads
+    # Arrow needs distinct names, also for unused columns
     return [name if count[name] == 1 else f"{name}#{index}" for index, name in enumerate(header)]
 
 
 def check_columns(header: list[str], shown: Path | str, table: Table) -> None:
-    """Every required column is there, and none that is read stands twice; a UserError says which."""
+    """Raise a UserError if a required column is missing, or a column to read is duplicate."""
     count = Counter(header)
     for column in table.columns.values():
         if column.required and column.raw not in count:
@@ -183,7 +183,7 @@ def check_columns(header: list[str], shown: Path | str, table: Table) -> None:
 
 
 def _described(header: list[str]) -> str:
-    """What a first line is, without a word of it where it may be a row of data."""
+    """A description of a first line, without its text if it may be a data row."""
     line = header[0] if len(header) == 1 else ""
     if "\0" in line or "\0" in "".join(header[:3]):
         return "its text is not UTF-8 (UTF-16?): save it as UTF-8"
@@ -196,7 +196,7 @@ def _described(header: list[str]) -> str:
 
 
 def _row_end(data: bytearray, multiline: bool) -> int:
-    """How many bytes make whole rows. With line breaks inside quotes, a row ends where the quotes are balanced."""
+    """Number of bytes of whole rows. With line breaks inside quotes, a row ends where the quotes are balanced."""
     cut = data.rfind(b"\n") + 1
     if not multiline or not cut or not data.count(b'"', 0, cut) % 2:
         return cut
@@ -206,4 +206,4 @@ def _row_end(data: bytearray, multiline: bool) -> int:
     ends = offsets[~quotes & (np.cumsum(quotes) % 2 == 0)]
     if len(ends):
         return int(ends[-1]) + 1
-    return 0 if len(data) < LONGEST_ROW else cut  # a stray quote must not swallow the file
+    return 0 if len(data) < LONGEST_ROW else cut  # a stray quote must not consume the rest of the file

@@ -1,8 +1,8 @@
 """Raw measurement rows -> events: stay rank, second from intime, variable, priority, value in the canonical unit, and
 the second from intime at which it was known.
 
-Rows leave as early as they can: first by item, then by stay and window, and only then are units looked at. The value of
-an entry that says the variable could not be tested is NaN.
+Rows are dropped as early as possible: first by item, then by stay and window, and only then are units converted. An
+entry that says that the variable could not be tested has the value NaN.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNDATED = "no time of entry: known when charted"
 
 @dataclass(frozen=True)
 class _Item:
-    """One item id of a table: its variable, its place among the variable's items, and its usual unit's factors."""
+    """One item id of a table: its variable, its rank among the variable's items, and the factors of its usual unit."""
 
     variable: Variable
     index: int
@@ -60,7 +60,7 @@ def _items(release: str, table: str) -> dict[int | str, _Item]:
 class EventRules:
     """The rules that turn one table's rows into events; called in worker threads.
 
-    ``only`` names the items, for the reader to drop all other rows.
+    ``only`` names the items, so that the reader drops all other rows.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class EventRules:
         self._convert(row_filter)
 
     def _unfold(self, row_filter: RowFilter) -> None:
-        """Columns of a wide table become rows; from here on a measurement, not a line, is what is counted."""
+        """Columns of a wide table become rows; from here on measurements are counted, not lines."""
         items = [str(item) for item in self._ids if item in row_filter.frame.columns]
         keep = [self._source.key, "time", "line"]
         bad = sum(len(lines) for _, lines in row_filter.quarantined)
@@ -108,7 +108,7 @@ class EventRules:
         row_filter.read = row_filter.frame.height + bad
 
     def _attach(self, row_filter: RowFilter) -> None:
-        """Item, stay and second from intime of each row; rows outside the window leave, all at once."""
+        """Item, stay and second from intime of each row; drops rows outside the window."""
         screen = Screen(row_filter)
         screen.reject(row_filter.frame["item"].is_null(), "no item")
         if self._source.generic:
@@ -134,7 +134,7 @@ class EventRules:
         end = self._index.end[rank]
         screen.skip((second < self._index.start[rank]) | (second >= end), "outside the window")
         known = self._known(frame, second, rank)
-        if self._by_entry and known is not second:  # a clock that is behind makes nothing known before its time
+        if self._by_entry and known is not second:  # an entry time before the charted time does not count
             screen.skip(known >= end, "not known by the prediction time")
         columns = {"stay": rank.astype(np.int32), "second": second, "known": known.astype(np.int32)}
         if "known" in frame.columns and frame["known"].null_count():
@@ -145,13 +145,13 @@ class EventRules:
         row_filter.frame = row_filter.frame.with_columns(self._codes(row_filter.frame["item"]).alias("code"))
 
     def _codes(self, item: pl.Series) -> pl.Series:
-        """The place of each item among all; numbers are looked up in a table, which is faster."""
+        """The index of each item; numbers are looked up in a table, which is faster."""
         if self._code_of is not None:
             return pl.Series(self._code_of[item.to_numpy()])
         return item.replace_strict(self._ids, range(len(self._ids)), default=None, return_dtype=pl.Int16)
 
     def _known(self, frame: pl.DataFrame, second: np.ndarray, rank: np.ndarray) -> np.ndarray:
-        """When each row was entered, in seconds from intime; the charted time where no entry time is given."""
+        """Entry time of each row, in seconds from intime; the charted time if there is none."""
         if "known" not in frame.columns:
             return second
         entered = frame["known"]
@@ -198,7 +198,7 @@ class EventRules:
         row_filter.frame = row_filter.frame.select(*EVENTS, *self._specimen)
 
     def _factors(self, frame: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scale and offset of each row: of its own unit where known, else the item's; ``rescale`` goes before both."""
+        """Scale and offset of each row: by its own unit if known, else the item's; ``rescale`` comes before both."""
         units: list[str] = []
         unit_code = np.zeros(len(code), dtype=np.int64)
         if "unit" in frame.columns:
@@ -217,9 +217,9 @@ class EventRules:
         return scale, offset
 
     def _factors_of(self, unit: str) -> np.ndarray:
-        """(items, 2): scale and offset of a value in ``unit``, the item's usual ones where it says nothing.
+        """(items, 2): scale and offset of a value in ``unit``; the item's usual ones without a unit.
 
-        NaN where it is a unit of other variables only.
+        NaN if it is a unit of other variables only.
         """
         if unit not in self._of_unit:
             unknown = (np.nan, np.nan)
@@ -233,5 +233,5 @@ class EventRules:
 
 
 def _round(value: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """Rounded far below what any device resolves, so that a value entered in any unit comes out the same."""
+    """Round far below any device's resolution, so that a value entered in any unit gives the same result."""
     return np.round(value * power) / power

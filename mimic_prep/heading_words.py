@@ -1,4 +1,4 @@
-"""The words of headings: which section a title opens, and which words stand for text of after the admission."""
+"""Vocabulary of headings: which section a title opens, and which words indicate text from after the admission."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
                "completed by", "dictated by", "date of admission", "date of discharge"),
 }  # fmt: skip
 
-#: Sections that tell what was known when the patient came, though a discharge summary is written later.
+#: Sections with what was known at admission, although a discharge summary is written later.
 KNOWN_AT_ADMISSION = (
     "chief_complaint", "history_of_present_illness", "past_medical_history", "social_history",
     "family_history", "medications_on_admission", "allergies", "admission_exam",
@@ -57,7 +57,7 @@ KNOWN_AT_ADMISSION = (
 OF_ADMISSION = frozenset((*KNOWN_AT_ADMISSION, "physical_exam"))
 
 COURSE = "brief_hospital_course"
-#: What else a title can open: text of the discharge, of before the admission, an addendum, or of none of these.
+#: Other meanings of a title: text of the discharge, from before the admission, an addendum, or none of these.
 LATER, BEFORE, ADDENDUM, OTHER = "later", "before", "addendum", "other"
 
 _BODY = (
@@ -110,7 +110,7 @@ _DRUGS = (
 )
 _REACTIONS = "drug drugs food environmental latex contrast adverse reaction reactions other intolerances medications"
 
-#: section -> words whose titles are parts of it, not sections of their own ("Lungs:" of an exam, "Tobacco:" of habits)
+#: section -> words of titles that are parts of it, not sections ("Lungs:" of an exam, "Tobacco:" of habits)
 PARTS: dict[str, frozenset[str]] = {
     "chief_complaint": frozenset(),
     "history_of_present_illness": frozenset(f"{_BODY} {_PAST} {_CAME}".split()),
@@ -128,7 +128,7 @@ _SENTENCE = (
     "reports reported states stated said who which that this these those following showed shows revealed notable "
     "includes no not none known include including given found would will"
 )
-#: Words of a sentence: "She denies:" heads nothing.
+#: Words of a sentence: "She denies:" is no heading.
 SENTENCE = frozenset(_SENTENCE.split())
 
 _PRIOR = re.compile(r"\b(?:past|prior|previous|previously|recent|last|earlier|that time|outside|osh)\b")
@@ -152,7 +152,7 @@ _OF_DISCHARGE = re.compile(
     r"|\b(?:final|last|latest|most recent|later) (?:physical )?exam(?:ination)?\b"
     r"|\b(?:new|changed|stopped) (?:meds|medications)\b|\b(?:med|medication) changes\b"
 )
-#: Discharge from a wound or a nose is a finding.
+#: Discharge from a wound or the nose is a finding.
 _FROM_A_BODY = re.compile(
     r"\b(?:nasal|vaginal|wound|purulent|ear|aural|urethral|eye|ocular|nipple|bloody|serous|clear|penile|drain)\b"
     r"|discharge from"
@@ -173,7 +173,7 @@ _LATE_SECTIONS = (
     ("discharge_disposition", ("disposition", "dispo")),
 )
 _HISTORY, _MEDICATIONS = {"history", "hx"}, {"medications", "meds", "medicines", "medication"}
-_EDITS_FROM = 5  # letters, from which on a word may be misspelt
+_EDITS_FROM = 5  # least letters of a word that may be misspelt
 _NO_MISSPELLING = frozenset(("tissue source nurse plane planes patent").split())  # noqa: SIM905 - words read better than a column of quotes
 _MOST_WORDS = 14
 
@@ -199,7 +199,7 @@ _NEAR: dict[str, str] = {short: word for word in _VOCABULARY for short in sorted
 
 @lru_cache(maxsize=1 << 16)
 def owner(base: str, whole: str) -> str | None:
-    """The section that a title opens, or LATER, BEFORE, ADDENDUM, OTHER; None for a title that tells nothing.
+    """The section that a title opens, or LATER, BEFORE, ADDENDUM, OTHER; None for an uninformative title.
 
     Args:
         base: its words in lower case, without those in parentheses.
@@ -215,7 +215,7 @@ def owner(base: str, whole: str) -> str | None:
 
 
 def exact(base: str) -> str | None:
-    """The section whose known headings hold these very words."""
+    """The section with a known heading of exactly these words."""
     return _OWNER.get(_JOINED.get(base, base))
 
 
@@ -246,7 +246,7 @@ def _of_discharge(whole: str) -> bool:
     return bool(_OF_DISCHARGE.search(whole)) and not _FROM_A_BODY.search(whole)
 
 
-#: Sections by the words that make their headings: one of each set. The first section that fits is taken.
+#: Sections by the words of their headings: one of each set. The first matching section is taken.
 _MAKING: tuple[tuple[str, tuple[Collection[str], ...]], ...] = (
     ("history_of_present_illness", ({"present", "presenting"}, {"illness"})),
     ("social_history", (_HISTORY, {"social"})),
@@ -260,14 +260,14 @@ _MAKING: tuple[tuple[str, tuple[Collection[str], ...]], ...] = (
 
 
 def _alike(words: set[str]) -> str | None:
-    """The section whose heading is made of these words, in any order and with others between."""
+    """The section whose heading words occur, in any order and with others between."""
     if len(words) > _MOST_WORDS:
         return None
     return next((name for name, parts in _MAKING if all(words.intersection(part) for part in parts)), None)
 
 
 def _respelt(base: str, whole: str) -> str | None:
-    """The section of a title with letters left out, doubled, swapped or mistaken."""
+    """The section of a title with missing, doubled, swapped or wrong letters."""
     mended = [_mended(word) for word in whole.split()]
     if mended == whole.split():
         return None

@@ -1,6 +1,6 @@
-"""Lines of a clinical note -> the headings among them, whatever way they are written.
+"""Find headings among the lines of a clinical note, in any style.
 
-Every step reads a line once, from the left, with bounded look-ahead: time grows with the length of the note.
+Every step reads a line once, from the left, with bounded look-ahead, so time is linear in the length of the note.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import lru_cache
 from mimic_prep.heading_words import ADDENDUM, BEFORE, COURSE, OF_ADMISSION, OTHER, SENTENCE, SMALL, exact, owner
 
 _MOST = 120  # characters of a title
-_ALONE = 80  # of a line that is a title without a colon
-_FEW = 9  # words of one
+_ALONE = 80  # most characters of a title without a colon
+_FEW = 9  # most words of one
 _MARK = re.compile(r"\[\*\*[^\[\]]{0,200}\*\*\]|_{2,}|<[^<>]{1,40}>")
 _ODD = re.compile(r"[^\t\n\r\x20-\x7e]")
 _RULES = tuple("-=~*_\u2014\u2013")
@@ -58,22 +58,22 @@ _HIDDEN = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The heading that a line begins with. ``section`` is what ``heading_words.owner`` says of its title."""
+    """The heading at the start of a line. ``section`` is its meaning by ``heading_words.owner``."""
 
     section: str | None
     words: tuple[str, ...]  # of the title, in lower case
-    end: int  # where it ends in the line, white space stripped
+    end: int  # its end in the stripped line
     colon: bool
     marked: bool  # underlined, or set off by marks
     listed: bool  # an item of a list
     caps: bool
     titled: bool  # Every Word of It Begins so
-    dated: bool  # holds a mark of de-identification
+    dated: bool  # contains a de-identification mark
     speaks: bool  # part of a sentence
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a note; one that holds further known headings behind its beginning is cut before each of them."""
+    """The lines of a note; a line with further known headings after its start is split before each of them."""
     if "\n" not in text and "\r" not in text and "\\n" in text:
         text = text.replace("\\r\\n", "\n").replace("\\n", "\n")
     headings: list[str] = []
@@ -87,25 +87,25 @@ def lines(text: str) -> list[str]:
 
 
 def is_rule(line: str) -> bool:
-    """Whether a stripped line only underlines the one above it. A few underscores are a word taken out, not a rule."""
+    """Whether a stripped line only underlines the one above it. A few underscores are a removed word, not a rule."""
     if line[-1:] not in _RULES or not _RULE.fullmatch(line):
         return False
     return len(line) > 4 or set(line) != {"_"}
 
 
 def has_odd(text: str) -> bool:
-    """Whether any character of a note must be read as another one, or as none."""
+    """Whether any character of a note must be normalised or removed."""
     return _ODD.search(text) is not None
 
 
 def read(line: str, *, blank_before: bool, underlined: bool, odd: bool = True) -> tuple[Heading, str] | None:
-    """The heading that a line is or begins with, and the text behind it; None for ordinary text.
+    """The heading at the start of a line, and the text after it; None for ordinary text.
 
     Args:
         line: not blank, and without white space at its ends.
         blank_before: it begins a paragraph.
         underlined: the next line is a rule.
-        odd: what ``has_odd`` says of the note.
+        odd: the result of ``has_odd`` for the note.
     """
     text = _plain(line).strip() if odd and _ODD.search(line) else line
     counted = (
@@ -139,7 +139,7 @@ def _may_open(text: str) -> bool:
 
 @lru_cache(maxsize=1 << 14)
 def _heading(text: str, blank_before: bool, underlined: bool) -> Heading | None:
-    """The heading at the beginning of ``text``, a line up to its first colon, or all of a short one."""
+    """The heading at the start of ``text``: a line up to its first colon, or a whole short line."""
     start, dated = 0, False
     while mark := _MARK.match(text, start):  # "[**Hospital 18**] COURSE:"
         start, dated = _blank(text, mark.end()), dated or mark.group()[0] != "<"
@@ -178,7 +178,7 @@ def _blank(text: str, start: int) -> int:
 
 
 def _title_end(text: str, start: int, free: bool, marked: bool, listed: bool) -> tuple[int | None, bool]:
-    """Where the title ends that begins at ``start``, and whether a colon ends it; None where there is none."""
+    """End of the title that begins at ``start``, and whether a colon ends it; None without a title."""
     colon = text.find(":", start)
     stop = _BREAK.search(text, start + 1)
     if (
@@ -200,7 +200,7 @@ def _title_end(text: str, start: int, free: bool, marked: bool, listed: bool) ->
 
 
 def _opens(title: str, *, loose: bool) -> bool:
-    """Whether a title without a colon is that of a known section: its very words, or (``loose``) nearly so."""
+    """Whether a title without a colon is that of a known section: its exact words or, if ``loose``, similar ones."""
     base, whole = _words(title)
     if not base:
         return False
@@ -213,7 +213,7 @@ def _opens(title: str, *, loose: bool) -> bool:
 
 
 def _stands_alone(title: str, free: bool, marked: bool, listed: bool) -> bool:
-    """Whether a line without a colon is a heading: known words, or the look of one at the head of a paragraph."""
+    """Whether a line without a colon is a heading: known words, or heading style at the start of a paragraph."""
     base, whole = _words(title)
     if not base or title[-1] in ",;":
         return False
@@ -233,7 +233,7 @@ def _stands_alone(title: str, free: bool, marked: bool, listed: bool) -> bool:
 
 
 def _words(title: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The words of a title in lower case: without those in parentheses, and with them."""
+    """The words of a title in lower case, without and with those in parentheses."""
     if not title.isascii():
         folded = unicodedata.normalize("NFKD", title)
         title = "".join(char for char in folded if not unicodedata.combining(char))
@@ -257,7 +257,7 @@ def _words(title: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _cut(line: str) -> Iterator[str]:
     starts = {0}
-    own = len(line) - len(line.lstrip(" \t#*-0123456789.()\u2022"))  # where the line's own title begins
+    own = len(line) - len(line.lstrip(" \t#*-0123456789.()\u2022"))  # start of the line's own title
     for pattern in (_CAPS_INSIDE, _TITLE_INSIDE):
         for match in pattern.finditer(line, own):
             at = _known_from(line, match.start(), match.end() - 1, caps=pattern is _CAPS_INSIDE)
@@ -268,7 +268,7 @@ def _cut(line: str) -> Iterator[str]:
 
 
 def _known_from(line: str, start: int, end: int, *, caps: bool) -> int | None:
-    """Where within ``start`` to ``end``, a colon, the longest known heading begins; None without one."""
+    """Start of the longest known heading within ``start`` to ``end``, a colon; None without one."""
     for match in re.finditer(r"\S+", line[start:end]):
         base, whole = _words(line[start + match.start() : end])
         known = exact(" ".join(base))
@@ -280,7 +280,7 @@ def _known_from(line: str, start: int, end: int, *, caps: bool) -> int | None:
 
 
 def _plain(line: str) -> str:
-    """A line in plain characters: hidden ones gone, wide ones narrow, every kind of blank a blank."""
+    """A line with normalised characters: no hidden ones, no full-width ones, only ordinary blanks."""
     text = line.translate(_HIDDEN).translate(_COLONS)
     return "".join(_narrow(char) for char in text) if not text.isascii() else text
 
@@ -296,7 +296,7 @@ def _narrow(char: str) -> str:
 
 
 def _as_written(line: str, text: str, rest: str) -> str:
-    """``rest``, the end of ``text``, as the note itself writes it: hidden characters stay for a reader to see."""
+    """``rest``, the end of ``text``, in the original characters: hidden ones are kept, so that readers can see them."""
     if not rest:
         return ""
     written = [place for place, char in enumerate(line) if ord(char) not in _HIDDEN]

@@ -1,6 +1,6 @@
-"""Which stays are in the cohort, and from when to when each may be read.
+"""Which stays are in the cohort, and the window of each.
 
-Every stay of the raw table is either kept or excluded under the first rule it fails, in the order they are applied.
+Every stay of the raw table is either kept or excluded under the first rule that it fails, in order of application.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Attrition:
     excluded: dict[str, int] = field(default_factory=dict)
 
     def exclude(self, stays: pl.DataFrame, condition: pl.Expr, reason: str) -> pl.DataFrame:
-        """The stays that do not meet ``condition``; the others are counted under ``reason``."""
+        """The stays that do not meet ``condition``; excluded ones are counted under ``reason``."""
         remaining = stays.filter(~condition.fill_null(False))
         self.excluded[reason] = stays.height - remaining.height
         return remaining
@@ -50,7 +50,7 @@ class Population:
 
     ``stays``: stay_id, subject_id, hadm_id, intime, outtime, admittime, sex, and one of age, birth, or anchor_age with
     anchor_year. ``admissions``: hadm_id and dischtime. ``outcomes``: stay_id, died_in_hospital, death_time,
-    hospital_outtime; apart from the stays, as they lie after the prediction time.
+    hospital_outtime; separate from the stays, as they are after the prediction time.
     """
 
     stays: pl.DataFrame
@@ -59,7 +59,7 @@ class Population:
 
 
 def select(population: Population, protocol: Protocol, attrition: Attrition, where: Path) -> pl.DataFrame:
-    """The stays that pass every rule that needs no measurement, sorted by stay_id.
+    """The stays that pass all rules that need no measurements, sorted by stay_id.
 
     They gain the columns age, sex, window_start, prediction_time.
 
@@ -89,7 +89,7 @@ def _age(stays: pl.DataFrame) -> pl.Expr:
 
 
 def _with_times(stays: pl.DataFrame, window: WindowRule) -> pl.DataFrame:
-    """Age and sex, and the window: nothing before ``window_start`` or from ``prediction_time`` on is ever read."""
+    """Add age, sex and the window: nothing before ``window_start`` or from ``prediction_time`` on is read."""
     span = pl.duration(milliseconds=round((window.hours or 0) * _HOURS))
     start, end = pl.col("intime"), pl.col("outtime")
     if window.kind == "first":

@@ -1,4 +1,4 @@
-"""A folder of raw tables, read as a stream: one thread unpacks while others parse and filter; memory is bounded."""
+"""Stream a folder of raw tables: one thread decompresses while others parse and filter; memory is bounded."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from mimic_prep.parquet_rows import from_batch, read_batches
 from mimic_prep.raw_files import RawFiles
 from mimic_prep.tables import Only, Table
 
-_CHECK_AFTER = 1 << 20  # rows, from which on bad ones are no longer a matter of chance
+_CHECK_AFTER = 1 << 20  # least rows of a table for the limit on bad ones
 
 Rules = Callable[[RowFilter], None]
 
 
 class RawFolder:
-    """The raw tables below ``root``. ``ledger`` fills up as tables are read; too bad a table stops the reading.
+    """The raw tables below ``root``. ``ledger`` counts the rows read; a table with too many bad rows stops the reading.
 
-    ``origin`` is the user's own folder, where the tables were made of what lies there: errors name it in their place.
+    ``origin`` is the user's folder, if the tables were converted from files there: errors name it instead.
 
     Raises:
         UserError: ``root`` is not a folder, or holds no data file.
@@ -52,10 +52,10 @@ class RawFolder:
         self._files = RawFiles(root, release)
 
     def locate(self, table: Table) -> Path | None:
-        """The table's file, or the folder or common name of its parts; None when an optional table is absent.
+        """The table's file, or the folder or common name of its parts; None if an optional table is absent.
 
         Raises:
-            UserError: a required table is absent, several files could be meant, or it is there in another form.
+            UserError: a required table is absent, ambiguous, or exists only in a format that is not read.
         """
         files = self._files.locate(table)
         if files is None and table.required:
@@ -66,20 +66,20 @@ class RawFolder:
         return files.path if files else None
 
     def parts(self, table: Table) -> tuple[Path, ...]:
-        """The files that hold the table's rows, in order; none when it is absent."""
+        """The files with the table's rows, in order; none if it is absent."""
         files = self._files.locate(table)
         return files.parts if files else ()
 
     def has(self, name: str) -> bool:
-        """Whether any file bears the table's name (in lower case)."""
+        """Whether any file has the table's name (in lower case)."""
         return self._files.has(name)
 
     def total_bytes(self, tables: list[Table]) -> int:
-        """Size on disk of the tables that are there."""
+        """Size on disk of the existing tables."""
         return sum(path.stat().st_size for table in tables for path in self.parts(table))
 
     def hashes(self, tables: list[Table]) -> dict[str, str]:
-        """Table -> SHA-256 of those that are there; of a table in parts the hash of the hashes of its parts."""
+        """Table -> SHA-256 of the existing ones; for a table in parts the hash of the hashes of its parts."""
         parts_of = {path: self.parts(table) for table in tables if (path := self.locate(table))}
         files = sorted({part for parts in parts_of.values() for part in parts})
         with ThreadPoolExecutor(self.workers) as pool:
@@ -92,31 +92,31 @@ class RawFolder:
         }
 
     def name(self, path: Path) -> str:
-        """How manifests call a file: its place below the raw folder."""
+        """Name of a file in manifests: its path below the raw folder."""
         return path.relative_to(self.root).as_posix()
 
     def shown(self, path: Path, table: Table) -> str:
-        """How errors call a file."""
+        """Name of a file in errors."""
         return str(path) if self.origin == self.root else f"{self.origin} (its {table.name})"
 
     def rows_read(self, table: Table) -> int:
-        """How many rows a table that has been read holds, good and bad."""
+        """Number of rows, good and bad, of a table that has been read."""
         return sum(self.ledger.tables[self.name(path)].read for path in self.parts(table))
 
     def read(self, table: Table, rules: Rules | None = None) -> pl.DataFrame:
-        """A whole table that fits in memory after ``rules``; no rows when an optional table is absent."""
+        """A whole table that fits in memory after ``rules``; no rows if an optional table is absent."""
         frames = list(self.stream(table, rules or (lambda _: None)))
         if frames:
             return pl.concat(frames)
         return parse(b"", [column.raw for column in table.columns.values()], table).frame
 
     def stream(self, table: Table, rules: Rules, only: Only | None = None) -> Iterator[pl.DataFrame]:
-        """What each block of the table keeps after ``rules``, which run in worker threads; blocks in file order.
+        """The rows of each block after ``rules``, which run in worker threads; blocks in file order.
 
-        ``only`` drops rows before they cost anything.
+        ``only`` drops rows before parsing.
 
         Raises:
-            UserError: a column is missing, the file is cut off or corrupt, or a required table has no rows.
+            UserError: a column is missing, the file is truncated or corrupt, or a required table has no rows.
         """
         parts = self.parts(table) if self.locate(table) else ()
         rows = 0
@@ -145,8 +145,8 @@ class RawFolder:
         self.ledger.check(name, self.max_bad_share)
 
     def remark(self, table: Table, remarks: Counter[str]) -> None:
-        """Add remarks on rows that were kept to the account of a table that has been read."""
-        for path in self.parts(table)[:1]:  # of a table in parts the first bears them all
+        """Add remarks on kept rows to the counts of a table that has been read."""
+        for path in self.parts(table)[:1]:  # for a table in parts, all at the first one
             self.ledger.remark(self._account(path, table), remarks)
 
     def _account(self, path: Path, table: Table) -> str:
@@ -154,7 +154,7 @@ class RawFolder:
 
     @contextmanager
     def booked_in(self, ledger: Ledger) -> Iterator[None]:
-        """Tables read in this context are accounted for in ``ledger``."""
+        """Tables read in this context are counted in ``ledger``."""
         outer, self.ledger = self.ledger, ledger
         try:
             yield

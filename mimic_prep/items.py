@@ -1,4 +1,4 @@
-"""Which items of a raw table are which variable: of the catalogue, or of the release itself where it brings its own."""
+"""Map items of a raw table to variables, by the catalogue or by the release itself."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Diagnosis codes of an admission -> the labels each of its stays carries.
+"""Labels of stays from the diagnosis codes of their admission.
 
-All codes of the admission count, at any position: they are labels, and never inputs of the same admission.
+All codes of the admission count, at any position. They are labels, and never inputs, of the same admission.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def load(name: str) -> LabelSet:
     """The label set of a protocol, each label with the phenotypes of the catalogue that lie mostly within it.
 
     Raises:
-        UserError: unknown or not well formed, or a label that no known code gives.
+        UserError: unknown or malformed, or a label without a known code.
     """
     label_set = label_sets.load(name)
     if label_set == label_sets.shipped():
@@ -80,7 +80,7 @@ def owners(codes: pl.DataFrame, labels: Mapping[str, Phenotype]) -> pl.DataFrame
 
 
 def coded(diagnoses: pl.DataFrame, stays: pl.DataFrame, key: str = "hadm_id") -> int:
-    """How many of the stays have a coded diagnosis at all, be it one that gives a label or none."""
+    """Number of stays with any coded diagnosis, with or without a label."""
     return stays.join(diagnoses.filter(pl.col("code").is_not_null()), on=key, how="semi").height
 
 

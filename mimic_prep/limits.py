@@ -1,7 +1,7 @@
-"""Results in words: a number with a mark, or the limit of an assay that the result lies beyond (``<0.01``, ``>150``).
+"""Parse textual results: a number with a mark, or the limit of an assay (``<0.01``, ``>150``).
 
-The limit itself stands as the value: it is what the laboratory vouches for, and dropping it would lose the extremes
-alone. What only resembles a limit is none: titres (``1:40``), grades (``2+``), fractions, ranges, dates, sentences.
+The limit is used as the value: it is what the laboratory reports, and dropping it would lose exactly the extreme
+results. Titres (``1:40``), grades (``2+``), fractions, ranges, dates and sentences are no limits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import polars as pl
 
 from mimic_prep.unit_conversion import is_spelling
 
-_LONGEST = 80  # characters of a result; what is longer is a sentence
+_LONGEST = 80  # most characters of a result; longer text is a sentence
 _SIGN = (
     r"[<>]\s*=?|=\s*[<>]|[≤≥⩽⩾]|(?:less|lower|fewer|greater|more|higher)\s+than(?:\s+or\s+equal(?:\s+to)?)?"
     r"|below|above|under|over|lt\b|gt\b"
@@ -21,17 +21,18 @@ _NUMBER = r"-?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
 _RESULT = re.compile(rf"\s*(?P<sign>{_SIGN})?\s*(?P<number>{_NUMBER})(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|[;\n]")
-#: Marks behind a result: high, low, abnormal, critical.
+#: Marks after a result: high, low, abnormal, critical.
 _FLAGS = frozenset({"", "h", "l", "hh", "ll", "a", "aa", "c", "hc", "lc", "high", "low"})
 _ENTITIES = {"&lt;": "<", "&gt;": ">"}
 
 
 def limits(texts: pl.Series, *, remarks: bool = False) -> tuple[pl.Series, pl.Series]:
-    """Value and unit of each text, null where it is no result, or where it names no unit.
+    """Value and unit of each text; null if it is no result, or names no unit.
 
-    ``remarks`` are comments on a result: only a limit at their very beginning counts, up to the end of that sentence.
+    With ``remarks`` the texts are comments on a result: only a limit at the very beginning counts, up to the end of
+    that sentence.
 
-    A bare number is none either: the numeric column would hold it, had the source taken it for the result.
+    A bare number is no result: if the source meant it as the result, it would be in the numeric column.
 
     >>> limits(pl.Series(["<0.01*", "1:40", ">150 sec", "7.4*", "7.4"]))[0].to_list()
     [0.01, None, 150.0, 7.4, None]
@@ -60,7 +61,7 @@ def _read(text: str, remarks: bool) -> tuple[float, str | None] | None:
     number, rest = match["number"], match["rest"]
     if not match["sign"] and not rest.strip():
         return None
-    if rest.strip() == "+":  # "150+" lies beyond 150; "1+" to "4+" are grades of a test strip
+    if rest.strip() == "+":  # "150+" means above 150; "1+" to "4+" are grades of a test strip
         return (_number(number), None) if len(number) > 1 and number.isdigit() else None
     if rest[:1] in (".", ",") and rest.strip() != ".":
         return None

@@ -1,4 +1,4 @@
-"""How MIMIC-III and MIMIC-IV are read: which rows of which tables become stays, diagnoses and text."""
+"""The reader of MIMIC-III and MIMIC-IV: which rows of which tables become stays, diagnoses and text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mimic_prep.tables import MimicLayout, Table
 
 
 class MimicReader(Reader):
-    """Reads a release that is laid out as MIMIC is."""
+    """Reads a release with the table layout of MIMIC."""
 
     def __init__(self, release: MimicLayout) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class MimicReader(Reader):
         self.diagnosis_table = release.diagnoses
 
     def tables(self) -> list[Table]:
-        """All tables that a preparation may read, without repetition."""
+        """All tables that a preparation may read, each once."""
         release = self.release
         named = [release.stays, release.patients, release.admissions, release.diagnoses]
         optional = [table for table in (release.prescriptions, release.diagnosis_names) if table is not None]
@@ -71,7 +71,7 @@ class MimicReader(Reader):
         return coded.join(ends, on="hadm_id", how="left", maintain_order="left")
 
     def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
-        """Note sections, and digests where the protocol wants them."""
+        """Note sections, and digests as configured by the protocol."""
         notes = read_notes(raw, self.release, stays, protocol)
         if protocol.notes.digest == "never":
             return notes
@@ -82,7 +82,7 @@ class MimicReader(Reader):
 
 
 def _with_version(row_filter: RowFilter, release: MimicLayout) -> None:
-    """The version of ICD as a number; the release's own where its tables do not say."""
+    """The ICD version as a number; the release's default if its tables do not state it."""
     if release.icd_version is not None:
         row_filter.frame = row_filter.frame.with_columns(version=pl.lit(release.icd_version, dtype=pl.Int64))
         return

@@ -1,11 +1,11 @@
 """Which notes and sections a stay may read under its protocol.
 
-Discharge summaries are written after the stay. The ``admission`` protocol takes only the sections that tell what was
-known when the patient came, and dates them to the admission; other notes must be charted, and filed, before the
-prediction time. A retrospective protocol takes its sections as they are, with the time of the note.
+Discharge summaries are written after the stay. The ``admission`` protocol takes only the sections with what was known
+at admission, and dates them to the admission; other notes must be charted and filed before the prediction time. A
+retrospective protocol takes its sections unchanged, with the time of the note.
 
-An admission may have several reports, and addenda to them. What was known at admission comes from the first report that
-tells of it, and from no later one; an addendum is known only when it was written.
+An admission may have several reports, and addenda to them. What was known at admission is taken from the first report
+that contains it, and from no later one; an addendum counts as known when it was written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOTES = {
 }
 
 
-LONGEST = 1_000_000  # characters: the longest notes of MIMIC have a tenth of it, and more is no note
+LONGEST = 1_000_000  # most characters: the longest notes of MIMIC have a tenth of it
 _ROWS = {**NOTES, "addendum": pl.Boolean, "number": pl.Int64, "written": pl.Datetime("ms")}
 ORDER = ("stay_id", "kind", "time", "note_id", "section", "text")
 _Parser = Callable[[str, bool], dict[str, str]]
@@ -53,7 +53,7 @@ def read_notes(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, protoc
 
 
 def _of_first_reports(notes: pl.DataFrame) -> pl.DataFrame:
-    """``notes`` without what later reports and addenda say of the admission, and what they say twice."""
+    """``notes`` without the admission sections of later reports and addenda, and without repetitions."""
     order = ["stay_id", "written", "number", "note_id"]
     notes = notes.sort(*order, "section", "text", nulls_last=True, maintain_order=True)
     is_summary, of_admission_section = pl.col("kind") == SUMMARY, pl.col("section").is_in(KNOWN_AT_ADMISSION)
@@ -85,7 +85,7 @@ def _whole(text: str, addendum: bool) -> dict[str, str]:
 
 
 def _rules(sources: list[NoteTable], stays: pl.DataFrame, known_at: str) -> Callable[[RowFilter], None]:
-    """Give each note its kind; summaries must belong to an admission of the cohort, others lie in a stay's window."""
+    """Set the kind of each note; summaries must belong to an admission of the cohort, others to a stay's window."""
     kinds = {category.lower(): source.kind for source in sources for category in source.categories}
     default = next((source.kind for source in sources if not source.categories), None)
     untyped = sources[0].kind if len(sources) == 1 else default
@@ -128,13 +128,13 @@ def _begin() -> pl.Expr:
 
 
 def _known(known_at: str) -> pl.Expr:
-    """A note was known once it was filed, and never before the time it is charted for; an addendum in any case."""
+    """A note is known from its filing, but not before its charted time; this always applies to an addendum."""
     filed = pl.max_horizontal("time", "available")
     return filed if known_at == "storetime" else pl.when("addendum").then(filed).otherwise(pl.col("time"))
 
 
 def _written() -> pl.Expr:
-    """When a note was written: a note that has a date and no time is known once that day is over."""
+    """When a note was written; a note with a date but no time counts from the end of that day."""
     return pl.coalesce(_known("storetime"), pl.col("date") + pl.duration(days=1))
 
 

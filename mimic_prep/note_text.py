@@ -1,4 +1,4 @@
-"""The text of notes in one form: marks of de-identification, line breaks, white space."""
+"""Normalise note text: de-identification marks, line breaks, white space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BRACKETED = re.compile(r"\([^()]*\)")
 _PLAIN_MARK = re.compile(r"\[[a-z ]{0,200}\]")
 _LETTERS = re.compile(r"[^\W\d_]{2}")
 _LIST_ITEM = re.compile(r"(?:[-*#•+]|\d{1,2}[.)])\s")
-_WRAPPED = 50  # characters from which on a line was broken by its width, not by its writer
+_WRAPPED = 50  # least characters of a line that was hard-wrapped
 
 
 def clean(text: str) -> str:
@@ -52,5 +52,5 @@ def _plain_mark(mark: re.Match[str]) -> str:
 
 
 def says_something(text: str) -> bool:
-    """Whether anything but de-identification marks and punctuation is left."""
+    """Whether the text contains more than de-identification marks and punctuation."""
     return _LETTERS.search(_PLAIN_MARK.sub("", text)) is not None

@@ -1,7 +1,8 @@
-"""What became of each stay after its prediction time: labels of tasks such as mortality, and never an input.
+"""Outcomes after the prediction time: labels of tasks such as mortality, and never an input.
 
-Outcomes are kept apart from the stays from the moment they are read, so that no other file of a cohort can depend on
-them. What the source does not say stays null: a patient without a record of death is no survivor on that ground alone.
+Outcomes are separated from the stays as soon as they are read, so that no other file of a cohort can depend on them.
+What
+the source does not state stays null: a missing record of death does not mean that the patient survived.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from clinragen.schema import OUTCOMES
 from mimic_prep.cells import read_text
 from mimic_prep.tables import TIME
 
-#: how releases write a yes and a no; Parquet exports of integers and booleans become such text when they are read
+#: spellings of yes and no in releases; integers and booleans of Parquet exports become such text
 _YES, _NO = ("1", "1.0", "true", "t", "y", "yes"), ("0", "0.0", "false", "f", "n", "no")
 
 
@@ -21,8 +22,8 @@ def of_admissions(stays: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """The outcomes of stays joined with their admissions, and warnings of cells that cannot be read.
 
     Args:
-        stays: stay_id, dischtime, and as text ``expire_flag`` and ``deathtime``. Text, because a cell that cannot be
-            read must cost the outcome of its stay and not the stay.
+        stays: stay_id, dischtime, and as text ``expire_flag`` and ``deathtime``. Text, because a cell that cannot
+            be read must lose only the outcome, not the stay.
 
     Returns:
         stay_id, died_in_hospital, death_time, hospital_outtime.
@@ -43,7 +44,7 @@ def of_admissions(stays: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         for name, count in unread.sum().row(0, named=True).items()
         if count
     ]
-    # a time of death is only given for deaths in hospital, so it stands in for a flag that is absent
+    # a time of death is given only for deaths in hospital, so it replaces a missing flag
     died = pl.coalesce("flag", pl.when(pl.col("death").is_not_null()).then(True))
     outcomes = read.select(
         "stay_id",
@@ -55,6 +56,6 @@ def of_admissions(stays: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
 
 
 def build(stays: pl.DataFrame, outcomes: pl.DataFrame) -> pa.Table:
-    """The table ``outcomes.parquet``: one row for each stay, in the order of ``stays``, null where nothing is known."""
+    """The table ``outcomes.parquet``: one row for each stay, in the order of ``stays``, null if unknown."""
     table = stays.select("stay_id").join(outcomes, on="stay_id", how="left", maintain_order="left")
     return table.select(OUTCOMES.names).to_arrow().cast(OUTCOMES)

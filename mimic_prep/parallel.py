@@ -1,4 +1,4 @@
-"""Work spread over threads, results in the order of the work, and never more than a few pieces at a time in memory."""
+"""Run work in threads, with results in order and only a few pieces in memory at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 def in_order[Piece, Result](work: Callable[[Piece], Result], pieces: Iterable[Piece], threads: int) -> Iterator[Result]:
-    """``map`` over threads; at most ``threads + 2`` pieces are taken before their results are."""
+    """``map`` over threads; at most ``threads + 2`` pieces are taken ahead of the results."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         try:

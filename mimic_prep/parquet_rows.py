@@ -1,4 +1,4 @@
-"""Rows of a Parquet file -> typed rows, in batches of bounded size whatever the file unpacks to."""
+"""Read typed rows of a Parquet file, in batches of bounded size for any compression ratio."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from mimic_prep.tables import Only, Table
 
 ROWS_AT_ONCE = 1 << 16
 TEXT_AT_ONCE = 1 << 28  # bytes of text in one batch
-#: A file that unpacks to more than this many bytes, and this many times its size, is no table: gzip gains no more.
+#: A file that expands to more than this many bytes, and by more than this factor, is refused: gzip cannot do more.
 MOST_UNPACKED, MOST_GAIN = 1 << 32, 1000
 
 
 def read_batches(path: Path, table: Table, shown: str) -> Iterator[pa.RecordBatch]:
-    """The columns of the table that are read, as text where they are text.
+    """The columns to read; text columns as text.
 
     Args:
         path: the file.
         table: names the columns to read.
-        shown: how errors call the file.
+        shown: name of the file in errors.
 
     Raises:
-        UserError: not Parquet, damaged, a column is missing, or it unpacks to far more than its size.
+        UserError: no Parquet file, damaged, a column is missing, or it expands to far more than its size.
     """
     try:
         names = pq.read_schema(path).names
@@ -64,7 +64,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _unpacked(metadata: pq.FileMetaData, columns: int) -> int:
-    """Bytes of the numbers of all rows, and of all pages once unpacked."""
+    """Bytes of the numbers of all rows, and of all uncompressed pages."""
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     pages = sum(max(group.total_byte_size, 0) for group in groups)
     return max(8 * columns * metadata.num_rows, pages)
@@ -80,7 +80,7 @@ def _text_bytes(column: pa.Array) -> int:
 
 
 def _pieces(batch: pa.RecordBatch, shown: str) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces, each with no more text than may be held at once."""
+    """The batch in pieces with limited text."""
     size = sum(map(_text_bytes, batch.columns))
     if size <= TEXT_AT_ONCE:
         yield batch
@@ -95,7 +95,7 @@ def _pieces(batch: pa.RecordBatch, shown: str) -> Iterator[pa.RecordBatch]:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """Without dictionary, and with text that is UTF-8."""
+    """Decode dictionaries, and ensure UTF-8 text."""
     if isinstance(column, pa.DictionaryArray):
         column.dictionary.validate(full=True)
         wide = pa.large_string() if _is_text(column.type.value_type) else column.type.value_type
@@ -105,10 +105,10 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def from_batch(batch: pa.RecordBatch, table: Table, only: Only | None, shown: str) -> RowFilter:
-    """Typed rows; those with a cell that is not of its column's kind are quarantined, as in a CSV file.
+    """Typed rows; rows with a cell of the wrong kind are quarantined, as for CSV.
 
     Raises:
-        UserError: a column is of a type that cannot be what is expected of it.
+        UserError: a column has an unsuitable type.
     """
     frame = cast(pl.DataFrame, pl.from_arrow(batch))
     frame = frame.rename({name: name.lower() for name in frame.columns})

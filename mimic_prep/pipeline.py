@@ -1,4 +1,4 @@
-"""Raw tables of a release -> cohort folder, in one pass over each table."""
+"""Prepare a cohort folder from the raw tables of a release, in one pass over each table."""
 
 from __future__ import annotations
 
@@ -50,20 +50,19 @@ def prepare(
     stays_per_shard: int = STAYS_PER_SHARD,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Prepare a cohort and return its manifest; ``out`` appears only when all is done.
+    """Prepare a cohort and return its manifest; ``out`` appears only when it is complete.
 
-    When ``out`` was made from the same tables and settings by steps of the same versions, it is left as it is; ``tell``
-    says so. What a killed preparation, or an earlier one with other settings, has finished is taken from the folder
-    ``.<out>.work`` beside it.
-    ``stays_per_shard`` bounds the memory and leaves no trace in the cohort.
+    If ``out`` was prepared from the same tables and settings by steps of the same versions, it is left unchanged, and
+    ``tell`` reports it. Finished steps of a killed preparation, or of an earlier one with other settings, are reused
+    from the folder ``.<out>.work`` beside it. ``stays_per_shard`` bounds the memory and does not change the cohort.
 
     Raises:
         UserError: a table is missing or broken, no stay is included, or ``out`` exists and would change.
     """
     chosen = labels.load(protocol.labels)
-    splits.test_subjects(protocol.splits)  # fail fast: wrong settings stop here, too
+    splits.test_subjects(protocol.splits)  # fail fast: also checks the settings
     for table in reader.tables():
-        raw.locate(table)  # fail fast: a missing table stops here, not after hours of reading
+        raw.locate(table)  # fail fast: a missing table stops here, before hours of reading
     if not any(raw.locate(source.table) for source in reader.events if not source.beside):
         tried = ", ".join(source.table.path for source in reader.events if not source.beside)
         raise UserError(f"{raw.origin}: no table of measurements found; expected at least one of {tried}")
@@ -94,7 +93,7 @@ def prepare(
 
 
 def _keep_answers(old: Path, new: Path) -> None:
-    """Take over the teachers' answers from a cohort that is replaced: they were paid for, and fit equal prompts."""
+    """Copy the teachers' journals from a cohort that is replaced: their responses are expensive and remain valid."""
     for journal in sorted(old.glob(f"rationales/*{JOURNAL}")):
         (new / "rationales").mkdir(exist_ok=True)
         shutil.copy2(journal, new / "rationales" / journal.name)
@@ -102,7 +101,7 @@ def _keep_answers(old: Path, new: Path) -> None:
 
 @dataclass(frozen=True)
 class _Preparation:
-    """What the steps of one preparation share."""
+    """State shared by the steps of one preparation."""
 
     reader: Reader
     raw: RawFolder
@@ -113,7 +112,7 @@ class _Preparation:
     stays_per_shard: int
 
     def step(self, name: str, key: Any, make: Callable[[Path], None]) -> Path:
-        """The folder of a kept step, filled by ``make`` unless it is there."""
+        """The folder of a cached step, filled by ``make`` unless it exists."""
 
         def booked(folder: Path, ledger: Ledger) -> None:
             with self.raw.booked_in(ledger):
@@ -146,7 +145,7 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: dict[str, Any]) -> d
     label_table = labels.build(diagnoses, stays, run.labels, reader.label_key) if coded else None
     canonical.write_tables(paths, stays, texts, label_table, outcomes.build(stays, population.outcomes))
     for file in raw.ledger.tables:
-        raw.ledger.check(file, raw.max_bad_share)  # a step may have been read under a larger share
+        raw.ledger.check(file, raw.max_bad_share)  # a cached step may have been read with a larger allowed share
     write_table(paths.root / "quarantine.parquet", raw.ledger.quarantine())
     label_frame = None if label_table is None else cast(pl.DataFrame, pl.from_arrow(label_table))
     given = splits.followed(reader.splits, protocol.splits)
@@ -166,7 +165,7 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: dict[str, Any]) -> d
 
 
 def _diagnoses(run: _Preparation, diagnoses: pl.DataFrame) -> pl.DataFrame:
-    """Diagnoses with codes as they were coded; what was repaired is added to the reader's warnings."""
+    """Diagnoses with repaired codes; repairs are added to the reader's warnings."""
     raw, reader = run.raw, run.reader
     path = raw.locate(reader.diagnosis_table)
     table = raw.name(path) if path and raw.origin == raw.root else reader.diagnosis_table.name
@@ -188,14 +187,14 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
     events = [_events(run, source, index, windows) for source in sources]
     qualifiers = [Qualifier(run.reader.items, source.table.name) for source in sources]
 
-    body = [place for place, variable in enumerate(variables().values()) if variable.kind == "body"]  # make no series
+    body = [place for place, variable in enumerate(variables().values()) if variable.kind == "body"]  # alone no series
     required = run.protocol.rules.require_series
 
     def make(folder: Path) -> None:
         stay_ids = stays["stay_id"].to_numpy()
         measured = np.zeros(len(stay_ids), dtype=bool)
 
-        remarks: list[tuple[Table, Counter[str]]] = []  # of all threads
+        remarks: list[tuple[Table, Counter[str]]] = []  # for all threads together
 
         def part(shard: int) -> pa.Table:
             tables: list[pl.DataFrame] = []
@@ -209,7 +208,7 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
             rows = pl.concat(tables)
             telling = rows.filter(~pl.col("variable").is_in(body) & pl.col("value").is_not_nan())["stay"].unique()
             measured[telling.to_numpy()] = True
-            if required:  # the stays without a series leave the cohort, and their body sizes with them
+            if required:  # stays without a series are excluded, together with their body sizes
                 rows = rows.filter(pl.col("stay").is_in(telling.implode()))
             return hourly(rows, stay_ids)
 
@@ -241,7 +240,7 @@ def _events(run: _Preparation, source: EventTable, index: StayIndex, windows: st
 
 
 def _texts(run: _Preparation, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFrame:
-    """Text of each stay, as a step that depends on every table but those of measurements."""
+    """Text of each stay, a step that depends on every table except those of measurements."""
 
     def make(folder: Path) -> None:
         texts = run.reader.texts(run.raw, stays, diagnoses, run.protocol)

@@ -1,4 +1,4 @@
-"""What a preparation did, as tables on the terminal."""
+"""Summary of a preparation as tables on the terminal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _rows(tables: dict[str, Any]) -> Table:
 
 
 def _counted(title: str, what: str) -> Table:
-    """An empty table of how many rows of each raw table something is true of."""
+    """An empty table for row counts by raw table."""
     table = Table(title=title, title_justify="left")
     table.add_column("table")
     table.add_column(what)

@@ -1,4 +1,4 @@
-"""A cohort from the raw tables of any release: what the commands and ``clinragen.prepare`` do."""
+"""Prepare a cohort from the raw tables of any release, for the commands and ``clinragen.prepare``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreparationRequest:
-    """What a user asks for.
+    """A preparation request of the user.
 
     Attributes:
         raw: folder of the raw tables.
@@ -28,8 +28,8 @@ class PreparationRequest:
         protocol: a shipped name or a YAML file.
         settings: keys of the protocol to override, each ``KEY=VALUE``.
         options: values of the release's own options, by name.
-        workers: threads that parse.
-        overwrite: whether to replace a cohort that ``out`` holds.
+        workers: number of parsing threads.
+        overwrite: whether to replace an existing cohort.
         console: where progress is shown.
     """
 
@@ -60,13 +60,13 @@ def prepare(  # noqa: PLR0913 (the options users have)
     Args:
         raw: folder of the raw tables.
         out: cohort folder to write.
-        source: the command of a release, such as mimic-iv; by default told by the tables.
+        source: the command of a release, such as mimic-iv; by default recognised from the tables.
         protocol: a shipped name or a YAML file.
         settings: keys of the protocol to override, each ``KEY=VALUE``.
         options: the release's own options by name, such as ``codes`` of MEDS.
-        workers: threads that parse; all cores by default.
-        overwrite: replace a cohort that ``out`` holds.
-        progress: show a bar on standard error, and say what is taken from earlier work.
+        workers: number of parsing threads; all cores by default.
+        overwrite: replace an existing cohort.
+        progress: show a bar on standard error, and report reused steps.
 
     Raises:
         UserError: raw tables, protocol or settings that cannot be used, or a folder that may not be written.
@@ -93,7 +93,7 @@ def prepare(  # noqa: PLR0913 (the options users have)
 
 
 def prepare_tables(request: PreparationRequest, reader: Reader, tables: Path | None = None) -> dict[str, Any]:
-    """Prepare what ``reader`` reads; ``tables`` is where they lie, when they were made of the files in ``raw``."""
+    """Prepare with ``reader``; ``tables`` is the folder of the tables if they were converted from files in ``raw``."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     from mimic_prep import pipeline
@@ -117,25 +117,25 @@ def prepare_tables(request: PreparationRequest, reader: Reader, tables: Path | N
 
 
 def _check_release(reader: Reader, root: Path) -> None:
-    """Say that a folder holds another release before any of its columns is missing."""
+    """Report that a folder holds another release, before reporting its columns as missing."""
     commands = {release.name: release.command for release in releases().values() if release.reader is not None}
     if reader.name not in commands:
         return
     try:
         there = recognised(root).name
     except UserError:
-        return  # none that is known: the preparation says what it lacks
+        return  # unknown: the preparation reports what is missing
     if there != reader.name and there in commands:
         raise UserError(f"{root} holds {there}, not {reader.name}: use mimic-prep {commands[there]}")
 
 
 def _check_headers(reader: Reader, raw: RawFolder) -> None:
-    """Say that a column is missing before hours of work, not when its table's turn comes."""
+    """Fail fast: report a missing column before the work, not when its table is read."""
     from mimic_prep.csv_stream import check_columns
     from mimic_prep.release_check import columns_of
 
     for table in reader.tables():
         for path in raw.parts(table):
             columns = columns_of(path)
-            if any(columns):  # what has no header at all is described with more words when it is read
+            if any(columns):  # a file without a header gets a more detailed error when it is read
                 check_columns(columns, raw.shown(path, table), table)

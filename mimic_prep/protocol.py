@@ -1,4 +1,4 @@
-"""The protocol of a cohort: what may be read, until when, who is included, and how patients are split."""
+"""The protocol of a cohort: what may be read until when, who is included, and how patients are split."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from mimic_prep.releases import releases
 from mimic_prep.sections import KNOWN_AT_ADMISSION, SECTIONS
 
 WINDOW_KINDS = ("first", "last", "whole")
-#: Measurements and notes count from their entry into the record, or from the time they are charted for.
+#: Measurements and notes count from their entry into the record, or from their charted time.
 KNOWN_AT = ("storetime", "charttime")
 AMBIGUOUS_CODES = ("refuse", "as_written")
 DIGEST_CHOICES = ("missing", "always", "never")
 
 
 def note_kinds() -> list[str]:
-    """Notes with a time of their own, and entries that are dated one by one, of all releases."""
+    """Kinds of notes and entries with their own time, of all releases."""
     return list(dict.fromkeys(kind for release in releases().values() for kind in release.note_kinds))
 
 
 def sections() -> list[str]:
-    """The sections that a protocol may name: those of discharge summaries, and those that releases add."""
+    """The sections that a protocol may name: those of discharge summaries and those of releases."""
     return [*SECTIONS, *(name for release in releases().values() for name in release.sections)]
 
 
 def known_at_admission() -> list[str]:
-    """The sections that tell what was known when the patient came."""
+    """The sections with what was known at admission."""
     added = [name for release in releases().values() for name, known in release.sections.items() if known]
     return [*KNOWN_AT_ADMISSION, *added]
 
@@ -58,9 +58,9 @@ class Rules:
     max_stay_hours: float | None = None
     first_stay_only: bool = False
     require_series: bool = True
-    drop_warnings: bool = False  # also drop chart rows with a warning flag, which often marks true extreme values
-    ambiguous_codes: str = "refuse"  # or as_written: ICD-9 codes that lost a zero and may be two
-    max_bad_share: float = 0.1  # of a table's rows that may be quarantined; real releases have under 0.002
+    drop_warnings: bool = False  # also drop chart rows with a warning flag, which often marks genuine extreme values
+    ambiguous_codes: str = "refuse"  # or as_written: ICD-9 codes that lost a zero and have two possible meanings
+    max_bad_share: float = 0.1  # allowed share of quarantined rows; real releases have under 0.002
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_bad_share <= 1:
@@ -82,7 +82,7 @@ class Rules:
 class Notes:
     """``sections`` of discharge summaries, other ``kinds`` charted before prediction, and when to write a digest.
 
-    ``also`` are sections beside ``sections``: they are added to it.
+    ``also`` are sections to add to ``sections``.
     """
 
     sections: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Splits:
     test: float = 0.2
     salt: str = "clinragen"
     test_subjects: str | None = None  # a text file of subject ids, one per line, that form the test split
-    dataset: bool = True  # follow the splits that a MEDS dataset brings
+    dataset: bool = True  # use the splits of a MEDS dataset
 
     def __post_init__(self) -> None:
         shares = [self.train, self.validation, self.test]
@@ -123,13 +123,13 @@ class Splits:
 
 @dataclass
 class Protocol:
-    """All of it. ``retrospective`` protocols read text written after the outcome."""
+    """A complete protocol. ``retrospective`` protocols read text written after the outcome."""
 
     name: str = "admission"
     retrospective: bool = False
     labels: str = DEFAULT  # phenotypes, icd_chapters, or a YAML file (see configs/labels)
     window: WindowRule = field(default_factory=WindowRule)
-    known_at: str = "storetime"  # or charttime: what was charted for a time counts as known then
+    known_at: str = "storetime"  # or charttime: values count as known at their charted time
     rules: Rules = field(default_factory=Rules)
     notes: Notes = field(default_factory=Notes)
     splits: Splits = field(default_factory=Splits)

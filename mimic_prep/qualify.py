@@ -1,7 +1,7 @@
-"""What rows of one table say of each other: the sample a blood gas is of, and what flowed into a bladder before out.
+"""Rows that qualify other rows of a table: the specimen of a blood gas, and bladder irrigation before urine output.
 
-Such rows travel with the measurements under negative numbers in place of a variable, until all rows of a stay are
-together.
+Such rows are passed along with the measurements, with negative numbers in place of a variable, until all rows of a stay
+are together.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import polars as pl
 from clinragen.catalog import Variable, specimen, variables
 from mimic_prep.items import items_of
 
-#: What stands in the column ``variable`` of rows that are no measurements. The value of ``SPECIMEN`` is its level; the
-#: priority of the other two is the variable that they are of.
+#: Codes in the column ``variable`` of rows that are no measurements. The value of ``SPECIMEN`` is its level; the
+#: priority of the other two is their variable.
 SPECIMEN, FLOWED_IN, FLOWED_OUT = -1, -2, -3
 BIN_SECONDS = 3600
 _MOMENT = ["stay", "second"]
@@ -25,7 +25,7 @@ _NO_NET = "irrigation whose urine cannot be told: left out"
 
 
 def companions(release: str, table: str) -> dict[int, tuple[int, int]]:
-    """Item id -> ``variable`` and ``priority`` of the rows that only say something about others."""
+    """Item id -> ``variable`` and ``priority`` of the qualifying rows."""
     found: dict[int, tuple[int, int]] = dict.fromkeys(specimen().items.get(release, {}).get(table, ()), (SPECIMEN, 0))
     for index, variable in enumerate(variables().values()):
         ways = variable.irrigation.get(release, {}).get(table, {})
@@ -35,23 +35,23 @@ def companions(release: str, table: str) -> dict[int, tuple[int, int]]:
 
 
 class Qualifier:
-    """The measurements of a table that are left when its rows are held against each other.
+    """Applies qualifying rows to the measurements of a table.
 
     Call it with all rows (``events.EVENTS``, and perhaps ``specimen``) of some stays; it returns measurements only, and
-    remarks on what became of how many rows.
+    remarks with row counts.
     """
 
     def __init__(self, release: str, table: str) -> None:
         self._companions = bool(companions(release, table))
         analyser = set(specimen().analyser.get(release, {}).get(table, ()))
-        self._level = np.full((len(variables()), 256), 99, dtype=np.int8)  # of a sample that takes the value away
+        self._level = np.full((len(variables()), 256), 99, dtype=np.int8)  # least specimen level that excludes a value
         for index, variable in enumerate(variables().values()):
             for priority, item in enumerate(items_of(variable, release, table)):
                 if item in analyser:
                     self._level[index, priority] = _level(variable)
 
     def __call__(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, Counter[str]]:
-        """The measurements among ``rows`` that stand, and how many rows each remark met."""
+        """The valid measurements among ``rows``, and the number of rows for each remark."""
         remarks: Counter[str] = Counter()
         if self._companions:
             kind = rows["variable"]
@@ -78,9 +78,9 @@ def _level(variable: Variable) -> int:
 
 
 def _levels(gases: pl.DataFrame, told: pl.DataFrame) -> np.ndarray:
-    """The level of each gas' sample, 0 where no row says it: by its specimen, without one by its minute.
+    """The specimen level of each gas, 0 if unknown: by its specimen id, or without one by its minute.
 
-    Of several rows that tell it the last one known counts; several of the same time may be of several samples.
+    If several rows state it, the last known one counts; several at the same time may belong to several samples.
     """
     if "specimen" not in gases.columns:
         gases, told = (rows.with_columns(specimen=pl.lit(None, dtype=pl.Int64)) for rows in (gases, told))
@@ -101,7 +101,7 @@ def _last_known(told: pl.DataFrame, key: list[str]) -> pl.DataFrame:
 
 
 def _net(rows: pl.DataFrame, remarks: Counter[str]) -> pl.DataFrame:
-    """What flowed out less what flowed in, within each hour in which both are charted."""
+    """Output minus inflow, for each hour in which both are charted."""
     flows, values = rows.filter(pl.col("variable") <= FLOWED_IN), rows.filter(pl.col("variable") > FLOWED_IN)
     flows = last_versions(flows).with_columns(bin=pl.col("second") // BIN_SECONDS)
     into, out = pl.col("variable") == FLOWED_IN, pl.col("variable") == FLOWED_OUT
@@ -127,6 +127,6 @@ def _net(rows: pl.DataFrame, remarks: Counter[str]) -> pl.DataFrame:
 
 
 def last_versions(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of the rows of one item and second those that were entered last: the others were corrected."""
+    """The last entered rows for each item and second; the others were corrected."""
     newest = pl.col("known").max().over("stay", "second", "variable", "priority")
     return rows.filter(pl.col("known") == newest)

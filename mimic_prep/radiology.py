@@ -1,6 +1,6 @@
-"""Radiology reports -> indication, findings and impression.
+"""Split radiology reports into indication, findings and impression.
 
-Many reports have no heading of findings: what was seen stands under the name of the study, or in a paragraph alone.
+Many reports have no findings heading: findings are under the name of the study, or in a paragraph of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RADIOLOGY: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _INDICATION, _FINDINGS, _IMPRESSION, _OTHER, _ADDENDUM = *RADIOLOGY, "addendum"
 _OWNER = {heading: section for section, headings in RADIOLOGY.items() for heading in headings}
-#: words that make a title one of a section, whatever stands beside them; the first that is met counts
+#: words that assign a title to a section, independent of other words; the first match counts
 _TELLING = (
     (_ADDENDUM, {"addendum", "addenda"}),
     (_FINDINGS, {"findings", "finding"}),
@@ -34,20 +34,20 @@ _INSIDE = re.compile(
     r"(?<=\S)[ \t]{1,8}(?=(?:FINDINGS|IMPRESSIONS?|CONCLUSION|INDICATION|TECHNIQUE|COMPARISONS?|RECOMMENDATIONS?|"
     r"NOTIFICATION) ?:)"
 )
-#: Lines above a report of MIMIC-III that tell of its making: "CHEST (PORTABLE AP)    Clip # 12", "10:02 AM".
+#: Header lines of a MIMIC-III report: "CHEST (PORTABLE AP)    Clip # 12", "10:02 AM".
 _ABOVE = re.compile(
     r"clip #|^\W*(?:reason|admitting diagnosis|name|mrn|unit no|accession|patient)\b.{0,20}:", re.IGNORECASE
 )
-_MOST_WORDS = 6  # of a title of which one word tells enough
+_MOST_WORDS = 6  # most words of a title for which one word is enough
 _LETTERS = re.compile(r"[^\W\d_]{3}")
 _BODY_AFTER = ("final report", "preliminary report")
 
 
 def radiology_sections(text: str, addendum: bool = False) -> dict[str, str]:
-    """Indication, findings and impression of a radiology report, without empty ones; other text is left out.
+    """Indication, findings and impression of a radiology report, without empty ones or other text.
 
-    The name of a study heads findings. Where no heading says "findings", so does a paragraph behind the indication, or
-    one above the first heading. An addendum inside a report is left out: when it was written, the report does not tell.
+    The name of a study is a findings heading. If no heading says "findings", a paragraph after the indication, or one
+    above the first heading, counts as findings. An addendum inside a report is left out, since its time is unknown.
 
     Args:
         text: the report.
@@ -61,7 +61,7 @@ def radiology_sections(text: str, addendum: bool = False) -> dict[str, str]:
     bodies: dict[str, list[str]] = {}
     for section, opened, _, lines in parts:
         if section is None and (titles or final):
-            continue  # above a report that says where it begins
+            continue  # text above a report with a start marker
         if section is None:
             _keep(bodies, _FINDINGS, [line for line in lines if not _is_above(line)])
         elif section in (_INDICATION, _OTHER) and opened and not titles:
@@ -76,7 +76,7 @@ def radiology_sections(text: str, addendum: bool = False) -> dict[str, str]:
 
 
 def _parts(text: str) -> list[tuple[str | None, bool, str, list[str]]]:
-    """(section, whether a known heading opens it, its title, its lines) down the report; None above the first."""
+    """(section, whether it has a known heading, its title, its lines) in order; section None above the first."""
     parts: list[tuple[str | None, bool, str, list[str]]] = [(None, False, "", [])]
     odd, blank = has_odd(text), True
     lines = [line.strip() for line in text.splitlines()]
@@ -119,7 +119,7 @@ def _is_above(line: str) -> bool:
 
 
 def _first_paragraph(lines: list[str]) -> tuple[list[str], list[str]]:
-    """The lines up to the first blank one behind text, or to a line that begins a sentence anew, and the others."""
+    """The lines up to the first blank line after text, or up to a line that starts a new sentence; and the others."""
     before = ""
     for index, line in enumerate(lines):
         if before and (not line or (before.endswith((".", "?")) and line[0].isupper())):

@@ -1,8 +1,9 @@
-"""Which files below a folder are the tables of a release: one file, or the parts that a database or Spark wrote.
+"""Find the tables of a release below a folder: one file, or the parts that a database or Spark wrote.
 
 A table is found by its name, in any case, as ``.csv``, ``.csv.gz`` or ``.parquet``, anywhere up to four folders deep,
-so that a release may be given as it was unpacked. ``labevents.parquet/part-0.parquet`` and ``labevents-000.csv.gz`` are
-parts of ``labevents``. A table that is there twice, or in a form that is not read, is an error: it is never absent.
+so that a release can be used as unpacked. ``labevents.parquet/part-0.parquet`` and ``labevents-000.csv.gz`` are parts
+of ``labevents``. A table that exists twice, or only in a format that is not read, is an error and never counts as
+absent.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mimic_prep.tables import Table
 SUFFIXES = (".csv.gz", ".csv", ".parquet")
 _MAX_DEPTH = 4
 _SHARD = re.compile(r"(?P<table>.+?)[-_.](?:part[-_.]?)?\d[\w-]*$")  # labevents-000000000000, labevents_0_0_1
-_SAME_TABLE = re.compile(  # other forms of a table: archives, unfinished downloads, sheets; not its checksums
+_SAME_TABLE = re.compile(  # formats that are not read: archives, unfinished downloads, spreadsheets; without checksums
     r"(?P<table>.+?)(?:(?:\.csv|\.parquet)(?:\.gz)?\.(?!sha\d+$|md5$|asc$|sig$|crc$|idx$|html?$|json$)\w+"
     r"|\.(?:tsv|tab|xlsx?|ods|feather|arrow|orc|avro|sas7bdat|zip|7z|rar|bz2|xz|zst|tar|tgz)(?:\.\w+)?)$"
 )
@@ -26,7 +27,7 @@ _SAME_TABLE = re.compile(  # other forms of a table: archives, unfinished downlo
 
 @dataclass(frozen=True)
 class TableFiles:
-    """Where a table lies. ``path`` is its file, or what its parts have in common, which names them together."""
+    """The files of a table. ``path`` is its file, or the common path of its parts."""
 
     path: Path
     parts: tuple[Path, ...]
@@ -46,7 +47,7 @@ class RawFiles:
 
     def __init__(self, root: Path, release: str) -> None:
         self.root = root
-        self._files: dict[str, list[Path]] = {}  # by the table's name in lower case, as all below
+        self._files: dict[str, list[Path]] = {}  # by the table's name in lower case, as below
         self._folders: dict[str, list[Path]] = {}
         self._shards: dict[str, list[Path]] = {}
         self._others: dict[str, list[Path]] = {}
@@ -72,10 +73,10 @@ class RawFiles:
             self._others.setdefault(other["table"], []).append(path)
 
     def locate(self, table: Table) -> TableFiles | None:
-        """Where a table lies, None when it is absent.
+        """The files of a table; None if it is absent.
 
         Raises:
-            UserError: it is there twice, is a link to nothing, or only in a form that is not read.
+            UserError: it exists twice, is a broken link, or exists only in a format that is not read.
         """
         places = self._places(table.name)
         exact = [place for place in places if self._below(place.path) == table.path.lower()]
@@ -94,7 +95,7 @@ class RawFiles:
         return places[0] if places else None
 
     def has(self, name: str) -> bool:
-        """Whether a table (by its name in lower case) is there at all."""
+        """Whether a table (by its name in lower case) exists."""
         return bool(self._places(name))
 
     def _below(self, path: Path) -> str:
@@ -114,10 +115,10 @@ class RawFiles:
 
 
 def _parts(folder: Path) -> tuple[Path, ...]:
-    """The parts of a table that is a folder; none when the folder only happens to bear the table's name.
+    """The parts of a table that is a folder; none if the folder only has the table's name by chance.
 
     Raises:
-        UserError: the folder's name says that it is a table, and it holds no part; or one part twice.
+        UserError: the folder's name is that of a table, but it has no part, or one part twice.
     """
     inside = [path for path in sorted(folder.rglob("*")) if not _hidden(path.relative_to(folder))]
     parts = [path for path in inside if path.name.lower().endswith(SUFFIXES) and not path.is_dir()]
@@ -140,7 +141,7 @@ def _together(path: Path, parts: list[Path]) -> TableFiles:
 
 
 def _hidden(path: Path) -> bool:
-    """Marks and checksums that Spark and Hadoop leave beside the parts."""
+    """Whether it is a marker or checksum that Spark and Hadoop leave beside the parts."""
     return any(name.startswith((".", "_")) for name in path.parts)
 
 

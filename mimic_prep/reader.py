@@ -1,4 +1,4 @@
-"""What reads the tables of one database: which rows are stays, diagnoses and text. All that follows is common."""
+"""The reader of one database: which rows are stays, diagnoses and text. All later steps are common."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ class Reader(ABC):
 
     Attributes:
         version: raised when the same tables give other stays, diagnoses or text than before.
-        name: the release's, as manifests call it.
-        items: under which its items stand in ``configs/concepts/variables.yaml``; ``name`` where the release brings
-            them itself.
+        name: the release's name in manifests.
+        items: key of its items in ``configs/concepts/variables.yaml``; ``name`` if the release defines them itself.
         events: its tables of measurements.
         diagnosis_table: its table of diagnoses.
-        label_key: the column by which diagnoses belong to stays: all codes of an admission label each of its stays,
-            unless diagnoses are entered for the stay itself.
-        warnings: grow as tables are read; shown to the user and kept in the manifest.
-        account: goes into the manifest as it is.
-        inputs: SHA-256 of files beside the tables, by name.
-        splits: those that the dataset brings.
+        label_key: the column that links diagnoses to stays: all codes of an admission label each of its stays, unless
+            diagnoses are entered for the stay itself.
+        warnings: collected while tables are read; shown to the user and stored in the manifest.
+        account: stored in the manifest unchanged.
+        inputs: SHA-256 of further input files, by name.
+        splits: splits of the dataset, if any.
     """
 
     version: int = 1
@@ -52,7 +51,7 @@ class Reader(ABC):
 
     @abstractmethod
     def population(self, raw: RawFolder, attrition: Attrition) -> Population:
-        """All stays; those that cannot be used at all are counted in ``attrition``."""
+        """All stays; unusable ones are counted in ``attrition``."""
 
     @abstractmethod
     def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:

@@ -1,7 +1,7 @@
-"""What a database is to ``mimic-prep``: one value that says how it is recognised, read, checked and prepared.
+"""The definition of a database for ``mimic-prep``: how it is recognised, read, checked and prepared.
 
-Each package of ``mimic_prep.releases`` holds one such value under the name ``RELEASE``; nothing else needs to know that
-the database exists. The value is light: it imports what reads the database only when it is asked to.
+Each package of ``mimic_prep.releases`` defines one under the name ``RELEASE``; nothing else needs to know the database.
+It is cheap to import: the reader is imported only when needed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Items = Mapping[str, Mapping[str, Mapping[int | str, str | None]]]
 
 @dataclass(frozen=True)
 class Published:
-    """The row counts that the makers of a database publish for one version of it.
+    """Published row counts of one version of a database.
 
     Attributes:
-        version: what they call it.
-        marker: the table (lower case) whose row count tells this version from the others.
+        version: its published name.
+        marker: the table (lower case) whose row count identifies this version.
         rows: table (lower case) -> rows.
     """
 
@@ -38,7 +38,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Option:
-    """An option that only the preparation of one database has: ``--name VALUE``."""
+    """An option of one database's preparation only: ``--name VALUE``."""
 
     name: str
     help: str
@@ -50,23 +50,23 @@ class Release:
     """A database that can be prepared.
 
     Attributes:
-        name: what manifests and messages call it.
+        name: its name in manifests and messages.
         command: its subcommand of ``mimic-prep``, and its name as ``source`` in Python.
-        about: what the command does, in one line.
-        raw_help: what ``--raw`` expects.
-        recognise: whether the files below a folder are this database; ``has_column`` makes one of a table's name. It
-            may raise a UserError for a folder without tables, which then is none of this database.
-        reader: makes the reader of its tables (``mimic_prep.reader.Reader``), which knows their columns; None where
-            ``prepare`` does all.
-        versions: published row counts, newest first; may be left out.
-        items: which items are which variables, where ``configs/concepts/variables.yaml`` does not say so.
-        note_kinds: notes with a time of their own that ``notes.kinds`` of a protocol may name.
-        sections: sections of text, beyond those of discharge summaries, that ``notes.sections`` may name: name ->
+        about: one line about the command.
+        raw_help: help of ``--raw``.
+        recognise: whether the files below a folder are this database; ``has_column`` makes such a test. It may raise a
+            UserError for a folder without tables, which then does not match.
+        reader: creates the reader of its tables (``mimic_prep.reader.Reader``), which knows their columns; None if
+            ``prepare`` does everything.
+        versions: published row counts, newest first; optional.
+        items: its items by variable, if ``configs/concepts/variables.yaml`` does not list them.
+        note_kinds: kinds of notes with their own time that ``notes.kinds`` of a protocol may name.
+        sections: sections of text, besides those of discharge summaries, that ``notes.sections`` may name: name ->
             whether it is known at admission.
-        options: options of its command alone.
-        prepare: what its preparation does, where it is more than to read tables.
-        check: what ``mimic-prep check-release`` does, where it is more than to count rows of tables.
-        laid_out: the tables that a preparation may read, where no reader says so.
+        options: options of its command only.
+        prepare: its preparation, if it is more than reading tables.
+        check: its ``mimic-prep check-release``, if it is more than counting rows of tables.
+        laid_out: the tables that a preparation may read, if there is no reader.
         protocol: whether a protocol applies to it.
     """
 
@@ -94,7 +94,7 @@ class Release:
 
 
 def has_column(table: str, column: str) -> Callable[[Path], bool]:
-    """A test of a folder: whether the table at its usual place, such as ``icu/icustays``, has this column."""
+    """A test whether the table at its usual path, such as ``icu/icustays``, has this column."""
 
     def recognise(root: Path) -> bool:
         from mimic_prep.ingest import RawFolder

@@ -1,4 +1,4 @@
-"""Is a folder of raw tables whole, and which release is it? Said before hours of work, in one pass over each file."""
+"""Check whether a folder of raw tables is complete, and which release it is, in one pass over each file."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _GZIP, _QUOTE, _NEWLINE = b"\x1f\x8b", ord('"'), ord("\n")
 
 @dataclass
 class TableCheck:
-    """What is known of one table.
+    """Result of the check of one table.
 
     Attributes:
         table: its name.
-        file: its place below the raw folder; empty where an optional table is absent.
-        rows: below the header; None where they were not counted.
-        expected: rows that the makers publish for this version, where they do.
+        file: its path below the raw folder; empty if an optional table is absent.
+        rows: rows without the header; None if not counted.
+        expected: published number of rows of this version, if any.
         sha256: whether the file is the published one; empty where no hash is published.
-        problems: what is to be mended before work begins.
+        problems: what must be fixed before preparation.
     """
 
     table: str
@@ -49,7 +49,7 @@ class TableCheck:
 
 @dataclass
 class ReleaseCheck:
-    """A release, its version where the row counts tell it, and its tables.
+    """A release, its version if the row counts identify it, and its tables.
 
     ``compared`` says whether there were published row counts to compare with.
     """
@@ -62,12 +62,12 @@ class ReleaseCheck:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is to be mended."""
+        """Whether there are no problems."""
         return not self.problems and not any(table.problems for table in self.tables)
 
     @property
     def title(self) -> str:
-        """The release with its version, as far as it is known."""
+        """The release with its version, if known."""
         if self.version:
             return f"{self.release} {self.version}"
         return f"{self.release}, version not recognised" if self.compared else self.release
@@ -81,11 +81,11 @@ def check_release(
     Args:
         root: folder of the raw tables.
         count: read every file to its end, for its row count and SHA-256; otherwise only headers are read.
-        workers: files read at a time.
-        progress: called with the bytes read since it was last called, from worker threads.
+        workers: number of files read in parallel.
+        progress: called from worker threads with the bytes read since the last call.
 
     Raises:
-        UserError: ``root`` is not a folder, or of no known release.
+        UserError: ``root`` is no folder, or of no known release.
     """
     release = recognised(root)
     if release.check is not None:
@@ -119,7 +119,7 @@ def size_of(root: Path) -> int:
 
 
 def _parts(raw: RawFolder, table: Table) -> tuple[Path, ...]:
-    """The files of a table; none where several could be meant, as its check says."""
+    """The files of a table; none if it is ambiguous, which its check reports."""
     try:
         return raw.parts(table)
     except UserError:
@@ -127,7 +127,7 @@ def _parts(raw: RawFolder, table: Table) -> tuple[Path, ...]:
 
 
 def columns_of(path: Path) -> list[str]:
-    """Column names of a table in lower case; none when it cannot be read, or is cut off before its first line ends."""
+    """Column names of a table in lower case; none if it cannot be read, or is truncated within its first line."""
     try:
         if path.suffix.lower() == ".parquet":
             return [name.lower() for name in pq.read_schema(path).names]
@@ -170,7 +170,7 @@ def _check_table(
 
 
 def _check_contents(check: TableCheck, part: Path, where: str, scan: _Scan, published: str | None) -> None:
-    """Enter what one file of a table holds; ``where`` names it where the table has several."""
+    """Add the content of one file of a table; ``where`` names the file if the table has several."""
     check.rows = (check.rows or 0) + scan.rows
     if not scan.whole:
         check.problems.append(f"{where}cut off or corrupt: download it again")
@@ -191,7 +191,7 @@ def _header_problems(path: Path, table: Table) -> list[str]:
 
 @dataclass(frozen=True)
 class _Scan:
-    """What one pass over a file shows: its hash, its rows below the header, and whether it is whole."""
+    """Result of one pass over a file: its hash, its rows without the header, and whether it is complete."""
 
     sha256: str
     rows: int
@@ -206,13 +206,13 @@ def _scan(path: Path, multiline: bool, progress: Callable[[int], None]) -> _Scan
         whole = rows is not None
     else:
         rows, whole = _count_rows(pieces, multiline)
-    for _ in pieces:  # what is left is hashed, too: the rest of a damaged file, and all of a Parquet file
+    for _ in pieces:  # hash the rest, too: of a damaged file, and all of a Parquet file
         pass
     return _Scan(digest.hexdigest(), rows or 0, whole)
 
 
 def _pieces(path: Path, hashed: Callable[[bytes], None], progress: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of a file; each piece is hashed and its length reported before it is given out."""
+    """The bytes of a file; each piece is hashed and its length reported before it is returned."""
     with path.open("rb") as handle:
         while data := handle.read(CHUNK):
             hashed(data)
@@ -221,7 +221,7 @@ def _pieces(path: Path, hashed: Callable[[bytes], None], progress: Callable[[int
 
 
 def _parquet_rows(path: Path) -> int | None:
-    """Rows of a Parquet file, None when it is damaged."""
+    """Rows of a Parquet file; None if it is damaged."""
     try:
         return pq.read_metadata(path).num_rows
     except (pa.ArrowException, OSError):
@@ -229,7 +229,7 @@ def _parquet_rows(path: Path) -> int | None:
 
 
 def _count_rows(pieces: Iterator[bytes], multiline: bool) -> tuple[int, bool]:
-    """Rows below the header of a CSV file, packed or not, and whether it is whole; of a damaged one those before."""
+    """Rows of a CSV file without the header, compressed or not, and whether it is complete."""
     counter = _RowCounter(multiline)
     first = next(pieces, b"")
     try:
@@ -246,10 +246,10 @@ def _chained(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _unpacked(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The contents of gzip members that follow each other, perhaps with zeros between them.
+    """The contents of concatenated gzip members, possibly with zeros between them.
 
     Raises:
-        zlib.error: a member is damaged or cut off.
+        zlib.error: a member is damaged or truncated.
     """
     unpack = None
     for data in _chained(first, pieces):
@@ -266,7 +266,7 @@ def _unpacked(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class _RowCounter:
-    """Counts rows below the header; in multi-line tables a line break inside quotes ends no row."""
+    """Counts rows without the header; in multi-line tables a line break inside quotes ends no row."""
 
     def __init__(self, multiline: bool) -> None:
         self._multiline = multiline
@@ -275,7 +275,7 @@ class _RowCounter:
         self._last = _NEWLINE
 
     def add(self, data: bytes) -> None:
-        """Count the ends of rows in the next piece of the file."""
+        """Count the row ends in the next piece of the file."""
         if not data:
             return
         self._last = data[-1]
@@ -290,12 +290,12 @@ class _RowCounter:
 
     @property
     def rows(self) -> int:
-        """Rows so far, without the header; the last may lack its line break."""
+        """Rows so far, without the header; the last one may lack its line break."""
         return max(self._ends + (self._last != _NEWLINE) - 1, 0)
 
 
 def _published_sums(root: Path) -> dict[Path, str]:
-    """File -> SHA-256, from every SHA256SUMS file at or below ``root``, whose paths count from where it lies."""
+    """File -> SHA-256, from every SHA256SUMS file at or below ``root``; its paths are relative to it."""
     found: dict[Path, str] = {}
     for listing in sorted(path for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}SHA256SUMS*")):
         for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -306,7 +306,7 @@ def _published_sums(root: Path) -> dict[Path, str]:
 
 
 def _compare(versions: tuple[Published, ...], tables: list[TableCheck]) -> str | None:
-    """Fill in the published row counts of the version whose marker table has as many rows as were counted."""
+    """Fill in the published row counts of the version whose marker table has the counted number of rows."""
     rows = {table.table: table.rows for table in tables}
     version = next((one for one in versions if rows.get(one.marker) == one.rows[one.marker]), None)
     if version is None:

@@ -1,7 +1,7 @@
-"""Discharge summaries -> named sections of clean text.
+"""Split discharge summaries into named sections of clean text.
 
-A section begins at a line that opens with one of the known headings and ends at the next line that looks like a
-heading, known or not: the hospital course has many names, and none of them may let it into what was known at admission.
+A section begins at a line with a known heading and ends at the next line that looks like a heading, known or not: the
+hospital course has many names, and under none of them may it become part of what was known at admission.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mimic_prep.note_text import clean, says_something
 __all__ = ["KNOWN_AT_ADMISSION", "SECTIONS", "discharge_sections"]
 
 
-#: A list has many labels of its own ("Aspirin: 81 mg"); only text set apart from it can be another section.
+#: A list has many labels of its own ("Aspirin: 81 mg"); only text that is set apart can be another section.
 _LISTS = ("chief_complaint", "past_medical_history", "medications_on_admission", "allergies", "family_history",
           "social_history")  # fmt: skip
 _NARRATES = re.compile(
@@ -49,10 +49,10 @@ _AT_DISCHARGE = re.compile(
 _ADMISSION_WORDS = frozenset(("admission", "admit", "arrival", "admitting", "presentation", "initial"))
 _ABBREVIATED = 4  # letters of "PMH"
 _SPELT_OUT = 6  # letters
-#: What was seen before the admission, as a line within the history: "Exam: tender flank".
+#: Findings from before the admission, as a line within the history: "Exam: tender flank".
 _SEEN_BEFORE = (("exam",), ("pe",), ("labs",), ("imaging",), ("studies",), ("meds",), ("consults",))
 _VITALS, _UNITS = frozenset(("vs", "vitals", "vital")), frozenset(("icu", "micu", "sicu", "ccu", "floor", "ed", "unit"))
-_PROSE = 8  # words of a line that no list of names has
+_PROSE = 8  # words that do not occur in a list of names
 _LATE = frozenset((COURSE, LATER, ADDENDUM, "discharge_exam", "discharge_medications", "discharge_condition",
                    "discharge_instructions", "followup_instructions"))  # fmt: skip
 _EXAM, _HISTORY = "physical_exam", "history_of_present_illness"
@@ -62,12 +62,12 @@ def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[s
     """Sections of a discharge summary by name, in the order of the note, without empty ones.
 
     ``admission_exam`` is the physical exam up to the first mark of a later one: the discharge exam is never part of it.
-    What looks like a heading ends a section, known or not, unless it heads a part of it ("Lungs:" in an exam). After
-    the hospital course a plain "Physical exam:" is that of the discharge.
+    Any heading, known or not, ends a section, unless it is a part of it ("Lungs:" in an exam). After the hospital
+    course a plain "Physical exam:" is the discharge exam.
 
     Args:
         text: the summary.
-        addendum: the text was added to a summary: it has no section of the admission, whatever its headings say.
+        addendum: the text is an addendum: it has no admission sections, even if its headings say so.
         wanted: sections to return; None for all.
     """
     bodies = _SummaryReader(addendum).read(text)
@@ -79,13 +79,13 @@ def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[s
 
 
 class _SummaryReader:
-    """Walks down the lines of a summary; ``current`` is the section it is in, None above the first heading."""
+    """Reads the lines of a summary; ``current`` is the current section, None above the first heading."""
 
     def __init__(self, addendum: bool) -> None:
         self.addendum = addendum  # text written after the report
         self.late = addendum  # the course or the discharge has begun
         self.current: str | None = COURSE if addendum else None
-        self.examined = False  # a physical exam has begun, under its full name
+        self.examined = False  # a physical exam has begun, with its full name
         self.bodies: dict[str, list[str]] = {}
         self.body: list[str] = self.bodies.setdefault(COURSE, []) if addendum else []
 
@@ -98,7 +98,7 @@ class _SummaryReader:
         following = zip([*all_lines[1:], ""], [*rules[1:], False], strict=False)
         for line, rule, (after, ruled) in zip(all_lines, rules, following, strict=False):
             if not line or rule:
-                blank = blank or not (line and underlined)  # a rule that underlines a heading parts nothing
+                blank = blank or not (line and underlined)  # a rule that underlines a heading separates nothing
                 self.body.append("")
                 continue
             underlined = ruled
@@ -120,11 +120,11 @@ class _SummaryReader:
         self.body.append(rest)
 
     def _ended(self, line: str) -> str | None:
-        """The section that a line of no heading opens: an exam ends where it tells of the course or the discharge."""
+        """The section from a line without a heading: an exam ends where it describes the course or the discharge."""
         return LATER if self.current == _EXAM and (_AT_DISCHARGE.match(line) or befell(line)) else None
 
     def _opened(self, title: Heading, rest: str, blank: bool, after: str) -> str | None:
-        """The section that a heading opens, None where it heads a part of the current one."""
+        """The section that a heading opens; None if it is a part of the current one."""
         section, current = title.section, self.current
         if current == _HISTORY and rest and not blank and title.words in _SEEN_BEFORE:
             return None
@@ -147,7 +147,7 @@ class _SummaryReader:
         return self._known(section, title) if section in OF_ADMISSION else section
 
     def _known(self, section: str, title: Heading) -> str | None:
-        """What a heading of the admission opens at this place."""
+        """The section that a heading of the admission opens at this position."""
         of_admission = not _ADMISSION_WORDS.isdisjoint(title.words)
         if self.addendum:
             return COURSE if section == _HISTORY else OTHER
@@ -158,7 +158,7 @@ class _SummaryReader:
         if section == _EXAM and self.examined and self.current != _EXAM and not of_admission:
             return LATER
         if section == _EXAM and title.dated and not of_admission:
-            return LATER  # "Exam [**2150-1-9**]:" tells of a day, and of none that is known to be the first
+            return LATER  # "Exam [**2150-1-9**]:" is from a day that is not known to be the first
         self.examined |= section == _EXAM and len(title.words) > 1
         return section
 
@@ -171,7 +171,7 @@ class _SummaryReader:
         return bool(words) and all(word in parts for word in words)
 
     def _foreign(self, title: Heading, rest: str, blank: bool, after: str) -> bool:
-        """Whether a heading of no known section, with ``rest`` behind it, ends the current one of the admission."""
+        """Whether an unknown heading, followed by ``rest``, ends the current admission section."""
         if self._part(title) or (title.speaks and not title.marked):
             return False
         exam, rest = self.current == _EXAM, rest[:300]

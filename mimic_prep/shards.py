@@ -1,4 +1,4 @@
-"""Events sorted into shards of stays on disk, so that each shard fits in memory whatever the size of the release."""
+"""Distribute events into shards of stays on disk, so that each shard fits in memory for any size of release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ShardWriter:
         self._writers: dict[int, pa.RecordBatchStreamWriter] = {}
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take rows; written once there are enough of them."""
+        """Add rows; they are written once there are enough of them."""
         self._waiting.append(rows)
         self._rows += rows.height
         if self._rows >= _FLUSH_ROWS:
@@ -43,7 +43,7 @@ class ShardWriter:
         self._waiting, self._rows = [], 0
 
     def close(self) -> None:
-        """Write what is waiting; no rows can be added afterwards."""
+        """Write the buffered rows; no rows can be added afterwards."""
         self._flush()
         for writer in self._writers.values():
             writer.close()
@@ -54,7 +54,7 @@ def _path(folder: Path, shard: int) -> Path:
 
 
 def load(folder: Path, shard: int) -> pl.DataFrame | None:
-    """All rows of a shard from the table of ``folder``, None when there are none. Their order is not defined."""
+    """All rows of a shard from the table of ``folder``, in undefined order; None if there are none."""
     path = _path(folder, shard)
     if not path.exists():
         return None

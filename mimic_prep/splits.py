@@ -1,6 +1,6 @@
-"""Train, validation and test by patient: a salted SHA-256 of the subject id, a list, or what the dataset brings.
+"""Train, validation and test splits by patient: by a salted SHA-256 of the subject id, a list, or the dataset's own.
 
-A patient keeps the split whatever else is in the cohort, so cohorts of different size or release stay disjoint.
+A patient's split does not depend on the rest of the cohort, so cohorts of different size or release stay disjoint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mimic_prep.protocol import Splits
 
 @dataclass(frozen=True)
 class GivenSplits:
-    """The splits that a dataset brings. ``name`` is what manifests call the file, ``way_out`` ends its errors."""
+    """The splits of a dataset. ``name`` is the file's name in manifests, ``way_out`` ends its errors."""
 
     path: Path
     name: str
@@ -39,12 +39,12 @@ class GivenSplits:
 
 
 def followed(given: GivenSplits | None, splits: Splits) -> GivenSplits | None:
-    """The splits that the dataset brings, where the settings follow them: a list of one's own goes before them."""
+    """The splits of the dataset, if the settings use them; the user's list takes precedence."""
     return given if splits.dataset and splits.test_subjects is None else None
 
 
 def split_of(subject_id: int, splits: Splits) -> str:
-    """The split a patient falls into by hash.
+    """The split of a patient by hash.
 
     >>> split_of(10000032, Splits(train=1, validation=0, test=0))
     'train'
@@ -71,7 +71,7 @@ def assign(subjects: pl.Series, splits: Splits, given: GivenSplits | None = None
     ``given`` are the dataset's own splits.
 
     Raises:
-        UserError: the file is missing, holds something else than one subject id per line, or none of ``subjects``.
+        UserError: the file is missing, malformed (expected one subject id per line), or lists none of ``subjects``.
     """
     unique = sorted(set(subjects.to_list()))
     if given := followed(given, splits):
@@ -94,12 +94,12 @@ def assign(subjects: pl.Series, splits: Splits, given: GivenSplits | None = None
 
 
 def test_subjects(splits: Splits) -> set[int]:
-    """The listed subject ids, one in each line; none without a list.
+    """The listed subject ids, one per line; none without a list.
 
     In the list of the MIMIC-III benchmark a second field tells test subjects (1) from the others (0).
 
     Raises:
-        UserError: the file is missing or holds something else than one subject id per line.
+        UserError: the file is missing or malformed (expected one subject id per line).
     """
     if splits.test_subjects is None:
         return set()

@@ -1,4 +1,4 @@
-"""Which stay a row belongs to. Rows name their stay, or only the patient, and then the stay is found by time."""
+"""Assign rows to stays: by their stay id or, if they have only the patient, by time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SPAN = 1 << 40  # seconds; wider than any time in a database of shifted dates
 
 
 class StayIndex:
-    """Vectorised look-up from stay or patient and time to the stay's rank: its place among the cohort's stay ids.
+    """Vectorised look-up from stay, or patient and time, to the stay's rank: its index among the cohort's stay ids.
 
     ``stays`` holds stay_id (sorted), subject_id, intime, window_start and prediction_time.
     """
@@ -34,12 +34,12 @@ class StayIndex:
         return ranks * _SPAN + np.clip(times - self._floor, -1, _SPAN - 2), is_patient
 
     def by_stay(self, stay_ids: np.ndarray) -> np.ndarray:
-        """Rank of each stay id, -1 when it is not in the cohort."""
+        """Rank of each stay id; -1 if it is not in the cohort."""
         ranks, is_stay = _position(self.stay_ids, stay_ids)
         return np.where(is_stay, ranks, -1)
 
     def by_time(self, subjects: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Rank of the patient's latest stay that began at or before the time (epoch seconds), -1 when there is none."""
+        """Rank of the patient's latest stay that began at or before the time (epoch seconds); -1 if there is none."""
         if not len(self):
             return np.full(len(subjects), -1)
         keys, is_patient = self._keys(subjects, times)
@@ -50,12 +50,12 @@ class StayIndex:
 
 
 def seconds(times: pl.Series) -> np.ndarray:
-    """Epoch seconds of a datetime column, 0 where it is null."""
+    """Epoch seconds of a datetime column; 0 for null."""
     return times.dt.epoch("s").fill_null(0).to_numpy()
 
 
 def _position(sorted_values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Place of each wanted value among the sorted ones, and whether it is there at all."""
+    """Index of each wanted value among the sorted ones, and whether it occurs."""
     if not len(sorted_values):
         return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
     place = np.minimum(np.searchsorted(sorted_values, wanted), len(sorted_values) - 1)

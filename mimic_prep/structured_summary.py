@@ -1,7 +1,7 @@
-"""An admission digest: text from structured data, for stays without notes.
+"""The admission digest: text composed from structured data, for stays without notes.
 
-It says who comes, how and where, what earlier admissions were for, and which drugs were ordered before intensive care.
-No diagnosis of the current admission is ever read.
+It states age, sex, type and place of admission, reasons of earlier admissions, and drugs ordered before intensive care.
+Diagnoses of the current admission are never read.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _earlier_diagnoses(
 
 
 def _names(raw: RawFolder, release: MimicLayout, codes: pl.DataFrame) -> pl.DataFrame:
-    """code, version, title: the release's own dictionary, else the official description, else left out."""
+    """code, version, title: from the release's dictionary, or else the official description; others are left out."""
     own: dict[tuple[str, int], str] = {}
     if release.diagnosis_names is not None:
         codes_used = codes["code"].implode()
@@ -100,7 +100,7 @@ def _official(code: str, version: int) -> str | None:
 
 
 def _known_drugs(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame) -> pl.DataFrame:
-    """stay_id, ordered, earlier: drugs of this admission before intensive care, and of the latest admission before."""
+    """stay_id, ordered, earlier: drugs of this admission before intensive care, and of the previous one."""
     if release.prescriptions is None:
         return pl.DataFrame(schema={"stay_id": pl.Int64, "ordered": pl.List(pl.String), "earlier": pl.List(pl.String)})
     subjects = stays["subject_id"].unique().implode()
@@ -162,6 +162,6 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _readable(value: str | None) -> str:
-    """A coded value as words; nothing for values that say nothing."""
+    """A coded value as words; empty for uninformative values."""
     text = " ".join((value or "").split()).lower()
     return "" if "not available" in text or text in ("?", "unknown") else text

@@ -1,7 +1,7 @@
-"""What a raw release looks like: tables, columns, keys. One module for each family, and no logic in any of them.
+"""Classes that describe a raw release: tables, columns, keys. Each release's descriptions contain no logic.
 
-A column has a canonical name, shared by all releases and used in the rest of ``mimic_prep``, and the raw name it has in
-its file (compared without regard to case). ``required`` columns must be there; absent optional ones are read as null.
+A column has a canonical name, shared by all releases and used in the rest of ``mimic_prep``, and a raw name in its file
+(case-insensitive). ``required`` columns must exist; absent optional ones are read as null.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Table:
     columns: dict[str, Column]
     required: bool = True
     multiline: bool = False  # text columns hold line breaks inside quotes
-    part: str = ""  # what is read of it, where another pass reads the rest: told in its account of rows
+    part: str = ""  # part that is read, if another pass reads the rest; shown in its row counts
 
     @property
     def name(self) -> str:
@@ -42,7 +42,7 @@ class Table:
         return self.path.rsplit("/", 1)[-1].lower()
 
     def without(self, column: str) -> Table:
-        """The same file with a column that nobody reads."""
+        """The same file without reading a column."""
         return replace(self, columns={name: kind for name, kind in self.columns.items() if name != column})
 
 
@@ -63,7 +63,7 @@ class EventTable:
     number; ``specimen``, the sample that several rows are of.
 
     ``key`` is ``stay_id``, or ``subject_id`` where rows carry no stay and belong to the stay that holds their time.
-    The catalogue knows the table's item ids under ``Table.name``. ``time`` is a time, or minutes from ICU admission.
+    The catalogue lists the table's item ids under ``Table.name``. ``time`` is a time, or minutes from ICU admission.
     In a ``wide`` table the items are columns, in place of item and value, and every filled cell counts as a row.
     ``unless`` names the tables in whose absence this one counts. Where the item is the word ``generic``, the canonical
     column ``label`` holds it. ``minute`` is that of all rows of a table without times. A table that is only ``beside``
@@ -83,7 +83,7 @@ class EventTable:
 class NoteTable:
     """A table of notes: canonical columns note_id, subject_id, hadm_id, time, available, text.
 
-    ``kind`` is what the cohort calls them. Only rows whose ``category`` is among ``categories`` count (all when empty).
+    ``kind`` is their kind in the cohort. Only rows whose ``category`` is among ``categories`` count (all when empty).
     Those whose ``category`` is among ``addenda``, or whose ``description`` says so, were added to a note.
     """
 
@@ -95,7 +95,7 @@ class NoteTable:
 
 @dataclass(frozen=True)
 class MimicLayout:
-    """The tables of a release that is laid out as MIMIC is. ``items`` is its key in the catalogue of variables."""
+    """The tables of a release with the layout of MIMIC. ``items`` is its key in the catalogue of variables."""
 
     name: str
     items: str
@@ -107,5 +107,5 @@ class MimicLayout:
     notes: tuple[NoteTable, ...] = ()
     prescriptions: Table | None = None
     diagnosis_names: Table | None = None
-    icd_version: int | None = None  # of all codes, where the tables do not say
-    dated_prescriptions: bool = False  # orders have a date and no time: known only once that day is over
+    icd_version: int | None = None  # ICD version of all codes, if the tables do not state it
+    dated_prescriptions: bool = False  # orders have a date without a time: known from the end of that day

@@ -1,8 +1,8 @@
-"""Events -> one value for each stay, hour and variable.
+"""Reduce events to one value for each stay, hour and variable.
 
-The value of an hour is its last measurement: a number that stands in the chart. Volumes are summed. Measurements of the
-same second are settled by the catalogue's item order, then by what was entered last (a correction), then by the larger
-value, so row order never matters. A last measurement of NaN (it could not be tested) leaves the hour without a value.
+The value of an hour is its last measurement, so that it is a charted number. Volumes are summed. Ties within a second
+are resolved by the catalogue's item order, then by the last entry (a correction), then by the larger value, so row
+order never matters. If the last measurement is NaN (it could not be tested), the hour has no value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clinragen.catalog import variables
 from clinragen.schema import SERIES
 from mimic_prep.qualify import BIN_SECONDS, last_versions
 
-MAX_BINS = 1 << 16  # of a stay: more than seven years
+MAX_BINS = 1 << 16  # most hours of a stay: more than seven years
 _VARIABLE_BITS, _SECOND_BITS, _PRIORITY_BITS = 9, 12, 8
 _BIN_BITS = 16
 _ORDER_BITS = _SECOND_BITS + _PRIORITY_BITS
@@ -34,7 +34,7 @@ def hourly(events: pl.DataFrame, stay_ids: np.ndarray) -> pa.Table:
     bins = pl.concat([_last(settled), _sums(events.filter(is_sum)), *_ratios(settled)])
     untested = bins["value"].is_nan()
     bins = _totals(bins.filter(~untested), bins.filter(untested)) if untested.any() else _totals(bins, bins.clear())
-    order = np.argsort(_pack(bins, _first_stay(bins)), kind="stable")  # a merge: all but a few are in order
+    order = np.argsort(_pack(bins, _first_stay(bins)), kind="stable")  # a merge sort, since nearly all are in order
     return _as_series(bins[order], stay_ids)
 
 
@@ -43,7 +43,7 @@ def _first_stay(rows: pl.DataFrame) -> int:
 
 
 def _pack(rows: pl.DataFrame, first_stay: int) -> np.ndarray:
-    """Stay, bin and variable as one number that sorts as they do: one sort of numbers in place of one of rows."""
+    """Stay, bin and variable packed into one number with the same order, which sorts faster than rows."""
     return rows.select(
         (pl.col("stay").cast(pl.Int64) - first_stay) * (1 << (_BIN_BITS + _VARIABLE_BITS))
         + pl.col("bin").cast(pl.Int64) * (1 << _VARIABLE_BITS)
@@ -53,7 +53,7 @@ def _pack(rows: pl.DataFrame, first_stay: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Settled:
-    """One value for each stay, second, variable and item, in this order; NaN where it could not be tested.
+    """One value for each stay, second, variable and item, in this order; NaN if it could not be tested.
 
     ``moment`` packs all four but the stay's offset ``first_stay``; within a second the item that counts comes last.
     """
@@ -73,7 +73,7 @@ class _Settled:
         return pl.DataFrame(columns, schema=_BINS)
 
     def of(self, variable: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places of one variable's values, their stays and seconds; for each second that of the item that counts."""
+        """Indices of one variable's values, with stays and seconds; for each second that of the preferred item."""
         key = self.moment >> _ORDER_BITS
         rows = np.flatnonzero((key & ((1 << _VARIABLE_BITS) - 1)) == variable)
         rows = rows[np.flatnonzero(np.diff(self.moment[rows] >> _PRIORITY_BITS, append=-1))]
@@ -84,7 +84,7 @@ class _Settled:
 
 
 def _settle(events: pl.DataFrame) -> _Settled:
-    """Of several entries of one item and second the one entered last counts, then the larger value."""
+    """Of several entries of one item and second keep the last entered one, then the larger value."""
     if not events.height:
         return _Settled(np.empty(0, dtype=np.int64), np.empty(0), 0)
     first_stay = _first_stay(events)
@@ -112,7 +112,7 @@ def _newest(value: np.ndarray, known: np.ndarray, first: np.ndarray, sizes: np.n
 
 
 def _untested_totals(settled: _Settled) -> _Settled:
-    """A sum charted at a second at which one of its parts could not be tested holds a guess and is left out."""
+    """Drop a charted sum if one of its parts could not be tested at that second, since it contains a guess."""
     if not np.isnan(settled.value).any():
         return settled
     keys = list(variables())
@@ -129,19 +129,19 @@ def _untested_totals(settled: _Settled) -> _Settled:
 
 
 def _clock(stay: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Stay and second as one number that sorts as they do."""
+    """Stay and second packed into one number with the same order."""
     return (stay << 32) | second
 
 
 def _last(settled: _Settled) -> pl.DataFrame:
-    """The last value of each bin; at the same second the smaller priority counts."""
+    """The last value of each bin; within a second the smaller priority counts."""
     key = settled.moment >> _ORDER_BITS
     ends = np.flatnonzero(np.diff(key, append=-1))
     return settled.columns(key[ends], settled.value[ends])
 
 
 def _ratios(settled: _Settled) -> list[pl.DataFrame]:
-    """Variables that are derived as one over another: the last of each bin."""
+    """Variables derived as ratios: the last of each bin."""
     keys = list(variables())
     bins: list[pl.DataFrame] = []
     for key, variable in variables().items():
@@ -166,7 +166,7 @@ def _ratios(settled: _Settled) -> list[pl.DataFrame]:
 
 
 def _sums(events: pl.DataFrame) -> pl.DataFrame:
-    """Sums of distinct rows, in a fixed order: adding in parallel would make the last bits depend on the machine."""
+    """Sums of distinct rows, in a fixed order: parallel summation would make the last bits depend on the machine."""
     events = last_versions(events).drop("known").unique()
     ordered = events.sort(*_KEY, "second", "priority", "value", descending=[False, False, False, False, True, False])
     first = ordered.unique(_KEY, keep="first", maintain_order=True).select(_KEY)
@@ -178,9 +178,9 @@ def _sums(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _totals(bins: pl.DataFrame, untested: pl.DataFrame) -> pl.DataFrame:
-    """The bins and those of variables that are the sum of others (Glasgow total), where it was not charted.
+    """The bins, plus those of variables that are sums of others (Glasgow total) where not charted.
 
-    All parts must lie in the hour. Where the last entry of a part says that it could not be tested there is no sum.
+    All parts must be in the hour. If the last entry of a part says that it could not be tested, there is no sum.
     """
     keys = list(variables())
     for key, variable in variables().items():

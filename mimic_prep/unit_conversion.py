@@ -1,4 +1,4 @@
-"""Units as the tables spell them -> factors to the canonical unit of a variable."""
+"""Conversion of units, in the spellings of raw tables, to the canonical unit of a variable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def normalise(unit: str) -> str:
 
 
 def conversion(variable: Variable, unit: str | None) -> tuple[float, float] | None:
-    """(scale, offset) with ``canonical = value * scale + offset``; None when the unit is unknown for this variable.
+    """(scale, offset) with ``canonical = value * scale + offset``; None if the unit is unknown for this variable.
 
     >>> from clinragen.catalog import variable
     >>> conversion(variable("weight"), "lbs")
@@ -56,7 +56,7 @@ def is_spelling(unit: str) -> bool:
 
 
 def foreign(variable: Variable, unit: str) -> bool:
-    """Whether a unit is known, but as that of other variables: its values must not be taken for the usual unit.
+    """Whether a unit is known only for other variables: its values must not be read in the usual unit.
 
     >>> from clinragen.catalog import variable
     >>> foreign(variable("weight"), "mmHg"), foreign(variable("weight"), "N/A")

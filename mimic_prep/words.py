@@ -1,4 +1,4 @@
-"""The text of a measurement row: what it means where there is no number, and whether the number beside it may count."""
+"""The text of a measurement row: its meaning if there is no number, and whether the number is valid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clinragen.catalog import Variable, specimen
 from mimic_prep.accounting import RowFilter
 from mimic_prep.limits import limits
 
-#: The rows that name the sample of a blood gas, as if they were a measurement: 0 to 2, see ``catalog.Specimen.level``.
+#: The rows that name the specimen of a blood gas, coded like a measurement: 0 to 2, see ``catalog.Specimen.level``.
 SPECIMEN_TYPE = Variable(
     key="specimen", label="specimen", kind="specimen", unit="level", loinc="", low=None, high=None, source="",
     plausible=(0, 2), decimals=0,
@@ -21,9 +21,9 @@ _UNTESTED = "could not be tested: no value"
 
 
 class EntryWords:
-    """Reads the columns ``words`` and ``comment`` of rows whose column ``code`` is a place in ``variables``.
+    """Reads the columns ``words`` and ``comment`` of rows whose column ``code`` is an index into ``variables``.
 
-    Only rows without a number are looked at, and those of variables whose text says more than their number.
+    Only rows without a number are read, and those of variables whose text is more specific than their number.
     """
 
     def __init__(self, variables: Sequence[Variable]) -> None:
@@ -31,7 +31,7 @@ class EntryWords:
             (code, text, value) for code, variable in enumerate(variables) for text, value in variable.texts.items()
         ]
         self._charted = np.array([bool(variable.texts) for variable in variables], dtype=bool)  # in words
-        self._untestable: dict[str, np.ndarray] = {}  # pattern -> which codes it holds for
+        self._untestable: dict[str, np.ndarray] = {}  # pattern -> the codes it applies to
         for code, variable in enumerate(variables):
             if variable.untestable is not None:
                 holds = self._untestable.setdefault(variable.untestable.pattern, np.zeros(len(variables), dtype=bool))
@@ -42,7 +42,7 @@ class EntryWords:
         )
 
     def __call__(self, row_filter: RowFilter) -> None:
-        """Put the values that texts tell into ``value``: null where there is none, NaN where it could not be tested."""
+        """Write the values of texts into ``value``: null if there is none, NaN if it could not be tested."""
         frame = row_filter.frame
         code, empty = frame["code"].to_numpy(), frame["value"].is_null().to_numpy()
         rows = np.flatnonzero(empty | self._telling[code])
@@ -93,9 +93,9 @@ class EntryWords:
 
 
 def _read_limits(row_filter: RowFilter, some: pl.DataFrame, rows: np.ndarray, value: np.ndarray) -> pl.Series:
-    """Put results in words into ``value``, such as the limit of an assay; returns the units that they name.
+    """Write textual results, such as the limit of an assay, into ``value``; returns their units.
 
-    A comment counts where there is no other text.
+    A comment counts if there is no other text.
     """
     units = pl.Series([None], dtype=pl.String).new_from_index(0, some.height)
     if not len(rows):
