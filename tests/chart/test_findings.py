@@ -79,7 +79,10 @@ def test_a_value_lies_outside_by_what_is_written_of_it():
     assert finding.spec.high == 1.2
     assert not finding.outside(1.2)
     assert finding.outside(1.3)
-    assert not Finding("potassium", "low", 1, 1, 3.0, 3.0, 3.0, 0.0).outside(6.0)
+    low = Finding("potassium", "low", 1, 1, 3.0, 3.0, 3.0, 0.0)
+    assert low.outside(3.4)
+    assert not low.outside(3.5)
+    assert not low.outside(6.0)
 
 
 def test_kin_are_variables_of_the_catalogue_and_kin_of_each_other():
@@ -108,3 +111,45 @@ def test_values_are_those_that_would_be_written_not_their_nearest_float32():
 def test_a_trend_that_would_not_show_in_the_numbers_as_written_is_none():
     assert variables()["heart_rate"].decimals == 0
     assert Finding("heart_rate", "high", 2, 1, 90.4, 89.6, 130.0, 2.0).trend == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sides"),
+    [
+        # at the bound is within; what counts is what is written, half away from zero
+        ("potassium", 3.5, []),
+        ("potassium", 3.4, ["low"]),
+        ("potassium", 5.0, []),
+        ("potassium", 5.1, ["high"]),
+        ("inr", 1.24, []),
+        ("inr", 1.25, ["high"]),
+        ("ph", 7.454, []),
+        ("ph", 7.46, ["high"]),
+        ("ph", 7.346, []),
+        ("ph", 7.34, ["low"]),
+    ],
+)
+def test_a_value_is_outside_by_as_many_decimals_as_its_variable_is_written_with(variable, value, sides):
+    assert [finding.direction for finding in of((variable, 1.0, value))] == sides
+    assert [finding.outside(value) for finding in of((variable, 1.0, value))] == [True] * len(sides)
+
+
+def test_a_variable_with_one_bound_is_normal_on_the_other_side_of_it():
+    bound, above = variables()["pao2_fio2"].low, variables()["pao2_fio2"].high
+    assert (bound, above) == (300, None)
+    said = {value: of(("pao2_fio2", 1.0, value), normal=True)[0].direction for value in (299.0, 300.0, 900.0)}
+    assert said == {299.0: "low", 300.0: "normal", 900.0: "normal"}
+
+
+def test_findings_are_in_the_order_of_stays_and_of_the_names_of_variables():
+    names = ("sodium", "potassium", "lactate", "glucose", "creatinine")
+    rows = [series(*((name, 5.0, 1000.0) for name in names), stay=stay) for stay in (9, 2, 5, 7, 1)]
+    found = findings(pl.concat(rows))
+    assert list(found) == [1, 2, 5, 7, 9]
+    assert all([finding.variable for finding in each] == sorted(names) for each in found.values())
+    assert findings(series(("sodium", 1.0, 140.0))) == {1: []}  # what is normal is told when asked for
+
+
+def test_values_are_told_with_six_digits():
+    (finding,) = of(("glucose", 1.0, 450.1234))
+    assert (finding.first, finding.extreme) == (450.123, 450.123)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from whole_graph import GRAPH, LINKER
 
 from clinragen.chart.note_evidence import gather, signs
 from clinragen.chart.support import SUPPORTS, grounds
-from clinragen.knowledge.graph import build
-from clinragen.knowledge.linker import Linker
 
-GRAPH = build()
-LINKER = Linker(GRAPH)
 HPI, PMH = "history_of_present_illness", "past_medical_history"
 MEDICATION, EXAM = "medications_on_admission", "admission_exam"
 
@@ -51,6 +48,38 @@ def test_of_what_a_note_both_affirms_and_denies_the_weightier_counts(sections, p
 def test_each_phrase_is_a_sign_of_the_past_or_a_drug():
     found = phrases((HPI, "Chest pain since noon."), (PMH, "COPD"), (MEDICATION, "Furosemide 40 mg"))
     assert found == {"chest pain": "sign", "COPD": "past", "furosemide": "drug"}
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "phrase", "kind"),
+    [
+        # small letters, but for words with capitals inside; a phrase that shouts is told calmly
+        (HPI, "Chest Pain", "chest pain", "sign"),
+        (HPI, "Acute MI.", "acute MI", "sign"),
+        (HPI, "CHEST PAIN", "chest pain", "sign"),
+        (HPI, "A FIB.", "a fib", "sign"),
+        (HPI, "DYSPNEA.", "dyspnea", "sign"),
+        (HPI, "SEPSIS.", "SEPSIS", "sign"),  # up to six letters may be an abbreviation
+        (HPI, "COPD.", "COPD", "sign"),
+        (MEDICATION, "ASA", "asa", "drug"),  # drugs always are
+        (PMH, "CABG in 2010", "CABG", "past"),
+        # of a symptom that is old the chart may speak as of one that is there
+        (PMH, "Orthopnea", "orthopnea", "sign"),
+    ],
+)
+def test_a_phrase_is_told_in_the_words_of_the_note(section, text, phrase, kind):
+    assert phrases((section, text)) == {phrase: kind}
+
+
+def test_of_a_concept_affirmed_twice_the_first_place_stands():
+    evidence = gather([(HPI, "Chest pain since noon, chest pressure."), (EXAM, "Chest pain.")], LINKER, GRAPH)
+    assert [(item.section, item.start) for item in evidence if item.concept == "symptom:chest_pain"] == [(HPI, 0)]
+
+
+def test_signs_are_symptoms_and_findings_of_the_present():
+    text = "Fever, tachycardia and nausea. History of MI. Pneumonia."
+    evidence = gather([(HPI, text), (MEDICATION, "Furosemide")], LINKER, GRAPH)
+    assert [item.phrase for item in signs(evidence)] == ["fever", "tachycardia", "nausea"]
 
 
 def test_signs_are_what_is_seen_now():

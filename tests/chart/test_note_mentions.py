@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from clinragen.chart.note_mentions import note_mentions, standing
-from clinragen.knowledge.graph import build
-from clinragen.knowledge.linker import Linker
+from whole_graph import LINKER
 
-LINKER = Linker(build())
+from clinragen.chart.note_mentions import note_mentions, standing
+
 NOTE = [
     ("history_of_present_illness", "Fever since noon. Denies chest pain. Return if you have melena."),
     ("past_medical_history", "COPD"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from whole_graph import GRAPH
 
 from clinragen.catalog import phenotypes, variables
 from clinragen.chart import note_statements, series_statements
@@ -29,10 +30,8 @@ from clinragen.chart.series_statements import (
 )
 from clinragen.chart.support import supported
 from clinragen.chart.wording import Wording, every, listed
-from clinragen.knowledge.graph import build
 from clinragen.verification.rationale import Verifier
 
-GRAPH = build()
 VERIFIER = Verifier(GRAPH)
 NOTE = [("history_of_present_illness", "Fever and cough since noon.")]
 POINTS_TO = LINKS[0]

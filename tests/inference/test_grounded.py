@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_graph import GRAPH, LINKER
 
 from clinragen.catalog import phenotypes, variables
 from clinragen.chart import note_statements, series_statements
@@ -24,16 +25,13 @@ from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.grounded import Constraints, Grounded, Spelling
 from clinragen.inference.grounded_notes import GroundedNote
 from clinragen.inference.grounded_series import GroundedSeries
-from clinragen.knowledge.graph import build
-from clinragen.knowledge.linker import LINKED_KINDS, Linker
+from clinragen.knowledge.linker import LINKED_KINDS
 from clinragen.model.language_model import train_tokenizer
 from clinragen.teacher import note_rationale
 from clinragen.verification.claims import Checked, Verdict
 from clinragen.verification.rationale import Verifier
 
 BUDGET = 128
-GRAPH = build()
-LINKER = Linker(GRAPH)
 VERIFIER = Verifier(GRAPH)
 NAMES = {key: phenotype.name for key, phenotype in phenotypes().items()}
 MEASURED = ["creatinine", "heart_rate", "lactate", "sodium", "systolic_bp", "mean_bp", "spo2", "wbc"]

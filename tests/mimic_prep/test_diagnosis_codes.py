@@ -5,8 +5,11 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from clinragen import label_sets
 from clinragen.catalog import phenotypes
+from clinragen.errors import UserError
 from clinragen.icd import code_map
+from clinragen.label_sets import Phenotype
 from mimic_prep import labels
 from mimic_prep.code_repair import repaired
 
@@ -72,3 +75,86 @@ def test_each_stay_of_an_admission_carries_its_labels():
     assert [[key for key, value in row.items() if value is True] for row in table] == [
         ["pneumonia", "septicemia"], ["pneumonia", "septicemia"], [], [],
     ]  # fmt: skip
+
+
+def test_stays_take_the_codes_of_their_admission_or_their_own_in_their_order():
+    codes = {"code": ["J189", "J189", "A419"], "version": [10, 10, 10]}
+    stays = pl.DataFrame({"stay_id": [30, 10, 20], "hadm_id": [1, 1, 2]})
+    own = labels.build(pl.DataFrame({"stay_id": [10, 10, 20]} | codes), stays, phenotypes(), "stay_id").to_pylist()
+    assert [(row["stay_id"], row["pneumonia"], row["septicemia"]) for row in own] == [
+        (30, False, False), (10, True, False), (20, False, True),
+    ]  # fmt: skip
+    shared = labels.build(pl.DataFrame({"hadm_id": [1, 1, 2]} | codes), stays, phenotypes()).to_pylist()
+    assert [row["pneumonia"] for row in shared] == [True, True, False]
+
+
+def test_stays_with_any_code_at_all_are_counted():
+    stays = pl.DataFrame({"stay_id": [10, 11, 20, 30], "hadm_id": [1, 1, 2, 3]})
+    codes = pl.DataFrame({"hadm_id": [1, 1, 2], "stay_id": [10, 20, 30], "code": ["J189", "Z9999", None]})
+    assert labels.coded(codes, stays) == 2  # both of the first admission; the second has a row without a code
+    assert labels.coded(codes, stays, "stay_id") == 2
+    assert labels.coded(codes.clear(), stays) == 0
+
+
+HEART = Phenotype("heart", "heart disease", icd9=("428",), icd10=("I50",))
+FAILURE = Phenotype("failure", "heart failure", ccs=(108,))
+
+
+def test_one_code_may_give_several_labels_and_most_give_none():
+    codes = pl.DataFrame(
+        {"code": ["I5021", "4280", "I5021", "J189", "I5021", "U071", None], "version": [10, 9, 10, 10, 9, 10, 10]}
+    )
+    assert labels.owners(codes, {"heart": HEART, "failure": FAILURE}).rows() == [
+        ("4280", 9, "heart"), ("4280", 9, "failure"), ("I5021", 10, "heart"), ("I5021", 10, "failure"),
+    ]  # fmt: skip
+
+
+def test_a_version_that_nobody_knows_gives_no_label():
+    codes = pl.DataFrame({"code": ["I5021"], "version": [11]})
+    assert labels.owners(codes, {"heart": HEART, "failure": FAILURE}).rows() == []
+
+
+def test_the_known_codes_of_a_label_are_those_of_its_categories_and_its_prefixes_each_once():
+    assert labels.codes_of(Phenotype("x", "x", icd9=("0010",), icd10=("A000-A001",))) == [
+        (9, "0010"), (10, "A000"), (10, "A001"),
+    ]  # fmt: skip
+    both = labels.codes_of(Phenotype("x", "x", ccs=(108,), icd10=("I50",)))
+    assert len(both) == len(set(both))
+    assert set(both) == {
+        *labels.codes_of(FAILURE),
+        *((10, code) for _, code in labels.codes_of(HEART) if code >= "I50"),
+    }
+    assert {version for version, _ in labels.codes_of(FAILURE)} == {9, 10}
+    assert labels.codes_of(Phenotype("x", "x", icd9=("428",)))[0][0] == 9
+
+
+@pytest.mark.parametrize(
+    ("within", "mostly"),
+    [
+        ([(9, "1"), (10, "A")], False),  # half of each
+        ([(9, "1"), (9, "2"), (10, "A")], True),  # all of one and half of the other
+        ([(9, "1"), (9, "2")], False),  # of the versions, not of their codes
+        ([(10, "A"), (10, "B"), (10, "C"), (10, "D")], False),
+        ([(9, "1"), (10, "A"), (10, "B"), (10, "C"), (10, "D")], True),
+    ],
+)
+def test_a_phenotype_lies_mostly_within_a_label_by_its_share_of_each_version(within, mostly):
+    codes = {(9, "1"), (9, "2"), (10, "A"), (10, "B")}
+    assert labels._mostly(codes, set(within)) == mostly
+
+
+def test_each_chapter_covers_the_phenotypes_that_lie_mostly_within_it_and_keeps_its_name():
+    chapters = labels.load("icd_chapters")
+    assert chapters["endocrine"].covers == (
+        "diabetes_with_complications", "lipid_disorders", "fluid_electrolyte_disorders",
+    )  # fmt: skip
+    assert chapters["genitourinary"].covers == ("acute_renal_failure",)
+    assert chapters["neoplasms"].covers == ()
+    assert (chapters.name, chapters) == ("icd_chapters", labels.load("icd_chapters"))
+    assert labels.load("phenotypes") is label_sets.shipped()
+
+
+def test_a_label_that_no_code_gives_is_named(tmp_path):
+    (tmp_path / "own.yaml").write_text("labels: {lung: {ccs: [122]}, none: {icd10: [Z998877]}}")
+    with pytest.raises(UserError, match=r"own\.yaml: labels\.none: no ICD code that is known"):
+        labels.load(str(tmp_path / "own.yaml"))

@@ -10,20 +10,19 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_graph import GRAPH
 
 from clinragen.artifacts import write_table
 from clinragen.catalog import phenotypes, variables
 from clinragen.chart.findings import findings
 from clinragen.chart.reference_range import tolerance
 from clinragen.errors import UserError
-from clinragen.knowledge.graph import build
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.evidence_run import generate
 from clinragen.verification.claims import Verdict
 from clinragen.verification.rationale import Verifier
 
-GRAPH = build()
 TEACHER = EvidenceTeacher(GRAPH)
 KEYS = list(phenotypes())
 NOTE = [

@@ -1,16 +1,15 @@
 """The data by which statements are read: every example has its reading, and every word is found with its meaning."""
 
 import pytest
+from whole_graph import GRAPH
 
 from clinragen.errors import UserError
-from clinragen.knowledge.graph import build
 from clinragen.verification import cues
 from clinragen.verification.cue_phrases import CuePhrases
 from clinragen.verification.cues import examples, patterns, words
 from clinragen.verification.figures import FORMS, SPOKEN
 from clinragen.verification.reader import SeriesReader
 
-GRAPH = build()
 READER = SeriesReader(GRAPH)
 PHRASES = CuePhrases(GRAPH)
 EXAMPLES = [

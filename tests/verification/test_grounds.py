@@ -5,18 +5,17 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_graph import GRAPH
 
 from clinragen.catalog import phenotypes
 from clinragen.chart.measurements import measurements
 from clinragen.chart.note_statements import CLOSINGS, NO_DISEASE, NO_FINDING, unsupported, without_note
 from clinragen.chart.series_statements import ALL_NORMAL, NOT_MEASURED
-from clinragen.knowledge.graph import build
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.verification.claims import ABSENCE
 from clinragen.verification.grounds import grounded_diagnoses, with_absences
 from clinragen.verification.rationale import Verifier
 
-GRAPH = build()
 VERIFIER = Verifier(GRAPH)
 NOTE = [
     ("history_of_present_illness", "Fever and cough for two days. Denies chest pain. Pneumonia on the film."),

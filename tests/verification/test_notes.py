@@ -1,13 +1,12 @@
 """Note and label claims: the same concept with the same negation, and no diagnosis outside the labels."""
 
 import pytest
+from whole_graph import GRAPH
 
-from clinragen.knowledge.graph import build
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.verification.claims import Verdict
 from clinragen.verification.rationale import Verifier
 
-GRAPH = build()
 VERIFIER = Verifier(GRAPH)
 NOTE = [
     ("history_of_present_illness", "72F with dyspnea and orthopnea. Denies chest pain. No melena."),

@@ -13,12 +13,12 @@ from generated import shorthand, statements
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import CHARTS, agrees, judged, labelled, wording
+from whole_graph import GRAPH
 
 from clinragen.catalog import phenotypes, variables
 from clinragen.chart.findings import findings
 from clinragen.chart.measurements import SeriesChart
 from clinragen.chart.measurements import measurements as chart
-from clinragen.knowledge.graph import build
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.verification.claims import Verdict
 from clinragen.verification.rationale import Verifier
@@ -35,7 +35,6 @@ HOSPITAL = {
     int(stay): chart({key: [tuple(cell) for cell in cells] for key, cells in rows.items()})
     for stay, rows in json.loads((CLAIMS / "hospital_charts.json").read_text(encoding="utf-8")).items()
 }
-GRAPH = build()
 READER = SeriesReader(GRAPH)
 TEACHER, VERIFIER = EvidenceTeacher(GRAPH), Verifier(GRAPH)
 BOUNDED = sorted(key for key, spec in variables().items() if spec.low is not None and spec.high is not None)

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_graph import GRAPH
 
 from clinragen.catalog import variable
 from clinragen.chart.measurements import Measurements, measurements
-from clinragen.knowledge.graph import build
 from clinragen.verification.claims import Verdict
 from clinragen.verification.reader import SeriesReader
 from clinragen.verification.series import check, holds
 from clinragen.verification.statements import Course, Point, Scope, Trend, Way
 
-READER = SeriesReader(build())
+READER = SeriesReader(GRAPH)
 
 
 def hourly(*values, start=0, step=1):

@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import CHARTS, judged
+from whole_graph import GRAPH
 
 from clinragen.catalog import variables
-from clinragen.knowledge.graph import build
 from clinragen.verification.claims import Verdict
 from clinragen.verification.rationale import Verifier
 from clinragen.verification.reader import SeriesReader
 from clinragen.verification.series import check, telling
 
-GRAPH = build()
 READER = SeriesReader(GRAPH)
 VERIFIER = Verifier(GRAPH)
 SHOCK = CHARTS["shock"]
