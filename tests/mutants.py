@@ -34,7 +34,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SURVIVED = (0, 5, 33)  # exit codes of mutmut: all tests passed, or none ran the function
-UNKNOWN = (None, 2)  # not run, or interrupted
+UNKNOWN = (None, 2, 255)  # not run, interrupted, or pytest refused its arguments
 LEFT_OUT = 34  # mutmut's word for a fault that is not to be run
 TARGET = 0.92
 SEED = 0  # of samples
@@ -120,7 +120,7 @@ def probe(folder: Path, module: str, entry: dict[str, Any], *, sample: int | Non
     if verdicts is not None:  # mutmut keeps those of functions that have not changed
         record.parent.mkdir(parents=True)
         record.write_bytes(verdicts)
-    configure(tree, module, entry["tests"])
+    configure(tree, module, entry["tests"], entry.get("warmup", "import"))
     environment = os.environ | {"CLINRAGEN_TEST_CACHE": str(folder / "fixtures"), "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)  # mutmut puts the copy on the path
     if extra := os.environ.get("PYTHONPATH"):
@@ -153,8 +153,16 @@ def draw(record: Path, mutants: list[Mutant], sample: int | None) -> None:
     record.write_text(json.dumps(known), encoding="utf-8")
 
 
-def configure(tree: Path, module: str, tests: list[str]) -> None:
-    """Prepare a module of a copied tree, and tell mutmut what to do with it."""
+def configure(tree: Path, module: str, tests: list[str], warmup: str) -> None:
+    """Prepare a module of a copied tree, and tell mutmut what to do with it.
+
+    Args:
+        tree: the copy.
+        module: the module to mutate, relative to it.
+        tests: the files or folders that must notice.
+        warmup: what is done once, before all faults: ``import`` the module, or ``collect`` the tests, which imports
+            what they build when they are imported.
+    """
     source = tree / module
     source.write_text(prepare(source.read_text(encoding="utf-8")), encoding="utf-8")
     settings = {
@@ -167,11 +175,13 @@ def configure(tree: Path, module: str, tests: list[str]) -> None:
             "--hypothesis-profile=mutants",
             "--hypothesis-seed=0",
             "--tier=fast",
+            "-o",  # else the ids of a module that was collected before are escaped once more, and not found
+            "disable_test_id_escaping_and_forfeit_all_rights_to_community_support=true",
         ],
         "pytest_add_cli_args_test_selection": tests,
         # A process that has run tests has threads of polars, which a fork does not survive, and filled caches.
         "process_isolation": "forkserver",
-        "forkserver_warmup": "import",
+        "forkserver_warmup": warmup,
         "preload_modules_file": "preload.txt",
     }
     preload = ("pytest", "hypothesis", module.removesuffix(".py").replace("/", "."))

@@ -71,6 +71,11 @@ def test_an_hour_shows_its_last_measurement(events, expected):
     assert of(PULSE, events) == expected
 
 
+def test_the_first_variables_of_the_first_stay_at_its_first_second():
+    assert binned([event(KEYS[1], 0, 120, stay=0)]) == [(500, 0.0, KEYS[1], 120)]
+    assert binned([event(KEYS[0], 0, 80, stay=0, priority=254)]) == [(500, 0.0, KEYS[0], 80)]
+
+
 def test_of_negative_numbers_the_larger_counts():
     assert of("base_excess", [event("base_excess", 9, -8), event("base_excess", 9, -3)]) == {0.0: -3}
 
