@@ -118,6 +118,7 @@ NUMBERS = [
     (Mean(90, 92), RATE, [(88,), (94,)], [(87.9,), (94.1,)]),
     (Mean(100, 100, hours=2), RATE, [(60, 100, 100, 20), (60, 60, 60, 100, 100), (100,)], [(60, 100, 60, 100, 60)]),
     (Mean(100, 100), RATE, [], [(60, 100, 100, 20)]),
+    (Mean(80, 80, hours=1), RATE, [(60, 60, 100, 100), (60, 80, 60)], [(60, 60, 100)]),
 ]  # fmt: skip
 
 CHANGES = [
@@ -171,12 +172,14 @@ CHANGES = [
     (Arrival(at(3), UP), CREATININE, [(1, 3), (5, 1, 3)], [(5, 3), (3, 1)]),
     (Arrival(at(3), EITHER), CREATININE, [(5, 3), (1, 3), (3, 1)], [(1, 2)]),
     (Arrival(at(3), UP, BY_TWO), CREATININE, [(1, 3), (1, 2, 3)], [(2, 3), (5, 4, 3), (1.5, 3)]),
+    (Arrival(at(3), DOWN, BY_TWO), CREATININE, [(5, 3), (6, 5, 3)], [(1, 3), (4, 3), (5, 1, 3)]),
     (Arrival(at(3), UP, hour=Hour(9)), CREATININE, [((0, 1), (9, 3))], [((0, 1), (5, 3))]),
     (Arrival(at(3), EITHER, BY_TWO), CREATININE, [(5, 3), (1, 3)], [(3, 1), (3, 5), (4, 3)]),
     # a departure: the last value lies that way, or a later one by so much
     (Departure(at(1), UP), CREATININE, [(1, 2), (2, 1, 1.5), (1, 0.5, 2)], [(1, 0.5), (1, 2, 0.9), (2, 3)]),
     (Departure(at(1), DOWN), CREATININE, [(1, 0.5)], [(1, 2), (1, 1)]),
     (Departure(at(1), UP, BY_TWO), CREATININE, [(1, 3), (1, 3, 0.5)], [(1, 2), (3, 1), (3, 1, 2)]),
+    (Departure(at(98), DOWN, ChangeSize(0.10, 0.12, "percent")), SATURATION, [(98, 88), (98, 88, 97)], [(98, 90)]),
     (Departure(at(3), DOWN, BY_TWO), CREATININE, [(3, 1), (3, 1, 5)], [(3, 5), (1, 3)]),
     # an amount: from the first to the last value, or the greatest that way; or a rise to that number
     (ChangeBy(BY_TWO, UP), CREATININE, [(1, 3), (1, 4, 3), (4, 1, 3, 2)], [(3, 1), (1, 2), (1, 4)]),
@@ -310,3 +313,46 @@ def test_a_value_was_reached_by_a_rise_or_a_fall(values, ways):
 def test_the_greatest_rise_and_the_greatest_fall(values, rise, fall):
     course = np.array(values, dtype=float)
     assert (swing(course, 1), swing(course, -1)) == (rise, fall)
+
+
+@pytest.mark.parametrize(
+    ("statement", "printed"),
+    [
+        (Value(5.15, 5.25, "high", "persistently"), "is 5.2 (high) persistently"),
+        (Value(5.15, 5.25), "is 5.2"),
+        (Within(60, 70, "mostly"), "within 60 to 70 mostly"),
+        (Decade(59.5, 69.5, frequency="always"), "in the decade 59.5 to 69.5 always"),
+        (Decade(59.5, 89.5, several=True), "in the decades 59.5 to 89.5"),
+        (Beyond(65, "below", "low", "sometimes", once=True), "once below 65 (low) sometimes"),
+        (Beyond(65, "above"), "above 65"),
+        (Crossing(65, "below", "low", "repeatedly"), "fell below 65 (low) repeatedly"),
+        (Crossing(39, "above"), "rose above 39"),
+        (Spell(65, "below", 3), "below 65 for 3 h"),
+        (Extreme("highest", 5, 6, Hour(9)), "highest 5.5, hour 9"),
+        (Extreme("lowest", 5, 6), "lowest 5.5"),
+        (Mean(88, 92, 6), "mean 90 of 6 h"),
+        (Mean(88, 92), "mean 90"),
+        (at(3), "3"),
+        (at(3, extreme="lowest"), "3 (lowest)"),
+        (BY_TWO, "2"),
+        (ChangeSize(2, INFINITY, "amount"), "at least 2"),
+        (ChangeSize(-1, 3, "amount"), "1.5"),
+        (DOUBLED, "a factor 1.75 to 2.5"),
+        (ChangeSize(0.45, 0.55, "part"), "45 to 55 %"),
+        (Trend(UP), "rising"),
+        (Trend(UP, (Beyond(39, "above"), Beyond(41, "below"))), "rising to above 39 and below 41"),
+        (Stable(), "stable"),
+        (Resolved(), "resolved"),
+        (Resolved("high"), "resolved (high)"),
+        (Course((at(1), at(5), at(3)), UP, BY_TWO, Hour(9)), "rising from 1 to 5 to 3 by 2, hour 9"),
+        (Course((at(1), at(3))), "changing from 1 to 3"),
+        (Arrival(at(3), UP, BY_TWO, Hour(9)), "rising by 2 to 3, hour 9"),
+        (Arrival(at(3), DOWN), "falling to 3"),
+        (Departure(at(1), UP, BY_TWO), "rising by 2 from 1"),
+        (Departure(at(1), UP), "rising from 1"),
+        (ChangeBy(BY_TWO, UP, at(18)), "rising by 2 or to 18"),
+        (ChangeBy(BY_TWO), "changing by 2"),
+    ],
+)
+def test_a_statement_as_readings_print_it(statement, printed):
+    assert str(statement) == printed
