@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from clinragen.artifacts import read_json, write_json, write_table
+from clinragen.cohort.manifest import RowCounts
 from clinragen.errors import UserError
 
 FEW_BAD = 100  # up to this many bad rows never stop a preparation, even in a short table
@@ -118,16 +119,17 @@ class TableCount:
     quarantined: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> RowCounts:
         """The counts in the form of a manifest; without ``remarks`` if there are none."""
-        remarks = {"remarks": dict(sorted(self.remarks.items()))} if self.remarks else {}
-        return {
+        counts: RowCounts = {
             "read": self.read,
             "kept": self.kept,
             "out_of_scope": dict(sorted(self.out_of_scope.items())),
             "quarantined": dict(sorted(self.quarantined.items())),
-            **remarks,
         }
+        if self.remarks:
+            counts["remarks"] = dict(sorted(self.remarks.items()))
+        return counts
 
 
 class Ledger:
@@ -195,7 +197,7 @@ class Ledger:
             ledger._bad.append((file, rows["line"].to_numpy(), reason))
         return ledger
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, RowCounts]:
         """Every table's counts by file name, sorted."""
         return {file: self._count(file).as_json() for file in sorted(self.tables)}
 

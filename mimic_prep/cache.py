@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from filelock import lock_descriptor
@@ -38,7 +37,7 @@ class StepCache:
         self._tell = tell
         self._used: set[str] = {_LOCK}
 
-    def build(self, name: str, key: Any, ledger: Ledger, make: Callable[[Path, Ledger], None]) -> Path:
+    def build(self, name: str, key: object, ledger: Ledger, make: Callable[[Path, Ledger], None]) -> Path:
         """The step's folder, filled by ``make`` unless it exists; its row counts are added to ``ledger``."""
         made_of = [versions_into(name), catalogue_hash(), key]
         step = self._folder / f"{name}-{sha256_json(made_of)[:24]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from clinragen import __version__, versions
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
+from clinragen.cohort.manifest import Account, CohortManifest, Origin, ProtocolRecord
 from clinragen.integrity import outputs_of
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT
@@ -64,17 +65,17 @@ def write_tables(
 
 def made_from(
     source: str, protocol: Protocol, labels: LabelSet, inputs: dict[str, str], steps: Mapping[str, int]
-) -> dict[str, Any]:
+) -> Origin:
     """All that a cohort depends on, in the form of its manifest. ``inputs`` are hashes, ``steps`` versions."""
     settings = asdict(protocol) | {"labels": Path(protocol.labels).stem}  # the file's content is in label_set
     subjects = protocol.splits.test_subjects
     if subjects and Path(subjects).is_file():
         inputs = inputs | {"splits.test_subjects": sha256_file(Path(subjects))}
     return {
-        **versions.COHORT.mark,
+        "schema_version": versions.COHORT.version,
         "created_by": f"mimic-prep {__version__}",
         "source": source,
-        "protocol": settings,
+        "protocol": cast(ProtocolRecord, settings),
         "label_set": labels.to_json(),
         "config_hash": sha256_json(settings),
         "steps": dict(steps),
@@ -83,21 +84,31 @@ def made_from(
     }
 
 
-def unchanged(paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any] | None:
+def unchanged(paths: CohortPaths, made_from: Origin) -> CohortManifest | None:
     """The manifest of an existing cohort with the same inputs and unchanged tables; otherwise None."""
     if not paths.manifest.exists():
         return None
     manifest = read_json(paths.manifest, "the manifest of a cohort")
-    same = isinstance(manifest, dict) and all(manifest.get(key) == value for key, value in made_from.items())
-    return manifest if same and manifest.get("outputs") == _recorded(paths)["outputs"] else None
+    same = all(manifest.get(key) == value for key, value in made_from.items())
+    same = same and manifest.get("outputs") == _recorded(paths)["outputs"]
+    return cast(CohortManifest, manifest) if same else None
 
 
 def _recorded(paths: CohortPaths) -> dict[str, dict[str, Any]]:
     return outputs_of(paths.root.glob("*.parquet"))
 
 
-def write_manifest(paths: CohortPaths, made_from: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
+def write_manifest(
+    paths: CohortPaths, made_from: Origin, counts: Account, beside: Mapping[str, object] | None = None
+) -> CohortManifest:
     """Write and return the manifest. It has no timestamp or absolute path: equal cohorts have equal manifests."""
-    manifest = {"kind": COHORT.name, **made_from, **_recorded(paths), **counts}
+
+    Args:
+        paths: of the cohort, whose tables are written.
+        made_from: what it depends on.
+        counts: what was counted.
+        beside: what the reader of a database has to say of it.
+    """
+    manifest = {"kind": COHORT.name, **made_from, **_recorded(paths), **(beside or {}), **counts}
     write_json(paths.manifest, manifest)
-    return manifest
+    return cast(CohortManifest, manifest)

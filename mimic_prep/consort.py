@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Literal
+
+from clinragen.cohort.manifest import AttritionRecord, CohortCounts
 
 _WIDTH, _SIDE, _LINE, _GAP, _PAD = 760, 440, 20, 26, 12
 _BOX = (_WIDTH - 20 - 2 * _GAP) / 3  # a split's: the main line runs down to the first of them
 #: Counts of ``cohort`` shown below the number of stays.
-_OF_THE_COHORT = {
+_OF_THE_COHORT: dict[
+    Literal["patients", "stays_with_note", "stays_with_digest", "stays_with_phenotype"], str
+] = {
     "patients": "patients", "stays_with_note": "with notes", "stays_with_digest": "with a digest",
     "stays_with_phenotype": "with a label",
 }  # fmt: skip
@@ -18,7 +22,7 @@ _STYLE = (
 )
 
 
-def draw(attrition: dict[str, Any], cohort: dict[str, Any]) -> str:
+def draw(attrition: AttritionRecord, cohort: CohortCounts) -> str:
     """SVG text: stays in the raw table, those excluded by each rule, those kept, and the splits.
 
     The arguments are ``attrition`` and ``cohort`` of the manifest.
@@ -39,7 +43,7 @@ def draw(attrition: dict[str, Any], cohort: dict[str, Any]) -> str:
     kept_top = top + _GAP
     parts.append(f'<path d="M{10 + _BOX / 2:g} {start}V{kept_top}" marker-end="url(#a)"/>')
     lines = [("Stays in the cohort", attrition["kept"])]
-    lines += [(f"   {said}", cohort[key]) for key, said in _OF_THE_COHORT.items() if key in cohort]
+    lines += [(f"   {said}", count) for key, said in _OF_THE_COHORT.items() if (count := cohort.get(key)) is not None]
     bottom = _draw_box(parts, 10, kept_top, _BOX, lines)
     split_top = bottom + 2 * _GAP
     bus = bottom + _GAP

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from clinragen.cohort.manifest import AttritionRecord
 from clinragen.errors import UserError
 from mimic_prep.protocol import Protocol, Rules, WindowRule
 from mimic_prep.timeline import MAX_BINS
@@ -35,7 +36,7 @@ class Attrition:
         """Stays that no rule has excluded."""
         return self.entered - sum(self.excluded.values())
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> AttritionRecord:
         """Stays entered, excluded under each reason in the order of the rules, and kept."""
         return {
             "entered": self.entered,

@@ -17,7 +17,7 @@ import polars as pl
 from mimic_prep.accounting import RowFilter
 from mimic_prep.ingest import RawFolder
 from mimic_prep.note_text import clean
-from mimic_prep.protocol import Protocol
+from mimic_prep.protocol import KnownAt, Protocol
 from mimic_prep.radiology import radiology_sections
 from mimic_prep.sections import KNOWN_AT_ADMISSION, discharge_sections
 from mimic_prep.tables import MimicLayout, NoteTable
@@ -84,7 +84,7 @@ def _whole(text: str, addendum: bool) -> dict[str, str]:
     return {"note": body} if body else {}
 
 
-def _rules(sources: list[NoteTable], stays: pl.DataFrame, known_at: str) -> Callable[[RowFilter], None]:
+def _rules(sources: list[NoteTable], stays: pl.DataFrame, known_at: KnownAt) -> Callable[[RowFilter], None]:
     """Set the kind of each note; summaries must belong to an admission of the cohort, others to a stay's window."""
     kinds = {category.lower(): source.kind for source in sources for category in source.categories}
     default = next((source.kind for source in sources if not source.categories), None)
@@ -127,7 +127,7 @@ def _begin() -> pl.Expr:
     return pl.min_horizontal("admittime", "intime")
 
 
-def _known(known_at: str) -> pl.Expr:
+def _known(known_at: KnownAt) -> pl.Expr:
     """A note is known from its filing, but not before its charted time; this always applies to an addendum."""
     filed = pl.max_horizontal("time", "available")
     return filed if known_at == "storetime" else pl.when("addendum").then(filed).otherwise(pl.col("time"))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from clinragen.artifacts import room_in, write_table, write_text
 from clinragen.catalog import variables
+from clinragen.cohort.manifest import Account, CohortCounts, CohortManifest, Origin
 from clinragen.errors import UserError
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT, check_kind, check_place, output_folder
@@ -49,7 +50,7 @@ def prepare(
     overwrite: bool = False,
     stays_per_shard: int = STAYS_PER_SHARD,
     tell: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> CohortManifest:
     """Prepare a cohort and return its manifest; ``out`` appears only when it is complete.
 
     If ``out`` was prepared from the same tables and settings by steps of the same versions, it is left unchanged, and
@@ -111,7 +112,7 @@ class _Preparation:
     cache: StepCache
     stays_per_shard: int
 
-    def step(self, name: str, key: Any, make: Callable[[Path], None]) -> Path:
+    def step(self, name: str, key: object, make: Callable[[Path], None]) -> Path:
         """The folder of a cached step, filled by ``make`` unless it exists."""
 
         def booked(folder: Path, ledger: Ledger) -> None:
@@ -121,7 +122,7 @@ class _Preparation:
         return self.cache.build(name, [self.reader.name, self.reader.version, key], self.raw.ledger, booked)
 
 
-def _fill(run: _Preparation, paths: CohortPaths, made_from: dict[str, Any]) -> dict[str, Any]:
+def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortManifest:
     reader, raw, protocol = run.reader, run.raw, run.protocol
     attrition = Attrition()
     population = reader.population(raw, attrition)
@@ -149,19 +150,20 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: dict[str, Any]) -> d
     write_table(paths.root / "quarantine.parquet", raw.ledger.quarantine())
     label_frame = None if label_table is None else cast(pl.DataFrame, pl.from_arrow(label_table))
     given = splits.followed(reader.splits, protocol.splits)
-    about = {"splits_from": given.name if given else "settings", "stays_without_codes": stays.height - coded}
     lacking = cautions.of_cohort(
         stays, pl.scan_parquet(paths.series), texts, label_frame, run.labels, protocol, reader.splits
     )
-    counts = {
-        **reader.account,
+    cohort = _summary(stays, label_frame, texts, rows)
+    cohort["splits_from"] = given.name if given else "settings"
+    cohort["stays_without_codes"] = stays.height - coded
+    counts: Account = {
         "attrition": attrition.as_json(),
         "tables": raw.ledger.as_json(),
-        "cohort": _summary(stays, label_frame, texts, rows) | about,
+        "cohort": cohort,
         "warnings": [*reader.warnings, *cautions.of_codes(coded, stays.height), *lacking],
     }
-    write_text(paths.root / "attrition.svg", consort.draw(attrition.as_json(), counts["cohort"]))
-    return canonical.write_manifest(paths, made_from, counts)
+    write_text(paths.root / "attrition.svg", consort.draw(attrition.as_json(), cohort))
+    return canonical.write_manifest(paths, made_from, counts, beside=reader.account)
 
 
 def _diagnoses(run: _Preparation, diagnoses: pl.DataFrame) -> pl.DataFrame:
@@ -252,9 +254,9 @@ def _texts(run: _Preparation, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> p
     return pl.read_parquet(run.step("texts", [frame_hash(stays), others, settings], make) / _TEXTS)
 
 
-def _summary(stays: pl.DataFrame, labels: pl.DataFrame | None, texts: pl.DataFrame, rows: int) -> dict[str, Any]:
+def _summary(stays: pl.DataFrame, labels: pl.DataFrame | None, texts: pl.DataFrame, rows: int) -> CohortCounts:
     by_split = dict(stays["split"].value_counts().iter_rows())
-    return {
+    counts: CohortCounts = {
         "stays": stays.height,
         "patients": stays["subject_id"].n_unique(),
         "splits": {name: by_split.get(name, 0) for name in SPLITS},
@@ -262,12 +264,9 @@ def _summary(stays: pl.DataFrame, labels: pl.DataFrame | None, texts: pl.DataFra
         "variables": len(variables()),
         "stays_with_note": texts.filter(pl.col("kind") != "digest")["stay_id"].n_unique(),
         "stays_with_digest": texts.filter(pl.col("kind") == "digest")["stay_id"].n_unique(),
-        **({} if labels is None else _carried(labels.drop("stay_id"))),
     }
-
-
-def _carried(labels: pl.DataFrame) -> dict[str, Any]:
-    return {
-        "stays_with_phenotype": int(labels.select(pl.any_horizontal(pl.all())).to_series().sum()),
-        "phenotypes": {key: int(labels[key].sum()) for key in labels.columns},
-    }
+    if labels is not None:
+        carried = labels.drop("stay_id")
+        counts["stays_with_phenotype"] = int(carried.select(pl.any_horizontal(pl.all())).to_series().sum())
+        counts["phenotypes"] = {key: int(carried[key].sum()) for key in carried.columns}
+    return counts

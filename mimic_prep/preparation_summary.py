@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from clinragen import label_sets
+from clinragen.cohort.manifest import AttritionRecord, CohortCounts, RowCounts
 
 MOST_REASONS = 4
 
 
-def show(manifest: dict[str, Any], console: Console) -> None:
-    """Print attrition, row accounting, labels and warnings of a manifest."""
-    console.print(_attrition(manifest["attrition"]))
-    console.print(_rows(manifest["tables"]))
-    if any(count["quarantined"] for count in manifest["tables"].values()):
-        console.print(_quarantine(manifest["tables"]))
-    if any(count.get("remarks") for count in manifest["tables"].values()):
-        console.print(_remarks(manifest["tables"]))
-    cohort = manifest["cohort"]
-    if "phenotypes" in cohort:
-        console.print(_phenotypes(cohort, {key: label.name for key, label in label_sets.of_manifest(manifest).items()}))
+def show(
+    attrition: AttritionRecord,
+    tables: Mapping[str, RowCounts],
+    cohort: CohortCounts,
+    labels: Mapping[str, str],
+    console: Console,
+) -> None:
+    """Print attrition, row accounting and labels of a manifest; ``labels`` are the labels' names by key."""
+    console.print(_attrition(attrition))
+    console.print(_rows(tables))
+    if any(count["quarantined"] for count in tables.values()):
+        console.print(_quarantine(tables))
+    if any(count.get("remarks") for count in tables.values()):
+        console.print(_remarks(tables))
+    carried = cohort.get("phenotypes")
+    if carried is not None:
+        console.print(_phenotypes(carried, cohort["stays"], labels))
     by_split = ", ".join(f"{name} {count}" for name, count in cohort["splits"].items())
     if (origin := cohort.get("splits_from", "settings")) != "settings":
         by_split += f", as in {origin}"
-    carry = f"{cohort['stays_with_phenotype']:,} stays carry a label" if "phenotypes" in cohort else "no labels"
+    carry = f"{cohort.get('stays_with_phenotype', 0):,} stays carry a label" if carried is not None else "no labels"
     console.print(
         f"{cohort['stays']:,} stays of {cohort['patients']:,} patients ({by_split}); "
         f"{cohort['series_rows']:,} hourly values; text from notes for {cohort['stays_with_note']:,} stays, "
@@ -34,11 +40,15 @@ def show(manifest: dict[str, Any], console: Console) -> None:
         f"{carry}.",
         soft_wrap=True,
     )
-    for line in manifest.get("warnings", []):
+
+
+def warn(warnings: Iterable[str], console: Console) -> None:
+    """Print what a preparation warns of."""
+    for line in warnings:
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
-def _attrition(attrition: dict[str, Any]) -> Table:
+def _attrition(attrition: AttritionRecord) -> Table:
     table = Table(title="Stays", title_justify="left")
     table.add_column("step")
     table.add_column("stays", justify="right")
@@ -49,7 +59,7 @@ def _attrition(attrition: dict[str, Any]) -> Table:
     return table
 
 
-def _rows(tables: dict[str, Any]) -> Table:
+def _rows(tables: Mapping[str, RowCounts]) -> Table:
     table = Table(title="Rows", title_justify="left")
     table.add_column("table")
     for column in ("read", "kept", "out of scope", "quarantined"):
@@ -69,7 +79,7 @@ def _counted(title: str, what: str) -> Table:
     return table
 
 
-def _quarantine(tables: dict[str, Any]) -> Table:
+def _quarantine(tables: Mapping[str, RowCounts]) -> Table:
     table = _counted("Quarantined rows (each in quarantine.parquet)", "reason")
     for name, count in tables.items():
         worst = sorted(count["quarantined"].items(), key=lambda item: (-item[1], item[0]))
@@ -81,7 +91,7 @@ def _quarantine(tables: dict[str, Any]) -> Table:
     return table
 
 
-def _remarks(tables: dict[str, Any]) -> Table:
+def _remarks(tables: Mapping[str, RowCounts]) -> Table:
     table = _counted("Remarks on rows", "remark")
     for name, count in tables.items():
         for remark, rows in count.get("remarks", {}).items():
@@ -89,11 +99,11 @@ def _remarks(tables: dict[str, Any]) -> Table:
     return table
 
 
-def _phenotypes(cohort: dict[str, Any], names: dict[str, str]) -> Table:
+def _phenotypes(carried: Mapping[str, int], stays: int, names: Mapping[str, str]) -> Table:
     table = Table(title="Labels", title_justify="left")
     table.add_column("label")
     table.add_column("stays", justify="right")
     table.add_column("share", justify="right")
-    for key, count in cohort["phenotypes"].items():
-        table.add_row(names[key], f"{count:,}", f"{count / cohort['stays']:.1%}")
+    for key, count in carried.items():
+        table.add_row(names[key], f"{count:,}", f"{count / stays:.1%}")
     return table

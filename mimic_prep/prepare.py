@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clinragen.errors import UserError
 from mimic_prep.releases import recognised, release_of, releases
@@ -14,6 +14,7 @@ from mimic_prep.releases import recognised, release_of, releases
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clinragen.cohort.manifest import CohortManifest
     from mimic_prep.ingest import RawFolder
     from mimic_prep.reader import Reader
 
@@ -54,7 +55,7 @@ def prepare(  # noqa: PLR0913 (the options users have)
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = False,
-) -> dict[str, Any]:
+) -> CohortManifest:
     """Prepare a cohort and return its manifest.
 
     Args:
@@ -92,7 +93,7 @@ def prepare(  # noqa: PLR0913 (the options users have)
     return prepare_tables(request, release.reader())
 
 
-def prepare_tables(request: PreparationRequest, reader: Reader, tables: Path | None = None) -> dict[str, Any]:
+def prepare_tables(request: PreparationRequest, reader: Reader, tables: Path | None = None) -> CohortManifest:
     """Prepare with ``reader``; ``tables`` is the folder of the tables if they were converted from files in ``raw``."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from clinragen import config
+from clinragen.cohort.manifest import WindowKind
 from clinragen.label_sets import DEFAULT
 from clinragen.schema import SPLITS
 from mimic_prep.releases import releases
 from mimic_prep.sections import KNOWN_AT_ADMISSION, SECTIONS
 
-WINDOW_KINDS = ("first", "last", "whole")
 #: Measurements and notes count from their entry into the record, or from their charted time.
-KNOWN_AT = ("storetime", "charttime")
-AMBIGUOUS_CODES = ("refuse", "as_written")
-DIGEST_CHOICES = ("missing", "always", "never")
+KnownAt = Literal["storetime", "charttime"]
+#: What is done about ICD-9 codes that lost a zero and may be two.
+AmbiguousCodes = Literal["refuse", "as_written"]
+#: For which stays text is made of structured data: those without notes, all, none.
+DigestFor = Literal["missing", "always", "never"]
 
 
 def note_kinds() -> list[str]:
@@ -38,12 +41,10 @@ def known_at_admission() -> list[str]:
 class WindowRule:
     """``first`` or ``last`` hours of the stay, or the ``whole`` stay."""
 
-    kind: str = "first"
+    kind: WindowKind = "first"
     hours: float | None = 48
 
     def __post_init__(self) -> None:
-        if self.kind not in WINDOW_KINDS:
-            raise ValueError(f"window.kind '{self.kind}' is unknown; choose from: {', '.join(WINDOW_KINDS)}")
         if self.kind != "whole" and not 0 < (self.hours or 0) < math.inf:
             raise ValueError(f"window.hours must be a positive number for window.kind {self.kind}")
 
@@ -59,16 +60,12 @@ class Rules:
     first_stay_only: bool = False
     require_series: bool = True
     drop_warnings: bool = False  # also drop chart rows with a warning flag, which often marks genuine extreme values
-    ambiguous_codes: str = "refuse"  # or as_written: ICD-9 codes that lost a zero and have two possible meanings
+    ambiguous_codes: AmbiguousCodes = "refuse"
     max_bad_share: float = 0.1  # allowed share of quarantined rows; real releases have under 0.002
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_bad_share <= 1:
             raise ValueError(f"rules.max_bad_share must lie between 0 and 1, not {self.max_bad_share:g}")
-        if self.ambiguous_codes not in AMBIGUOUS_CODES:
-            raise ValueError(
-                f"rules.ambiguous_codes '{self.ambiguous_codes}' is unknown; choose from: {', '.join(AMBIGUOUS_CODES)}"
-            )
         for key in ("min_age", "max_age", "min_stay_hours", "max_stay_hours"):
             value = getattr(self, key)
             if value is not None and not 0 <= value < math.inf:
@@ -88,11 +85,9 @@ class Notes:
     sections: list[str] = field(default_factory=list)
     also: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
-    digest: str = "missing"
+    digest: DigestFor = "missing"
 
     def __post_init__(self) -> None:
-        if self.digest not in DIGEST_CHOICES:
-            raise ValueError(f"notes.digest '{self.digest}' is unknown; choose from: {', '.join(DIGEST_CHOICES)}")
         for key, given, choices in (
             ("sections", self.sections, sections()), ("also", self.also, sections()),
             ("kinds", self.kinds, note_kinds()),
@@ -129,14 +124,12 @@ class Protocol:
     retrospective: bool = False
     labels: str = DEFAULT  # phenotypes, icd_chapters, or a YAML file (see configs/labels)
     window: WindowRule = field(default_factory=WindowRule)
-    known_at: str = "storetime"  # or charttime: values count as known at their charted time
+    known_at: KnownAt = "storetime"  # or charttime: what was charted for a time counts as known then
     rules: Rules = field(default_factory=Rules)
     notes: Notes = field(default_factory=Notes)
     splits: Splits = field(default_factory=Splits)
 
     def __post_init__(self) -> None:
-        if self.known_at not in KNOWN_AT:
-            raise ValueError(f"known_at '{self.known_at}' is unknown; choose from: {', '.join(KNOWN_AT)}")
         later = [section for section in self.notes.sections if section not in known_at_admission()]
         if later and not self.retrospective:
             raise ValueError(

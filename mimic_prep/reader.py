@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -41,7 +41,7 @@ class Reader(ABC):
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
-        self.account: dict[str, Any] = {}
+        self.account: dict[str, object] = {}
         self.inputs: dict[str, str] = {}
         self.splits: GivenSplits | None = None
 

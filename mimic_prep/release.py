@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from clinragen.cohort.manifest import CohortManifest
     from mimic_prep.prepare import PreparationRequest
     from mimic_prep.reader import Reader
     from mimic_prep.release_check import ReleaseCheck
@@ -81,7 +82,7 @@ class Release:
     note_kinds: tuple[str, ...] = ()
     sections: Mapping[str, bool] = field(default_factory=dict)
     options: tuple[Option, ...] = ()
-    prepare: Callable[[PreparationRequest], dict[str, Any]] | None = None
+    prepare: Callable[[PreparationRequest], CohortManifest] | None = None
     check: Callable[[Path], ReleaseCheck] | None = None
     laid_out: Callable[[], Iterable[Table]] | None = None
     protocol: bool = True

@@ -6,7 +6,7 @@ Diagnoses of the current admission are never read.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict, cast
 
 import polars as pl
 
@@ -18,6 +18,21 @@ from mimic_prep.tables import MimicLayout
 
 MOST_DIAGNOSES = 30
 MOST_DRUGS = 30
+
+
+class _KnownAtAdmission(TypedDict):
+    """What is told of a stay; ``history`` are titles of diagnoses of earlier admissions."""
+
+    age: float  # years
+    sex: str | None
+    admission_type: str | None
+    admission_location: str | None
+    care_unit: str | None
+    history: list[str] | None
+    ordered: list[str] | None
+    earlier: list[str] | None
+
+
 _DRUGS = {"stay_id": pl.Int64, "now": pl.Boolean, "drug": pl.String, "last": pl.Datetime("ms")}
 _EXTERNAL_CAUSE = ((pl.col("version") == 10) & pl.col("code").str.contains("^[VWXY]")) | (
     (pl.col("version") == 9) & pl.col("code").str.starts_with("E")
@@ -38,7 +53,7 @@ def build(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, diagnoses: 
     history = _earlier_diagnoses(raw, release, stays, diagnoses)
     drugs = _known_drugs(raw, release, stays)
     rows = stays.join(history, on="stay_id", how="left").join(drugs, on="stay_id", how="left").sort("stay_id")
-    texts = [_text(row) for row in rows.iter_rows(named=True)]
+    texts = [_text(cast(_KnownAtAdmission, row)) for row in rows.iter_rows(named=True)]
     return rows.select(
         "stay_id",
         # not pl.format: polars 1.35 panics on columns in several chunks, which a filter leaves behind
@@ -132,7 +147,7 @@ def _last_order(known: pl.DataFrame) -> pl.DataFrame:
     return grouped.select(list(_DRUGS))
 
 
-def _text(row: dict[str, Any]) -> str:
+def _text(row: _KnownAtAdmission) -> str:
     """The digest of one stay.
 
     >>> print(_text({"age": 71.0, "sex": "F", "admission_type": "EW EMER.", "admission_location": "EMERGENCY ROOM",
@@ -141,7 +156,7 @@ def _text(row: dict[str, Any]) -> str:
     Earlier admissions were for: Hypertension.
     Drugs of earlier admissions: Aspirin.
     """
-    who = {"F": "woman", "M": "man"}.get(row["sex"], "person")
+    who = {"F": "woman", "M": "man"}.get(row["sex"] or "", "person")
     age = "more than 89-year-old" if row["age"] > 89 else f"{int(row['age'])}-year-old"
     article = "An" if age.startswith(("8", "11-", "18-")) else "A"
     kind = _readable(_ADMISSION_TYPES.get(row["admission_type"] or "", row["admission_type"]))
@@ -149,7 +164,7 @@ def _text(row: dict[str, Any]) -> str:
     place = _readable(row["admission_location"])
     origin = f" from the {place}" if place in ("emergency room", "pacu") else f" ({place})" if place else ""
     unit = f" First intensive care unit: {row['care_unit']}." if row["care_unit"] else ""
-    history, ordered, earlier = (row[name] or [] for name in ("history", "ordered", "earlier"))
+    history, ordered, earlier = row["history"] or [], row["ordered"] or [], row["earlier"] or []
     paragraphs = [
         f"{article} {age} {who}{came}{origin}.{unit}",
         f"Earlier admissions were for: {'; '.join(history)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from clinragen import label_sets, versions
 from clinragen.artifacts import read_json, read_table, sha256_file
+from clinragen.cohort.manifest import CohortManifest
 from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import complete, hold_output
 from clinragen.schema import (
@@ -35,7 +36,7 @@ class Cohort:
     """A validated cohort folder. ``stays`` is sorted by stay_id; every other table refers to it."""
 
     paths: CohortPaths
-    manifest: dict[str, Any]
+    manifest: CohortManifest
     stays: pl.DataFrame
 
     @classmethod
@@ -50,6 +51,7 @@ class Cohort:
             raise UserError(f"{paths.root} is not a folder: expected a cohort made by mimic-prep")
         manifest = read_json(paths.manifest, "the manifest of a cohort made by mimic-prep")
         versions.COHORT.check(manifest, paths.manifest)
+        manifest = cast(CohortManifest, manifest)
         stays = frame(read_recorded(paths.stays, STAYS, manifest)).sort("stay_id")
         if stays.is_empty():
             raise UserError(f"{paths.stays} has no stays")
@@ -206,7 +208,7 @@ def without_labels(paths: CohortPaths) -> UserError:
     )
 
 
-def read_recorded(path: Path, schema: pa.Schema, manifest: dict[str, Any]) -> pa.Table:
+def read_recorded(path: Path, schema: pa.Schema, manifest: CohortManifest) -> pa.Table:
     """A table of a cohort, checked against the manifest's hash.
 
     Raises:
@@ -234,7 +236,7 @@ def _sound(batch: pa.RecordBatch) -> bool:
     )
 
 
-def frame(table: Any) -> pl.DataFrame:
+def frame(table: pa.Table) -> pl.DataFrame:
     """An Arrow table as a polars frame."""
     converted = pl.from_arrow(table)
     assert isinstance(converted, pl.DataFrame)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 
 from clinragen.cohort.folder import Cohort
+from clinragen.cohort.manifest import WindowKind
 from clinragen.errors import UserError
 
-KINDS = ("first", "last", "whole")
+KINDS: tuple[WindowKind, ...] = get_args(WindowKind)
 #: Whole stays differ in length by a factor of a hundred. The first two days are the most informative and are read hour
 #: by hour; bins then widen, so that one stay of half a year does not make all others costly.
 FINE, MIDDLE = 48, 7 * 24
@@ -37,7 +38,7 @@ class Window:
     """
 
     hours: int
-    kind: str = "first"
+    kind: WindowKind = "first"
 
     @classmethod
     def of(cls, cohort: Cohort) -> Window:
@@ -149,10 +150,11 @@ def training_window(hours: int | None, cohort: Cohort) -> Window:
     return window
 
 
-def _is_length(hours: Any) -> bool:
+def _is_length(hours: object) -> bool:
     """Whether a value of a manifest is a valid length of a window."""
-    number = isinstance(hours, int | float) and not isinstance(hours, bool)
-    return number and math.isfinite(hours) and 0 < hours <= LONGEST
+    if not isinstance(hours, int | float) or isinstance(hours, bool):
+        return False
+    return math.isfinite(hours) and 0 < hours <= LONGEST
 
 
 def _measured(cohort: Cohort) -> int:

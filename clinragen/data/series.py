@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clinragen.catalog import variable
 from clinragen.cohort.folder import Cohort
+from clinragen.cohort.manifest import WindowKind
 from clinragen.cohort.window import Window
 from clinragen.errors import UserError
 
@@ -134,7 +135,7 @@ class SeriesStatistics:
     scale: list[float]
     edges: list[list[list[float]]]
     clip: float = 8.0
-    kind: str = "first"
+    kind: WindowKind = "first"
 
     @property
     def window(self) -> Window:

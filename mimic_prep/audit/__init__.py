@@ -5,20 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import unknown_choice
 from mimic_prep.audit import duplicates, later, named_diagnoses, row_checks, value_checks
-from mimic_prep.audit.check import STATUSES, Check, Status
+from mimic_prep.audit.check import STATUSES, Check, CheckRecord, Status
 from mimic_prep.audit.cohort_tables import CohortTables
+
+
+class Audited(TypedDict):
+    """Which cohort was audited, and what was allowed."""
+
+    source: str | None
+    protocol: str | None
+    retrospective: bool
+    manifest_sha256: str
+    stays: int
+    patients: int
+    allowed_sections: list[str]
+
+
+class AuditRecord(TypedDict):
+    """``audit.json``; checks by their key."""
+
+    status: Status
+    cohort: Audited
+    checks: dict[str, CheckRecord]
 
 
 @dataclass(frozen=True)
 class Audit:
     """The checks of one cohort, in the order they are shown."""
 
-    cohort: dict[str, Any]
+    cohort: Audited
     checks: list[Check]
 
     @property
@@ -27,8 +47,8 @@ class Audit:
         statuses: list[Status] = [check.status for check in self.checks]
         return max(statuses, key=STATUSES.index)
 
-    def as_json(self) -> dict[str, Any]:
-        """The audit as JSON value_checks."""
+    def as_json(self) -> AuditRecord:
+        """The audit as JSON values."""
         return {
             "status": self.status,
             "cohort": self.cohort,
@@ -70,7 +90,7 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
         progress(title)
         checks.append(step())
     manifest = cohort.manifest
-    about = {
+    about: Audited = {
         "source": manifest.get("source"),
         "protocol": (manifest.get("protocol") or {}).get("name"),
         "retrospective": bool((manifest.get("protocol") or {}).get("retrospective")),

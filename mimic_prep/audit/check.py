@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 Status = Literal["pass", "note", "warning", "leak"]
 STATUSES: tuple[Status, ...] = ("pass", "note", "warning", "leak")
@@ -18,6 +19,16 @@ class Field:
     kind: Literal["text", "count", "share", "percent", "number"] = "text"
 
 
+class CheckRecord(TypedDict):
+    """A check in ``audit.json``."""
+
+    title: str
+    asks: str
+    status: Status
+    says: str
+    rows: list[Mapping[str, object]]
+
+
 @dataclass(frozen=True)
 class Check:
     """One check. ``rows`` map the keys of ``columns`` to values; ``flagged`` in a row marks it as worth reading."""
@@ -28,11 +39,17 @@ class Check:
     status: Status
     says: str
     columns: tuple[Field, ...] = ()
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: Sequence[Mapping[str, object]] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> CheckRecord:
         """The check without its wording of columns."""
-        return {"title": self.title, "asks": self.asks, "status": self.status, "says": self.says, "rows": self.rows}
+        return {
+            "title": self.title,
+            "asks": self.asks,
+            "status": self.status,
+            "says": self.says,
+            "rows": list(self.rows),
+        }
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from clinragen.cohort.folder import Cohort, frame
+from clinragen.cohort.manifest import CohortManifest
 from clinragen.errors import UserError
 from clinragen.schema import NOTES, SERIES, CohortPaths
 
@@ -42,7 +42,7 @@ class CohortTables:
         return self.cohort.stays
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> CohortManifest:
         """What the preparation wrote down."""
         return self.cohort.manifest
 

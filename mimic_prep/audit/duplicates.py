@@ -9,7 +9,7 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,17 @@ _BANDS, _ROWS = 16, 4  # an overlap of 0.8 shares a band with probability 0.9998
 _MOST_PER_BUCKET = 8  # of training texts compared with each held-out one; templates would make it quadratic
 _WORD = re.compile(r"[a-z0-9]+")
 _FACTORS = np.random.default_rng(20_110_714).integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
+
+
+class Compared(TypedDict):
+    """Texts of one unit and held-out split, and how many of them are nearly in the training split."""
+
+    unit: str
+    split: str
+    compared: int
+    copies: int
+    share: float
+    flagged: bool
 
 
 def shingles(text: str) -> np.ndarray:
@@ -93,7 +104,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[dict[str, Any]], int]:
+def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[Compared], int]:
     """Rows by unit and held-out split, and how many texts were long enough to compare."""
     owned = texts.join(tables.stays.select("stay_id", "subject_id", "split"), on="stay_id", maintain_order="left")
     train = owned.filter(pl.col("split") == "train")
@@ -105,7 +116,7 @@ def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[dict[str, 
         for band in _bands(shingle_hashes):
             if len(buckets[band]) < _MOST_PER_BUCKET:
                 buckets[band].append(index)
-    rows: list[dict[str, Any]] = []
+    rows: list[Compared] = []
     held = owned.filter(pl.col("split") != "train")
     for (unit, split), part in held.group_by("unit", "split", maintain_order=True):
         long = copies = 0
@@ -123,8 +134,8 @@ def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[dict[str, 
         if long:
             rows.append(
                 {
-                    "unit": unit,
-                    "split": split,
+                    "unit": str(unit),
+                    "split": str(split),
                     "compared": long,
                     "copies": copies,
                     "share": copies / long,
@@ -132,7 +143,7 @@ def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[dict[str, 
                 }
             )
         compared += long
-    return sorted(rows, key=lambda row: (str(row["unit"]), str(row["split"]))), compared
+    return sorted(rows, key=lambda row: (row["unit"], row["split"])), compared
 
 
 def _bands(found: np.ndarray) -> Iterable[tuple[int, bytes]]:

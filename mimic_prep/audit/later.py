@@ -6,7 +6,7 @@ A leak of this kind may touch one stay in a thousand, too few for any share to s
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import TypedDict
 
 from mimic_prep.audit.check import Check, Field, Status, plural
 from mimic_prep.audit.cohort_tables import CohortTables
@@ -20,6 +20,16 @@ MANY = {"admission_exam": 2, **dict.fromkeys(NARRATIVE, 5)}
 _MANY_ELSEWHERE = 3
 _NAMED = 100  # stays whose ids are shown
 _COURSE, _DOUBT = "tells the course", "may tell an earlier stay"
+
+
+class Found(TypedDict):
+    """What was found in a section, in how many stays and which."""
+
+    section: str
+    finding: str
+    stays: int
+    stay_ids: str
+    flagged: bool
 
 
 def course(tables: CohortTables) -> Check:
@@ -59,7 +69,7 @@ def _finding(section: str, text: str) -> str | None:
     return _DOUBT if clear or many else None
 
 
-def _row(finding: str, section: str, ids: set[int]) -> dict[str, Any]:
+def _row(finding: str, section: str, ids: set[int]) -> Found:
     shown = ", ".join(map(str, sorted(ids)[:_NAMED]))
     more = f", and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return {"section": section, "finding": finding, "stays": len(ids), "stay_ids": shown + more, "flagged": True}

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Literal, TypedDict, cast
 
 import polars as pl
 
@@ -34,6 +34,36 @@ _OPENS_WITH_HISTORY = "history_of_present_illness"
 _ICD_CODE = re.compile(r"\b(?:[A-TV-Z]\d[0-9A-Z]\.[0-9A-Z]{1,4}|\d{3}\.\d{1,2})\b")
 #: A bare 250.00 may be a dose; ICD-9 codes count only beside a word that says what they are.
 _ICD_WORD = re.compile(r"\bICD(?:-?(?:9|10))?(?:-?CM)?\b", re.IGNORECASE)
+
+
+class SectionCounts(TypedDict):
+    """Of one section and label: stays with the section that carry or lack the label, and those it is named in."""
+
+    section: str
+    phenotype: str  # key
+    stays_with: int
+    stays_without: int
+    affirmed_with: int
+    affirmed_without: int
+    icd_with: int
+    icd_without: int
+    negated_with: int
+    negated_without: int
+    historical_with: int
+    historical_without: int
+
+
+Verdict = Literal["", "hands over", "allowed", "known before"]
+#: How often a section names a label where it is true and where it is not. Shares are None where no stay could have it.
+Named = TypedDict(
+    "Named",
+    {
+        "section": str, "phenotype": str, "stays_with": int, "stays_without": int, "with": float | None,
+        "without": float | None, "precision": float | None, "affirmed_stays": int, "icd_stays": int,
+        "negated_with": float | None, "negated_without": float | None, "historical_with": float | None,
+        "historical_without": float | None, "verdict": Verdict, "flagged": bool,
+    },
+)  # fmt: skip
 
 
 class NameFinder:
@@ -114,7 +144,7 @@ def named(tables: CohortTables, allow: Collection[str]) -> Check:
         )
     )  # fmt: skip
     joined = counts.join(base, on=["section", "phenotype"]).sort("section", "phenotype")
-    found = sorted((_row(row, allow, tables.cohort.label_set) for row in joined.iter_rows(named=True)), key=_order)
+    found = sorted((_row(row, allow, tables.cohort.label_set) for row in _rows(joined)), key=_order)
     leaks = [row for row in found if row["verdict"] == "hands over"]
     accepted = [row for row in found if row["verdict"] == "allowed"]
     chronic = [row for row in found if row["verdict"] == "known before"]
@@ -171,7 +201,11 @@ def _mentions(tables: CohortTables) -> pl.DataFrame:
     return table.group_by(names[:3]).agg(pl.col(names[3:]).any())
 
 
-def _row(row: dict[str, Any], allow: Collection[str], labels: LabelSet) -> dict[str, Any]:
+def _rows(counts: pl.DataFrame) -> Iterable[SectionCounts]:
+    return cast(Iterable[SectionCounts], counts.iter_rows(named=True))
+
+
+def _row(row: SectionCounts, allow: Collection[str], labels: LabelSet) -> Named:
     carriers, others = row["stays_with"], row["stays_without"]
     true, false = row["affirmed_with"], row["affirmed_without"]
 
@@ -185,19 +219,17 @@ def _row(row: dict[str, Any], allow: Collection[str], labels: LabelSet) -> dict[
         and (precision or 0) >= MIN_PRECISION
     )
     known_before = row["section"] == _OPENS_WITH_HISTORY and labels[row["phenotype"]].kind == "chronic"
-    verdict = "known before" if known_before else "allowed" if row["section"] in allow else "hands over"
-    shares = {
-        f"{kind}_{side}": share(row[f"{kind}_{side}"], of)
-        for kind in ("negated", "historical")
-        for side, of in (("with", carriers), ("without", others))
-    }
+    verdict: Verdict = "known before" if known_before else "allowed" if row["section"] in allow else "hands over"
     return {
         "section": row["section"], "phenotype": labels[row["phenotype"]].name, "stays_with": carriers,
         "stays_without": others, "with": with_, "without": without, "precision": precision,
-        "affirmed_stays": true + false, "icd_stays": row["icd_with"] + row["icd_without"], **shares,
+        "affirmed_stays": true + false, "icd_stays": row["icd_with"] + row["icd_without"],
+        "negated_with": share(row["negated_with"], carriers), "negated_without": share(row["negated_without"], others),
+        "historical_with": share(row["historical_with"], carriers),
+        "historical_without": share(row["historical_without"], others),
         "verdict": verdict if handed else "", "flagged": handed,
     }  # fmt: skip
 
 
-def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+def _order(row: Named) -> tuple[bool, float, str, str]:
     return (not row["flagged"], -(row["with"] or 0), row["section"], row["phenotype"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import polars as pl
@@ -22,12 +22,39 @@ MIN_DIFFERENCE = 0.05  # of the share of stays in which a variable was measured
 SIGNIFICANT = 0.01  # over all comparisons (Bonferroni)
 
 
+class SecondMode(TypedDict):
+    """A variable with a second mode where another unit would put it."""
+
+    variable: str
+    unit: str
+    suspect: str
+    median: float
+    mode: float
+    values: int
+    share: float
+    flagged: bool
+
+
+class Drift(TypedDict):
+    """A variable in one split beside the training split: means of stays, their distance, shares of stays measured."""
+
+    variable: str
+    split: str
+    train_mean: float | None
+    mean: float | None
+    unit: str
+    distance: float
+    train_share: float
+    share: float
+    flagged: bool
+
+
 def units(series: pl.LazyFrame) -> Check:
     """Variables with a second mode where another unit would put it, and a trough between the two."""
     positive = series.filter(pl.col("value") > 0)
     index = (pl.col("value").cast(pl.Float64).log() / _STEP).round().cast(pl.Int32).alias("place")
     counted = positive.group_by("variable", index).agg(pl.len().alias("values")).collect(engine="streaming")
-    unit_rows: list[dict[str, Any]] = []
+    unit_rows: list[SecondMode] = []
     for key, variable in variables().items():
         mine = counted.filter(pl.col("variable") == key).sort("place")
         indices, counts = mine["place"].to_numpy() * _STEP, mine["values"].to_numpy()
@@ -49,7 +76,7 @@ def units(series: pl.LazyFrame) -> Check:
     return Check("units", "Units are not mixed", asks, "warning" if unit_rows else "pass", says, columns, unit_rows)
 
 
-def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) -> list[dict[str, Any]]:
+def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) -> list[SecondMode]:
     """``places`` are logarithms of values, sorted, with how many values lie there."""
     total = int(counts.sum())
     middle = float(places[np.searchsorted(np.cumsum(counts), total / 2)])
@@ -58,7 +85,7 @@ def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) ->
     for power in _POWERS:
         candidates |= {f"times {power:g}": median * power, f"divided by {power:g}": median / power}
     low, high = variable.plausible
-    rows = []
+    rows: list[SecondMode] = []
     for suspect, value in candidates.items():
         if not max(low, 0) < value <= high or abs(gap := float(np.log(value)) - middle) < _MIN_GAP:
             continue
@@ -92,7 +119,7 @@ def drift(tables: CohortTables) -> Check:
     others = [name for name in ("validation", "test") if name in sizes] if "train" in sizes else []
     groups = owned.sort("stay_id").partition_by("variable", "split", as_dict=True)
     empty = owned.clear()
-    drift_rows: list[dict[str, Any]] = []
+    drift_rows: list[Drift] = []
     tests = 2 * len(variables()) * max(len(others), 1)
     for key, variable in variables().items():
         for split in others:

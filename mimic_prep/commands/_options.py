@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from clinragen.command_line import answer
 from clinragen.options import Texts, WholeNumber
+
+if TYPE_CHECKING:
+    from clinragen.cohort.manifest import CohortManifest
 
 Raw = Annotated[Path, Parameter(name="--raw")]
 CohortOut = Annotated[Path, Parameter(name="--out", help="The cohort folder to write.")]
@@ -25,19 +28,23 @@ Workers = Annotated[WholeNumber, Parameter(name="--workers", help="Threads that 
 CORES = os.cpu_count() or 1
 
 
-def show_cohort(manifest: dict[str, Any], out: Path, as_json: bool) -> None:
+def show_cohort(manifest: CohortManifest, out: Path, as_json: bool) -> None:
     """Print the summary of a preparation, as tables or as JSON."""
     if as_json:
         told = ("source", "cohort", "rows", "attrition", "warnings")
-        answer("", {"out": out, **{key: manifest[key] for key in told if key in manifest}}, as_json)
+        about = dict(manifest)
+        answer("", {"out": out, **{key: about[key] for key in told if key in about}}, as_json)
         return
     from rich.console import Console
 
+    from clinragen import label_sets
     from mimic_prep import preparation_summary
 
     console = Console()
-    if "cohort" in manifest and "tables" in manifest:  # older exports do not say
-        preparation_summary.show(manifest, console)
+    if "attrition" in manifest and "tables" in manifest and "cohort" in manifest:  # older exports do not say
+        labels = {key: label.name for key, label in label_sets.of_manifest(manifest).items()}
+        preparation_summary.show(manifest["attrition"], manifest["tables"], manifest["cohort"], labels, console)
+        preparation_summary.warn(manifest.get("warnings", []), console)
     elif "rows" in manifest:
         console.print(", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in manifest["rows"].items()))
     console.print(f"[bold]{out}[/bold]", highlight=False, soft_wrap=True)

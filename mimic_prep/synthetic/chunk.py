@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from mimic_prep.synthetic.laboratory import Sampling, draw
 from mimic_prep.synthetic.note_writer import write_note
 from mimic_prep.synthetic.patients import DAY, HOUR, Admission, Patient, SimulatedStay, draw_patients
 from mimic_prep.synthetic.physiology import Trajectory, baselines, simulate
-from mimic_prep.synthetic.truth import stay_rows
+from mimic_prep.synthetic.truth import TruthRow, stay_rows
 
 CHUNK = 250  # patients; fixed, so that the bytes do not depend on the number of processes
 
@@ -50,7 +50,7 @@ class Chunk:
     """Compressed CSV per table, truth rows, the stays, and the number of rows written per table."""
 
     parts: dict[str, bytes]
-    truth: list[dict[str, Any]]
+    truth: list[TruthRow]
     stay_ids: list[int]
     counts: dict[str, int]
 
@@ -59,24 +59,31 @@ class _ChunkTables:
     """Rows of one chunk before they are compressed."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _SCHEMAS}
+        self.rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in _SCHEMAS}
         self.events = raw_tables.EventRows(raw_tables.Rows(), raw_tables.Rows(), raw_tables.Rows())
-        self.truth: list[dict[str, Any]] = []
+        self.truth: list[TruthRow] = []
 
 
 _TIME = pl.Int64
-_SCHEMAS: dict[str, dict[str, Any]] = {
-    "hosp/patients": dict.fromkeys(raw_tables.COLUMNS["hosp/patients"]),
-    "hosp/admissions": dict.fromkeys(raw_tables.COLUMNS["hosp/admissions"])
-    | {"admittime": _TIME, "dischtime": _TIME, "deathtime": _TIME, "edregtime": _TIME, "edouttime": _TIME},
-    "hosp/diagnoses_icd": dict.fromkeys(raw_tables.COLUMNS["hosp/diagnoses_icd"]),
-    "hosp/prescriptions": {
-        "subject_id": None, "hadm_id": None, "pharmacy_id": None, "starttime": _TIME, "stoptime": _TIME,
-        "drug_type": None, "drug": None,
-    },
-    "icu/icustays": dict.fromkeys(raw_tables.COLUMNS["icu/icustays"]) | {"intime": _TIME, "outtime": _TIME},
-    "note/discharge": dict.fromkeys(raw_tables.COLUMNS["note/discharge"]) | {"charttime": _TIME, "storetime": _TIME},
-}  # fmt: skip
+
+
+def _schema(columns: Iterable[str], *times: str) -> dict[str, type[pl.DataType] | None]:
+    """The types of a table's columns: those of ``times`` hold seconds, of others the rows decide."""
+    return {column: _TIME if column in times else None for column in columns}
+
+
+_SCHEMAS: dict[str, dict[str, type[pl.DataType] | None]] = {
+    "hosp/patients": _schema(raw_tables.COLUMNS["hosp/patients"]),
+    "hosp/admissions": _schema(
+        raw_tables.COLUMNS["hosp/admissions"], "admittime", "dischtime", "deathtime", "edregtime", "edouttime"
+    ),
+    "hosp/diagnoses_icd": _schema(raw_tables.COLUMNS["hosp/diagnoses_icd"]),
+    "hosp/prescriptions": _schema(
+        ("subject_id", "hadm_id", "pharmacy_id", "starttime", "stoptime", "drug_type", "drug"), "starttime", "stoptime"
+    ),
+    "icu/icustays": _schema(raw_tables.COLUMNS["icu/icustays"], "intime", "outtime"),
+    "note/discharge": _schema(raw_tables.COLUMNS["note/discharge"], "charttime", "storetime"),
+}
 
 
 def make_chunk(seed: int, first: int, last: int) -> Chunk:

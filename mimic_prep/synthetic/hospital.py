@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from clinragen.errors import UserError, unknown_choice
 
 ROOT = CONFIG_ROOT / "synthetic"
 FACTORS = ("age", "vascular", "lung", "liver", "frailty")
-CHANNELS = ("series", "note", "both", "together", "none")
+#: Where a condition is meant to be found; ``together`` only when both are read.
+Channel = Literal["series", "note", "both", "together", "none"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 RELEASE = "mimic4"
 
 
@@ -42,7 +45,7 @@ class Condition:
     excludes: list[str] = field(default_factory=list)
     chronic: bool = False
     mimics: dict[str, list[str]] = field(default_factory=dict)
-    planted: str = "none"
+    planted: Channel = "none"
     series: float = 0.0
     note: float = 0.0
     acuity: float = 0.0
@@ -112,6 +115,53 @@ class Panel:
     variables: list[str]
 
 
+class Sign(TypedDict):
+    """A sign on examination: the system it is found in, and its wordings."""
+
+    system: str
+    say: list[str]
+
+
+class BodySystem(TypedDict):
+    """A line of an examination: its heading, and wordings when nothing is found."""
+
+    heading: str
+    normal: list[str]
+
+
+@dataclass
+class Lexicon:
+    """The words of notes; explained in ``lexicon.yaml``. Lists are wordings of which one is drawn."""
+
+    symptoms: dict[str, list[str]]
+    general_complaints: list[str]
+    denied: list[str]
+    signs: dict[str, Sign]
+    systems: dict[str, BodySystem]
+    opening: list[str]
+    background: list[str]
+    no_background: list[str]
+    duration: list[str]
+    further: list[str]
+    denial: list[str]
+    setting: list[str]
+    family: list[str]
+    social: list[str]
+    smoking: list[str]
+    drinking: list[str]
+    no_history: list[str]
+    no_medicines: list[str]
+    other_medicines: list[str]
+    allergies: list[str]
+    procedures: dict[str, str]
+    course: list[str]
+    course_chronic: list[str]
+    ruled_out: list[str]
+    response: dict[Literal["good", "fair", "poor"], str]
+    condition: list[str]
+    instructions: list[str]
+
+
 @dataclass(frozen=True)
 class Hospital:
     """Everything a worker needs. ``state`` are the variables with a trajectory of their own, in row order."""
@@ -122,7 +172,7 @@ class Hospital:
     charts: list[ChartingPlan]
     panels: dict[str, Panel]
     units: dict[str, dict[str, str]]
-    lexicon: dict[str, Any]
+    lexicon: Lexicon
     state: list[str]
 
     def effect(self, form: Variant) -> np.ndarray:
@@ -154,7 +204,7 @@ def parse_effect(text: str, measured: MeasuredVariable) -> float:
     return float(np.log(size)) if measured.log else size * (-1 if match[1] == "-" else 1)
 
 
-def _record[T](kind: type[T], row: dict[str, Any], where: str) -> T:
+def _record[T](kind: type[T], row: Mapping[str, object], where: str) -> T:
     """One row of a file as a dataclass. (OmegaConf's check of each row would take most of a worker's start.)"""
     names = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
     for key in row:
@@ -166,7 +216,7 @@ def _record[T](kind: type[T], row: dict[str, Any], where: str) -> T:
     return kind(**row)
 
 
-def _known(names: list[str], choices: Any, what: str, where: str) -> None:
+def _known(names: list[str], choices: Collection[str], what: str, where: str) -> None:
     for name in names:
         if name not in choices:
             raise UserError(f"{ROOT / 'conditions.yaml'}: {where}: {unknown_choice(what, name, choices)}")
@@ -182,7 +232,7 @@ def load() -> Hospital:
     """
     raw = load_yaml(ROOT / "conditions.yaml")
     charts = load_yaml(ROOT / "variables.yaml")
-    lexicon = load_yaml(ROOT / "lexicon.yaml")
+    lexicon = _record(Lexicon, load_yaml(ROOT / "lexicon.yaml"), str(ROOT / "lexicon.yaml"))
     measured = {
         key: _record(MeasuredVariable, {"key": key, **row}, f"{ROOT / 'variables.yaml'}: {key}")
         for key, row in charts["variables"].items()
@@ -203,8 +253,8 @@ def load() -> Hospital:
         _known([*condition.mimics], ("series", "note"), "channel", f"{key}.mimics")
         for imitated in condition.mimics.values():
             _known(imitated, phenotypes(), "phenotype", f"{key}.mimics")
-        _known(condition.symptoms, lexicon["symptoms"], "symptom", key)
-        _known(condition.signs, lexicon["signs"], "sign", key)
+        _known(condition.symptoms, lexicon.symptoms, "symptom", key)
+        _known(condition.signs, lexicon.signs, "sign", key)
         _known(condition.orders, [*panels, "arterial_line", "cvp", "oxygen"], "panel", key)
         for form in condition.forms:
             _known([*form.effects, *condition.jitter], state, "variable", key)

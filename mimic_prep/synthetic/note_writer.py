@@ -8,7 +8,6 @@ course.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class _Writer:
     """Draws wordings and remembers which terms were said about which condition."""
 
     def __init__(self, hospital: Hospital, rng: np.random.Generator) -> None:
-        self.lexicon: dict[str, Any] = hospital.lexicon
+        self.lexicon = hospital.lexicon
         self.rng = rng
         self.evidence: dict[str, list[str]] = {}
 
@@ -50,7 +49,7 @@ class _Writer:
         return bool(self.rng.random() < probability)
 
     def symptom(self, term: str) -> str:
-        return self.one(self.lexicon["symptoms"][term])
+        return self.one(self.lexicon.symptoms[term])
 
     def note(self, episode: Episode, term: str) -> None:
         self.evidence.setdefault(episode.condition.key, []).append(term)
@@ -81,19 +80,19 @@ def write_note(
     history = _history(writer, told)
     medicines = _medicines(writer, told)
     complaint = [writer.symptom(term) for term in symptoms[:2]]
-    done = [text for device, text in lexicon["procedures"].items() if device in devices]
-    social = [writer.one(lexicon["social"])]
+    done = [text for device, text in lexicon.procedures.items() if device in devices]
+    social = [writer.one(lexicon.social)]
     if patient.factors["lung"] > 0.4:
-        social.append(writer.one(lexicon["smoking"]))
+        social.append(writer.one(lexicon.smoking))
     if patient.factors["liver"] > 1.0:
-        social.append(writer.one(lexicon["drinking"]))
+        social.append(writer.one(lexicon.drinking))
     sections = [
         ("Chief Complaint", "\n".join(complaint)),
         ("Major Surgical or Invasive Procedure", "\n".join(done) or "None"),
         ("History of Present Illness", _present_illness(writer, patient, told, symptoms, history)),
         ("Past Medical History", _past_history(writer, history)),
         ("Social History", " ".join(social)),
-        ("Family History", writer.one(lexicon["family"])),
+        ("Family History", writer.one(lexicon.family)),
         (
             "Physical Exam",
             f"ADMISSION PHYSICAL EXAM:\n{_exam(writer, told)}\n\nDISCHARGE PHYSICAL EXAM:\n{_exam(writer, [])}",
@@ -107,14 +106,14 @@ def write_note(
             "Expired" if admission.died else writer.one(["Home", "Extended Care", "Home With Service"]),
         ),
         ("Discharge Diagnosis", _diagnoses(writer, admission)),
-        ("Discharge Condition", "Expired" if admission.died else writer.one(lexicon["condition"])),
-        ("Discharge Instructions", writer.one(lexicon["instructions"])),
+        ("Discharge Condition", "Expired" if admission.died else writer.one(lexicon.condition)),
+        ("Discharge Instructions", writer.one(lexicon.instructions)),
         ("Followup Instructions", "___"),
     ]
     head = (
         " \nName:  ___                     Unit No:   ___\n \nAdmission Date:  ___              Discharge Date:   ___\n"
         f" \nDate of Birth:  ___             Sex:   {patient.sex}\n \nService: {writer.one(list(_SERVICES))}\n"
-        f" \nAllergies: \n{writer.one(lexicon['allergies'])}\n \nAttending: ___.\n"
+        f" \nAllergies: \n{writer.one(lexicon.allergies)}\n \nAttending: ___.\n"
     )
     text = head + "".join(f" \n{name}:\n{_typos(writer, content)}\n" for name, content in sections)
     return GeneratedNote(text=text, evidence={key: sorted(set(terms)) for key, terms in writer.evidence.items()})
@@ -134,7 +133,7 @@ def _symptoms(writer: _Writer, told: list[Episode]) -> list[str]:
         for term in writer.some(options, 1, 2) if len(options) > 1 else options:
             writer.note(episode, term)
             found.append(term)
-    general = writer.some(writer.lexicon["general_complaints"], 1, 2)
+    general = writer.some(writer.lexicon.general_complaints, 1, 2)
     if not found:
         return general
     merged = [*found[:1], *found[1:], *([] if writer.chance(_NO_NEW) else general[:1])]
@@ -162,10 +161,10 @@ def _medicines(writer: _Writer, told: list[Episode]) -> str:
             for medicine in writer.some(episode.condition.home, 1, 1 if writer.chance(0.7) else 2):
                 writer.note(episode, medicine)
                 lines.append(medicine)
-    lines += writer.some(writer.lexicon["other_medicines"], 0, 2)
+    lines += writer.some(writer.lexicon.other_medicines, 0, 2)
     lines = list(dict.fromkeys(lines))
     if not lines:
-        return writer.one(writer.lexicon["no_medicines"])
+        return writer.one(writer.lexicon.no_medicines)
     lead = "The Preadmission Medication list is accurate and complete.\n" if writer.chance(0.4) else ""
     return lead + "\n".join(
         f"{i}. {line}" for i, line in enumerate((lines[j] for j in writer.rng.permutation(len(lines))), 1)
@@ -177,12 +176,12 @@ def _present_illness(
 ) -> str:
     lexicon = writer.lexicon
     female = patient.sex == "F"
-    background = writer.one(lexicon["no_background"])
+    background = writer.one(lexicon.no_background)
     if history and writer.chance(0.8):
-        background = writer.one(lexicon["background"]).format(list=listing(history[:3]))
-    duration = writer.one(lexicon["duration"])
+        background = writer.one(lexicon.background).format(list=listing(history[:3]))
+    duration = writer.one(lexicon.duration)
     sentences = [
-        writer.one(lexicon["opening"]).format(
+        writer.one(lexicon.opening).format(
             who=writer.one(["woman", "female", "F"] if female else ["man", "male", "M"]),
             title="Ms." if female else "Mr.",
             background=background,
@@ -193,18 +192,18 @@ def _present_illness(
     subject = writer.one(["She", "Pt", "The patient"] if female else ["He", "Pt", "The patient"])
     if symptoms[2:]:
         further = listing([writer.symptom(term) for term in symptoms[2:6]])
-        sentences.append(writer.one(lexicon["further"]).format(subject=subject, list=further))
+        sentences.append(writer.one(lexicon.further).format(subject=subject, list=further))
     possible = {term for episode in told for term in episode.condition.symptoms} | set(symptoms)
-    absent = [term for term in lexicon["denied"] if term not in possible]
+    absent = [term for term in lexicon.denied if term not in possible]
     denied = listing([writer.symptom(term) for term in dict.fromkeys(writer.some(absent, 2, 4))], "or")
-    sentences.append(writer.one(lexicon["denial"]).format(subject=subject, list=denied))
-    sentences.append(writer.one(lexicon["setting"]))
+    sentences.append(writer.one(lexicon.denial).format(subject=subject, list=denied))
+    sentences.append(writer.one(lexicon.setting))
     return " ".join(sentences)
 
 
 def _past_history(writer: _Writer, history: list[str]) -> str:
     if not history:
-        return writer.one(writer.lexicon["no_history"])
+        return writer.one(writer.lexicon.no_history)
     if writer.chance(0.3):
         return ", ".join(history)
     return "\n".join(f"{mark} {entry}" for mark, entry in zip(_marks(writer), history, strict=False))
@@ -222,10 +221,10 @@ def _exam(writer: _Writer, told: list[Episode]) -> str:
         if options and writer.chance(0.8):
             sign = writer.one(options)
             writer.note(episode, sign)
-            entry = writer.lexicon["signs"][sign]
+            entry = writer.lexicon.signs[sign]
             found.setdefault(entry["system"], []).append(writer.one(entry["say"]))
     lines = []
-    for system, words in writer.lexicon["systems"].items():
+    for system, words in writer.lexicon.systems.items():
         if system in found:
             lines.append(f"{words['heading']}: {', '.join(dict.fromkeys(found[system]))}")
         elif system not in ("neck", "skin"):
@@ -259,21 +258,21 @@ def _course(writer: _Writer, hospital: Hospital, admission: Admission) -> str:
         condition = episode.condition
         name = episode.name
         if condition.chronic and condition.acuity < _WORTH_TREATING:
-            paragraphs.append(writer.one(lexicon["course_chronic"]).format(name=name))
+            paragraphs.append(writer.one(lexicon.course_chronic).format(name=name))
             continue
-        terms = [t for t in writer.evidence.get(condition.key, []) if t in lexicon["symptoms"]]
+        terms = [t for t in writer.evidence.get(condition.key, []) if t in lexicon.symptoms]
         evidence = f"Presented with {listing([writer.symptom(t) for t in terms[:2]])}. " if terms else ""
         drugs = f" with {listing(writer.some(condition.treatment, 1, 2))}" if condition.treatment else ""
         fair = condition.chronic or episode.response > 0.2
         outcome = "good" if episode.response > 0.45 else "fair" if fair else "poor"
-        response = lexicon["response"][outcome]
-        sentence = writer.one(lexicon["course"])
+        response = lexicon.response[outcome]
+        sentence = writer.one(lexicon.course)
         paragraphs.append(sentence.format(name=name, evidence=evidence, drugs=drugs, response=response))
     present = {e.condition.key for e in admission.episodes}
     absent = [c for c in hospital.conditions.values() if c.is_phenotype and c.key not in present and not c.chronic]
     if absent and writer.chance(0.6):
         excluded = absent[int(writer.rng.integers(len(absent)))]
-        paragraphs.append(writer.one(lexicon["ruled_out"]).format(name=writer.one(excluded.all_names())))
+        paragraphs.append(writer.one(lexicon.ruled_out).format(name=writer.one(excluded.all_names())))
     return "\n\n".join(paragraphs) or "Observed without incident and discharged."
 
 

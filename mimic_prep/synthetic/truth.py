@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypedDict
 
 import pyarrow as pa
 
 from clinragen.catalog import phenotypes
-from mimic_prep.synthetic.hospital import Hospital
+from mimic_prep.synthetic.hospital import Channel, Hospital
 from mimic_prep.synthetic.patients import FORGOTTEN, Admission, Episode, Patient
 
 CONDITIONS = pa.schema(
@@ -29,6 +29,29 @@ CONDITIONS = pa.schema(
         ("coded", pa.bool_()),
     ]
 )
+
+Shown = Literal["series", "note", "both", "none"]
+
+
+class TruthRow(TypedDict):
+    """A row of ``CONDITIONS``: one condition in one stay."""
+
+    stay_id: int
+    hadm_id: int
+    subject_id: int
+    condition: str
+    is_phenotype: bool
+    mimics_in_series: list[str]
+    mimics_in_note: list[str]
+    planted: Channel
+    channel: Shown
+    onset_hour: float | None
+    severity: float
+    response: float
+    variables: list[str]
+    terms: list[str]
+    coded: bool
+
 
 README = """\
 # Ground truth of the synthetic hospital
@@ -56,13 +79,13 @@ for what the other conditions of a patient betray.
 """
 
 
-def oracle(stay_ids: list[int], rows: list[dict[str, Any]]) -> pa.Table:
+def oracle(stay_ids: list[int], rows: list[TruthRow]) -> pa.Table:
     """Probability of each label for a reader who is fooled by no decoy and misses nothing that shows: an upper bound.
 
     One row per stay of ``stay_ids``. A condition that shows in some channel is coded unless forgotten; one that shows
     nowhere keeps the share it has among the stays where it is not seen, whatever else these patients have.
     """
-    columns: dict[str, list[Any]] = {"stay_id": stay_ids}
+    columns: dict[str, list[int] | list[float]] = {"stay_id": stay_ids}
     for name in phenotypes():
         here = [row for row in rows if row["condition"] == name]
         seen = {row["stay_id"] for row in here if row["channel"] != "none"}
@@ -73,12 +96,12 @@ def oracle(stay_ids: list[int], rows: list[dict[str, Any]]) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def channel(episode: Episode, terms: list[str]) -> str:
+def channel(episode: Episode, terms: list[str]) -> Shown:
     """Where one condition shows: effects on the series, words in the admission sections, both or none."""
     series = episode.series and bool(episode.form.effects)
-    return {(True, True): "both", (True, False): "series", (False, True): "note", (False, False): "none"}[
-        (series, bool(terms))
-    ]
+    if terms:
+        return "both" if series else "note"
+    return "series" if series else "none"
 
 
 def directions(hospital: Hospital, episode: Episode) -> list[str]:
@@ -89,9 +112,9 @@ def directions(hospital: Hospital, episode: Episode) -> list[str]:
 
 def stay_rows(
     hospital: Hospital, patient: Patient, admission: Admission, evidence: dict[str, list[str]]
-) -> list[dict[str, Any]]:
+) -> list[TruthRow]:
     """Rows of ``CONDITIONS`` for every stay of an admission."""
-    rows = []
+    rows: list[TruthRow] = []
     for stay in admission.stays:
         for episode, onset in zip(admission.episodes, stay.onsets, strict=True):
             condition = episode.condition

@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 from rich.console import Console
@@ -22,6 +22,17 @@ from mimic_prep.synthetic import raw_tables, truth
 from mimic_prep.synthetic.chunk import CHUNK, Chunk, make_chunk
 from mimic_prep.synthetic.hospital import load
 from mimic_prep.synthetic.patients import MAX_PATIENTS
+
+
+class TruthManifest(TypedDict):
+    """``truth/manifest.json``: how the hospital was made, and how often each condition and label is in it."""
+
+    patients: int
+    seed: int
+    rows: dict[str, int]
+    share_of_stays: dict[str, float]
+    label_prevalence: dict[str, float]
+    sources: dict[str, str]
 
 
 def synthesize(
@@ -41,7 +52,7 @@ def synthesize(
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
     counts: Counter[str] = Counter()
-    rows: list[dict[str, Any]] = []
+    rows: list[truth.TruthRow] = []
     stay_ids: list[int] = []
     with output_folder(out, SYNTHETIC, overwrite=overwrite) as folder:
         for name in raw_tables.COLUMNS:
@@ -81,7 +92,7 @@ def _chunks(patients: int, seed: int, workers: int) -> Iterator[Chunk]:
 
 
 @contextmanager
-def _mapper(workers: int) -> Iterator[Any]:
+def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Chunk]]]:
     """``map``, or that of a process pool; processes are spawned, as forking a threaded library can hang."""
     if workers == 1:
         yield map
@@ -90,7 +101,7 @@ def _mapper(workers: int) -> Iterator[Any]:
         yield pool.map
 
 
-def _manifest(patients: int, seed: int, counts: dict[str, int], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(patients: int, seed: int, counts: dict[str, int], rows: list[truth.TruthRow]) -> TruthManifest:
     stays = max(counts["icu/icustays"], 1)
     present = Counter(row["condition"] for row in rows)
     coded = Counter(row["condition"] for row in rows if row["coded"] and row["is_phenotype"])

@@ -230,7 +230,8 @@ def test_truth_says_what_is_written_and_where(hospital: Path) -> None:
             assert not row["terms"]
             continue
         for term in row["terms"]:
-            wordings = lexicon["symptoms"].get(term) or lexicon["signs"].get(term, {}).get("say") or [term]
+            sign = lexicon.signs.get(term)
+            wordings = lexicon.symptoms.get(term) or (sign["say"] if sign else [term])
             written += 1
             missed += not any(wording in text for wording in wordings)
     assert written > 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict, cast
 
 import polars as pl
 
@@ -14,6 +14,13 @@ from mimic_prep.releases.eicu.tables import TEXTS, TextTable
 
 MOST_ENTRIES = 60
 _SCHEMA = {"stay_id": pl.Int64, "section": pl.String, "entry": pl.String, "time": pl.Int64}
+
+
+class _Arrival(TypedDict):
+    age: float  # years
+    sex: str | None
+    admit_source: str | None
+    care_unit: str | None
 
 
 def build(raw: RawFolder, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
@@ -29,7 +36,7 @@ def build(raw: RawFolder, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFra
 
 def _arrival(stays: pl.DataFrame) -> pl.DataFrame:
     columns = stays.select("stay_id", "age", "sex", "admit_source", "care_unit")
-    texts = [_who(row) for row in columns.iter_rows(named=True)]
+    texts = [_who(cast(_Arrival, row)) for row in columns.iter_rows(named=True)]
     return stays.select(
         "stay_id",
         pl.concat_str(pl.lit("digest-"), "stay_id").alias("note_id"),
@@ -40,13 +47,13 @@ def _arrival(stays: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _who(row: dict[str, Any]) -> str:
+def _who(row: _Arrival) -> str:
     """The first sentence.
 
     >>> _who({"age": 91.0, "sex": "F", "admit_source": "Emergency Department", "care_unit": "MICU"})
     'A more than 89-year-old woman, admitted to the MICU from: emergency department.'
     """
-    who = {"F": "woman", "M": "man"}.get(row["sex"], "person")
+    who = {"F": "woman", "M": "man"}.get(row["sex"] or "", "person")
     age = "more than 89-year-old" if row["age"] > 89 else f"{int(row['age'])}-year-old"
     article = "An" if age.startswith(("8", "11-", "18-")) else "A"
     unit = row["care_unit"] or "intensive care unit"

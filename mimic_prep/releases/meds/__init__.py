@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mimic_prep.release import Option, Release
 
 if TYPE_CHECKING:
+    from clinragen.cohort.manifest import CohortManifest
     from mimic_prep.prepare import PreparationRequest
     from mimic_prep.release_check import ReleaseCheck
     from mimic_prep.tables import Table
@@ -24,7 +25,7 @@ def _tables() -> list[Table]:
     return MimicReader(MEDS).tables()
 
 
-def _prepare(request: PreparationRequest) -> dict[str, Any]:
+def _prepare(request: PreparationRequest) -> CohortManifest:
     from mimic_prep.releases.meds.meds_dataset import prepare
 
     return prepare(request)

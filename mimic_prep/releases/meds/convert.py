@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
 import pyarrow as pa
@@ -32,12 +32,21 @@ MOST_HEADS = 20  # kinds of unknown codes that are listed
 _NOT_GIVEN = "drug stopped or not given"
 
 
+class EventCounts(TypedDict):
+    """What became of the events: ``read`` is the sum of the others, those not kept by reason."""
+
+    read: int
+    kept: int
+    out_of_scope: dict[str, int]
+    quarantined: dict[str, int]
+
+
 @dataclass
 class Converted:
     """What the conversion read: SHA-256 by shard, the account of the events, and what the user should know."""
 
     shards: dict[str, str]
-    account: dict[str, Any] = field(default_factory=dict)
+    account: EventCounts | None = None
     unknown: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -194,7 +203,7 @@ def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
         del bad[reason]
     events = pl.DataFrame(columns).filter(~wrong)
 
-    def first(options: list[str], kind: Any) -> pl.Expr:
+    def first(options: list[str], kind: type[pl.DataType] | pl.DataType) -> pl.Expr:
         return pl.coalesce([pl.col(name) for name in options if name in columns] or [pl.lit(None, dtype=kind)])
 
     return events.select(
@@ -205,7 +214,7 @@ def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _typed(table: pl.DataFrame, name: str, kind: Any, shard: Path) -> tuple[pl.Series, pl.Series]:
+def _typed(table: pl.DataFrame, name: str, kind: pa.DataType, shard: Path) -> tuple[pl.Series, pl.Series]:
     try:
         return converted(table[name], kind)
     except TypeError as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -195,7 +195,7 @@ def _within(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
     return placed.with_columns(hadm_id=pl.coalesce("hadm_id", "latest")).drop("latest").sort("subject_id", "start")
 
 
-def _made_id(subject: int, start: Any) -> int:
+def _made_id(subject: int, start: datetime) -> int:
     """A number for a stay that has none, the same whatever else is in the dataset."""
     digest = hashlib.sha256(f"{subject}:{start.isoformat()}".encode()).digest()
     return int.from_bytes(digest[:6], "big")

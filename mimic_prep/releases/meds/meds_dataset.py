@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import pyarrow.parquet as pq
 
@@ -19,6 +19,7 @@ from mimic_prep.releases.meds.tables import MEDS
 from mimic_prep.releases.meds.vocabulary import load_codes
 
 if TYPE_CHECKING:
+    from clinragen.cohort.manifest import CohortManifest
     from mimic_prep.prepare import PreparationRequest
 
 
@@ -36,7 +37,7 @@ class MedsReader(MimicReader):
         self.splits = read_splits(path) if path.is_file() else None
 
 
-def prepare(request: PreparationRequest) -> dict[str, Any]:
+def prepare(request: PreparationRequest) -> CohortManifest:
     """Prepare a MEDS dataset, or bring back a cohort that was written as one.
 
     Raises:
@@ -56,7 +57,7 @@ def prepare(request: PreparationRequest) -> dict[str, Any]:
         return prepare_tables(request, MedsReader(raw, convert(raw, codes, scratch)), scratch)
 
 
-def _bring_back(request: PreparationRequest) -> dict[str, Any]:
+def _bring_back(request: PreparationRequest) -> CohortManifest:
     """A cohort that clinragen exported, as it was: it is prepared already."""
     from clinragen.adapters.meds import import_cohort
 
@@ -71,7 +72,7 @@ def _bring_back(request: PreparationRequest) -> dict[str, Any]:
             "apply; leave it out, or prepare the raw tables anew"
         )
     import_cohort(request.raw, request.out, overwrite=request.overwrite)
-    return read_json(CohortPaths(request.out).manifest, "the manifest of a cohort")
+    return cast("CohortManifest", read_json(CohortPaths(request.out).manifest, "the manifest of a cohort"))
 
 
 def check(root: Path) -> ReleaseCheck:

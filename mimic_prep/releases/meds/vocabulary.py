@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, NotRequired, TypedDict, cast, get_args
 
 import polars as pl
 
@@ -40,11 +40,12 @@ class Codes:
     known_columns: list[str] = field(default_factory=list)
 
 
-#: In the order in which patterns are tried.
-KINDS = (
+#: Kinds of events, in the order in which their patterns are tried.
+Kind = Literal[
     "stay_start", "stay_end", "admission_start", "admission_end", "death", "birth", "sex", "diagnosis", "specimen",
     "result", "measurement", "not_given", "drug",
-)  # fmt: skip
+]  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
 _MEASURED = ("specimen", "result", "measurement")
 
 
@@ -63,6 +64,22 @@ def head(code: str) -> str:
     return "//".join(word[0] for word in words if word) or "(other)"
 
 
+class Meaning(TypedDict):
+    """What a code holds, beside its kind (None for unknown codes): a measurement's table, item and unit, and others."""
+
+    kind: Kind | None
+    table: NotRequired[str]
+    item: NotRequired[int]
+    unit: NotRequired[str | None]
+    version: NotRequired[str]
+    code: NotRequired[str]
+    type: NotRequired[str]
+    place: NotRequired[str]
+    disposition: NotRequired[str]
+    sex: NotRequired[str]
+    drug: NotRequired[str]
+
+
 class Vocabulary:
     """What each code means.
 
@@ -72,7 +89,7 @@ class Vocabulary:
 
     def __init__(self, codes: Codes) -> None:
         self.codes = codes
-        self._patterns: list[tuple[str, re.Pattern[str]]] = []
+        self._patterns: list[tuple[Kind, re.Pattern[str]]] = []
         for kind in KINDS:
             for pattern in getattr(codes, kind):
                 try:
@@ -93,18 +110,20 @@ class Vocabulary:
         for source in EVENTS:
             self._items |= dict.fromkeys(companions(MEDS.items, source.table.name), source.table.name)
 
-    def read(self, code: str) -> dict[str, Any]:
-        """kind, and what the code holds: table, item and unit of a measurement; kind is None for unknown codes."""
+    def read(self, code: str) -> Meaning:
+        """What a code means."""
         for kind, pattern in self._patterns:
             match = pattern.match(code)
             if match:
                 named = {name: value for name, value in match.groupdict().items() if value not in (None, _NOTHING)}
                 if kind in _MEASURED:
                     return self._measured(kind, named)
-                return {"kind": None} if kind == "drug" and "drug" not in named else {"kind": kind, **named}
+                if kind == "drug" and "drug" not in named:
+                    return {"kind": None}
+                return cast(Meaning, {"kind": kind, **named})  # the groups of a pattern bear the names of the keys
         return {"kind": None}
 
-    def _measured(self, kind: str, named: dict[str, str]) -> dict[str, Any]:
+    def _measured(self, kind: Kind, named: dict[str, str]) -> Meaning:
         unit = named.get("unit")
         if "item" in named:
             item = int(named["item"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mimic_prep.release import Release
 
 if TYPE_CHECKING:
+    from clinragen.cohort.manifest import CohortManifest
     from mimic_prep.prepare import PreparationRequest
     from mimic_prep.release_check import ReleaseCheck
 
@@ -18,7 +19,7 @@ def _recognise(root: Path) -> bool:
     return any((root / name).is_dir() or (root / f"{name}.parquet").is_file() for name in _SETS)
 
 
-def _prepare(request: PreparationRequest) -> dict[str, Any]:
+def _prepare(request: PreparationRequest) -> CohortManifest:
     from mimic_prep.protocol import load
     from mimic_prep.releases.physionet_2012.challenge import prepare
 

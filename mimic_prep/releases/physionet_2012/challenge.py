@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import polars as pl
 
 from clinragen.artifacts import sha256_file, sha256_json, write_table
 from clinragen.catalog import variable
+from clinragen.cohort.manifest import CohortManifest
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.label_sets import LabelSet
@@ -33,7 +34,14 @@ _OUTCOMES: dict[str, pl.DataType] = dict.fromkeys(
 )
 
 
-def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False) -> dict[str, Any]:
+class Parameter(TypedDict):
+    """What a parameter of the challenge is: a variable of the catalogue, and the unit its values are in."""
+
+    variable: str
+    unit: str
+
+
+def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False) -> CohortManifest:
     """Write the cohort and return its manifest.
 
     Args:
@@ -48,7 +56,8 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
     """
     check_output(out, COHORT, overwrite=overwrite, inputs=(raw,))
     rows, inputs = _rows(raw)
-    parameters = load_yaml(CONFIG_ROOT / "physionet" / "challenge-2012.yaml")["parameters"]
+    settings = load_yaml(CONFIG_ROOT / "physionet" / "challenge-2012.yaml")
+    parameters = cast(dict[str, Parameter], settings["parameters"])
     inputs["configs/physionet"] = sha256_json(parameters)
     outcomes, outcome_inputs = _outcomes(raw)
     inputs |= outcome_inputs
@@ -151,7 +160,7 @@ def _text_file(path: Path) -> pl.DataFrame:
         raise UserError(f"{path} is not a file of the Challenge 2012 ({str(error).splitlines()[0]})") from None
 
 
-def _events(rows: pl.DataFrame, parameters: dict[str, Any]) -> tuple[pl.DataFrame, dict[str, int]]:
+def _events(rows: pl.DataFrame, parameters: dict[str, Parameter]) -> tuple[pl.DataFrame, dict[str, int]]:
     """One value for each stay, hour and variable, and what became of the rows."""
     mapping = []
     for rank, (name, entry) in enumerate(parameters.items()):
