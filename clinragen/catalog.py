@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import yaml
 
@@ -15,7 +15,20 @@ from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError, unknown_choice
 from clinragen.label_sets import LabelSet, Phenotype
 
+#: What a variable is. Sizes of the ``body`` alone make no series of a stay.
+VariableKind = Literal["body", "coma", "gas", "lab", "output", "ventilation", "vital"]
+#: How several values of an hour become one.
+Bin = Literal["last", "sum"]
+
 _CATALOGUE = CONFIG_ROOT / "concepts" / "variables.yaml"
+
+
+class Rescale(TypedDict):
+    """Values from ``min`` to ``max`` are taken to be in ``unit``, whatever the row says."""
+
+    min: float
+    max: float
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Variable:
 
     key: str
     label: str
-    kind: str
+    kind: VariableKind
     unit: str
     loinc: str
     low: float | None
@@ -62,9 +75,9 @@ class Variable:
     source: str
     plausible: tuple[float, float]
     decimals: int
-    bin: str = "last"
+    bin: Bin = "last"
     accepts: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
-    rescale: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    rescale: tuple[Rescale, ...] = field(default=(), hash=False)
     sum_of: tuple[str, ...] = ()  # other variables whose sum it is
     ratio_of: Ratio | None = None
     arterial: bool = False  # of arterial blood only

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
-from clinragen.catalog import Variable, variables
+from clinragen.catalog import Bin, Variable, VariableKind, variables
 from mimic_prep.releases.eicu import tables as eicu
 from mimic_prep.releases.mimic_iii import tables as mimic3
 from mimic_prep.releases.mimic_iv import tables as mimic4
@@ -36,7 +37,8 @@ def test_there_are_the_17_of_the_benchmark_and_at_least_45_others():
     assert set(BENCHMARK) <= set(variables())
     assert len(variables()) >= len(BENCHMARK) + 45
     kinds = {variable.kind for variable in _each()}
-    assert kinds == {"vital", "lab", "gas", "coma", "output", "ventilation", "body"}
+    assert kinds == set(get_args(VariableKind))
+    assert {variable.bin for variable in _each()} <= set(get_args(Bin))
 
 
 @pytest.mark.parametrize("release", ABSENT)
