@@ -1,7 +1,8 @@
 """The version of every file format, and the rule of which older and newer files can be read.
 
 A format's version is raised when its files can no longer be read as before; a change of code, wording or comments
-raises nothing. The steps of a preparation have their own versions in ``mimic_prep.steps``.
+raises nothing. ``tests/format_layouts.json`` records the layout of each format, and a test fails when it changes and the
+version does not. The steps of a preparation have their own versions in ``mimic_prep.steps``.
 """
 
 from __future__ import annotations
@@ -76,9 +77,10 @@ RUN = Format("run", "run_version", 1, 1, "train it anew with `clinragen train`",
 PREDICTIONS = Format(
     "predictions folder", "predictions_version", 1, 1, "predict anew with `clinragen predict`", unmarked=1
 )
+EVALUATION = Format("evaluation", "evaluation_version", 1, 1, "run `clinragen evaluate` again", unmarked=1)
 
 #: Version of cached tokens, mentions and targets of a run: raised when the same cohort, tokenizer and graph give
 #: others. A run that is resumed by a newer clinragen then encodes its stays again.
 ENCODING = 1
 
-FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS)
+FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION)

@@ -17,7 +17,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import ipaddress
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ EXACT = ("--set", "stage.precision=32-true")
 
 # What `tests/mutants.py` runs with: the same examples each time, and no search for the smallest that fails.
 settings.register_profile("mutants", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate))
+
+_FSYNC = os.fsync
 
 #: Addresses that something tried to connect to or send to, loopback included; cleared by the ``dialled`` fixture.
 _DIALLED: list[str] = []
@@ -92,6 +94,23 @@ def is_slow(item: pytest.Item) -> bool:
     fixtures = getattr(item, "fixturenames", ())
     function = f"{item.path.name}::{item.name.split('[')[0]}"
     return folder in SLOW_FOLDERS or any(name in fixtures for name in SLOW_FIXTURES) or function in MEASURED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """Nothing waits for the disk: a preparation flushes 76 files and folders, and no test outlives a power cut.
+
+    What is flushed, and when, is seen by tests that put their own function in its place; ``disk`` brings the real one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are flushed to the disk."""
+    monkeypatch.setattr(os, "fsync", _FSYNC)
 
 
 @pytest.fixture
@@ -179,14 +198,13 @@ def command() -> Callable[..., int]:
 @pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     """About 75 stays in raw tables, their cohort with evidence rationales."""
+    return Hospital(_once(tmp_path_factory, "small-hospital", lambda root: make_hospital(Hospital(root))))
 
-    def build(root: Path) -> None:
-        made = Hospital(root)
-        assert call("mimic-prep", "synthesize", "--patients", 70, "--seed", 3, "--workers", 1, "--out", made.raw) == 0
-        assert call("mimic-prep", "mimic-iv", "--raw", made.raw, "--out", made.cohort) == 0
-        assert call("clinragen", "teach", "--cohort", made.cohort) == 0
 
-    return Hospital(_once(tmp_path_factory, "small-hospital", build))
+def make_hospital(made: Hospital) -> None:
+    assert call("mimic-prep", "synthesize", "--patients", 70, "--seed", 3, "--workers", 1, "--out", made.raw) == 0
+    assert call("mimic-prep", "mimic-iv", "--raw", made.raw, "--out", made.cohort) == 0
+    assert call("clinragen", "teach", "--cohort", made.cohort) == 0
 
 
 @pytest.fixture(scope="session")
@@ -210,15 +228,14 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory, hospital: Hospital) -> Runs:
     """The three stages, trained for one epoch each, and predictions for the test split."""
+    return Runs(_once(tmp_path_factory, "small-runs", lambda root: make_runs(Runs(root), hospital)))
 
-    def build(root: Path) -> None:
-        made = Runs(root)
-        options = ("--cohort", hospital.cohort, *EXACT, "--set", "stage.epochs=1")
-        train = ("clinragen", "train")
-        assert call(*train, "notes", *options, "--out", made.notes, "--model", hospital.model) == 0
-        assert call(*train, "series", *options, "--out", made.series, "--parent", made.notes) == 0
-        assert call(*train, "multimodal", *options, "--out", made.multimodal, "--parent", made.series) == 0
-        predict = ("clinragen", "predict", "--model", made.multimodal, "--cohort", hospital.cohort)
-        assert call(*predict, "--out", made.predictions) == 0
 
-    return Runs(_once(tmp_path_factory, "small-runs", build))
+def make_runs(made: Runs, hospital: Hospital) -> None:
+    options = ("--cohort", hospital.cohort, *EXACT, "--set", "stage.epochs=1")
+    train = ("clinragen", "train")
+    assert call(*train, "notes", *options, "--out", made.notes, "--model", hospital.model) == 0
+    assert call(*train, "series", *options, "--out", made.series, "--parent", made.notes) == 0
+    assert call(*train, "multimodal", *options, "--out", made.multimodal, "--parent", made.series) == 0
+    predict = ("clinragen", "predict", "--model", made.multimodal, "--cohort", hospital.cohort)
+    assert call(*predict, "--out", made.predictions) == 0

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from clinragen import versions
 from clinragen.artifacts import read_json
 from clinragen.choices import CONTROLS, FORMER_SERIES_INPUTS
 from clinragen.errors import UserError
@@ -76,9 +77,10 @@ def load_evaluation(path: Path) -> dict[str, Any]:
     """Read a file written by ``clinragen evaluate``.
 
     Raises:
-        UserError: missing, damaged, or of another version; the error names the place.
+        UserError: missing, damaged, or of a version that is not read; the error names the place.
     """
     evaluation = _todays_names(read_json(path, "an evaluation written by `clinragen evaluate`"))
+    versions.EVALUATION.check(evaluation, path)
     trouble = differs(evaluation, _EVALUATION) or _alien(evaluation)
     if trouble:
         raise UserError(f"{path} is no evaluation as this version writes them: {trouble}; run clinragen evaluate again")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clinragen import __version__
+from clinragen import __version__, versions
 from clinragen.choices import CONTROLS
 from clinragen.cohort.folder import Cohort
 from clinragen.evaluation import faithfulness, text
@@ -65,6 +65,7 @@ def summarize(
     scored = bootstrap(gold, systems, patients, replicates, seed, eligible)
     both = gold.any(axis=0) & (~gold & eligible).any(axis=0)
     return {
+        **versions.EVALUATION.mark,
         "created_by": __version__,
         "predictions": {
             "sha256": predictions.table_hash,

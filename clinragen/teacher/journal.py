@@ -106,7 +106,9 @@ class Journal:
             yield self._record(entry)
 
     def _record(self, entry: int) -> Record:
-        return json.loads(os.pread(self._file, entry & _LENGTH, entry >> _BITS))
+        record = json.loads(os.pread(self._file, entry & _LENGTH, entry >> _BITS))
+        record.pop(versions.JOURNAL.key, None)  # it was checked when the line was indexed
+        return record
 
     async def append(self, record: Record) -> None:
         """Store a record; returns when it is on disk. An existing key keeps its record.
@@ -216,7 +218,8 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _line(record: Record) -> tuple[bytes, bytes]:
-    text = json.dumps(record, separators=(",", ":"), ensure_ascii=True)
+    marked = {**record, **versions.JOURNAL.mark}
+    text = json.dumps(marked, separators=(",", ":"), ensure_ascii=True)
     return bytes.fromhex(record["key"]), text.encode() + b"\n"
 
 

@@ -16,6 +16,8 @@ import pytest
 from clinragen.errors import UserError
 from clinragen.teacher.journal import Journal, key, merge
 
+pytestmark = pytest.mark.usefixtures("disk")
+
 
 def record(number: int, text: str = "Based on …") -> dict:
     name = key([{"role": "user", "content": str(number)}], "m", {"seed": 1}, number, "note")
@@ -31,6 +33,12 @@ def write(path, *records):
             await asyncio.gather(*(journal.append(item) for item in records))
 
     asyncio.run(go())
+
+
+def test_every_line_says_its_version(tmp_path):
+    write(tmp_path / "j.jsonl", record(1), record(2))
+    lines = [json.loads(line) for line in (tmp_path / "j.jsonl").read_text().splitlines()]
+    assert lines == [record(number) | {"journal_version": 1} for number in (1, 2)]
 
 
 def test_answers_come_back_in_order_and_once(tmp_path):
