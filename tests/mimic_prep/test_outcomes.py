@@ -16,7 +16,8 @@ from clinragen.artifacts import sha256_file
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.schema import OUTCOMES
-from mimic_prep.audit import audit
+from mimic_prep.audit import row_checks
+from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.cli import main
 from tests.mimic_prep.test_meds_datasets import patient, write
 from tests.mimic_prep.test_prepare_eicu import _TABLES as EICU
@@ -33,28 +34,42 @@ def outcomes(root: Path) -> dict[int, Outcome]:
     return {row["stay_id"]: tuple(list(row.values())[1:]) for row in table.to_pylist()}
 
 
-@pytest.mark.parametrize(
-    ("cells", "died", "death"),
-    [
-        ({"hospital_expire_flag": 1, "deathtime": "2151-03-09 11:30:00"}, True, datetime(2151, 3, 9, 11, 30)),
-        ({"hospital_expire_flag": 1}, True, None),
-        ({"hospital_expire_flag": "1.0"}, True, None),
-        ({"hospital_expire_flag": 0}, False, None),
-        ({"hospital_expire_flag": 0, "deathtime": "2151-03-09 11:30:00"}, False, None),
-        ({"hospital_expire_flag": ""}, None, None),
-        ({}, None, None),
-        ({"deathtime": "2151-03-09 11:30:00"}, True, datetime(2151, 3, 9, 11, 30)),
-    ],
-)
-def test_admissions_of_mimic_say_who_died(hospital, prepared, cells, died, death):
-    hospital.tables["hosp/admissions"][1].update(cells)
+#: cells of an admission, whether its patient died there, and when; of one patient each
+_MIMIC: list[tuple[dict[str, object], bool | None, datetime | None]] = [
+    ({"hospital_expire_flag": 1, "deathtime": "2151-03-09 11:30:00"}, True, datetime(2151, 3, 9, 11, 30)),
+    ({"hospital_expire_flag": 1}, True, None),
+    ({"hospital_expire_flag": "1.0"}, True, None),
+    ({"hospital_expire_flag": 0}, False, None),
+    ({"hospital_expire_flag": 0, "deathtime": "2151-03-09 11:30:00"}, False, None),
+    ({"hospital_expire_flag": ""}, None, None),
+    ({"deathtime": "2151-03-09 11:30:00"}, True, datetime(2151, 3, 9, 11, 30)),
+]
+
+
+def test_admissions_of_mimic_say_who_died(hospital, prepared):
+    for subject, (cells, _, _) in enumerate(_MIMIC, 4):
+        for table in ("hosp/patients", "hosp/admissions", "icu/icustays"):
+            [first] = [row for row in hospital.tables[table] if row.get("hadm_id", 10) == 10 and row["subject_id"] == 1]
+            ids = {"subject_id": subject, "hadm_id": subject * 10, "stay_id": subject * 100}
+            hospital.tables[table].append(first | {key: ids[key] for key in ids if key in first})
+        hospital.tables["hosp/admissions"][-1].update(cells)
+        row = hospital.tables["icu/chartevents"][0]
+        hospital.tables["icu/chartevents"].append(row | {"subject_id": subject, "stay_id": subject * 100})
     cohort = prepared(hospital)
-    assert outcomes(cohort.root) == {
-        100: (died, death, LEFT),
+    found = outcomes(cohort.root)
+    assert {stay: found[stay] for stay in found if stay >= 400} == {
+        subject * 100: (died, death, LEFT) for subject, (_, died, death) in enumerate(_MIMIC, 4)
+    }
+    loaded = Cohort.load(cohort.root).outcomes.filter(pl.col("stay_id") >= 400)
+    assert loaded["died_in_hospital"].to_list() == [died for _, died, _ in _MIMIC]
+
+
+def test_admissions_that_do_not_say_who_died_leave_it_open(good):
+    assert outcomes(good.root) == {
+        100: (None, None, LEFT),
         200: (None, None, datetime(2150, 6, 20)),
         201: (None, None, datetime(2150, 6, 20)),
     }
-    assert Cohort.load(cohort.root).outcomes["died_in_hospital"].to_list() == [died, None, None]
 
 
 def test_an_outcome_that_cannot_be_read_costs_no_stay(hospital, prepared):
@@ -108,35 +123,47 @@ def test_eicu_says_alive_expired_or_nothing(tmp_path):
 _HOME, _DIED = "HOSPITAL_DISCHARGE//HOME", "HOSPITAL_DISCHARGE//DIED"
 
 
-@pytest.mark.parametrize(
-    ("leaving", "death", "died", "time"),
-    [
-        (_DIED, "2150-01-08 23:10:00", True, datetime(2150, 1, 8, 23, 10)),
-        (_DIED, None, True, None),
-        (_HOME, "2150-01-09 00:00:00", False, None),  # a date alone: home in the morning, dead in the evening
-        (_HOME, None, False, None),
-        ("HOSPITAL_DISCHARGE", "2150-01-07 01:00:00", True, datetime(2150, 1, 7, 1)),
-        ("HOSPITAL_DISCHARGE", "2150-01-09 23:59:59", True, datetime(2150, 1, 9, 23, 59, 59)),
-        ("HOSPITAL_DISCHARGE", "2150-02-01 10:00:00", False, None),
-        ("HOSPITAL_DISCHARGE//UNK", None, None, None),  # nobody in the dataset is said to have died
-    ],
-)
-def test_meds_says_so_by_disposition_and_time_of_death(tmp_path, leaving, death, died, time):
-    rows = [(*row[:2], leaving, *row[3:]) if row[2] == _HOME else row for row in patient(1)]
-    if death:
-        rows.append((1, death, "MEDS_DEATH", None, None, None, None))
-    write(tmp_path / "raw", {"0.parquet": rows})
-    assert main(["meds", "--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "cohort")]) == 0
-    assert outcomes(tmp_path / "cohort") == {100: (died, time, datetime(2150, 1, 9))}
+#: what a patient's discharge is called, a time of death, whether the patient died in hospital, and when
+_MEDS: list[tuple[str, str | None, bool, datetime | None]] = [
+    (_DIED, "2150-01-08 23:10:00", True, datetime(2150, 1, 8, 23, 10)),
+    (_DIED, None, True, None),
+    (_HOME, "2150-01-09 00:00:00", False, None),  # a date alone: home in the morning, dead in the evening
+    (_HOME, None, False, None),
+    ("HOSPITAL_DISCHARGE", "2150-01-07 01:00:00", True, datetime(2150, 1, 7, 1)),
+    ("HOSPITAL_DISCHARGE", "2150-01-09 23:59:59", True, datetime(2150, 1, 9, 23, 59, 59)),
+    ("HOSPITAL_DISCHARGE", "2150-02-01 10:00:00", False, None),
+]
+
+
+def of_meds(root: Path, patients: list[tuple[str, str | None]]) -> dict[int, Outcome]:
+    """The outcomes of a dataset of patients with such a discharge and time of death."""
+    rows = []
+    for subject, (leaving, death) in enumerate(patients, 1):
+        rows += [(*row[:2], leaving, *row[3:]) if row[2] == _HOME else row for row in patient(subject)]
+        if death:
+            rows.append((subject, death, "MEDS_DEATH", None, None, None, None))
+    write(root / "raw", {"0.parquet": rows})
+    assert main(["meds", "--raw", str(root / "raw"), "--out", str(root / "cohort")]) == 0
+    return outcomes(root / "cohort")
+
+
+def test_meds_says_so_by_disposition_and_time_of_death(tmp_path):
+    assert of_meds(tmp_path, [(leaving, death) for leaving, death, _, _ in _MEDS]) == {
+        subject * 100: (died, time, datetime(2150, 1, 9)) for subject, (_, _, died, time) in enumerate(_MEDS, 1)
+    }
+
+
+def test_meds_leaves_it_open_where_nobody_is_said_to_have_died(tmp_path):
+    assert of_meds(tmp_path, [("HOSPITAL_DISCHARGE//UNK", None)]) == {100: (None, None, datetime(2150, 1, 9))}
+
+
+def test_meds_of_a_death_that_nobody_else_tells(tmp_path):
+    assert of_meds(tmp_path, [(_DIED, None)]) == {100: (True, None, datetime(2150, 1, 9))}
 
 
 def test_who_is_not_said_to_have_died_lives_where_deaths_are_told(tmp_path):
-    rows = [
-        (*row[:2], "HOSPITAL_DISCHARGE", *row[3:]) if row[2] == _HOME else row for row in [*patient(1), *patient(2)]
-    ]
-    write(tmp_path / "raw", {"0.parquet": [*rows, (2, "2150-01-07 01:00:00", "MEDS_DEATH", None, None, None, None)]})
-    assert main(["meds", "--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "cohort")]) == 0
-    assert {stay: died for stay, (died, _, _) in outcomes(tmp_path / "cohort").items()} == {100: False, 200: True}
+    found = of_meds(tmp_path, [("HOSPITAL_DISCHARGE", None), ("HOSPITAL_DISCHARGE", "2150-01-07 01:00:00")])
+    assert {stay: died for stay, (died, _, _) in found.items()} == {100: False, 200: True}
 
 
 def test_the_challenge_gives_days(tmp_path):
@@ -164,7 +191,7 @@ def test_a_cohort_from_before_says_what_to_do(prepared, hospital):
     old = Cohort.load(cohort.root)
     with pytest.raises(UserError, match=r"outcomes\.parquet.*prepare it anew"):
         _ = old.outcomes
-    assert [check.status for check in audit(old).checks if check.key == "outcomes"] == ["note"]
+    assert row_checks.outcomes(CohortTables.of(old)).status == "note"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +209,7 @@ def test_the_audit_tells_outcomes_that_cannot_be(hospital, prepared, change, say
     one = pl.col("stay_id") == 100
     replaced = [pl.when(one).then(pl.lit(value)).otherwise(name).alias(name) for name, value in change.items()]
     cohort.__dict__["outcomes"] = cohort.outcomes.with_columns(replaced)
-    [check] = [check for check in audit(cohort).checks if check.key == "outcomes"]
+    check = row_checks.outcomes(CohortTables.of(cohort))
     assert [row["what"] for row in check.rows] == ([says] if says else [])
     assert check.status == ("warning" if says else "pass")
     assert "among 1 stay of which it is known; of 2 stays it is not." in check.says
