@@ -21,6 +21,8 @@ _PACKAGE = Path(__file__).resolve().parent
 #: The shipped configs: package data in an installed wheel, the repository's ``configs/`` in a checkout.
 CONFIG_ROOT = _PACKAGE / "_configs" if (_PACKAGE / "_configs").is_dir() else _PACKAGE.parent / "configs"
 LARGEST = 16 << 20  # most bytes of a settings file
+_CHOICE = re.compile(r"Invalid value (.+), expected one of \[(.*)\]")  # what OmegaConf says of a Literal
+_QUOTED = r"'([^']*)'"
 _COMMA = re.compile(r"-?\d+,\d+")
 _FORMERLY = "formerly"
 
@@ -188,4 +190,6 @@ def _explain(error: Exception) -> str:
         advice = f": did you mean '{near[0]}'?" if near else ";"
         return f"unknown key '{key}'{advice} valid keys here: {', '.join(valid)}"
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if choice := _CHOICE.fullmatch(first):
+        return f"{key} {choice[1]} is unknown; choose from: {', '.join(re.findall(_QUOTED, choice[2]))}"
     return f"key '{key}': {first}" if key else first

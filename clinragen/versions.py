@@ -1,8 +1,8 @@
 """The version of every file format, and the rule of which older and newer files can be read.
 
 A format's version is raised when its files can no longer be read as before; a change of code, wording or comments
-raises nothing. ``tests/format_layouts.json`` records the layout of each format, and a test fails when it changes and the
-version does not. The steps of a preparation have their own versions in ``mimic_prep.steps``.
+raises nothing. ``tests/format_layouts.json`` records the layout of each format, and a test fails when it changes but
+the version does not. The steps of a preparation have their own versions in ``mimic_prep.steps``.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def _recorded(paths: CohortPaths) -> dict[str, dict[str, Any]]:
 def write_manifest(
     paths: CohortPaths, made_from: Origin, counts: Account, beside: Mapping[str, object] | None = None
 ) -> CohortManifest:
-    """Write and return the manifest. It has no timestamp or absolute path: equal cohorts have equal manifests."""
+    """Write and return the manifest. It has no timestamp or absolute path: equal cohorts have equal manifests.
 
     Args:
         paths: of the cohort, whose tables are written.
