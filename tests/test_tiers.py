@@ -32,11 +32,12 @@ def test_the_tiers_partition_the_tests():
     assert {name.split("/")[1] for name in fast} == {"data", "inference", "reporting"}
 
 
+@pytest.mark.slow
 def test_a_file_named_on_the_command_line_runs_whole():
     file = "tests/test_tiers.py"
     assert len(collected(file)) == 3
-    assert collected("--tier", "slow", file) == [f"{file}::test_the_tiers_partition_the_tests"]
-    assert len(collected("--tier", "fast", file)) == 2
+    assert len(collected("--tier", "slow", file)) == 2
+    assert collected("--tier", "fast", file) == [f"{file}::test_the_list_of_slow_tests_is_sorted_and_names_each_once"]
 
 
 def test_the_list_of_slow_tests_is_sorted_and_names_each_once():
