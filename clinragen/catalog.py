@@ -156,7 +156,7 @@ def variables() -> dict[str, Variable]:
 
 @cache
 def specimen() -> Specimen:
-    """How the specimen of a blood gas is told."""
+    """How the specimen of a blood gas is recognised."""
     raw = _catalogue()["specimen"]
     items, analyser = (
         {release: {table: tuple(ids) for table, ids in tables.items()} for release, tables in raw[key].items()}

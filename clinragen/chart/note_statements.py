@@ -1,4 +1,4 @@
-"""What can be said of a note, in words: what speaks for a diagnosis, what nothing speaks for, that there is none"""
+"""Statements about a note, in words: evidence for a diagnosis, diagnoses without evidence, no diagnosis"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a finished cohort: what leaks from the answer into the question, and what looks wrong with the data."""
+"""Checks of a finished cohort: leakage of the labels into the inputs, and faults of the data."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
     """Run every check.
 
     Args:
-        cohort: the cohort to look at.
+        cohort: the cohort to check.
         allow: sections that may name a diagnosis, because it was known when they were written.
-        progress: told the title of each check before it runs.
+        progress: called with the title of each check before it runs.
 
     Raises:
         UserError: a file of the cohort is missing or damaged, or no note has an allowed section.

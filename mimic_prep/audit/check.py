@@ -1,4 +1,4 @@
-"""What a check of the audit says: a status, one sentence, and a table of counts. Patient text never stands in one."""
+"""Result of a check of the audit: a status, one sentence, and a table of counts. It never contains patient text."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class CheckRecord(TypedDict):
 
 @dataclass(frozen=True)
 class Check:
-    """One check. ``rows`` map the keys of ``columns`` to values; ``flagged`` in a row marks it as worth reading."""
+    """One check. ``rows`` map the keys of ``columns`` to values; ``flagged`` in a row marks it for attention."""
 
     key: str
     title: str
-    asks: str  # what is looked at, and what would be wrong
+    asks: str  # what is checked, and what would be wrong
     status: Status
     says: str
     columns: tuple[Field, ...] = ()

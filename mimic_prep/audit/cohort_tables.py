@@ -1,4 +1,4 @@
-"""What the checks read of a cohort. A cohort may lack notes, labels or measurements, if its manifest lists none."""
+"""The tables of a cohort for the checks. It may lack notes, labels or measurements, if its manifest lists none."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from clinragen.schema import NOTES, SERIES, CohortPaths
 
 @dataclass(frozen=True)
 class CohortTables:
-    """The tables of a cohort: ``labels`` and ``outcomes`` are None when there are none, other tables are then empty."""
+    """The tables of a cohort: missing ``labels`` and ``outcomes`` are None, other missing tables empty."""
 
     cohort: Cohort
     notes: pl.DataFrame
     labels: pl.DataFrame | None
     outcomes: pl.DataFrame | None
-    series: pl.LazyFrame  # not in memory: a whole release has a hundred million rows
+    series: pl.LazyFrame  # lazy: a whole release has a hundred million rows
 
     @classmethod
     def of(cls, cohort: Cohort) -> CohortTables:
@@ -43,12 +43,12 @@ class CohortTables:
 
     @property
     def manifest(self) -> CohortManifest:
-        """What the preparation wrote down."""
+        """The manifest of the cohort."""
         return self.cohort.manifest
 
     @property
     def paths(self) -> CohortPaths:
-        """Where the files lie."""
+        """The paths of the files."""
         return self.cohort.paths
 
 

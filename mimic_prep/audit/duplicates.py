@@ -1,4 +1,4 @@
-"""Text of held-out stays that stands, nearly word for word, in the training split: MinHash, then the exact overlap.
+"""Near-duplicates between text of held-out stays and the training split: MinHash, then the exact overlap.
 
 Broder 1997: the share of equal minima over random orders estimates the Jaccard overlap of two sets of shingles.
 """
@@ -18,10 +18,10 @@ from mimic_prep.audit.check import Check, Field, plural
 from mimic_prep.audit.cohort_tables import CohortTables
 
 SHINGLE = 5  # words
-MIN_WORDS = 60  # shorter texts are alike by chance
+MIN_WORDS = 60  # shorter texts are similar by chance
 SIMILAR = 0.8  # Jaccard overlap
 _BANDS, _ROWS = 16, 4  # an overlap of 0.8 shares a band with probability 0.9998
-_MOST_PER_BUCKET = 8  # of training texts compared with each held-out one; templates would make it quadratic
+_MOST_PER_BUCKET = 8  # most training texts compared with each held-out one; templates would make it quadratic
 _WORD = re.compile(r"[a-z0-9]+")
 _FACTORS = np.random.default_rng(20_110_714).integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
 
@@ -65,7 +65,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def stays(tables: CohortTables) -> Check:
-    """The whole text of a stay that is nearly that of another patient's stay in the training split: a leak."""
+    """Stays whose whole text nearly equals that of another patient's stay in the training split: a leak."""
     texts = tables.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
     joined = texts.group_by("stay_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
     rows, compared = _compare(tables, joined.with_columns(unit=pl.lit("whole text of a stay")))
@@ -81,7 +81,7 @@ def stays(tables: CohortTables) -> Check:
 
 
 def notes(tables: CohortTables) -> Check:
-    """Single notes that are nearly those of another patient in the training split: templates, or a leak."""
+    """Single notes that nearly equal those of another patient in the training split: templates, or a leak."""
     texts = tables.notes.drop_nulls("text").sort("stay_id", "note_id", "section", "text")
     joined = texts.group_by("stay_id", "kind", "note_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
     rows, compared = _compare(tables, joined.rename({"kind": "unit"}))
@@ -105,7 +105,7 @@ _COLUMNS = (
 
 
 def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[Compared], int]:
-    """Rows by unit and held-out split, and how many texts were long enough to compare."""
+    """Rows by unit and held-out split, and the number of texts that are long enough to compare."""
     owned = texts.join(tables.stays.select("stay_id", "subject_id", "split"), on="stay_id", maintain_order="left")
     train = owned.filter(pl.col("split") == "train")
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)

@@ -1,6 +1,6 @@
-"""Sections of the admission that tell the hospital course: text of after the prediction under an earlier heading.
+"""Admission sections that describe the hospital course: text from after the prediction time under an earlier heading.
 
-A leak of this kind may touch one stay in a thousand, too few for any share to show. So each stay counts.
+Such a leak may affect one stay in a thousand, too few to show in a share, so every stay counts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.course import told
 from mimic_prep.protocol import known_at_admission
 
-#: Sections that tell a story, in which an earlier stay may occur; one phrase is then no proof.
+#: Narrative sections, which may describe an earlier stay; one phrase is then no proof.
 NARRATIVE = ("history_of_present_illness", "past_medical_history")
-#: So many phrases that may also tell of earlier times make a course, by section; in a story they are worth a look.
+#: Number of ambiguous phrases that count as a course, by section; in a narrative they are only flagged.
 MANY = {"admission_exam": 2, **dict.fromkeys(NARRATIVE, 5)}
 _MANY_ELSEWHERE = 3
 _NAMED = 100  # stays whose ids are shown
@@ -33,7 +33,7 @@ class Found(TypedDict):
 
 
 def course(tables: CohortTables) -> Check:
-    """Stays whose admission sections hold the language of a hospital course: how many, and which."""
+    """Number and ids of stays whose admission sections use the language of a hospital course."""
     stays: dict[tuple[str, str], set[int]] = defaultdict(set)
     admission = known_at_admission()
     read = tables.notes.select("stay_id", "section", "text").drop_nulls()

@@ -1,8 +1,8 @@
-"""Diagnoses that the text hands over: how much more often a label is named where it is true than where it is not.
+"""Diagnoses that the text gives away: how much more often a label is named where it is true than where it is not.
 
-A note from before the prediction may well name a diagnosis; but then the task is to read, not to diagnose. What counts
-is a mention in the present tense: history, family, negation and hypothesis are counted apart and shown beside it. A
-chronic disease in the history of the present illness ("a lady with COPD, who ...") was known before: shown, no leak.
+A note from before the prediction time may name a diagnosis, but then the task is reading, not diagnosing. Affirmed
+current mentions count; history, family, negation and hypothesis are counted and shown separately. A chronic disease in
+the history of the present illness ("a lady with COPD, who ...") was known before: it is shown, but is no leak.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mimic_prep.audit.check import Check, Field, plural
 from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.labels import codes_of
 
-#: When a section hands over a label: named in this share of the stays that carry it, this many times as often as in the
-#: others, right in this share of the stays where it is named, and in no fewer stays than this.
+#: A section gives away a label if it names it in this share of the positive stays, this many times as often as in the
+#: others, with this precision, and in at least this many stays.
 MIN_SHARE, MIN_RATIO, MIN_PRECISION, MIN_STAYS = 0.10, 5.0, 0.5, 5
 
 _HISTORY = ("past_medical_history", "admission_digest")  # earlier admissions
 _OPENS_WITH_HISTORY = "history_of_present_illness"
 _ICD_CODE = re.compile(r"\b(?:[A-TV-Z]\d[0-9A-Z]\.[0-9A-Z]{1,4}|\d{3}\.\d{1,2})\b")
-#: A bare 250.00 may be a dose; ICD-9 codes count only beside a word that says what they are.
+#: A bare 250.00 may be a dose; ICD-9 codes count only beside a word that identifies them.
 _ICD_WORD = re.compile(r"\bICD(?:-?(?:9|10))?(?:-?CM)?\b", re.IGNORECASE)
 
 
@@ -84,7 +84,7 @@ class NameFinder:
         self._codes = codes
 
     def __call__(self, text: str, section: str) -> set[tuple[str, str, str]]:
-        """(phenotype key, "name" or "icd", context) of all that a section names."""
+        """(phenotype key, "name" or "icd", context) of all mentions in a section."""
         mentions = {
             (key, form, "historical" if section in _HISTORY and mention.context == "affirmed" else mention.context)
             for mention in self._linker.link(text, section)
@@ -97,7 +97,7 @@ class NameFinder:
 
 
 def _codes(labels: LabelSet) -> dict[str, list[str]]:
-    """ICD code of either version -> keys of the labels it gives."""
+    """ICD code of either version -> keys of its labels."""
     codes: dict[str, list[str]] = defaultdict(list)
     for key, label in labels.items():
         for _, code in codes_of(label):
@@ -123,7 +123,7 @@ def _titles(codes: dict[str, list[str]], labels: LabelSet) -> Contribution:
 
 
 def named(tables: CohortTables, allow: Collection[str]) -> Check:
-    """Each label in each section: how often it is named where it is true, and where it is not."""
+    """For each label and section: how often it is named where it is true, and where it is not."""
     if tables.labels is None:
         says = "The cohort has no labels: nothing can be handed over."
         return Check("named", "Text does not name the diagnosis", "Names of labels in text.", "note", says)
@@ -189,7 +189,7 @@ def _mentions(tables: CohortTables) -> pl.DataFrame:
     sections = tables.notes.select("stay_id", "section", "text").drop_nulls()
     for stay, section, text in sections.sort("text", "section", "stay_id").iter_rows():
         if (section, text) not in stays_read:
-            stays_read = {(section, text): finder(text, section)}  # sorted: the same text comes in a row
+            stays_read = {(section, text): finder(text, section)}  # sorted, so that equal texts are adjacent
         for key, form, context in stays_read[section, text]:
             stated = context == "affirmed"
             rows.append(

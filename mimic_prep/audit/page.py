@@ -1,4 +1,4 @@
-"""The audit as one HTML file that loads nothing: a verdict, and one card for each check."""
+"""The audit as one HTML file without external resources: a verdict, and one card for each check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from clinragen import __version__
 from mimic_prep.audit import Audit
 
-FOLDED = 12  # rows shown before the rest is folded away
+FOLDED = 12  # rows shown before the rest is collapsed
 
 _VERDICTS = {
     "leak": "The cohort leaks",

@@ -1,4 +1,4 @@
-"""Checks of whole rows: are the files those of the manifest, whose are they, when are they from, what do they carry."""
+"""Checks of whole rows: file hashes, patients in splits, times, label prevalence, outcomes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clinragen.schema import SPLITS
 from mimic_prep.audit.check import Check, Field, Status, plural
 from mimic_prep.audit.cohort_tables import CohortTables
 
-FEW = 5  # positives of a label in a split, below which no figure can be trusted
+FEW = 5  # positives of a label in a split below which its metrics are unreliable
 
 
 def files(tables: CohortTables) -> Check:
@@ -107,7 +107,7 @@ def times(tables: CohortTables) -> Check:
 
 
 def prevalence(tables: CohortTables) -> Check:
-    """How many stays of each split carry each label."""
+    """Number of positive stays of each label in each split."""
     if tables.labels is None:
         says = "The cohort has no labels: it serves pretraining, predictions and reports."
         return Check("prevalence", "Labels occur in every split", "Stays that carry each label.", "note", says)
@@ -147,7 +147,7 @@ def prevalence(tables: CohortTables) -> Check:
 
 
 def outcomes(tables: CohortTables) -> Check:
-    """Outcomes that contradict each other or their stay, and how many stays have one."""
+    """Outcomes that contradict each other or their stay, and the number of stays with one."""
     title, asks = "Outcomes fit their stays", "Deaths and discharges that cannot be true of the stay they belong to."
     if tables.outcomes is None:
         says = "The cohort has no outcomes: tasks such as mortality cannot be made of it."

@@ -1,4 +1,4 @@
-"""Checks of the measurements: variables that look charted in two units, and those that differ between splits."""
+"""Checks of the measurements: variables that seem to be charted in two units, and drift between splits."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from clinragen.catalog import Variable, variables
 from mimic_prep.audit.check import Check, Field, plural
 from mimic_prep.audit.cohort_tables import CohortTables
 
-_STEP = 0.02  # width of a bin on the scale of logarithms: 2 %
+_STEP = 0.02  # width of a bin on the logarithmic scale: 2 %
 _MIN_VALUES = 200
-_MIN_GAP = 0.6  # modes closer than a factor of 1.8 cannot be told apart
-MIN_SHARE = 0.003  # of values in the second mode
-_POWERS = (10.0, 100.0, 1000.0)  # slips of the decimal point, and metric prefixes
+_MIN_GAP = 0.6  # modes closer than a factor of 1.8 cannot be distinguished
+MIN_SHARE = 0.003  # least share of values in the second mode
+_POWERS = (10.0, 100.0, 1000.0)  # shifted decimal points, and metric prefixes
 
-MIN_DISTANCE = 0.1  # Kolmogorov-Smirnov distance that is worth a word
-MIN_DIFFERENCE = 0.05  # of the share of stays in which a variable was measured
-SIGNIFICANT = 0.01  # over all comparisons (Bonferroni)
+MIN_DISTANCE = 0.1  # Kolmogorov-Smirnov distance that is reported
+MIN_DIFFERENCE = 0.05  # difference in the share of stays with a measurement
+SIGNIFICANT = 0.01  # significance level over all comparisons (Bonferroni)
 
 
 class SecondMode(TypedDict):
@@ -50,7 +50,7 @@ class Drift(TypedDict):
 
 
 def units(series: pl.LazyFrame) -> Check:
-    """Variables with a second mode where another unit would put it, and a trough between the two."""
+    """Variables with a second mode at the position of another unit, and a trough between the two."""
     positive = series.filter(pl.col("value") > 0)
     index = (pl.col("value").cast(pl.Float64).log() / _STEP).round().cast(pl.Int32).alias("place")
     counted = positive.group_by("variable", index).agg(pl.len().alias("values")).collect(engine="streaming")
@@ -77,7 +77,7 @@ def units(series: pl.LazyFrame) -> Check:
 
 
 def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) -> list[SecondMode]:
-    """``places`` are logarithms of values, sorted, with how many values lie there."""
+    """``places`` are sorted logarithms of values with their counts."""
     total = int(counts.sum())
     middle = float(places[np.searchsorted(np.cumsum(counts), total / 2)])
     median = float(np.exp(middle))
@@ -94,7 +94,7 @@ def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) ->
         def near(centre: float, width: float = width) -> int:
             return int(counts[np.abs(places - centre) <= width].sum())
 
-        # a long tail falls steadily: a mode stands above both the trough before it and what lies beyond it
+        # a long tail falls steadily: a mode is higher than both the trough before it and what follows
         there = near(middle + gap)
         trough = min(near(middle + gap / 3), near(middle + gap / 2), near(middle + 2 * gap / 3))
         if there >= max(5, MIN_SHARE * total) and there > 3 * max(trough, 1) and there > near(middle + 4 * gap / 3):
@@ -108,7 +108,7 @@ def _second_modes(variable: Variable, places: np.ndarray, counts: np.ndarray) ->
 
 
 def drift(tables: CohortTables) -> Check:
-    """Means of stays, and how often a variable was measured at all, in the training split against the others."""
+    """Means per stay and measurement frequency of each variable, in the training split and the others."""
     means = (
         tables.series.group_by("stay_id", "variable")
         .agg(pl.col("value").cast(pl.Float64).mean())
@@ -164,7 +164,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Two-sample Kolmogorov-Smirnov distance and the bound of its probability by chance (Massart 1990)."""
+    """Two-sample Kolmogorov-Smirnov distance and a bound of its p-value (Massart 1990)."""
     first, second = np.sort(first), np.sort(second)
     points = np.concatenate([first, second])
     below = [np.searchsorted(part, points, side="right") / len(part) for part in (first, second)]
@@ -174,7 +174,7 @@ def _distance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
 
 
 def _share_chance(first: int, of_first: int, second: int, of_second: int) -> float:
-    """Chance of so different shares if they were the same: Hoeffding's bound, which needs no large sample."""
+    """Bound of the p-value of a difference between shares (Hoeffding), valid for small samples."""
     difference = abs(first / of_first - second / of_second)
     effective = of_first * of_second / (of_first + of_second)
     return min(1.0, 2 * float(np.exp(-2 * effective * difference**2)))

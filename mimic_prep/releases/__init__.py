@@ -1,4 +1,4 @@
-"""The databases that can be prepared: each package here holds one ``RELEASE``, and adding one is adding a package."""
+"""The supported databases: each package here defines one ``RELEASE``; to add a database, add a package."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def release_of(command: str) -> Release:
 
 
 def recognised(root: Path) -> Release:
-    """The release whose files lie below a folder.
+    """The release whose files are below a folder.
 
     Raises:
-        UserError: none that is known, or no folder.
+        UserError: no known release, or no folder.
     """
     if not root.is_dir():
         raise UserError(f"{root} not found: --raw expects the folder that holds the tables of a database")
@@ -48,7 +48,7 @@ def recognised(root: Path) -> Release:
         try:
             if release.recognise(root):
                 return release
-        except UserError as error:  # such as a table that is there twice: said only when no other release fits
+        except UserError as error:  # such as a duplicate table: reported only if no other release matches
             problem = problem or error
     if problem is not None:
         raise problem
@@ -58,7 +58,7 @@ def recognised(root: Path) -> Release:
 
 @cache
 def own_items() -> dict[str, Items]:
-    """Name of a release -> its items, of those releases that bring their own."""
+    """Name of a release -> its items, for releases that define their own."""
     return {release.name: release.items for release in releases().values() if release.items}
 
 

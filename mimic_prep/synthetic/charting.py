@@ -1,4 +1,4 @@
-"""Bedside charting of a stay: what a nurse or a monitor enters into chartevents and outputevents, with its quirks.
+"""Bedside charting of a stay: entries of nurses and monitors in chartevents and outputevents, with their quirks.
 
 Rows are collected as arrays (``Rows``) and become a table only once per chunk of patients.
 """
@@ -88,7 +88,7 @@ def _hours(every: float, length: float, missing: float, rng: np.random.Generator
     dense = np.arange(rng.uniform(0, min(every, 1)), min(length, _DENSE_HOURS), every)
     sparse = np.arange(_DENSE_HOURS + rng.uniform(0, 4 * every), length, max(4 * every, 6))
     hours = np.concatenate([dense, sparse])
-    # charted on the hour more often than not, otherwise within a quarter of an hour of it
+    # usually charted on the hour, otherwise within a quarter of an hour of it
     hours = hours + np.where(rng.random(hours.size) < 0.5, 0, rng.uniform(-0.25, 0.25, hours.size))
     return hours[(rng.random(hours.size) > missing) & (hours > 0) & (hours < length)]
 
@@ -141,7 +141,7 @@ def chart(
             elif name == "fio2" and fraction:
                 values = np.round(values / 100, 2)
             elif group.variables[0] == "systolic_bp" and not group.line:
-                item = items[-1]  # the cuff
+                item = items[-1]  # cuff pressure
             add(name, item, hours_charted, values)
     _body_size(hospital, add, length, rng)
 

@@ -87,7 +87,7 @@ _SCHEMAS: dict[str, dict[str, type[pl.DataType] | None]] = {
 
 
 def make_chunk(seed: int, first: int, last: int) -> Chunk:
-    """Patients ``first`` to ``last`` - 1, as compressed tables; the header stands in the chunk that starts at 0."""
+    """Patients ``first`` to ``last`` - 1, as compressed tables; the first chunk has the header."""
     hospital = load()
     tables = _ChunkTables()
     for patient, rng in draw_patients(hospital, seed, range(first, last)):
@@ -112,7 +112,7 @@ def make_chunk(seed: int, first: int, last: int) -> Chunk:
 
 @dataclass
 class _PatientRows:
-    """Writes the rows of one patient. What is drawn, is drawn in the order of the calls: another order, other bytes.
+    """Writes the rows of one patient. Random draws follow the order of the calls, which therefore determines the bytes.
 
     ``level`` are the patient's own baselines, ``specimens`` counts the blood samples.
     """
@@ -125,7 +125,7 @@ class _PatientRows:
     specimens: list[int]
 
     def choice(self, weights: dict[str, float]) -> str:
-        """A word by its weight."""
+        """A weighted random choice."""
         return raw_tables.random_choice(weights, self.rng)
 
     def admission(self, admission: Admission, order: int, insurance: str, race: str, marital: str) -> None:
@@ -166,7 +166,7 @@ class _PatientRows:
             )
 
     def _stay(self, admission: Admission, stay: SimulatedStay) -> tuple[Trajectory, set[str]]:
-        """One stay in intensive care: what the body did, and the equipment that was carried."""
+        """One stay in intensive care: physiology and equipment."""
         subject, events = self.patient.subject_id, self.tables.events
         length = (stay.outtime - stay.intime) / HOUR
         body = simulate(self.hospital, self.level, admission.episodes, stay.onsets, length, stay.ventilated, self.rng)
@@ -182,7 +182,7 @@ class _PatientRows:
         return body, carried
 
     def _ward(self, admission: Admission) -> Trajectory:
-        """An admission without intensive care: some blood samples, nothing charted."""
+        """An admission without intensive care: some blood samples, no charting."""
         length = min((admission.dischtime - admission.admittime) / HOUR, 72.0)
         onsets = [-24.0] * len(admission.episodes)
         body = simulate(self.hospital, self.level, admission.episodes, onsets, length, False, self.rng)
@@ -227,7 +227,7 @@ def _patient(hospital: Hospital, patient: Patient, tables: _ChunkTables, rng: np
 
 
 def _date_of_death(patient: Patient, rng: np.random.Generator) -> str | None:
-    """Of those who left their last admission alive a fifth die within two years."""
+    """A fifth of the patients who leave their last admission alive die within two years."""
     last = patient.admissions[-1]
     died = last.dischtime if last.died else None
     if not last.died and rng.random() < 0.2:

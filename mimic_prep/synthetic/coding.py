@@ -9,7 +9,7 @@ from mimic_prep.synthetic.patients import DAY, HOUR, Admission
 
 
 def diagnoses(admission: Admission, rng: np.random.Generator) -> list[str]:
-    """ICD codes in the order of importance, in the admission's version; a few are forgotten (``Episode.coded``)."""
+    """ICD codes in the order of importance, in the admission's version; a few are omitted (``Episode.coded``)."""
     ranked = sorted(
         admission.episodes, key=lambda e: -(e.condition.acuity * e.severity + 0.01 * (not e.condition.chronic))
     )
@@ -23,7 +23,7 @@ def diagnoses(admission: Admission, rng: np.random.Generator) -> list[str]:
 
 
 def prescriptions(hospital: Hospital, admission: Admission, rng: np.random.Generator) -> list[tuple[str, int, int]]:
-    """Drug, start and stop (seconds): home medicines from arrival, treatment from when a condition shows."""
+    """Drug, start and stop (seconds): home medicines from arrival, treatment from the onset of a condition."""
     orders: list[tuple[str, int, int]] = []
     reference = admission.stays[0].intime if admission.stays else admission.admittime
     for position, episode in enumerate(admission.episodes):

@@ -1,4 +1,4 @@
-"""The parameters of the synthetic hospital, read from ``configs/synthetic`` and checked once."""
+"""Parameters of the synthetic hospital, read from ``configs/synthetic`` and checked once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Condition:
 
     @property
     def is_phenotype(self) -> bool:
-        """Whether it is one of the 25 labels, and not a condition beside them."""
+        """Whether it is one of the 25 labels."""
         return self.key in phenotypes()
 
     @property
@@ -76,7 +76,7 @@ class Condition:
         return self.variants or [Variant(effects=self.effects, names=self.names, codes=self.codes)]
 
     def all_names(self) -> list[str]:
-        """Every name a note may give the condition."""
+        """Every name of the condition in notes."""
         return [name for form in self.forms for name in form.names]
 
 
@@ -205,7 +205,7 @@ def parse_effect(text: str, measured: MeasuredVariable) -> float:
 
 
 def _record[T](kind: type[T], row: Mapping[str, object], where: str) -> T:
-    """One row of a file as a dataclass. (OmegaConf's check of each row would take most of a worker's start.)"""
+    """One row of a file as a dataclass. (OmegaConf's check of each row would dominate a worker's start-up time.)"""
     names = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
     for key in row:
         if key not in names:

@@ -1,6 +1,6 @@
 """Blood samples: which panels are ordered for whom and how often, and the bedside copies of results.
 
-Ordering depends on illness: the sicker the patient, the more gases, lactates and troponins, and the shorter the
+Ordering depends on severity: the sicker the patient, the more blood gases, lactates and troponins, and the shorter the
 intervals.
 """
 
@@ -32,16 +32,16 @@ def _samples(panel: Panel, illness: float, length: float, rng: np.random.Generat
 
 @dataclass(frozen=True)
 class Sampling:
-    """Whose blood is drawn, when, and where the results go.
+    """Settings of the blood samples of a stay, or of an admission to a ward.
 
     Attributes:
-        stay: in intensive care; None on a ward.
-        start: when the samples begin, in seconds.
-        length: for how many hours they are drawn.
-        body: what the laboratory would measure, by hour.
+        stay: the stay in intensive care; None on a ward.
+        start: start of sampling, in seconds.
+        length: hours of sampling.
+        body: true values by hour.
         labs: rows of ``labevents``.
         charts: rows of ``chartevents``, the bedside copies.
-        counter: [specimens of the patient so far], which numbers them.
+        counter: [number of specimens of the patient so far].
     """
 
     hospital: Hospital

@@ -1,7 +1,7 @@
 """Discharge summaries in the layout of MIMIC-IV-Note.
 
-The sections known at admission carry symptoms, signs, history and home medicines; only the hospital course and the
-discharge diagnosis name what was found. A condition that its channel keeps out of the notes leaves no trace before the
+The sections known at admission contain symptoms, signs, history and home medicines; only the hospital course and the
+discharge diagnosis name the diagnoses. A condition whose channel excludes notes leaves no trace before the hospital
 course.
 """
 
@@ -17,7 +17,7 @@ from mimic_prep.synthetic.physiology import Trajectory
 
 _TYPO = 0.006  # share of words with two letters swapped
 _NO_NEW = 0.25  # chance that a patient has no extra, unspecific complaint
-_WORTH_TREATING = 0.4  # acuity from which a chronic condition is treated anew in hospital
+_WORTH_TREATING = 0.4  # acuity from which a chronic condition is treated in hospital
 _SERVICES = ("MEDICINE", "SURGERY", "CARDIOTHORACIC", "NEUROLOGY")
 
 
@@ -30,7 +30,7 @@ class GeneratedNote:
 
 
 class _Writer:
-    """Draws wordings and remembers which terms were said about which condition."""
+    """Draws wordings and records the terms written about each condition."""
 
     def __init__(self, hospital: Hospital, rng: np.random.Generator) -> None:
         self.lexicon = hospital.lexicon
@@ -120,9 +120,9 @@ def write_note(
 
 
 def _symptoms(writer: _Writer, told: list[Episode]) -> list[str]:
-    """Terms the patient complains of, acute conditions first; unspecific ones are said of anybody.
+    """The patient's complaints, acute conditions first; unspecific ones occur for any patient.
 
-    The order tells nothing about how serious a condition is: decoys must read like what they imitate.
+    The order does not depend on severity: decoys must read like the conditions they imitate.
     """
     found: list[str] = []
     shuffled = [told[i] for i in writer.rng.permutation(len(told))]
@@ -141,7 +141,7 @@ def _symptoms(writer: _Writer, told: list[Episode]) -> list[str]:
 
 
 def _history(writer: _Writer, told: list[Episode]) -> list[str]:
-    """Names in the past history: most chronic conditions, but some are only betrayed by a medicine or a finding."""
+    """Names in the past history: most chronic conditions; some show only by a medicine or a finding."""
     named = []
     for episode in told:
         other_trace = bool(episode.condition.home)
@@ -153,7 +153,7 @@ def _history(writer: _Writer, told: list[Episode]) -> list[str]:
 
 
 def _medicines(writer: _Writer, told: list[Episode]) -> str:
-    """The preadmission list. A condition missing in the past history is always in here."""
+    """The preadmission list. A condition that is missing in the past history is always included here."""
     lines = []
     for episode in told:
         unnamed = episode.condition.history and not writer.evidence.get(episode.condition.key)
@@ -214,7 +214,7 @@ def _marks(writer: _Writer) -> list[str]:
 
 
 def _exam(writer: _Writer, told: list[Episode]) -> str:
-    """One phrase per system: the signs found, or a normal one; an exam of a recovered patient has no signs."""
+    """One phrase per organ system: signs, or a normal finding; the exam of a recovered patient has no signs."""
     found: dict[str, list[str]] = {}
     for episode in told:
         options = episode.condition.signs
@@ -233,7 +233,7 @@ def _exam(writer: _Writer, told: list[Episode]) -> str:
 
 
 def _results(body: Trajectory | None) -> str:
-    """A few laboratory values of the arrival, in the compact style of these notes."""
+    """A few laboratory values at arrival, in the compact style of these notes."""
     if body is None:
         return "ADMISSION LABS:\n___"
     zero = np.zeros(1)
@@ -282,7 +282,7 @@ def _diagnoses(writer: _Writer, admission: Admission) -> str:
 
 
 def _typos(writer: _Writer, text: str) -> str:
-    """Swap two inner letters of a word now and then, as a hurried writer does."""
+    """Swap two inner letters of some words, like typing errors."""
     words = text.split(" ")
     for position in np.flatnonzero(writer.rng.random(len(words)) < _TYPO):
         word = words[position]

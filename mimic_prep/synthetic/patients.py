@@ -1,4 +1,4 @@
-"""Who has which condition, how badly and since when: the latent truth that everything else is derived from.
+"""Conditions of patients with severity and onset: the latent truth from which everything else is derived.
 
 A patient's own generator is seeded by (seed, index): patient ``index`` is the same whatever the number of patients.
 Times are seconds since 1970; hours of a condition count from the admission to intensive care.
@@ -17,13 +17,13 @@ from mimic_prep.synthetic.hospital import FACTORS, Condition, Hospital, Variant
 
 HOUR = 3600
 DAY = 24 * HOUR
-#: Identifiers are spread over their eight-digit range by a step that has no factor in common with its size.
+#: Identifiers are spread over their eight-digit range by a step that is coprime to its size.
 _RANGE, _STEP = 9_999_991, 7_368_787
 _MAX_ADMISSIONS, _MAX_STAYS = 4, 2
 MAX_PATIENTS = _RANGE // (_MAX_ADMISSIONS * _MAX_STAYS)
 
 _YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
-_MILD = 0.3  # share of the acute conditions of an intensive care patient that one finds on the ward
+_MILD = 0.3  # share of the acute conditions of an intensive care patient that occur on the ward
 FORGOTTEN = 0.025  # share of present conditions the coder leaves out
 _ICD10_FROM = 2015.75  # 1 October 2015 in the United States
 
@@ -69,18 +69,18 @@ class Admission:
 
     @property
     def illness(self) -> float:
-        """How ill the body is, about 0 to 6; drives orders, devices and intervals."""
+        """Severity of illness, about 0 to 6; determines orders, devices and intervals."""
         return illness(self.episodes)
 
     @property
     def orders(self) -> set[str]:
-        """Panels and devices that the conditions which the series shows call for."""
+        """Panels and devices ordered for the conditions that show in the series."""
         return {order for e in self.episodes if e.series for order in e.condition.orders}
 
 
 @dataclass(frozen=True)
 class Patient:
-    """A person: ``factors`` are the standard normal traits that make conditions run together."""
+    """A person: ``factors`` are standard normal traits that correlate conditions."""
 
     index: int
     subject_id: int
@@ -93,7 +93,7 @@ class Patient:
 
 
 def illness(episodes: list[Episode]) -> float:
-    """Acuity-weighted sum of severities of the conditions that the body shows."""
+    """Acuity-weighted sum of severities of the conditions that show in the series."""
     return sum(e.condition.acuity * e.severity for e in episodes if e.series)
 
 
@@ -169,7 +169,7 @@ def _episodes(hospital: Hospital, present: set[str], rng: np.random.Generator) -
         weights = np.array([form.weight for form in forms])
         draws = rng.random(4)
         series, note = bool(draws[0] < condition.series), bool(draws[1] < condition.note)
-        if condition.planted == "both" and not (series or note):  # such a condition nearly always shows somewhere
+        if condition.planted == "both" and not (series or note):  # such a condition nearly always shows in some channel
             series, note = bool(draws[3] < 0.45), bool(draws[3] > 0.55)
         form = forms[int(rng.choice(len(forms), p=weights / weights.sum()))]
         episodes.append(
@@ -190,7 +190,7 @@ def _episodes(hospital: Hospital, present: set[str], rng: np.random.Generator) -
 def _stays(
     number: int, admittime: int, episodes: list[Episode], score: float, rng: np.random.Generator
 ) -> list[SimulatedStay]:
-    """One stay, or now and then a second one after some days on the ward, when acute conditions flare up again."""
+    """One stay, or sometimes a second one after some days on the ward, when acute conditions recur."""
     stays: list[SimulatedStay] = []
     time = admittime + int(rng.choice([rng.uniform(0.2, 8), rng.uniform(12, 60)], p=[0.85, 0.15]) * HOUR)
     for order in range(_MAX_STAYS if rng.random() < 0.07 else 1):
@@ -244,7 +244,7 @@ def _admission(
 
 
 def draw_patient(hospital: Hospital, seed: int, index: int) -> tuple[Patient, np.random.Generator]:
-    """Draw patient ``index`` and hand back the generator for what is measured and written about them."""
+    """Draw patient ``index``; also returns the generator for measurements and notes."""
     latent, rest = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(2))
     age = float(np.clip(latent.normal(65, 16), 18, 97))
     factors = {name: float(value) for name, value in zip(FACTORS, latent.normal(size=len(FACTORS)), strict=True)}
@@ -257,7 +257,7 @@ def draw_patient(hospital: Hospital, seed: int, index: int) -> tuple[Patient, np
         index=index,
         subject_id=identifier(10_000_000, index),
         sex="F" if latent.random() < 0.45 else "M",
-        anchor_age=int(age) if age <= 89 else 91,  # MIMIC-IV masks every age above 89 so
+        anchor_age=int(age) if age <= 89 else 91,  # as MIMIC-IV masks every age above 89
         anchor_year=year,
         anchor_year_group=_YEAR_GROUPS[group],
         factors=factors,

@@ -1,7 +1,7 @@
-"""What conditions do to the body: hourly trajectories of every variable over a stay.
+"""Effects of conditions on the body: hourly trajectories of every variable over a stay.
 
-Effects of several conditions on one variable in the same direction do not add up fully: the largest counts whole, the
-others in part, because the body and its treatment push back.
+Effects of several conditions on one variable in the same direction add only partly: the largest counts fully, the
+others in part, because of compensation and treatment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mimic_prep.synthetic.patients import Episode
 LEAD_IN = 8  # hours simulated before intensive care, where the first blood samples lie
 _SHARE_OF_OTHERS = 0.6
 _DRIFT_MEMORY = 0.92  # correlation from one hour to the next
-_HALF_RESOLVED = 30.0  # hours of treatment after which about two thirds of the treatable part is gone
+_HALF_RESOLVED = 30.0  # time constant of treatment: hours until about two thirds of the treatable part has resolved
 _TREATMENT_DELAY = 6.0
 
 
@@ -42,7 +42,7 @@ def baselines(hospital: Hospital, rng: np.random.Generator) -> np.ndarray:
 
 
 def course(episode: Episode, onset: float, hours: np.ndarray) -> np.ndarray:
-    """The part of a condition's full effect that shows at each hour: rises from onset, then yields to treatment."""
+    """The part of a condition's full effect that shows at each hour: rises from onset, then falls under treatment."""
     if episode.condition.chronic:
         return np.full(hours.shape, episode.severity)
     rise = np.clip((hours - onset) / episode.condition.rise, 0, 1)

@@ -43,7 +43,7 @@ COLUMNS: dict[str, list[str]] = {
 }
 DICTIONARIES = ("hosp/d_icd_diagnoses", "hosp/d_labitems", "icu/d_items")
 _GZIP_LEVEL = 4
-_OUTPATIENT = 53  # one sample in so many has no admission id, as when drawn in the emergency department
+_OUTPATIENT = 53  # one sample in this many has no admission id, as if drawn in the emergency department
 
 
 @dataclass
@@ -56,7 +56,7 @@ class EventRows:
 
 
 def compress(name: str, frame: pl.DataFrame, header: bool) -> bytes:
-    """A gzip member holding the rows as CSV; members follow each other in the file. Same frame, same bytes."""
+    """A gzip member holding the rows as CSV; members follow each other in the file. Deterministic."""
     absent = [pl.lit(None, dtype=pl.String).alias(column) for column in COLUMNS[name] if column not in frame.columns]
     buffer = io.BytesIO()
     frame.with_columns(absent).select(COLUMNS[name]).write_csv(
@@ -122,7 +122,7 @@ def outputevents(rows: Rows) -> pl.DataFrame:
 
 
 def labevents(hospital: Hospital, rows: Rows, first_id: int) -> pl.DataFrame:
-    """Laboratory rows with reference range and flag; ``first_id`` makes the ids of chunks differ."""
+    """Laboratory rows with reference range and flag; ``first_id`` makes the ids of chunks distinct."""
     frame = pl.DataFrame(rows.columns())
     ranges: dict[int, tuple[float | None, float | None]] = {
         item: (variable(name).low, variable(name).high)
@@ -217,6 +217,6 @@ def dictionaries(hospital: Hospital) -> dict[str, pl.DataFrame]:
 
 
 def random_choice(options: dict[str, float], rng: np.random.Generator) -> str:
-    """One of weighted options."""
+    """A weighted random choice."""
     weights = np.array(list(options.values()))
     return list(options)[int(rng.choice(len(weights), p=weights / weights.sum()))]

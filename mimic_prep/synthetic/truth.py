@@ -1,4 +1,4 @@
-"""What was planted, so that later work can measure whether each part of a model earns its place."""
+"""Ground truth of what was planted, to measure what each part of a model contributes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CONDITIONS = pa.schema(
         ("is_phenotype", pa.bool_()),
         ("mimics_in_series", pa.list_(pa.string())),  # phenotypes whose evidence it shares there
         ("mimics_in_note", pa.list_(pa.string())),
-        ("planted", pa.string()),  # the channel the condition is meant to be found in
+        ("planted", pa.string()),  # the channel in which the condition can be found
         ("channel", pa.string()),  # where it shows in this stay: series, note, both or none
-        ("onset_hour", pa.float32()),  # from the admission to intensive care; null for chronic conditions
+        ("onset_hour", pa.float32()),  # hours from the admission to intensive care; null for chronic conditions
         ("severity", pa.float32()),
-        ("response", pa.float32()),  # share of the effect that treatment takes away
+        ("response", pa.float32()),  # share of the effect that treatment removes
         ("variables", pa.list_(pa.string())),  # "creatinine:high"; empty when the series does not show it
         ("terms", pa.list_(pa.string())),  # written in the admission sections about it
         ("coded", pa.bool_()),
@@ -80,10 +80,10 @@ for what the other conditions of a patient betray.
 
 
 def oracle(stay_ids: list[int], rows: list[TruthRow]) -> pa.Table:
-    """Probability of each label for a reader who is fooled by no decoy and misses nothing that shows: an upper bound.
+    """Probability of each label for a reader that is misled by no decoy and sees every planted sign: an upper bound.
 
-    One row per stay of ``stay_ids``. A condition that shows in some channel is coded unless forgotten; one that shows
-    nowhere keeps the share it has among the stays where it is not seen, whatever else these patients have.
+    One row per stay of ``stay_ids``. A condition that shows in some channel is coded unless omitted; one that shows
+    nowhere gets its prevalence among the stays where it does not show, independent of other conditions.
     """
     columns: dict[str, list[int] | list[float]] = {"stay_id": stay_ids}
     for name in phenotypes():
@@ -97,7 +97,7 @@ def oracle(stay_ids: list[int], rows: list[TruthRow]) -> pa.Table:
 
 
 def channel(episode: Episode, terms: list[str]) -> Shown:
-    """Where one condition shows: effects on the series, words in the admission sections, both or none."""
+    """Channel in which one condition shows: effects on the series, words in the admission sections, both or none."""
     series = episode.series and bool(episode.form.effects)
     if terms:
         return "both" if series else "note"

@@ -1,4 +1,4 @@
-"""Write the synthetic hospital: chunks of patients in parallel, tables in order, whole folder or nothing."""
+"""Write the synthetic hospital: chunks of patients in parallel, tables in order, atomically."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def synthesize(
 ) -> dict[str, int]:
     """Write raw tables and ``truth/`` below ``out``; the number of rows per table comes back.
 
-    The bytes depend on ``patients`` and ``seed`` alone. Patient *i* is the same whatever the number of patients.
+    The bytes depend only on ``patients`` and ``seed``. Patient *i* is the same for any number of patients.
 
     Raises:
         UserError: a number out of range, or ``out`` exists and ``overwrite`` is false.
@@ -78,7 +78,7 @@ def synthesize(
 
 
 def _chunks(patients: int, seed: int, workers: int) -> Iterator[Chunk]:
-    """Chunks in order of the patients; small hospitals are made in this process."""
+    """Chunks in order of the patients; small hospitals are generated in this process."""
     bounds = [(first, min(first + CHUNK, patients)) for first in range(0, patients, CHUNK)]
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("making patients", total=patients)

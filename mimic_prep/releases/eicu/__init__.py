@@ -23,7 +23,7 @@ RELEASE = Release(
     raw_help="the folder with the tables, such as patient.csv.gz and lab.csv.gz",
     recognise=has_column("patient", "patientunitstayid"),
     reader=_reader,
-    # from the validation scripts that the makers publish with their build scripts (MIT-LCP/eicu-code)
+    # from the published validation scripts (MIT-LCP/eicu-code)
     versions=(
         Published(
             "2.0",
@@ -40,7 +40,7 @@ RELEASE = Release(
             },
         ),
     ),
-    note_kinds=("medication", "treatment"),  # entries that are dated one by one
-    # APACHE's, entered on the first day: coded apart from the diagnoses of the stay, and read only when asked for
+    note_kinds=("medication", "treatment"),  # entries with their own times
+    # APACHE diagnosis of the first day: coded separately from the stay's diagnoses, and read only on request
     sections={"admission_diagnosis": True},
 )

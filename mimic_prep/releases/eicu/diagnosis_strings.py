@@ -1,6 +1,6 @@
-"""Diagnoses of eICU that have a string and no code: the code of the same or a wider string, or of a curated list.
+"""Codes for diagnoses of eICU that have only a string: from the same or a broader string, or a curated list.
 
-A string goes from the wide to the narrow: ``pulmonary|respiratory failure|acute respiratory failure``.
+A string goes from broad to narrow: ``pulmonary|respiratory failure|acute respiratory failure``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import polars as pl
 from clinragen.config import CONFIG_ROOT, load_yaml
 
 _FILE = "eicu_diagnoses.yaml"
-_CHAPTERS = 2  # leading parts of a string that name a chapter of diseases
+_CHAPTERS = 2  # number of leading parts that name a chapter of diseases
 
 
 def filled(entries: pl.DataFrame) -> tuple[pl.DataFrame, int, int]:
-    """``entries`` (codes, string) with codes where a string tells them; how many were told, and how many were not."""
+    """``entries`` (codes, string) with codes from strings; the number with and without a code found."""
     lacks = pl.col("codes").is_null()
     coded = entries.filter(~lacks).drop_nulls("string").select("string", "codes").unique()
     known: dict[str, set[str]] = {}
@@ -47,7 +47,7 @@ def _codes(string: str, known: dict[str, set[str]]) -> str | None:
     parts = string.split("|")
     for length in range(len(parts), _CHAPTERS, -1):
         same = known.get("|".join(parts[:length]), set())
-        if len(same) == 1:  # one string under several codes tells none
+        if len(same) == 1:  # a string with several codes is ambiguous
             return next(iter(same))
     for part in reversed(parts[_CHAPTERS:] or parts[-1:]):
         for pattern, codes in known_list.strings if not known_list.aside.match(part) else ():

@@ -1,4 +1,4 @@
-"""Coded entries of eICU -> sections of text that a stay may read: nothing entered from the prediction time on."""
+"""Compose sections of text from coded entries of eICU; nothing entered from the prediction time on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Arrival(TypedDict):
 
 
 def build(raw: RawFolder, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
-    """Sections (columns ``notes.NOTES``) that the protocol allows, and one for each stay on who came from where."""
+    """Sections (columns ``notes.NOTES``) of the protocol, and one about patient and admission for each stay."""
     parts = [_arrival(stays)] if protocol.notes.digest != "never" else []
     for source in TEXTS:
         allowed = protocol.notes.sections if source.kind == "digest" else protocol.notes.kinds
@@ -103,7 +103,7 @@ def _sections(raw: RawFolder, source: TextTable, stays: pl.DataFrame, protocol: 
 
 
 def _shape(source: TextTable) -> tuple[pl.Expr, pl.Expr]:
-    """Section and wording of each entry; null wording where the entry only tells that a form was filled in."""
+    """Section and wording of each entry; null wording if the entry only says that a form was filled in."""
     entry = pl.col("entry").str.replace_all(r"\s+", " ").str.strip_chars()
     section = pl.lit(source.section)
     name = source.table.name

@@ -1,7 +1,8 @@
-"""How eICU is read. It has no dates and no free text: times count from ICU admission; text is made of coded entries.
+"""The reader of eICU. It has no dates and no free text: times count from ICU admission; text is composed of coded
+entries.
 
-Each hospital stay is set on 1 January of its discharge year at its hour of admission, so that the stays of one hospital
-stay lie rightly to each other; nothing can be said across hospital stays.
+Each hospital stay is placed on 1 January of its discharge year at its hour of admission, so that its ICU stays have the
+correct distances; the order of hospital stays is unknown.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class EicuReader(Reader):
         return Population(stays.drop("hospital_status"), admissions, _outcomes(stays))
 
     def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
-        """stay_id, code, version: each entry names its disease in ICD-9, ICD-10 or both, or by a string alone."""
+        """stay_id, code, version: each entry names its disease in ICD-9, ICD-10 or both, or only by a string."""
         ids = stays["stay_id"].unique().implode()
 
         def rules(row_filter: RowFilter) -> None:
@@ -72,7 +73,7 @@ class EicuReader(Reader):
         return codes.select("stay_id", code, version=version).filter(pl.col("code") != "").unique(maintain_order=True)
 
     def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
-        """Sections made of the entries before the prediction time, and one on who came from where."""
+        """Sections composed of the entries before the prediction time, and one about patient and admission."""
         return entry_text.build(raw, stays, protocol)
 
 
@@ -88,7 +89,7 @@ def _outcomes(stays: pl.DataFrame) -> pl.DataFrame:
 
 
 def _text(name: str) -> pl.Expr:
-    """A cell without blanks around it; null where nothing is left."""
+    """A cell without surrounding blanks; null if empty."""
     text = pl.col(name).str.strip_chars()
     return pl.when(text != "").then(text)
 

@@ -45,7 +45,7 @@ DIAGNOSIS = Table(
 
 
 def _wide(name: str, offset: str, stay: str = "patientunitstayid") -> Table:
-    """A table whose columns are items; the catalogue knows which."""
+    """A table whose columns are items, as listed in the catalogue."""
     items = [str(item) for variable in variables().values() for item in variable.items.get(ITEMS, {}).get(name, {})]
     return Table(
         name,
@@ -146,7 +146,7 @@ def _text(
     return TextTable(Table(name, columns, required=False), section, kind)
 
 
-#: The offset of an entry is when it was entered, where the table tells it apart from what it is about.
+#: The offset of an entry is its entry time, if the table distinguishes it from the time that it is about.
 TEXTS = (
     _text("admissionDx", "admitdxenteredoffset", "admitdxpath", "admission_diagnosis"),
     _text("pastHistory", "pasthistoryenteredoffset", "pasthistorypath", "past_medical_history"),

@@ -1,4 +1,4 @@
-"""Datasets of the Medical Event Data Standard, whatever their vocabulary, and cohorts that clinragen wrote as such."""
+"""Datasets of the Medical Event Data Standard with any vocabulary, and cohorts that clinragen exported."""
 
 from __future__ import annotations
 

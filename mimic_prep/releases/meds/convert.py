@@ -1,6 +1,6 @@
-"""Events of any MEDS dataset -> the tables that the preparation reads; which code means what is configuration.
+"""Convert events of any MEDS dataset to the tables of the preparation; the meaning of codes is configuration.
 
-One shard is in memory at a time. Codes that mean nothing to us are counted, and so are events that cannot be read.
+One shard is in memory at a time. Unknown codes and unreadable events are counted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from mimic_prep.releases.meds.vocabulary import Codes, Vocabulary, head
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME
 
 NEEDED = ("subject_id", "time", "code")
-ROWS_AT_ONCE = 20_000_000  # events of patients that lie in several files
-MOST_HEADS = 20  # kinds of unknown codes that are listed
+ROWS_AT_ONCE = 20_000_000  # most events of patients in several files
+MOST_HEADS = 20  # most kinds of unknown codes that are listed
 _NOT_GIVEN = "drug stopped or not given"
 
 
@@ -43,7 +43,7 @@ class EventCounts(TypedDict):
 
 @dataclass
 class Converted:
-    """What the conversion read: SHA-256 by shard, the account of the events, and what the user should know."""
+    """Result of the conversion: SHA-256 by shard, event counts, and warnings."""
 
     shards: dict[str, str]
     account: EventCounts | None = None
@@ -53,7 +53,7 @@ class Converted:
 
 @contextmanager
 def scratch_beside(out: Path) -> Iterator[Path]:
-    """A folder for the tables of a dataset, which hold patients' data: for its owner alone, and removed at the end.
+    """A temporary folder for the tables of a dataset: accessible to its owner only, since it contains patient data.
 
     Raises:
         UserError: another process is preparing the same cohort.
@@ -66,7 +66,7 @@ def scratch_beside(out: Path) -> Iterator[Path]:
         if not lock_descriptor(lock.fileno(), blocking=False):
             raise UserError(f"{out} is being prepared by another process: wait for it, or choose another")
         tables = folder / "tables"
-        shutil.rmtree(tables, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(tables, ignore_errors=True)  # left by a killed process
         tables.mkdir(mode=0o700)
         try:
             yield tables
@@ -119,12 +119,12 @@ def convert(root: Path, codes: Codes, out: Path) -> Converted:
 
 
 def shards_of(root: Path) -> list[Path]:
-    """The files of events of a MEDS dataset, sorted; none when ``root`` is something else."""
+    """The event files of a MEDS dataset, sorted; none if ``root`` is no such dataset."""
     return sorted((root / "data").glob("**/*.parquet"))
 
 
 def _survey(shards: list[Path], vocabulary: Vocabulary) -> tuple[set[str], pl.DataFrame]:
-    """The kinds of events that there are, and the patients (subject_id, rows) that lie in more than one shard."""
+    """The kinds of events, and the patients (subject_id, rows) in more than one shard."""
     kinds: set[str] = set()
     parts = [pl.DataFrame(schema={"subject_id": pl.Int64, "count": pl.UInt32})]
     for shard in shards:
@@ -149,7 +149,7 @@ def _columns(shard: Path) -> list[str]:
 
 
 def _together(shards: list[Path], codes: Codes, spread: pl.DataFrame, bad: Counter[str]) -> Iterator[pl.DataFrame]:
-    """All events, so that those of a patient come together: by shard, and patients of several shards at the end."""
+    """All events, with those of a patient together: by shard, then patients of several shards."""
     apart = spread["subject_id"].implode()
     for shard in shards:
         events = _load(shard, codes, bad)
@@ -161,7 +161,7 @@ def _together(shards: list[Path], codes: Codes, spread: pl.DataFrame, bad: Count
 
 
 def _known(events: pl.DataFrame, vocabulary: Vocabulary, counts: Counter[str], unknown: Counter[str]) -> pl.DataFrame:
-    """Events whose code means something, with what it means; the others are counted."""
+    """Events with a known code, with its meaning; the others are counted."""
     counts["read"] += events.height
     table = vocabulary.table(events["code"].unique().sort().to_list())
     known = events.join(table, on="code", how="left", maintain_order="left")
@@ -179,7 +179,7 @@ def _known(events: pl.DataFrame, vocabulary: Vocabulary, counts: Counter[str], u
 def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
     """subject_id, code, time, numeric_value, text_value, own_unit, stay_id, hadm_id, known of one shard.
 
-    What it lacks is null. Events with a cell of another kind are left out and counted in ``bad``.
+    Missing columns are null. Events with a cell of the wrong kind are left out and counted in ``bad``.
     """
     names = _columns(path)
     kinds = {

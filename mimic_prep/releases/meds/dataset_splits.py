@@ -1,4 +1,4 @@
-"""The splits that a MEDS dataset brings in ``metadata/subject_splits.parquet``, by the names of a cohort's splits."""
+"""The splits of a MEDS dataset (``metadata/subject_splits.parquet``), with the names of a cohort's splits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_splits(path: Path) -> GivenSplits:
     """Subject -> split.
 
     Raises:
-        UserError: unreadable, a patient in two splits or in none, or a split of another name.
+        UserError: unreadable, a patient in two splits or none, or a split with another name.
     """
     table = frame(read_table(path))
     if missing := [name for name in ("subject_id", "split") if name not in table.columns]:

@@ -1,4 +1,4 @@
-"""Events of MEDS, already read, laid out in the tables of ``sources.meds``: stays, admissions, values, drugs."""
+"""Write MEDS events into the tables of ``releases.meds.tables``: stays, admissions, values, drugs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from mimic_prep.releases.meds.vocabulary import KINDS
 
 _BASE = {"subject_id": pl.Int64, "time": pl.Datetime("ms"), "hadm_id": pl.Int64, "stay_id": pl.Int64}
 _OF = ["subject_id", "item"]
-#: dispositions that say that a patient died: DIED of MIMIC-IV, DEAD/EXPIRED of MIMIC-III, Expired of eICU
+#: dispositions of a patient who died: DIED of MIMIC-IV, DEAD/EXPIRED of MIMIC-III, Expired of eICU
 _DIED = r"(?i)\b(?:died|dead|death|deceased|expired)\b"
-_LONGEST_DAYS = 3  # between drawing a specimen and its result; later results belong to a specimen that is not told
+_LONGEST_DAYS = 3  # longest time between specimen and result; later results belong to an unrecorded specimen
 
 
 class TableWriters:
-    """Appends to each table as a Parquet file. All events of a patient must come together: intervals span them.
+    """Appends to each table as a Parquet file. All events of a patient must be added together: intervals span them.
 
-    ``rows`` counts what each table holds.
+    ``rows`` counts the rows of each table.
     """
 
     def __init__(self, root: Path, *, by_stay: bool, tells_deaths: bool) -> None:
         self._root = root
-        self._by_stay = by_stay  # otherwise hospital admissions are the stays
-        self._tells_deaths = tells_deaths  # otherwise nothing follows from the absence of a death
+        self._by_stay = by_stay  # if not, hospital admissions are the stays
+        self._tells_deaths = tells_deaths  # if not, the absence of a death means nothing
         self._writers: dict[str, pq.ParquetWriter] = {}
         self.stays = 0
         self.rows: dict[str, int] = {}
-        for source in EVENTS:  # there even when empty: an empty table is not a missing one
+        for source in EVENTS:  # written even if empty: an empty table is not a missing one
             (root / source.table.path).parent.mkdir(parents=True, exist_ok=True)
 
     def add(self, events: pl.DataFrame) -> None:
-        """Lay out the events of some patients."""
+        """Add the events of some patients."""
         of = {name: events.filter(pl.col("kind") == name) for name in KINDS}
         admissions = _intervals(of["admission_start"], of["admission_end"], "hadm_id")
         stays = _intervals(of["stay_start"], of["stay_end"], "stay_id")
@@ -46,7 +46,7 @@ class TableWriters:
         if not admissions.height:
             admissions = stays.with_columns(hadm_id=pl.coalesce("hadm_id", "stay_id"))
         stays = _within(stays, admissions).with_columns(hadm_id=pl.coalesce("hadm_id", "stay_id"))
-        own = stays.join(admissions, on="hadm_id", how="anti")  # a stay outside any known admission is its own
+        own = stays.join(admissions, on="hadm_id", how="anti")  # a stay outside any known admission is one
         admissions = pl.concat([admissions, own.select(admissions.columns)])
         self.stays += stays.height
         self._write(
@@ -110,10 +110,11 @@ class TableWriters:
 
 
 def drawn_times(results: pl.DataFrame, specimens: pl.DataFrame) -> pl.DataFrame:
-    """``results`` with the column ``drawn``: when the specimen was drawn, null where that cannot be told.
+    """``results`` with the column ``drawn``: when the specimen was drawn; null if unknown.
 
-    Both hold subject_id, item, time. No key joins a result to its specimen, so from the last result on each takes the
-    latest specimen at or before it that no later result has taken. A specimen without a result harms no other so.
+    Both hold subject_id, item, time. No key joins a result to its specimen, so, starting from the last result, each
+    takes the latest specimen at or before it that no later result has taken. A specimen without a result then affects
+    no other.
     """
     results = results.with_columns(row=pl.int_range(pl.len()))
     both = pl.concat(
@@ -140,7 +141,7 @@ def drawn_times(results: pl.DataFrame, specimens: pl.DataFrame) -> pl.DataFrame:
 def _intervals(starts: pl.DataFrame, ends: pl.DataFrame, key: str) -> pl.DataFrame:
     """subject_id, hadm_id, stay_id, start, end, unit, type, place: each start with the first end at or after it.
 
-    Where ends name what they end, only those of the same id or of none can end a start that has an id.
+    If ends have ids, a start with an id can only be ended by the same id or by an end without one.
     """
     kept = starts.sort("time", "subject_id", key).select(
         *_BASE, "unit", "type", "place", start="time"
@@ -157,10 +158,10 @@ def _intervals(starts: pl.DataFrame, ends: pl.DataFrame, key: str) -> pl.DataFra
 def _with_deaths(
     admissions: pl.DataFrame, ends: pl.DataFrame, deaths: pl.DataFrame, tells_deaths: bool
 ) -> pl.DataFrame:
-    """``admissions`` with ``died`` (null where nothing says so) and ``deathtime``, of deaths within the admission.
+    """``admissions`` with ``died`` (null if unknown) and ``deathtime``, for deaths within the admission.
 
-    Where a patient was discharged to counts before the time of death, which often is a date alone: a patient may go
-    home in the morning of the day on which they die.
+    The discharge disposition takes precedence over the time of death, which is often only a date: a patient may go home
+    in the morning and die on the same day.
     """
     gone = ends.drop_nulls("disposition").sort("subject_id", "time", "disposition")
     gone = gone.unique(["subject_id", "time"], keep="first", maintain_order=True)
@@ -169,7 +170,7 @@ def _with_deaths(
     rows = admissions.join(gone, on=["subject_id", "end"], how="left", maintain_order="left")
     rows = rows.join(first, on="subject_id", how="left", maintain_order="left")
     death, start, end = pl.col("death"), pl.col("start"), pl.col("end")
-    dated = death.dt.strftime("%H:%M:%S").is_in(["00:00:00", "23:59:59"])  # as dates without a time are written
+    dated = death.dt.strftime("%H:%M:%S").is_in(["00:00:00", "23:59:59"])  # the time of dates without a time
     within = death.is_between(start, end) | (dated & death.dt.date().is_between(start.dt.date(), end.dt.date()))
     by_time = pl.when(end.is_null()).then(None).when(death.is_null()).then(False if tells_deaths else None)
     died = pl.coalesce(pl.col("disposition").str.contains(_DIED), by_time.otherwise(within))
@@ -177,7 +178,7 @@ def _with_deaths(
 
 
 def _paired(starts: pl.DataFrame, ends: pl.DataFrame, by: list[str]) -> pl.Series:
-    """The first end at or after each start, null where there is none; in the order of ``starts``."""
+    """The first end at or after each start, or null; in the order of ``starts``."""
     rows = starts.with_columns(row=pl.int_range(pl.len())).sort("start")
     last = ends.sort("time").select(*by, end="time")
     paired = rows.join_asof(
@@ -187,7 +188,7 @@ def _paired(starts: pl.DataFrame, ends: pl.DataFrame, by: list[str]) -> pl.Serie
 
 
 def _within(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
-    """Give rows without one the id of the patient's latest admission that began at or before them."""
+    """Fill in missing ids with the patient's latest admission that began at or before the row."""
     begun = admissions.sort("start").select("subject_id", "start", latest="hadm_id")
     placed = rows.sort("start").join_asof(
         begun, on="start", by="subject_id", strategy="backward", check_sortedness=False
@@ -196,6 +197,6 @@ def _within(rows: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _made_id(subject: int, start: datetime) -> int:
-    """A number for a stay that has none, the same whatever else is in the dataset."""
+    """An id for a stay without one, independent of the rest of the dataset."""
     digest = hashlib.sha256(f"{subject}:{start.isoformat()}".encode()).digest()
     return int.from_bytes(digest[:6], "big")

@@ -1,4 +1,4 @@
-"""A MEDS dataset from end to end: checked, laid out in tables and prepared; an export of clinragen is brought back."""
+"""Preparation of a MEDS dataset: check, convert to tables, prepare; an export of clinragen is converted back."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class MedsReader(MimicReader):
 
 
 def prepare(request: PreparationRequest) -> CohortManifest:
-    """Prepare a MEDS dataset, or bring back a cohort that was written as one.
+    """Prepare a MEDS dataset, or convert an exported cohort back.
 
     Raises:
-        UserError: no dataset, codes that mean nothing, or options that cannot apply.
+        UserError: no dataset, no known codes, or options that do not apply.
     """
     from clinragen.adapters.meds import is_export
     from mimic_prep.prepare import prepare_tables
@@ -58,7 +58,7 @@ def prepare(request: PreparationRequest) -> CohortManifest:
 
 
 def _bring_back(request: PreparationRequest) -> CohortManifest:
-    """A cohort that clinragen exported, as it was: it is prepared already."""
+    """The original cohort of an export by clinragen, which is already prepared."""
     from clinragen.adapters.meds import import_cohort
 
     given = {
@@ -76,7 +76,7 @@ def _bring_back(request: PreparationRequest) -> CohortManifest:
 
 
 def check(root: Path) -> ReleaseCheck:
-    """Shards of a MEDS dataset: readable, and with the three columns that MEDS demands."""
+    """Check the shards of a MEDS dataset: readable, with the three required columns."""
     checks = []
     for path in shards_of(root):
         shard = TableCheck("events", path.relative_to(root).as_posix())

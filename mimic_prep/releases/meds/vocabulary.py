@@ -1,4 +1,4 @@
-"""What the codes of a MEDS dataset mean: regular expressions in ``configs/meds``, tried in order."""
+"""Meaning of the codes of a MEDS dataset: regular expressions in ``configs/meds``, tried in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mimic_prep.qualify import companions
 from mimic_prep.releases.meds.tables import EVENTS, MEDS
 from mimic_prep.unit_conversion import conversion
 
-_NOTHING = "UNK"  # what MIMIC-IV's conversion writes for an empty cell
+_NOTHING = "UNK"  # MIMIC-IV's conversion writes this for an empty cell
 
 
 @dataclass
@@ -55,7 +55,7 @@ def load_codes(name: str) -> Codes:
 
 
 def head(code: str) -> str:
-    """The parts of a code that say what it is, for messages: at most two, and neither numbers nor free text.
+    """The leading parts of a code, for messages: at most two, without numbers and free text.
 
     >>> head("LAB//OUTCOME//50912//mg/dL"), head("LAB//220045//bpm"), head("Blood pressure (sitting)")
     ('LAB//OUTCOME', 'LAB', 'Blood')
@@ -81,7 +81,7 @@ class Meaning(TypedDict):
 
 
 class Vocabulary:
-    """What each code means.
+    """Meanings of codes.
 
     Raises:
         UserError: a pattern is no regular expression.
@@ -97,7 +97,7 @@ class Vocabulary:
                 except re.error as error:
                     raise UserError(f"codes of MEDS: {kind}: '{pattern}' is no regular expression ({error})") from None
         self._items: dict[int, str] = {}
-        self._home: dict[str, tuple[str, int]] = {}  # variable -> table and item that stand for it
+        self._home: dict[str, tuple[str, int]] = {}  # variable -> its table and item
         self._loinc: dict[str, str] = {}
         for key, variable in variables().items():
             for table, items in variable.items.get(MEDS.items, {}).items():
@@ -136,7 +136,7 @@ class Vocabulary:
         return {"kind": kind, "table": table, "item": item, "unit": _unit(variables()[key], unit)}
 
     def table(self, codes: list[str]) -> pl.DataFrame:
-        """code, kind and all that the kinds hold, one row for each of the distinct ``codes``."""
+        """code, kind and content, one row for each of the distinct ``codes``."""
         rows = [{**self.read(code), "event": code} for code in codes]
         columns = ("event", "kind", "table", "unit", "version", "code", "type", "place", "disposition", "sex", "drug")
         table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String) | {"item": pl.Int64})
@@ -144,5 +144,5 @@ class Vocabulary:
 
 
 def _unit(variable: Variable, unit: str | None) -> str:
-    """The unit, the variable's own where the code names none or one that is not known."""
+    """The unit; the variable's canonical one if the code names no known unit."""
     return unit if unit and conversion(variable, unit) else variable.unit

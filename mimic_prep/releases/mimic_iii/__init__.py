@@ -1,4 +1,4 @@
-"""MIMIC-III 1.4, the CareVue and the MetaVision years alike."""
+"""MIMIC-III 1.4, both CareVue and MetaVision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RELEASE = Release(
     raw_help="the folder with the tables, such as CHARTEVENTS.csv.gz",
     recognise=has_column("ICUSTAYS", "icustay_id"),
     reader=_reader,
-    # from the validation scripts that the makers publish with their build scripts (MIT-LCP/mimic-code)
+    # from the published validation scripts (MIT-LCP/mimic-code)
     versions=(
         Published(
             "1.4",

@@ -1,4 +1,4 @@
-"""MIMIC-III 1.4, CareVue and MetaVision years alike. https://mimic.mit.edu/docs/iii/tables/"""
+"""Tables of MIMIC-III 1.4, both CareVue and MetaVision. https://mimic.mit.edu/docs/iii/tables/"""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ OUTPUTEVENTS = Table(
     },
     required=False,
 )
-LABEVENTS = Table(  # has no time of entry: results count from when they were drawn
+LABEVENTS = Table(  # no time of entry: results count from the time they were drawn
     "LABEVENTS",
     {
         "subject_id": _SUBJECT,

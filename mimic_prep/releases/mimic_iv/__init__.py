@@ -24,7 +24,7 @@ RELEASE = Release(
     raw_help="the folder with hosp/ and icu/, and note/ of MIMIC-IV-Note where you have it",
     recognise=has_column("icu/icustays", "stay_id"),
     reader=_reader,
-    # from the validation scripts that the makers publish with their build scripts (MIT-LCP/mimic-code)
+    # from the published validation scripts (MIT-LCP/mimic-code)
     versions=(
         Published(
             "3.1",

@@ -1,4 +1,4 @@
-"""The PhysioNet/CinC Challenge 2012: unlabelled stays with series alone, to pretrain the series encoder."""
+"""The PhysioNet/CinC Challenge 2012: unlabelled stays with series only, to pretrain the series encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PhysioNet/CinC Challenge 2012 -> a cohort folder of stays and series alone: no notes, no labels, for pretraining."""
+"""Prepare the PhysioNet/CinC Challenge 2012 as a cohort without notes and labels, for pretraining."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
         raw: a folder with ``set-a`` and ``set-b`` (and ``set-c``), each a folder of the challenge's text files or one
             ``.parquet`` of the columns RecordID, Minute, Parameter, Value.
         out: the cohort folder to write.
-        protocol: of which the least age and the splits apply.
-        overwrite: whether to replace a cohort that ``out`` holds.
+        protocol: only its minimum age and splits apply.
+        overwrite: whether to replace an existing cohort.
 
     Raises:
         UserError: no such sets, a damaged file, or an output folder that exists.
@@ -78,7 +78,7 @@ def prepare(raw: Path, out: Path, protocol: Protocol, *, overwrite: bool = False
 
 
 def check(root: Path) -> ReleaseCheck:
-    """The sets that are there, with how many files or rows each holds."""
+    """The existing sets, with their numbers of files or rows."""
     checks = []
     for name in SETS:
         table, files = root / f"{name}.parquet", list((root / name).glob("*.txt"))
@@ -118,9 +118,9 @@ def _rows(raw: Path) -> tuple[pl.DataFrame, dict[str, str]]:
 
 
 def _outcomes(raw: Path) -> tuple[pl.DataFrame, dict[str, str]]:
-    """What became of the stays of each set whose ``Outcomes-*.txt`` is there, and the hashes of these files.
+    """Outcomes of the stays of each set with an ``Outcomes-*.txt``, and the hashes of these files.
 
-    Survival and length of stay are given in whole days from the admission; -1 means that they are not known.
+    Survival and length of stay are given in whole days from the admission; -1 means unknown.
     """
     parts, inputs = [pl.DataFrame(schema=_OUTCOMES)], {}
     for path in (raw / f"Outcomes-{letter}.txt" for letter in "abc"):
@@ -161,7 +161,7 @@ def _text_file(path: Path) -> pl.DataFrame:
 
 
 def _events(rows: pl.DataFrame, parameters: dict[str, Parameter]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """One value for each stay, hour and variable, and what became of the rows."""
+    """One value for each stay, hour and variable, and the row counts."""
     mapping = []
     for rank, (name, entry) in enumerate(parameters.items()):
         variable_of = variable(entry["variable"])
