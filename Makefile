@@ -21,17 +21,17 @@ demo: setup ## the whole pipeline on a synthetic hospital (about four minutes on
 
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --dist worksteal# one thread for each of two processes
 
-check: setup ## the fast tests, for whoever edits
+check: setup ## the fast tests, while editing
 	@$(PYTEST)
 
 test: setup ## every test
 	@$(PYTEST) --tier all
 
-tiers: setup ## measure anew which tests are slow
+tiers: setup ## measure again which tests are slow
 	@$(PYTEST) --tier all --junitxml .pytest_cache/times.xml -o junit_duration_report=call
 	@$(RUN) python tests/measure_tiers.py .pytest_cache/times.xml
 
-mutants: setup ## small faults that a module's own tests miss; MODULES="clinragen/data/series.py" chooses, SAMPLE=100 draws
+mutants: setup ## mutation testing of modules by their own tests; MODULES="clinragen/data/series.py", SAMPLE=100
 	@$(UV) sync --quiet --locked --inexact --group mutants
 	@$(RUN) python tests/mutants.py --show $(addprefix --sample ,$(SAMPLE)) $(MODULES)
 
@@ -44,7 +44,7 @@ typecheck: setup ## static types
 format: setup ## rewrite files in the house style
 	@$(RUN) ruff check --fix . ; $(RUN) ruff format .
 
-reference: ## write docs/modules.md anew
+reference: ## regenerate docs/modules.md
 	@python3 tools/modules.py
 
 coverage: setup ## tests with a coverage report

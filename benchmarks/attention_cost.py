@@ -1,11 +1,11 @@
-"""What the knowledge costs: a training step with the graph beside the same step without knowledge.
+"""Cost of the knowledge: a training step with the graph compared with the same step without knowledge.
 
     python benchmarks/attention_cost.py [--large] [--rounds 12]
 
 A step reads notes and series and writes both rationales: forward, backward and AdamW, random tokens, on one thread. The
-steps of all kinds take turns within a round, and a ratio is taken within its round, so that a busy machine slows both
-sides; the table gives medians with their quartiles of processor time. `--large` adds a T5 of the shape of flan-t5-small
-(the vocabulary alone is smaller), without pre-trained weights, which time does not depend on.
+variants alternate within a round, and ratios are taken within a round, so that load on the machine affects both sides;
+the table gives medians with quartiles of processor time. `--large` adds a T5 of the shape of flan-t5-small (with a
+smaller vocabulary), without pre-trained weights, which do not affect the time.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""Do explanations name the true cause, and are they faithful? On the synthetic hospital, where both can be known.
+"""Do explanations name the true cause, and are they faithful? Measured on the synthetic hospital, with ground truth.
 
     python benchmarks/attribution.py --model RUN --cohort COHORT --truth RAW/truth [--stays 150] [--cells 3]
 
-Every true positive of the test stays (the probability reaches the threshold, the code is there) is explained by taking
-parts away (`occlusion`) and by what the model looked at (`attention`).
+Every true positive of the test stays (the probability reaches the threshold, the code is there) is explained by
+`occlusion` and by `attention`.
 
-True cause: among the first five concepts is a finding that the condition moved in this stay (the variables and
-directions of `truth/conditions.parquet`), or a concept that the linker reads in the terms written about it. True
-positives of conditions that show nowhere are left out, for there is nothing to name.
+True cause: the top five concepts include a finding that the condition changed in this stay (the variables and
+directions of `truth/conditions.parquet`), or a concept that the linker finds in the terms written about it. True
+positives of conditions that show nowhere are left out.
 
-Deletion: the hours that a method names first (blocks of one variable) are made unmeasured, and the calibrated
-probability is read again; beside it as many measurements in blocks drawn at random, the mean of five draws. A method is
-the more faithful the more its hours are worth.
+Deletion: the top hours of a method (blocks of one variable) are made unmeasured, and the calibrated probability is
+computed again; for comparison, as many measurements in random blocks, the mean of five draws. A method is the more
+faithful the more probability its hours cost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long a user waits for what should take no time: imports, help, and the answer to a wrong path.
+"""Times of commands that should be instant: imports, help, and the error for a wrong path.
 
     python benchmarks/command_times.py
     python benchmarks/command_times.py --beside ../another/checkout --repeats 9

@@ -1,9 +1,9 @@
-"""The evidence teacher at scale: time for 10,000 stays, what the verifier says of its claims, how varied its words are.
+"""The evidence teacher at scale: time for 10,000 stays, verdicts of its claims, variety of its text.
 
     python benchmarks/evidence_teacher.py --cohort COHORT [--cohort COHORT ...] [--stays 10000]
 
 For each cohort: every rationale is checked by the verifier, and every series claim is recomputed from the table of
-measurements by a few lines that share nothing with teacher or verifier. Variety: distinct 4-grams over all 4-grams, and
+measurements by independent code. Variety: distinct 4-grams over all 4-grams, and
 self-BLEU-4 (Zhu et al. 2018), the BLEU of each of 200 rationales against the other 199: lower is more varied. Then the
 stays of the last cohort, repeated until there are as many as asked, are written by `clinragen teach`'s own function.
 """

@@ -1,4 +1,4 @@
-"""What an installation weighs: a fresh virtual environment with the checkout and some extras, in millions of bytes.
+"""Size of an installation: a fresh virtual environment with the checkout and some extras, in millions of bytes.
 
     python benchmarks/install_size.py --work DIR
     python benchmarks/install_size.py --work DIR --extra train

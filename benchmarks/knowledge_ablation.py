@@ -1,4 +1,4 @@
-"""What the knowledge is worth: one model with the graph, a random graph, the paper's vocabulary, any vocabulary, none.
+"""Knowledge ablation: one model with the graph, a random graph, the paper's vocabulary, a plain vocabulary, none.
 
     python benchmarks/knowledge_ablation.py --cohort COHORT --out FOLDER [--graph GRAPH] [--stays 1000]
         [--shares 1.0 0.3 0.1] [--seeds 5] [--steps 300]
@@ -10,8 +10,8 @@ label head, which sees the same mentions and summaries, stays in all arms. Scali
 the whole training split, labels from the cell's share of it. A share s is trained for sqrt(s) times the steps; the best
 of two evaluations on validation stays counts.
 
-One JSON file per cell is written into FOLDER; cells that are there are not trained again, and the table is made of what
-is there. Intervals: resamples of the test patients, on each of which the mean of the seeds is taken; a difference
+One JSON file per cell is written into FOLDER; existing cells are not trained again, and the table shows what
+exists. Intervals: resamples of the test patients, on each of which the mean of the seeds is taken; a difference
 is taken on the same resamples.
 """
 

@@ -1,4 +1,4 @@
-"""What fitting the linear probes costs: the solver of ``clinragen train`` beside the one it replaced, on the same data.
+"""Cost of fitting the linear probes: the solver of ``clinragen train`` and the one it replaced, on the same data.
 
 Synthetic features as the two probes read them: ``series``, dense, in blocks of filled bins, and ``note``, sparse rows
 of length one. Labels follow a linear truth at shares from 1 to 30 %. Both solvers walk down the penalties of

@@ -1,4 +1,4 @@
-"""Negation and context beside medspaCy and negspaCy: right and wrong over the same mentions of hand-written sentences.
+"""Negation and context compared with medspaCy and negspaCy: correct and wrong on the same mentions of test sentences.
 
     python benchmarks/linker_rivals.py [--python OTHER_PYTHON]
 

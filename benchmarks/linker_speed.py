@@ -1,4 +1,4 @@
-"""How fast and how rightly the linker finds concepts in notes: megabytes per second on one core, precision and recall.
+"""Speed and accuracy of the linker on notes: megabytes per second on one core, precision and recall.
 
     python benchmarks/linker_speed.py --raw SYNTHETIC_HOSPITAL --cohort EICU_COHORT
 

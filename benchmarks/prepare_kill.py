@@ -1,9 +1,9 @@
-"""Kill a preparation at random moments, resume it, and compare every byte with one that was left alone.
+"""Kill a preparation at random moments, resume it, and compare every byte with an uninterrupted one.
 
     python benchmarks/prepare_kill.py --work DIR --kills 50 --raw PATH/TO/mimic-iv-demo
     python benchmarks/prepare_kill.py --work DIR --kills 5
 
-Each round prepares the tables (without ``--raw`` those of a synthetic hospital) anew, kills it with SIGKILL
+Each round prepares the tables (without ``--raw`` those of a synthetic hospital) from scratch, kills it with SIGKILL
 at a random moment of its run, and runs it again to the end. The moments are drawn over the time an uninterrupted run
 takes. Prints how far the killed runs had come.
 """

@@ -1,4 +1,5 @@
-"""What `prepare_scale.py` compares a preparation with. Each runs in a process of its own and imports nothing of ours.
+"""Programs that `prepare_scale.py` compares a preparation with. Each runs in its own process and imports none of our
+code.
 
 python benchmarks/prepare_rivals.py decompress|duckdb|pyhealth RAW < {"table": [item ids], ...}
 """

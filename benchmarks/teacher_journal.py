@@ -1,9 +1,9 @@
-"""The teacher's journal against SQLite (WAL): appends per second, size, time to resume, and what a kill loses.
+"""The teacher's journal compared with SQLite (WAL): appends per second, size, time to resume, and loss by kills.
 
     python benchmarks/teacher_journal.py --folder DIR --answers 100000
 
-Both report an answer as kept only once it is flushed: ours after one fsync for all answers that wait, SQLite after one
-commit for all that wait, with ``synchronous=FULL``.
+Both report an answer as stored only once it is flushed: ours after one fsync for all waiting answers, SQLite after one
+commit for all waiting ones, with ``synchronous=FULL``.
 """
 
 from __future__ import annotations

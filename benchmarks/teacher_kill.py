@@ -1,4 +1,4 @@
-"""Kill ``clinragen teach`` at random moments, start it again, and count what was paid for twice or lost.
+"""Kill ``clinragen teach`` at random moments, restart it, and count duplicate requests and lost responses.
 
     python benchmarks/teacher_kill.py --cohort COHORT --out FOLDER [--stays 400] [--kills 30]
 
