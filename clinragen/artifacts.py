@@ -206,8 +206,8 @@ def room_in(folder: Path, goes_on: str) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise UserError(
-            f"{folder} has no room left ({os.strerror(error.errno)}): free some and type the same command again, which "
-            f"goes on from {goes_on}"
+            f"{folder} has no room left ({os.strerror(error.errno)}): free some space and run the same command "
+            f"again; it resumes from {goes_on}"
         ) from None
 
 

@@ -41,13 +41,13 @@ def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
         ),
         ("The medical concept graph", ["clinragen", "graph", "build", "--out", graph]),
         (
-            "Teacher rationales, composed from what is in the chart",
+            "Teacher rationales, composed from the chart",
             ["clinragen", "teach", "--cohort", cohort, "--graph", graph, "--teacher", "evidence"],
         ),
     ]
     titles = {
         "notes": "Stage 1: learn to write both rationales and the diagnoses from the notes",
-        "series": "Stage 2: the language model rests, the series encoder learns to speak to it",
+        "series": "Stage 2: the language model is frozen, the series encoder learns prefix prompts for it",
         "multimodal": "Stage 3: everything together",
     }
     for position, stage in enumerate(STAGES):
@@ -65,7 +65,7 @@ def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
             ["clinragen", "predict", "--model", f"{out}/multimodal", "--cohort", cohort, "--out", predictions],
         ),
         (
-            "Evaluation, with the same model fed no series and permuted series",
+            "Evaluation, with control experiments: series zeroed and permuted",
             ["clinragen", "evaluate", "--predictions", predictions, "--cohort", cohort, "--out", f"{out}/evaluation"],
         ),
         (

@@ -220,8 +220,8 @@ def test_a_full_disk_is_told_in_one_line(number, tmp_path):
     with pytest.raises(UserError) as told, room_in(tmp_path, "the last step"):
         raise OSError(number, os.strerror(number))
     assert str(told.value) == (
-        f"{tmp_path} has no room left ({os.strerror(number)}): free some and type the same command again, which "
-        "goes on from the last step"
+        f"{tmp_path} has no room left ({os.strerror(number)}): free some space and run the same command "
+        "again; it resumes from the last step"
     )
     with pytest.raises(PermissionError), room_in(tmp_path, "the last step"):
         raise PermissionError(errno.EACCES, "no")

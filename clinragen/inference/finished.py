@@ -53,7 +53,7 @@ class FinishedRun:
         manifest = read_json(path, "the manifest of a finished training run")
         if manifest.get("stage") == PRETRAIN:
             raise UserError(
-                f"{run} is a run of stage 'pretrain', which has a series encoder alone: a student starts from it "
+                f"{run} is a run of stage 'pretrain', which has only a series encoder: a student starts from it "
                 f"(clinragen train notes --pretrained {run}), and predicts"
             )
         versions.RUN.check(manifest, path)
@@ -86,8 +86,8 @@ class FinishedRun:
         sections = [name for name in targets if decoding == "free" or name == "diagnoses" or name in inputs]
         if not sections:
             raise UserError(
-                f"{self.folder}: stage '{self.manifest['stage']}' was trained to write {' + '.join(targets)} alone, of "
-                f"which it reads nothing (it reads {' + '.join(inputs)}): pass --decoding free to see what it makes up"
+                f"{self.folder}: stage '{self.manifest['stage']}' was trained to write {' + '.join(targets)} only, of "
+                f"which it reads nothing (it reads {' + '.join(inputs)}): pass --decoding free for unsupported text"
             )
         return sections
 

@@ -74,7 +74,7 @@ def claim_text(
         if claim.places:
             target = f"note-{claim.places[0].section}"
         elif claim.kind == "diagnosis" and claim.negated:
-            about, evidence = f"no {about}", "This states that nothing speaks for it, and gives no reason."
+            about, evidence = f"no {about}", "A statement of absence: nothing supports it. It gives no reason."
         elif claim.kind == "diagnosis":
             about, target = f"{about}, as a diagnosis", "diagnoses"
             listed = "among" if claim.verdict == Verdict.SUPPORTED else "not among"
@@ -110,7 +110,7 @@ def _measured(claim: Checked) -> tuple[str, str, str]:
     keys = claim.about.split(",")
     about = " or ".join(variables()[key].label for key in keys)
     if not claim.measured:
-        return about, "Not measured in the hours that it speaks of.", ""
+        return about, "Not measured in the hours of this claim.", ""
     return about, "; ".join(_values(claim)), f"chart-{claim.measured[0][0]}"
 
 

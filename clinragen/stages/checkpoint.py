@@ -88,7 +88,7 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None) 
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise UserError(
-            f"{path} is damaged ({first}): the run cannot be taken up; start it anew with --overwrite"
+            f"{path} is damaged ({first}): the run cannot be resumed; start it again with --overwrite"
         ) from None
     parameters = trained(model)
     stored = {name.removeprefix("model.") for name in tensors if name.startswith("model.")}

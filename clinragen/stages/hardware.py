@@ -74,8 +74,8 @@ def in_company(fabric: Fabric) -> Iterator[None]:
         if fabric.world_size == 1 or "by peer" not in str(error):
             raise
         raise UserError(
-            "another process of this run has ended (what it said tells why; if nothing, the system killed it, perhaps "
-            "for want of memory): the same command goes on from the last checkpoint"
+            "another process of this run has ended (see its error; without one, the system probably killed it for lack "
+            "of memory): run the same command again to resume from the last checkpoint"
         ) from None
 
 

@@ -135,7 +135,7 @@ class Tracker:
             try:
                 self.sink = TRACKERS[kind](out, name)
             except Exception as error:
-                raise UserError(f"{_failed(kind, error)}: mend it, or pass --set trainer.logger=csv") from error
+                raise UserError(f"{_failed(kind, error)}: fix it, or pass --set trainer.logger=csv") from error
 
     def epoch(self, state: TrainState) -> None:
         """Called after each epoch."""

@@ -179,7 +179,7 @@ class Client:
             if self._in_a_row >= self.settings.give_up_after:
                 self._end = UserError(
                     f"{self._in_a_row} requests in a row brought no answer from {self.endpoint.base_url} (the last: "
-                    f"{error}). Answers so far are kept; mend the server and run the same command again"
+                    f"{error}). Answers so far are kept; check the server and run the same command again"
                 )
                 raise self._end from None
             raise

@@ -58,7 +58,7 @@ def generate(
     concepts = open_graph(graph, stays.labels)
     if silent := unknown(concepts):
         say(
-            f"note: the concept graph knows nothing that speaks for {', '.join(silent)}: the evidence teacher will "
+            f"note: the concept graph has no evidence for {', '.join(silent)}: the evidence teacher will "
             "find no grounds for them; an LLM teacher may"
         )
     author = Author("evidence", _prompt_hash(teacher, concepts), concepts.manifest)

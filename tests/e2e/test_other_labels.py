@@ -62,7 +62,7 @@ def test_the_teacher_says_for_which_labels_it_knows_no_grounds(hospital, command
     capsys.readouterr()
     assert command("clinragen", "teach", "--cohort", tmp_path / "cohort") == 0
     said = capsys.readouterr().err
-    assert "knows nothing that speaks for" in said
+    assert "has no evidence for" in said
     assert "congenital" in said
     assert "circulatory" not in said
 

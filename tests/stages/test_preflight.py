@@ -223,7 +223,7 @@ def run(runs, tmp_path) -> Callable[..., Path]:
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
-        ({"stage": "pretrain"}, "has a series encoder alone: a student starts from it"),
+        ({"stage": "pretrain"}, "has only a series encoder: a student starts from it"),
         ({"inputs": ["note"], "targets": ["series"]}, "of which it reads nothing (it reads note)"),
         ({"inputs": []}, "'inputs' is no list of note, series"),
         ({"targets": "note"}, "'targets' is no list of"),

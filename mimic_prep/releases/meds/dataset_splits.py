@@ -19,7 +19,7 @@ _NAMES = {
     "validation": ("tuning", "validation", "valid", "val", "dev", "development"),
     "test": ("held_out", "heldout", "test", "testing"),
 }
-_WAY_OUT = "mend it, or pass --set splits.dataset=false to draw splits anew"
+_WAY_OUT = "fix it, or pass --set splits.dataset=false to draw new splits"
 
 
 def read_splits(path: Path) -> GivenSplits:
