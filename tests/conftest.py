@@ -3,8 +3,8 @@
 A small synthetic hospital, prepared by the real commands with a micro model trained on it through all three stages.
 Each is built once per test session, also when pytest-xdist runs several workers. Tests must not change them.
 
-And the tiers: plain ``pytest`` runs the tests for whoever edits, ``--tier all`` every test. A test is ``slow`` by its
-marker, by its folder, because it needs the trained model, or because ``slow.txt`` has measured it so.
+And the tiers: plain ``pytest`` runs the fast tests, ``--tier all`` every test. A test is ``slow`` by its marker, by its
+folder, because it needs the trained model, or because it is listed in ``slow.txt``, by measurement.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is written is on the disk before it has its name; locks say who lives; what is read is checked."""
+"""Atomic writes, locks of live writers, and checked reads."""
 
 from __future__ import annotations
 

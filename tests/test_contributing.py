@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is followed word by word: its files are written, its commands typed, its assertions run."""
+"""The exercises of CONTRIBUTING.md: its files are written, its commands run, its assertions checked."""
 
 from __future__ import annotations
 

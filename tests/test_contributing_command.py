@@ -1,4 +1,4 @@
-"""The command that CONTRIBUTING.md adds, followed from the page."""
+"""The example command of CONTRIBUTING.md works."""
 
 from __future__ import annotations
 

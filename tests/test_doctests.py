@@ -1,4 +1,4 @@
-"""Every example in a docstring of either package gives what it says."""
+"""Every example in a docstring of either package gives the documented result."""
 
 from __future__ import annotations
 

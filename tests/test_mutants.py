@@ -1,4 +1,4 @@
-"""The mutation probe: the source it hands to mutmut means the same, and it counts what it should."""
+"""The mutation probe: the source for mutmut is equivalent, and the counts are correct."""
 
 from __future__ import annotations
 

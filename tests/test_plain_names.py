@@ -1,4 +1,4 @@
-"""Variables say what they hold: a list of names that say nothing does not come back."""
+"""Variable names are informative: a list of vague names is not used again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings and manifests from outside: read as they stand, never resolved, refused in one line where they are odd."""
+"""External settings and manifests: read literally, never resolved, refused in one line if invalid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations: a planted cause is found, nothing taken away changes nothing, and the command says it in a table."""
+"""Explanations: a planted cause is found, removing nothing changes nothing, and the command prints a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a note says to its reader reaches neither model, nor teacher, nor the check of rationales."""
+"""Text that addresses the reader reaches neither model, nor teacher, nor verification."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""The hours a model reads are those of its cohort's window, whatever kind of window that is."""
+"""The hours that a model reads are those of its cohort's window, for every kind of window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lexicon of a model: what it keeps of notes, and that a saved one reads as before."""
+"""The lexicon of a model: its terms, and that a saved one gives the same result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of notes are patient text: nobody else can read their store, and it does not outlast the runs that read it."""
+"""The token store contains patient text: only its owner can read it, and it is removed with the last run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the student is taught to write, for any tokenizer: nothing of the diagnoses is ever lost."""
+"""Targets of the student, for any tokenizer: diagnoses are never truncated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damage done to JSON values one place at a time, as a text editor, a half-written file or an attacker might."""
+"""Damage to JSON values, one place at a time, as by a text editor, a partial write or an attacker."""
 
 from __future__ import annotations
 

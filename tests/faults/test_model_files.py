@@ -1,4 +1,4 @@
-"""A finished model whose files were changed, or say what no model can be, is refused with the file's name."""
+"""A finished model with changed or invalid files is refused with the file's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each mistake of a user: exit code 2, one clear line, no traceback, nothing half-written."""
+"""User errors: exit code 2, one clear line, no traceback, no partial output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clinragen export`: the folder stands alone, gives the same logits, and its card says what it must."""
+"""`clinragen export`: the folder is self-contained, gives the same logits, and has a complete card."""
 
 from __future__ import annotations
 

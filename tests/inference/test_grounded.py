@@ -1,4 +1,4 @@
-"""Rationales held to note and chart: whatever a model prefers, what it writes is complete, true and short enough."""
+"""Grounded rationales: for any language model, the text is complete, supported by the chart and short enough."""
 
 from __future__ import annotations
 

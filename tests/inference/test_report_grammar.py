@@ -1,4 +1,4 @@
-"""Whatever a language model prefers, what comes out is a report: sections in order and labels of the closed list."""
+"""For any language model, the output is a valid report: sections in order and labels of the closed list."""
 
 from __future__ import annotations
 

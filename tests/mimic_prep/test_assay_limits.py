@@ -1,4 +1,4 @@
-"""Results beyond the range of an assay: the limit stands. What only looks like one stays out."""
+"""Results beyond the range of an assay give the limit. Text that only looks like one is ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of small and odd cohorts says what can be said, and never breaks off; and it finds text of the course."""
+"""The audit of small and unusual cohorts reports what it can, without errors, and finds text of the course."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue of variables is whole: ids for each release that has the variable, units that convert, sane ranges."""
+"""The catalogue of variables is complete: ids for each release with the variable, convertible units, sane ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cohort lacks for training is told when it is prepared, with the setting that helps."""
+"""Warnings at preparation about what a cohort lacks for training, with the setting that helps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The PhysioNet Challenge 2012: its text files become a cohort of series alone, in the catalogue's units."""
+"""The PhysioNet Challenge 2012: its text files become a cohort with series only, in the catalogue's units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mimic-prep check-release``: names the release, counts rows, compares hashes, and says what to mend."""
+"""``mimic-prep check-release``: names the release, counts rows, compares hashes, and says what to fix."""
 
 from __future__ import annotations
 

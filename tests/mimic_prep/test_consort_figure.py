@@ -1,4 +1,4 @@
-"""The CONSORT-style figure says what the manifest says."""
+"""The CONSORT-style figure agrees with the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table in other containers: parts in a folder, Parquet of text, database dumps; twice, or unreadable, it is told."""
+"""A table in other containers: parts in a folder, Parquet of text, database dumps; duplicates are errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diagnoses of eICU without a code: read from a string where it is clear, counted where it is not."""
+"""Diagnoses of eICU without a code: from a string if it is unambiguous, otherwise counted."""
 
 from __future__ import annotations
 

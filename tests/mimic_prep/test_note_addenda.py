@@ -1,4 +1,4 @@
-"""Text added to a report is known when it was written: it never fills or replaces what was known at admission."""
+"""Addenda count as known when they were written: they never fill or replace admission sections."""
 
 from __future__ import annotations
 

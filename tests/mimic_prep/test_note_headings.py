@@ -1,4 +1,4 @@
-"""However a discharge summary writes its headings, the hospital course never reads as what was known at admission."""
+"""For any style of headings, the hospital course is never read as what was known at admission."""
 
 from __future__ import annotations
 

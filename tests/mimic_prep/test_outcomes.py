@@ -1,4 +1,4 @@
-"""What became of each stay: read from every source, null where none says so, and never an input of a model."""
+"""Outcomes: read from every source, null if unknown, and never an input of a model."""
 
 from __future__ import annotations
 

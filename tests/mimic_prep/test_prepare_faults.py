@@ -1,4 +1,4 @@
-"""A user's mistakes: one clear line, exit code 2, nothing half written."""
+"""User errors: one clear line, exit code 2, no partial output."""
 
 from __future__ import annotations
 

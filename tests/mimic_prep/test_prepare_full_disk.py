@@ -1,4 +1,4 @@
-"""A disk that is full at any point of a preparation: one line, nothing half written, and the next run goes on."""
+"""A disk that is full at any point of a preparation: one line, no partial output, and the next run resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stay's inputs depend on nothing but the patient's own rows before the prediction time."""
+"""A stay's inputs depend only on the patient's own rows before the prediction time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cohort from MIMIC-IV holds."""
+"""Content of a cohort from MIMIC-IV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A killed preparation goes on; the same again does nothing; a changed one redoes only what depends on the change."""
+"""A killed preparation resumes; a repeated one does nothing; a changed one repeats only what depends on the change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged CSV: only bad rows go, each with line and reason, and no good row is lost."""
+"""Damaged CSV: only bad rows are dropped, each with line and reason, and no good row is lost."""
 
 from __future__ import annotations
 

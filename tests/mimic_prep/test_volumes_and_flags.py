@@ -1,4 +1,4 @@
-"""Exact values where near ones would pass: volumes charted twice, rows with a warning, stays without a code."""
+"""Exact expected values: volumes charted twice, rows with a warning, stays without a code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a value is of: arterial or venous blood, a patient with a tube, urine or what was rinsed with."""
+"""What a value measures: arterial or venous blood, an intubated patient, urine or irrigation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stay is given is all that counts: not its batch mates, not padding, not what was never measured."""
+"""Results depend only on a stay's own data: not on the rest of the batch, padding, or unmeasured values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the series encoder and the knowledge-augmented attention are made of."""
+"""Components of the series encoder and the knowledge-augmented attention."""
 
 from __future__ import annotations
 

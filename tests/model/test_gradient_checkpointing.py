@@ -1,4 +1,4 @@
-"""Gradient checkpointing changes what is kept for the backward pass, and nothing else."""
+"""Gradient checkpointing changes memory, but no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of knowledge runs through the same model; the graph enters where it should and nowhere else."""
+"""Every kind of knowledge uses the same model; the graph enters only where it should."""
 
 from __future__ import annotations
 

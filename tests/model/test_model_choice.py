@@ -1,4 +1,4 @@
-"""``--model`` takes a preset, a YAML file, a folder, a GGUF file or a hub name; what cannot be read is told at once."""
+"""``--model`` takes a preset, a YAML file, a folder, a GGUF file or a hub name; others are an error at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A saved model is the model: same numbers after loading, and nothing loads that does not fit exactly."""
+"""Saving and loading a model preserves its numbers; nothing loads that does not fit exactly."""
 
 from __future__ import annotations
 

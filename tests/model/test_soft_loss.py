@@ -1,4 +1,4 @@
-"""The divergence from a teacher's probabilities: by hand, at its extremes, and whatever the batch."""
+"""The divergence from a teacher's probabilities: computed by hand, at its extremes, independent of the batch."""
 
 from __future__ import annotations
 

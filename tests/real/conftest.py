@@ -1,4 +1,4 @@
-"""Real data lies beside the checkout. Tests skip without it; with CLINRAGEN_REQUIRE_ALL=1 they fail instead."""
+"""Real data is beside the checkout. Tests skip without it; with CLINRAGEN_REQUIRE_ALL=1 they fail instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default protocol leaks nothing on the eICU demo; the admission diagnosis names labels outright, and is told."""
+"""The default protocol has no leak on the eICU demo; the admission diagnosis names labels, as the audit reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Characters that are not seen are shown as marks in the report: nothing in a note can hide, reorder or cut text."""
+"""Invisible characters are shown as marks in the report: nothing in a note can hide, reorder or cut text."""
 
 from __future__ import annotations
 

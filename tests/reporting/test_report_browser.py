@@ -1,4 +1,4 @@
-"""The site in a real browser: nothing fails, nothing leaves the page, the index filters and sorts, plots are drawn."""
+"""The site in a real browser: no errors, no network requests, the index filters and sorts, plots are drawn."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The synthetic hospital as a language model with log-probabilities would have taught it, by the real command."""
+"""Rationales with log-probabilities for the synthetic hospital, from a stub server, by the real command."""
 
 from __future__ import annotations
 

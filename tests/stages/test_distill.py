@@ -1,4 +1,4 @@
-"""`clinragen distill`: one command, kept and resumed stage by stage; preflight, which tells all mistakes at once."""
+"""`clinragen distill`: one command, kept and resumed stage by stage; preflight reports all errors at once."""
 
 from __future__ import annotations
 

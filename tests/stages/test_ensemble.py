@@ -1,4 +1,4 @@
-"""The linear probes: fitted to the optimum, a useless one falls silent, and the same inside the model."""
+"""The linear probes: fitted to the optimum, a useless one gets gain zero, and the model gives the same."""
 
 from __future__ import annotations
 

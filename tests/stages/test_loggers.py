@@ -1,4 +1,4 @@
-"""What a run shows of itself elsewhere: a tracker holds what ``metrics.csv`` holds, and training needs none."""
+"""Trackers: they receive the content of ``metrics.csv``, and training works without one."""
 
 from __future__ import annotations
 

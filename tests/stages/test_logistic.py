@@ -1,4 +1,4 @@
-"""The solver of the linear probes: at the optimum of a 64-bit reference, whatever the shape of the problem."""
+"""The solver of the linear probes reaches the optimum of a 64-bit reference for every shape of problem."""
 
 from __future__ import annotations
 

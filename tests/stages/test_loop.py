@@ -1,4 +1,4 @@
-"""The loop on a model of one number: what is learned at which height, which epoch is kept, and when it ends."""
+"""The loop on a model with one parameter: learning rate, best epoch, patience."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cohort lacks is told where training begins, and what is wrong with a command before torch is loaded."""
+"""Preflight: missing data is reported before training, and errors of the command before torch is loaded."""
 
 from __future__ import annotations
 

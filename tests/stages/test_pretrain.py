@@ -1,4 +1,4 @@
-"""The `pretrain` stage needs series alone, and a new student takes its encoder exactly, where variables agree."""
+"""The `pretrain` stage needs only series, and a new student gets its encoder exactly, for common variables."""
 
 from __future__ import annotations
 

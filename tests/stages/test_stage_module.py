@@ -1,4 +1,4 @@
-"""Runs that must be equal are equal, and what is said to rest does rest."""
+"""Runs that must be equal are equal, and frozen parts do not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks: who is eligible, what the labels are, and that a label that is null counts nowhere."""
+"""Tasks: eligibility, labels, and null labels, which are never counted."""
 
 from __future__ import annotations
 

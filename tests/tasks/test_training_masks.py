@@ -1,4 +1,4 @@
-"""What a student learns of a null label: nothing."""
+"""A student learns nothing from a null label."""
 
 from __future__ import annotations
 

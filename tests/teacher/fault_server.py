@@ -1,4 +1,4 @@
-"""A small cohort, and a server on a real loopback socket that misbehaves as it is told."""
+"""A small cohort, and a server on a real loopback socket with configurable faults."""
 
 import asyncio
 import contextlib

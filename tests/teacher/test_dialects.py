@@ -1,4 +1,4 @@
-"""What can be read of a server is read, in whatever dialect; what cannot is named, with the setting that mends it."""
+"""Responses of all server dialects are read; what is not supported is named, with the setting that solves it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Engines in bulk, over stand-ins that only have vLLM's and Ray's interface: the real ones need GPUs."""
+"""Bulk engines, with stubs of vLLM's and Ray's interfaces: the real ones need GPUs."""
 
 import asyncio
 import json

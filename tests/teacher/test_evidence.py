@@ -1,4 +1,4 @@
-"""The evidence teacher says what the chart says: checked by an independent recomputation from the tables."""
+"""The evidence teacher states only what is in the chart: checked by an independent recomputation."""
 
 import datetime as dt
 import json

@@ -1,4 +1,4 @@
-"""The journal keeps every answer through kills, torn lines and full disks, and never twice."""
+"""The journal stores every answer once, through kills, partial lines and full disks."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The privacy policy: whatever is tried, no socket opens to a host that is not allowed."""
+"""The privacy policy: no socket opens to a host that is not allowed."""
 
 import asyncio
 import datetime as dt

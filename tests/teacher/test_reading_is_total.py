@@ -1,4 +1,4 @@
-"""Whatever a server sends, reading it ends soon: with a rationale or a counted reason, and the same next time."""
+"""Any response of a server is read in bounded time, to a rationale or a counted reason, deterministically."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The words of a 400: what they are about, and what they are not."""
+"""Messages of status 400: which parameter they are about."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Patient text in a prompt: marks of every common chat template are taken out, and nothing clinical goes with them."""
+"""Patient text in a prompt: chat-template tokens are removed, and clinical text is kept."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Rationales of which too many are the evidence teacher's do not pass for another teacher's."""
+"""A warning if too many rationales of a set are the evidence teacher's."""
 
 import io
 import json

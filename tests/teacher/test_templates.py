@@ -1,4 +1,4 @@
-"""A user's own templates: whatever is wrong with them is told in one line, and nothing they do leaves the sandbox."""
+"""A user's own templates: any error in them gives one line, and nothing escapes the sandbox."""
 
 import os
 import time

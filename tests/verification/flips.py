@@ -1,4 +1,4 @@
-"""Statements with their direction turned round: every word that says up, high or worse, for its opposite."""
+"""Flip the direction of statements: replace every word for up, high or worse by its opposite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements made from a variable's measurements, each true, with one that turns its direction round."""
+"""Generated true statements about a variable's measurements, each with its opposite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data by which statements are read: every example has its reading, and every word is found with its meaning."""
+"""The cue data: every example has its expected reading, and every word is found with its meaning."""
 
 import pytest
 from whole_graph import GRAPH

@@ -1,4 +1,4 @@
-"""Statements of absence are told from claims; a listed diagnosis is covered when a clause that argues for it holds."""
+"""Statements of absence are distinguished from claims; a listed diagnosis needs a clause with a supported claim."""
 
 import time
 
