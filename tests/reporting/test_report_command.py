@@ -193,13 +193,13 @@ def test_the_stay_page_says_what_carried_a_diagnosis(cohort, predictions, tmp_pa
     (folder / "attributions.jsonl").write_text(json.dumps({"stay_id": stay, "diagnoses": [row]}) + "\n")
     run("report", "--predictions", folder, "--cohort", cohort, "--out", tmp_path / "site")
     page = Page(tmp_path / "site" / "stays" / f"{stay}.html")
-    assert "What carried the diagnoses" in page.text
+    assert "What the diagnoses rest on" in page.text
     assert "tachycardia" in page.text
     assert "12–24 h" in page.text
     marked = [attributes for tag, attributes in page.tags if tag == "rect" and attributes["class"] == "carried"]
     assert len(marked) == 1
     others = [path for path in (tmp_path / "site" / "stays").iterdir() if path.stem != str(stay)]
-    assert not any("What carried the diagnoses" in path.read_text() for path in others)
+    assert not any("What the diagnoses rest on" in path.read_text() for path in others)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"stay_id": 1}'])
