@@ -24,7 +24,7 @@ _CATALOGUE = CONFIG_ROOT / "concepts" / "variables.yaml"
 
 
 class Rescale(TypedDict):
-    """Values from ``min`` to ``max`` are taken to be in ``unit``, whatever the row says."""
+    """Values from ``min`` to ``max`` are taken to be in ``unit``, even if the row states another."""
 
     min: float
     max: float
@@ -51,7 +51,7 @@ class Specimen:
     fluid: re.Pattern[str]
 
     def level(self, text: str | None) -> int:
-        """0 arterial blood or not told, 1 other blood, 2 no blood at all.
+        """0 arterial blood or unknown, 1 other blood, 2 no blood.
 
         >>> [specimen().level(text) for text in ("ART.", None, "CENTRAL VENOUS.", "PLEURAL")]
         [0, 0, 1, 2]
@@ -186,7 +186,7 @@ def _items(ids: list[Any]) -> dict[int | str, str | None]:
 
 
 def phenotypes() -> LabelSet:
-    """The default label set, the 25 phenotypes; a cohort, graph or model may have labels of its own."""
+    """The default label set, the 25 phenotypes; a cohort, graph or model may have other labels."""
     return label_sets.shipped()
 
 

@@ -21,7 +21,7 @@ MOST_DRUGS = 30
 
 
 class _KnownAtAdmission(TypedDict):
-    """What is told of a stay; ``history`` are titles of diagnoses of earlier admissions."""
+    """Content of a stay's digest; ``history`` are titles of diagnoses of earlier admissions."""
 
     age: float  # years
     sex: str | None

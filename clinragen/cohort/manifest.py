@@ -1,7 +1,8 @@
-"""What stands in the manifest of a cohort: what it was made from, the hashes of its files, and what was counted.
+"""The manifest of a cohort: its inputs and settings, the hashes of its files, and counts.
 
-Types of JSON objects, for those who write and those who read them. A cohort of an older version, or one that another
-tool filled, may lack any key but the version: it is asked for with ``get``.
+Types of JSON objects, for writers and readers. A cohort of an older version, or from another tool, may lack any key
+except
+the version: use ``get``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ WindowKind = Literal["first", "last", "whole"]
 
 
 class WindowRecord(TypedDict):
-    """Which hours of a stay may be read."""
+    """The hours of a stay that may be read."""
 
     kind: WindowKind
     hours: float | None
@@ -32,21 +33,21 @@ class ProtocolRecord(TypedDict):
 
 
 class Origin(TypedDict, total=False):
-    """All that a cohort depends on: one that would be made from the same need not be made again."""
+    """All that a cohort depends on: a cohort with the same origin need not be prepared again."""
 
     schema_version: int
     created_by: str
     source: str
     protocol: ProtocolRecord
     label_set: dict[str, object]  # as label_sets.LabelSet.to_json gives it
-    config_hash: str  # of the protocol
+    config_hash: str  # version of the protocol
     steps: dict[str, int]  # versions of the steps, and of the reader
     catalogue: str  # hash of configs/concepts
     inputs: dict[str, str]  # SHA-256 by file
 
 
 class Exclusion(TypedDict):
-    """How many stays a rule excluded."""
+    """Number of stays that a rule excluded."""
 
     reason: str
     stays: int
@@ -61,7 +62,7 @@ class AttritionRecord(TypedDict):
 
 
 class RowCounts(TypedDict):
-    """The account of one raw table: ``read`` is the sum of the rows kept, out of scope and quarantined, by reason."""
+    """Row counts of one raw table: ``read`` is the sum of kept, out of scope and quarantined rows, by reason."""
 
     read: int
     kept: int
@@ -71,7 +72,7 @@ class RowCounts(TypedDict):
 
 
 class CohortCounts(TypedDict):
-    """What is in a cohort. Those of labels stand only where any stay is coded."""
+    """Counts of a cohort's content; those of labels only if any stay is coded."""
 
     stays: int
     patients: int
@@ -87,13 +88,13 @@ class CohortCounts(TypedDict):
 
 
 class Account(TypedDict, total=False):
-    """What was counted while a cohort was prepared, and what its user should know."""
+    """Counts and warnings of a preparation."""
 
     attrition: AttritionRecord
     tables: dict[str, RowCounts]
     cohort: CohortCounts
     warnings: list[str]
-    rows: dict[str, int]  # of sources that are no tables of a hospital
+    rows: dict[str, int]  # for sources that are no tables of a hospital
 
 
 class CohortManifest(Origin, Account, total=False):

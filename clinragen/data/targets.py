@@ -34,7 +34,7 @@ class TargetFormat:
     """How a target is spelled for one tokenizer and one closed list of label names.
 
     ``sections`` is a subset of note, series and diagnoses in the order of writing; ``wording`` is the task's, of the
-    list, which is called diagnoses whatever the task.
+    list, which is called diagnoses for every task.
     """
 
     tokenizer: Any

@@ -135,7 +135,7 @@ class Linker:
             match = longest(words.words, position, text, words.starts)
             if match is not None:
                 end, meaning = match
-                # a minus that opens a line of a signed list negates, whatever else the phrase may mean
+                # a minus that opens a line of a signed list negates, even if the phrase has other meanings
                 denies = bool(denials) and words.starts[position] in denials and not isinstance(meaning, (str, list))
                 sentence.add(DENIAL if denies else meaning, position, end)
                 position = end

@@ -1,9 +1,9 @@
 """Token-level distillation: how far the student's next-token probabilities are from a teacher's.
 
-The teacher names its likeliest tokens only (``data.soft_targets``). All others are one more outcome, the rest, for both
-models: the Kullback-Leibler divergence between the two coarsened distributions, which is at most that of the whole ones
-(by the data-processing inequality) and 0 where they agree. There is no temperature (Hinton et al. 2015): it would need
-the teacher's probabilities of all tokens, and a second softmax of the student.
+The teacher reports only its most likely tokens (``data.soft_targets``). All others are one more outcome for both
+models: the loss is the Kullback-Leibler divergence between the two coarsened distributions, which is at most that of
+the full ones (by the data-processing inequality) and 0 if they agree. There is no temperature (Hinton et al. 2015): it
+would need the teacher's probabilities of all tokens, and a second softmax of the student.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from clinragen.data.batch import IGNORED, SoftBatch
 
-FLOOR = 1e-6  # of the student's rest, which is a difference in single precision: below lies rounding
+FLOOR = 1e-6  # least probability of the other tokens: below it is rounding error in single precision
 
 
 def divergence(log_probs: Tensor, scored: Tensor, soft: SoftBatch) -> Tensor:
-    """Mean over the places of each stay of KL(teacher || student) in nats, [B]; 0 for a stay without places.
+    """Mean KL(teacher || student) in nats over the positions of each stay, [B]; 0 for a stay without positions.
 
     Args:
         log_probs: of the student, [scored positions, vocabulary].
         scored: bool [B, M], the positions of targets that ``log_probs`` holds, row by row.
-        soft: places as positions in the targets.
+        soft: soft targets by position in the targets.
     """
     present = soft.places != IGNORED
     rows = (scored.flatten().cumsum(0) - 1).view_as(scored).gather(1, soft.places.clamp_min(0))[present]

@@ -51,5 +51,5 @@ SOURCE = Source(
     adds="your own edges",
     get="a CSV with head, relation, tail, weight, source, evidence",
     read=contribute,
-    final=True,  # the user's word stands
+    final=True,  # the user's edges are kept
 )

@@ -1,8 +1,7 @@
-"""The kinds of statement that can be made of a variable, one dataclass each, with the check against measurements.
+"""The kinds of statement about a variable, one dataclass each, with the check against measurements.
 
-Each has ``holds(variable, seen)``: whether it is true of the measurements that it is about, None where they cannot
-tell.
-``str`` of each is the reading that ``configs/verify`` gives beside its examples.
+Each has ``holds(variable, seen)``: whether it is true of the measurements in its scope; None if they cannot decide.
+``str`` of each is its reading, in the notation of the examples of ``configs/verify``.
 """
 
 from clinragen.verification.statements.base import EXACTLY, ROUGHLY, Hour, Moment, Scope, Statement
