@@ -87,7 +87,7 @@ def main() -> None:
     args = parser.parse_args()
     quiet_libraries()
     trained, cohort = TrainedModel.load(args.model), Cohort.load(args.cohort)
-    model, inputs = trained.model, list(trained.manifest["inputs"])
+    model, inputs = trained.model, list(trained.manifest.inputs)
     dataset = trained.dataset(cohort, "test", limit=args.stays)
     explainer = Explainer(trained, dataset, cohort)
     known = causes(args.truth, model, dataset.link)

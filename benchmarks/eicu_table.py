@@ -152,7 +152,7 @@ def student(preset: str, encoder: Path | None = None) -> Callable[[Cohort, Path]
                 run_stage(replace(request, pretrained=encoder if parent is None else None), console)
             parent = here
         trained = TrainedModel.load(out / "multimodal")
-        inputs = trained.manifest["inputs"]
+        inputs = trained.manifest.inputs
         found = {split: score(trained.model, trained.dataset(cohort, split), inputs)[0] for split in HELD}
         return {split: trained.calibration.probabilities(logits) for split, logits in found.items()}
 

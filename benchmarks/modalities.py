@@ -46,7 +46,7 @@ def main() -> None:
         ("both", args.demo / "multimodal"),
     ):
         trained = TrainedModel.load(run)
-        inputs = trained.manifest["inputs"]
+        inputs = trained.manifest.inputs
         logits, labels = score(trained.model, trained.dataset(cohort, "test"), inputs)
         table.add_row(name, " + ".join(inputs), f"{macro_auroc(labels, logits):.3f}")
     Console().print(table)

@@ -111,19 +111,19 @@ def measure(run: Path, cohort: Cohort, series_input: str) -> dict[str, Any]:
     """Calibrated test probabilities and thresholds of one run; macro AUROC of its network without the linear probes;
     and the validation loss of the tokens of its reports, of the epoch that was kept, where it writes all sections."""
     model = TrainedModel.load(run)
-    held, inputs = model.dataset(cohort, "test", series_input), model.manifest["inputs"]
+    held, inputs = model.dataset(cohort, "test", series_input), model.manifest.inputs
     logits, gold = score(model.model, held, inputs)
     probes = model.model.head.linear_probes
     assert probes is not None
     probes.reset()
     network, _ = score(model.model, held, inputs)
     history = pl.read_csv(run / "metrics.csv")
-    written = len(model.manifest["targets"]) == len(MARKERS) and series_input == "observed"
+    written = len(model.manifest.targets) == len(MARKERS) and series_input == "observed"
     return {
         "probabilities": model.calibration.probabilities(logits).round(6).tolist(),
         "thresholds": model.calibration.thresholds,
         "network": macro_auroc(gold, network),
-        "nll": history["validation/nll"][model.manifest["best"]["epoch"]] if written else None,
+        "nll": history["validation/nll"][int((model.manifest.best or {})["epoch"])] if written else None,
     }
 
 

@@ -31,6 +31,7 @@ from clinragen.data.batch import IGNORED
 from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.config import ModelConfig
+from clinragen.model.head import NoteStates, SeriesStates
 from clinragen.quiet import quiet_libraries
 from clinragen.stages.build import new_model, stays
 from clinragen.stages.config import RunConfig, resolve
@@ -77,8 +78,8 @@ def plain(model: ClinRaGen, data: Few, config: RunConfig, size: int) -> float:
         knowledge = model.concept_attention(series, lm.embedding_weight, batch.mentions)
         context = lm.context(knowledge.prompts, batch.note_ids, batch.note_mask)
         states = lm.read(context, None).states  # for the label head; the text below encodes it again
-        note = (states, context.mask, batch.mentions)
-        logits = model.head(note, (knowledge.hidden, knowledge.mask, series.bins))
+        note = NoteStates(states, context.mask, batch.mentions)
+        logits = model.head(note, SeriesStates(knowledge.hidden, knowledge.mask, series.bins))
         if config.model.language_model.architecture == "seq2seq":
             loss = lm.model(
                 inputs_embeds=context.embeddings, attention_mask=context.mask.long(), labels=batch.target_ids

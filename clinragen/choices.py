@@ -17,8 +17,13 @@ Backend = Literal["evidence", "openai", "vllm"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 #: modalities that a model reads
 Modality = Literal["note", "series"]
-#: sections that a model writes: rationales of note and series, and the list of the task's labels
+#: what a rationale argues from
+RationaleKind = Modality
+#: what a model writes: rationales of note and series, and the list of the task's labels
 Target = Literal["note", "series", "diagnoses"]
+
+#: whether rationales or diagnoses are written first
+TargetOrder = Literal["rationales_first", "diagnoses_first"]
 
 #: the optional first stage: masked-patch modelling on unlabelled series
 PRETRAIN = "pretrain"

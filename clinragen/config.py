@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from clinragen.errors import UserError, hint, unknown_choice
+from clinragen.errors import UserError, hint, near_name, unknown_choice
 
 _PACKAGE = Path(__file__).resolve().parent
 #: The shipped configs: package data in an installed wheel, the repository's ``configs/`` in a checkout.
@@ -191,5 +191,7 @@ def _explain(error: Exception) -> str:
         return f"unknown key '{key}'{advice} valid keys here: {', '.join(valid)}"
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     if choice := _CHOICE.fullmatch(first):
-        return f"{key} {choice[1]} is unknown; choose from: {', '.join(re.findall(_QUOTED, choice[2]))}"
+        choices = re.findall(_QUOTED, choice[2])
+        near = near_name(choice[1].strip("'"), choices)
+        return f"{key} {choice[1]} is unknown; choose from: {', '.join(choices)}{near}"
     return f"key '{key}': {first}" if key else first

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 
 from clinragen.choices import DECODINGS as DECODINGS
 from clinragen.choices import SERIES_INPUTS as SERIES_INPUTS
 from clinragen.choices import SPLITS as SPLITS
+from clinragen.choices import RationaleKind as RationaleKind
 from clinragen.names import teacher_name
 
-RATIONALE_KINDS = ("note", "series")
+RATIONALE_KINDS: tuple[RationaleKind, ...] = get_args(RationaleKind)
 JOURNAL = ".journal.jsonl"  # of a teacher's answers, beside its rationales
 
 # Parquet has no coarser timestamp than milliseconds: a column in seconds would not be read back unchanged.

@@ -17,10 +17,11 @@ from clinragen.api.values import (
     open_cohort,
     path,
 )
-from clinragen.artifacts import read_json, write_json
+from clinragen.artifacts import write_json
 from clinragen.choices import Device
 from clinragen.errors import UserError
 from clinragen.integrity import thorough
+from clinragen.manifests import RunManifest
 from clinragen.names import teacher_name
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from clinragen.evaluation.diagnosis import System
     from clinragen.evaluation.inputs import Predictions, Truth
+    from clinragen.evaluation.rows import EvaluationFile
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Evaluation:
     """
 
     path: Path
-    values: dict[str, Any]
+    values: EvaluationFile
 
     def score(self, name: str, system: str = "model") -> float | None:
         """One number, such as ``score("macro_auroc")``; None where it cannot be computed."""
@@ -166,14 +168,14 @@ def _controls(
         name: load_control(root, name, predictions).system for name, root in altered.items() if root is not None
     }
     absent = [name for name in altered if name not in predicted]
-    model = Path(predictions.manifest["model"])
+    model = Path(predictions.manifest.model)
     if not run or not absent:
         return predicted
     if not model.exists():
         print(f"model {model} is not here: no controls are run", file=sys.stderr)
         return predicted
-    manifest = read_json(model / "manifest.json", "the manifest of a finished training run")
-    if manifest.get("model_sha256") != predictions.manifest["model_hash"]:
+    manifest = RunManifest.read(model / "manifest.json")
+    if manifest.model_sha256 != predictions.manifest.model_hash:
         raise UserError(
             f"{model} has changed since {predictions.root} was predicted: predict anew, or pass --no-controls"
         )
@@ -182,7 +184,7 @@ def _controls(
     from clinragen.inference import controls  # torch is imported from here on
 
     # The model predicts the whole split; the predictions may hold only some of its stays.
-    rows = np.searchsorted(truth.cohort.split(predictions.manifest["split"]), predictions.stay_ids)
+    rows = np.searchsorted(truth.cohort.split(predictions.manifest.split), predictions.stay_ids)
     probabilities = controls(predictions.root, truth.cohort.paths.root, device)
     thresholds = predictions.system.thresholds
     return predicted | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clinragen.api.values import CohortLike, ModelLike, cohort_folder, console, open_cohort, path
 from clinragen.choices import DECODINGS, SERIES_INPUTS, Decoding, Device, SeriesInput, Split
@@ -17,9 +17,11 @@ from clinragen.integrity import thorough
 
 if TYPE_CHECKING:
     from clinragen.cohort.folder import Cohort
+    from clinragen.evaluation.explanation import Explanation
     from clinragen.evaluation.inputs import Predictions
     from clinragen.inference.finished import FinishedRun
     from clinragen.inference.predict import TrainedModel
+    from clinragen.manifests import RunManifest
 
 
 def load(run: str | Path, *, device: Device = "auto") -> TrainedModel:
@@ -137,9 +139,9 @@ class Explanations:
 
     labels: dict[str, str]
     concepts: dict[str, str]
-    _stays: Iterator[dict[str, Any]]
+    _stays: Iterator[Explanation]
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Explanation]:
         """One dict per stay: ``stay_id``, and ``diagnoses`` with occlusion and attention of each."""
         return self._stays
 
@@ -206,7 +208,7 @@ def _explained(
     diagnosis: list[str],
     limit: int | None,
     verify: bool,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Explanation]:
     from clinragen.attribution.explain import explain_cohort
 
     with thorough(verify):
@@ -222,7 +224,7 @@ def export(
     overwrite: bool = False,
     verify: bool = False,
     progress: bool = False,
-) -> dict[str, Any]:
+) -> RunManifest:
     """Write a finished run as a folder in Hugging Face layout: merged weights in safetensors, and a model card.
 
     Args:

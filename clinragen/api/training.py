@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clinragen.api.values import (
     CohortLike,
@@ -23,6 +23,7 @@ from clinragen.names import teacher_name
 
 if TYPE_CHECKING:
     from clinragen.inference.predict import TrainedModel
+    from clinragen.manifests import StageManifest
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class TrainedRun:
     """
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: StageManifest
 
     @property
     def best(self) -> dict[str, float]:
         """The best epoch, counted from 0, and its metrics on the validation stays."""
-        return self.manifest["best"]
+        return self.manifest.best or {}
 
     def load(self) -> TrainedModel:
         """The model, ready to predict.

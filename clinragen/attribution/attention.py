@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from clinragen.choices import Modality
 from clinragen.data.dataset import Stay, collate
 from clinragen.model.clinragen import ClinRaGen
 
 
 @torch.inference_mode()
-def attention_shares(model: ClinRaGen, stay: Stay, inputs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def attention_shares(model: ClinRaGen, stay: Stay, inputs: Sequence[Modality]) -> tuple[np.ndarray, np.ndarray]:
     """Shares of the attention of each phenotype.
 
     Returns:

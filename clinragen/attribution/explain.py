@@ -7,8 +7,7 @@ hundred forward passes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from clinragen.attribution.attention import attention_shares
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import sections_by_stay
 from clinragen.data.dataset import StayDataset
+from clinragen.evaluation.explanation import Attribution, Explanation, HoursScore
 from clinragen.inference.predict import TrainedModel
 
 METHODS = ("occlusion", "attention")
@@ -36,11 +36,11 @@ class Explainer:
         self.trained = trained
         self.dataset = dataset
         self.sections = sections_by_stay(cohort.notes, labels=cohort.label_set, layout=True)
-        self.inputs = list(trained.manifest["inputs"])
+        self.inputs = list(trained.manifest.inputs)
         self.labels = list(trained.model.labels)
         trained.model.to(trained.device).eval()
 
-    def explain(self, index: int, diagnoses: Sequence[str] = ()) -> dict[str, Any]:
+    def explain(self, index: int, diagnoses: Sequence[str] = ()) -> Explanation:
         """The attributions of a stay's diagnoses, ready for JSON.
 
         Args:
@@ -65,7 +65,10 @@ class Explainer:
         falls = occlusion.falls(model, stay, [*concepts, *series], self.inputs)
         variable_falls = falls[len(concepts) :]
         leading = {
-            series[row].name for label in labels for row in _top(variable_falls[:, label], LOOKED_INTO) if len(series)
+            series[row].name
+            for label in labels
+            for row, _ in _top(variable_falls[:, label], LOOKED_INTO)
+            if len(series)
         }
         blocks = list(occlusion.hours(model, stay, sorted(leading)))
         falls = np.concatenate([falls, occlusion.falls(model, stay, blocks, self.inputs)])
@@ -93,22 +96,22 @@ class Explainer:
             parts += occlusion.mentions(self.dataset, stay, self.sections.get(int(stay.stay_id), []))
         return parts
 
-    def _attention(self, keys: np.ndarray, cells: np.ndarray, first_hour: int) -> dict[str, Any]:
+    def _attention(self, keys: np.ndarray, cells: np.ndarray, first_hour: int) -> Attribution:
         """The attention of one diagnosis, from [keys] and [V, blocks]."""
         model = self.trained.model
         names, width, window = model.statistics.variables, model.series_encoder.patch_hours, model.statistics.window
         spans = [window.span(b * width, min((b + 1) * width, window.bins)) for b in range(cells.shape[1])]
-        blocks = [_block(name, (first_hour + start, first_hour + end)) for name in names for start, end in spans]
+        blocks = [(name, (first_hour + start, first_hour + end)) for name in names for start, end in spans]
         return {
-            "concepts": _ranked([{"concept": key} for key in model.concepts.keys], keys),
-            "variables": _ranked([{"variable": name} for name in names], cells.sum(1)),
-            "hours": _ranked(blocks, cells.ravel()),
+            "concepts": [{"concept": model.concepts.keys[i], "score": score} for i, score in _top(keys)],
+            "variables": [{"variable": names[i], "score": score} for i, score in _top(cells.sum(1))],
+            "hours": [_hours(*blocks[i], score) for i, score in _top(cells.ravel())],
         }
 
 
 def explanations(
     trained: TrainedModel, dataset: StayDataset, cohort: Cohort, diagnoses: Sequence[str] = ()
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Explanation]:
     """Explanations of every stay of a dataset, in its order."""
     explainer = Explainer(trained, dataset, cohort)
     yield from (explainer.explain(index, diagnoses) for index in range(len(dataset)))
@@ -121,7 +124,7 @@ def explain_cohort(
     stays: Sequence[int] = (),
     diagnoses: Sequence[str] = (),
     limit: int | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Explanation]:
     """Explanations of the given stays, or of a split, by ascending stay id.
 
     Raises:
@@ -131,7 +134,7 @@ def explain_cohort(
     yield from explanations(trained, trained.stays(cohort, stay_ids), cohort, diagnoses)
 
 
-def _occlusion(parts: Sequence[occlusion.Part], falls: np.ndarray) -> dict[str, Any]:
+def _occlusion(parts: Sequence[occlusion.Part], falls: np.ndarray) -> Attribution:
     """What one diagnosis loses without each part: concepts, variables and hours, each ranked.
 
     Args:
@@ -139,31 +142,26 @@ def _occlusion(parts: Sequence[occlusion.Part], falls: np.ndarray) -> dict[str, 
         falls: [parts], drop of the logit without each.
     """
 
-    def ranked(kinds: Sequence[str], describe: Callable[[occlusion.Part], dict[str, Any]]) -> list[dict[str, Any]]:
+    def ranked(*kinds: str) -> list[tuple[occlusion.Part, float]]:
         rows = [row for row, part in enumerate(parts) if part.kind in kinds]
-        return _ranked([describe(parts[row]) for row in rows], falls[rows])
+        return [(parts[rows[i]], score) for i, score in _top(falls[rows])]
 
     return {
-        "concepts": ranked(
-            ("finding", "mention"),
-            lambda part: {"concept": part.name, "in": "note" if part.kind == "mention" else "series"},
-        ),
-        "variables": ranked(("variable",), lambda part: {"variable": part.name}),
-        "hours": ranked(("hours",), lambda part: _block(part.name, part.hours)),
+        "concepts": [
+            {"concept": part.name, "in": "note" if part.kind == "mention" else "series", "score": score}
+            for part, score in ranked("finding", "mention")
+        ],
+        "variables": [{"variable": part.name, "score": score} for part, score in ranked("variable")],
+        "hours": [_hours(part.name, part.hours, score) for part, score in ranked("hours")],
     }
 
 
-def _block(variable: str, hours: tuple[int, int] | None) -> dict[str, Any]:
+def _hours(variable: str, hours: tuple[int, int] | None, score: float) -> HoursScore:
     assert hours is not None
-    return {"variable": variable, "from_hour": hours[0], "to_hour": hours[1]}
+    return {"variable": variable, "from_hour": hours[0], "to_hour": hours[1], "score": score}
 
 
-def _ranked(entries: Sequence[dict[str, Any]], scores: np.ndarray) -> list[dict[str, Any]]:
-    """The entries that support the diagnosis, highest score first, with their scores."""
-    return [entries[i] | {"score": round(float(scores[i]), 5)} for i in _top(scores, TOP)]
-
-
-def _top(scores: np.ndarray, count: int) -> list[int]:
-    """Indices of the largest scores above zero; ties in index order."""
+def _top(scores: np.ndarray, count: int = TOP) -> list[tuple[int, float]]:
+    """The largest scores above zero with their indices; ties in index order."""
     order = np.argsort(-scores, kind="stable")[:count]
-    return [int(i) for i in order if scores[i] > 1e-6]
+    return [(int(i), round(float(scores[i]), 5)) for i in order if scores[i] > 1e-6]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from clinragen.chart.note_mentions import note_mentions
+from clinragen.choices import Modality
 from clinragen.cohort.sections import note_text
 from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.model.clinragen import ClinRaGen
@@ -109,7 +110,7 @@ def without_cells(stay: Stay, cells: np.ndarray) -> Stay:
 
 
 @torch.inference_mode()
-def logits(model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[str]) -> np.ndarray:
+def logits(model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[Modality]) -> np.ndarray:
     """Label logits of stays, float32 [n, L]."""
     where = next(model.parameters()).device
     parts = []
@@ -119,7 +120,7 @@ def logits(model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[str]) -> np
     return np.concatenate(parts) if parts else np.zeros((0, len(model.labels)), dtype=np.float32)
 
 
-def falls(model: ClinRaGen, stay: Stay, parts: Sequence[Part], inputs: Sequence[str]) -> np.ndarray:
+def falls(model: ClinRaGen, stay: Stay, parts: Sequence[Part], inputs: Sequence[Modality]) -> np.ndarray:
     """Drop of each logit without each part, [parts, L]; negative where a part is evidence against a phenotype."""
     readings = logits(model, [stay, *(part.without for part in parts)], inputs)
     return readings[:1] - readings[1:]

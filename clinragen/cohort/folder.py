@@ -16,6 +16,7 @@ from clinragen.artifacts import read_json, read_table, sha256_file
 from clinragen.cohort.manifest import CohortManifest
 from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import complete, hold_output
+from clinragen.manifests import RationalesManifest
 from clinragen.schema import (
     LOGPROBS,
     NOTES,
@@ -147,7 +148,7 @@ class Cohort:
             raise UserError(f"{path} not found{others}: make it with `clinragen teach --teacher {teacher}`")
         described = self.paths.rationale_manifest(teacher)
         if described.exists():
-            versions.RATIONALES.check(read_json(described, "the manifest of a rationale set"), described)
+            RationalesManifest.read(described)
         table = self._owned(frame(read_table(path, RATIONALES)), path)
         if alien := set(table["kind"].unique()) - set(RATIONALE_KINDS):
             raise UserError(f"{path}: unknown kind {sorted(alien)}; expected {', '.join(RATIONALE_KINDS)}")

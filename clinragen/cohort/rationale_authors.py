@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clinragen.artifacts import read_json, read_table
+from clinragen.artifacts import read_table
+from clinragen.manifests import RationalesManifest
 from clinragen.schema import RATIONALES, CohortPaths
 
 #: Share of a teacher's rationales that the evidence teacher may have replaced without a warning.
@@ -22,8 +23,7 @@ def warning(paths: CohortPaths, teacher: str) -> str | None:
     foreign = sum(author != teacher for author in authors)
     limit = MOST_DROPPED
     if manifest.exists():
-        settings = read_json(manifest, "the manifest of a rationale set").get("settings")
-        stored = settings.get("most_dropped") if isinstance(settings, dict) else None
+        stored = (RationalesManifest.read(manifest).settings or {}).get("most_dropped")
         limit = stored if isinstance(stored, int | float) else limit
     if foreign <= limit * len(authors):
         return None

@@ -29,4 +29,5 @@ def command(
 
     quiet_libraries()
     manifest = export(model, out, evaluation=evaluation, title=title, overwrite=overwrite, verify=verify, progress=True)
-    answer(f"{out}: {manifest['parameters']:,} parameters; the card is README.md", {"out": out, **manifest}, as_json)
+    summary = f"{out}: {manifest.parameters:,} parameters; the card is README.md"
+    answer(summary, {"out": out, **manifest.to_json()}, as_json)

@@ -42,7 +42,7 @@ def build(
     check_output(out, GRAPH, overwrite=overwrite, inputs=folders)
     graph = build_graph(source)
     graph.save(out, overwrite=overwrite)
-    nodes, edges = graph.manifest["nodes"], graph.manifest["edges"]
+    nodes, edges = graph.manifest.nodes, graph.manifest.edges
     answer(f"{nodes} nodes, {edges} edges written to {out}", {"out": out, "nodes": nodes, "edges": edges}, as_json)
 
 
@@ -99,7 +99,7 @@ def stats(*, graph: GraphFolder = None, as_json: AsJson = False) -> None:
 
         kinds = describe.counts(opened.nodes[node]["kind"] for node in opened.nodes)
         relations = describe.counts(data["relation"] for _, _, data in opened.graph.edges(data=True))
-        answer("", {"nodes": dict(kinds), "edges": dict(relations), "sources": opened.manifest["sources"]}, as_json)
+        answer("", {"nodes": dict(kinds), "edges": dict(relations), "sources": opened.manifest.sources}, as_json)
     else:
         _stats(opened)
 
@@ -186,7 +186,7 @@ def _sources(graph: ConceptGraph) -> Table:
 
     table = _table("\nKnowledge sources", "source", "version", "edges", "licence", justify="left")
     origins = dict(describe.counts(data["origin"] for _, _, data in graph.graph.edges(data=True)))
-    for name, source in graph.manifest["sources"].items():
+    for name, source in graph.manifest.sources.items():
         table.add_row(name, source["version"], str(origins.get(name, 0)), source["licence"])
     return table
 
@@ -213,7 +213,7 @@ def _gaps(graph: ConceptGraph) -> Iterator[str]:
     tied, bounded = describe.tied_variables(graph)
     reasons = describe.reasons_for_no_finding()
     missing = describe.uncovered_sides(graph)
-    cited = len(graph.manifest["citations"])
+    cited = len(graph.manifest.citations)
     yield (
         f"{tied} of {bounded} variables with a reference range are tied to findings; {cited} works are cited.\n"
         f"{len(missing)} sides of a range carry no finding."

@@ -68,10 +68,10 @@ def command(
         verify=verify,
         progress=True,
     )
-    stays, parsed = predictions.manifest["stays"], predictions.manifest["parsed"]
+    stays, parsed = predictions.manifest.stays, predictions.manifest.parsed
     answer(
         f"{out}: {stays} stays, {parsed} parsed into rationales and diagnoses",
-        {"out": out, "stays": stays, "parsed": parsed, "remarks": predictions.manifest["remarks"]},
+        {"out": out, "stays": stays, "parsed": parsed, "remarks": predictions.manifest.remarks},
         as_json,
     )
     if not parsed:

@@ -85,6 +85,6 @@ def command(
     best = ", ".join(f"{name} {value:.3f}" for name, value in run.best.items() if name != "epoch")
     answer(
         f"{out}: best epoch {int(run.best['epoch']) + 1} by validation {best}",
-        {"out": out, "stage": run.manifest["stage"], "best": run.best, "stays": run.manifest["stays"]},
+        {"out": out, "stage": run.manifest.stage, "best": run.best, "stays": run.manifest.stays},
         as_json,
     )

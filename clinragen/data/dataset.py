@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from clinragen import tasks, versions
 from clinragen.artifacts import sha256_json
+from clinragen.choices import SERIES_INPUTS, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import fit, note_text, sections_by_stay, written
 from clinragen.data.batch import IGNORED, Batch
@@ -26,7 +27,6 @@ from clinragen.data.store import Ragged, file_hashes, stored
 from clinragen.data.target_encoder import EncodedTarget, TargetEncoder
 from clinragen.data.targets import TargetFormat
 from clinragen.errors import UserError, unknown_choice
-from clinragen.schema import SERIES_INPUTS
 from clinragen.tasks import Labels, Task
 
 
@@ -79,7 +79,7 @@ class StayDataset(Dataset[Stay]):
     max_note_tokens: int
     max_target_tokens: int
     teacher: str | None = None
-    series_input: str = "observed"
+    series_input: SeriesInput = "observed"
     lexicon: Lexicon = field(default_factory=lambda: Lexicon([], []))
     cuts: Cuts = field(default_factory=Cuts)
     store: Path | None = None

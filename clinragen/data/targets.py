@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from clinragen.errors import unknown_choice
+from clinragen.choices import Target as Section
+from clinragen.choices import TargetOrder
 from clinragen.tasks import ListWording
 
-MARKERS = {"note": " Note rationale:", "series": " Series rationale:", "diagnoses": ListWording().marker}
+MARKERS: dict[Section, str] = {
+    "note": " Note rationale:",
+    "series": " Series rationale:",
+    "diagnoses": ListWording().marker,
+}
 NO_DIAGNOSIS = ListWording().nothing
-ORDERS = {
+ORDERS: dict[TargetOrder, tuple[Section, ...]] = {
     "rationales_first": ("note", "series", "diagnoses"),
     "diagnoses_first": ("diagnoses", "note", "series"),  # the paper's order, eq. 4
 }
@@ -39,7 +44,7 @@ class TargetFormat:
 
     tokenizer: Any
     label_names: tuple[str, ...]
-    sections: tuple[str, ...]
+    sections: tuple[Section, ...]
     wording: ListWording = field(default_factory=ListWording)
     markers: dict[str, list[int]] = field(init=False)
     labels: list[list[int]] = field(init=False)
@@ -118,16 +123,11 @@ class TargetFormat:
         return Target([*joined, self.tokenizer.eos_token_id], shortened, places)
 
 
-def markers_of(wording: ListWording) -> dict[str, str]:
+def markers_of(wording: ListWording) -> dict[Section, str]:
     """The marker that opens each section of a target, by section."""
     return {**MARKERS, "diagnoses": wording.marker}
 
 
-def sections_for(targets: Sequence[str], order: str) -> tuple[str, ...]:
+def sections_for(targets: Sequence[Section], order: TargetOrder) -> tuple[Section, ...]:
     """The target sections of a stage in the order of writing."""
-    if order not in ORDERS:
-        raise unknown_choice("target order", order, ORDERS)
-    for target in targets:
-        if target not in MARKERS:
-            raise unknown_choice("target", target, MARKERS)
     return tuple(name for name in ORDERS[order] if name in targets)

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from clinragen.evaluation.ranking import Ranking
+from clinragen.evaluation.rows import Bin, Interval
 
 CALIBRATION_BINS = 10
 AREAS = ("macro_auroc", "micro_auroc", "macro_auprc", "micro_auprc")
@@ -85,7 +86,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def calibration_curve(
     gold: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS, eligible: np.ndarray | None = None
-) -> list[dict[str, float]]:
+) -> list[Bin]:
     """Mean probability and observed share in equal-width bins, over all labels together; without empty bins.
 
     The expected calibration error (Naeini et al. 2015) is the count-weighted mean distance between the two.
@@ -215,7 +216,7 @@ def bootstrap(
     return results
 
 
-def interval(value: float, replicates: np.ndarray, level: float = 0.95) -> dict[str, float | None]:
+def interval(value: float, replicates: np.ndarray, level: float = 0.95) -> Interval:
     """The value with its percentile interval; None if undefined.
 
     >>> interval(0.5, np.array([0.4, 0.5, 0.6, np.nan]), level=1.0)

@@ -17,9 +17,11 @@ import polars as pl
 
 from clinragen.artifacts import write_text
 from clinragen.chart.measurements import cells_by_stay, measurements
+from clinragen.choices import RationaleKind
 from clinragen.cohort.sections import sections_by_stay
 from clinragen.evaluation.diagnosis import interval, patient_bootstrap
 from clinragen.evaluation.inputs import Predictions, Truth
+from clinragen.evaluation.rows import CLAIM_ROWS, Average, ClaimsRow, Coverage, Interval
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.verification.claims import ABSENCE, Checked, Verdict
@@ -27,11 +29,9 @@ from clinragen.verification.grounds import grounded_diagnoses, with_absences
 from clinragen.verification.rationale import Verifier
 
 VERDICTS = tuple(Verdict)
-#: Rows of the summary: kinds of claim in each kind of rationale ("all": of any kind).
-ROWS = {"note": ("finding", "diagnosis", "all"), "series": ("series", "diagnosis", "all")}
 
 #: Claims of one stay's rationales, by kind of rationale.
-StayClaims = dict[str, list[Checked]]
+StayClaims = dict[RationaleKind, list[Checked]]
 
 
 def check(
@@ -72,7 +72,9 @@ def _affirmable(predictions: Predictions, truth: Truth, graph: ConceptGraph) -> 
     return [[keys[i] for i in np.flatnonzero(row)] for row in called]
 
 
-def summarize(claims: list[StayClaims], patients: np.ndarray, replicates: int, seed: int) -> dict[str, Any]:
+def summarize(
+    claims: list[StayClaims], patients: np.ndarray, replicates: int, seed: int
+) -> dict[str, dict[str, ClaimsRow]]:
     """Shares of verdicts, claims per rationale, and rationales of which every claim is supported.
 
     Statements of absence are no claims: their number stands beside, as ``absences``.
@@ -88,17 +90,19 @@ def summarize(claims: list[StayClaims], patients: np.ndarray, replicates: int, s
         ``wholly_supported`` is a share of the rationales that make any claim.
     """
     weights = np.array([np.ones(len(claims)), *patient_bootstrap(patients, replicates, seed)])
-    summary: dict[str, Any] = {kind: {} for kind in RATIONALE_KINDS}
-    for kind, about in ((rationale, row) for rationale in RATIONALE_KINDS for row in ROWS[rationale]):
+    summary: dict[str, dict[str, ClaimsRow]] = {kind: {} for kind in RATIONALE_KINDS}
+    for kind, about in ((rationale, row) for rationale in RATIONALE_KINDS for row in CLAIM_ROWS[rationale]):
         standings = [[c.standing for c in stay[kind] if about in ("all", c.kind)] for stay in claims]
         counts = np.array([[row.count(verdict) for verdict in VERDICTS] for row in standings])
         total = counts.sum(axis=1)
-        shares = {str(v).replace(" ", "_"): _ratio(weights, counts[:, i], total) for i, v in enumerate(VERDICTS)}
+        shares = {verdict: _ratio(weights, counts[:, i], total) for i, verdict in enumerate(VERDICTS)}
         summary[kind][about] = {
             "claims": int(total.sum()),
             "absences": sum(row.count(ABSENCE) for row in standings),
-            "per_rationale": _ratio(weights, total, np.ones(len(claims))),
-            **shares,
+            "per_rationale": _defined(_ratio(weights, total, np.ones(len(claims)))),
+            "supported": shares[Verdict.SUPPORTED],
+            "contradicted": shares[Verdict.CONTRADICTED],
+            "not_in_the_chart": shares[Verdict.NOT_IN_CHART],
             "wholly_supported": _ratio(weights, (total > 0) & (counts[:, 0] == total), total > 0),
         }
     return summary
@@ -116,9 +120,7 @@ def grounded(predictions: Predictions, claims: list[StayClaims]) -> np.ndarray:
     return grounds & predictions.system.listed
 
 
-def coverage(
-    listed: np.ndarray, grounded: np.ndarray, patients: np.ndarray, replicates: int, seed: int
-) -> dict[str, Any]:
+def coverage(listed: np.ndarray, grounded: np.ndarray, patients: np.ndarray, replicates: int, seed: int) -> Coverage:
     """Listed diagnoses with a stated ground over listed diagnoses, with its interval; None where nothing is listed.
 
     Args:
@@ -133,12 +135,18 @@ def coverage(
     return {"listed": int(listed.sum()), "grounded": int(grounded.sum()), "share": share}
 
 
-def _ratio(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> dict[str, float | None]:
+def _ratio(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> Interval:
     """A ratio of sums: on the data (first row of weights) and its interval over the replicates (the other rows)."""
     below = weights @ whole.astype(float)
     above = weights @ part.astype(float)
     values = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
     return interval(float(values[0]), values[1:])
+
+
+def _defined(average: Interval) -> Average:
+    """An average over some stays, which is always a number."""
+    assert average["value"] is not None
+    return {"value": average["value"], "low": average["low"], "high": average["high"]}
 
 
 def write(path: Path, predictions: Predictions, claims: list[StayClaims]) -> None:

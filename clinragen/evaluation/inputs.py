@@ -13,19 +13,20 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from clinragen import tasks, versions
-from clinragen.artifacts import read_json, read_table, sha256_file
+from clinragen import tasks
+from clinragen.artifacts import read_table, sha256_file
 from clinragen.catalog import variables
-from clinragen.choices import FORMER_SERIES_INPUTS, SERIES_INPUTS
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
-from clinragen.evaluation.shape import ANYTHING, NUMBER, SHARE, TEXT, WHOLE, Each, Maybe, differs, one_of
+from clinragen.evaluation.explanation import ExplainedDiagnosis, Explanation
 from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_known_graph
 from clinragen.label_sets import LabelSet, Phenotype, of_manifest, shipped
+from clinragen.manifests import PredictionsManifest
 from clinragen.schema import RATIONALE_KINDS
+from clinragen.shape import differs, of
 from clinragen.tasks import Task
 
 if TYPE_CHECKING:
@@ -35,25 +36,6 @@ if TYPE_CHECKING:
 FILES = ("predictions.parquet", "predictions.jsonl", "attributions.jsonl")
 _AGAIN = "run clinragen predict anew"
 
-#: Required entries of ``manifest.json``; entries that only describe the model are shown unchecked.
-_MANIFEST = {
-    **dict.fromkeys(("model", "model_hash", "cohort", "cohort_hash", "split"), TEXT),
-    "labels": [TEXT],
-    "thresholds": Each(SHARE),
-    "series_input": one_of(*SERIES_INPUTS),
-    "graph": Maybe(TEXT),
-    "remarks": Maybe([TEXT]),
-    "training": Maybe(Each(ANYTHING)),
-    "label_set": Maybe(Each(ANYTHING)),
-    "task": Maybe(TEXT),
-}
-_WEIGHED = {"concepts": [{"concept": TEXT, "score": NUMBER}]}
-_HOURS = {"hours": [{"variable": TEXT, "from_hour": NUMBER, "to_hour": NUMBER, "score": NUMBER}]}
-#: Shape of a line of ``attributions.jsonl``.
-_EXPLAINED = {
-    "stay_id": WHOLE,
-    "diagnoses": [{"diagnosis": TEXT, "probability": SHARE, "occlusion": {**_WEIGHED, **_HOURS}}],
-}
 #: Columns of ``predictions.parquet``: the expected content in words, and a check of the type.
 _COLUMNS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "stay_id": ("whole numbers", pa.types.is_integer),
@@ -72,7 +54,7 @@ class Predictions:
     """A predictions folder: ``n`` stays in file order, ``L`` labels in the manifest's order."""
 
     root: Path
-    manifest: dict[str, Any]
+    manifest: PredictionsManifest
     labels: LabelSet
     stay_ids: np.ndarray  # [n] int64
     system: System
@@ -80,12 +62,12 @@ class Predictions:
     note_rationales: list[str]
     series_rationales: list[str]
     concepts: list[list[tuple[str, float]]]  # per stay (concept id, attention weight), highest first
-    attributions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # stay id -> explained diagnoses
+    attributions: dict[int, list[ExplainedDiagnosis]] = field(default_factory=dict)  # stay id -> explained diagnoses
 
     @property
     def task(self) -> Task:
         """The predicted task."""
-        return tasks.load(self.manifest.get("task", tasks.DEFAULT))
+        return tasks.load(self.manifest.task or tasks.DEFAULT)
 
     def frame(self) -> pl.DataFrame:
         """One row per stay: stay_id, diagnoses, both rationales, whether they parsed, ``probability_LABEL`` of each."""
@@ -132,10 +114,10 @@ def load_predictions(root: Path) -> Predictions:
         UserError: a file, column or manifest entry is missing, damaged or changed, a stay occurs twice, a label is
             unknown, or a probability is invalid.
     """
-    manifest = _manifest(root)
+    manifest = PredictionsManifest.read(root / "manifest.json")
     for name in FILES:
-        hold_output(root / name, manifest, remedy=_AGAIN)
-        if "outputs" in manifest and name not in manifest["outputs"] and (root / name).exists():
+        hold_output(root / name, manifest.stored, remedy=_AGAIN)
+        if manifest.outputs is not None and name not in manifest.outputs and (root / name).exists():
             raise UserError(f"{root / name} is not recorded in the manifest beside it: {_AGAIN}")
     labels = _label_set(root / "manifest.json", manifest)
     path = root / "predictions.parquet"
@@ -145,7 +127,7 @@ def load_predictions(root: Path) -> Predictions:
     if (counts > 1).any():
         raise UserError(f"{path}: stay {ids[counts > 1][0]} occurs more than once")
     probabilities = _probabilities(path, table["probabilities"], labels)
-    thresholds = np.array([float(manifest["thresholds"][label]) for label in labels])
+    thresholds = np.array([float(manifest.thresholds[label]) for label in labels])
     return Predictions(
         root=root,
         manifest=manifest,
@@ -160,31 +142,11 @@ def load_predictions(root: Path) -> Predictions:
     )
 
 
-def _manifest(root: Path) -> dict[str, Any]:
-    path = root / "manifest.json"
-    manifest = read_json(path, "the manifest of a predictions folder (clinragen predict)")
-    series_input = manifest.get("series_input")
-    if isinstance(series_input, str):
-        manifest["series_input"] = FORMER_SERIES_INPUTS.get(series_input, series_input)
-    versions.PREDICTIONS.check(manifest, path)
-    missing = [name for name, shape in _MANIFEST.items() if not isinstance(shape, Maybe) and name not in manifest]
-    if missing:
-        raise UserError(f"{path}: entries missing: {', '.join(missing)}; {_AGAIN}")
-    if trouble := differs(manifest, _MANIFEST):
-        raise UserError(f"{path}: {trouble}; {_AGAIN}")
-    labels = manifest["labels"]
-    if not labels or len(set(labels)) < len(labels):
-        raise UserError(f"{path}: labels: expected names that differ; {_AGAIN}")
-    if unset := [label for label in labels if label not in manifest["thresholds"]]:
-        raise UserError(f"{path}: thresholds has no entry for {', '.join(unset[:9])}")
-    return manifest
-
-
-def _label_set(path: Path, manifest: dict[str, Any]) -> LabelSet:
+def _label_set(path: Path, manifest: PredictionsManifest) -> LabelSet:
     """The labels of the predictions; for those of an earlier release with names from the catalogue, or their keys."""
-    keys = manifest["labels"]
-    if manifest.get("label_set"):
-        labels = of_manifest(manifest, _AGAIN)
+    keys = manifest.labels
+    if manifest.label_set:
+        labels = of_manifest(manifest.stored, _AGAIN)
         if list(labels) != keys:
             raise UserError(f"{path}: labels and label_set differ; {_AGAIN}")
         return labels
@@ -249,7 +211,7 @@ def _finite(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, list[dict[str, Any]]]:
+def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, list[ExplainedDiagnosis]]:
     """The output of ``clinragen predict --explain``; empty if it was not requested."""
     if not path.is_file():
         return {}
@@ -257,13 +219,13 @@ def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, li
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{path} is no UTF-8 text: run clinragen predict --explain anew") from None
-    by_stay: dict[int, list[dict[str, Any]]] = {}
+    by_stay: dict[int, list[ExplainedDiagnosis]] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            trouble = differs(row, _EXPLAINED) or _belongs(row, stays, labels)
+            trouble = differs(row, of(Explanation)) or _belongs(row, stays, labels)
         except (ValueError, RecursionError):  # no JSON, too deeply nested, or a number with thousands of digits
             row, trouble = {}, "it is not JSON"
         if not trouble and row["stay_id"] in by_stay:
@@ -276,7 +238,7 @@ def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, li
     return by_stay
 
 
-def _belongs(row: dict[str, Any], stays: set[int], labels: set[str]) -> str | None:
+def _belongs(row: Explanation, stays: set[int], labels: set[str]) -> str | None:
     """The first entry of an explanation that does not belong to these predictions."""
     if row["stay_id"] not in stays:
         return f"stay {row['stay_id']} is none of those predicted"
@@ -334,9 +296,9 @@ def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool =
         UserError: another cohort, another label set, or a predicted stay is missing.
     """
     root = cohort.paths.root
-    if cohort.sha256 != predictions.manifest["cohort_hash"]:
+    if cohort.sha256 != predictions.manifest.cohort_hash:
         raise UserError(
-            f"{predictions.root} was predicted from another cohort ({predictions.manifest['cohort']}) than {root}, "
+            f"{predictions.root} was predicted from another cohort ({predictions.manifest.cohort}) than {root}, "
             "or from an earlier state of it: their hashes differ; predict anew or name that cohort"
         )
     task = predictions.task
@@ -382,10 +344,10 @@ def load_control(root: Path, expected: str, predictions: Predictions) -> Predict
         UserError: another model, cohort, label set, set of stays, or series input.
     """
     control = load_predictions(root)
-    if control.manifest["series_input"] != expected:
-        raise UserError(f"{root}: series_input is '{control.manifest['series_input']}', expected '{expected}'")
+    if control.manifest.series_input != expected:
+        raise UserError(f"{root}: series_input is '{control.manifest.series_input}', expected '{expected}'")
     for name in ("model_hash", "cohort_hash", "labels"):
-        if control.manifest[name] != predictions.manifest[name]:
+        if getattr(control.manifest, name) != getattr(predictions.manifest, name):
             raise UserError(f"{root} is no control of {predictions.root}: their {name} differ")
     order = {stay: row for row, stay in enumerate(control.stay_ids)}
     if set(order) != set(predictions.stay_ids):
@@ -421,8 +383,8 @@ def graph_of(predictions: Predictions, graph: Path | None) -> ConceptGraph:
     """The concept graph for reading claims: the user's, or the model's if it still exists, or the curated core."""
     if graph is not None:
         return open_known_graph(graph, predictions.labels)
-    recorded = predictions.manifest.get("graph")
-    places = [Path(predictions.manifest["model"]) / "model" / "graph", *([Path(recorded)] if recorded else [])]
+    recorded = predictions.manifest.graph
+    places = [Path(predictions.manifest.model) / "model" / "graph", *([Path(recorded)] if recorded else [])]
     return open_known_graph(next((folder for folder in places if is_folder(folder)), None), predictions.labels)
 
 

@@ -6,95 +6,47 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from clinragen import versions
 from clinragen.artifacts import read_json
 from clinragen.choices import CONTROLS, FORMER_SERIES_INPUTS
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import METRICS
-from clinragen.evaluation.shape import COUNT, NAME, NUMBER, SCORE, SHARE, TEXT, Each, Maybe, differs
+from clinragen.evaluation.rows import CLAIM_ROWS, EvaluationFile
 from clinragen.outputs import EVALUATION, MANIFEST, PREDICTIONS, check_output_file
 from clinragen.schema import RATIONALE_KINDS
+from clinragen.shape import differs, of
 
 FILE, CLAIMS = "evaluation.json", "claims.jsonl"
 _LONGEST_LINE = 10_000_000  # characters of a line of claims that are checked
-_INTERVAL = {"value": SCORE, "low": SCORE, "high": SCORE}
-_SYSTEM = {
-    "title": TEXT,
-    "scores": dict.fromkeys(METRICS, _INTERVAL),
-    "calibration_curve": [{"count": COUNT, "probability": SHARE, "observed": SHARE}],
-}
-_PHENOTYPE = {
-    "key": TEXT,
-    "name": TEXT,
-    "n_positive": COUNT,
-    "n_eligible": Maybe(COUNT),
-    "scores": Maybe(Each(SCORE)),
-    "prevalence": SHARE,
-    "threshold": SHARE,
-    "auroc": _INTERVAL,
-    "auprc": SCORE,
-    "written_f1": Maybe(SHARE),
-    "thresholded_f1": SHARE,
-}
-_WRITING = {
-    "rouge_l": SCORE,
-    "bleu": SCORE,
-    "words": {"mean": NUMBER},
-    "empty": COUNT,
-    "too_long": COUNT,
-    "distinct_1": SHARE,
-    "distinct_2": SHARE,
-    "distinct_4": SHARE,
-}
-_CLAIMS = {
-    "claims": COUNT,
-    "absences": COUNT,
-    "per_rationale": {**_INTERVAL, "value": NUMBER},
-    **dict.fromkeys(("supported", "contradicted", "not_in_the_chart", "wholly_supported"), _INTERVAL),
-}
-_ABOUT = {"note": ("finding", "diagnosis", "all"), "series": ("series", "diagnosis", "all")}
-_EVALUATION = {
-    "predictions": {"sha256": TEXT, "model_hash": TEXT, "remarks": Maybe([TEXT])},
-    "cohort": {"stays": COUNT, "patients": COUNT, "splits": Each(COUNT)},
-    "bootstrap": {"replicates": COUNT, "seed": NUMBER},
-    "left_out": [TEXT],
-    "task": Maybe(TEXT),
-    "parse_rate": SHARE,
-    "systems": {"model": _SYSTEM, **dict.fromkeys(("prevalence", *CONTROLS), Maybe(_SYSTEM))},
-    "cost_of_control": Each(Each(_INTERVAL)),
-    "phenotypes": [_PHENOTYPE],
-    "text": {"teacher": NAME, **dict.fromkeys(RATIONALE_KINDS, _WRITING)},
-    "claims": {kind: dict.fromkeys(_ABOUT[kind], _CLAIMS) for kind in RATIONALE_KINDS},
-    "coverage": {"listed": COUNT, "grounded": COUNT, "share": _INTERVAL},
-}
+_SHAPE = of(EvaluationFile)
+_SYSTEMS = ("model", "prevalence", *CONTROLS)
 
 
-def load_evaluation(path: Path) -> dict[str, Any]:
+def load_evaluation(path: Path) -> EvaluationFile:
     """Read a file written by ``clinragen evaluate``.
 
     Raises:
         UserError: missing, damaged, or of a version that is not read; the error names the place.
     """
-    evaluation = _todays_names(read_json(path, "an evaluation written by `clinragen evaluate`"))
-    versions.EVALUATION.check(evaluation, path)
-    trouble = differs(evaluation, _EVALUATION) or _alien(evaluation)
-    if trouble:
+    stored = _todays_names(read_json(path, "an evaluation written by `clinragen evaluate`"))
+    versions.EVALUATION.check(stored, path)
+    evaluation = cast(EvaluationFile, stored)  # valid once the check below has passed
+    if trouble := differs(stored, _SHAPE) or _alien(evaluation):
         raise UserError(f"{path} is no evaluation as this version writes them: {trouble}; run clinragen evaluate again")
-    for section in ("systems", "cost_of_control"):  # null means absent
-        evaluation[section] = {name: value for name, value in evaluation[section].items() if value is not None}
     return evaluation
 
 
 def _todays_names(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation, also one of the release before, with its controls under the names of today."""
+    """An evaluation, also one of the release before, with its controls under the names of today; null is absent."""
     renamed = dict(evaluation)
     for section in ("systems", "cost_of_control"):
         if isinstance(by_control := evaluation.get(section), dict):
-            renamed[section] = {FORMER_SERIES_INPUTS.get(name, name): value for name, value in by_control.items()}
+            there = {name: value for name, value in by_control.items() if value is not None}
+            renamed[section] = {FORMER_SERIES_INPUTS.get(name, name): value for name, value in there.items()}
     for former, today in FORMER_SERIES_INPUTS.items():
         if isinstance(renamed.get("systems"), dict) and isinstance(system := renamed["systems"].get(today), dict):
             renamed["systems"][today] = system | {"title": str(system.get("title")).replace(former, today)}
@@ -134,7 +86,7 @@ def _written_by_evaluate(path: Path) -> bool:
         return False
 
 
-def lost_controls(before: dict[str, Any] | None, evaluation: dict[str, Any]) -> list[str]:
+def lost_controls(before: dict[str, Any] | None, evaluation: EvaluationFile) -> list[str]:
     """Controls of an earlier evaluation of the same predictions that a new one lacks."""
     if before is None or not _same(before, evaluation, "predictions") or not _same(before, evaluation, "cohort"):
         return []
@@ -142,12 +94,12 @@ def lost_controls(before: dict[str, Any] | None, evaluation: dict[str, Any]) -> 
     return [name for name in CONTROLS if name in systems and name not in evaluation["systems"]]
 
 
-def _same(before: dict[str, Any], evaluation: dict[str, Any], part: str) -> bool:
+def _same(before: dict[str, Any], evaluation: EvaluationFile, part: Literal["predictions", "cohort"]) -> bool:
     entry = before.get(part)
-    return isinstance(entry, dict) and entry.get("sha256") == evaluation[part]["sha256"]
+    return isinstance(entry, dict) and entry.get("sha256") == evaluation[part].get("sha256")
 
 
-def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[str, Any]) -> dict[str, Any]:
+def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: EvaluationFile) -> EvaluationFile:
     """The new evaluation, with those controls of an earlier one of the same predictions that were not run again.
 
     Raises:
@@ -156,7 +108,7 @@ def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[st
     absent = lost_controls(before, evaluation)
     if not absent or before is None:
         return evaluation
-    if before.get("bootstrap") != evaluation["bootstrap"] or differs(before, _EVALUATION):
+    if before.get("bootstrap") != evaluation["bootstrap"] or differs(before, _SHAPE):
         bootstrap = before.get("bootstrap")
         settings = bootstrap if isinstance(bootstrap, dict) else {}
         options = [f"--{key} {settings[key]}" for key in ("replicates", "seed") if key in settings]
@@ -173,13 +125,31 @@ def keep_controls(path: Path, before: dict[str, Any] | None, evaluation: dict[st
     }
 
 
-def _alien(evaluation: dict[str, Any]) -> str | None:
+def _alien(evaluation: EvaluationFile) -> str | None:
     """The first inconsistency between parts of the right shape."""
-    if set(evaluation["systems"]) - set(_EVALUATION["systems"]):
+    if set(evaluation["systems"]) - set(_SYSTEMS):
         return "systems holds one that is unknown"
     if set(evaluation["cost_of_control"]) - set(CONTROLS):
         return "cost_of_control holds a control that is unknown"
     labels = {row["key"] for row in evaluation["phenotypes"]}
     if set(evaluation["left_out"]) - labels:
         return "left_out names a label that is not among the phenotypes"
-    return None
+    return _absent(evaluation)
+
+
+def _absent(evaluation: EvaluationFile) -> str | None:
+    """The first entry that is looked up by name and is not there."""
+    systems, claims = evaluation["systems"], evaluation["claims"]
+    looked_up: list[tuple[str, Iterable[str], Mapping[str, object]]] = [
+        ("systems", ("model",), systems),
+        *((f"systems.{name}.scores", METRICS, system["scores"]) for name, system in systems.items()),
+        ("claims", RATIONALE_KINDS, claims),
+        *((f"claims.{kind}", CLAIM_ROWS[kind], claims.get(kind, {})) for kind in RATIONALE_KINDS),
+    ]
+    missing = (
+        f"{section}.{name}: is missing"
+        for section, names, present in looked_up
+        for name in names
+        if name not in present
+    )
+    return next(missing, None)

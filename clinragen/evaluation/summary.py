@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from clinragen.evaluation.diagnosis import (
 )
 from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.ranking import Ranking
+from clinragen.evaluation.rows import EvaluationFile, Interval, LabelRow, SystemRow, Texts
 
 TITLES = {
     "prevalence": "prevalence guess",
@@ -43,7 +43,7 @@ def summarize(
     teacher: str | None,
     replicates: int = 1000,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> EvaluationFile:
     """The content of ``evaluation.json``, ready for JSON; None for undefined scores.
 
     Args:
@@ -69,8 +69,10 @@ def summarize(
         "created_by": __version__,
         "predictions": {
             "sha256": predictions.table_hash,
-            **{k: predictions.manifest[k] for k in ("model", "model_hash", "series_input")},
-            "remarks": predictions.manifest.get("remarks") or [],
+            "model": predictions.manifest.model,
+            "model_hash": predictions.manifest.model_hash,
+            "series_input": predictions.manifest.series_input,
+            "remarks": predictions.manifest.remarks or [],
         },
         "cohort": {
             "sha256": truth.cohort.sha256,
@@ -98,7 +100,7 @@ def summarize(
     }
 
 
-def _system(name: str, system: System, truth: Truth, scored: Bootstrapped) -> dict[str, Any]:
+def _system(name: str, system: System, truth: Truth, scored: Bootstrapped) -> SystemRow:
     return {
         "title": TITLES[name],
         "scores": {m: interval(scored.value[i], scored.replicates[:, i]) for i, m in enumerate(METRICS)},
@@ -106,22 +108,22 @@ def _system(name: str, system: System, truth: Truth, scored: Bootstrapped) -> di
     }
 
 
-def _differences(model: Bootstrapped, control: Bootstrapped) -> dict[str, Any]:
+def _differences(model: Bootstrapped, control: Bootstrapped) -> dict[str, Interval]:
     """Paired differences between the model and a control: positive if the series helped."""
     value, replicates = model.value - control.value, model.replicates - control.replicates
     return {m: interval(value[i], replicates[:, i]) for i, m in enumerate(METRICS) if not np.isnan(value[i])}
 
 
-def _per_phenotype(predictions: Predictions, truth: Truth, scored: Bootstrapped) -> list[dict[str, Any]]:
+def _per_phenotype(predictions: Predictions, truth: Truth, scored: Bootstrapped) -> list[LabelRow]:
     system, gold, eligible = predictions.system, truth.gold, truth.eligible
     auprc = Ranking(gold, system.probabilities, eligible)(np.ones(len(gold)))[1]
     written = agreement(gold, system.written, eligible=eligible) if system.written is not None else None
     thresholded = agreement(gold, system.thresholded, eligible=eligible)
-    rows = []
+    rows: list[LabelRow] = []
     for i, label in enumerate(predictions.labels):
         counted = eligible[:, i]
         real, chances = gold[counted, i], system.probabilities[counted, i]
-        row: dict[str, Any] = {
+        row: LabelRow = {
             "key": label,
             "name": predictions.labels[label].name,
             "n_positive": int(real.sum()),
@@ -132,16 +134,20 @@ def _per_phenotype(predictions: Predictions, truth: Truth, scored: Bootstrapped)
             "auroc": interval(scored.auroc[i], scored.auroc_replicates[:, i]),
             "auprc": None if np.isnan(auprc[i]) else float(auprc[i]),
             "brier": float(((chances - real) ** 2).mean()) if len(chances) else None,
+            "thresholded_precision": float(thresholded["precision"][i]),
+            "thresholded_recall": float(thresholded["recall"][i]),
+            "thresholded_f1": float(thresholded["f1"][i]),
         }
+        if written is not None:
+            row["written_precision"] = float(written["precision"][i])
+            row["written_recall"] = float(written["recall"][i])
+            row["written_f1"] = float(written["f1"][i])
         if predictions.task.scorers:
             threshold = float(system.thresholds[i])
             row["scores"] = {
                 name: _defined(scorer(real, chances, threshold)) if len(real) else None
                 for name, scorer in predictions.task.scorers.items()
             }
-        for name, scores in (("written", written), ("thresholded", thresholded)):
-            if scores is not None:
-                row |= {f"{name}_{score}": float(scores[score][i]) for score in ("precision", "recall", "f1")}
         rows.append(row)
     return rows
 
@@ -150,9 +156,11 @@ def _defined(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _text(predictions: Predictions, cohort: Cohort, teacher: str | None) -> dict[str, Any]:
-    ours = {"note": predictions.note_rationales, "series": predictions.series_rationales}
-    none: dict[str, list[str | None]] = {kind: [None] * len(predictions.stay_ids) for kind in ours}
+def _text(predictions: Predictions, cohort: Cohort, teacher: str | None) -> Texts:
+    none: dict[str, list[str | None]] = {kind: [None] * len(predictions.stay_ids) for kind in WORD_LIMITS}
     theirs = teacher_rationales(cohort, teacher, predictions.stay_ids) if teacher else none
-    described = {kind: text.describe(ours[kind], theirs[kind], WORD_LIMITS[kind]) for kind in ours}
-    return {"teacher": teacher, **described}
+    return {
+        "teacher": teacher,
+        "note": text.describe(predictions.note_rationales, theirs["note"], WORD_LIMITS["note"]),
+        "series": text.describe(predictions.series_rationales, theirs["series"], WORD_LIMITS["series"]),
+    }

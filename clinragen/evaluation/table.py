@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from clinragen import tasks
+from clinragen.evaluation.rows import Coverage, EvaluationFile, Interval
+from clinragen.schema import RATIONALE_KINDS
 
 TITLES = {"zeroed": "the model with zeroed series", "permuted": "the model with permuted series"}
 _COLUMNS = {
@@ -33,24 +33,24 @@ def number(value: float | None) -> str:
     return ("−" if value < 0 and float(text) else "") + (text[1:] if text.startswith("0") else text)
 
 
-def bounds(score: dict[str, float | None]) -> str:
+def bounds(score: Interval) -> str:
     """``.820–.879``, ``−.073 to .039``, or nothing."""
     if score["low"] is None:
         return ""
     return f"{number(score['low'])}{' to ' if score['low'] < 0 else '–'}{number(score['high'])}"
 
 
-def with_interval(score: dict[str, float | None]) -> str:
+def with_interval(score: Interval) -> str:
     """``.851 (.820–.879)``."""
     return number(score["value"]) + (f" ({bounds(score)})" if bounds(score) else "")
 
 
-def _stacked(score: dict[str, float | None]) -> str:
+def _stacked(score: Interval) -> str:
     """The value above its interval."""
     return f"{number(score['value'])}\n{bounds(score)}"
 
 
-def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> RenderableType:
+def render(evaluation: EvaluationFile, *, per_phenotype: bool = True) -> RenderableType:
     """Tables of systems, differences to controls, phenotypes, and texts."""
     remarks = [Text(f"Note: {remark}", style="yellow") for remark in evaluation["predictions"].get("remarks") or []]
     parts: list[RenderableType] = [*remarks, _systems(evaluation), *_costs(evaluation)]
@@ -66,7 +66,7 @@ def render(evaluation: dict[str, Any], *, per_phenotype: bool = True) -> Rendera
     return Group(*parts)
 
 
-def _systems(evaluation: dict[str, Any]) -> Table:
+def _systems(evaluation: EvaluationFile) -> Table:
     cohort = evaluation["cohort"]
     splits = ", ".join(f"{count} {name}" for name, count in cohort["splits"].items())
     table = Table(
@@ -81,7 +81,7 @@ def _systems(evaluation: dict[str, Any]) -> Table:
     return table
 
 
-def _costs(evaluation: dict[str, Any]) -> list[Text]:
+def _costs(evaluation: EvaluationFile) -> list[Text]:
     return [
         Text(f"macro AUROC of the model minus that of {TITLES[name]}: {with_interval(cost['macro_auroc'])}")
         for name, cost in evaluation["cost_of_control"].items()
@@ -89,7 +89,7 @@ def _costs(evaluation: dict[str, Any]) -> list[Text]:
     ]
 
 
-def _phenotypes(evaluation: dict[str, Any]) -> Table:
+def _phenotypes(evaluation: EvaluationFile) -> Table:
     task = _task(evaluation)
     table = Table(title=task.panel, show_edge=False)
     table.add_column("phenotype" if task.name == tasks.DEFAULT else "label", no_wrap=True)
@@ -102,7 +102,7 @@ def _phenotypes(evaluation: dict[str, Any]) -> Table:
         table.add_row(
             row["name"],
             str(row["n_positive"]),
-            *([str(row["n_eligible"])] if ineligible else []),
+            *([str(row.get("n_eligible", stays))] if ineligible else []),
             number(row["prevalence"]),
             with_interval(row["auroc"]),
             number(row["auprc"]),
@@ -113,14 +113,14 @@ def _phenotypes(evaluation: dict[str, Any]) -> Table:
     return table
 
 
-def _texts(evaluation: dict[str, Any]) -> Table:
+def _texts(evaluation: EvaluationFile) -> Table:
     texts = evaluation["text"]
     against = f"teacher {texts['teacher']}" if texts["teacher"] else "no teacher to compare with"
     table = Table(title=f"Rationales ({against}); {evaluation['parse_rate']:.1%} of outputs parsed", show_edge=False)
     table.add_column("")
     for title in ("ROUGE-L", "BLEU-4", "words", "empty", "too long", "distinct-1", "distinct-2", "distinct-4"):
         table.add_column(title, justify="right")
-    for kind in ("note", "series"):
+    for kind in RATIONALE_KINDS:
         row = texts[kind]
         table.add_row(
             kind,
@@ -129,7 +129,7 @@ def _texts(evaluation: dict[str, Any]) -> Table:
             f"{row['words']['mean']:.0f}",
             str(row["empty"]),
             str(row["too_long"]),
-            *(number(row[f"distinct_{n}"]) for n in (1, 2, 4)),
+            *map(number, (row["distinct_1"], row["distinct_2"], row["distinct_4"])),
         )
     return table
 
@@ -142,7 +142,7 @@ _CLAIMS = {
 }
 
 
-def _claims(evaluation: dict[str, Any]) -> Table:
+def _claims(evaluation: EvaluationFile) -> Table:
     table = Table(title="Claims of the rationales against the chart; 95 % interval by patient", show_edge=False)
     table.add_column("", no_wrap=True)
     for title in (
@@ -157,7 +157,7 @@ def _claims(evaluation: dict[str, Any]) -> Table:
     for kind, rows in evaluation["claims"].items():
         for about, row in rows.items():
             per = row["per_rationale"]["value"]
-            shares = [_stacked(row[name]) for name in ("supported", "contradicted", "not_in_the_chart")]
+            shares = [_stacked(share) for share in (row["supported"], row["contradicted"], row["not_in_the_chart"])]
             whole = _stacked(row["wholly_supported"]) if about == "all" else ""
             table.add_row(
                 f"{kind}: {_CLAIMS[about]}",
@@ -170,11 +170,11 @@ def _claims(evaluation: dict[str, Any]) -> Table:
     return table
 
 
-def _task(evaluation: dict[str, Any]) -> tasks.Task:
+def _task(evaluation: EvaluationFile) -> tasks.Task:
     return tasks.load(evaluation.get("task") or tasks.DEFAULT)
 
 
-def coverage_text(coverage: dict[str, Any]) -> str:
+def coverage_text(coverage: Coverage) -> str:
     """Coverage as one line of text.
 
     >>> coverage_text({"listed": 205, "grounded": 123, "share": {"value": 0.6, "low": 0.5, "high": 0.7}})

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from clinragen.evaluation.rows import Writing
+
 _WORD = re.compile(r"\w+(?:[.'/-]\w+)*")
 
 
@@ -75,7 +77,7 @@ def distinct(texts: Sequence[str], n: int) -> float:
     return len(counts) / counts.total() if counts else 0.0
 
 
-def describe(generated: Sequence[str], references: Sequence[str | None], limit: int) -> dict[str, Any]:
+def describe(generated: Sequence[str], references: Sequence[str | None], limit: int) -> Writing:
     """Similarity to the references, lengths in words and variety of one kind of rationale.
 
     Args:
@@ -85,13 +87,10 @@ def describe(generated: Sequence[str], references: Sequence[str | None], limit: 
     """
     pairs = [(ours, theirs) for ours, theirs in zip(generated, references, strict=True) if theirs is not None]
     lengths = np.array([len(words(text)) for text in generated])
-    likeness: dict[str, Any] = {"compared": len(pairs), "rouge_l": None, "bleu": None}
-    if pairs:
-        ours, theirs = zip(*pairs, strict=True)
-        likeness["rouge_l"] = float(np.mean([rouge_l(a, b) for a, b in pairs]))
-        likeness["bleu"] = corpus_bleu(ours, theirs)
-        likeness["reference_words"] = float(np.mean([len(words(text)) for text in theirs]))
-    return likeness | {
+    described: Writing = {
+        "compared": len(pairs),
+        "rouge_l": None,
+        "bleu": None,
         "words": {"mean": float(lengths.mean()), "median": float(np.median(lengths)), "longest": int(lengths.max())},
         "empty": int((lengths == 0).sum()),
         "too_long": int((lengths > limit).sum()),
@@ -100,3 +99,9 @@ def describe(generated: Sequence[str], references: Sequence[str | None], limit: 
         "distinct_2": distinct(generated, 2),
         "distinct_4": distinct(generated, 4),
     }
+    if pairs:
+        ours, theirs = zip(*pairs, strict=True)
+        described["rouge_l"] = float(np.mean([rouge_l(a, b) for a, b in pairs]))
+        described["bleu"] = corpus_bleu(ours, theirs)
+        described["reference_words"] = float(np.mean([len(words(text)) for text in theirs]))
+    return described

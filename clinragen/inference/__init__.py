@@ -16,18 +16,18 @@ def controls(predictions: Path, cohort: Path, device: Device = "auto") -> dict[s
         ``zeroed`` and ``permuted``, each [n, phenotypes] in the order of the split's stays; empty for a model that
         reads no series.
     """
-    from clinragen.artifacts import read_json
     from clinragen.cohort.folder import Cohort
     from clinragen.inference.predict import TrainedModel, score
+    from clinragen.manifests import PredictionsManifest
 
-    manifest = read_json(predictions / "manifest.json", "the manifest of a predictions folder")
-    trained = TrainedModel.load(manifest["model"], device)
-    inputs = trained.manifest["inputs"]
+    manifest = PredictionsManifest.read(predictions / "manifest.json")
+    trained = TrainedModel.load(manifest.model, device)
+    inputs = trained.manifest.inputs
     if "series" not in inputs:
         return {}
     opened = Cohort.load(cohort)
     probabilities = {}
     for name in CONTROLS:
-        logits, _ = score(trained.model, trained.dataset(opened, manifest["split"], name), inputs, where=trained.device)
+        logits, _ = score(trained.model, trained.dataset(opened, manifest.split, name), inputs, where=trained.device)
         probabilities[name] = trained.calibration.probabilities(logits)
     return probabilities

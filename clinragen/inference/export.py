@@ -6,8 +6,8 @@ The folder can be used like a run folder. It contains no local paths and no pati
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import torch
@@ -16,19 +16,19 @@ from clinragen import __version__
 from clinragen.artifacts import sha256_file, write_json, write_text
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError
+from clinragen.evaluation.rows import EvaluationFile
 from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.table import coverage_text, with_interval
 from clinragen.inference.predict import TrainedModel
 from clinragen.integrity import record
+from clinragen.manifests import RunManifest
 from clinragen.outputs import EXPORT, check_output, output_folder
 from clinragen.schema import RATIONALE_KINDS
-
-LOCAL = ("cohort", "parent", "pretrained")  # manifest entries with local paths
 
 
 def export(
     run: Path, out: Path, *, evaluation: Path | None = None, title: str | None = None, overwrite: bool = False
-) -> dict[str, Any]:
+) -> RunManifest:
     """Write the folder and return its manifest.
 
     Args:
@@ -45,7 +45,7 @@ def export(
     scores = load_evaluation(evaluation) if evaluation else None
     trained = TrainedModel.load(run)
     model = trained.model
-    if scores and scores["predictions"]["model_hash"] != trained.manifest["model_sha256"]:
+    if scores and scores["predictions"]["model_hash"] != trained.manifest.model_sha256:
         raise UserError(f"--evaluation {evaluation} scores another model than {run}: evaluate its own predictions")
     merged = model.language_model.base is not None
     with torch.no_grad():
@@ -54,15 +54,20 @@ def export(
     settings.lora, settings.gguf_file = None, None
     if settings.name and Path(settings.name).is_dir():
         settings.name = Path(settings.name).name
-    manifest = {key: None if key in LOCAL else value for key, value in trained.manifest.items()}
-    manifest["pretrained"] = bool(trained.manifest.get("pretrained"))
     with output_folder(out, EXPORT, overwrite=overwrite, inputs=(run, evaluation)) as folder:
         model.save_pretrained(folder)
         write_json(folder / "calibration.json", trained.calibration.to_json())
-        manifest |= {"exported_by": __version__, "trained_as": trained.manifest["model_sha256"]}
-        manifest["model_sha256"] = sha256_file(folder / "model.safetensors")
-        manifest["files"] = record(folder)
-        write_json(folder / "manifest.json", manifest)
+        manifest = replace(
+            trained.manifest,
+            cohort=None,  # paths of the machine it was trained on
+            parent=None,
+            pretrained=bool(trained.manifest.pretrained),
+            model_sha256=sha256_file(folder / "model.safetensors"),
+            files=record(folder),
+            exported_by=__version__,
+            trained_as=trained.manifest.model_sha256,
+        )
+        manifest.write(folder / "manifest.json")
         write_json(
             folder / "config.json",
             {"model_type": "clinragen", "architectures": ["ClinRaGen"], "clinragen_version": __version__},
@@ -71,7 +76,7 @@ def export(
     return manifest
 
 
-def _card(trained: TrainedModel, evaluation: dict[str, Any] | None, title: str, merged: bool) -> str:
+def _card(trained: TrainedModel, evaluation: EvaluationFile | None, title: str, merged: bool) -> str:
     manifest, settings = trained.manifest, trained.model.config.language_model
     scores = []
     if evaluation:
@@ -86,10 +91,10 @@ def _card(trained: TrainedModel, evaluation: dict[str, Any] | None, title: str, 
     )
     return environment.get_template("card.md.j2").render(
         title=title,
-        manifest={"teacher": None, "pretrained": None, **manifest},
+        manifest=manifest,
         labels=list(trained.model.labels.names.values()),
-        protocol=manifest.get("protocol"),
-        source=manifest.get("source") or "not recorded",
+        protocol=manifest.protocol,
+        source=manifest.source or "not recorded",
         base=settings.name if settings.name and "/" in settings.name else None,
         language_model=settings.name or f"{settings.scratch.get('model_type')}, trained from nothing",
         merged=merged,
@@ -101,7 +106,7 @@ def _card(trained: TrainedModel, evaluation: dict[str, Any] | None, title: str, 
     )
 
 
-def _claims(evaluation: dict[str, Any] | None) -> list[tuple[str, int, str]]:
+def _claims(evaluation: EvaluationFile | None) -> list[tuple[str, int, str]]:
     """For each kind of rationale, the number of claims and the supported share, as text."""
     if evaluation is None:
         return []
@@ -116,7 +121,7 @@ def _validation(trained: TrainedModel) -> list[tuple[str, float]]:
         return []
     try:
         with open(path, encoding="utf-8", newline="") as handle:
-            row = list(csv.DictReader(handle))[trained.manifest["best"]["epoch"]]
+            row = list(csv.DictReader(handle))[int((trained.manifest.best or {})["epoch"])]
         return [
             (name.removeprefix("validation/"), float(value))
             for name, value in row.items()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from clinragen import tasks, versions
+from clinragen import tasks
 from clinragen.artifacts import read_json
-from clinragen.choices import INPUTS, PRETRAIN, TARGETS, Decoding
+from clinragen.choices import PRETRAIN, Decoding, Target
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.window import KINDS, Window
 from clinragen.errors import UserError
 from clinragen.integrity import hold_folder
 from clinragen.label_sets import LabelSet, of_model
+from clinragen.manifests import RunManifest
 from clinragen.tasks import Task
 
 FILES = ("clinragen.json", "calibration.json", "model.safetensors")
@@ -26,7 +26,7 @@ class FinishedRun:
     Attributes:
         folder: run folder.
         model: folder of its weights.
-        manifest: has ``stage``, ``inputs``, ``targets``, ``model_sha256``.
+        manifest: the manifest of the training run.
         window: the hours that the model reads.
         labels: label set, in the order of the logits.
         task: the predicted task.
@@ -34,7 +34,7 @@ class FinishedRun:
 
     folder: Path
     model: Path
-    manifest: dict[str, Any]
+    manifest: RunManifest
     window: Window
     labels: LabelSet
     task: Task
@@ -50,16 +50,15 @@ class FinishedRun:
         if not run.is_dir():
             raise UserError(f"{run} is not a folder: expected a run folder written by `clinragen train`")
         path = run / "manifest.json"
-        manifest = read_json(path, "the manifest of a finished training run")
-        if manifest.get("stage") == PRETRAIN:
+        stored = read_json(path, RunManifest.DESCRIBED)
+        if stored.get("stage") == PRETRAIN:
             raise UserError(
                 f"{run} is a run of stage 'pretrain', which has only a series encoder: a student starts from it "
                 f"(clinragen train notes --pretrained {run}), and predicts"
             )
-        versions.RUN.check(manifest, path)
-        _check(manifest, path)
+        manifest = RunManifest.of_json(stored, path)
         folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no subfolder
-        hold_folder(folder, manifest.get("files"), remedy="copy the run anew, or train anew")
+        hold_folder(folder, manifest.files, remedy="copy the run anew, or train anew")
         for name in FILES:
             if not (folder / name).is_file():
                 raise UserError(f"{folder / name} not found: expected a model written by `clinragen train`")
@@ -71,9 +70,9 @@ class FinishedRun:
             raise UserError(f"{path} is damaged (statistics): train anew") from None
         if window.kind not in KINDS or not isinstance(window.hours, int) or window.hours < 1:
             raise UserError(f"{path} is damaged (statistics.hours, statistics.kind): train anew")
-        return cls(run, folder, manifest, window, of_model(path), tasks.load(manifest.get("task", tasks.DEFAULT)))
+        return cls(run, folder, manifest, window, of_model(path), tasks.load(manifest.task or tasks.DEFAULT))
 
-    def sections(self, decoding: Decoding) -> list[str]:
+    def sections(self, decoding: Decoding) -> list[Target]:
         """The sections to generate, of those that the model was trained to write.
 
         A model cannot know a modality that it does not read. A model of stage ``notes``, whose targets include series
@@ -82,11 +81,13 @@ class FinishedRun:
         Raises:
             UserError: nothing is left.
         """
-        inputs, targets = self.manifest["inputs"], self.manifest["targets"]
-        sections = [name for name in targets if decoding == "free" or name == "diagnoses" or name in inputs]
+        inputs, targets = self.manifest.inputs, self.manifest.targets
+        sections: list[Target] = [
+            name for name in targets if decoding == "free" or name == "diagnoses" or name in inputs
+        ]
         if not sections:
             raise UserError(
-                f"{self.folder}: stage '{self.manifest['stage']}' was trained to write {' + '.join(targets)} only, of "
+                f"{self.folder}: stage '{self.manifest.stage}' was trained to write {' + '.join(targets)} only, of "
                 f"which it reads nothing (it reads {' + '.join(inputs)}): pass --decoding free for unsupported text"
             )
         return sections
@@ -98,31 +99,17 @@ class FinishedRun:
             UserError: the model cannot read the cohort.
         """
         self.task.label_set(cohort).check_same(self.labels.names, self.folder)
-        left_out = [name for name in self.manifest["targets"] if name not in self.sections(decoding)]
+        left_out = [name for name in self.manifest.targets if name not in self.sections(decoding)]
         unread = f"the model reads no {' or '.join(left_out)}: it writes no rationale of it" if left_out else None
         candidates = [self.window.check(cohort), self._other_source(cohort), unread]
         return [remark for remark in candidates if remark]
 
     def _other_source(self, cohort: Cohort) -> str | None:
         """A remark if the source differs: hospitals and releases chart, code and write differently."""
-        trained, source = self.manifest.get("source"), cohort.manifest.get("source")
+        trained, source = self.manifest.source, cohort.manifest.get("source")
         if not trained or not source or trained == source:
             return None
         return (
             f"the model was trained on {trained}, {cohort.paths.root} is of {source}: its probabilities are not "
             "calibrated there"
         )
-
-
-def _check(manifest: Any, path: Path) -> None:
-    """Raise a UserError for a manifest that does not describe a run."""
-    for key in ("stage", "inputs", "targets", "model_sha256"):
-        if key not in manifest:
-            raise UserError(f"{path}: '{key}' is missing: expected a run written by `clinragen train`")
-    for key in ("stage", "model_sha256"):
-        if not isinstance(manifest[key], str):
-            raise UserError(f"{path}: '{key}' is no text: expected a run written by `clinragen train`")
-    for key, valid in (("inputs", INPUTS), ("targets", TARGETS)):
-        names = manifest[key]
-        if not isinstance(names, list) or not names or any(name not in valid for name in names):
-            raise UserError(f"{path}: '{key}' is no list of {', '.join(valid)}: train anew")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -17,20 +17,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import LogitsProcessorList
 
-from clinragen import __version__, versions
-from clinragen.artifacts import read_json, write_json, write_table
-from clinragen.choices import DECODINGS, SERIES_INPUTS, SPLITS, Decoding, Device, SeriesInput, Split
+from clinragen import __version__
+from clinragen.artifacts import read_json, write_table
+from clinragen.choices import DECODINGS, SERIES_INPUTS, SPLITS, Decoding, Device, Modality, SeriesInput, Split
 from clinragen.cohort.folder import Cohort
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.errors import UserError, unknown_choice
+from clinragen.evaluation.explanation import Explanation
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.finished import FinishedRun
 from clinragen.inference.grounded_report import GroundedReports
 from clinragen.integrity import outputs_of
+from clinragen.manifests import PredictionsManifest, RunManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.outputs import PREDICTIONS, output_folder
 from clinragen.quiet import phase
@@ -66,7 +68,7 @@ class TrainedModel:
         return cls(model, Calibration.from_json(stored, list(model.labels)), run, where)
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> RunManifest:
         """The manifest of the run folder."""
         return self.run.manifest
 
@@ -76,12 +78,12 @@ class TrainedModel:
         return self.run.folder
 
     def dataset(
-        self, cohort: Cohort, split: str, series_input: str = "observed", limit: int | None = None
+        self, cohort: Cohort, split: str, series_input: SeriesInput = "observed", limit: int | None = None
     ) -> StayDataset:
         """The stays of a split as inputs of this model, without targets."""
         return self.stays(cohort, cohort.split(split)[:limit], series_input)
 
-    def stays(self, cohort: Cohort, stay_ids: np.ndarray, series_input: str = "observed") -> StayDataset:
+    def stays(self, cohort: Cohort, stay_ids: np.ndarray, series_input: SeriesInput = "observed") -> StayDataset:
         """Stays, by ascending id, as inputs of this model, without targets.
 
         Raises:
@@ -94,7 +96,7 @@ class TrainedModel:
             self.model.tokenizer,
             MentionEncoder(self.model.graph, self.model.concepts.ids),
             self.model.statistics,
-            self.model.target_format(self.manifest["targets"]),
+            self.model.target_format(self.manifest.targets),
             self.model.config.max_note_tokens,
             self.model.config.max_target_tokens,
             series_input=series_input,
@@ -128,7 +130,11 @@ def batches(model: ClinRaGen, dataset: StayDataset, size: int) -> Iterator[tuple
 
 @torch.inference_mode()
 def score(
-    model: ClinRaGen, dataset: StayDataset, inputs: list[str], size: int = 64, where: torch.device | None = None
+    model: ClinRaGen,
+    dataset: StayDataset,
+    inputs: Sequence[Modality],
+    size: int = 64,
+    where: torch.device | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Head logits and gold labels in dataset order, both [n, phenotypes]."""
     where = where or device()
@@ -168,6 +174,25 @@ class Prediction:
                 raise unknown_choice(name, value, valid)
 
 
+class KeyWeight(TypedDict):
+    """How much attention a key of the knowledge received."""
+
+    concept: str
+    weight: float
+
+
+class PredictionRow(TypedDict):
+    """A line of ``predictions.jsonl`` and a row of ``predictions.parquet``: ``probabilities`` by label."""
+
+    stay_id: int
+    diagnoses: list[str]
+    probabilities: dict[str, float]
+    note_rationale: str
+    series_rationale: str
+    parsed: bool
+    concepts: list[KeyWeight]
+
+
 def write_predictions(
     trained: TrainedModel,
     cohort: Cohort,
@@ -177,8 +202,8 @@ def write_predictions(
     *,
     overwrite: bool = False,
     remarks: Sequence[str] = (),
-    explain: Callable[[StayDataset], Iterator[dict[str, Any]]] | None = None,
-) -> dict[str, Any]:
+    explain: Callable[[StayDataset], Iterator[Explanation]] | None = None,
+) -> PredictionsManifest:
     """Predict stays and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
 
     Args:
@@ -208,23 +233,23 @@ def write_predictions(
             with Progress(console=console, transient=True) as progress:
                 explained = progress.track(explain(dataset), total=len(dataset), description="  explaining")
                 _write_lines(folder / "attributions.jsonl", explained)
-        manifest = _manifest(trained, cohort, prediction, rows, remarks) | outputs_of(folder.iterdir())
-        write_json(folder / "manifest.json", manifest)
+        manifest = replace(_manifest(trained, cohort, prediction, rows, remarks), **outputs_of(folder.iterdir()))
+        manifest.write(folder / "manifest.json")
     return manifest
 
 
 @torch.inference_mode()
 def _predict(
     trained: TrainedModel, dataset: StayDataset, prediction: Prediction, console: Console
-) -> list[dict[str, Any]]:
+) -> list[PredictionRow]:
     """The row of each stay, in the order of the dataset."""
-    model, inputs, where = trained.model, trained.manifest["inputs"], trained.device
+    model, inputs, where = trained.model, trained.manifest.inputs, trained.device
     model.to(where).eval()
     target = model.target_format(trained.run.sections(prediction.decoding))
     budget = model.config.max_target_tokens // 2  # tokens of one rationale
     sections = _grounded_sections(trained, prediction.decoding)
     reports = GroundedReports.of(dataset, sections)
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, PredictionRow] = {}
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("  predicting", total=len(dataset))
         for indices, batch in batches(model, dataset, prediction.batch_size):
@@ -248,53 +273,52 @@ def _predict(
 def _grounded_sections(trained: TrainedModel, decoding: Decoding) -> list[str]:
     """The grounded sections: rationales of the modalities that the model reads."""
     sections = trained.model.target_format(trained.run.sections(decoding)).sections
-    return [name for name in sections if name in trained.manifest["inputs"]] if decoding == "constrained" else []
+    return [name for name in sections if name in trained.manifest.inputs] if decoding == "constrained" else []
 
 
 def _manifest(
     trained: TrainedModel,
     cohort: Cohort,
     prediction: Prediction,
-    rows: list[dict[str, Any]],
+    rows: list[PredictionRow],
     remarks: Sequence[str],
-) -> dict[str, Any]:
+) -> PredictionsManifest:
     """Manifest of the predictions: inputs, settings and counts."""
     labels, grounded = trained.model.labels, _grounded_sections(trained, prediction.decoding)
     written = [name for name in trained.run.sections(prediction.decoding) if name != "diagnoses"]
-    return {
-        **versions.PREDICTIONS.mark,
-        "created_by": f"clinragen {__version__}",
-        "model": str(trained.folder),
-        "model_hash": trained.manifest["model_sha256"],
-        "cohort": str(cohort.paths.root),
-        "cohort_hash": cohort.sha256,
-        "graph": None,  # the model's own
-        "split": prediction.split,
-        "task": trained.run.task.name,
-        "labels": list(labels),
-        "label_set": labels.to_json(),
-        "thresholds": dict(zip(labels, trained.calibration.thresholds, strict=True)),
-        "series_input": prediction.series_input,
-        "decoding": {kind: "constrained" if kind in grounded else "free" for kind in written},
-        "source": cohort.manifest.get("source"),
-        "window": str(trained.run.window),
-        "remarks": list(remarks),
-        "stays": len(rows),
-        "parsed": sum(row["parsed"] for row in rows),
-        "training": trained.manifest,
-    }
+    return PredictionsManifest(
+        created_by=f"clinragen {__version__}",
+        model=str(trained.folder),
+        model_hash=trained.manifest.model_sha256,
+        cohort=str(cohort.paths.root),
+        cohort_hash=cohort.sha256,
+        graph=None,
+        split=prediction.split,
+        task=trained.run.task.name,
+        labels=list(labels),
+        label_set=labels.to_json(),
+        thresholds=dict(zip(labels, trained.calibration.thresholds, strict=True)),
+        series_input=prediction.series_input,
+        decoding={kind: "constrained" if kind in grounded else "free" for kind in written},
+        source=cohort.manifest.get("source"),
+        window=str(trained.run.window),
+        remarks=list(remarks),
+        stays=len(rows),
+        parsed=sum(row["parsed"] for row in rows),
+        training=trained.manifest.to_json(),
+    )
 
 
-def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def _row(
     trained: TrainedModel, target: Any, stay_id: int, probabilities: np.ndarray, ids: Tensor, weights: Tensor | None
-) -> dict[str, Any]:
+) -> PredictionRow:
     labels = list(trained.model.labels)
     report = read_report(target, ids.tolist())
-    concepts: list[dict[str, Any]] = []
+    concepts: list[KeyWeight] = []
     if weights is not None:
         top = weights.float().topk(min(TOP_CONCEPTS, len(weights)))
         names = trained.model.concepts.keys

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 #: Kinds of node, in the order of lists and drawings.
 NODE_KINDS = ("phenotype", "disease", "finding", "symptom", "variable", "drug", "procedure")
 
 #: Directions of a finding. Trends are relative to the patient's earlier values, not to the reference range.
-DIRECTIONS = ("high", "low", "rising", "falling")
-OPPOSITE = {"high": "low", "low": "high", "rising": "falling", "falling": "rising"}
+Direction = Literal["high", "low", "rising", "falling"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+OPPOSITE: dict[str, Direction] = {"high": "low", "low": "high", "rising": "falling", "falling": "rising"}
 
 #: relation -> its wording between head and tail.
 RELATIONS = {

@@ -62,7 +62,7 @@ def entry(graph: ConceptGraph, node: str, width: int = 100) -> str:
     if numbers:
         lines += ["", "Sources"]
         for source, number in numbers.items():
-            cited = graph.manifest["citations"].get(source, source)
+            cited = graph.manifest.citations.get(source, source)
             lines += textwrap.wrap(f"[{number}] {cited}", width, initial_indent="  ", subsequent_indent="      ")
     return "\n".join(lines)
 

@@ -18,7 +18,6 @@ from typing import Any
 import networkx as nx
 import pyarrow as pa
 
-from clinragen import versions
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import (
@@ -32,6 +31,7 @@ from clinragen.knowledge.concepts import (
 )
 from clinragen.knowledge.sources import curated
 from clinragen.label_sets import LabelSet, of_manifest, plain, shipped
+from clinragen.manifests import GraphManifest
 from clinragen.outputs import GRAPH, output_folder
 
 _LABELS = "label_set"  # key of a saved manifest, if the labels are not the 25 phenotypes
@@ -77,12 +77,12 @@ class ConceptGraph:
 
     Args:
         graph: the networkx MultiDiGraph; node attributes are those of ``Node``.
-        manifest: sources, citations and counts.
+        manifest: sources, citations and counts; without what is said of files when it is saved.
         labels: label set; the nodes of kind phenotype are exactly its labels. See ``relabel`` for a graph of other
             labels.
     """
 
-    def __init__(self, graph: nx.MultiDiGraph[str], manifest: dict[str, Any], labels: LabelSet | None = None) -> None:
+    def __init__(self, graph: nx.MultiDiGraph[str], manifest: GraphManifest, labels: LabelSet | None = None) -> None:
         self.graph = graph
         self.manifest = manifest
         self.labels = labels or shipped()
@@ -221,7 +221,7 @@ class ConceptGraph:
             write_table(temporary / "edges.parquet", pa.Table.from_pylist(edges, EDGES))
             files = {name: sha256_file(temporary / name) for name in ("nodes.parquet", "edges.parquet")}
             labels = {} if self.labels == shipped() else {_LABELS: self.labels.to_json()}
-            write_json(temporary / "manifest.json", {**self.manifest, **labels, "files": files})
+            write_json(temporary / "manifest.json", {**self.manifest.to_json(), **labels, "files": files})
 
     @classmethod
     def load(cls, folder: Path) -> ConceptGraph:
@@ -230,22 +230,20 @@ class ConceptGraph:
         Raises:
             UserError: no graph folder, another version, or files that differ from the manifest.
         """
-        manifest = read_json(folder / "manifest.json", "a concept graph (make one: clinragen graph build --out DIR)")
-        versions.GRAPH.check(manifest, folder)
+        path = folder / "manifest.json"
+        stored = read_json(path, GraphManifest.DESCRIBED)
+        manifest = GraphManifest.of_json({k: v for k, v in stored.items() if k not in ("files", "kind", _LABELS)}, path)
         tables = {}
         for name, schema in (("nodes.parquet", NODES), ("edges.parquet", EDGES)):
             tables[name] = read_table(folder / name, schema).to_pylist()
-            if manifest.get("files", {}).get(name) != sha256_file(folder / name):
+            if stored.get("files", {}).get(name) != sha256_file(folder / name):
                 raise UserError(f"{folder / name} differs from its manifest: build the graph anew")
         graph = nx.MultiDiGraph()
         for row in tables["nodes.parquet"]:
             graph.add_node(row.pop("id"), **{**row, "identifiers": json.loads(row["identifiers"])})
         for row in tables["edges.parquet"]:
             graph.add_edge(row.pop("head"), row.pop("tail"), **row)
-        labels = of_manifest(manifest, "build the graph anew with clinragen graph build")
-        return cls(
-            graph, {key: value for key, value in manifest.items() if key not in ("files", "kind", _LABELS)}, labels
-        )
+        return cls(graph, manifest, of_manifest(stored, "build the graph anew with clinragen graph build"))
 
     def _phenotype(self, key: str) -> str:
         node = key if key.startswith("phenotype:") else f"phenotype:{key}"
@@ -283,15 +281,12 @@ def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
             origin=edge.origin,
         )
     cited = {edge.source for edge in edges.values()}
-    manifest = {
-        **versions.GRAPH.mark,
-        "sources": {
-            part.name: {"version": part.version, "licence": part.licence, "files": part.files} for part in parts
-        },
-        "citations": {key: cite for part in parts for key, cite in part.citations.items() if key in cited},
-        "nodes": len(nodes),
-        "edges": len(edges),
-    }
+    manifest = GraphManifest(
+        sources={part.name: {"version": part.version, "licence": part.licence, "files": part.files} for part in parts},
+        citations={key: cite for part in parts for key, cite in part.citations.items() if key in cited},
+        nodes=len(nodes),
+        edges=len(edges),
+    )
     return ConceptGraph(graph, manifest)
 
 

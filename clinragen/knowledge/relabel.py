@@ -6,7 +6,7 @@ of the phenotypes that it covers: evidence for pneumonia is evidence for a disea
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,13 @@ def relabel(graph: ConceptGraph, labels: LabelSet) -> ConceptGraph:
                 here = f"disease:{part}" if f"disease:{part}" in built else f"phenotype:{part}"
                 if here in built:
                     _take_over(built, here, f"phenotype:{key}")
-    manifest = {
-        **graph.manifest,
-        "nodes": built.number_of_nodes(),
-        "edges": built.number_of_edges(),
-        "citations": {**graph.manifest["citations"], _ORIGIN: _CITATION},
-        "labels": sha256_json([asdict(label) for label in labels.values()]),
-    }
+    manifest = replace(
+        graph.manifest,
+        nodes=built.number_of_nodes(),
+        edges=built.number_of_edges(),
+        citations={**graph.manifest.citations, _ORIGIN: _CITATION},
+        labels=sha256_json([asdict(label) for label in labels.values()]),
+    )
     return ConceptGraph(built, manifest, labels)
 
 

@@ -16,6 +16,7 @@ from transformers import LogitsProcessorList
 
 from clinragen import versions
 from clinragen.artifacts import read_json
+from clinragen.choices import Modality, Target
 from clinragen.config import build
 from clinragen.data.batch import Batch
 from clinragen.data.lexicon import Lexicon
@@ -28,9 +29,10 @@ from clinragen.label_sets import LabelSet, of_model
 from clinragen.model.concept_attention import ConceptAttention, Knowledge, uniform
 from clinragen.model.concepts import Concepts, export_concepts
 from clinragen.model.config import ModelConfig
-from clinragen.model.head import LabelHead, todays_weight
+from clinragen.model.head import LabelHead, NoteStates, SeriesStates, todays_weight
 from clinragen.model.knowledge_prior import KnowledgePrior
 from clinragen.model.language_model import Context, LanguageModel, create, restore
+from clinragen.model.linear_probes import NoteTerms
 from clinragen.model.pretrained import reason
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
 from clinragen.tasks import ListWording
@@ -126,12 +128,14 @@ class ClinRaGen(nn.Module):
                 f"{self.config.max_target_tokens} need {needed} positions, the language model has {limit}: lower one"
             )
 
-    def target_format(self, targets: Sequence[str]) -> TargetFormat:
+    def target_format(self, targets: Sequence[Target]) -> TargetFormat:
         """How targets (note, series, diagnoses) are spelled by this model's tokenizer."""
         sections = sections_for(targets, self.config.target_order)
         return TargetFormat(self.tokenizer, tuple(self.labels.names.values()), sections, self.wording)
 
-    def forward(self, batch: Batch, inputs: Sequence[str], *, targets: bool = True, explain: bool = False) -> Output:
+    def forward(
+        self, batch: Batch, inputs: Sequence[Modality], *, targets: bool = True, explain: bool = False
+    ) -> Output:
         """Score a batch.
 
         Args:
@@ -145,15 +149,15 @@ class ClinRaGen(nn.Module):
         reading = self.language_model.read(context, batch.target_ids if targets else None, soft)
         note = signal = None
         if "note" in inputs:
-            note = (reading.states, reading.mask, batch.mentions)
+            note = NoteStates(reading.states, reading.mask, batch.mentions)
         if series is not None and knowledge is not None:
-            signal = (knowledge.hidden, knowledge.mask, series.bins)
+            signal = SeriesStates(knowledge.hidden, knowledge.mask, series.bins)
         logits = self.head(note, signal)
         if self.head.knowledge_prior is not None:
             values, observed = (batch.values, batch.observed) if "series" in inputs else (None, None)
             logits = logits + self.head.knowledge_prior(batch.mentions if "note" in inputs else None, values, observed)
         if self.head.linear_probes is not None:
-            note_terms = (batch.term_ids, batch.term_weights, batch.mentions) if "note" in inputs else None
+            note_terms = NoteTerms(batch.term_ids, batch.term_weights, batch.mentions) if "note" in inputs else None
             logits = self.head.linear_probes(logits, note_terms, series.bins if series is not None else None)
         weights = None
         if knowledge is not None and knowledge.attention is not None:
@@ -161,14 +165,14 @@ class ClinRaGen(nn.Module):
         return Output(logits, reading.nll, reading.kl, weights, knowledge if explain else None)
 
     def generate(
-        self, batch: Batch, inputs: Sequence[str], processors: LogitsProcessorList, max_new_tokens: int
+        self, batch: Batch, inputs: Sequence[Modality], processors: LogitsProcessorList, max_new_tokens: int
     ) -> Tensor:
         """Greedy decoding of target ids, [B, <= max_new_tokens]."""
         context, *_ = self._context(batch, inputs)
         return self.language_model.generate(context, processors, max_new_tokens)
 
     def _context(
-        self, batch: Batch, inputs: Sequence[str], *, explain: bool = False
+        self, batch: Batch, inputs: Sequence[Modality], *, explain: bool = False
     ) -> tuple[Context, SeriesTokens | None, Knowledge | None]:
         """The input of the language model; and the series with its knowledge-augmented form, if it is read."""
         series = knowledge = None

@@ -16,12 +16,11 @@ from typing import Any, Self
 import networkx as nx
 import numpy as np
 
-from clinragen.errors import unknown_choice
 from clinragen.knowledge.concepts import RELATIONS
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.random_graph import rewired
+from clinragen.model.config import KnowledgeKind
 
-KNOWLEDGE = ("graph", "random_graph", "vocabulary", "plain_vocabulary", "none")
 MAX_SUBWORDS = 48
 MAX_HOPS = 3  # variable -> finding -> phenotype -> what else suggests it
 FAR = 0.5  # factor of nearness for each hop, besides the weight of the edge
@@ -117,7 +116,7 @@ def export_concepts(
     graph: ConceptGraph,
     variables: list[str],
     tokenizer: Any,
-    knowledge: str = "graph",
+    knowledge: KnowledgeKind = "graph",
     seed: int = 0,
     vocabulary: int = 512,
 ) -> Concepts:
@@ -127,12 +126,10 @@ def export_concepts(
         graph: the concept graph.
         variables: the variables of the model, the rows of ``near``.
         tokenizer: the language model's, which splits the names of concepts into subwords.
-        knowledge: one of ``KNOWLEDGE``.
+        knowledge: what the keys are made of.
         seed: seed of the random graph and of the plain vocabulary.
         vocabulary: most subwords; those in most terms are kept.
     """
-    if knowledge not in KNOWLEDGE:
-        raise unknown_choice("model.attention.knowledge", knowledge, KNOWLEDGE)
     ids = sorted(graph.graph)
     names = [graph.graph.nodes[node]["name"] for node in ids]
     relations = list(RELATIONS)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
+from clinragen.choices import TargetOrder
 from clinragen.config import setting
 from clinragen.errors import UserError
+
+Architecture = Literal["seq2seq", "causal"]
+#: what the attention looks at, see ``AttentionConfig``
+KnowledgeKind = Literal["graph", "random_graph", "vocabulary", "plain_vocabulary", "none"]
+KNOWLEDGE: tuple[KnowledgeKind, ...] = get_args(KnowledgeKind)
 
 
 @dataclass
@@ -35,7 +41,7 @@ class LanguageModelConfig:
     ``gradient_checkpointing`` recomputes activations instead of keeping them: less memory, a third slower.
     """
 
-    architecture: str = "seq2seq"  # seq2seq or causal
+    architecture: Architecture = "seq2seq"
     name: str | None = None
     gguf_file: str | None = None
     chat: bool = False
@@ -69,7 +75,7 @@ class AttentionConfig:
     kind; or ``none``. Without a graph there is no message passing, no bias and no knowledge prior.
     """
 
-    knowledge: str = "graph"
+    knowledge: KnowledgeKind = "graph"
     seed: int = 0  # seed of the random graph and the plain vocabulary
     vocabulary: int = 512  # most subwords of a vocabulary, which all variables share; those in most terms are kept
     heads: int = 4
@@ -110,7 +116,7 @@ class ModelConfig:
     max_note_tokens: int = 512
     max_target_tokens: int = 256
     hours: int | None = None  # length of the window, taken from the cohort
-    target_order: str = "rationales_first"  # or diagnoses_first, the paper's
+    target_order: TargetOrder = "rationales_first"  # diagnoses_first is the paper's
     threads: int = 0  # CPU threads of one operation; 0: torch's default
     learning_rate: float = 1e-5  # of the language model
     learning_rate_new: float = 1e-3  # of the randomly initialised parts: encoder, attention, head

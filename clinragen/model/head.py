@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,24 @@ def todays_weight(name: str) -> str:
         if name.startswith(former):
             return today + name.removeprefix(former)
     return name
+
+
+@dataclass(frozen=True)
+class NoteStates:
+    """A note that was read: hidden states [B, S, d_lm], bool mask [B, S], and bool mentions [B, 2, C]."""
+
+    states: Tensor
+    mask: Tensor
+    mentions: Tensor
+
+
+@dataclass(frozen=True)
+class SeriesStates:
+    """A knowledge-augmented series: states [B, N, d_lm], bool mask [B, N], and binned summaries [B, V, F]."""
+
+    states: Tensor
+    mask: Tensor
+    bins: Tensor
 
 
 class LabelHead(nn.Module):
@@ -68,40 +88,30 @@ class LabelHead(nn.Module):
             if module is not None:
                 nn.init.zeros_(module.weight)
 
-    def forward(
-        self,
-        note: tuple[Tensor, Tensor, Tensor] | None,
-        series: tuple[Tensor, Tensor, Tensor] | None,
-    ) -> Tensor:
-        """Logits [B, L].
-
-        Args:
-            note: states [B, S, d_lm], mask [B, S] and mentions [B, 2, C], or None.
-            series: H [B, N, d_lm], mask [B, N] and binned summaries [B, V, F], or None.
-        """
+    def forward(self, note: NoteStates | None, series: SeriesStates | None) -> Tensor:
+        """Logits [B, L]; None for a modality that is no input."""
         modality = note or series
         assert modality is not None, "the head needs a note or a series"
-        size = len(modality[0])
+        size = len(modality.states)
         text = self._attend("note", note, size)
         if note is not None:
-            text = text + self.dropout(self.mentions(note[2].flatten(1).to(text.dtype)))[:, None]
+            text = text + self.dropout(self.mentions(note.mentions.flatten(1).to(text.dtype)))[:, None]
         signal = self._attend("series", series, size)
         joined = self.join(torch.cat([text, signal, text * signal, self.label.expand_as(text)], dim=-1))
         logits = (joined * self.out_weight).sum(-1) + self.out_bias
         if self.wide_series is not None and series is not None:
-            logits = logits + self.wide_series(series[2].flatten(1))
+            logits = logits + self.wide_series(series.bins.flatten(1))
         if self.wide_note is not None and note is not None:
-            logits = logits + WIDE_SCALE * self.wide_note(note[2].flatten(1).to(logits.dtype))
+            logits = logits + WIDE_SCALE * self.wide_note(note.mentions.flatten(1).to(logits.dtype))
         return logits.float()
 
-    def _attend(self, name: str, modality: tuple[Tensor, Tensor, Tensor] | None, size: int) -> Tensor:
+    def _attend(self, name: str, modality: NoteStates | SeriesStates | None, size: int) -> Tensor:
         absent = self.absent[name].expand(size, -1, -1)
         if modality is None:
             return absent
-        states, mask, _ = modality
-        projected = self.dropout(self.project[name](states))
-        context = self._weights(name, projected, mask).to(projected.dtype) @ projected
-        return torch.where(mask.any(1)[:, None, None], context, absent.to(projected.dtype))
+        projected = self.dropout(self.project[name](modality.states))
+        context = self._weights(name, projected, modality.mask).to(projected.dtype) @ projected
+        return torch.where(modality.mask.any(1)[:, None, None], context, absent.to(projected.dtype))
 
     def _weights(self, name: str, projected: Tensor, mask: Tensor) -> Tensor:
         scores = torch.einsum("ld,bnd->bln", self.query[name].to(projected.dtype), torch.tanh(projected)).float()

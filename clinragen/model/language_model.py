@@ -23,7 +23,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from clinragen.artifacts import read_json
 from clinragen.data.batch import IGNORED, SoftBatch
-from clinragen.errors import UserError, unknown_choice
+from clinragen.errors import UserError
 from clinragen.model.choice import check_sizes
 from clinragen.model.config import LanguageModelConfig
 from clinragen.model.pretrained import (
@@ -243,19 +243,13 @@ def chat_frame(tokenizer: Any, chat: bool) -> tuple[str, str]:
 _KINDS: dict[str, type[LanguageModel]] = {"seq2seq": Seq2Seq, "causal": Causal}
 
 
-def _kind(architecture: str) -> type[LanguageModel]:
-    if architecture not in _KINDS:
-        raise unknown_choice("language model architecture", architecture, _KINDS)
-    return _KINDS[architecture]
-
-
 def create(config: LanguageModelConfig, tokenizer: Any | None) -> LanguageModel:
     """Load a pre-trained model by name or, with ``scratch``, create one with the given tokenizer.
 
     Raises:
         UserError: the model cannot be loaded.
     """
-    kind = _kind(config.architecture)
+    kind = _KINDS[config.architecture]
     if config.scratch:
         assert tokenizer is not None, "a model from scratch needs a trained tokenizer"
         values = {key: value for key, value in config.scratch.items() if key != "model_type"}
@@ -293,7 +287,7 @@ def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> Lang
         folder: folder with its architecture and tokenizer.
         base: with adapters, the :func:`~clinragen.model.pretrained.fingerprint` of their base weights.
     """
-    kind = _kind(config.architecture)
+    kind = _KINDS[config.architecture]
     check_sizes(read_json(folder / "config.json", "the configuration of a language model"), folder / "config.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **SAFELY)

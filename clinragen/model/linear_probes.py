@@ -8,12 +8,23 @@ convex optimisation.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 PROBES = ("note", "series")
 MENTION_SCALE = 0.2  # weight of a mention relative to the terms of a note, whose weights have norm 1
+
+
+@dataclass(frozen=True)
+class NoteTerms:
+    """A note as weighted terms of the lexicon, ids and weights [B, K], and bool mentions [B, 2, C]."""
+
+    ids: Tensor
+    weights: Tensor
+    mentions: Tensor
 
 
 class LinearProbes(nn.Module):
@@ -41,20 +52,19 @@ class LinearProbes(nn.Module):
         """Set the gains to network only."""
         self.gains.copy_(torch.tensor([1.0] + [0.0] * len(PROBES)))
 
-    def forward(self, network: Tensor, note: tuple[Tensor, Tensor, Tensor] | None, bins: Tensor | None) -> Tensor:
+    def forward(self, network: Tensor, note: NoteTerms | None, bins: Tensor | None) -> Tensor:
         """Logits [B, L] of the network and the probes together.
 
         Args:
             network: its logits, [B, L].
-            note: term ids and weights [B, K] and mentions [B, 2, C], or None when no note is read.
+            note: its terms, or None when no note is read.
             bins: binned summaries [B, V, F], or None when no series is read.
         """
         logits = self.gains[0] * network
         if note is not None:
-            ids, weights, mentions = note
-            scores = MENTION_SCALE * mentions.flatten(1).float() @ self.note[self.terms :]
-            if ids.shape[1]:
-                scores = scores + F.embedding_bag(ids, self.note, per_sample_weights=weights, mode="sum")
+            scores = MENTION_SCALE * note.mentions.flatten(1).float() @ self.note[self.terms :]
+            if note.ids.shape[1]:
+                scores = scores + F.embedding_bag(note.ids, self.note, per_sample_weights=note.weights, mode="sum")
             logits = logits + self.gains[1] * scores
         if bins is not None:
             logits = logits + self.gains[2] * (bins.flatten(1).float() @ self.series)

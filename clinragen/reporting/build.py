@@ -26,6 +26,7 @@ from clinragen.errors import UserError
 from clinragen.evaluation import faithfulness
 from clinragen.evaluation.faithfulness import StayClaims
 from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
+from clinragen.evaluation.rows import EvaluationFile
 from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.table import bounds, number
 from clinragen.outputs import REPORT, output_folder
@@ -42,11 +43,11 @@ class ReportInput:
     truth: Truth
     claims: list[StayClaims]
     nodes: Mapping[str, Mapping[str, Any]]
-    evaluation: dict[str, Any] | None
+    evaluation: EvaluationFile | None
     teacher: str | None
 
 
-def check_evaluation(path: Path, predictions: Predictions) -> dict[str, Any]:
+def check_evaluation(path: Path, predictions: Predictions) -> EvaluationFile:
     """The evaluation, if it belongs to these predictions.
 
     Raises:
@@ -86,7 +87,7 @@ def write_report(
                 after=order[position + 1] if position + 1 < len(order) else None,
                 provenance=_provenance(report),
                 teacher=report.teacher,
-                remarks=report.predictions.manifest.get("remarks") or [],
+                remarks=report.predictions.manifest.remarks or [],
             )
             (folder / "stays" / f"{view.stay_id}.html").write_text(page, encoding="utf-8")
             rows.append(_row(view))
@@ -100,7 +101,7 @@ def write_report(
             complaints=any(row["complaint"] for row in rows),
             parse_rate=float(report.predictions.parsed.mean()),
             manifest=report.predictions.manifest,
-            remarks=report.predictions.manifest.get("remarks") or [],
+            remarks=report.predictions.manifest.remarks or [],
             evaluation=report.evaluation,
             reliability=_reliability(report.evaluation),
             provenance=_provenance(report),
@@ -231,19 +232,20 @@ def _row(view: views.StayView) -> dict[str, Any]:
 def _provenance(report: ReportInput) -> dict[str, list[tuple[str, str]]]:
     """Where the predictions come from, in groups."""
     manifest = report.predictions.manifest
+    entries = manifest.to_json()
     apart = ("training", "thresholds", "labels", "label_set")
     cohort = {k: v for k, v in report.truth.cohort.manifest.items() if isinstance(v, str | int | float)}
-    thresholds = {report.predictions.labels[k].name: f"{v:.3f}" for k, v in manifest["thresholds"].items()}
+    thresholds = {report.predictions.labels[k].name: f"{v:.3f}" for k, v in manifest.thresholds.items()}
     groups = {
-        "Predictions": views.flatten({k: v for k, v in manifest.items() if k not in apart}),
-        "Training": views.flatten(manifest.get("training") or {}),
+        "Predictions": views.flatten({k: v for k, v in entries.items() if k not in apart}),
+        "Training": views.flatten(manifest.training or {}),
         "Cohort": views.flatten(cohort),
         "Thresholds": views.flatten(thresholds),
     }
     return {title: rows for title, rows in groups.items() if rows}
 
 
-def _reliability(evaluation: dict[str, Any] | None) -> Markup | None:
+def _reliability(evaluation: EvaluationFile | None) -> Markup | None:
     if evaluation is None:
         return None
     return charts.reliability_chart(evaluation["systems"]["model"]["calibration_curve"])

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from clinragen.catalog import Variable
+from clinragen.evaluation.rows import Bin
 
 WIDTH, HEIGHT = 264, 104
 LEFT, RIGHT, TOP, BOTTOM = 34, 6, 7, 17
@@ -228,16 +229,16 @@ def weight_bar(weight: float, heaviest: float) -> Markup:
     )
 
 
-def reliability_chart(curve: Sequence[dict[str, float]]) -> Markup:
+def reliability_chart(curve: Sequence[Bin]) -> Markup:
     """Observed share over mean probability per bin; on the diagonal the model is calibrated.
 
     Args:
-        curve: ``calibration_curve``: dicts of count, probability, observed.
+        curve: ``calibration_curve`` of the evaluation.
     """
     side, edge = 200, 30
     largest = max((b["count"] for b in curve), default=1)
 
-    def at(b: dict[str, float]) -> tuple[float, float]:
+    def at(b: Bin) -> tuple[float, float]:
         return edge + side * b["probability"], 6 + side * (1 - b["observed"])
 
     parts = [

@@ -11,6 +11,7 @@ import polars
 
 from clinragen import tasks
 from clinragen.artifacts import sha256_file
+from clinragen.choices import Target
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import SECTIONS, note_text, section_title, sections_by_stay
 from clinragen.cohort.window import training_window
@@ -22,6 +23,7 @@ from clinragen.data.targets import markers_of
 from clinragen.errors import UserError
 from clinragen.integrity import hold_folder
 from clinragen.knowledge.relabel import open_graph
+from clinragen.manifests import RunManifest
 from clinragen.model.clinragen import ClinRaGen, assemble
 from clinragen.model.language_model import train_tokenizer
 from clinragen.stages.config import RunConfig
@@ -67,7 +69,7 @@ def new_model(
     return model
 
 
-def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
+def load_parent(request: Request) -> tuple[ClinRaGen, RunManifest] | None:
     """The parent's model and manifest.
 
     Raises:
@@ -76,9 +78,9 @@ def load_parent(request: Request) -> tuple[ClinRaGen, dict[str, Any]] | None:
     manifest = expected_parent(request)
     if manifest is None or request.parent is None:
         return None
-    hold_folder(request.parent / "model", manifest.get("files"), remedy="copy the run anew, or train anew")
+    hold_folder(request.parent / "model", manifest.files, remedy="copy the run anew, or train anew")
     model = ClinRaGen.from_pretrained(request.parent / "model")
-    if sha256_file(request.parent / "model" / "model.safetensors") != manifest["model_sha256"]:
+    if sha256_file(request.parent / "model" / "model.safetensors") != manifest.model_sha256:
         raise UserError(
             f"--parent {request.parent}: model.safetensors is not the file that this run finished with: train it anew"
         )
@@ -120,7 +122,7 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store
     )
 
 
-def _eligible(task: Task, cohort: Cohort, stay_ids: np.ndarray, targets: Sequence[str]) -> np.ndarray:
+def _eligible(task: Task, cohort: Cohort, stay_ids: np.ndarray, targets: Sequence[Target]) -> np.ndarray:
     """Stays eligible for some label; for all of them if the list of labels is the only target."""
     eligible = task.labels(cohort, stay_ids).eligible
     return stay_ids[eligible.all(1) if list(targets) == ["diagnoses"] else eligible.any(1)]

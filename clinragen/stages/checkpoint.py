@@ -42,6 +42,11 @@ class TrainState:
     best_epoch: int = -1
     seconds: float = 0.0
 
+    def found(self, monitor: str) -> dict[str, float]:
+        """The best epoch of a run that is over, and what it reached by the monitored metric."""
+        assert self.best is not None, "no epoch was finished"
+        return {"epoch": self.best_epoch, monitor: self.best}
+
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
     """The trainable parameters by name."""

@@ -5,30 +5,28 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import MISSING
 
 from clinragen import tasks
-from clinragen.choices import INPUTS, PRETRAIN, TARGETS
+from clinragen.choices import PRETRAIN, Modality, Target
 from clinragen.config import build, formerly_spelled, load, names
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.choice import choose
 from clinragen.model.config import ModelConfig
 
 STAGES = ("notes", "series", "multimodal")  # of a distillation, in order; `train` takes any stage
-PARTS = ("language_model", "series_encoder", "concept_attention", "head")
-CLASS_WEIGHTS = ("none", "sqrt", "balanced")
-TASKS = ("joint", "separate")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-CHOICES = {
-    "monitor": ("loss", "macro_auroc"),
-    "tasks": TASKS,
-    "class_weights": CLASS_WEIGHTS,
-    "precision": PRECISIONS,
-}
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "fsdp")
-LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
+#: parts of the model that a stage may train or leave as they are
+Part = Literal["language_model", "series_encoder", "concept_attention", "head"]
+Monitor = Literal["loss", "macro_auroc"]
+ClassWeights = Literal["none", "sqrt", "balanced"]
+Writing = Literal["joint", "separate"]
+#: of arithmetic, as Fabric names it
+FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", FabricPrecision]
+Strategy = Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"]
+Logger = Literal["csv", "tensorboard", "wandb", "mlflow"]
 
 #: Range of each number. Values outside are mistakes, such as a run that never ends or a million processes.
 STAGE_RANGES = {
@@ -66,46 +64,34 @@ class StageConfig:
         checkpoint_minutes: interval of checkpoints; ``checkpoint_steps`` counts steps instead.
     """
 
-    inputs: list[str] = MISSING
-    targets: list[str] = MISSING
-    frozen: list[str] = field(default_factory=list)
+    inputs: list[Modality] = MISSING
+    targets: list[Target] = MISSING
+    frozen: list[Part] = field(default_factory=list)
     parent: str | None = None
     label_weight: float = 1.0
     token_weight: float = 0.0
     epochs: int = 20
     patience: int = 3
-    monitor: str = "loss"
+    monitor: Monitor = "loss"
     batch_size: int = 16
     accumulate: int = 1
     tokens: int = 0
-    class_weights: str = "none"
-    tasks: str = "joint"
+    class_weights: ClassWeights = "none"
+    tasks: Writing = "joint"
     masked: float = 0.4
     weight_decay: float = 0.05
     warmup: float = 0.1
     clip: float = 1.0
     seed: int = 0
-    precision: str = "auto"
+    precision: Precision = "auto"
     workers: int = 0
     checkpoint_minutes: float = 5.0
     checkpoint_steps: int = 0
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values."""
-        for name, given, valid in (
-            ("inputs", self.inputs, INPUTS),
-            ("targets", self.targets, TARGETS),
-            ("frozen", self.frozen, PARTS),
-        ):
-            for value in given:
-                if value not in valid:
-                    raise unknown_choice(f"value in {where}.{name}", value, valid)
         if not self.inputs or not (self.targets or where == PRETRAIN):
             raise UserError(f"{where}: inputs and targets must each name at least one entry")
-        for name, valid in CHOICES.items():
-            value = getattr(self, name)
-            if value not in valid:
-                raise unknown_choice(f"{where}.{name}", value, valid)
         if not 0 < self.masked < 1:
             raise UserError(f"{where}.masked is {self.masked}, expected a share between 0 and 1")
         if not 0 <= self.warmup <= 1:
@@ -127,14 +113,11 @@ class TrainerConfig:
     accelerator: str = "auto"
     devices: int = 1
     num_nodes: int = 1
-    strategy: str = "auto"
-    logger: str = "csv"
+    strategy: Strategy = "auto"
+    logger: Logger = "csv"
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values."""
-        for name, value, valid in (("strategy", self.strategy, STRATEGIES), ("logger", self.logger, LOGGERS)):
-            if value not in valid:
-                raise unknown_choice(f"{where}.{name}", value, valid)
         _check_ranges(self, where, TRAINER_RANGES)
 
 

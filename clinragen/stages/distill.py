@@ -9,13 +9,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from clinragen.choices import PRETRAIN
 from clinragen.data.store import private_store
 from clinragen.errors import UserError, unknown_choice
+from clinragen.manifests import StageManifest
 from clinragen.outputs import check_parent
 from clinragen.quiet import phase, remark
 from clinragen.stages import preflight
@@ -82,8 +82,12 @@ def split_overrides(overrides: list[str]) -> tuple[tuple[str, ...], dict[str, li
     return tuple(common), by_stage
 
 
-def distill(chain: Chain, console: Console) -> dict[str, Any]:
-    """Run every stage and return the last manifest; with ``preflight``, only check all and rehearse the first."""
+def distill(chain: Chain, console: Console) -> StageManifest | None:
+    """Run every stage; with ``preflight``, only check all and rehearse the first.
+
+    Returns:
+        The manifest of the last stage; None if it ran as a command of its own, and after ``preflight``.
+    """
     check_parent(chain.base.out, (*chain.base.inputs, chain.unlabelled))
     requests = chain.requests()
     phase(console, "checking settings and cohort")
@@ -91,16 +95,16 @@ def distill(chain: Chain, console: Console) -> dict[str, Any]:
     phase(console, "loading torch")
     from clinragen.stages.run import run_stage
 
-    manifest: dict[str, Any] = {}
+    manifest: StageManifest | None = None
     with nullcontext() if chain.base.preflight else private_store(chain.base.out.absolute() / TOKENS):
         for request in requests:
             config = resolve(request.stage, "tiny", request.teacher, _free(request), request.trainer, request.task)
             if _spawns(config):
                 _apart(request)
-                manifest = {}
+                manifest = None
             else:
                 opened = cohort if request is requests[0] else None  # others are checked together with their parents
-                manifest = run_stage(request, console, opened) or {}
+                manifest = run_stage(request, console, opened)
             if request.preflight:
                 break
     return manifest

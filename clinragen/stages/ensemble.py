@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
 
+from clinragen.choices import Modality
 from clinragen.data.dataset import StayDataset
 from clinragen.data.series import summarise
 from clinragen.inference.predict import score
@@ -32,7 +33,11 @@ FitReport = Callable[[str, int], object]
 
 
 def fit_linear_probes(
-    model: ClinRaGen, data: dict[str, StayDataset], inputs: list[str], size: int, console: Console | None = None
+    model: ClinRaGen,
+    data: dict[str, StayDataset],
+    inputs: Sequence[Modality],
+    size: int,
+    console: Console | None = None,
 ) -> dict[str, float]:
     """Fit the probes of the modalities in ``inputs``; the others get gain 0.
 
@@ -68,7 +73,7 @@ def fit_linear_probes(
     return selected | dict(zip(("network_gain", "note_gain", "series_gain"), gains.round(4).tolist(), strict=True))
 
 
-def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: list[str]) -> float:
+def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: Sequence[Modality]) -> float:
     """Estimated time of the fits on these training stays, from one product with the features of a few of them."""
     probes = model.head.linear_probes
     total, few = 0.0, slice(min(len(data), SAMPLE))

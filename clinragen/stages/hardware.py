@@ -15,16 +15,16 @@ from torch.distributed.tensor import DTensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from clinragen.errors import UserError
-from clinragen.stages.config import TrainerConfig
+from clinragen.stages.config import FabricPrecision, Precision, TrainerConfig
 
 BF16_WIDTH = 256  # below this hidden size the conversions cost more than the faster products save
 
 
-def precision(name: str, width: int) -> Any:
+def precision(name: Precision, width: int) -> FabricPrecision:
     """Fabric's precision: ``auto`` is bf16 autocast if the hardware supports it, else 32 bit.
 
     Args:
-        name: ``auto``, or one of Fabric's own, such as ``32-true``.
+        name: ``auto``, or one of Fabric's own.
         width: hidden size of the largest part of the model.
     """
     if name != "auto":
@@ -36,7 +36,7 @@ def precision(name: str, width: int) -> Any:
     return "bf16-mixed" if able and width >= BF16_WIDTH else "32-true"
 
 
-def make_fabric(config: TrainerConfig, numbers: Any) -> Fabric:
+def make_fabric(config: TrainerConfig, numbers: FabricPrecision) -> Fabric:
     """Launch Fabric and its processes.
 
     Raises:

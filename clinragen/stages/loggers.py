@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clinragen.artifacts import atomic_path, write_text
 from clinragen.errors import UserError, missing_extra
+from clinragen.stages.config import Logger, Monitor
 
 if TYPE_CHECKING:
     from clinragen.stages.checkpoint import TrainState
@@ -66,13 +67,13 @@ def _mlflow(out: Path, name: str) -> Sink:
 TRACKERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
 
 
-def check_tracker(kind: str) -> None:
+def check_tracker(kind: Logger) -> None:
     """Raise a UserError if the package of a tracker is not installed."""
     if kind in TRACKERS and find_spec(kind) is None:
         raise missing_extra(f"trainer.logger={kind}", kind)
 
 
-def _failed(kind: str, error: Exception) -> str:
+def _failed(kind: Logger, error: Exception) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return f"trainer.logger={kind} failed ({first})"
 
@@ -125,7 +126,7 @@ class Tracker:
         UserError: the tracker cannot be reached at the start of training.
     """
 
-    def __init__(self, out: Path, kind: str, name: str, monitor: str):
+    def __init__(self, out: Path, kind: Logger, name: str, monitor: Monitor):
         self.out = out
         self.kind = kind
         self.monitor = monitor

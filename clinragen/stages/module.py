@@ -12,7 +12,7 @@ from torch import Tensor
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.stages.config import StageConfig
+from clinragen.stages.config import ClassWeights, StageConfig
 from clinragen.stages.ensemble import expected_seconds
 from clinragen.stages.loop import Objective, Scored
 
@@ -88,7 +88,7 @@ class StageModule(Objective):
         ]
 
 
-def positive_weights(labels: np.ndarray, kind: str, eligible: np.ndarray | None = None) -> Tensor | None:
+def positive_weights(labels: np.ndarray, kind: ClassWeights, eligible: np.ndarray | None = None) -> Tensor | None:
     """Weights of present phenotypes, higher for rare ones: ``balanced`` is absent / present, ``sqrt`` its root.
 
     Args:

@@ -21,6 +21,7 @@ from clinragen.errors import UserError
 from clinragen.inference.finished import FinishedRun
 from clinragen.knowledge.relabel import open_graph
 from clinragen.label_sets import shipped
+from clinragen.manifests import StageManifest
 from clinragen.model.config import ModelConfig
 from clinragen.stages.config import RunConfig, resolve, stage_name
 from clinragen.stages.loggers import check_tracker
@@ -117,7 +118,7 @@ def _check_start(request: Request, cohort: Cohort | None, mistakes: _Mistakes) -
         mistakes.attempt(lambda: open_graph(request.graph, labels))
     mistakes.attempt(lambda: expected_parent(request))
     if pretrained := request.pretrained:
-        mistakes.attempt(lambda: finished(pretrained, PRETRAIN, "--pretrained"))
+        mistakes.attempt(lambda: finished(StageManifest, pretrained, PRETRAIN, "--pretrained"))
 
 
 def _starts_from_nothing(request: Request) -> None:

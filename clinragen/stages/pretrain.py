@@ -18,6 +18,7 @@ from clinragen.cohort.folder import Cohort
 from clinragen.cohort.window import Window
 from clinragen.data.series import SeriesStatistics, grid, observed_variables
 from clinragen.errors import UserError
+from clinragen.manifests import StageManifest
 from clinragen.model.config import ModelConfig
 from clinragen.model.series_encoder import SeriesEncoder
 from clinragen.quiet import phase
@@ -30,7 +31,7 @@ from clinragen.tensors import write_tensors
 SHARED = ("patch_transformer.", "norm.")  # weights shared by all variables; the others have a row for each
 
 
-def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str, Any] | None:
+def run_pretrain(request: Request, console: Console, cohort: Cohort) -> StageManifest | None:
     """Train only the series encoder and return the manifest; None on all but the first of several processes."""
     phase(console, "reading the series")
     config = resolve(PRETRAIN, request.model, request.teacher, [*request.overrides], request.trainer)
@@ -50,7 +51,7 @@ def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str
     described = {"series": settings["model"]["series"], "hours": config.model.hours, "statistics": statistics.to_json()}
     objective = MaskedPatches(config.model, statistics, config.stage)
     identity = sha256_json({"config": settings, "cohort": cohort.sha256, "series": sha256_file(cohort.paths.series)})
-    if done := finished_before(request, identity):
+    if done := finished_before(StageManifest, request, identity):
         console.print(f"stage [bold]{PRETRAIN}[/]: finished before, kept")
         return done
     training = Training(
@@ -68,18 +69,17 @@ def run_pretrain(request: Request, console: Console, cohort: Cohort) -> dict[str
     weights = request.out / "model" / "encoder.safetensors"
     write_tensors(weights, objective.encoder.state_dict())
     write_json(weights.with_suffix(".json"), described)
-    manifest = {
-        "clinragen": __version__,
-        "stage": PRETRAIN,
-        "cohort": str(request.cohort),
-        "cohort_sha256": cohort.sha256,
-        "identity": identity,
-        "model_sha256": sha256_file(weights),
-        "stays": {split: len(rows) for split, rows in data.items()},
-        "best": {"epoch": state.best_epoch, "loss": state.best}
-        | {"explained": state.history[state.best_epoch]["validation/explained"]},
-        "seconds": round(state.seconds, 1),
-    }
+    manifest = StageManifest(
+        clinragen=__version__,
+        stage=PRETRAIN,
+        cohort=str(request.cohort),
+        cohort_sha256=cohort.sha256,
+        identity=identity,
+        model_sha256=sha256_file(weights),
+        stays={split: len(rows) for split, rows in data.items()},
+        best=state.found("loss") | {"explained": state.history[state.best_epoch]["validation/explained"]},
+        seconds=round(state.seconds, 1),
+    )
     finish_folder(request.out, config, manifest)
     return manifest
 
@@ -89,7 +89,7 @@ class PretrainedEncoder:
 
     def __init__(self, run: Path):
         self.run = run
-        manifest = finished(run, PRETRAIN, "--pretrained")
+        manifest = finished(StageManifest, run, PRETRAIN, "--pretrained")
         path = run / "model" / "encoder.safetensors"
         self.described = read_json(path.with_suffix(".json"), "the description of a pretrained encoder")
         try:
@@ -101,7 +101,7 @@ class PretrainedEncoder:
             self.weights = load_file(path)
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run the stage again") from None
-        if sha256_file(path) != manifest.get("model_sha256"):
+        if sha256_file(path) != manifest.model_sha256:
             raise UserError(f"{path} is not the file that this run finished with: run the stage again")
 
     def check(self, config: ModelConfig, window: Window) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from clinragen.errors import UserError
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
 from clinragen.integrity import record
+from clinragen.manifests import RunManifest, StageManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.quiet import phase
 from clinragen.stages import preflight
@@ -35,7 +36,7 @@ from clinragen.stages.training import Training, train
 __all__ = ["Request", "run_stage"]
 
 
-def run_stage(request: Request, console: Console, cohort: Cohort | None = None) -> dict[str, Any] | None:
+def run_stage(request: Request, console: Console, cohort: Cohort | None = None) -> StageManifest | None:
     """Train one stage and return its manifest; None on all but the first of several processes.
 
     Args:
@@ -56,7 +57,7 @@ def run_stage(request: Request, console: Console, cohort: Cohort | None = None) 
             return _run_stage(request, console, cohort, store)
 
 
-def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path | None) -> dict[str, Any] | None:
+def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path | None) -> StageManifest | None:
     if caution := rationale_authors.warning(cohort.paths, request.teacher):
         console.print(f"warning: {caution}", soft_wrap=True, markup=False)
     pretrained = PretrainedEncoder(request.pretrained) if request.pretrained else None
@@ -79,7 +80,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
         )
     origin = str(request.pretrained and sha256_file(request.pretrained / "manifest.json"))
     identity = sha256_json([_identity(config, cohort, model, parent[1] if parent else None), origin])
-    if done := finished_before(request, identity):
+    if done := finished_before(RunManifest, request, identity):
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
     module = StageModule(
@@ -110,18 +111,19 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
         write_json(folder / "calibration.json", calibration.to_json())
-    manifest = _manifest(request, config, cohort, model, data, state, parent[1] if parent else None)
-    finish_folder(request.out, config, manifest | {"identity": identity, "fusion": fusion})
+    trained = _Trained(model, data, state, parent[1] if parent else None, identity, fusion)
+    manifest = _manifest(request, config, cohort, trained)
+    finish_folder(request.out, config, manifest)
     return manifest
 
 
-def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: dict[str, Any] | None) -> str:
+def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: RunManifest | None) -> str:
     """Everything that affects the result of a run: only a run of the same identity is resumed."""
     shapes = {
         "config": shaping(config),
         "cohort": cohort.sha256,
         "rationales": sha256_file(cohort.paths.rationales(config.teacher)),
-        "parent": parent["model_sha256"] if parent else None,
+        "parent": parent.model_sha256 if parent else None,
         "concepts": model.concepts.to_json(),
     }
     if config.stage.token_weight:
@@ -131,39 +133,46 @@ def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: dict[
     return sha256_json(shapes)
 
 
-def _manifest(
-    request: Request,
-    config: RunConfig,
-    cohort: Cohort,
-    model: ClinRaGen,
-    data: dict[str, StayDataset],
-    state: TrainState,
-    parent: dict[str, Any] | None,
-) -> dict[str, Any]:
-    return {
-        "clinragen": __version__,
-        "stage": config.stage_name,
-        "inputs": config.stage.inputs,
-        "targets": config.stage.targets,
-        "teacher": config.teacher,
-        "task": config.task,
-        "cohort": str(request.cohort),
-        "cohort_sha256": cohort.sha256,
-        "source": cohort.manifest.get("source"),
-        "protocol": cohort.manifest.get("protocol"),
-        "parent": str(request.parent) if request.parent else None,
-        "pretrained": str(request.pretrained) if request.pretrained else None,
-        "parent_stages": ([*(parent.get("parent_stages") or []), parent["stage"]] if parent else []),
-        "model_sha256": sha256_file(request.out / "model" / "model.safetensors"),
-        "files": record(request.out / "model"),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "stays": {split: len(stays) for split, stays in data.items()},
-        "notes_cut": data["train"].cuts.notes,
-        "targets_cut": data["train"].cuts.targets,
-        "soft_targets": asdict(data["train"].alignment) if config.stage.token_weight else None,
-        "best": {"epoch": state.best_epoch, config.stage.monitor: state.best},
-        "seconds": round(state.seconds, 1),
-    }
+@dataclass(frozen=True)
+class _Trained:
+    """A stage that is trained, before it is described."""
+
+    model: ClinRaGen
+    data: dict[str, StayDataset]
+    state: TrainState
+    parent: RunManifest | None
+    identity: str
+    fusion: dict[str, Any] | None
+
+
+def _manifest(request: Request, config: RunConfig, cohort: Cohort, trained: _Trained) -> RunManifest:
+    data, state, parent = trained.data, trained.state, trained.parent
+    return RunManifest(
+        clinragen=__version__,
+        stage=config.stage_name,
+        inputs=config.stage.inputs,
+        targets=config.stage.targets,
+        teacher=config.teacher,
+        task=config.task,
+        cohort=str(request.cohort),
+        cohort_sha256=cohort.sha256,
+        source=cohort.manifest.get("source"),
+        protocol=cohort.manifest.get("protocol"),
+        parent=str(request.parent) if request.parent else None,
+        pretrained=str(request.pretrained) if request.pretrained else None,
+        parent_stages=[*(parent.parent_stages or []), parent.stage] if parent else [],
+        identity=trained.identity,
+        model_sha256=sha256_file(request.out / "model" / "model.safetensors"),
+        files=record(request.out / "model"),
+        parameters=sum(p.numel() for p in trained.model.parameters()),
+        stays={split: len(stays) for split, stays in data.items()},
+        notes_cut=data["train"].cuts.notes,
+        targets_cut=data["train"].cuts.targets,
+        soft_targets=asdict(data["train"].alignment) if config.stage.token_weight else None,
+        fusion=trained.fusion,
+        best=state.found(config.stage.monitor),
+        seconds=round(state.seconds, 1),
+    )
 
 
 def _described(config: RunConfig, model: ClinRaGen, data: dict[str, StayDataset]) -> str:

@@ -9,14 +9,14 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
-from clinragen import tasks, versions
+from clinragen import tasks
 from clinragen.artifacts import read_json, write_json, write_text
 from clinragen.config import load
 from clinragen.errors import UserError
+from clinragen.manifests import RunManifest, StageManifest
 from clinragen.outputs import RUN, check_kind, check_place
 from clinragen.stages.config import RunConfig, StageConfig
 
@@ -48,7 +48,7 @@ class Request:
         return self.cohort, self.parent, self.graph, self.pretrained
 
 
-def expected_parent(request: Request) -> dict[str, Any] | None:
+def expected_parent(request: Request) -> RunManifest | None:
     """The manifest of the run to continue; None for a stage that starts a new model.
 
     Raises:
@@ -64,15 +64,15 @@ def expected_parent(request: Request) -> dict[str, Any] | None:
         raise UserError(f"stage '{request.stage}' continues stage '{expected}': pass its run folder with --parent")
     if request.pretrained:
         raise UserError(f"--pretrained {request.pretrained}: only a stage that starts a new model takes an encoder")
-    manifest = finished(request.parent, expected)
-    if (trained := manifest.get("task", tasks.DEFAULT)) != request.task:
+    manifest = finished(RunManifest, request.parent, expected)
+    if (trained := manifest.task or tasks.DEFAULT) != request.task:
         raise UserError(
             f"--parent {request.parent} learns task '{trained}', not '{request.task}': pass --task {trained}"
         )
     return manifest
 
 
-def finished_before(request: Request, identity: str) -> dict[str, Any] | None:
+def finished_before[M: StageManifest](kind: type[M], request: Request, identity: str) -> M | None:
     """The manifest of a finished run of the same identity, if ``finish`` is set.
 
     Raises:
@@ -81,18 +81,23 @@ def finished_before(request: Request, identity: str) -> dict[str, Any] | None:
     path = request.out / "manifest.json"
     if request.overwrite or not request.finish or not path.exists():
         return None
-    manifest = read_json(path, "the manifest of a finished run")
-    if manifest.get("identity") != identity:
+    manifest = kind.read(path)
+    if manifest.identity != identity:
         raise UserError(f"--out {request.out} holds a finished run of other data or settings: pass --overwrite")
     return manifest
 
 
-def finished(run: Path, stage: str, option: str = "--parent") -> dict[str, Any]:
-    """The manifest of a finished run of a stage."""
-    manifest = read_json(run / "manifest.json", f"a finished run of stage '{stage}'")
-    if manifest.get("stage") != stage:
-        raise UserError(f"{option} {run} is a run of stage '{manifest.get('stage')}', expected '{stage}'")
-    return manifest
+def finished[M: StageManifest](kind: type[M], run: Path, stage: str, option: str = "--parent") -> M:
+    """The manifest of a finished run of a stage.
+
+    Raises:
+        UserError: it is no finished run, of another stage, or its manifest is damaged.
+    """
+    path = run / "manifest.json"
+    stored = read_json(path, f"a finished run of stage '{stage}'")
+    if stored.get("stage") != stage:
+        raise UserError(f"{option} {run} is a run of stage '{stored.get('stage')}', expected '{stage}'")
+    return kind.of_json(stored, path)
 
 
 def check_folder(out: Path, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
@@ -123,8 +128,8 @@ def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
     write_json(started, {"identity": identity})
 
 
-def finish_folder(out: Path, config: RunConfig, manifest: dict[str, Any]) -> None:
+def finish_folder(out: Path, config: RunConfig, manifest: StageManifest) -> None:
     """Mark the folder as a finished run: write settings, then the manifest, and remove the checkpoint."""
     write_text(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
-    write_json(out / "manifest.json", {"kind": RUN.name, **versions.RUN.mark, **manifest})
+    write_json(out / "manifest.json", {"kind": RUN.name, **manifest.to_json()})
     shutil.rmtree(out / "resume", ignore_errors=True)

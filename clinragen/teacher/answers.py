@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clinragen.chart.wording import words
+from clinragen.choices import RationaleKind
 from clinragen.label_sets import LabelSet
 from clinragen.teacher.journal import Record
 from clinragen.teacher.prompts import MOST_WORDS, OPENINGS
@@ -113,7 +114,7 @@ def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) 
         raise BadAnswerError("answer perhaps cut: neither a finish reason nor a count of tokens")
 
 
-def parse(text: str, kind: str, labels: LabelSet, *, reason: bool) -> Draft:
+def parse(text: str, kind: RationaleKind, labels: LabelSet, *, reason: bool) -> Draft:
     """Extract the rationale from an answer, whatever the model wrapped it in.
 
     JSON is parsed whether or not it was requested: servers ignore a schema, and models write JSON without one.
@@ -185,7 +186,7 @@ def _keys(names: list[str], labels: LabelSet) -> tuple[str, ...]:
     return tuple(key for key in labels if key in named)
 
 
-def _formed(rationale: str, kind: str) -> tuple[str, bool]:
+def _formed(rationale: str, kind: RationaleKind) -> tuple[str, bool]:
     """The text on one line, truncated to whole sentences within the limit, and whether it was truncated."""
     rationale = rationale.strip().strip('"').strip()
     if _MARKUP.search(rationale):

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from clinragen.artifacts import write_text
 from clinragen.chart.wording import words
 from clinragen.config import CONFIG_ROOT
+from clinragen.manifests import RationalesManifest
 from clinragen.schema import RATIONALE_KINDS
 
 #: Examples shown of each kind.
@@ -35,7 +36,7 @@ def statistics(texts: list[str]) -> dict[str, Any]:
     }
 
 
-def write(card: Path, examples: Path, table: pa.Table, manifest: dict[str, Any]) -> None:
+def write(card: Path, examples: Path, table: pa.Table, manifest: RationalesManifest) -> None:
     """Write the card of ``table`` (``schema.RATIONALES``) from it and its manifest, and some of its texts."""
     kinds = {}
     for kind in RATIONALE_KINDS:
@@ -43,11 +44,11 @@ def write(card: Path, examples: Path, table: pa.Table, manifest: dict[str, Any])
         texts = [row["text"] for row in rows]
         kinds[kind] = {
             **statistics(texts),
-            "stand_ins": sum(row["teacher"] != manifest["teacher"] for row in rows),
+            "stand_ins": sum(row["teacher"] != manifest.teacher for row in rows),
             "examples": texts[:SHOWN],
-            "ways": manifest.get("ways", {}).get(kind, {}),
-            "claims": manifest.get("first_draft_claims", {}).get(kind, {}),
-            "taught": manifest["taught_claims"][kind],
+            "ways": (manifest.ways or {}).get(kind, {}),
+            "claims": (manifest.first_draft_claims or {}).get(kind, {}),
+            "taught": (manifest.taught_claims or {}).get(kind, {}),
         }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(CONFIG_ROOT / "teacher"),

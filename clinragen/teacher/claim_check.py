@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from clinragen.chart.measurements import measurements
+from clinragen.choices import RationaleKind
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.teacher.prompts import OPENINGS
 from clinragen.teacher.stays import StayRecord
@@ -49,13 +50,13 @@ class ClaimChecker:
     def __init__(self, graph: ConceptGraph) -> None:
         self._verifier = Verifier(graph)
 
-    def check(self, text: str, stay: StayRecord, kind: str) -> ClaimCheck:
+    def check(self, text: str, stay: StayRecord, kind: RationaleKind) -> ClaimCheck:
         """Claims about the note (kind note) or the series (kind series), and every diagnosis that is affirmed."""
         chart = measurements(stay.cells) if kind == "series" else {}
         claims = self._verifier.check(text, kind, stay.sections, chart, stay.diagnoses)
         return ClaimCheck(with_absences(text, claims))
 
-    def edited(self, text: str, stay: StayRecord, kind: str, least: int) -> tuple[str, ClaimCheck] | None:
+    def edited(self, text: str, stay: StayRecord, kind: RationaleKind, least: int) -> tuple[str, ClaimCheck] | None:
         """The text without unsupported statements, with its check, or None.
 
         Whole statements are removed first, then parts of them. The rest of a note rationale must still conclude on a

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import gather
 from clinragen.chart.wording import Wording
+from clinragen.choices import RationaleKind
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 from clinragen.teacher import note_rationale, series_rationale
@@ -25,7 +26,7 @@ VERSION = 3
 class EvidenceRationale:
     """One rationale. ``verdicts`` is JSON: the evidence (note) or the claims (series) behind the text."""
 
-    kind: str
+    kind: RationaleKind
     text: str
     verdicts: str
 

@@ -61,7 +61,7 @@ def generate(
             f"note: the concept graph has no evidence for {', '.join(silent)}: the evidence teacher will "
             "find no grounds for them; an LLM teacher may"
         )
-    author = Author("evidence", _prompt_hash(teacher, concepts), concepts.manifest)
+    author = Author("evidence", _prompt_hash(teacher, concepts), concepts.manifest.to_json())
     say(f"writing {2 * len(stays)} rationales ...")
     writer, checked = evidence.EvidenceTeacher(concepts), _Checks(ClaimChecker(concepts))
     rows: list[dict[str, object]] = []
@@ -104,4 +104,4 @@ class _Checks:
 
 def _prompt_hash(teacher: str, graph: ConceptGraph) -> str:
     """Hash of everything that affects a rationale of the evidence teacher: its version and the graph."""
-    return sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": graph.manifest})
+    return sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": graph.manifest.to_json()})

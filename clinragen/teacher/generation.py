@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from clinragen.choices import RationaleKind
 from clinragen.teacher import answers, journal
 from clinragen.teacher.answers import BadAnswerError, Draft
 from clinragen.teacher.claim_check import ClaimCheck, ClaimChecker, clauses_of
@@ -32,7 +33,7 @@ class Outcome:
     """
 
     stay_id: int
-    kind: str
+    kind: RationaleKind
     way: Way
     text: str | None
     verdicts: str
@@ -52,7 +53,7 @@ class _Task(NamedTuple):
     """One rationale to generate."""
 
     stay: StayRecord
-    kind: str
+    kind: RationaleKind
 
 
 class _CheckedDraft(NamedTuple):
@@ -198,7 +199,7 @@ class RationaleGenerator:
         await self._journal.append(record)
         return record
 
-    def _draft(self, record: journal.Record, messages: Messages, stay: StayRecord, kind: str) -> Draft:
+    def _draft(self, record: journal.Record, messages: Messages, stay: StayRecord, kind: RationaleKind) -> Draft:
         server, sampling = self._settings.server, self._settings.sampling
         answers.check_whole(
             record,

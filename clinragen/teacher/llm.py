@@ -232,7 +232,7 @@ class _Run:
         author = Author(
             backend=self.source.request.backend,
             prompt_hash=prompt_hash,
-            graph=self.graph.manifest,
+            graph=self.graph.manifest.to_json(),
             model=self.source.model,
             endpoint=self.source.endpoint(client),
         )

@@ -16,6 +16,7 @@ from typing import Any
 from clinragen.artifacts import sha256_file, sha256_json
 from clinragen.catalog import variables
 from clinragen.chart import note_statements, series_statements
+from clinragen.choices import RationaleKind
 from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
@@ -28,8 +29,8 @@ from clinragen.teacher.templates import Templates
 from clinragen.teacher.tokens import Messages
 
 SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
-OPENINGS = {"note": note_statements.OPENING, "series": series_statements.OPENING}
-MOST_WORDS = {"note": note_statements.MOST_WORDS, "series": series_statements.MOST_WORDS}
+OPENINGS: dict[RationaleKind, str] = {"note": note_statements.OPENING, "series": series_statements.OPENING}
+MOST_WORDS: dict[RationaleKind, int] = {"note": note_statements.MOST_WORDS, "series": series_statements.MOST_WORDS}
 #: An answer that shares this many consecutive words with the instructions is no rationale.
 _ECHO = 8
 
@@ -106,9 +107,11 @@ class Prompts:
             if path.is_file()
         }
         shaping = {name: getattr(self.settings, name) for name in _SHAPING}
-        return sha256_json({"templates": files, "settings": shaping, "graph": self.graph.manifest})
+        return sha256_json({"templates": files, "settings": shaping, "graph": self.graph.manifest.to_json()})
 
-    def messages(self, stay: StayRecord, kind: str, *, structured: bool, note_rationale: str = "") -> Messages:
+    def messages(
+        self, stay: StayRecord, kind: RationaleKind, *, structured: bool, note_rationale: str = ""
+    ) -> Messages:
         """System and user message for one rationale. ``note_rationale``: R_m, given when R_t is asked for.
 
         Raises:
@@ -117,7 +120,7 @@ class Prompts:
         return self._filled(stay, kind, structured=structured, note_rationale=note_rationale)
 
     def _filled(
-        self, stay: StayRecord, kind: str, *, structured: bool, note_rationale: str, explain: bool = False
+        self, stay: StayRecord, kind: RationaleKind, *, structured: bool, note_rationale: str, explain: bool = False
     ) -> Messages:
         fence = hashlib.sha256(f"{stay.stay_id}:{kind}".encode()).hexdigest()[:12]
         lines = serialized(stay.cells, self._bands)[: self.settings.series_lines]
@@ -172,7 +175,7 @@ class Prompts:
     def _named(self, keys: Iterable[str]) -> list[str]:
         return [self.graph.labels[key].name for key in keys]
 
-    def _example(self, exemplar: Exemplar, kind: str) -> dict[str, Any]:
+    def _example(self, exemplar: Exemplar, kind: RationaleKind) -> dict[str, Any]:
         """An exemplar in the same form as a patient."""
         lines = serialized(exemplar.stay.cells, self._bands)[: self.settings.series_lines]
         return {

@@ -9,15 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from clinragen import __version__, versions
-from clinragen.artifacts import sha256_file, write_json, write_table
+from clinragen import __version__
+from clinragen.artifacts import sha256_file, write_table
 from clinragen.errors import UserError
+from clinragen.manifests import ByKind, RationalesManifest
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher import card
 from clinragen.teacher.files import Files
-
-#: kind of rationale -> quantity -> number.
-ByKind = dict[str, dict[str, int]]
 
 
 @dataclass
@@ -100,18 +98,17 @@ def write(
         generation: how a language model wrote it.
     """
     write_table(files.table, table)
-    manifest = {
-        **versions.RATIONALES.mark,
-        "created_by": __version__,
-        "teacher": files.name,
+    manifest = RationalesManifest(
+        created_by=__version__,
+        teacher=files.name,
         **asdict(author),
-        "cohort": {part: sha256_file(getattr(files.cohort, part)) for part in ("stays", "series", "notes", "labels")},
-        "table": sha256_file(files.table),
-        "taught_claims": by_kind(taught),
-        "coverage": asdict(coverage),
+        cohort={part: sha256_file(getattr(files.cohort, part)) for part in ("stays", "series", "notes", "labels")},
+        table=sha256_file(files.table),
+        taught_claims=by_kind(taught),
+        coverage=asdict(coverage),
         **(asdict(generation) if generation else {}),
-    }
-    write_json(files.manifest, manifest)
+    )
+    manifest.write(files.manifest)
     card.write(files.card, files.examples, table, manifest)
 
 

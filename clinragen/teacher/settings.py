@@ -5,28 +5,23 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 from clinragen.cohort.rationale_authors import MOST_DROPPED
-from clinragen.errors import UserError, unknown_choice
+from clinragen.errors import UserError
 from clinragen.teacher.policy import Attestation
 
-MODES = ("rationalize", "reason")
-STRUCTURED = ("auto", "json_schema", "plain")
-BANDS = ("reference", "statistical")
-DROPPED = ("evidence", "omit")
-OMITTABLE = ("max_tokens", "seed", "stream_options", "temperature", "top_logprobs", "top_p")
+Mode = Literal["rationalize", "reason"]
+Structured = Literal["auto", "json_schema", "plain"]
+Band = Literal["reference", "statistical"]
+#: what stands in for a dropped rationale
+StandIn = Literal["evidence", "omit"]
+#: parameters that some servers do not take
+Omittable = Literal["max_tokens", "seed", "stream_options", "temperature", "top_logprobs", "top_p"]
+#: what servers call the limit of an answer's tokens
+LimitName = Literal["max_tokens", "max_completion_tokens"]
 #: Bytes of a response. Rationales have hundreds, long reasoning some hundred thousand.
 MOST_BYTES = 4_000_000
-LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
-#: key -> allowed values.
-_CHOICES = {
-    "mode": MODES,
-    "structured": STRUCTURED,
-    "band": BANDS,
-    "dropped": DROPPED,
-    "server.max_tokens_name": LIMIT_NAMES,
-}
 #: key -> its least value.
 _LEAST = {
     "samples": 1,
@@ -63,8 +58,8 @@ class ServerSettings:
     counts_prompt: bool = True  # false: its count of prompt tokens is incomplete and is ignored
     largest_answer: int = MOST_BYTES  # bytes of a response; reading stops there
     # the server's dialect: it does not change the content of a request, so journaled answers stay valid
-    omit: list[str] = field(default_factory=list)  # parameters that it does not accept, such as seed
-    max_tokens_name: str = "max_tokens"  # max_completion_tokens on some servers
+    omit: list[Omittable] = field(default_factory=list)  # parameters that it does not accept, such as seed
+    max_tokens_name: LimitName = "max_tokens"  # max_completion_tokens on some servers
     system_role: bool = True  # false: the instructions are placed in the user message
     stream: bool = False  # for servers that only stream
     attestation: Attestation = field(default_factory=Attestation)
@@ -106,12 +101,12 @@ class EngineSettings:
 class TeacherSettings:
     """Settings of an LLM teacher."""
 
-    mode: str = "rationalize"
+    mode: Mode = "rationalize"
     samples: int = 4  # reason: most samples, until one agrees with the labels
     agreement: float = 1.0  # reason: least Jaccard overlap of its diagnoses with the labels
-    structured: str = "auto"
+    structured: Structured = "auto"
     exemplars: int = 2  # number of invented examples in the prompt, the first of the file
-    band: str = "reference"
+    band: Band = "reference"
     prompts: str = ""  # a folder of templates with precedence over the shipped ones
     note_words: int = 1500  # longer notes are shortened, section by section
     series_lines: int = 24  # number of serialised variables, the most abnormal first
@@ -119,7 +114,7 @@ class TeacherSettings:
     knowledge: int = 4  # findings and symptoms per diagnosis
     regenerate: int = 1  # times that a contradicted or malformed rationale is requested again
     least_supported: int = 1  # least number of supported claims
-    dropped: str = "evidence"  # replacement of a dropped rationale
+    dropped: StandIn = "evidence"
     most_dropped: float = MOST_DROPPED  # share of rationales; above it the run ends with exit code 1
     server: ServerSettings = field(default_factory=ServerSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
@@ -130,7 +125,7 @@ class TeacherSettings:
     rate: float = 0.0
 
     def check(self) -> None:
-        """Replace earlier names of keys by current ones, then check every value against its choices and range.
+        """Replace earlier names of keys by current ones, then check every number against its range.
 
         Raises:
             UserError: an invalid value.
@@ -138,7 +133,6 @@ class TeacherSettings:
         if self.captions is not None:
             self.series_lines, self.captions = self.captions, None
             print("note: the key captions is now series_lines; it works until the next release", file=sys.stderr)
-        self._check_choices()
         for name, least in _LEAST.items():
             value = self._value(name)
             if value < least:
@@ -151,14 +145,6 @@ class TeacherSettings:
             raise UserError("teacher config: sampling.logprobs needs engine.replicas=0: Ray's rows hold none")
         if self.server.timeout <= 0:
             raise UserError(f"teacher config: server.timeout is {self.server.timeout}, expected seconds above 0")
-
-    def _check_choices(self) -> None:
-        for name, choices in _CHOICES.items():
-            if self._value(name) not in choices:
-                raise unknown_choice(name, self._value(name), choices)
-        for name in self.server.omit:
-            if name not in OMITTABLE:
-                raise unknown_choice("parameter in server.omit", name, OMITTABLE)
 
     def _value(self, name: str) -> Any:
         """The value of a dotted key."""

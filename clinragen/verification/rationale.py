@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from clinragen.chart.measurements import SeriesChart
+from clinragen.choices import RationaleKind
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.verification import notes, series
 from clinragen.verification.claims import Checked, Verdict
@@ -21,7 +22,7 @@ class Verifier:
     def check(
         self,
         text: str,
-        kind: str,
+        kind: RationaleKind,
         sections: Iterable[tuple[str, str]],
         chart: SeriesChart,
         diagnoses: Collection[str],

@@ -92,7 +92,7 @@ def broken(predictions: Path, to: Path, **changes: object) -> Path:
         ({"cohort_hash": "0" * 64}, "another cohort"),
         ({"labels": KEYS[:-1]}, "shock"),
         ({"thresholds": {}}, "thresholds has no entry"),
-        ({"model_hash": None}, "entries missing: model_hash"),
+        ({"model_hash": None}, "model_hash: is missing"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(cohort, predictions, tmp_path, changes, message):

@@ -37,7 +37,7 @@ def adapted(hospital, llama, command, tmp_path_factory):
 
 def logits(run, cohort):
     trained = TrainedModel.load(run)
-    return trained, score(trained.model, trained.dataset(cohort, "validation"), trained.manifest["inputs"])[0]
+    return trained, score(trained.model, trained.dataset(cohort, "validation"), trained.manifest.inputs)[0]
 
 
 def test_adapters_alone_are_saved_and_merged_on_export(adapted, hospital, tmp_path):

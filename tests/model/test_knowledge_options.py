@@ -14,8 +14,8 @@ from clinragen.data.series import SeriesStatistics
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import build
 from clinragen.model.clinragen import ClinRaGen, assemble
-from clinragen.model.concepts import KNOWLEDGE, export_concepts
-from clinragen.model.config import ModelConfig
+from clinragen.model.concepts import export_concepts
+from clinragen.model.config import KNOWLEDGE, ModelConfig
 from clinragen.model.knowledge_prior import KnowledgePrior
 from clinragen.model.language_model import train_tokenizer
 from clinragen.model.relational import RelationalLayer

@@ -52,11 +52,11 @@ def test_a_probe_of_noise_falls_silent_and_no_gain_is_negative():
 def test_the_model_adds_what_was_fitted(runs, hospital):
     """Logits of the whole model are the gains times the network's and the linear readings of the same stays."""
     trained = TrainedModel.load(runs.multimodal)
-    model, inputs = trained.model, trained.manifest["inputs"]
+    model, inputs = trained.model, trained.manifest.inputs
     data = trained.dataset(Cohort.load(hospital.cohort), "test")
     probes = model.head.linear_probes
     assert probes is not None
-    assert trained.manifest["fusion"]["note_gain"] == pytest.approx(float(probes.gains[1]), abs=1e-3)
+    assert trained.manifest.fusion["note_gain"] == pytest.approx(float(probes.gains[1]), abs=1e-3)
     whole, _ = score(model, data, inputs)
     gains = probes.gains.clone()
     probes.reset()

@@ -28,7 +28,10 @@ def test_a_file_is_resolved_like_a_shipped_stage(stage):
     ("text", "says"),
     [
         ("input: [note]\ntargets: [note]\n", r"unknown key 'input': did you mean 'inputs'\?"),
-        ("inputs: [notes]\ntargets: [note]\n", r"value in list_alone\.inputs 'notes'.*did you mean 'note'"),
+        (
+            "inputs: [notes]\ntargets: [note]\n",
+            r"inputs\[0\] 'notes' is unknown.*did you mean 'note'",
+        ),
         ("inputs: [note]\ntargets: []\n", "must each name at least one"),
         ("inputs: [note]\ntargets: [note]\nfrozen: [heads]\n", "did you mean 'head'"),
     ],

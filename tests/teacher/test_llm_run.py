@@ -82,7 +82,7 @@ def test_status_counts_what_the_journal_holds(cohort, graph, capsys):
     ("more", "told"),
     [
         (["--teacher", "gpt"], "unknown teacher 'gpt'"),
-        (["--set", "mode=guess"], "unknown mode 'guess'"),
+        (["--set", "mode=guess"], "mode 'guess' is unknown"),
         (["--set", "server.modle=x"], "unknown key 'server.modle'"),
         (["--set", "server.model=''"], "server.model is empty"),
         (["--set", "server.base_url=https://api.example.com/v1"], "not this machine and is refused"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
@@ -11,9 +11,26 @@ from typing import Any
 
 from clinragen.artifacts import sha256_file
 from clinragen.catalog import Variable, variables
-from clinragen.config import CONFIG_ROOT, load_yaml
+from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import DIRECTIONS, Contribution, Edge, Node, finding_id, slug
+from clinragen.knowledge.sources.curated_files import (
+    Disease,
+    DiseasesFile,
+    DrugClass,
+    DrugsFile,
+    Entity,
+    FindingsFile,
+    FindingSides,
+    IdentifiersFile,
+    PhenotypeEntry,
+    PhenotypesFile,
+    Procedure,
+    ProceduresFile,
+    SourcesFile,
+    SymptomsFile,
+    read,
+)
 from clinragen.label_sets import shipped
 
 FOLDER = CONFIG_ROOT / "knowledge"
@@ -29,30 +46,37 @@ def contribute(folder: Path = FOLDER) -> Contribution:
     Raises:
         UserError: a missing file, or an unknown variable, phenotype, symptom or citation, with file and key.
     """
-    raw = {name: load_yaml(folder / f"{name}.yaml") for name in _FILES}
+    finding_file = read(FindingsFile, folder / "findings.yaml")
+    symptoms = read(SymptomsFile, folder / "symptoms.yaml")["symptoms"]
+    drugs = read(DrugsFile, folder / "drugs.yaml")["classes"]
+    diseases = read(DiseasesFile, folder / "diseases.yaml")["diseases"]
+    procedures = read(ProceduresFile, folder / "procedures.yaml")["procedures"]
+    phenotypes = read(PhenotypesFile, folder / "phenotypes.yaml")["phenotypes"]
+    identifiers = read(IdentifiersFile, folder / "identifiers.yaml")["identifiers"]
+    sources = read(SourcesFile, folder / "sources.yaml")
     nodes = [
-        *_variables(raw["findings"]["findings"]),
-        *_findings(raw["findings"], folder),
-        *_entities("symptom", raw["symptoms"]["symptoms"]),
-        *_drug_nodes(raw["drugs"]["classes"]),
-        *_entities("disease", raw["diseases"]["diseases"]),
-        *_entities("procedure", raw["procedures"]["procedures"]),
-        *_phenotypes(raw["phenotypes"]["phenotypes"], folder),
+        *_variables(finding_file["findings"]),
+        *_findings(finding_file["findings"], folder),
+        *_entities("symptom", symptoms),
+        *_drug_nodes(drugs),
+        *_entities("disease", diseases),
+        *_entities("procedure", procedures),
+        *_phenotypes(phenotypes, folder),
     ]
-    nodes = _identified(nodes, raw["identifiers"]["identifiers"], folder)
+    nodes = _identified(nodes, identifiers, folder)
     edges = [
-        *_measures(raw["findings"]),
-        *_drug_edges(raw["drugs"]["classes"]),
-        *_disease_edges(raw["diseases"]["diseases"]),
-        *_procedure_edges(raw["procedures"]["procedures"]),
-        *_phenotype_edges(raw["phenotypes"]["phenotypes"], folder),
+        *_measures(finding_file),
+        *_drug_edges(drugs),
+        *_disease_edges(diseases),
+        *_procedure_edges(procedures),
+        *_phenotype_edges(phenotypes, folder),
     ]
-    citations = {key: row["cite"] for key, row in raw["sources"]["sources"].items()}
+    citations = {key: row["cite"] for key, row in sources["sources"].items()}
     _check(nodes, edges, citations, folder)
     return Contribution(
         name="curated",
-        version=str(raw["sources"]["version"]),
-        licence=raw["sources"]["licence"],
+        version=str(sources["version"]),
+        licence=sources["licence"],
         nodes=nodes,
         edges=edges,
         citations=citations,
@@ -60,45 +84,45 @@ def contribute(folder: Path = FOLDER) -> Contribution:
     )
 
 
-def findings(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+def findings(folder: Path = FOLDER) -> dict[str, FindingSides]:
     """The finding on either side of each variable's reference range, or the reason why there is none."""
-    return load_yaml(folder / "findings.yaml")["findings"]
+    return read(FindingsFile, folder / "findings.yaml")["findings"]
 
 
-def _variables(findings: dict[str, Any]) -> Iterator[Node]:
+def _variables(findings: dict[str, FindingSides]) -> Iterator[Node]:
     for variable in variables().values():
         unit = f" in {variable.unit}" if variable.unit not in ("score", "ratio", "units", "flag") else ""
         yield Node(
             f"variable:{variable.key}",
             "variable",
             variable.label,
-            tuple(findings.get(variable.key, {}).get("names", ())),
+            tuple(findings[variable.key].get("names", ()) if variable.key in findings else ()),
             definition=f"The {variable.kind} variable {variable.label}{unit}.",
             identifiers={"LOINC": variable.loinc},
         )
 
 
-def _findings(raw: dict[str, Any], folder: Path) -> Iterator[Node]:
-    for key, sides in raw["findings"].items():
+def _findings(findings: dict[str, FindingSides], folder: Path) -> Iterator[Node]:
+    for key, sides in findings.items():
         if key not in variables():
             raise UserError(f"{folder / 'findings.yaml'}: {unknown_choice('variable', key, variables())}")
         for direction in DIRECTIONS:
-            if direction in sides:
-                yield _node(finding_id(key, direction), "finding", sides[direction], key, direction)
+            if entity := sides.get(direction):
+                yield _node(finding_id(key, direction), "finding", entity, key, direction)
 
 
-def _entities(kind: str, rows: dict[str, Any]) -> Iterator[Node]:
+def _entities(kind: str, rows: Mapping[str, Entity]) -> Iterator[Node]:
     for key, row in rows.items():
         yield _node(f"{kind}:{key}", kind, row)
 
 
-def _node(node_id: str, kind: str, row: dict[str, Any], variable: str | None = None, side: str | None = None) -> Node:
-    identifiers = {key.upper(): str(row[key]) for key in ("hpo", "icd10") if key in row}
+def _node(node_id: str, kind: str, row: Entity, variable: str | None = None, side: str | None = None) -> Node:
+    identifiers = {key.upper(): str(row.get(key)) for key in ("hpo", "icd10") if key in row}
     synonyms = tuple(str(synonym) for synonym in row.get("synonyms") or ())
     return Node(node_id, kind, row["name"], synonyms, row["definition"], identifiers, variable, side)
 
 
-def _drug_nodes(classes: dict[str, Any]) -> Iterator[Node]:
+def _drug_nodes(classes: dict[str, DrugClass]) -> Iterator[Node]:
     for key, row in classes.items():
         yield _node(f"drug:{key}", "drug", row)
         for member, brands in (row.get("members") or {}).items():
@@ -112,7 +136,7 @@ def _drug_nodes(classes: dict[str, Any]) -> Iterator[Node]:
                 )
 
 
-def _phenotypes(rows: dict[str, Any], folder: Path) -> Iterator[Node]:
+def _phenotypes(rows: dict[str, PhenotypeEntry], folder: Path) -> Iterator[Node]:
     missing = set(shipped()) - set(rows)
     if missing:
         raise UserError(f"{folder / 'phenotypes.yaml'}: no entry for {', '.join(sorted(missing))}")
@@ -124,7 +148,7 @@ def _phenotypes(rows: dict[str, Any], folder: Path) -> Iterator[Node]:
         yield Node(f"phenotype:{key}", "phenotype", phenotype.name, tuple(row["synonyms"]), row["definition"], codes)
 
 
-def _identified(nodes: list[Node], codes: dict[str, dict[str, str]], folder: Path) -> list[Node]:
+def _identified(nodes: list[Node], codes: dict[str, dict[str, Any]], folder: Path) -> list[Node]:
     """Nodes with the codes of identifiers.yaml, and findings with the LOINC code of their variable."""
     ids = {node.id for node in nodes}
     unknown = next((node for node in codes if node not in ids), None)
@@ -139,12 +163,12 @@ def _identified(nodes: list[Node], codes: dict[str, dict[str, str]], folder: Pat
     return coded
 
 
-def _measures(raw: dict[str, Any]) -> Iterator[Edge]:
-    for key, sides in raw["findings"].items():
+def _measures(file: FindingsFile) -> Iterator[Edge]:
+    for key, sides in file["findings"].items():
         variable = variables()[key]
         for direction in DIRECTIONS:
-            if direction in sides:
-                source = sides[direction].get("source", raw["source"])
+            if entity := sides.get(direction):
+                source = entity.get("source", file["source"])
                 evidence = _sentence(variable, direction)
                 yield Edge(f"variable:{key}", finding_id(key, direction), "measures", 1.0, source, evidence)
 
@@ -156,7 +180,7 @@ def _sentence(variable: Variable, direction: str) -> str:
     return f"{variable.label} {word} {'the reference range' if bound is None else variable.format(bound)}"
 
 
-def _drug_edges(classes: dict[str, Any]) -> Iterator[Edge]:
+def _drug_edges(classes: dict[str, DrugClass]) -> Iterator[Edge]:
     for key, row in classes.items():
         members = [slug(member) for member in row.get("members") or {}]
         for member in members:
@@ -167,7 +191,7 @@ def _drug_edges(classes: dict[str, Any]) -> Iterator[Edge]:
                 yield Edge(f"drug:{drug}", f"phenotype:{phenotype}", "treats", weight, row["source"], row["definition"])
 
 
-def _disease_edges(rows: dict[str, Any]) -> Iterator[Edge]:
+def _disease_edges(rows: dict[str, Disease]) -> Iterator[Edge]:
     for key, row in rows.items():
         for relation, weight in (("is_a", 1.0), ("causes", _CAUSAL_WEIGHT), ("complicates", _CAUSAL_WEIGHT)):
             for phenotype in row.get(relation) or ():
@@ -175,14 +199,14 @@ def _disease_edges(rows: dict[str, Any]) -> Iterator[Edge]:
                 yield Edge(f"disease:{key}", tail, relation, weight, row["source"], row["definition"])
 
 
-def _procedure_edges(rows: dict[str, Any]) -> Iterator[Edge]:
+def _procedure_edges(rows: dict[str, Procedure]) -> Iterator[Edge]:
     for key, row in rows.items():
         for phenotype, weight in row["indicates"].items():
             tail = f"phenotype:{phenotype}"
             yield Edge(f"procedure:{key}", tail, "indicates", weight, row["source"], row["definition"])
 
 
-def _phenotype_edges(rows: dict[str, Any], folder: Path) -> Iterator[Edge]:
+def _phenotype_edges(rows: dict[str, PhenotypeEntry], folder: Path) -> Iterator[Edge]:
     for key, row in rows.items():
         for group, members in row["suggested_by"].items():
             source, evidence = _citation(group, key, folder)

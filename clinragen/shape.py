@@ -1,4 +1,4 @@
-"""Schemas for JSON values, written as a value of the same form, and a readable description of the first mismatch.
+"""Schemas for JSON values, as a value of the same form or a type, and a readable description of the first mismatch.
 
 >>> differs({"stay_id": 7, "scores": [0.5, "high"]}, {"stay_id": WHOLE, "scores": [NUMBER]})
 'scores[1]: expected a number, found a text'
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 #: Larger integers fit into no column; longer texts are no name, path or hash.
 _LARGEST, _LONGEST = 2**63, 10_000
@@ -32,6 +34,13 @@ class Maybe:
 
 
 @dataclass(frozen=True)
+class Nullable:
+    """Of this shape, or null; an entry of a mapping must be there."""
+
+    shape: Any
+
+
+@dataclass(frozen=True)
 class Each:
     """A mapping with arbitrary keys to values of one shape."""
 
@@ -47,19 +56,68 @@ def _text(value: Any) -> bool:
 
 
 NUMBER = Plain("a number", _number)
-#: Required, but may be null: an undefined score.
-SCORE = Plain("a number or null", lambda value: value is None or _number(value))
 WHOLE = Plain("a whole number", lambda value: type(value) is int and abs(value) < _LARGEST)
 COUNT = Plain("a count", lambda value: type(value) is int and 0 <= value < _LARGEST)
 SHARE = Plain("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1)
 TEXT = Plain("a text", _text)
-NAME = Plain("a text or null", lambda value: value is None or _text(value))
+TRUTH = Plain("true or false", lambda value: isinstance(value, bool))
 ANYTHING = Plain("anything", lambda value: True)
+_PLAIN: dict[Any, Plain] = {str: TEXT, int: WHOLE, float: NUMBER, bool: TRUTH, Any: ANYTHING}
+
+#: Types for fields whose numbers have bounds.
+Share = Annotated[float, SHARE]
+Count = Annotated[int, COUNT]
 
 
 def one_of(*choices: str) -> Plain:
     """One of some words."""
     return Plain(f"one of {', '.join(choices)}", lambda value: isinstance(value, str) and value in choices)
+
+
+@cache
+def of(kind: Any) -> Any:
+    """The shape that a type stands for.
+
+    Args:
+        kind: a plain type, ``Annotated`` with one of this module's shapes, ``Literal`` of texts, ``list[T]``,
+            ``dict[str, T]``, ``T | None``, a dataclass or a ``TypedDict``. An entry may be missing where it is
+            ``NotRequired`` of a ``TypedDict``, or where a field of a dataclass may be None: what is not there is not
+            known.
+
+    Raises:
+        TypeError: a type that no JSON value is of.
+    """
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        shapes = {field.name: of(hints[field.name]) for field in fields(kind)}
+        return {name: Maybe(each.shape) if isinstance(each, Nullable) else each for name, each in shapes.items()}
+    if is_typeddict(kind):
+        return {name: of(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
+    return _composed(get_origin(kind), get_args(kind), kind)
+
+
+def _composed(origin: Any, arguments: tuple[Any, ...], kind: Any) -> Any:
+    if origin is Annotated:
+        return next(shape for shape in arguments if isinstance(shape, Plain))
+    if origin is NotRequired:
+        return Maybe(of(arguments[0]))
+    if origin is Literal:
+        return one_of(*arguments)
+    if origin is list:
+        return [of(arguments[0])]
+    if origin is dict and arguments[0] is str:
+        return Each(of(arguments[1]))
+    if origin in (Union, UnionType):
+        shapes = [of(each) for each in arguments if each is not NoneType]
+        one = shapes[0] if len(shapes) == 1 else _either(shapes)
+        return Nullable(one) if NoneType in arguments else one
+    raise TypeError(f"no JSON value is a {kind}")
+
+
+def _either(shapes: Sequence[Plain]) -> Plain:
+    return Plain(" or ".join(each.name for each in shapes), lambda value: any(each.holds(value) for each in shapes))
 
 
 def differs(value: Any, shape: Any) -> str | None:
@@ -76,6 +134,8 @@ def differs(value: Any, shape: Any) -> str | None:
 def _differs(value: Any, shape: Any) -> tuple[list[Any], str] | None:
     if isinstance(shape, Maybe):
         return None if value is None else _differs(value, shape.shape)
+    if isinstance(shape, Nullable):
+        return None if value is None else _or_null(_differs(value, shape.shape), shape.shape)
     if isinstance(shape, Plain):
         return None if shape.holds(value) else ([], f"expected {shape.name}, found {_kind(value)}")
     if isinstance(shape, list):
@@ -86,6 +146,12 @@ def _differs(value: Any, shape: Any) -> tuple[list[Any], str] | None:
     if missing:
         return [missing[0]], "is missing"
     return _entries(value, dict, lambda: ((key, value.get(key), inner) for key, inner in shape.items()))
+
+
+def _or_null(mismatch: tuple[list[Any], str] | None, shape: Any) -> tuple[list[Any], str] | None:
+    if mismatch is None or not isinstance(shape, Plain):
+        return mismatch
+    return mismatch[0], mismatch[1].replace(shape.name, f"{shape.name} or null", 1)
 
 
 def _entries(value: Any, kind: type, entries: Callable[[], Any]) -> tuple[list[Any], str] | None:

@@ -1,0 +1,168 @@
+"""What ``evaluation.json`` holds, as types: whoever writes, checks or shows it goes by them."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from clinragen.schema import RationaleKind
+from clinragen.shape import Count, Share
+
+#: Rows of the claims: kinds of claim in each kind of rationale ("all": of any kind).
+CLAIM_ROWS: dict[RationaleKind, tuple[str, ...]] = {
+    "note": ("finding", "diagnosis", "all"),
+    "series": ("series", "diagnosis", "all"),
+}
+
+
+class Interval(TypedDict):
+    """A score with its percentile interval; None where it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Average(TypedDict):
+    """A number that is always defined, with its percentile interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class Bin(TypedDict):
+    """Predictions of like probability: how many, their mean probability, and the share that came true."""
+
+    count: Count
+    probability: Share
+    observed: Share
+
+
+class SystemRow(TypedDict):
+    """The model, the guess or a control; ``scores`` by metric."""
+
+    title: str
+    scores: dict[str, Interval]
+    calibration_curve: list[Bin]
+
+
+class LabelRow(TypedDict):
+    """One label: how common it is, and how well it is told. ``scores`` are those of the task."""
+
+    key: str
+    name: str
+    n_positive: Count
+    n_eligible: NotRequired[Count]
+    prevalence: Share
+    mean_probability: NotRequired[Share]
+    threshold: Share
+    auroc: Interval
+    auprc: float | None
+    brier: NotRequired[float | None]
+    scores: NotRequired[dict[str, float | None]]
+    written_precision: NotRequired[Share]
+    written_recall: NotRequired[Share]
+    written_f1: NotRequired[Share]
+    thresholded_precision: NotRequired[Share]
+    thresholded_recall: NotRequired[Share]
+    thresholded_f1: Share
+
+
+class Lengths(TypedDict):
+    """Words of a rationale."""
+
+    mean: float
+    median: NotRequired[float]
+    longest: NotRequired[Count]
+
+
+class Writing(TypedDict):
+    """One kind of rationale: likeness to the teacher's, lengths and variety."""
+
+    compared: NotRequired[Count]
+    rouge_l: float | None
+    bleu: float | None
+    reference_words: NotRequired[float]
+    words: Lengths
+    empty: Count
+    too_long: Count
+    different: NotRequired[Share]
+    distinct_1: Share
+    distinct_2: Share
+    distinct_4: Share
+
+
+class Texts(TypedDict):
+    """The rationales, and whose they are compared with."""
+
+    teacher: str | None
+    note: Writing
+    series: Writing
+
+
+class ClaimsRow(TypedDict):
+    """Claims of one kind: how many, and what share of them the chart bears out."""
+
+    claims: Count
+    absences: Count
+    per_rationale: Average
+    supported: Interval
+    contradicted: Interval
+    not_in_the_chart: Interval
+    wholly_supported: Interval
+
+
+class Coverage(TypedDict):
+    """Listed diagnoses, and those of them for which a rationale states a ground."""
+
+    listed: Count
+    grounded: Count
+    share: Interval
+
+
+class PredictionsPart(TypedDict):
+    """Which predictions were scored."""
+
+    sha256: str
+    model: NotRequired[str]
+    model_hash: str
+    series_input: NotRequired[str]
+    remarks: NotRequired[list[str]]
+
+
+class CohortPart(TypedDict):
+    """Whose stays were scored."""
+
+    sha256: NotRequired[str]
+    stays: Count
+    patients: Count
+    splits: dict[str, Count]
+
+
+class BootstrapPart(TypedDict):
+    """How the intervals were drawn."""
+
+    replicates: Count
+    seed: float
+    unit: NotRequired[str]
+    level: NotRequired[float]
+
+
+class EvaluationFile(TypedDict):
+    """The file: ``systems`` and ``cost_of_control`` by name, ``claims`` by kind of rationale and kind of claim."""
+
+    evaluation_version: NotRequired[int]
+    created_by: NotRequired[str]
+    predictions: PredictionsPart
+    cohort: CohortPart
+    bootstrap: BootstrapPart
+    task: NotRequired[str]
+    labels: NotRequired[list[str]]
+    left_out: list[str]
+    parse_rate: Share
+    systems: dict[str, SystemRow]
+    cost_of_control: dict[str, dict[str, Interval]]
+    phenotypes: list[LabelRow]
+    text: Texts
+    claims: dict[str, dict[str, ClaimsRow]]
+    coverage: Coverage
