@@ -13,7 +13,7 @@ from clinragen.catalog import variable
 from clinragen.chart.measurements import Measurements, measurements
 from clinragen.verification.claims import Verdict
 from clinragen.verification.reader import SeriesReader
-from clinragen.verification.series import check, holds
+from clinragen.verification.series import check, holds, telling
 from clinragen.verification.statements import Course, Point, Scope, Trend, Way
 
 READER = SeriesReader(GRAPH)
@@ -305,3 +305,28 @@ def test_a_scope_keeps_exactly_the_measurements_within_it(hours, start, length):
 def test_a_claim_without_measurements_in_its_scope_cannot_be_told():
     [claim] = READER.read("Lactate 5.6 on day 3.")
     assert holds(claim, variable("lactate"), measurements({"lactate": hourly(5.6)})["lactate"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("Lactate rising.", [0, 2, 4, 5]),  # the first, the highest, the lowest and the last
+        ("Lactate 1.8 in the first 6 hours.", [0, 2, 3]),
+        ("Lactate 5.6 after hour 8.", [4, 5]),
+        ("Lactate 1.8 at hour 3.", [1, 2]),  # within an hour
+        ("Lactate 1.8 on day 9.", [0, 2, 4, 5]),  # nothing within its scope: all of the stay
+    ],
+)
+def test_a_claim_is_told_by_the_first_the_extreme_and_the_last_measurement_within_its_scope(text, places):
+    cells = [(0, 2.0), (3, 3.0), (4, 6.0), (6, 1.8), (9, 1.0), (20, 2.5)]
+    [claim] = READER.read(text)
+    assert telling(claim, measurements({"lactate": cells})) == [("lactate", *cells[place]) for place in places]
+
+
+def test_a_claim_on_several_variables_is_told_by_each_that_was_measured():
+    [claim] = READER.read("LFTs normal.")
+    both = measurements({"alt": [(5, 80.0), (2, 70.0)], "ast": [(1, 20.0)]})
+    assert telling(claim, both) == [("alt", 2.0, 70.0), ("alt", 5.0, 80.0), ("ast", 1.0, 20.0)]
+    assert telling(claim, both, most=1) == [("alt", 2.0, 70.0), ("ast", 1.0, 20.0)]
+    assert telling(claim, measurements({"ast": [(1, 20.0)]})) == [("ast", 1.0, 20.0)]
+    assert telling(claim, {}) == []
