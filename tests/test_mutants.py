@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import runpy
 from pathlib import Path
@@ -126,13 +127,29 @@ def test_small_matters():
     assert not PROBE["is_only_a_check"]("zip(a, b, strict=True)", "zip(a, None, strict=True)")
 
 
-def test_every_module_of_the_list_has_tests():
+ROOT = Path(__file__).parents[1]
+
+
+def listed() -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    root = Path(__file__).parents[1]
-    listed: Any = OmegaConf.to_container(OmegaConf.load(root / "tests" / "mutants.yaml"))
-    for module, entry in listed.items():
-        assert (root / module).is_file(), module
+    entries: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "tests" / "mutants.yaml"))
+    return entries
+
+
+def test_every_fault_that_is_listed_as_equivalent_is_one_of_a_line_that_the_module_has():
+    for module, entry in listed().items():
+        source = ast.parse(PROBE["prepare"]((ROOT / module).read_text(encoding="utf-8")))
+        lines = {line.strip() for line in ast.unparse(source).splitlines()}
+        lines |= {ast.unparse(node.args) for node in ast.walk(source) if isinstance(node, ast.FunctionDef)}
+        assert [fault["before"] for fault in entry.get("equivalent") or [] if fault["before"] not in lines] == [], (
+            module
+        )
+
+
+def test_every_module_of_the_list_has_tests():
+    for module, entry in listed().items():
+        assert (ROOT / module).is_file(), module
         assert entry["tests"]
-        assert all((root / path).exists() for path in entry["tests"]), module
+        assert all((ROOT / path).exists() for path in entry["tests"]), module
         assert all(fault["because"] for fault in entry.get("equivalent") or [])
