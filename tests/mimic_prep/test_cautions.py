@@ -115,3 +115,80 @@ def test_the_summary_and_the_manifest_say_it(hospital, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert any("2 patients are too few" in line for line in warnings)
     assert all(f"warning: {line}" in shown for line in warnings)
+
+
+_LINES = [
+    ({"test": 12}, (), {}, [
+        "split validation is empty: training needs it to choose and calibrate; by chance no patient fell there; a "
+        "larger share (--set splits.validation=SHARE, the three sum to 1) or another draw (--set splits.salt=WORD) "
+        "helps",
+    ]),
+    ({"validation": 6}, ("splits.train=0.9", "splits.test=0"), {}, [
+        "split test is empty: nothing can be evaluated; splits.test is 0; --set splits.test=SHARE gives it some",
+    ]),
+    ({"validation": 6}, ("splits.test_subjects=x.txt",), {}, [
+        "split test is empty: nothing can be evaluated; the list of splits.test_subjects names none of its patients",
+    ]),
+    ({"validation": 20, "test": 40}, ("splits.test_subjects=x.txt",), {}, [
+        "split train is empty: nothing can be trained; by chance no patient fell there; a larger share (--set "
+        "splits.train=SHARE, the three sum to 1) or another draw (--set splits.salt=WORD) helps",
+    ]),
+    (_WHOLE, (), {"series": ("heart_rate",)}, [
+        "no laboratory value of any stay was read: are the laboratory rows there, with item ids that are known?",
+    ]),
+    (_WHOLE, (), {"series": ("creatinine",)}, [
+        "no vital sign of any stay was read: are the charted rows there, with item ids that are known?",
+    ]),
+    (_WHOLE, (), {"series": ()}, [
+        "no stay has a measurement: stages that read the series have nothing to learn from",
+    ]),
+    (_WHOLE, (), {"texts": list(range(55))}, ["5 of 60 stays have no text"]),
+    (_WHOLE, ("notes.digest=never",), {"texts": list(range(55))}, [
+        "5 of 60 stays have no text; --set notes.digest=missing writes one from structured data",
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("splits", "overrides", "data", "lines"), _LINES)
+def test_what_is_lacking_is_told_in_a_whole_sentence(splits, overrides, data, lines):
+    assert _said(_cohort(**splits), *overrides, **data) == lines
+
+
+@pytest.mark.parametrize(
+    ("patients", "line"),
+    [
+        (1, "1 patient is too few to train on, or to tell two models apart: 50 are a minimum"),
+        (49, "49 patients are too few to train on, or to tell two models apart: 50 are a minimum"),
+    ],
+)
+def test_few_patients_are_told_in_a_whole_sentence(patients, line):
+    assert cautions._size(_cohort(patients)) == [line]
+
+
+def test_labels_that_nobody_carries_are_named_six_at_most():
+    stays = _cohort(**_WHOLE)
+    names = [label.name for label in phenotypes().values()]
+    none = stays.select("stay_id", *(pl.lit(False).alias(key) for key in phenotypes()))
+    train, validation, missing = _said(stays, labels=none)
+    refusal = "stay carries a label: training will refuse, for there is nothing to tell apart"
+    assert (train, validation) == (f"no train {refusal}", f"no validation {refusal}")
+    more = f"{', '.join(names[:6])} and {len(names) - 6} more"
+    assert missing == f"no training stay carries {more}: a model cannot learn them"
+    first, *others = phenotypes()
+    one = stays.select("stay_id", pl.lit(False).alias(first), *(pl.lit(True).alias(key) for key in others[:7]))
+    assert _said(stays, labels=one) == [f"no training stay carries {names[0]}: a model cannot learn it"]
+    six = stays.select("stay_id", *(pl.lit(False).alias(key) for key in [first, *others[:5]]), x=pl.lit(True))
+    assert _said(stays, labels=six)[-1].startswith(f"no training stay carries {', '.join(names[:6])}: a model")
+
+
+@pytest.mark.parametrize(
+    ("coded", "stays", "lines"),
+    [
+        (60, 60, []),
+        (0, 60, []),  # of which the labels speak
+        (59, 60, ["1 of 60 stays have no coded diagnosis at all (not coded yet?): they count as carrying no label"]),
+        (1, 300, ["299 of 300 stays have no coded diagnosis at all (not coded yet?): they count as carrying no label"]),
+    ],
+)
+def test_stays_without_a_code_beside_stays_with_some(coded, stays, lines):
+    assert cautions.of_codes(coded, stays) == lines
