@@ -47,7 +47,10 @@ def check(
     checked = []
     for row, stay in enumerate(predictions.stay_ids.tolist()):
         chart = measurements(cells.get(stay, {}))
-        texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
+        texts: dict[RationaleKind, str] = {
+            "note": predictions.note_rationales[row],
+            "series": predictions.series_rationales[row],
+        }
         checked.append(
             {
                 kind: with_absences(text, verifier.check(text, kind, sections.get(stay, []), chart, affirmable[row]))

@@ -65,7 +65,7 @@ def summarize(
     scored = bootstrap(gold, systems, patients, replicates, seed, eligible)
     both = gold.any(axis=0) & (~gold & eligible).any(axis=0)
     return {
-        **versions.EVALUATION.mark,
+        "evaluation_version": versions.EVALUATION.version,
         "created_by": __version__,
         "predictions": {
             "sha256": predictions.table_hash,

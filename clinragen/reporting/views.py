@@ -17,8 +17,10 @@ from clinragen.knowledge.readable import readable, unreadable
 from clinragen.reporting import charts
 from clinragen.reporting.evidence import Segments, mark_shared
 from clinragen.reporting.verdicts import ClaimText, Marked, claim_text, marked
+from clinragen.schema import RATIONALE_KINDS, RationaleKind
 from clinragen.verification.claims import ABSENCE, Checked, Verdict
 
+_TITLES: dict[RationaleKind, str] = {"note": "From the notes", "series": "From the series"}
 GROUPS = {
     "vital": "Vital signs",
     "coma": "Glasgow coma scale",
@@ -363,7 +365,7 @@ def concept_name(identifier: str) -> str:
 
 def rationales_of(
     texts: Mapping[str, str],
-    claims: Mapping[str, Sequence[Checked]],
+    claims: Mapping[RationaleKind, Sequence[Checked]],
     sections: Sequence[tuple[str, str]],
     teacher: Mapping[str, str | None],
     names: Mapping[str, Mapping[str, Any]],
@@ -381,9 +383,9 @@ def rationales_of(
     parts = [note_parts(key, text, segments) for (key, text), segments in zip(sections, shared, strict=True)]
     titles = [section_title(key) for key, _ in sections]
     rationales = []
-    for kind, title in (("note", "From the notes"), ("series", "From the series")):
+    for kind in RATIONALE_KINDS:
         spoken = [claim_text(claim, sections, titles, names) for claim in claims[kind]]
-        rationales.append(Rationale(title, marked(texts[kind], spoken), spoken, teacher.get(kind)))
+        rationales.append(Rationale(_TITLES[kind], marked(texts[kind], spoken), spoken, teacher.get(kind)))
     return rationales, list(zip(titles, parts, strict=True))
 
 

@@ -73,7 +73,7 @@ def check_tracker(kind: Logger) -> None:
         raise missing_extra(f"trainer.logger={kind}", kind)
 
 
-def _failed(kind: Logger, error: Exception) -> str:
+def _failed(kind: str, error: Exception) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return f"trainer.logger={kind} failed ({first})"
 

@@ -93,8 +93,8 @@ class Prompts:
         stay = StayRecord(
             0, list(self.graph.labels)[:1], [("history_of_present_illness", "Fever.")], {"heart_rate": [(1.0, 140.0)]}
         )
-        for kind, structured, note in (("note", False, ""), ("series", True, f"{OPENINGS['note']}, fever.")):
-            self._filled(stay, kind, structured=structured, note_rationale=note, explain=True)
+        self._filled(stay, "note", structured=False, note_rationale="", explain=True)
+        self._filled(stay, "series", structured=True, note_rationale=f"{OPENINGS['note']}, fever.", explain=True)
         self._templates.render("retry.j2", {"wrong": ["fever"]}, explain=True)
 
     @cached_property
