@@ -94,7 +94,8 @@ def summarize(
     """
     weights = np.array([np.ones(len(claims)), *patient_bootstrap(patients, replicates, seed)])
     summary: dict[str, dict[str, ClaimsRow]] = {kind: {} for kind in RATIONALE_KINDS}
-    for kind, about in ((rationale, row) for rationale in RATIONALE_KINDS for row in CLAIM_ROWS[rationale]):
+    rows: list[tuple[RationaleKind, str]] = [(kind, about) for kind in RATIONALE_KINDS for about in CLAIM_ROWS[kind]]
+    for kind, about in rows:
         standings = [[c.standing for c in stay[kind] if about in ("all", c.kind)] for stay in claims]
         counts = np.array([[row.count(verdict) for verdict in VERDICTS] for row in standings])
         total = counts.sum(axis=1)
