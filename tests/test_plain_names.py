@@ -17,9 +17,19 @@ LEFT_OUT = ROOT / "clinragen" / "verification"
 
 
 def vague_names(source: str) -> list[tuple[int, str]]:
-    """(line, name) of each variable and argument that is called so; attributes and keys of data are not looked at."""
+    """(line, name) of each variable and argument that is called so, but not of attributes, fields and keys of data."""
     bound = []
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    fields = {
+        id(entry.target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for entry in node.body
+        if isinstance(entry, ast.AnnAssign)
+    }
+    for node in ast.walk(tree):
+        if id(node) in fields:
+            continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             bound.append((node.lineno, node.id))
         elif isinstance(node, ast.arg):
@@ -38,6 +48,7 @@ def vague_names(source: str) -> list[tuple[int, str]]:
         ("[told for told in rows if (said := told)]", ["said", "told"]),
         ("match x:\n  case [first, *rest]: ...", ["rest"]),
         ("self.place = item.found; f(known=1)", []),
+        ("class Rows:\n  kept: int = 0", []),
     ],
 )
 def test_variables_and_arguments_are_seen_and_attributes_are_not(source, names):
