@@ -28,7 +28,7 @@ from clinragen.evaluation.text import distinct, words
 from clinragen.knowledge.graph import build
 from clinragen.schema import SERIES, CohortPaths
 from clinragen.teacher.evidence import EvidenceTeacher
-from clinragen.teacher.evidence_run import generate
+from clinragen.teacher.evidence_run import LEARNED_FROM, generate
 from clinragen.teacher.stays import Stays, frame
 from clinragen.verification.claims import ABSENCE
 from clinragen.verification.grounds import grounded_diagnoses, with_absences
@@ -42,9 +42,9 @@ def main() -> None:
     parser.add_argument("--stays", type=int, default=10_000)
     args = parser.parse_args()
     graph = build()
-    teacher, verifier = EvidenceTeacher(graph), Verifier(graph)
+    verifier = Verifier(graph)
     for root in args.cohort:
-        check(root, teacher, verifier)
+        check(root, EvidenceTeacher(graph), verifier)
     with tempfile.TemporaryDirectory() as folder:
         repeated(CohortPaths(args.cohort[-1]), CohortPaths(Path(folder)), args.stays)
         began, spent = time.perf_counter(), time.process_time()
@@ -58,13 +58,13 @@ def check(root: Path, teacher: EvidenceTeacher, verifier: Verifier) -> None:
     paths = CohortPaths(root)
     stays = Stays(paths)
     found = findings(frame(paths, SERIES), normal=True)
+    teacher.learn(stays.training(LEARNED_FROM), found)
     verdicts: Counter[tuple[str, str]] = Counter()
     texts: dict[str, list[str]] = {"note": [], "series": []}
     recomputed = told = listed = covered = absences = 0
     seconds = 0.0
     for stay in stays:
-        note = teacher.note(stay.stay_id, stay.sections, stay.diagnoses)
-        measured = teacher.series(stay.stay_id, found.get(stay.stay_id), stay.diagnoses)
+        note, measured = teacher.rationales(stay.stay_id, stay.sections, found.get(stay.stay_id), stay.diagnoses)
         for claim in json.loads(measured.verdicts)["claims"]:
             told += 1
             recomputed += holds(claim, stay.cells[claim["variable"]])

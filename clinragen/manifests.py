@@ -270,6 +270,8 @@ class RationalesManifest(Manifest):
         graph: manifest of the concept graph.
         model: of a language model, as it is named in the config.
         endpoint: where prompts went, with the attestation; None where they stayed in the process.
+        worth: training stays from which the evidence teacher learned the worth of signs: their number and split, and a
+            hash of the counts; absent for others, and where version 3 of that teacher or an older one wrote the set.
         cohort: hash of each file of the cohort that was read.
         table: hash of the rationales.
         taught_claims: verdicts of the claims that are taught.
@@ -297,6 +299,7 @@ class RationalesManifest(Manifest):
     table: str | None
     taught_claims: ByKind | None
     coverage: dict[str, int] | None
+    worth: dict[str, Any] | None = None
     served_by: dict[str, int] | None = None
     settings: dict[str, Any] | None = None
     ways: ByKind | None = None

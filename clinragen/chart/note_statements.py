@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clinragen.chart.note_evidence import KINDS, NoteEvidence
-from clinragen.chart.wording import listed
+from clinragen.chart.wording import listed, named
 from clinragen.label_sets import LabelSet
 
 OPENING = "Based on the medical notes"
@@ -23,24 +23,28 @@ ALTHOUGH = ("although the patient had", "despite", "although the notes mention")
 _RECORDED = "the recorded diagnosis"
 
 
-def clause(items: Sequence[NoteEvidence], name: str, link: tuple[str, str]) -> str:
-    """The clause with the evidence for a diagnosis; the diagnosis' own name is not a ground but a record of it.
+def clause(items: Sequence[NoteEvidence], names: Sequence[str], link: tuple[str, str]) -> str:
+    """The clause with the evidence for the diagnoses of these names.
+
+    A diagnosis' own name among the phrases is not a ground but a record of it: stated for one diagnosis at a time only.
 
     >>> fever = NoteEvidence("symptom:fever", "chief_complaint", 0, 5, "fever", past=False)
-    >>> clause([fever], "pneumonia", ("points to", "point to"))
-    'fever points to pneumonia'
+    >>> clause([fever], ["pneumonia", "septicemia"], ("points to", "point to"))
+    'fever points to pneumonia and septicemia'
     """
-    phrases = {kind: [item.phrase for item in items if item.kind == kind and item.phrase != name] for kind in KINDS}
+    phrases = {
+        kind: [item.phrase for item in items if item.kind == kind and item.phrase not in names] for kind in KINDS
+    }
     parts = [*phrases["sign"]]
     if phrases["past"]:
         parts.append(f"a history of {listed(phrases['past'])}")
     if phrases["drug"]:
         parts.append(f"treatment with {listed(phrases['drug'])}")
     if not parts:
-        return f"{'a history of ' if items[0].past else ''}{name} is recorded"
-    if any(item.phrase == name for item in items):
+        return f"{'a history of ' if items[0].past else ''}{named(names)} is recorded"
+    if any(item.phrase in names for item in items):
         parts.append(_RECORDED)
-    return f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {name}"
+    return f"{listed(parts)} {link[0] if len(parts) == 1 else link[1]} {named(names)}"
 
 
 def unsupported(diagnoses: Sequence[str], denial: str, labels: LabelSet) -> list[str]:

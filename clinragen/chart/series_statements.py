@@ -15,7 +15,7 @@ from typing import Literal
 from clinragen.catalog import Variable, variables
 from clinragen.chart.findings import HOURLY, Finding
 from clinragen.chart.reference_range import tolerance
-from clinragen.chart.wording import Wording, listed
+from clinragen.chart.wording import Wording, listed, named
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.label_sets import LabelSet
 
@@ -93,9 +93,9 @@ def normal_statement(finding: Finding) -> SeriesStatement:
     return SeriesStatement(finding.variable, "normal", "normal", name(finding.variable), finding.last)
 
 
-def pointing(link: str, key: str, labels: LabelSet) -> str:
-    """The end of a group of statements: the diagnosis that they support. ``link``: one of ``LINKS``."""
-    return f"{link} {labels[key].name}"
+def pointing(link: str, keys: Sequence[str], labels: LabelSet) -> str:
+    """The end of a group of statements: the diagnoses that each of them supports. ``link``: one of ``LINKS``."""
+    return f"{link} {named([labels[key].name for key in keys])}"
 
 
 def no_value_points_to(keys: Sequence[str], labels: LabelSet) -> str:

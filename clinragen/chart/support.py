@@ -17,6 +17,13 @@ _PAST_ACUTE = 0.3
 Ranked = list[tuple[float, NoteEvidence]]
 
 
+def tie(item: Finding | NoteEvidence, key: str, graph: ConceptGraph) -> float:
+    """How strongly the graph ties a finding of the series, or a phrase of the note, to a diagnosis, 0..1."""
+    strength = graph.strength(item.concept, key)
+    past = isinstance(item, NoteEvidence) and item.past and not item.concept.startswith("procedure:")
+    return strength * _PAST_ACUTE if past and graph.labels[key].kind == "acute" else strength
+
+
 def supported(finding: Finding, diagnoses: Iterable[str], graph: ConceptGraph) -> list[str]:
     """The diagnoses that a finding of the series supports."""
     return [key for key in diagnoses if graph.strength(finding.concept, key) >= SUPPORTS]
@@ -24,19 +31,20 @@ def supported(finding: Finding, diagnoses: Iterable[str], graph: ConceptGraph) -
 
 def grounds(evidence: Sequence[NoteEvidence], diagnoses: Collection[str], graph: ConceptGraph) -> dict[str, Ranked]:
     """The evidence in the note for each diagnosis, each phrase once; possibly empty."""
-    # the exact name of a label that the stay does not have would read as a diagnosis
-    others = {label.name for key, label in graph.labels.items() if key not in diagnoses}
-    evidence = [item for item in evidence if item.phrase not in others]
+    evidence = citable(evidence, diagnoses, graph)
     return {key: _ranked(evidence, key, graph) for key in diagnoses}
 
 
+def citable(evidence: Iterable[NoteEvidence], diagnoses: Collection[str], graph: ConceptGraph) -> list[NoteEvidence]:
+    """The phrases without the exact names of labels that the stay does not have: they would read as diagnoses."""
+    others = {label.name for key, label in graph.labels.items() if key not in diagnoses}
+    return [item for item in evidence if item.phrase not in others]
+
+
 def _ranked(evidence: Iterable[NoteEvidence], key: str, graph: ConceptGraph) -> Ranked:
-    acute = graph.labels[key].kind == "acute"
     ranked: Ranked = []
     for item in evidence:
-        strength = graph.strength(item.concept, key)
-        if item.past and acute and not item.concept.startswith("procedure:"):
-            strength *= _PAST_ACUTE
+        strength = tie(item, key, graph)
         if strength >= SUPPORTS:
             ranked.append((strength, item))
     ranked.sort(key=lambda pair: -pair[0])  # stable sort: ties stay in reading order

@@ -70,3 +70,12 @@ def listed(items: Sequence[str], last: str = "and") -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+def named(names: Sequence[str]) -> str:
+    """Diagnoses in one phrase; those whose names are lists themselves come last.
+
+    >>> named(["pleurisy, pneumothorax or pulmonary collapse", "shock"])
+    'shock and pleurisy, pneumothorax or pulmonary collapse'
+    """
+    return listed(sorted(names, key=lambda name: "," in name))

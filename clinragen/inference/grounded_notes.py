@@ -236,7 +236,7 @@ def _clauses(name: str, record: bool | None, have: tuple[int, ...], most: int) -
             for kinds in combinations_with_replacement(KINDS, count):
                 if all(kinds.count(each) <= there for each, there in zip(KINDS, have, strict=True)):
                     blanks = [_blank(each) for each in kinds]
-                    forms |= {_Form.of(clause([*blanks, *recorded], name, link), kinds): None for link in LINKS}
+                    forms |= {_Form.of(clause([*blanks, *recorded], [name], link), kinds): None for link in LINKS}
     return tuple(forms)
 
 

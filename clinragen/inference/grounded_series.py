@@ -72,7 +72,7 @@ class GroundedSeries(Grounded[_State]):
         self.statements = {finding: self._wordings(finding) for finding in self.findings}
         silent = [key for key in called if all(key not in self.points[finding] for finding in self.findings)]
         self.silent = [f" {no_value_points_to(keys, graph.labels)}" for keys in _one_or_two(silent)]
-        links = [f" {pointing(link, key, graph.labels)}" for link in LINKS for key in called]
+        links = [f" {pointing(link, [key], graph.labels)}" for link in LINKS for key in called]
         self.linking = spelling.longest(links, _ENDS)
         self.closing = spelling.longest(self.normal) if self.normal else spelling.longest(self.silent, _ENDS)
         spelling.learn(f"{text}{mark}" for texts in self.statements.values() for text in texts for mark in _MARKS)
@@ -134,7 +134,7 @@ class GroundedSeries(Grounded[_State]):
     def _linked(self, state: _State) -> list[Piece[_State]]:
         """The diagnosis that a group points to."""
         return [
-            Piece(f" {pointing(link, key, self.graph.labels)}{mark}", self.called[key], then)
+            Piece(f" {pointing(link, [key], self.graph.labels)}{mark}", self.called[key], then)
             for key in self._links(state)
             for link in LINKS
             for mark, then in self._ends(state)

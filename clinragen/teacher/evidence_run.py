@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,6 +23,8 @@ from clinragen.teacher.stays import StayRecord, Stays
 from clinragen.verification.grounds import grounded_diagnoses
 
 TEACHERS = ("evidence",)
+#: Training stays at most from which the worth of signs is learned.
+LEARNED_FROM = 5000
 _TOLD_EVERY = 50  # stays
 
 
@@ -61,15 +64,15 @@ def generate(
             f"note: the concept graph has no evidence for {', '.join(silent)}: the evidence teacher will "
             "find no grounds for them; an LLM teacher may"
         )
-    author = Author("evidence", _prompt_hash(teacher, concepts), concepts.manifest.to_json())
-    say(f"writing {2 * len(stays)} rationales ...")
     writer, checked = evidence.EvidenceTeacher(concepts), _Checks(ClaimChecker(concepts))
+    say("learning the worth of signs from training stays ...")
+    writer.learn(stays.training(LEARNED_FROM), by_stay)
+    worth = writer.worth.origin
+    author = Author("evidence", _prompt_hash(teacher, concepts, worth), concepts.manifest.to_json(), worth=worth)
+    say(f"writing {2 * len(stays)} rationales ...")
     rows: list[dict[str, object]] = []
     for done, stay in enumerate(stays, start=1):
-        rationales = [
-            writer.note(stay.stay_id, stay.sections, stay.diagnoses),
-            writer.series(stay.stay_id, by_stay.get(stay.stay_id), stay.diagnoses),
-        ]
+        rationales = writer.rationales(stay.stay_id, stay.sections, by_stay.get(stay.stay_id), stay.diagnoses)
         checked.add(stay, rationales)
         shared = {"stay_id": stay.stay_id, "teacher": teacher, "prompt_hash": author.prompt_hash}
         rows += [{**shared, "kind": one.kind, "text": one.text, "verdicts": one.verdicts} for one in rationales]
@@ -92,7 +95,7 @@ class _Checks:
         self.claims: Counter[tuple[str, str]] = Counter()
         self.coverage = Coverage()
 
-    def add(self, stay: StayRecord, rationales: list[evidence.EvidenceRationale]) -> None:
+    def add(self, stay: StayRecord, rationales: Iterable[evidence.EvidenceRationale]) -> None:
         """Check the rationales of one stay."""
         grounded: set[str] = set()
         for rationale in rationales:
@@ -102,6 +105,8 @@ class _Checks:
         self.coverage.add(stay.diagnoses, grounded)
 
 
-def _prompt_hash(teacher: str, graph: ConceptGraph) -> str:
-    """Hash of everything that affects a rationale of the evidence teacher: its version and the graph."""
-    return sha256_json({"teacher": teacher, "version": evidence.VERSION, "graph": graph.manifest.to_json()})
+def _prompt_hash(teacher: str, graph: ConceptGraph, worth: dict[str, Any]) -> str:
+    """Hash of everything that affects a rationale of the evidence teacher: its version, the graph, what it learned."""
+    return sha256_json(
+        {"teacher": teacher, "version": evidence.VERSION, "graph": graph.manifest.to_json(), "worth": worth}
+    )

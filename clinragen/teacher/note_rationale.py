@@ -1,6 +1,11 @@
-"""R_m: the evidence of the note for each diagnosis, by the concept graph, and the diagnoses without evidence."""
+"""R_m: the evidence of the note for each diagnosis, by its worth, and the diagnoses without evidence."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from clinragen.chart.note_evidence import NoteEvidence, signs
 from clinragen.chart.note_statements import (
@@ -17,78 +22,130 @@ from clinragen.chart.note_statements import (
     unsupported,
     without_note,
 )
-from clinragen.chart.support import Ranked, grounds
+from clinragen.chart.support import citable
 from clinragen.chart.wording import Wording, words
-from clinragen.knowledge.graph import ConceptGraph
+from clinragen.chart.worth import Worth
 from clinragen.label_sets import LabelSet
+from clinragen.teacher.argument import Argument, Composed
+
+# A second sign, piece of history or drug for the same diagnosis says partly what the first did.
+_SAME_KIND = 0.5
+
+
+class _Ground(NamedTuple):
+    """A phrase that may be cited for a diagnosis, and the share of it that is due to the diagnosis."""
+
+    key: str
+    item: NoteEvidence
+    share: float
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How clauses of one rationale are written."""
+
+    link: tuple[str, str]
+    labels: LabelSet
+
+    def text(self, chosen: Mapping[str, list[_Ground]]) -> str:
+        """The rationale without its end: a clause for each diagnosis, or for all that have the same grounds."""
+        groups: dict[object, list[str]] = {}
+        for key in sorted(chosen, key=lambda key: (-chosen[key][0].share, key)):
+            phrases = frozenset(ground.item for ground in chosen[key])
+            recorded = any(item.phrase == label.name for item in phrases for label in self.labels.values())
+            groups.setdefault(key if recorded else phrases, []).append(key)
+        clauses = (
+            clause([ground.item for ground in chosen[keys[0]]], [self.labels[key].name for key in keys], self.link)
+            for keys in groups.values()
+        )
+        return f"{OPENING}, {'; '.join(clauses)}"
 
 
 def compose(
-    evidence: list[NoteEvidence] | None, diagnoses: list[str], graph: ConceptGraph, wording: Wording
-) -> tuple[str, list[NoteEvidence]]:
-    """The rationale and the phrases that it uses.
+    evidence: list[NoteEvidence] | None,
+    diagnoses: list[str],
+    worth: Worth,
+    wording: Wording,
+    elsewhere: Mapping[str, float] = MappingProxyType({}),
+) -> Composed[NoteEvidence]:
+    """The rationale, the phrases that it uses and what it argues.
 
     Args:
         evidence: from ``chart.note_evidence.gather``; None if there is no note.
         diagnoses: gold phenotype keys.
-        graph: says which phrase supports which diagnosis.
+        worth: says which phrase supports which diagnosis, and how much.
         wording: chooses the phrasing.
+        elsewhere: diagnosis -> how well the series can argue for it, 0..1: what it shows well need not use room here.
     """
+    labels = worth.graph.labels
     if not diagnoses:
-        return _nothing_diagnosed(evidence, wording, graph.labels)
+        return _nothing_diagnosed(evidence, wording, labels)
     if evidence is None:
-        return _shortened(without_note(diagnoses, graph.labels)), []
-    ranked = grounds(evidence, diagnoses, graph)
-    supported = sorted((key for key in diagnoses if ranked[key]), key=lambda key: (-ranked[key][0][0], key))
-    silent = [key for key in diagnoses if not ranked[key]]
-    link = wording.pick(LINKS)
+        return Composed(_shortened(without_note(diagnoses, labels)))
+    grounds = _grounds(evidence, diagnoses, worth)
+    supported = {ground.key for ground in grounds}
+    silent = [key for key in diagnoses if key not in supported]
+    style = _Style(wording.pick(LINKS), labels)
     closing = wording.pick(CLOSINGS)
-    if not supported:
-        return _shortened(only_unsupported(silent, graph.labels)), []
-    # too long a text first loses grounds, then the least supported diagnoses, last the unsupported ones
-    for most, share in ((MOST_GROUNDS, 1.0), (2, 1.0), (1, 1.0), (1, 0.7), (1, 0.5), (1, 0.3)):
-        keys = supported[: max(1, round(len(supported) * share))]
-        clauses, used = _clauses(keys, ranked, most, link, graph.labels)
-        text = _assemble(clauses, silent, closing, graph.labels)
-        if words(text) <= MOST_WORDS:
-            return text, used
-    return _assemble(clauses, [], closing, graph.labels), used
+    if not grounds:
+        return Composed(_shortened(only_unsupported(silent, labels)))
+    ends = [f"; {end}" for end in unsupported(silent, closing, labels)] if silent else []
+    chosen = _chosen(grounds, Argument.beside(elsewhere), style, MOST_WORDS - words(ends[-1] if ends else ""))
+    text = style.text(chosen)
+    end = next((end for end in ends if words(text + end) <= MOST_WORDS), "")
+    used = dict.fromkeys(ground.item for each in chosen.values() for ground in each)
+    argument = Argument()
+    for ground in (ground for each in chosen.values() for ground in each):
+        argument.add(ground.key, ground.share)
+    return Composed(f"{text}{end}.", list(used), argument.argued)
 
 
-def _clauses(
-    keys: list[str], ranked: dict[str, Ranked], most: int, link: tuple[str, str], labels: LabelSet
-) -> tuple[list[str], list[NoteEvidence]]:
-    """A clause for each diagnosis with at most this many grounds, preferably unused ones, and the phrases used."""
-    clauses: list[str] = []
-    used: list[NoteEvidence] = []
-    for key in keys:
-        items = [item for _, item in ranked[key]]
-        fresh = [item for item in items if item not in used]
-        items = _varied(fresh or items)[:most]
-        used += [item for item in items if item not in used]
-        clauses.append(clause(items, labels[key].name, link))
-    return clauses, used
+def _grounds(evidence: list[NoteEvidence], diagnoses: list[str], worth: Worth) -> list[_Ground]:
+    """All that may be cited, the most telling first, in reading order among equals; each phrase once a diagnosis."""
+    found = [
+        _Ground(key, item, value)
+        for item in citable(evidence, diagnoses, worth.graph)
+        for key, value in worth.speaks_for(item, diagnoses).items()
+    ]
+    found.sort(key=lambda ground: -ground.share)
+    distinct: dict[tuple[str, str], _Ground] = {}
+    for ground in found:
+        distinct.setdefault((ground.key, ground.item.phrase), ground)
+    return list(distinct.values())
 
 
-def _varied(items: list[NoteEvidence]) -> list[NoteEvidence]:
-    """The strongest sign, piece of history and drug first, then the rest."""
-    strongest = {item.kind: item for item in reversed(items)}
-    first = [item for item in items if item in strongest.values()]
-    return first + [item for item in items if item not in first]
+def _chosen(grounds: Iterable[_Ground], argument: Argument, style: _Style, room: int) -> dict[str, list[_Ground]]:
+    """The grounds that are told: each step takes what adds most to what is argued, if it fits.
 
+    There is ``room`` for so many words; a first ground of a diagnosis may use those that the end would take, too.
+    """
+    left = list(grounds)
+    chosen: dict[str, list[_Ground]] = {}
 
-def _assemble(clauses: list[str], silent: list[str], closing: str, labels: LabelSet) -> str:
-    text = f"{OPENING}, {'; '.join(clauses)}"
-    return _shortened([f"{text}; {end}." for end in unsupported(silent, closing, labels)]) if silent else f"{text}."
+    def told(ground: _Ground) -> float:
+        same = any(other.item.kind == ground.item.kind for other in chosen.get(ground.key, ()))
+        return ground.share * (_SAME_KIND if same else 1.0)
+
+    while left:
+        best = max(left, key=lambda ground: argument.gain(ground.key, told(ground)))
+        left.remove(best)
+        before = chosen.get(best.key, [])
+        longer = {**chosen, best.key: [*before, best]}
+        if not chosen or words(style.text(longer)) <= (room if before else MOST_WORDS):
+            argument.add(best.key, told(best))
+            chosen = longer
+            if len(before) + 1 == MOST_GROUNDS:
+                left = [ground for ground in left if ground.key != best.key]
+    return chosen
 
 
 def _nothing_diagnosed(
     evidence: list[NoteEvidence] | None, wording: Wording, labels: LabelSet
-) -> tuple[str, list[NoteEvidence]]:
+) -> Composed[NoteEvidence]:
     if evidence is None:
-        return without_note([], labels)[0], []
+        return Composed(without_note([], labels)[0])
     named = signs(evidence)[:MOST_SIGNS]
-    return undiagnosed(named, wording.pick(ALTHOUGH)), named
+    return Composed(undiagnosed(named, wording.pick(ALTHOUGH)), named)
 
 
 def _shortened(texts: list[str]) -> str:

@@ -62,6 +62,7 @@ class Author:
         endpoint: endpoint of prompts, with the attestation; None if they stayed in this process.
         prompt_hash: hash of everything that affects a rationale, except the patient.
         graph: manifest of the concept graph.
+        worth: training stays from which the evidence teacher learned the worth of signs (``chart.worth``).
     """
 
     backend: str
@@ -69,6 +70,7 @@ class Author:
     graph: dict[str, Any]
     model: str | None = None
     endpoint: dict[str, Any] | None = None
+    worth: dict[str, Any] | None = None
 
 
 def refuse_overwriting(files: Files, *, overwrite: bool, remark: str = "") -> None:

@@ -1,8 +1,10 @@
-"""R_t: one sentence on what the series shows: the chosen findings, and the diagnosis that each points to."""
+"""R_t: one sentence on what the series shows: the chosen findings, and the diagnoses that each points to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from clinragen.chart.findings import Finding
@@ -25,13 +27,18 @@ from clinragen.chart.series_statements import (
 )
 from clinragen.chart.support import SUPPORTS
 from clinragen.chart.wording import Wording, listed, words
+from clinragen.chart.worth import Worth, speaking
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.label_sets import LabelSet
+from clinragen.teacher.argument import Argument, Composed
 
-#: Least severity, in widths of the range, of a finding that supports a diagnosis.
-_SPEAKS = 0.1
-#: Score of a finding that explains no diagnosis: low, so that it is chosen only when nothing else is left.
-_UNTIED, _UNTIED_ALONE = 0.08, 1.0
+#: Score of a finding that supports no diagnosis: low, but without diagnoses there are only such findings to state.
+_UNTIED, _UNTIED_ALONE = 0.03, 1.0
+#: A further finding is stated only if its score is at least this.
+_LEAST = 0.015
+#: A further diagnosis is named behind a finding only if that adds at least this to its argument.
+_NAMED = 0.15
+#: Values that follow from other measured ones, which are preferred; and the factor for it.
+_FOLLOWS, _LESS = ("pao2_fio2", "base_excess", "chloride"), 0.6
 _MOST_NORMAL = 2  # number of values named as normal
 #: Findings that reflect treatment rather than the patient; used only for a diagnosis that they support.
 _TREATMENT = (
@@ -46,82 +53,147 @@ _TREATMENT = (
 
 
 class _Choice(NamedTuple):
-    """A chosen finding, and the diagnosis that it supports."""
+    """A chosen finding, and the diagnoses that it is said to support."""
 
     finding: Finding
-    target: str | None
+    targets: tuple[str, ...]
+
+
+@dataclass
+class _Style:
+    """How the statements of one sentence are written; a finding keeps the words that it was first told in."""
+
+    graph: ConceptGraph
+    wording: Wording
+    link: str
+    statements: dict[Finding, SeriesStatement] = field(default_factory=dict)
+
+    def statement(self, finding: Finding) -> SeriesStatement:
+        """A finding in words."""
+        if finding not in self.statements:
+            self.statements[finding] = statement(finding, self.graph, self.wording)
+        return self.statements[finding]
+
+    def text(self, choices: Sequence[_Choice]) -> str:
+        """The sentence without its end: statements on the same diagnoses together, those on none last."""
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for finding, targets in choices:
+            groups.setdefault(targets, []).append(self.statement(finding).statement)
+        alone = groups.pop((), [])
+        parts = [
+            f"{listed(group)}, {pointing(self.link, targets, self.graph.labels)}" for targets, group in groups.items()
+        ]
+        if alone:
+            parts.append(f"{f'{ALSO} ' if parts else ''}{listed(alone)}")
+        return f"{OPENING} {'; '.join(parts)}"
 
 
 def compose(
-    findings: Sequence[Finding] | None, diagnoses: list[str], graph: ConceptGraph, wording: Wording
-) -> tuple[str, list[SeriesStatement]]:
-    """The sentence and its statements.
+    findings: Sequence[Finding] | None,
+    diagnoses: list[str],
+    worth: Worth,
+    wording: Wording,
+    elsewhere: Mapping[str, float] = MappingProxyType({}),
+) -> Composed[SeriesStatement]:
+    """The sentence, its statements and what they argue.
 
     Args:
         findings: findings of the stay; None if nothing was measured.
         diagnoses: gold phenotype keys.
-        graph: says which finding supports which diagnosis.
+        worth: says which finding supports which diagnosis, and how much.
         wording: chooses the phrasing.
+        elsewhere: diagnosis -> how well the note argues for it, 0..1: what it shows well need not use room here.
     """
     if findings is None:
-        return f"{OPENING} {wording.pick(NOT_MEASURED)}.", []
+        return Composed(f"{OPENING} {wording.pick(NOT_MEASURED)}.")
     abnormal = [finding for finding in findings if finding.direction != "normal"]
     if not abnormal:
-        return f"{OPENING} {wording.pick(ALL_NORMAL)}.", []
-    choices = _choose(abnormal, diagnoses, graph)
-    statements = {choice.finding: statement(choice.finding, graph, wording) for choice in choices}
-    link = wording.pick(LINKS)
-    text = _grounds(choices, statements, link, graph.labels)
-    while words(text) > MOST_WORDS and len(choices) > 1:
-        choices = choices[:-1]
-        text = _grounds(choices, statements, link, graph.labels)
-    silent = _unsupported(abnormal, [choice.target for choice in choices], diagnoses, graph)
-    text = _first_fitting(text, [no_value_points_to(keys, graph.labels) for keys in (silent, silent[:1]) if keys])
+        return Composed(f"{OPENING} {wording.pick(ALL_NORMAL)}.")
+    shares = {finding: worth.speaks_for(finding, diagnoses) for finding in _heads(abnormal)}
+    style = _Style(worth.graph, wording, wording.pick(LINKS))
+    choices = _choose(shares, diagnoses, Argument.beside(elsewhere), style)
+    argument = Argument()
+    for finding, targets in choices:
+        for key in targets:
+            argument.add(key, shares[finding][key])
+    text = style.text(choices)
+    silent = _unsupported(abnormal, argument.argued, diagnoses, worth.graph)
+    text = _first_fitting(text, [no_value_points_to(keys, worth.graph.labels) for keys in (silent, silent[:1]) if keys])
     normal = _normal([finding for finding in findings if finding.direction == "normal"], wording)
     longer = _first_fitting(text, [normal_values([name(each.variable) for each in normal])] if normal else [])
-    return f"{longer}.", [statements[choice.finding] for choice in choices] + (normal if longer != text else [])
+    told = [style.statement(choice.finding) for choice in choices]
+    return Composed(f"{longer}.", told + (normal if longer != text else []), argument.argued)
 
 
-def _choose(findings: list[Finding], diagnoses: list[str], graph: ConceptGraph) -> list[_Choice]:
-    """Choose findings greedily, with the diagnosis that each supports: each step takes the one that explains most."""
-    unexplained = dict.fromkeys(diagnoses, 1.0)
-    left = list(findings)
+def _heads(findings: list[Finding]) -> list[Finding]:
+    """Of redundant findings the first only: the total of a score, the hemoglobin."""
+    far = {(finding.variable, finding.direction) for finding in speaking(findings)}
+    return [
+        finding
+        for finding in findings
+        if not any((other, finding.direction) in far for other in finding.kin[: finding.kin.index(finding.variable)])
+    ]
+
+
+def _choose(
+    shares: Mapping[Finding, Mapping[str, float]], diagnoses: list[str], argument: Argument, style: _Style
+) -> list[_Choice]:
+    """Choose findings greedily, with the diagnoses that each supports: each step takes the one that adds most."""
+    left = list(shares)
     choices: list[_Choice] = []
     while left and len(choices) < MOST_STATEMENTS:
-        scored = [(*_score(finding, unexplained, graph), finding) for finding in left]
-        score, target, finding = max(scored, key=lambda each: (each[0], each[2].concept))
-        if score < _UNTIED and choices:
+        gains = {
+            finding: {
+                key: argument.gain(key, share * (_LESS if finding.variable in _FOLLOWS else 1.0))
+                for key, share in shares[finding].items()
+            }
+            for finding in left
+        }
+        alone = _UNTIED if diagnoses else _UNTIED_ALONE
+        scores = {finding: sum(of.values()) or alone * _by_itself(finding) for finding, of in gains.items()}
+        finding = max(left, key=lambda finding: (scores[finding], finding.concept))
+        if scores[finding] < _LEAST and choices:
             break
-        choices.append(_Choice(finding, target))
-        left = [other for other in left if other.variable not in finding.kin]
-        for key in diagnoses:
-            unexplained[key] *= 1.0 - 0.7 * graph.strength(finding.concept, key)
+        left.remove(finding)
+        choice = _fitting(finding, gains[finding], diagnoses, choices, style)
+        if choice:
+            choices.append(choice)
+            left = [other for other in left if other.variable not in finding.kin]
+            for key in choice.targets:
+                argument.add(key, shares[finding][key])
     return choices
 
 
-def _score(finding: Finding, unexplained: Mapping[str, float], graph: ConceptGraph) -> tuple[float, str | None]:
-    """Score of a finding for the diagnoses not yet explained, and the diagnosis that it supports."""
-    ties = {key: graph.strength(finding.concept, key) for key in unexplained}
-    target = max(unexplained, key=lambda key: (ties[key] * unexplained[key], key), default=None)
-    gain = ties[target] * unexplained[target] if target else 0.0
-    # a high oxygen pressure reflects the ventilator's setting
-    told_alone = finding.variable not in _TREATMENT and finding.concept != "finding:pao2:high"
-    alone = (_UNTIED if unexplained else _UNTIED_ALONE) if told_alone else 0.0
-    speaks = target is not None and ties[target] >= SUPPORTS and finding.severity >= _SPEAKS
-    return finding.weight * max(gain, alone), target if speaks else None
+def _fitting(
+    finding: Finding, gains: Mapping[str, float], diagnoses: list[str], choices: list[_Choice], style: _Style
+) -> _Choice | None:
+    """The finding with the diagnoses that it is said to support, as far as they fit behind the choices before it: the
+    one to whose argument it adds most, and others to which it adds much.
+    """
+    best = max(gains, key=lambda key: (gains[key], key), default=None)
+    many = tuple(key for key in diagnoses if key == best or gains.get(key, 0.0) >= _NAMED)
+    for targets in (many, many if best is None else (best,)):
+        if not choices or words(style.text([*choices, _Choice(finding, targets)])) <= MOST_WORDS:
+            return _Choice(finding, targets)
+    return None
+
+
+def _by_itself(finding: Finding) -> float:
+    """Score of a finding that supports no diagnosis; a high oxygen pressure reflects the ventilator's setting."""
+    return 0.0 if finding.variable in _TREATMENT or finding.concept == "finding:pao2:high" else finding.weight
 
 
 def _unsupported(
-    findings: list[Finding], targets: list[str | None], diagnoses: list[str], graph: ConceptGraph
+    findings: list[Finding], argued: Mapping[str, float], diagnoses: list[str], graph: ConceptGraph
 ) -> list[str]:
     """Up to two diagnoses that a series could support, but this one does not."""
-    concepts = {finding.concept for finding in findings if finding.severity >= _SPEAKS}
+    shown = {finding.concept for finding in speaking(findings)}
     silent = []
     for key in diagnoses:
         strong = {node for node, (tie, _) in graph.evidence[key].items() if tie >= SUPPORTS}
-        if key not in targets and not strong & concepts and any(node.startswith("finding:") for node in strong):
+        if key not in argued and not strong & shown and any(node.startswith("finding:") for node in strong):
             silent.append(key)
-    return silent[:2] if any(targets) or silent else diagnoses[:2]
+    return silent[:2] if argued or silent else diagnoses[:2]
 
 
 def _first_fitting(text: str, additions: list[str]) -> str:
@@ -139,16 +211,3 @@ def _normal(findings: list[Finding], wording: Wording) -> list[SeriesStatement]:
     first = wording.pick(range(len(worth)))
     named = sorted({worth[(first + step) % len(worth)] for step in range(_MOST_NORMAL)}, key=WORTH.index)
     return [normal_statement(by_variable[key]) for key in named]
-
-
-def _grounds(choices: list[_Choice], statements: Mapping[Finding, SeriesStatement], link: str, labels: LabelSet) -> str:
-    """The statements grouped by diagnosis; those without one come last."""
-    groups: dict[str | None, list[str]] = {}
-    for finding, target in choices:
-        groups.setdefault(target, []).append(statements[finding].statement)
-    parts = [
-        f"{listed(group)}, {pointing(link, target, labels)}" for target, group in groups.items() if target is not None
-    ]
-    if None in groups:
-        parts.append(f"{f'{ALSO} ' if parts else ''}{listed(groups[None])}")
-    return f"{OPENING} {'; '.join(parts)}"

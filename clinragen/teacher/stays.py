@@ -64,12 +64,19 @@ class Stays:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[StayRecord]:
-        for stay in self.ids:
-            start, end = self._slices.get(stay, (0, 0))
-            cells: dict[str, list[tuple[float, float]]] = {}
-            for hour, variable, value in self.series[start:end].select("hour", "variable", "value").iter_rows():
-                cells.setdefault(variable, []).append((hour, value))
-            yield StayRecord(stay, self._diagnoses[stay], self._sections.get(stay, []), cells)
+        return map(self._record, self.ids)
+
+    def training(self, most: int) -> Iterator[StayRecord]:
+        """Stays of the training split, of all shards; of more than ``most`` every n-th, so that a sample is spread."""
+        ids = sorted(self._training)
+        return map(self._record, ids[:: -(-len(ids) // most) or 1])
+
+    def _record(self, stay: int) -> StayRecord:
+        start, end = self._slices.get(stay, (0, 0))
+        cells: dict[str, list[tuple[float, float]]] = {}
+        for hour, variable, value in self.series[start:end].select("hour", "variable", "value").iter_rows():
+            cells.setdefault(variable, []).append((hour, value))
+        return StayRecord(stay, self._diagnoses[stay], self._sections.get(stay, []), cells)
 
     def bands(self) -> Bands:
         """The statistical band of each variable over the training split."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 from whole_graph import GRAPH
 
@@ -30,6 +32,7 @@ from clinragen.chart.series_statements import (
 )
 from clinragen.chart.support import supported
 from clinragen.chart.wording import Wording, every, listed
+from clinragen.verification.grounds import grounded_diagnoses
 from clinragen.verification.rationale import Verifier
 
 VERIFIER = Verifier(GRAPH)
@@ -85,7 +88,8 @@ def test_a_statement_carries_the_charted_value_and_the_written_one():
 
 
 def test_what_closes_a_series_sentence():
-    assert pointing("supporting", "shock", phenotypes()) == "supporting shock"
+    assert pointing("supporting", ["shock"], phenotypes()) == "supporting shock"
+    assert pointing("supporting", ["shock", "septicemia"], phenotypes()) == "supporting shock and septicemia"
     assert (
         no_value_points_to(["shock", "copd"], phenotypes())
         == f"no value points to shock or {phenotypes()['copd'].name}"
@@ -119,7 +123,7 @@ def evidence(phrase: str, concept: str = "symptom:x", *, past: bool = False) -> 
     ],
 )
 def test_a_clause_on_a_diagnosis(items, text):
-    assert clause(items, "pneumonia", POINTS_TO) == text
+    assert clause(items, ["pneumonia"], POINTS_TO) == text
 
 
 def test_what_nothing_speaks_for_is_named_in_full_or_shorter():
@@ -168,15 +172,30 @@ def diagnoses(text: str, kind: str) -> dict[str, bool]:
 
 @pytest.mark.parametrize("link", series_statements.LINKS)
 def test_every_link_of_a_series_sentence_is_read_as_a_conclusion(link):
-    text = f"{series_statements.OPENING} high lactate of about 4.0 mmol/L, {pointing(link, 'shock', phenotypes())}."
+    text = f"{series_statements.OPENING} high lactate of about 4.0 mmol/L, {pointing(link, ['shock'], phenotypes())}."
     assert diagnoses(text, "series") == {"shock": False}
 
 
 @pytest.mark.parametrize("link", LINKS)
 def test_every_link_of_a_note_clause_is_read_as_a_conclusion(link):
     for items in ([evidence("fever")], [evidence("fever"), evidence("cough")]):
-        text = f"{note_statements.OPENING}, {clause(items, 'pneumonia', link)}."
+        text = f"{note_statements.OPENING}, {clause(items, ['pneumonia'], link)}."
         assert diagnoses(text, "note") == {"pneumonia": False}
+
+
+def test_each_of_several_diagnoses_is_read_as_argued_for():
+    chart = measurements({"lactate": [(1.0, 4.0)]})
+    for keys in combinations(phenotypes(), 2):
+        names = [phenotypes()[key].name for key in keys]
+        texts = {
+            "series": f"{series_statements.OPENING} high lactate of about 4.0 mmol/L, "
+            f"{pointing('pointing to', keys, phenotypes())}.",
+            "note": f"{note_statements.OPENING}, {clause([evidence('fever')], names, POINTS_TO)}.",
+        }
+        for kind, text in texts.items():
+            claims = VERIFIER.check(text, kind, NOTE, chart, keys)
+            assert {str(claim.verdict) for claim in claims} == {"supported"}, text
+            assert set(grounded_diagnoses([(text, claims)])) == set(keys), text
 
 
 @pytest.mark.parametrize("denial", [*CLOSINGS, NO_FINDING])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from copy import copy
 
 import numpy as np
@@ -20,6 +21,7 @@ from clinragen.chart.measurements import measurements
 from clinragen.chart.note_evidence import gather
 from clinragen.chart.support import SUPPORTS
 from clinragen.chart.wording import Wording
+from clinragen.chart.worth import Worth
 from clinragen.data.targets import ORDERS, TargetFormat
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.grounded import Constraints, Grounded, Spelling
@@ -259,6 +261,11 @@ def test_what_the_teacher_writes_can_be_written(tokenizer):
     for seed in range(60):
         note, called = draw_note(seed), random.Random(seed).sample(list(phenotypes()), seed % 6)
         evidence = gather(note, LINKER, GRAPH)
-        wanted, _ = note_rationale.compose(evidence if note else None, called, GRAPH, Wording(seed))
+        made = note_rationale.compose(evidence if note else None, called, Worth(GRAPH), Wording(seed))
+        wanted = made.text
+        once = all(wanted.count(item.phrase) == 1 for item in made.told)
+        clauses = len(re.findall(f" (?:{'|'.join(word for link in note_statements.LINKS for word in link)}) ", wanted))
+        if not once or clauses < len(made.argued):
+            continue  # the grammar tells a phrase once, of one diagnosis
         if len(wanted.split()) < note_statements.MOST_WORDS / 2:  # near the limit the grammar is the more careful
             assert reaches(tokenizer, note_of(tokenizer, note, called, 1000), wanted), wanted

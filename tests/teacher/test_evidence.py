@@ -7,6 +7,7 @@ import re
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from clinragen.errors import UserError
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths, labels_schema
 from clinragen.teacher.evidence import EvidenceTeacher
 from clinragen.teacher.evidence_run import generate
+from clinragen.teacher.stays import StayRecord
 from clinragen.verification.claims import Verdict
 from clinragen.verification.rationale import Verifier
 
@@ -132,6 +134,47 @@ def test_series_rationale_is_honest_about_normal_missing_and_unrelated_values():
     found = findings(series((0, "tsh", 20.0)))[1]
     assert "no value points to" not in TEACHER.series(1, found, []).text
     assert "no value points to shock" in TEACHER.series(1, found, ["shock"]).text
+
+
+def test_a_statement_may_speak_for_several_diagnoses():
+    found = findings(series((0, "lactate", 3.0), (9, "lactate", 7.0)))[1]
+    text = TEACHER.series(1, found, ["septicemia", "shock"]).text
+    assert re.fullmatch(
+        r"Lab test shows high lactate rising from about 3\.0 to 7\.0 mmol/L, [a-z ]+ (septicemia and shock)\.", text
+    )
+    note = [(HPI, "Found confused, with cool extremities and low urine output.")]
+    text = TEACHER.note(1, note, ["acute_renal_failure", "shock"]).text
+    assert text.count("low urine output") == 1 or "low urine output" in text.split(";")[1]
+
+
+def test_each_diagnosis_is_argued_for_before_any_is_argued_for_at_length():
+    rows = {"lactate": 7.0, "mean_bp": 45.0, "bilirubin_total": 9.0, "creatinine": 4.0, "bun": 90.0, "sodium": 120.0}
+    found = findings(series(*[(0, variable, value) for variable, value in rows.items()]))[1]
+    gold = ["acute_renal_failure", "fluid_electrolyte_disorders", "other_liver_diseases", "shock"]
+    text = TEACHER.series(1, found, gold).text
+    assert all(phenotypes()[key].name in text for key in gold), text
+
+
+def test_series_and_note_share_the_work():
+    """What the note shows well leaves the room of the series to what the note cannot show."""
+    rows = {"lactate": 7.0, "bilirubin_total": 9.0, "creatinine": 4.0, "sodium": 120.0, "troponin_t": 2.0, "wbc": 25.0}
+    found = findings(series(*[(0, variable, value) for variable, value in rows.items()]))[1]
+    strong = ["acute_renal_failure", "acute_myocardial_infarction", "pneumonia", "other_liver_diseases", "shock"]
+    gold = [*strong, "fluid_electrolyte_disorders"]
+    note = [(HPI, "Cough and sputum production. Crushing chest pain. Jaundice and ascites.")]
+    texts = [one.text for one in TEACHER.rationales(1, note, found, gold)]
+    assert all(any(phenotypes()[key].name in text for text in texts) for key in gold), texts
+    alone = TEACHER.rationales(1, [], found, gold)[1].text
+    assert alone == TEACHER.series(1, found, gold).text
+
+
+def test_what_training_stays_show_counts_beside_the_graph():
+    note = [(HPI, "Nosebleeds.")]
+    teacher = EvidenceTeacher(GRAPH)
+    assert "no finding supports shock" in teacher.note(1, note, ["shock"]).text
+    stays = [StayRecord(i, ["shock"] if i < 50 else [], note if i < 40 else [(HPI, "Well.")]) for i in range(500)]
+    teacher.learn(stays, {})
+    assert re.search("nosebleeds (points to|supports|suggests|indicates) shock", teacher.note(1, note, ["shock"]).text)
 
 
 def test_wording_varies_between_stays_and_never_between_runs():
@@ -250,6 +293,23 @@ def test_the_card_holds_counts_and_verdicts_but_no_text(cohort):
     texts = table.column("text").to_pylist()
     assert not [text for text in texts if text in card]
     assert any(text in (folder / "evidence.examples.md").read_text() for text in texts)
+
+
+def test_nothing_is_learned_from_the_labels_of_held_out_stays(cohort):
+    stays = pl.read_parquet(cohort.stays).with_columns(
+        split=pl.when(pl.col("stay_id") == 3).then(pl.lit("test")).otherwise(pl.lit("train"))
+    )
+    write_table(cohort.stays, stays.to_arrow().cast(STAYS))
+    first = generate(cohort.root)
+    manifest = json.loads((cohort.rationales("evidence").parent / "evidence.json").read_text())
+    assert (manifest["worth"]["split"], manifest["worth"]["stays"]) == ("train", 2)
+    labels = pl.read_parquet(cohort.labels)
+    turned = labels.with_columns(
+        pl.when(pl.col("stay_id") == 3).then(~pl.col(k)).otherwise(pl.col(k)).alias(k) for k in KEYS
+    )
+    write_table(cohort.labels, turned.to_arrow().cast(labels_schema(KEYS)))
+    second = generate(cohort.root, overwrite=True)
+    assert first.filter(pc.field("stay_id") != 3) == second.filter(pc.field("stay_id") != 3)
 
 
 def test_generate_refuses_what_it_cannot_read(cohort, tmp_path):
