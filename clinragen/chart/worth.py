@@ -26,6 +26,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -114,6 +115,7 @@ class Worth:
     def __init__(self, graph: ConceptGraph, tally: Tally | None = None) -> None:
         self.graph = graph
         self._tally = tally or Tally()
+        self._log_ratio = cache(self._tally.log_ratio)
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -147,7 +149,7 @@ class Worth:
     def estimate(self, item: Finding | NoteEvidence, key: str, strength: float) -> tuple[float, float]:
         """Worth and its standard deviation, in nats. ``strength``: of the tie in the graph, 0..1."""
         tells = item.weight if isinstance(item, Finding) else 1.0
-        b, v = self._tally.log_ratio(sign_of(item), key)
+        b, v = self._log_ratio(sign_of(item), key)
         precision = 1 / v + 1 / SPREAD**2
         worth = (b / v + FULL_TIE * strength * tells / SPREAD**2) / precision
         return worth, precision**-0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -47,12 +48,16 @@ class _Style:
     link: tuple[str, str]
     labels: LabelSet
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(label.name for label in self.labels.values())
+
     def text(self, chosen: Mapping[str, list[_Ground]]) -> str:
         """The rationale without its end: a clause for each diagnosis, or for all that have the same grounds."""
         groups: dict[object, list[str]] = {}
         for key in sorted(chosen, key=lambda key: (-chosen[key][0].share, key)):
             phrases = frozenset(ground.item for ground in chosen[key])
-            recorded = any(item.phrase == label.name for item in phrases for label in self.labels.values())
+            recorded = any(item.phrase in self._names for item in phrases)
             groups.setdefault(key if recorded else phrases, []).append(key)
         clauses = (
             clause([ground.item for ground in chosen[keys[0]]], [self.labels[key].name for key in keys], self.link)
