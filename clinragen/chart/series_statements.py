@@ -79,12 +79,13 @@ def statement(finding: Finding, graph: ConceptGraph, wording: Wording) -> Series
     if finding.count == 1:
         text = f"{subject} of about {written}"
         return SeriesStatement(variable, direction, "level", text, finding.extreme, stated=(number,))
-    often = "persistently " if finding.share > 0.8 and subject.startswith(direction) else ""
-    text = f"{often}{subject} {'up' if direction == 'high' else 'down'} to about {written}"
+    text = f"{subject} {'up' if direction == 'high' else 'down'} to about {written}"
     hour = None
     if finding.spec.kind in HOURLY and wording.pick((True, False, False, False)):
         hour = finding.extreme_hour
         text += f" {wording.pick(_times(hour))}"
+    elif finding.share > 0.8 and subject.startswith(direction):  # beside a time it would be about those hours only
+        text = f"persistently {text}"
     return SeriesStatement(variable, direction, "extreme", text, finding.extreme, stated=(number,), hour=hour)
 
 

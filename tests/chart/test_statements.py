@@ -69,6 +69,13 @@ def test_an_abnormal_finding_in_words(finding, expected):
     assert set(wordings(finding)) == set(expected)
 
 
+def test_persistently_is_not_said_of_part_of_the_stay():
+    """High in 9 of 11 measurements is persistently; in 2 of the first 3 it is not."""
+    texts = wordings(Finding("heart_rate", "high", 11, 9, 80.0, 120.0, 130.0, 9.0))
+    assert {text for text in texts if "persistently" in text} == {"persistently high heart rate up to about 130 bpm"}
+    assert any("in the first 24 hours" in text for text in texts)
+
+
 def test_a_number_is_never_rounded_back_into_the_range():
     finding = Finding("heart_rate", "high", 1, 1, 101.0, 101.0, 101.0, 2.0)
     assert finding.spec.high == 100
