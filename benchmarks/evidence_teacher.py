@@ -80,7 +80,7 @@ def check(root: Path, teacher: EvidenceTeacher, verifier: Verifier) -> None:
                 if claim.standing != ABSENCE:
                     verdicts[f"{rationale.kind}, {claim.kind}", claim.standing] += 1
         listed += len(stay.diagnoses)
-        covered += len(grounded_diagnoses(judged).intersection(stay.diagnoses))
+        covered += len(grounded_diagnoses(judged).keys() & set(stay.diagnoses))
         seconds += time.perf_counter() - began
     print(f"{root}: {len(stays)} stays; verified in {seconds:.0f} s")
     for kind in sorted({kind for kind, _ in verdicts}):

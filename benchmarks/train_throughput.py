@@ -78,8 +78,9 @@ def plain(model: ClinRaGen, data: Few, config: RunConfig, size: int) -> float:
         knowledge = model.concept_attention(series, lm.embedding_weight, batch.mentions)
         context = lm.context(knowledge.prompts, batch.note_ids, batch.note_mask)
         states = lm.read(context, None).states  # for the label head; the text below encodes it again
-        note = NoteStates(states, context.mask, batch.mentions)
-        logits = model.head(note, SeriesStates(knowledge.hidden, knowledge.mask, series.bins))
+        note = NoteStates(states, context.mask, batch.mentions, batch.term_ids, batch.term_weights)
+        read = SeriesStates(knowledge.hidden, knowledge.mask, series.bins, batch.values, batch.observed)
+        logits = model.head(note, read)
         if config.model.language_model.architecture == "seq2seq":
             loss = lm.model(
                 inputs_embeds=context.embeddings, attention_mask=context.mask.long(), labels=batch.target_ids

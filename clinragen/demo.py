@@ -65,8 +65,11 @@ def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
             ["clinragen", "predict", "--model", f"{out}/multimodal", "--cohort", cohort, "--out", predictions],
         ),
         (
-            "Evaluation, with control experiments: series zeroed and permuted",
-            ["clinragen", "evaluate", "--predictions", predictions, "--cohort", cohort, "--out", f"{out}/evaluation"],
+            "Evaluation: series zeroed and permuted, cited evidence removed, true causes",
+            [
+                *["clinragen", "evaluate", "--predictions", predictions, "--cohort", cohort],
+                *["--reasons", "50", "--truth", f"{out}/raw/truth", "--out", f"{out}/evaluation"],
+            ],
         ),
         (
             "The report",

@@ -72,7 +72,7 @@ COHORT = Format("cohort", "schema_version", 1, 1, "prepare it anew with mimic-pr
 GRAPH = Format("concept graph", "graph_version", 1, 1, "build it anew with `clinragen graph build`")
 RATIONALES = Format("rationale set", "rationales_version", 1, 1, "write it anew with `clinragen teach`", unmarked=1)
 JOURNAL = Format("teacher's journal", "journal_version", 1, 1, "move it away and run `clinragen teach`", unmarked=1)
-MODEL = Format("model", "format_version", 3, 3, "train it anew with `clinragen train`")
+MODEL = Format("model", "format_version", 4, 3, "train it anew with `clinragen train`")
 RUN = Format("run", "run_version", 1, 1, "train it anew with `clinragen train`", unmarked=1)
 PREDICTIONS = Format(
     "predictions folder", "predictions_version", 1, 1, "predict anew with `clinragen predict`", unmarked=1

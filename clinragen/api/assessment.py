@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from clinragen.evaluation.diagnosis import System
+    from clinragen.evaluation.faithfulness import StayClaims
     from clinragen.evaluation.inputs import Predictions, Truth
+    from clinragen.evaluation.reasons import Weighed
     from clinragen.evaluation.rows import EvaluationFile
 
 
@@ -94,6 +96,8 @@ def evaluate(
     predictions_zeroed: str | Path | None = None,
     predictions_permuted: str | Path | None = None,
     no_controls: bool = False,
+    reasons: int = 100,
+    truth: str | Path | None = None,
     teacher: str | None = None,
     graph: GraphLike = None,
     replicates: int = 1000,
@@ -110,7 +114,9 @@ def evaluate(
         out: where ``evaluation.json`` and the claims go; the predictions folder by default.
         predictions_zeroed: predictions with zeroed series, instead of running them.
         predictions_permuted: the same with each series taken from another patient.
-        no_controls: do not run the model on zeroed and permuted series.
+        no_controls: do not run the model: no zeroed and permuted series, and no evidence removed.
+        reasons: number of stays, drawn at random, for which cited evidence is removed from the model's input; 0: none.
+        truth: the folder ``truth`` of a synthetic hospital, for cause recall.
         teacher: name of the rationale set to compare with; evidence by default, if it exists.
         graph: concept graph for reading claims; the model's by default.
         replicates: number of bootstrap replicates.
@@ -124,9 +130,12 @@ def evaluate(
     """
     from clinragen.evaluation import faithfulness, stored
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
+    from clinragen.evaluation.reasons import load_causes, strangers
+    from clinragen.evaluation.reasons import summarize as summarize_reasons
     from clinragen.evaluation.summary import summarize
 
-    for name, value, least, most in (("replicates", replicates, 1, 1_000_000), ("seed", seed, 0, 2**63 - 1)):
+    bounds = (("replicates", replicates, 1, 1_000_000), ("seed", seed, 0, 2**63 - 1), ("reasons", reasons, 0, 10**9))
+    for name, value, least, most in bounds:
         if not least <= value <= most:
             raise UserError(f"--{name} {value}: expected a number from {least} to {most:,}")
     if teacher is not None:
@@ -139,14 +148,30 @@ def evaluate(
             folder, overwrite=overwrite, inputs=(cohort_folder(cohort), graph_path, *altered.values())
         )
         opened = _predictions(predictions)
-        truth = load_truth(opened, open_cohort(cohort))
-        claims = faithfulness.check(opened, truth, graph_of(opened, graph_path))
+        known = load_truth(opened, open_cohort(cohort))
+        concepts = graph_of(opened, graph_path)
+        causes = load_causes(Path(truth), concepts) if truth is not None else None
+        claims = faithfulness.check(opened, known, concepts)
+        controls = _controls(opened, known, altered, device, run=not no_controls)
+        given = None
+        if opened.task.argued:
+            given = summarize_reasons(
+                opened,
+                known,
+                claims,
+                faithfulness.check(opened, known, concepts, authors=strangers(opened, known)),
+                weighed=_weighed(opened, known, claims, device, reasons, seed) if reasons and not no_controls else None,
+                causes=causes,
+                replicates=replicates,
+                seed=seed,
+            )
         evaluation = summarize(
             opened,
-            truth,
-            _controls(opened, truth, altered, device, run=not no_controls),
+            known,
+            controls,
             claims=claims,
-            teacher=teacher or default_teacher(truth.cohort),
+            teacher=teacher or default_teacher(known.cohort),
+            reasons=given,
             replicates=replicates,
             seed=seed,
         )
@@ -168,17 +193,8 @@ def _controls(
         name: load_control(root, name, predictions).system for name, root in altered.items() if root is not None
     }
     absent = [name for name in altered if name not in predicted]
-    model = Path(predictions.manifest.model)
-    if not run or not absent:
+    if not run or not absent or _model(predictions, "controls are run") is None:
         return predicted
-    if not model.exists():
-        print(f"model {model} is not here: no controls are run", file=sys.stderr)
-        return predicted
-    manifest = RunManifest.read(model / "manifest.json")
-    if manifest.model_sha256 != predictions.manifest.model_hash:
-        raise UserError(
-            f"{model} has changed since {predictions.root} was predicted: predict anew, or pass --no-controls"
-        )
     import numpy as np
 
     from clinragen.inference import controls  # torch is imported from here on
@@ -188,6 +204,45 @@ def _controls(
     probabilities = controls(predictions.root, truth.cohort.paths.root, device)
     thresholds = predictions.system.thresholds
     return predicted | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}
+
+
+def _model(predictions: Predictions, purpose: str) -> Path | None:
+    """The run folder of the model that made the predictions; None, and a word to the user, where it is not here."""
+    model = Path(predictions.manifest.model)
+    if not model.exists():
+        print(f"model {model} is not here: no {purpose}", file=sys.stderr)
+        return None
+    if RunManifest.read(model / "manifest.json").model_sha256 != predictions.manifest.model_hash:
+        raise UserError(
+            f"{model} has changed since {predictions.root} was predicted: predict anew, or pass --no-controls"
+        )
+    return model
+
+
+def _weighed(
+    predictions: Predictions, truth: Truth, claims: list[StayClaims], device: Device, stays: int, seed: int
+) -> list[Weighed] | None:
+    """What the evidence cited for the diagnoses of some stays is worth to the model; None where it is not here."""
+    model = _model(predictions, "evidence is removed")
+    if model is None:
+        return None
+    import numpy as np
+    from rich.progress import Progress
+
+    from clinragen.attribution.reasons import weigh
+    from clinragen.evaluation.reasons import citations
+    from clinragen.inference.predict import TrainedModel
+
+    trained = TrainedModel.load(model, device)
+    ids = predictions.stay_ids
+    drawn = np.sort(np.random.default_rng(seed).permutation(ids)[:stays])
+    rows = {int(stay): row for row, stay in enumerate(ids)}
+    cited = citations(predictions, claims)
+    by_stay = {stay: cited[rows[stay]] for stay in drawn.tolist()}
+    with Progress(console=console(True), transient=True) as bar:
+        task = bar.add_task("  removing cited evidence", total=len(drawn))
+        dataset = trained.stays(truth.cohort, drawn)
+        return list(weigh(trained, dataset, by_stay, rows, seed, lambda: bar.advance(task)))
 
 
 def verify(

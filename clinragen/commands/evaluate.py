@@ -29,6 +29,8 @@ def command(
     predictions_zeroed: Path | None = None,
     predictions_permuted: Path | None = None,
     no_controls: Flag = False,
+    reasons: WholeNumber = 100,
+    truth: Path | None = None,
     teacher: str | None = None,
     graph: Path | None = None,
     out: Annotated[Path | None, Parameter(name="--out")] = None,
@@ -46,7 +48,9 @@ def command(
     Args:
         predictions_zeroed: Predictions with zeroed series, instead of running them.
         predictions_permuted: The same with each series taken from another patient.
-        no_controls: Do not run the model on zeroed and permuted series.
+        no_controls: Do not run the model: no zeroed and permuted series, no evidence removed.
+        reasons: Stays for which cited evidence is removed from the model's input, drawn at random; 0: none.
+        truth: Folder `truth` of a synthetic hospital, for cause recall.
         teacher: Name of the rationale set to compare with. Default: evidence, if it exists.
         graph: Concept graph for reading claims. Default: the model's.
         out: Folder for evaluation.json. Default: the predictions folder.
@@ -65,6 +69,8 @@ def command(
         predictions_zeroed=predictions_zeroed,
         predictions_permuted=predictions_permuted,
         no_controls=no_controls,
+        reasons=reasons,
+        truth=truth,
         teacher=teacher,
         graph=graph,
         replicates=replicates,

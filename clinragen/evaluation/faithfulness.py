@@ -8,7 +8,7 @@ of the listed diagnoses have a stated ground.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,21 @@ StayClaims = dict[RationaleKind, list[Checked]]
 
 
 def check(
-    predictions: Predictions, truth: Truth, graph: ConceptGraph, progress: Callable[[], None] = lambda: None
+    predictions: Predictions,
+    truth: Truth,
+    graph: ConceptGraph,
+    progress: Callable[[], None] = lambda: None,
+    authors: Sequence[int] | None = None,
 ) -> list[StayClaims]:
-    """The claims of every prediction with their verdicts, in the order of the predictions."""
+    """The claims of every prediction with their verdicts, in the order of the predictions.
+
+    Args:
+        predictions: of ``n`` stays.
+        truth: the cohort's rows for them.
+        graph: by which claims are read.
+        progress: called after each stay.
+        authors: for each stay the row whose rationales are held against its chart; its own by default.
+    """
     verifier = Verifier(graph)
     stays = pl.Series("stay_id", predictions.stay_ids).implode()
     notes = truth.cohort.notes.filter(pl.col("stay_id").is_in(stays))
@@ -47,9 +59,10 @@ def check(
     checked = []
     for row, stay in enumerate(predictions.stay_ids.tolist()):
         chart = measurements(cells.get(stay, {}))
+        author = row if authors is None else authors[row]
         texts: dict[RationaleKind, str] = {
-            "note": predictions.note_rationales[row],
-            "series": predictions.series_rationales[row],
+            "note": predictions.note_rationales[author],
+            "series": predictions.series_rationales[author],
         }
         checked.append(
             {
@@ -117,7 +130,10 @@ def grounded(predictions: Predictions, claims: list[StayClaims]) -> np.ndarray:
     columns = {label: column for column, label in enumerate(predictions.labels)}
     grounds = np.zeros_like(predictions.system.listed)
     for row, stay in enumerate(claims):
-        texts = {"note": predictions.note_rationales[row], "series": predictions.series_rationales[row]}
+        texts: dict[RationaleKind, str] = {
+            "note": predictions.note_rationales[row],
+            "series": predictions.series_rationales[row],
+        }
         for label in grounded_diagnoses((texts[kind], stay[kind]) for kind in RATIONALE_KINDS):
             if label in columns:  # rationales of other tasks argue for diagnoses that are none of their labels
                 grounds[row, columns[label]] = True

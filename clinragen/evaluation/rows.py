@@ -120,6 +120,37 @@ class Coverage(TypedDict):
     share: Interval
 
 
+class CausesPart(TypedDict):
+    """True positives whose condition shows in the chart, and those of them for which a true cause is cited."""
+
+    true_positives: Count
+    named: Count
+    show_nowhere: Count
+    recall: Interval
+
+
+class WorthPart(TypedDict):
+    """What cited evidence is worth to the model, over diagnoses of stays for which it was removed."""
+
+    diagnoses: Count
+    stays: Count
+    salience: Interval
+    comprehensiveness: Interval
+    random: Interval
+    times_random: Interval
+    more_than_random: Interval
+    sufficiency: Interval
+
+
+class ReasonsPart(TypedDict):
+    """Whether rationales give the right reasons. ``causes`` is known of synthetic hospitals only."""
+
+    consistency: Interval
+    specificity: Interval
+    causes: CausesPart | None
+    worth: WorthPart | None
+
+
 class PredictionsPart(TypedDict):
     """Which predictions were scored."""
 
@@ -166,3 +197,4 @@ class EvaluationFile(TypedDict):
     text: Texts
     claims: dict[str, dict[str, ClaimsRow]]
     coverage: Coverage
+    reasons: NotRequired[ReasonsPart | None]

@@ -22,7 +22,7 @@ from clinragen.evaluation.diagnosis import (
 )
 from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.ranking import Ranking
-from clinragen.evaluation.rows import EvaluationFile, Interval, LabelRow, SystemRow, Texts
+from clinragen.evaluation.rows import EvaluationFile, Interval, LabelRow, ReasonsPart, SystemRow, Texts
 
 TITLES = {
     "prevalence": "prevalence guess",
@@ -41,6 +41,7 @@ def summarize(
     *,
     claims: list[faithfulness.StayClaims],
     teacher: str | None,
+    reasons: ReasonsPart | None = None,
     replicates: int = 1000,
     seed: int = 0,
 ) -> EvaluationFile:
@@ -52,6 +53,7 @@ def summarize(
         controls: name (``zeroed``, ``permuted``) -> the model's predictions under it.
         claims: of each stay's rationales, with their verdicts.
         teacher: name of the rationale set to compare with; None: lengths and variety only.
+        reasons: from ``reasons.summarize``; None for a task whose rationales do not argue for its labels.
         replicates: number of bootstrap replicates.
         seed: seed of the bootstrap.
     """
@@ -97,6 +99,7 @@ def summarize(
             replicates,
             seed,
         ),
+        "reasons": reasons,
     }
 
 

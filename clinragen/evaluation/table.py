@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from clinragen import tasks
-from clinragen.evaluation.rows import Coverage, EvaluationFile, Interval
+from clinragen.evaluation.rows import Coverage, EvaluationFile, Interval, ReasonsPart
 from clinragen.schema import RATIONALE_KINDS
 
 TITLES = {"zeroed": "the model with zeroed series", "permuted": "the model with permuted series"}
+#: A ratio beyond this says only that random evidence is worth next to nothing.
+MOST_TIMES = 1000
 _COLUMNS = {
     "macro_auroc": "macro\nAUROC",
     "macro_auprc": "macro\nAUPRC",
@@ -63,6 +67,9 @@ def render(evaluation: EvaluationFile, *, per_phenotype: bool = True) -> Rendera
     parts += [_texts(evaluation), _claims(evaluation)]
     if _task(evaluation).argued:
         parts.append(Text(coverage_text(evaluation["coverage"])))
+        parts += [
+            Text(f"{line.title}: {line.value}; {line.meaning}") for line in reason_lines(evaluation.get("reasons"))
+        ]
     return Group(*parts)
 
 
@@ -182,3 +189,54 @@ def coverage_text(coverage: Coverage) -> str:
     """
     counts = f"{coverage['grounded']} of {coverage['listed']} listed diagnoses with a stated ground"
     return f"Coverage: {counts}: {with_interval(coverage['share'])}"
+
+
+class ReasonLine(NamedTuple):
+    """A measure of the reasons that rationales give: its name, its value with interval, and what it means."""
+
+    title: str
+    value: str
+    meaning: str
+
+
+def reason_lines(reasons: ReasonsPart | None) -> list[ReasonLine]:
+    """The measures of ``reasons`` in an evaluation, for terminal and report; none for an older one."""
+    if not reasons:
+        return []
+    lines = []
+    if causes := reasons["causes"]:
+        counts = f"{causes['named']} of {causes['true_positives']} true positives whose condition shows in the chart"
+        lines.append(ReasonLine("Cause recall", with_interval(causes["recall"]), f"a true cause is named for {counts}"))
+    if worth := reasons["worth"]:
+        over = f"{worth['diagnoses']} diagnoses of {worth['stays']} stays"
+        chance = f"{number(worth['random']['value'])} without as much other evidence drawn at random"
+        times = worth["times_random"]["value"]
+        ratio = f", {times:.0f} times as much" if times is not None and times < MOST_TIMES else ""
+        measures: tuple[tuple[str, Interval, str], ...] = (
+            ("Salience", worth["salience"], f"share of the evidence by occlusion that is cited, over {over}"),
+            (
+                "Comprehensiveness",
+                worth["comprehensiveness"],
+                f"probability lost without the cited evidence, {chance}{ratio}",
+            ),
+            (
+                "More than random",
+                worth["more_than_random"],
+                "share of diagnoses whose cited evidence is worth more than that",
+            ),
+            ("Sufficiency", worth["sufficiency"], "share of the probability kept when only the cited evidence is left"),
+        )
+        lines += [ReasonLine(title, with_interval(score), meaning) for title, score, meaning in measures]
+    lines += [
+        ReasonLine(
+            "Consistency",
+            with_interval(reasons["consistency"]),
+            "diagnoses both argued for and called by the probabilities, of those that are either",
+        ),
+        ReasonLine(
+            "Specificity",
+            with_interval(reasons["specificity"]),
+            "share of stays whose own rationales hold better than those of another stay, .5 by chance",
+        ),
+    ]
+    return lines

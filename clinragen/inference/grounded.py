@@ -11,10 +11,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
+from typing import Any, Protocol
 
+from clinragen.chart.findings import Finding
+from clinragen.chart.note_evidence import NoteEvidence
+from clinragen.chart.support import SUPPORTS, tie
 from clinragen.chart.wording import words
 from clinragen.knowledge.graph import ConceptGraph
+
+#: By how much the worth of what is said counts beside the language model's preference.
+SHARPNESS = 8.0
+#: Belief in a step that leaves out what is worth saying, or says what is not.
+UNLIKELY = 1e-3
+#: The language model chooses among steps that are believed in at least this much beside the best.
+NEARLY = 0.2
+#: From this share of what speaks for a diagnosis on, a ground is worth saying.
+WORTH_SAYING = 0.04
+
+
+def preferred(share: float, best: float) -> float:
+    """Belief in a ground, beside the best of those that may be cited.
+
+    >>> preferred(0.2, 0.4), preferred(0.0, 0.0)
+    (0.00390625, 1.0)
+    """
+    return max(UNLIKELY, (share / best) ** SHARPNESS) if best > 0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +95,43 @@ class Spelling:
         return reduce(Size.or_more, map(self.size, marked), Size())
 
 
+class Grounds(Protocol):
+    """Which findings and phrases may be cited for which diagnosis, and what each is worth."""
+
+    def share(self, item: Finding | NoteEvidence, key: str) -> float:
+        """What an item is worth among all that speaks for the diagnosis, 0..1; 0 where it is not to be cited."""
+        ...
+
+
+@dataclass(frozen=True)
+class GraphGrounds:
+    """By the concept graph alone: a tie counts as what it is worth."""
+
+    graph: ConceptGraph
+
+    def share(self, item: Finding | NoteEvidence, key: str) -> float:
+        """The strength of the tie, from ``SUPPORTS`` on."""
+        strength = tie(item, key, self.graph)
+        return strength if strength >= SUPPORTS else 0.0
+
+
 @dataclass(frozen=True)
 class Constraints:
     """Constraints on a text besides the chart.
 
     Attributes:
-        called: predicted phenotype keys with their probabilities: the text may name no other.
-        graph: says which findings and phrases support which phenotype.
+        called: phenotype keys that the model calls, each with how sure it is: the text may name no other.
+        graph: of the concepts.
         budget: most tokens of the text.
         following: ids that open the next section, or end the sequence.
+        grounds: which findings and phrases speak for which phenotype, and how much.
     """
 
     called: Mapping[str, float]
     graph: ConceptGraph
     budget: int
     following: list[int]
+    grounds: Grounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +217,9 @@ class Grounded[State](ABC):
         left = self.limit - Size(self._tokens, count)
         pieces = self.pieces(state, left)
         self.spelling.learn(piece.text for piece in pieces)
-        return [self._thread(piece, count) for piece in pieces if self.fits(piece.text, piece.then, left)]
+        fitting = [piece for piece in pieces if self.fits(piece.text, piece.then, left)]
+        likely = NEARLY * max((piece.belief for piece in fitting), default=0.0)
+        return [self._thread(piece, count) for piece in fitting if piece.belief >= likely]
 
     def _thread(self, piece: Piece[State], count: int) -> _Thread[State]:
         ids, size = self.spelling.ids(piece.text), self.spelling.size(piece.text)

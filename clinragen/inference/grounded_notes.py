@@ -1,14 +1,15 @@
 """Grammar of note rationales that the note supports.
 
-It uses the clauses of the evidence teacher. Their slots are filled with phrases that the linker finds affirmed or
-historical in the note of the stay, and only with those that support, by the concept graph, the diagnosis of the clause,
-which the model must predict. For predicted diagnoses without evidence in the note, the text says so. The model chooses
-the phrases, the wording and the order.
+It has the clauses of the evidence teacher. Their blanks are filled with phrases that the linker finds affirmed or
+historical in the note of the stay, and only with those that speak for the diagnosis of the clause, which the model must
+call. Of called diagnoses that nothing in the note speaks for, it says so. The language model chooses the words between,
+the order, and among the phrases: what a phrase is worth to the diagnosis counts more than how likely it reads.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations_with_replacement
@@ -28,8 +29,17 @@ from clinragen.chart.note_statements import (
     unsupported,
     without_note,
 )
-from clinragen.chart.support import grounds
-from clinragen.inference.grounded import Constraints, Grounded, Piece, Size, Spelling
+from clinragen.chart.support import citable
+from clinragen.inference.grounded import (
+    UNLIKELY,
+    WORTH_SAYING,
+    Constraints,
+    Grounded,
+    Piece,
+    Size,
+    Spelling,
+    preferred,
+)
 
 MOST_PHRASES = 8  # phrases offered per diagnosis, strongest first
 _BLANK = "\0"
@@ -65,8 +75,7 @@ class _Form:
 class _State:
     """State of the rationale; it alone determines what may come next."""
 
-    remaining: tuple[str, ...] = ()  # diagnoses with evidence
-    used: frozenset[NoteEvidence] = frozenset()  # phrases of former clauses
+    remaining: tuple[str, ...] = ()  # diagnoses that something speaks for
     key: str = ""  # the diagnosis of the clause that is being written; none where nothing was diagnosed
     phrases: tuple[NoteEvidence, ...] = ()  # phrases of that clause
     forms: tuple[_Form, ...] = ()  # how that clause may go on; none between clauses
@@ -86,12 +95,12 @@ class GroundedNote(Grounded[_State]):
         super().__init__(spelling, Size(constraints.budget, MOST_WORDS), constraints.following)
         self.called = called = constraints.called
         self.labels = constraints.graph.labels
-        ranked = grounds(evidence or [], called, constraints.graph)
-        self.phrases = {key: [item for _, item in pairs][:MOST_PHRASES] for key, pairs in ranked.items() if pairs}
+        self.grounds = constraints.grounds
+        self.phrases = self._ranked(citable(evidence or [], called, constraints.graph))
         self.closings: list[str] = []
         self.closing = Size()
-        self.room = {key: self._room(self._forms(key, frozenset(), 1), key) for key in self.phrases}
-        self.further = {key: self._further(self._forms(key, frozenset(), MOST_GROUNDS), key) for key in self.phrases}
+        self.room = {key: self._room(self._forms(key, 1), key) for key in self.phrases}
+        self.further = {key: self._further(self._forms(key, MOST_GROUNDS), key) for key in self.phrases}
         if evidence is None:
             self.begin(_State(forms=(self._whole(without_note(list(called), self.labels)),)))
         elif not called:
@@ -136,8 +145,18 @@ class GroundedNote(Grounded[_State]):
             most, more = 1, self.further[key]
             while most < MOST_GROUNDS and more.within(spare):
                 most, more = most + 1, more + self.further[key]
-            pieces += self._continued(replace(state, key=key, forms=self._forms(key, state.used, most)), left)
+            pieces += self._continued(replace(state, key=key, forms=self._forms(key, most)), left)
         return pieces
+
+    def _ranked(self, evidence: Sequence[NoteEvidence]) -> dict[str, list[NoteEvidence]]:
+        """The phrases that may be cited for each called diagnosis, each once, what is worth most first."""
+        phrases: dict[str, list[NoteEvidence]] = {}
+        for key in self.called:
+            shares = {item: self.grounds.share(item, key) for item in evidence}
+            ranked = sorted((item for item in evidence if shares[item] > 0), key=lambda item: -shares[item])
+            if ranked:
+                phrases[key] = list({item.phrase: item for item in reversed(ranked)}.values())[::-1][:MOST_PHRASES]
+        return phrases
 
     def _continued(self, state: _State, left: Size) -> list[Piece[_State]]:
         """Continuations of a clause: another phrase, or its end."""
@@ -149,36 +168,47 @@ class GroundedNote(Grounded[_State]):
                 pieces += self._ended(state, form, left)
             else:
                 waiting.setdefault((form.before(blank), form.kinds[blank], form.behind(blank)), []).append(form)
+        fresh = self._unsaid(state)
+        best = max((self._share(item, state.key) for item in fresh), default=0.0)
         for (before, kind, behind), forms in waiting.items():
-            for item in self._fresh(state.key, state.used):
-                if item.kind == kind and item not in state.phrases and item.phrase != self._name(state.key):
+            for item in fresh:
+                if item.kind == kind:
                     then = replace(state, phrases=(*state.phrases, item), forms=tuple(forms))
-                    pieces.append(Piece(f"{before}{item.phrase}{behind}", 1.0, None if behind == "." else then))
+                    belief = preferred(self._share(item, state.key), best)
+                    pieces.append(Piece(f"{before}{item.phrase}{behind}", belief, None if behind == "." else then))
         return pieces
+
+    def _unsaid(self, state: _State) -> list[NoteEvidence]:
+        """Phrases that the clause may yet take."""
+        name = self._name(state.key)
+        return [item for item in self.phrases.get(state.key, ()) if item not in state.phrases and item.phrase != name]
+
+    def _share(self, item: NoteEvidence, key: str) -> float:
+        return self.grounds.share(item, key) if key else 0.0
 
     def _ended(self, state: _State, form: _Form, left: Size) -> list[Piece[_State]]:
         """The end of a clause: a full stop only if nothing more must or can follow."""
         if not state.key:
             return [Piece(text, 1.0, None) for text in form.ends(".")]
         remaining = tuple(key for key in state.remaining if key != state.key)
-        then = _State(remaining, state.used.union(state.phrases))
+        then = _State(remaining)
         (stopped,), (going_on,) = form.ends("."), form.ends(";")
         room = self.spelling.size(going_on) + self._shortest(remaining)
+        belief = self.called[state.key]
+        if len(state.phrases) < MOST_GROUNDS and any(
+            self._share(item, state.key) >= WORTH_SAYING for item in self._unsaid(state)
+        ):
+            belief *= UNLIKELY
         if self.closings or (remaining and room.within(left)):
-            return [Piece(going_on, self.called[state.key], then)]
-        return [Piece(stopped, self.called[state.key], None)]
+            return [Piece(going_on, belief, then)]
+        return [Piece(stopped, belief, None)]
 
-    def _forms(self, key: str, used: frozenset[NoteEvidence], most: int) -> tuple[_Form, ...]:
-        """All clauses for a diagnosis that its phrases can fill, with at most this many grounds."""
+    def _forms(self, key: str, most: int) -> tuple[_Form, ...]:
+        """Every clause on a diagnosis that its phrases can fill, of so many grounds at most."""
         name = self._name(key)
-        fresh = self._fresh(key, used)
-        record = next((item.past for item in fresh if item.phrase == name), None)
-        kinds = Counter(item.kind for item in fresh if item.phrase != name)
+        record = next((item.past for item in self.phrases[key] if item.phrase == name), None)
+        kinds = Counter(item.kind for item in self.phrases[key] if item.phrase != name)
         return _clauses(name, record, tuple(min(kinds[each], most) for each in KINDS), most)
-
-    def _fresh(self, key: str, used: frozenset[NoteEvidence]) -> list[NoteEvidence]:
-        """Phrases that support a diagnosis; only unused ones if there are any."""
-        return [item for item in self.phrases[key] if item not in used] or self.phrases[key]
 
     def _room(self, forms: tuple[_Form, ...], key: str) -> Size:
         """Largest length of a clause with one phrase."""

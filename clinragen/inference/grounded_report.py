@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from clinragen.cohort.sections import sections_by_stay
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset
 from clinragen.data.targets import TargetFormat
-from clinragen.inference.grounded import Constraints, Grounded, Spelling
+from clinragen.inference.contributions import Contributions, ModelGrounds
+from clinragen.inference.grounded import Constraints, GraphGrounds, Grounded, Grounds, Spelling
 from clinragen.inference.grounded_notes import GroundedNote
 from clinragen.inference.grounded_series import GroundedSeries
 from clinragen.knowledge.graph import ConceptGraph
@@ -46,7 +48,13 @@ class GroundedReports:
         return cls(sections, evidence, _findings(dataset) if "series" in sections else {})
 
     def grammars(
-        self, model: ClinRaGen, target: TargetFormat, batch: Batch, beliefs: np.ndarray, budget: int
+        self,
+        model: ClinRaGen,
+        target: TargetFormat,
+        batch: Batch,
+        beliefs: np.ndarray,
+        budget: int,
+        contributed: Sequence[Contributions],
     ) -> dict[str, list[Grounded[Any]]]:
         """For each grounded section, a grammar for each stay of a batch.
 
@@ -56,16 +64,18 @@ class GroundedReports:
             batch: batch of B stays.
             beliefs: [B, L], probability of each diagnosis; those above one half are predicted.
             budget: most tokens of one section.
+            contributed: what each stay's evidence contributes to the logits.
         """
         spelling = Spelling(model.tokenizer)
         grammars: dict[str, list[Grounded[Any]]] = {section: [] for section in self.sections}
-        for stay, row in zip(batch.stay_ids.tolist(), beliefs.tolist(), strict=True):
+        for stay, row, contributions in zip(batch.stay_ids.tolist(), beliefs.tolist(), contributed, strict=True):
+            grounds: Grounds = ModelGrounds(model.graph, contributions)
             called = {key: belief for key, belief in zip(model.labels, row, strict=True) if belief > 0.5}
-            if not set(model.labels) <= set(model.graph.labels):  # the graph has no concepts for the labels of the task
-                called = self._shown(stay, model.graph)
+            if not set(model.labels) <= set(model.graph.labels):  # of a task that the graph knows nothing of
+                called, grounds = self._shown(stay, model.graph), GraphGrounds(model.graph)
             for section, of_stays in grammars.items():
                 following = target.opening(target.sections.index(section) + 1)
-                constraints = Constraints(called, model.graph, budget, following)
+                constraints = Constraints(called, model.graph, budget, following, grounds)
                 if section == "note":
                     of_stays.append(GroundedNote(spelling, self.evidence.get(stay), constraints))
                 else:

@@ -1,12 +1,13 @@
 """Grammar of series rationales that the chart supports.
 
-Every statement that the measurements of a stay support is allowed in every wording. A number that was not measured
-cannot be written. A statement can point to a diagnosis only if the concept graph supports it and the model predicts it.
+Every statement that the measurements of a stay support is offered in every wording. A number that was not measured
+cannot be written. A statement is said to point to diagnoses that the model calls and that it speaks for. What is worth
+most to the diagnoses that no statement has spoken for yet is preferred, before what reads likely.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -26,13 +27,23 @@ from clinragen.chart.series_statements import (
     pointing,
     statement,
 )
-from clinragen.chart.support import supported
 from clinragen.chart.wording import every
-from clinragen.inference.grounded import Constraints, Grounded, Piece, Size, Spelling
+from clinragen.inference.grounded import (
+    UNLIKELY,
+    WORTH_SAYING,
+    Constraints,
+    Grounded,
+    Piece,
+    Size,
+    Spelling,
+    preferred,
+)
 
-_ENDS = (".", ";")  # marks after a group
-_MARKS = (",", " and", *_ENDS)  # marks after a statement
-MOST_FINDINGS = 12  # most statements offered: those for a predicted diagnosis first, then the farthest out of range
+_ENDS = (".", ";")  # marks behind a group
+_MARKS = (",", " and", *_ENDS)  # marks behind a statement
+MOST_FINDINGS = 12  # offered to the model: those worth most to called diagnoses first, then the farthest out of range
+MOST_LINKED = 3  # diagnoses that a group of statements may point to
+SPOKEN_FOR = 0.15  # what further evidence for a diagnosis counts beside the first
 
 
 @dataclass(frozen=True)
@@ -41,8 +52,8 @@ class _State:
 
     expects: str = "opening"  # opening, statement, link or group
     findings: tuple[Finding, ...] = ()  # stated so far
-    group: int = 0  # statements of the current group
-    listing: bool = False  # the group has started a list that "and" must close
+    spoken_for: frozenset[str] = frozenset()  # diagnoses that a group has pointed to
+    group: int = 0  # statements of the group that is being written
     last: bool = False  # "and" was written: one statement closes the group
     also: bool = False  # the group stands for itself
     closed: bool = False  # no group may follow
@@ -64,7 +75,10 @@ class GroundedSeries(Grounded[_State]):
         self.measured = findings is not None
         self.called, self.graph = called, graph = constraints.called, constraints.graph
         abnormal = [finding for finding in findings or () if finding.direction != "normal"]
-        self.points = {finding: supported(finding, called, graph) for finding in abnormal}
+        shares = {finding: {key: constraints.grounds.share(finding, key) for key in called} for finding in abnormal}
+        self.points = {
+            finding: {key: share for key, share in each.items() if share} for finding, each in shares.items()
+        }
         self.findings = sorted(abnormal, key=self._worth, reverse=True)[:MOST_FINDINGS]
         normal = {finding.variable for finding in findings or ()} - {finding.variable for finding in abnormal}
         named = [name(variable) for variable in WORTH if variable in normal]
@@ -76,25 +90,25 @@ class GroundedSeries(Grounded[_State]):
         self.linking = spelling.longest(links, _ENDS)
         self.closing = spelling.longest(self.normal) if self.normal else spelling.longest(self.silent, _ENDS)
         spelling.learn(f"{text}{mark}" for texts in self.statements.values() for text in texts for mark in _MARKS)
-        rooms = {
+        self.rooms = {
             finding: min((spelling.longest([text], _MARKS) for text in texts), key=lambda size: size.tokens)
             for finding, texts in self.statements.items()
         }
-        self.shortest = sorted(rooms.items(), key=lambda pair: pair[1].tokens)
-        self._needs: dict[tuple[frozenset[Finding], int], Size] = {}
         self.begin(_State())
 
     def least(self, state: _State) -> Size:
         """Least length in which the sentence can be completed from a state."""
         if state.expects == "opening":
-            return self.spelling.longest(self._openings()) + (self._room((), 1) if self.findings else Size())
+            return self.spelling.longest(self._openings()) + (
+                self._shortest(self.findings) if self.findings else Size()
+            )
         if state.expects == "link":
             return self.linking
         if state.expects == "statement":
-            return self._room(state.findings, 2 if state.listing and not state.last else 1)
+            return self._shortest(self._joining(state))
         if self.normal or self._silent(state):
             return self.closing
-        return self._room(state.findings, 1)
+        return self._shortest(self._left(state.findings))
 
     def pieces(self, state: _State, left: Size) -> list[Piece[_State]]:
         """All pieces allowed in a state."""
@@ -114,43 +128,77 @@ class GroundedSeries(Grounded[_State]):
         """Each unused statement with the mark after it."""
         pieces: list[Piece[_State]] = []
         left = self._left(state.findings)
+        gains = {finding: self._gain(finding, state) for finding in left}
+        best = max(gains.values(), default=0.0)
         for finding in left:
             after = replace(state, findings=(*state.findings, finding), group=state.group + 1)
-            others = len({other.kin for other in left} - {finding.kin})
+            if not self._joins(state, after):
+                continue
+            belief = preferred(gains[finding], best)
             marks: list[tuple[str, _State | None]] = []
-            if state.last or not state.listing:
-                if self._links(after):
-                    marks.append((",", replace(after, expects="link")))
-                else:
-                    marks += self._ends(replace(after, closed=True))
-            if not state.last:
-                if others and len(after.findings) < MOST_STATEMENTS:
-                    marks.append((" and", replace(after, expects="statement", listing=True, last=True)))
-                if others > 1 and len(after.findings) < MOST_STATEMENTS - 1:
-                    marks.append((",", replace(after, expects="statement", listing=True)))
-            pieces += [Piece(f"{text}{mark}", 1.0, then) for text in self.statements[finding] for mark, then in marks]
+            if self._links(after):
+                marks.append((",", replace(after, expects="link")))
+            else:
+                marks += self._ends(replace(after, closed=True))
+            if not state.last and len(after.findings) < MOST_STATEMENTS and self._joining(after):
+                marks.append((" and", replace(after, expects="statement", last=True)))
+            pieces += [
+                Piece(f"{text}{mark}", belief, then) for text in self.statements[finding] for mark, then in marks
+            ]
         return pieces
 
-    def _linked(self, state: _State) -> list[Piece[_State]]:
-        """The diagnosis that a group points to."""
+    def _joins(self, state: _State, after: _State) -> bool:
+        """Whether a statement may be made after those of its group: all must speak for one and the same."""
+        return not state.group or bool(self._links(after)) == bool(self._links(state))
+
+    def _joining(self, state: _State) -> list[Finding]:
+        """The findings that may be stated after those of the group that is being written."""
         return [
-            Piece(f" {pointing(link, [key], self.graph.labels)}{mark}", self.called[key], then)
-            for key in self._links(state)
-            for link in LINKS
-            for mark, then in self._ends(state)
+            finding
+            for finding in self._left(state.findings)
+            if self._joins(state, replace(state, findings=(*state.findings, finding), group=state.group + 1))
         ]
+
+    def _gain(self, finding: Finding, state: _State) -> float:
+        """What a statement is worth to the diagnoses, less where another has spoken for them."""
+        points = self.points[finding].items()
+        return sum(share * (SPOKEN_FOR if key in state.spoken_for else 1.0) for key, share in points)
+
+    def _linked(self, state: _State) -> list[Piece[_State]]:
+        """The diagnoses that a group points to: rather all of them than some."""
+        group = state.findings[len(state.findings) - state.group :]
+        shares = {key: sum(self.points[finding][key] for finding in group) for key in self._links(state)}
+        likeliest = sorted(shares, key=lambda key: -shares[key])[:MOST_LINKED]
+        whole = sum(shares[key] for key in likeliest)
+        more = max((self._gain(other, state) for other in self._left(state.findings)), default=0.0)
+        pieces: list[Piece[_State]] = []
+        for count in range(1, len(likeliest) + 1):
+            for keys in combinations(likeliest, count):
+                belief = preferred(sum(shares[key] for key in keys), whole) * min(self.called[key] for key in keys)
+                told = replace(state, spoken_for=state.spoken_for | set(keys))
+                for mark, then in self._ends(told):
+                    ends_early = mark == "." and self._more(state) and more >= WORTH_SAYING
+                    weighed = belief * (UNLIKELY if ends_early else 1.0)
+                    pieces += [
+                        Piece(f" {pointing(link, keys, self.graph.labels)}{mark}", weighed, then) for link in LINKS
+                    ]
+        return pieces
 
     def _following(self, state: _State) -> list[Piece[_State]]:
         """Continuations after a group: another group, diagnoses that no value points to, or normal values."""
         pieces: list[Piece[_State]] = []
+        belief = 1.0
         if self._more(state):
-            fresh = _State("statement", state.findings)
-            pieces += [*self._statements(fresh), Piece(f" {ALSO}", 1.0, replace(fresh, also=True))]
+            fresh = _State("statement", state.findings, state.spoken_for)
+            pieces += self._statements(fresh)
+            worthwhile = max(self._gain(other, state) for other in self._left(state.findings)) >= WORTH_SAYING
+            belief = UNLIKELY if worthwhile else 1.0
+            pieces.append(Piece(f" {ALSO}", belief, replace(fresh, also=True)))
         closed = replace(state, closed=True)
         for silent in self._silent(closed):
             then = replace(closed, unsupported=True)
-            pieces += [Piece(f"{silent}{mark}", 1.0, after) for mark, after in self._ends(then)]
-        return pieces + [Piece(text, 1.0, None) for text in self.normal]
+            pieces += [Piece(f"{silent}{mark}", belief, after) for mark, after in self._ends(then)]
+        return pieces + [Piece(text, belief, None) for text in self.normal]
 
     def _ends(self, state: _State) -> list[tuple[str, _State | None]]:
         """The marks that may close a group, each with its next state."""
@@ -167,31 +215,25 @@ class GroundedSeries(Grounded[_State]):
         spent = {variable for finding in stated for variable in finding.kin}
         return [finding for finding in self.findings if finding.variable not in spent]
 
-    def _room(self, stated: Sequence[Finding], statements: int) -> Size:
-        """Length of the shortest unused statements, and of the diagnoses they point to."""
-        key = frozenset(stated), statements
-        if key not in self._needs:
-            spent = {variable for finding in stated for variable in finding.kin}
-            room, missing = self.linking, statements
-            for finding, size in self.shortest:
-                if missing and finding.variable not in spent:
-                    room, missing, spent = room + size, missing - 1, {*spent, *finding.kin}
-            self._needs[key] = room
-        return self._needs[key]
+    def _shortest(self, findings: Iterable[Finding]) -> Size:
+        """Room for the shortest of the statements that may be made, and for what it points to."""
+        return min((self.rooms[finding] for finding in findings), key=lambda size: size.tokens, default=Size()) + (
+            self.linking
+        )
 
     def _links(self, state: _State) -> list[str]:
-        """Predicted diagnoses that a statement of the current group supports, by the graph."""
+        """Called diagnoses that every statement of the present group speaks for."""
         if state.also:
             return []
         group = state.findings[len(state.findings) - state.group :]
-        return [key for key in self.called if any(key in self.points[finding] for finding in group)]
+        return [key for key in self.called if group and all(key in self.points[finding] for finding in group)]
 
     def _silent(self, state: _State) -> list[str]:
         """Statements about predicted diagnoses without evidence in the series, one or two at a time."""
         return [] if state.unsupported else self.silent
 
-    def _worth(self, finding: Finding) -> tuple[bool, float, str]:
-        return bool(self.points[finding]), finding.weight, finding.concept
+    def _worth(self, finding: Finding) -> tuple[float, float, str]:
+        return sum(self.points[finding].values()), finding.weight, finding.concept
 
     def _wordings(self, finding: Finding) -> list[str]:
         statements = every(lambda wording: statement(finding, self.graph, wording))

@@ -23,17 +23,19 @@ from clinragen.choices import DECODINGS, SERIES_INPUTS, SPLITS, Decoding, Device
 from clinragen.cohort.folder import Cohort
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset, collate
+from clinragen.data.evidence_pieces import StayEvidence
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.errors import UserError, unknown_choice
 from clinragen.evaluation.explanation import Explanation
 from clinragen.inference.calibrate import Calibration
+from clinragen.inference.contributions import Contributions, contributions
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.finished import FinishedRun
 from clinragen.inference.grounded_report import GroundedReports
 from clinragen.integrity import outputs_of
 from clinragen.manifests import PredictionsManifest, RunManifest
-from clinragen.model.clinragen import ClinRaGen
+from clinragen.model.clinragen import ClinRaGen, Output
 from clinragen.outputs import PREDICTIONS, output_folder
 from clinragen.quiet import phase
 
@@ -257,8 +259,9 @@ def _predict(
             output = model(batch, inputs, targets=False, explain=True)
             probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
             beliefs = trained.calibration.beliefs(probabilities)
-            grounded = reports.grammars(model, target, batch, beliefs, budget)
-            # grounded rationales argue for what the head predicts, so the list must not name anything else
+            contributed = _contributed(trained, dataset, indices, batch, output)
+            grounded = reports.grammars(model, target, batch, beliefs, budget, contributed)
+            # grounded rationales argue for what the head calls: the list must not name anything else
             listed = (beliefs > 0.5).astype(float) if sections else beliefs
             grammar = ReportGrammar(target, budget, model.language_model.decoder_start, listed, grounded)
             generated = model.generate(batch, inputs, LogitsProcessorList([grammar]), grammar.longest)
@@ -268,6 +271,14 @@ def _predict(
                 rows[index] = _row(trained, target, stay, probabilities[position], generated[position], weights)
             progress.advance(bar, len(indices))
     return [rows[index] for index in range(len(dataset))]
+
+
+def _contributed(
+    trained: TrainedModel, dataset: StayDataset, indices: Sequence[int], batch: Batch, output: Output
+) -> list[Contributions]:
+    """What the evidence of each stay of a batch contributes to its logits."""
+    evidence = [StayEvidence(dataset, index, trained.manifest.inputs) for index in indices]
+    return contributions(trained.model, batch, output, evidence)
 
 
 def _grounded_sections(trained: TrainedModel, decoding: Decoding) -> list[str]:

@@ -32,7 +32,6 @@ from clinragen.model.config import ModelConfig
 from clinragen.model.head import LabelHead, NoteStates, SeriesStates, todays_weight
 from clinragen.model.knowledge_prior import KnowledgePrior
 from clinragen.model.language_model import Context, LanguageModel, create, restore
-from clinragen.model.linear_probes import NoteTerms
 from clinragen.model.pretrained import reason
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
 from clinragen.tasks import ListWording
@@ -44,8 +43,9 @@ class Output:
     """Label logits [B, L]; per stay [B] or None the negative log-likelihood of its target, and ``kl`` of the student's
     probabilities from the teacher's where the batch has soft targets (0 for a stay without).
 
-    If an explanation was requested and a series is read: the knowledge-augmented series with the attention of every
-    token, and the share of attention that each key of the knowledge received, [B, keys], if any. Else None.
+    When an explanation was asked for and a series is read: the knowledge-augmented series, with what every token looked
+    at; and the share of attention each key of the knowledge received, [B, keys], if there is any. Else None. When an
+    explanation was asked for, what the head read, too.
     """
 
     logits: Tensor
@@ -53,6 +53,8 @@ class Output:
     kl: Tensor | None
     concept_weights: Tensor | None
     knowledge: Knowledge | None = None
+    note: NoteStates | None = None
+    series: SeriesStates | None = None
 
 
 class ClinRaGen(nn.Module):
@@ -149,20 +151,15 @@ class ClinRaGen(nn.Module):
         reading = self.language_model.read(context, batch.target_ids if targets else None, soft)
         note = signal = None
         if "note" in inputs:
-            note = NoteStates(reading.states, reading.mask, batch.mentions)
+            note = NoteStates(reading.states, reading.mask, batch.mentions, batch.term_ids, batch.term_weights)
         if series is not None and knowledge is not None:
-            signal = SeriesStates(knowledge.hidden, knowledge.mask, series.bins)
+            signal = SeriesStates(knowledge.hidden, knowledge.mask, series.bins, batch.values, batch.observed)
         logits = self.head(note, signal)
-        if self.head.knowledge_prior is not None:
-            values, observed = (batch.values, batch.observed) if "series" in inputs else (None, None)
-            logits = logits + self.head.knowledge_prior(batch.mentions if "note" in inputs else None, values, observed)
-        if self.head.linear_probes is not None:
-            note_terms = NoteTerms(batch.term_ids, batch.term_weights, batch.mentions) if "note" in inputs else None
-            logits = self.head.linear_probes(logits, note_terms, series.bins if series is not None else None)
         weights = None
         if knowledge is not None and knowledge.attention is not None:
             weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
-        return Output(logits, reading.nll, reading.kl, weights, knowledge if explain else None)
+        explained = (knowledge, note, signal) if explain else (None, None, None)
+        return Output(logits, reading.nll, reading.kl, weights, *explained)
 
     def generate(
         self, batch: Batch, inputs: Sequence[Modality], processors: LogitsProcessorList, max_new_tokens: int

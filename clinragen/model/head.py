@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clinragen.model.config import HeadConfig
 from clinragen.model.knowledge_prior import KnowledgePrior
-from clinragen.model.linear_probes import LinearProbes
+from clinragen.model.linear_probes import LinearProbes, NoteTerms
 
 #: weights that earlier releases wrote under another name
 _FORMER_WEIGHTS = {"head.graph_path.": "head.knowledge_prior.", "head.linear.": "head.linear_probes."}
@@ -30,20 +30,38 @@ def todays_weight(name: str) -> str:
 
 @dataclass(frozen=True)
 class NoteStates:
-    """A note that was read: hidden states [B, S, d_lm], bool mask [B, S], and bool mentions [B, 2, C]."""
+    """What the head reads of B notes. States of one note may serve B masks.
+
+    Attributes:
+        states: hidden states of the language model, [B or 1, S, d_lm].
+        mask: bool [B, S].
+        mentions: bool [B, 2, C], concepts that the note affirms and denies.
+        term_ids, term_weights: int64 and float32 [B, K], terms by the lexicon; weight 0 pads.
+    """
 
     states: Tensor
     mask: Tensor
     mentions: Tensor
+    term_ids: Tensor
+    term_weights: Tensor
 
 
 @dataclass(frozen=True)
 class SeriesStates:
-    """A knowledge-augmented series: states [B, N, d_lm], bool mask [B, N], and binned summaries [B, V, F]."""
+    """What the head reads of B series. Tokens of one series may serve B masks.
+
+    Attributes:
+        states: knowledge-augmented tokens, [B or 1, N, d_lm].
+        mask: bool [B, N].
+        bins: binned summaries, [B, V, F].
+        values, observed: standardised values and where they were measured, [B, V, T].
+    """
 
     states: Tensor
     mask: Tensor
     bins: Tensor
+    values: Tensor
+    observed: Tensor
 
 
 class LabelHead(nn.Module):
@@ -66,9 +84,7 @@ class LabelHead(nn.Module):
         terms: int = 0,
     ):
         super().__init__()
-        self.knowledge_prior = (
-            knowledge_prior  # the model adds its logits, since it holds its inputs; the same applies to:
-        )
+        self.knowledge_prior = knowledge_prior
         self.linear_probes = LinearProbes(terms, concepts, bins, labels) if config.linear_probes else None
         dim = config.dim
         self.project = nn.ModuleDict({"note": nn.Linear(d_lm, dim), "series": nn.Linear(d_lm, dim)})
@@ -89,10 +105,21 @@ class LabelHead(nn.Module):
                 nn.init.zeros_(module.weight)
 
     def forward(self, note: NoteStates | None, series: SeriesStates | None) -> Tensor:
-        """Logits [B, L]; None for a modality that is no input."""
+        """Logits [B, L] of the network, the knowledge prior and the linear probes together."""
+        logits = self._network(note, series)
+        mentions = note.mentions if note else None
+        if self.knowledge_prior is not None:
+            values, observed = (series.values, series.observed) if series else (None, None)
+            logits = logits + self.knowledge_prior(mentions, values, observed)
+        if self.linear_probes is not None:
+            terms = NoteTerms(note.term_ids, note.term_weights, note.mentions) if note else None
+            logits = self.linear_probes(logits, terms, series.bins if series else None)
+        return logits
+
+    def _network(self, note: NoteStates | None, series: SeriesStates | None) -> Tensor:
         modality = note or series
         assert modality is not None, "the head needs a note or a series"
-        size = len(modality.states)
+        size = len(modality.mask)
         text = self._attend("note", note, size)
         if note is not None:
             text = text + self.dropout(self.mentions(note.mentions.flatten(1).to(text.dtype)))[:, None]

@@ -109,6 +109,15 @@ class LanguageModel(nn.Module):
     def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
         return Context(embeddings, mask)
 
+    def note_start(self, mask: Tensor, lengths: Tensor) -> Tensor:
+        """Position in the context at which each note begins, [B].
+
+        Args:
+            mask: of the context, [B, S].
+            lengths: tokens of each note, [B]; the longest is that of the batch.
+        """
+        return torch.full_like(lengths, mask.shape[1] - int(lengths.max()))
+
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
         """Encode the context and, if targets [B, M] are given, score them, also against soft targets if given."""
         raise NotImplementedError(f"{type(self).__name__}.read")
@@ -186,6 +195,10 @@ class Causal(LanguageModel):
     def room(self, context: int, target: int) -> int:
         """Positions for input and output, and for the chat template around the input."""
         return len(self.open_ids) + context + len(self.close_ids) + target
+
+    def note_start(self, mask: Tensor, lengths: Tensor) -> Tensor:
+        """Position in the context at which each note begins, [B]: the padding stands to the left."""
+        return mask.shape[1] - len(self.close_ids) - lengths
 
     def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
         size, embed = len(embeddings), self.model.get_input_embeddings()

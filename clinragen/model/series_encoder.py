@@ -42,6 +42,11 @@ class PiecewiseLinear(nn.Module):
         self.register_buffer("edges", torch.tensor(statistics.edges))  # [V, S, K + 1]
         self.features = len(SUMMARIES) * (self.edges.shape[-1] - 1) + 1
 
+    @property
+    def missing(self) -> Tensor:
+        """The features of a variable that was never measured, [F]."""
+        return torch.nn.functional.one_hot(torch.tensor(self.features - 1), self.features)
+
     def forward(self, summaries: Tensor) -> Tensor:
         """Summaries [B, V, S] with NaN for missing to features [B, V, F]."""
         left, right = self.edges[..., :-1], self.edges[..., 1:]

@@ -28,7 +28,7 @@ from clinragen.evaluation.faithfulness import StayClaims
 from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.rows import EvaluationFile
 from clinragen.evaluation.stored import load_evaluation
-from clinragen.evaluation.table import bounds, number
+from clinragen.evaluation.table import bounds, number, reason_lines
 from clinragen.outputs import REPORT, output_folder
 from clinragen.reporting import charts, views
 from clinragen.reporting.visible import finalize, marked_up
@@ -104,6 +104,7 @@ def write_report(
             remarks=report.predictions.manifest.remarks or [],
             evaluation=report.evaluation,
             reliability=_reliability(report.evaluation),
+            reasons=reason_lines(report.evaluation.get("reasons")) if report.evaluation else [],
             provenance=_provenance(report),
         )
         (folder / "index.html").write_text(page, encoding="utf-8")

@@ -101,7 +101,7 @@ class _Checks:
         for rationale in rationales:
             check = self._checker.check(rationale.text, stay, rationale.kind)
             self.claims.update((rationale.kind, claim.standing) for claim in check.claims)
-            grounded |= grounded_diagnoses([(rationale.text, check.claims)])
+            grounded |= grounded_diagnoses([(rationale.text, check.claims)]).keys()
         self.coverage.add(stay.diagnoses, grounded)
 
 

@@ -58,24 +58,31 @@ def with_absences(text: str, claims: Sequence[Checked]) -> list[Checked]:
     return sorted(found, key=lambda claim: (claim.start, claim.end, claim.kind))
 
 
-def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> set[str]:
-    """Keys of the diagnoses with a stated ground: a clause in one of the rationales argues for it and carries at least
-    one claim that the chart bears out. That the note records the diagnosis itself is such a claim.
+def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> dict[str, list[Checked]]:
+    """The diagnoses with a stated ground, and the claims that are it: a clause in one of the rationales argues for the
+    diagnosis and carries at least one claim that the chart bears out. That the note records the diagnosis itself is
+    such a claim.
 
     Args:
         rationales: (text, its claims) of one stay.
+
+    Returns:
+        Keys of the diagnoses, each with the supported claims of findings and measurements that argue for it, in
+        reading order, each once.
     """
-    found: set[str] = set()
+    grounded: dict[str, list[Checked]] = {}
     for text, claims in rationales:
-        before = False
+        before: list[Checked] = []
         for (start, end), within in _by_span(clauses(text), claims):
-            holds = any(c.standing == Verdict.SUPPORTED and c.kind in ("finding", "series") for c in within)
-            holds = holds or (before and _TAKES_UP.match(text, start, end) is not None)
-            if holds:
-                affirmed = (c for c in within if c.kind == "diagnosis" and not c.negated)
-                found |= {c.about.removeprefix("phenotype:") for c in affirmed if c.verdict == Verdict.SUPPORTED}
-            before = holds
-    return found
+            stated = [c for c in within if c.standing == Verdict.SUPPORTED and c.kind in ("finding", "series")]
+            if not stated and _TAKES_UP.match(text, start, end):
+                stated = before
+            for claim in within if stated else ():
+                if claim.kind == "diagnosis" and not claim.negated and claim.verdict == Verdict.SUPPORTED:
+                    grounds = grounded.setdefault(claim.about.removeprefix("phenotype:"), [])
+                    grounds += [ground for ground in stated if ground not in grounds]
+            before = stated
+    return grounded
 
 
 def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ from clinragen.chart.wording import Wording
 from clinragen.chart.worth import Worth
 from clinragen.data.targets import ORDERS, TargetFormat
 from clinragen.inference.decode import ReportGrammar, read_report
-from clinragen.inference.grounded import Constraints, Grounded, Spelling
+from clinragen.inference.grounded import Constraints, GraphGrounds, Grounded, Spelling
 from clinragen.inference.grounded_notes import GroundedNote
 from clinragen.inference.grounded_series import GroundedSeries
 from clinragen.knowledge.linker import LINKED_KINDS
@@ -97,13 +97,17 @@ def series_of(
     tokenizer, series: pl.DataFrame, called: list[str], budget=BUDGET, end: list[int] | None = None
 ) -> GroundedSeries:
     shown = findings(series, normal=True).get(1, []) if len(series) else None
-    constraints = Constraints(dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id])
+    constraints = Constraints(
+        dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id], GraphGrounds(GRAPH)
+    )
     return GroundedSeries(Spelling(tokenizer), shown, constraints)
 
 
 def note_of(tokenizer, note: Note, called: list[str], budget=BUDGET, end: list[int] | None = None) -> GroundedNote:
     evidence = gather(note, LINKER, GRAPH) if note else None
-    constraints = Constraints(dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id])
+    constraints = Constraints(
+        dict.fromkeys(called, 0.9), GRAPH, budget, end or [tokenizer.eos_token_id], GraphGrounds(GRAPH)
+    )
     return GroundedNote(Spelling(tokenizer), evidence, constraints)
 
 

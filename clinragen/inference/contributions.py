@@ -1,0 +1,138 @@
+"""What each piece of a stay's evidence contributes to the logits, all at once: the fall of each without it.
+
+The language model and the series encoder read the stay once. What the head then reads is altered for each piece: the
+tokens of a variable, or of the words that name a concept, are hidden from its attention, and the binned summaries, the
+measurements, the mentions and the terms are those of the stay without the piece. For the knowledge prior, the linear
+probes and the series (its channels are read independently) that is what occlusion gives; of a note, the words that are
+left were read in the presence of those that are hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from clinragen.chart.findings import Finding
+from clinragen.chart.note_evidence import NoteEvidence
+from clinragen.chart.support import SUPPORTS, tie
+from clinragen.data.batch import Batch
+from clinragen.data.evidence_pieces import Piece, StayEvidence
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.model.clinragen import ClinRaGen, Output
+from clinragen.model.head import NoteStates, SeriesStates
+
+#: Least share of what speaks for a diagnosis from which evidence is cited for it: with a tie in the graph, and without.
+TIED, UNTIED = 0.01, 0.1
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What the pieces of one stay's evidence contribute to its logits.
+
+    Attributes:
+        falls: piece -> by how much the logit of each label falls without it, [L].
+        labels: keys, in the order of the falls.
+    """
+
+    falls: Mapping[Piece, np.ndarray]
+    labels: Sequence[str]
+
+    def share(self, piece: Piece, label: str) -> float:
+        """The part of all that speaks for a label which a piece is, 0..1; 0 for what speaks against it, or is not
+        read."""
+        column = self.labels.index(label)
+        mass = sum(max(0.0, float(fall[column])) for fall in self.falls.values())
+        fall = float(self.falls[piece][column]) if piece in self.falls else 0.0
+        return fall / mass if fall > 0 else 0.0
+
+
+@torch.inference_mode()
+def contributions(
+    model: ClinRaGen, batch: Batch, output: Output, evidence: Sequence[StayEvidence]
+) -> list[Contributions]:
+    """What every piece of evidence contributes, for the stays of a batch.
+
+    Args:
+        model: the student, in evaluation mode.
+        batch: of B stays, on the device of the model.
+        output: what the model made of the batch when asked to explain.
+        evidence: of each stay.
+    """
+    starts = model.language_model.note_start(output.note.mask, batch.note_mask.sum(1)).tolist() if output.note else []
+    of_stays = []
+    for row, stay in enumerate(evidence):
+        note = _notes(output.note, row, stay, starts[row]) if output.note else None
+        series = _series(model, output.series, row, stay) if output.series else None
+        if not stay.pieces:
+            of_stays.append(Contributions({}, list(model.labels)))
+            continue
+        logits = model.head(note, series).cpu().numpy()
+        of_stays.append(Contributions(dict(zip(stay.pieces, logits[:1] - logits[1:], strict=True)), list(model.labels)))
+    return of_stays
+
+
+def _notes(read: NoteStates, row: int, stay: StayEvidence, start: int) -> NoteStates:
+    """The note as it is, and then without each piece; pieces of the series leave it as it is."""
+    concepts = [piece.name for piece in stay.pieces if piece.kind == "concept"]
+    first = 1 + len(stay.pieces) - len(concepts)
+    count, where = 1 + len(stay.pieces), read.mask.device
+    mask = read.mask[row].repeat(count, 1)
+    mentions = read.mentions[row].repeat(count, 1, 1)
+    ids, weights = [read.term_ids[row]] * first, [read.term_weights[row]] * first
+    if concepts:
+        hidden = torch.from_numpy(stay.tokens_of(concepts)).to(where)
+        mask[first:, start : start + hidden.shape[1]] &= ~hidden
+        columns = torch.tensor([stay.dataset.link.column[concept] for concept in concepts], device=where)
+        mentions[torch.arange(first, count, device=where), :, columns] = False
+        terms = stay.terms_without(concepts)
+        for first_term, end in pairwise(terms.indptr.tolist()):
+            ids.append(torch.from_numpy(terms.indices[first_term:end].astype(np.int64)).to(where))
+            weights.append(torch.from_numpy(terms.data[first_term:end]).to(where))
+    return NoteStates(read.states[row : row + 1], mask, mentions, _padded(ids), _padded(weights))
+
+
+def _series(model: ClinRaGen, read: SeriesStates, row: int, stay: StayEvidence) -> SeriesStates:
+    """The series as it is, and then without each piece; pieces of the note leave it as it is."""
+    variables = model.statistics.variables
+    columns = [variables.index(piece.name) for piece in stay.pieces if piece.kind == "variable"]
+    count, where = 1 + len(stay.pieces), read.mask.device
+    mask = read.mask[row].unflatten(0, (len(variables), -1)).repeat(count, 1, 1)
+    bins, values = read.bins[row].repeat(count, 1, 1), read.values[row].repeat(count, 1, 1)
+    observed = read.observed[row].repeat(count, 1, 1)
+    rows, removed = (
+        torch.arange(1, 1 + len(columns), device=where),
+        torch.tensor(columns, device=where, dtype=torch.long),
+    )
+    mask[rows, removed] = False
+    bins[rows, removed] = model.series_encoder.encode.missing.to(bins)
+    values[rows, removed] = 0
+    observed[rows, removed] = False
+    return SeriesStates(read.states[row : row + 1], mask.flatten(1), bins, values, observed)
+
+
+def _padded(rows: list[Tensor]) -> Tensor:
+    return pad_sequence(rows, batch_first=True)
+
+
+@dataclass(frozen=True)
+class ModelGrounds:
+    """By what the model itself goes by: an item is worth its share of all that speaks for the diagnosis.
+
+    What the graph does not tie to the diagnosis is cited only where the model rests on it to a good part.
+    """
+
+    graph: ConceptGraph
+    contributions: Contributions
+
+    def share(self, item: Finding | NoteEvidence, key: str) -> float:
+        """Its share, or 0 where it is too little."""
+        piece = Piece("variable", item.variable) if isinstance(item, Finding) else Piece("concept", item.concept)
+        share = self.contributions.share(piece, key)
+        tied = tie(item, key, self.graph) >= SUPPORTS
+        return share if share >= (TIED if tied else UNTIED) else 0.0
