@@ -148,29 +148,31 @@ def evaluate(
             folder, overwrite=overwrite, inputs=(cohort_folder(cohort), graph_path, *altered.values())
         )
         opened = _predictions(predictions)
-        known = load_truth(opened, open_cohort(cohort))
+        truth_rows = load_truth(opened, open_cohort(cohort))
         concepts = graph_of(opened, graph_path)
         causes = load_causes(Path(truth), concepts) if truth is not None else None
-        claims = faithfulness.check(opened, known, concepts)
-        controls = _controls(opened, known, altered, device, run=not no_controls)
+        claims = faithfulness.check(opened, truth_rows, concepts)
+        controls = _controls(opened, truth_rows, altered, device, run=not no_controls)
         given = None
         if opened.task.argued:
             given = summarize_reasons(
                 opened,
-                known,
+                truth_rows,
                 claims,
-                faithfulness.check(opened, known, concepts, authors=strangers(opened, known)),
-                weighed=_weighed(opened, known, claims, device, reasons, seed) if reasons and not no_controls else None,
+                faithfulness.check(opened, truth_rows, concepts, authors=strangers(opened, truth_rows)),
+                weighed=_weighed(opened, truth_rows, claims, device, reasons, seed)
+                if reasons and not no_controls
+                else None,
                 causes=causes,
                 replicates=replicates,
                 seed=seed,
             )
         evaluation = summarize(
             opened,
-            known,
+            truth_rows,
             controls,
             claims=claims,
-            teacher=teacher or default_teacher(known.cohort),
+            teacher=teacher or default_teacher(truth_rows.cohort),
             reasons=given,
             replicates=replicates,
             seed=seed,

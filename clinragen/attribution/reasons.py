@@ -102,12 +102,12 @@ def _weighed(
 def _draws(pieces: Sequence[Piece], cited: Sequence[Piece], random: np.random.Generator) -> Iterator[list[Piece]]:
     """As many other pieces of each kind, drawn at random; none where there are fewer."""
     pools = {kind: [piece for piece in pieces if piece.kind == kind and piece not in cited] for kind in _kinds(cited)}
-    wanted = {kind: sum(piece.kind == kind for piece in cited) for kind in pools}
-    if any(len(pools[kind]) < count for kind, count in wanted.items()):
+    counts = {kind: sum(piece.kind == kind for piece in cited) for kind in pools}
+    if any(len(pools[kind]) < count for kind, count in counts.items()):
         return
     for _ in range(DRAWS):
         drawn: list[Piece] = []
-        for kind, count in wanted.items():
+        for kind, count in counts.items():
             drawn += [pools[kind][position] for position in random.choice(len(pools[kind]), count, replace=False)]
         yield drawn
 

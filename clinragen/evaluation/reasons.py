@@ -200,11 +200,11 @@ def _cause_recall(
     keys = list(predictions.labels)
     for row, stay in enumerate(predictions.stay_ids.tolist()):
         for column in np.flatnonzero(predictions.system.listed[row] & truth.gold[row]):
-            known = causes.get((stay, keys[column]), set())
-            silent += not known
-            if known:
+            true = causes.get((stay, keys[column]), set())
+            silent += not true
+            if true:
                 shown[row] += 1
-                hits[row] += any(cited_concepts(claim) & known for claim in cited[row].get(keys[column], ()))
+                hits[row] += any(cited_concepts(claim) & true for claim in cited[row].get(keys[column], ()))
     return {
         "true_positives": int(shown.sum()),
         "named": int(hits.sum()),
@@ -221,19 +221,19 @@ def _worth(weighed: Sequence[Weighed], weights: np.ndarray) -> WorthPart:
         np.array([getattr(one, name) for one in weighed], dtype=float)
         for name in ("full", "without", "without_random", "only", "salience")
     )
-    known = ~np.isnan(chance)
-    lost, lost_at_random = full - without, np.where(known, full - chance, 0.0)
-    kept = np.minimum(1.0, only / np.maximum(full, 1e-9))
+    compared = ~np.isnan(chance)
+    lost, lost_at_random = full - without, np.where(compared, full - chance, 0.0)
+    retained = np.minimum(1.0, only / np.maximum(full, 1e-9))
     spoken = ~np.isnan(salience)
     return {
         "diagnoses": len(weighed),
         "stays": len(set(rows.tolist())),
         "salience": _ratio(over, np.where(spoken, salience, 0.0), spoken),
         "comprehensiveness": _ratio(over, lost, np.ones(len(rows))),
-        "random": _ratio(over, lost_at_random, known),
-        "times_random": _ratio(over, lost * known, np.maximum(lost_at_random, 0.0)),
-        "more_than_random": _ratio(over, known & (lost > lost_at_random), known),
-        "sufficiency": _ratio(over, kept, np.ones(len(rows))),
+        "random": _ratio(over, lost_at_random, compared),
+        "times_random": _ratio(over, lost * compared, np.maximum(lost_at_random, 0.0)),
+        "more_than_random": _ratio(over, compared & (lost > lost_at_random), compared),
+        "sufficiency": _ratio(over, retained, np.ones(len(rows))),
     }
 
 

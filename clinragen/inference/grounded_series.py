@@ -175,8 +175,8 @@ class GroundedSeries(Grounded[_State]):
         for count in range(1, len(likeliest) + 1):
             for keys in combinations(likeliest, count):
                 belief = preferred(sum(shares[key] for key in keys), whole) * min(self.called[key] for key in keys)
-                told = replace(state, spoken_for=state.spoken_for | set(keys))
-                for mark, then in self._ends(told):
+                after = replace(state, spoken_for=state.spoken_for | set(keys))
+                for mark, then in self._ends(after):
                     ends_early = mark == "." and self._more(state) and more >= WORTH_SAYING
                     weighed = belief * (UNLIKELY if ends_early else 1.0)
                     pieces += [

@@ -99,12 +99,12 @@ class EvidenceTeacher:
     def _series(
         self, stay_id: int, findings: list[Finding] | None, diagnoses: list[str], elsewhere: Mapping[str, float]
     ) -> EvidenceRationale:
-        made = series_rationale.compose(findings, diagnoses, self.worth, Wording(stay_id, "series"), elsewhere)
-        return EvidenceRationale("series", made.text, _json({"claims": [each.as_json() for each in made.told]}))
+        composed = series_rationale.compose(findings, diagnoses, self.worth, Wording(stay_id, "series"), elsewhere)
+        return EvidenceRationale("series", composed.text, _json({"claims": [each.as_json() for each in composed.told]}))
 
 
-def _of_note(made: Composed[NoteEvidence]) -> EvidenceRationale:
-    return EvidenceRationale("note", made.text, _json({"evidence": [item.as_json() for item in made.told]}))
+def _of_note(composed: Composed[NoteEvidence]) -> EvidenceRationale:
+    return EvidenceRationale("note", composed.text, _json({"evidence": [item.as_json() for item in composed.told]}))
 
 
 def _json(value: object) -> str:

@@ -107,14 +107,14 @@ def compose(
 
 def _grounds(evidence: list[NoteEvidence], diagnoses: list[str], worth: Worth) -> list[_Ground]:
     """All that may be cited, the most telling first, in reading order among equals; each phrase once a diagnosis."""
-    found = [
+    candidates = [
         _Ground(key, item, value)
         for item in citable(evidence, diagnoses, worth.graph)
         for key, value in worth.speaks_for(item, diagnoses).items()
     ]
-    found.sort(key=lambda ground: -ground.share)
+    candidates.sort(key=lambda ground: -ground.share)
     distinct: dict[tuple[str, str], _Ground] = {}
-    for ground in found:
+    for ground in candidates:
         distinct.setdefault((ground.key, ground.item.phrase), ground)
     return list(distinct.values())
 

@@ -121,8 +121,8 @@ def compose(
     text = _first_fitting(text, [no_value_points_to(keys, worth.graph.labels) for keys in (silent, silent[:1]) if keys])
     normal = _normal([finding for finding in findings if finding.direction == "normal"], wording)
     longer = _first_fitting(text, [normal_values([name(each.variable) for each in normal])] if normal else [])
-    told = [style.statement(choice.finding) for choice in choices]
-    return Composed(f"{longer}.", told + (normal if longer != text else []), argument.argued)
+    statements = [style.statement(choice.finding) for choice in choices]
+    return Composed(f"{longer}.", statements + (normal if longer != text else []), argument.argued)
 
 
 def _heads(findings: list[Finding]) -> list[Finding]:

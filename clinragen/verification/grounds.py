@@ -70,7 +70,7 @@ def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> d
         Keys of the diagnoses, each with the supported claims of findings and measurements that argue for it, in
         reading order, each once.
     """
-    grounded: dict[str, list[Checked]] = {}
+    grounded: dict[str, dict[Checked, None]] = {}  # the claims as keys: each once, in order
     for text, claims in rationales:
         before: list[Checked] = []
         for (start, end), within in _by_span(clauses(text), claims):
@@ -79,10 +79,9 @@ def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> d
                 stated = before
             for claim in within if stated else ():
                 if claim.kind == "diagnosis" and not claim.negated and claim.verdict == Verdict.SUPPORTED:
-                    grounds = grounded.setdefault(claim.about.removeprefix("phenotype:"), [])
-                    grounds += [ground for ground in stated if ground not in grounds]
+                    grounded.setdefault(claim.about.removeprefix("phenotype:"), {}).update(dict.fromkeys(stated))
             before = stated
-    return grounded
+    return {key: list(grounds) for key, grounds in grounded.items()}
 
 
 def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from clinragen.catalog import variable
+from clinragen.config import build as build_settings
 from clinragen.config import load
 from clinragen.data.series import SeriesStatistics
 from clinragen.errors import UserError
@@ -63,8 +64,8 @@ def test_every_kind_of_knowledge_trains_saves_and_loads(knowledge, make_stay, ba
 
 
 def test_an_unknown_kind_is_refused_with_the_valid_ones():
-    with pytest.raises(UserError, match="graph, none, plain_vocabulary, random_graph, vocabulary"):
-        made("umls")
+    with pytest.raises(UserError, match="umls.*choose from: graph, random_graph, vocabulary, plain_vocabulary, none"):
+        build_settings(ModelConfig, {"attention": {"knowledge": "umls"}}, "model.yaml")
 
 
 def test_the_vocabulary_spells_the_terms_and_the_plain_one_is_as_large_and_seeded(micro):
