@@ -64,7 +64,7 @@ def test_every_kind_of_knowledge_trains_saves_and_loads(knowledge, make_stay, ba
 
 
 def test_an_unknown_kind_is_refused_with_the_valid_ones():
-    with pytest.raises(UserError, match="umls.*choose from: graph, random_graph, vocabulary, plain_vocabulary, none"):
+    with pytest.raises(UserError, match=r"umls.*choose from: graph, random_graph, vocabulary, plain_vocabulary, none"):
         build_settings(ModelConfig, {"attention": {"knowledge": "umls"}}, "model.yaml")
 
 
