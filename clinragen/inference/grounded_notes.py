@@ -9,7 +9,7 @@ the order, and among the phrases: what a phrase is worth to the diagnosis counts
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations_with_replacement
@@ -19,7 +19,6 @@ from clinragen.chart.note_statements import (
     ALTHOUGH,
     CLOSINGS,
     LINKS,
-    MOST_GROUNDS,
     MOST_SIGNS,
     MOST_WORDS,
     OPENING,
@@ -41,7 +40,8 @@ from clinragen.inference.grounded import (
     preferred,
 )
 
-MOST_PHRASES = 8  # phrases offered per diagnosis, strongest first
+MOST_PHRASES = 10  # phrases offered per diagnosis, strongest first
+MOST_CITED = 5  # phrases of one clause
 _BLANK = "\0"
 
 
@@ -100,7 +100,7 @@ class GroundedNote(Grounded[_State]):
         self.closings: list[str] = []
         self.closing = Size()
         self.room = {key: self._room(self._forms(key, 1), key) for key in self.phrases}
-        self.further = {key: self._further(self._forms(key, MOST_GROUNDS), key) for key in self.phrases}
+        self.further = {key: self._further(self._forms(key, MOST_CITED), key) for key in self.phrases}
         if evidence is None:
             self.begin(_State(forms=(self._whole(without_note(list(called), self.labels)),)))
         elif not called:
@@ -143,7 +143,7 @@ class GroundedNote(Grounded[_State]):
         pieces: list[Piece[_State]] = []
         for key in fitting:
             most, more = 1, self.further[key]
-            while most < MOST_GROUNDS and more.within(spare):
+            while most < MOST_CITED and more.within(spare):
                 most, more = most + 1, more + self.further[key]
             pieces += self._continued(replace(state, key=key, forms=self._forms(key, most)), left)
         return pieces
@@ -169,14 +169,31 @@ class GroundedNote(Grounded[_State]):
             else:
                 waiting.setdefault((form.before(blank), form.kinds[blank], form.behind(blank)), []).append(form)
         fresh = self._unsaid(state)
-        best = max((self._share(item, state.key) for item in fresh), default=0.0)
+        shares = {item: self._share(item, state.key) for item in fresh}
+        choices: list[tuple[float, str, NoteEvidence, _State | None]] = []
         for (before, kind, behind), forms in waiting.items():
+            then = replace(state, forms=tuple(forms))
             for item in fresh:
                 if item.kind == kind:
-                    then = replace(state, phrases=(*state.phrases, item), forms=tuple(forms))
-                    belief = preferred(self._share(item, state.key), best)
-                    pieces.append(Piece(f"{before}{item.phrase}{behind}", belief, None if behind == "." else then))
+                    after = None if behind == "." else replace(then, phrases=(*state.phrases, item))
+                    attainable = shares[item] + self._attainable(item, shares, forms, blank + 1)
+                    choices.append((attainable, f"{before}{item.phrase}{behind}", item, after))
+        best = max((attainable for attainable, *_ in choices), default=0.0)
+        for attainable, text, item, after in choices:
+            worthless = bool(state.phrases) and bool(state.key) and shares[item] < WORTH_SAYING
+            pieces.append(Piece(text, preferred(attainable, best) * (UNLIKELY if worthless else 1.0), after))
         return pieces
+
+    def _attainable(
+        self, item: NoteEvidence, shares: Mapping[NoteEvidence, float], forms: Sequence[_Form], blank: int
+    ) -> float:
+        """The most that the phrases after this one can be worth: each kind is told before the next."""
+        left = max(len(form.kinds) for form in forms) - blank
+        later = KINDS[KINDS.index(item.kind) :]
+        others = sorted(
+            (share for other, share in shares.items() if other != item and other.kind in later), reverse=True
+        )
+        return sum(others[:left])
 
     def _unsaid(self, state: _State) -> list[NoteEvidence]:
         """Phrases that the clause may yet take."""
@@ -195,7 +212,7 @@ class GroundedNote(Grounded[_State]):
         (stopped,), (going_on,) = form.ends("."), form.ends(";")
         room = self.spelling.size(going_on) + self._shortest(remaining)
         belief = self.called[state.key]
-        if len(state.phrases) < MOST_GROUNDS and any(
+        if len(state.phrases) < MOST_CITED and any(
             self._share(item, state.key) >= WORTH_SAYING for item in self._unsaid(state)
         ):
             belief *= UNLIKELY
@@ -206,9 +223,11 @@ class GroundedNote(Grounded[_State]):
     def _forms(self, key: str, most: int) -> tuple[_Form, ...]:
         """Every clause on a diagnosis that its phrases can fill, of so many grounds at most."""
         name = self._name(key)
-        record = next((item.past for item in self.phrases[key] if item.phrase == name), None)
+        record = next((item for item in self.phrases[key] if item.phrase == name), None)
         kinds = Counter(item.kind for item in self.phrases[key] if item.phrase != name)
-        return _clauses(name, record, tuple(min(kinds[each], most) for each in KINDS), most)
+        always = record is not None and self._share(record, key) >= WORTH_SAYING
+        past = record.past if record else None
+        return _clauses(name, past, tuple(min(kinds[each], most) for each in KINDS), most, always)
 
     def _room(self, forms: tuple[_Form, ...], key: str) -> Size:
         """Largest length of a clause with one phrase."""
@@ -251,7 +270,9 @@ class GroundedNote(Grounded[_State]):
 
 
 @cache
-def _clauses(name: str, record: bool | None, have: tuple[int, ...], most: int) -> tuple[_Form, ...]:
+def _clauses(
+    name: str, record: bool | None, have: tuple[int, ...], most: int, always_recorded: bool
+) -> tuple[_Form, ...]:
     """Clauses for a diagnosis, with at most this many grounds.
 
     Args:
@@ -259,9 +280,11 @@ def _clauses(name: str, record: bool | None, have: tuple[int, ...], most: int) -
         record: the note names the diagnosis itself, as past (true) or present.
         have: number of phrases of each kind in ``KINDS``.
         most: most grounds of one clause.
+        always_recorded: no clause leaves the record out.
     """
     forms: dict[_Form, None] = {}
-    for recorded in [[], [NoteEvidence("", "", 0, 0, name, record)]] if record is not None else [[]]:
+    records = [] if record is None else [[NoteEvidence("", "", 0, 0, name, record)]]
+    for recorded in records if always_recorded else [[], *records]:
         for count in range(1 - len(recorded), most + 1 - len(recorded)):
             for kinds in combinations_with_replacement(KINDS, count):
                 if all(kinds.count(each) <= there for each, there in zip(KINDS, have, strict=True)):
