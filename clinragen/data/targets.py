@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from clinragen.choices import Target as Section
 from clinragen.choices import TargetOrder
+from clinragen.errors import unknown_choice
 from clinragen.tasks import ListWording
 
 MARKERS: dict[Section, str] = {
@@ -129,5 +130,14 @@ def markers_of(wording: ListWording) -> dict[Section, str]:
 
 
 def sections_for(targets: Sequence[Section], order: TargetOrder) -> tuple[Section, ...]:
-    """The target sections of a stage in the order of writing."""
+    """The target sections of a stage in the order of writing.
+
+    Raises:
+        UserError: an unknown order or target.
+    """
+    if order not in ORDERS:
+        raise unknown_choice("target order", order, ORDERS)
+    for target in targets:
+        if target not in MARKERS:
+            raise unknown_choice("target", target, MARKERS)
     return tuple(name for name in ORDERS[order] if name in targets)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from clinragen.catalog import phenotypes, variables
-from clinragen.config import CONFIG_ROOT
+from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.icd import code_map
 from clinragen.knowledge import describe
@@ -37,7 +37,7 @@ def test_every_phenotype_has_enough_findings_symptoms_and_variables(graph):
 def test_nearly_all_variables_lead_to_findings_on_both_sides_where_both_exist(graph):
     tied, bounded = describe.tied_variables(graph)
     assert tied >= 0.9 * bounded
-    raw = curated.load_yaml(CONFIG_ROOT / "knowledge" / "findings.yaml")["findings"]
+    raw = load_yaml(CONFIG_ROOT / "knowledge" / "findings.yaml")["findings"]
     for side in describe.uncovered_sides(graph):
         variable, direction = side.split()
         # either the file says why the side has no finding, or the catalogue bounds it only formally

@@ -337,7 +337,7 @@ def test_a_stay_without_answer_is_missing_now_and_asked_for_next_time(kind, coho
         assert "run the same command again" in told
         server.fault = None
         summary = teach(TeachingRequest(cohort, None, settings(server.url), "llm"))
-        assert (summary.asked, summary.reused) == (2, 10)
+        assert (summary.requests, summary.reused) == (2, 10)
     assert summary.complete
     assert len(table(cohort)) == 12
     assert set(server.served.values()) == {1}
