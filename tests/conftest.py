@@ -27,8 +27,10 @@ from hypothesis import Phase, settings
 MICRO_MODEL = Path(__file__).with_name("micro_model.yaml")
 EXACT = ("--set", "stage.precision=32-true")
 
-# What `tests/mutants.py` runs with: the same examples each time, and no search for the smallest that fails.
-settings.register_profile("mutants", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate))
+# What `tests/mutants.py` runs with: the same few examples each time, and no search for the smallest that fails.
+settings.register_profile(
+    "mutants", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate), max_examples=25
+)
 
 _FSYNC = os.fsync
 
@@ -77,6 +79,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if is_slow(item):
             item.add_marker("slow")
+    if (
+        config.getoption("hypothesis_profile", None) == "mutants"
+    ):  # the first failure ends the run: the quick ones first
+        items.sort(key=lambda item: hasattr(getattr(item, "obj", None), "hypothesis"))
     tier = config.getoption("tier")
     if tier == "all":
         return

@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-SURVIVED = (0, 5, 33)  # exit codes of mutmut: all tests passed, or none ran the function
+TIMEOUT = (-24, 24, 36, 152)  # exit codes of mutmut: the tests took many times as long as without the fault
+SURVIVED = (0, 5, 33)  # all tests passed, or none ran the function
 UNKNOWN = (None, 2, 255)  # not run, interrupted, or pytest refused its arguments
 LEFT_OUT = 34  # mutmut's word for a fault that is not to be run
 TARGET = 0.92
@@ -182,6 +183,8 @@ def configure(tree: Path, module: str, tests: list[str], warmup: str) -> None:
         # A process that has run tests has threads of polars, which a fork does not survive, and filled caches.
         "process_isolation": "forkserver",
         "forkserver_warmup": warmup,
+        "timeout_multiplier": 5.0,
+        "timeout_constant": 4.0,
         "preload_modules_file": "preload.txt",
     }
     preload = ("pytest", "hypothesis", module.removesuffix(".py").replace("/", "."))
@@ -207,6 +210,8 @@ def report(module: str, mutants: list[Mutant], equivalent: list[dict[str, str]],
     matter = len(drawn) - same
     rate = killed / max(1, matter)
     line = f"{module:42} {killed:4} of {matter:4} killed  {rate:6.1%}  {same:3} equivalent  {seconds:4.0f} s"
+    if slow := sum(mutant.code in TIMEOUT for mutant in drawn):
+        line += f"  {slow} by the clock"
     if len(drawn) < len(mutants):
         low, high = wilson(killed, matter)
         line += f"  {len(drawn)} of {len(mutants)} sampled, 95 % interval {low:.1%} to {high:.1%}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,3 +69,55 @@ def test_a_step_has_the_same_stays_however_it_is_cut(lengths, step, batch, token
             assert 1 <= len(piece) <= batch
             padded = len(piece) * max(lengths[row] for row in piece)
             assert not tokens or padded <= tokens or len(piece) == 1
+
+
+ALIKE = [10 * (row % 3) for row in range(120)]  # forty stays of each length
+
+
+def test_without_shuffling_stays_of_one_length_keep_their_order():
+    batches = list(BucketedBatches(ALIKE, 7, 0, shuffle=False))
+    assert [row for batch in batches for row in batch] == sorted(range(120), key=ALIKE.__getitem__)
+    assert [len(batch) for batch in batches] == [7] * 17 + [1]
+
+
+def test_the_order_of_an_epoch_is_one_that_can_be_computed_again():
+    """Resumed runs and runs of another version must see the same steps."""
+    sampler = BucketedBatches(ALIKE, 5, 3, pool=8)
+    sampler.set_epoch(2)
+    random = np.random.default_rng([3, 2])
+    order = random.permutation(120).tolist()
+    pools = [sorted(order[start : start + 40], key=ALIKE.__getitem__) for start in (0, 40, 80)]
+    batches = [pool[start : start + 5] for pool in pools for start in range(0, 40, 5)]
+    assert list(sampler) == [batches[index] for index in random.permutation(24)]
+
+
+def test_what_is_not_said_is_the_first_epoch_in_pools_of_sixteen():
+    lengths = [(7 * row) % 400 for row in range(400)]
+    plain, said = BucketedBatches(lengths, 4, 0), BucketedBatches(lengths, 4, 0, pool=16)
+    said.set_epoch(0)
+    assert list(plain) == list(said) != list(BucketedBatches(lengths, 4, 0, pool=17))
+    assert plain.sampler is plain  # where Lightning looks for set_epoch
+    plan = StepPlan(lengths, 4, 2)
+    assert [rows.tolist() for rows in plan.steps(0)] == list(plain)
+    assert [len(piece) for piece in plan.cut(np.arange(9))] == [2, 2, 2, 2, 1]  # one process, and no limit of tokens
+
+
+def test_steps_are_drawn_in_the_pools_of_the_plan():
+    lengths = [(7 * row) % 400 for row in range(400)]
+    steps = StepPlan(lengths, 4, 2, seed=5, pool=3).steps(1)
+    sampler = BucketedBatches(lengths, 4, 5, pool=3)
+    sampler.set_epoch(1)
+    assert [rows.tolist() for rows in steps] == list(sampler)
+
+
+def test_a_step_is_cut_where_one_more_stay_would_exceed_the_tokens():
+    def cut(lengths: list[int], tokens: int, **share: int) -> list[list[int]]:
+        return StepPlan(lengths, 9, 9, tokens).cut(np.arange(len(lengths)), **share)
+
+    assert cut([10, 10, 10, 10], 20) == [[0, 1], [2, 3]]
+    assert cut([10, 10, 10, 10], 19) == [[0], [1], [2], [3]]
+    assert cut([2, 9, 4, 30, 4], 18) == [[3], [1, 2], [4, 0]]  # longest first, and padded to the longest
+    assert cut([2, 9, 4, 30, 4], 18, rank=1, world=2) == [[1, 4]]
+    assert cut([2, 9, 4, 30, 4], 18, rank=5, world=6) == []
+    plan = StepPlan(ALIKE, 120, 120)
+    assert plan.cut(np.arange(120)) == [sorted(range(120), key=lambda row: -ALIKE[row])]

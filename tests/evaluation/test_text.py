@@ -2,11 +2,13 @@ import math
 import re
 
 import pytest
+import rouge_score.rouge_scorer  # noqa: F401  seconds, which no test is charged with if they are spent here
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sacrebleu.metrics.bleu import BLEU
 
 from clinragen.evaluation import text
-from clinragen.evaluation.text import corpus_bleu, describe, distinct, rouge_l
+from clinragen.evaluation.text import corpus_bleu, describe, distinct, rouge_l, words
 
 SHORT = st.lists(st.sampled_from(["fever", "3.2", "of", "rising", "Lactate", "-"]), max_size=8).map(" ".join)
 
@@ -60,8 +62,6 @@ def test_bleu_is_that_of_papineni():
 
 
 def test_bleu_has_the_signature_that_the_documentation_states():
-    from sacrebleu.metrics.bleu import BLEU
-
     metric = BLEU()
     metric.corpus_score(["a b c d"], [["a b c d"]])
     signature = metric.get_signature().format().rpartition("|")[0]
@@ -79,4 +79,39 @@ def test_describe_leaves_stays_without_a_reference_out_of_the_likeness():
     assert found["compared"] == 1
     assert found["rouge_l"] == 1.0
     assert (found["empty"], found["too_long"]) == (1, 2)
-    assert describe(["a"], [None], limit=5)["bleu"] is None
+
+
+def test_words_are_lower_cased_runs_with_their_inner_points():
+    assert words("Creatinine rose to 3.2 mg/dL (stage-2 AKI); patient's pH 7.4.") == [
+        *("creatinine", "rose", "to", "3.2", "mg/dl", "stage-2", "aki", "patient's", "ph", "7.4"),
+    ]
+    assert words(" - ") == []
+
+
+def test_distinct_counts_n_grams_of_each_text_alone():
+    texts = ["A b a b", "c", "a b c"]
+    assert distinct(texts, 1) == 3 / 8
+    assert distinct(texts, 2) == 3 / 5  # a b, b a, b c; none from one text to the next
+    assert distinct(texts, 4) == 1.0
+    assert distinct(texts, 5) == 0.0
+
+
+def test_describe_by_hand():
+    ours = ["Lactate is high", "", "x y x y", "Lactate is high"]
+    theirs = ["lactate was high today", None, "x y z w v", None]
+    assert describe(ours, theirs, limit=3) == {
+        "compared": 2,
+        "rouge_l": pytest.approx((4 / 7 + 4 / 9) / 2),
+        "bleu": corpus_bleu([ours[0], ours[2]], [str(theirs[0]), str(theirs[2])]),
+        "reference_words": 4.5,
+        "words": {"mean": 2.5, "median": 3.0, "longest": 4},
+        "empty": 1,
+        "too_long": 1,
+        "different": 0.75,
+        "distinct_1": 0.5,
+        "distinct_2": 4 / 7,
+        "distinct_4": 1.0,
+    }
+    nothing = describe(["a"], [None], limit=5)
+    assert (nothing["compared"], nothing["rouge_l"], nothing["bleu"]) == (0, None, None)
+    assert "reference_words" not in nothing

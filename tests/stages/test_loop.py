@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from clinragen.data.sampler import StepPlan
 from clinragen.errors import UserError
 from clinragen.stages import checkpoint
 from clinragen.stages import loop as loops
@@ -120,12 +121,43 @@ class Log:
         self.events.append(("stop",))
 
 
-def loop_of(folder: Path, script: list[float], stays: int = 6, slope: float = 1.0, **settings: Any) -> Loop:
+class OneOf:
+    """The Fabric of one of several processes, of which there are no others: what they say is made up."""
+
+    def __init__(self, fabric: Fabric, rank: int, world: int):
+        self.fabric = fabric
+        self.global_rank = rank
+        self.world_size = world
+        self.is_global_zero = rank == 0
+        self.synced: list[bool] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.fabric, name)
+
+    def no_backward_sync(self, module: Any, enabled: bool = True) -> Any:
+        self.synced.append(not enabled)
+        return self.fabric.no_backward_sync(module, enabled=enabled)
+
+    def broadcast(self, value: Any) -> Any:
+        return value is False  # the first one's time has come when this one's has not
+
+
+def loop_of(
+    folder: Path,
+    script: list[float],
+    stays: int = 6,
+    slope: float = 1.0,
+    rank: int = 0,
+    world: int = 1,
+    **settings: Any,
+) -> Loop:
     plain = {"inputs": ["note"], "targets": ["note"], "epochs": 4, "patience": 9, "batch_size": 2, "warmup": 0.25}
     stage = StageConfig(**(plain | {"weight_decay": 0.0, "seed": 7} | settings))
     data = {"train": Rows(stays), "validation": Rows(3)}
     log = Log()
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    fabric: Any = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    if world > 1:
+        fabric = OneOf(fabric, rank, world)
     made = Loop(fabric, Line(list(script), slope), stage, data, collate, folder, log)
     log.loop = made
     return made
@@ -390,6 +422,201 @@ def test_a_watcher_is_told_of_every_step_and_epoch(tmp_path):
     assert loop.watcher.events == [
         *(("start", 4, 0), *step, ("epoch", 1, 0), *[("step", 1)] * 2, ("epoch", 2, 1), ("stop",)),
     ]
+
+
+def test_the_steps_are_those_of_the_stage_and_of_all_processes(tmp_path):
+    settings = {"batch_size": 2, "accumulate": 3, "tokens": 50, "epochs": 2}
+    for world, size in ((1, 6), (2, 12)):
+        plan = loop_of(tmp_path, [], stays=40, world=world, **settings).plan
+        said = StepPlan([10] * 40, size, 2, 50, seed=7)
+        assert [rows.tolist() for rows in plan.steps(1)] == [rows.tolist() for rows in said.steps(1)]
+        assert (plan.batch_size, plan.tokens) == (2, 50)
+    assert loop_of(tmp_path, [], stays=40, world=2, **settings).total == 8
+
+
+def test_the_seconds_of_a_run_that_was_resumed_are_those_of_both_parts(tmp_path, monkeypatch):
+    loop = loop_of(tmp_path, [4, 3], epochs=2)
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(loops.time, "monotonic", lambda: clock.now)
+
+    def slow(step: Any) -> Any:
+        def run(*arguments: Any) -> None:
+            clock.now += 2.0
+            step(*arguments)
+
+        return run
+
+    loop._step = slow(loop._step)
+    assert loop.fit().seconds == 12.0
+    clock.now = 1000.0
+    rest = loop_of(tmp_path, [2, 1])
+    rest._step = slow(rest._step)
+    assert rest.fit().seconds == 24.0
+
+
+def test_a_run_is_not_written_before_its_minutes_are_over(tmp_path, monkeypatch):
+    loop = loop_of(tmp_path, [], checkpoint_minutes=2)
+    loop.saved_at, clock = 0.0, SimpleNamespace(now=120.0)
+    monkeypatch.setattr(loops.time, "monotonic", lambda: clock.now)
+    assert loop._due() is False
+    clock.now += 1
+    assert loop._due() is True
+    loop._save()
+    assert loop._due() is False
+    several = loop_of(tmp_path, [], world=2, checkpoint_minutes=2)
+    assert several._due() is True  # what the first process says, as all must agree
+    assert loop_of(tmp_path, [], checkpoint_steps=2)._due() is True
+
+
+def test_batches_are_read_by_the_workers_of_the_stage_and_draw_no_chance(tmp_path):
+    pieces = [[0, 1], [2]]
+    loader = loop_of(tmp_path, [], workers=2).loader(Rows(3), pieces)
+    assert loader.num_workers == 2
+    assert loader.generator is not None
+    assert loader.generator.initial_seed() == 7
+    before = torch.get_rng_state()
+    assert [batch.stay_ids.tolist() for batch in loop_of(tmp_path, []).loader(Rows(3), pieces)] == pieces
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_trial_goes_backward_once(tmp_path):
+    loop = loop_of(tmp_path, [4], slope=0.5)
+    grads: list[float] = []
+    loop.objective.weight.register_hook(lambda grad: grads.append(float(grad)))
+    loop.dry_step(collate([1, 2]))
+    assert grads == [0.5]
+
+
+def test_gradients_that_are_not_finite_end_in_the_error_that_says_what_to_do(tmp_path):
+    loop = loop_of(tmp_path, [4])
+    score = loop.objective.score
+    root = loop.objective.weight
+    loop.objective.score = lambda batch: score(batch)._replace(loss=root.sqrt().expand(len(batch.stay_ids)))
+    with pytest.raises(UserError, match=r"not finite in epoch 1, step 2, at stays"):
+        loop.fit()
+
+
+def test_where_a_run_stands_holds_the_sums_of_its_epoch(tmp_path):
+    loop = loop_of(tmp_path, [4], stays=6)
+    for weight, batches in loop.batches(0, 1):
+        loop._step(weight, batches)
+    rows = np.concatenate(loop.plan.steps(0)[1:])
+    assert loop.state.sums["stays"] == 4.0
+    assert loop.state.sums["stay"] == rows.sum()
+    loop._save()
+    assert loops.checkpoint.load(loop.state_path, loop.objective, None).sums == loop.state.sums
+
+
+@pytest.fixture
+def said(monkeypatch) -> dict[str, Any]:
+    """``said["other"]``: what the second of two processes hands in, wherever all are gathered."""
+    said: dict[str, Any] = {}
+
+    def gather(shares: list[Any], own: Any) -> None:
+        shares[:] = [own, said["other"](own)]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    return said
+
+
+def test_a_process_reads_its_share_of_a_step(tmp_path):
+    plan, rows = StepPlan([10, 40, 30, 20, 50], 5, 2), np.arange(5)
+    first, second, third = (loop_of(tmp_path, [], rank=rank, world=3) for rank in range(3))
+    assert first.rank_slice(plan, rows) == [([4, 3], True)]
+    assert second.rank_slice(plan, rows) == [([1, 0], True)]
+    assert third.rank_slice(plan, rows) == [([2], True)]
+    assert third.rank_slice(plan, rows[3:]) == [([3], False)]  # one for the backward pass, which weighs nothing
+    alone = loop_of(tmp_path, [])
+    assert alone.rank_slice(plan, rows) == [([4, 1], True), ([2, 3], True), ([0], True)]
+
+
+def test_where_weights_are_sharded_all_make_as_many_passes_as_the_one_with_the_most(tmp_path):
+    plan, rows = StepPlan([10] * 9, 9, 2), np.arange(4, 9)
+    first, second = (loop_of(tmp_path, [], rank=rank, world=2) for rank in range(2))
+    first.sharded = second.sharded = True
+    assert first.rank_slice(plan, rows) == [([4, 6], True), ([8], True)]
+    assert second.rank_slice(plan, rows) == [([5, 7], True), ([4], False)]
+    assert second.rank_slice(plan, rows[:1]) == [([4], False)]
+
+
+def test_a_step_of_several_processes_weighs_each_stay_alike(tmp_path):
+    """DDP takes the mean over the processes of their gradients: each hands in as many times its share."""
+    grads: list[float] = []
+    loop = loop_of(tmp_path, [], stays=7, slope=0.25, rank=1, world=2, batch_size=1, accumulate=4)
+    step = loop.optimizer.step
+    loop.optimizer.step = lambda *a: (grads.append(float(loop.objective.weight.grad)), step(*a))
+    ((weight, batches),) = loop.batches(0, 0)
+    assert [len(batch.stay_ids) for batch, _ in batches] == [1, 1, 1]
+    loop._step(weight, batches)
+    assert grads == pytest.approx([0.25 * 3 / 7 * 2])
+    assert loop.fabric.synced == [False, False, True]  # once a step
+    torch.manual_seed(int(np.random.SeedSequence([7, 0, 0, 1]).generate_state(1)[0]))
+    assert loop.objective.drawn == [float(value) for value in torch.rand(3)]
+
+
+def test_a_stay_that_only_keeps_a_process_in_step_counts_nowhere(tmp_path):
+    grads: list[float] = []
+    loop = loop_of(tmp_path, [], stays=1, rank=1, world=2)
+    step = loop.optimizer.step
+    loop.optimizer.step = lambda *a: (grads.append(float(loop.objective.weight.grad)), step(*a))
+    ((weight, batches),) = loop.batches(0, 0)
+    loop._step(weight, batches)
+    assert (grads, loop.state.sums) == ([0.0], {})
+
+
+def test_history_is_of_the_stays_of_all_processes(tmp_path, said):
+    loop = loop_of(tmp_path, [4, 3], stays=4, epochs=1, world=2, batch_size=2)
+
+    def other(own: Any) -> Any:
+        if isinstance(own, dict):  # sums: the second had one more loss to tell of
+            return {"stays": 3.0, "stay": 10.0, "more": 5.0}
+        values = {"loss": torch.full((2,), 9.0), "stay": torch.full((2,), 9.0), "twice": torch.full((2, 1), 9.0)}
+        return [(torch.tensor([1, 3]), values)]
+
+    said["other"] = other
+    metrics: dict[str, Any] = {}
+    own = loop.objective.metrics
+    loop.objective.metrics = lambda found: metrics.update(found) or own(found)
+    loop.module.train()
+    for weight, batches in loop.batches(0, 0):
+        loop._step(weight, batches)
+    mine = dict(loop.state.sums)
+    assert mine["stays"] == 2.0
+    loop._end_of_epoch()
+    (row,) = loop.state.history
+    assert row["train/stay"] == (mine["stay"] + 10) / 5
+    assert row["train/more"] == 5 / 5
+    assert row["train/loss"] == mine["loss"] / 5
+    # The first process validates stays 0 and 2, the second says that it has 1 and 3: they come in the order of stays.
+    assert metrics["twice"].flatten().tolist() == [0.0, 9.0, 4.0, 9.0]
+    assert not loop.module.training
+
+
+def test_only_the_first_process_writes_and_keeps_the_sums_of_a_run_that_is_resumed(tmp_path, said):
+    said["other"] = lambda own: own
+    second = loop_of(tmp_path, [4], rank=1, world=2)
+    second._save()
+    assert list(tmp_path.iterdir()) == []
+    first = loop_of(tmp_path, [4], world=2)
+    first.state.sums = {"stays": 2.0, "loss": 1.0}
+    first._save()
+    assert loops.checkpoint.load(first.state_path, first.objective, None).sums == {"stays": 4.0, "loss": 2.0}
+    for loop, kept in ((first, {"stays": 4.0, "loss": 2.0}), (second, {})):
+        loop._finished = lambda: True
+        with pytest.raises(UserError, match=r"best\.safetensors is gone"):
+            loop.fit()
+        assert loop.state.sums == kept
+
+
+def test_sharded_weights_are_whole_again_after_training(tmp_path, monkeypatch):
+    gathered: list[Any] = []
+    monkeypatch.setattr(loops, "gather", gathered.append)
+    loop_of(tmp_path / "a", [4], epochs=1).fit()
+    assert gathered == []
+    loop = loop_of(tmp_path / "b", [4], epochs=1)
+    loop.sharded = True
+    loop.fit()
+    assert gathered == [loop.objective]
 
 
 def test_what_a_stage_without_metrics_of_its_own_reports():

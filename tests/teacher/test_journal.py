@@ -260,6 +260,208 @@ def test_what_merge_reports_as_added_was_flushed(tmp_path, monkeypatch):
     assert b"".join(data for what, data in events if what == "write").count(b"\n") == 2
 
 
+def test_a_line_is_plain_ascii_json_and_what_was_read_comes_back(tmp_path):
+    path, texts = tmp_path / "j.jsonl", ["hypoxaemia …", "a", "Übelkeit " * 30]
+
+    async def go():
+        with Journal(path, writable=True) as journal:
+            for number, text in enumerate(texts):
+                await journal.append(record(number, text))
+                assert [row["text"] for row in journal.records()] == texts[: number + 1]
+                assert len(journal) == number + 1
+            await journal.append(record(0, "again"))
+            assert journal.get(record(0)["key"]) == record(0, texts[0])
+
+    asyncio.run(go())
+    lines = [json.dumps(record(number, text), separators=(",", ":")) for number, text in enumerate(texts)]
+    assert path.read_text() == "".join(f"{line}\n" for line in lines)
+    assert path.read_bytes().isascii()
+
+
+def test_of_two_answers_in_one_file_the_first_counts(tmp_path):
+    path = tmp_path / "j.jsonl"
+    write(path, record(1, "first"), record(2))
+    write(tmp_path / "other.jsonl", record(1, "second"))
+    path.write_bytes(path.read_bytes() + (tmp_path / "other.jsonl").read_bytes())
+    assert answers(path) == [(1, "first"), (2, "Based on …")]
+
+
+def test_an_answer_that_lacks_only_its_line_end_is_mended_and_what_follows_is_found(tmp_path):
+    path = tmp_path / "j.jsonl"
+    write(path, record(1), record(2))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert answers(path) == [(1, "Based on …")]  # a reader cannot know that it is all
+    assert path.read_bytes() == whole[:-1]
+
+    async def go():
+        with Journal(path, writable=True) as journal:
+            assert len(journal) == 2
+            await journal.append(record(3, "new"))
+            assert journal.get(record(3)["key"]) == record(3, "new")
+            assert journal.get(record(2)["key"]) == record(2)
+
+    asyncio.run(go())
+    assert path.read_bytes().startswith(whole)
+    assert [stay for stay, _ in answers(path)] == [1, 2, 3]
+
+
+def test_a_journal_of_nothing_but_a_torn_line_is_empty(tmp_path):
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b'{"key":"ab')
+    with Journal(path) as journal:
+        assert len(journal) == 0
+    write(path, record(1))
+    assert answers(path) == [(1, "Based on …")]
+
+
+def test_after_an_error_in_the_middle_no_handle_and_no_lock_is_left(tmp_path):
+    path = tmp_path / "j.jsonl"
+    path.write_text("nonsense\n")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for writable in (False, True):
+        with pytest.raises(UserError, match="line 1: not a journal record"):
+            Journal(path, writable=writable)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    path.unlink()
+    write(path, record(1))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_who_reads_a_journal_neither_waits_for_its_writer_nor_changes_it(tmp_path):
+    path = tmp_path / "j.jsonl"
+    with Journal(path, writable=True), Journal(path) as reader:
+        assert len(reader) == 0
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(reader._file, b"x")
+    with pytest.raises(UserError, match=r"none\.jsonl not found"):
+        Journal(tmp_path / "deep" / "none.jsonl")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_journals_and_their_folders_are_their_owners_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        Journal(tmp_path / "deep" / "new" / "j.jsonl", writable=True).close()
+        copied = tmp_path / "copied.jsonl"
+        copied.touch(0o644)
+        Journal(copied, writable=True).close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "deep" / "new").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "deep" / "new" / "j.jsonl").stat().st_mode & 0o777 == 0o600
+    assert copied.stat().st_mode & 0o777 == 0o600
+
+
+def test_closing_waits_for_what_is_being_flushed(tmp_path, monkeypatch):
+    flushed: list[int] = []
+    real = os.fsync
+
+    async def go():
+        journal = Journal(tmp_path / "j.jsonl", writable=True)
+        monkeypatch.setattr(os, "fsync", lambda file: (time.sleep(0.3), real(file), flushed.append(file)))
+        task = asyncio.create_task(journal.append(record(1)))
+        await asyncio.sleep(0.1)
+        assert not flushed
+        journal.close()
+        assert len(flushed) == 1
+        task.cancel()
+
+    asyncio.run(go())
+    assert [stay for stay, _ in answers(tmp_path / "j.jsonl")] == [1]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_who_no_longer_waits_for_an_answer_holds_up_no_other(tmp_path, monkeypatch, full):
+    """One of three that share a flush is cancelled; a fourth comes while they are being flushed."""
+    begun, go_on, real = threading.Event(), threading.Event(), os.fsync
+
+    def flush(file: int) -> None:
+        first = not begun.is_set()
+        begun.set()
+        go_on.wait(10)
+        if first and full:
+            raise OSError(28, "No space left on device")
+        real(file)
+
+    async def go() -> list[object]:
+        with Journal(tmp_path / "j.jsonl", writable=True) as journal:
+            monkeypatch.setattr(os, "fsync", flush)
+            tasks = [asyncio.create_task(journal.append(record(number))) for number in range(3)]
+            while not begun.is_set():
+                await asyncio.sleep(0.01)
+            tasks.append(asyncio.create_task(journal.append(record(3))))
+            tasks[0].cancel()
+            await asyncio.sleep(0.01)
+            go_on.set()
+            return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+
+    told = asyncio.run(go())
+    assert [type(one) for one in told] == [
+        asyncio.CancelledError, *([OSError] * 2 if full else [type(None)] * 2), type(None),
+    ]  # fmt: skip
+    assert [stay for stay, _ in answers(tmp_path / "j.jsonl")] == ([3] if full else [0, 1, 2, 3])
+
+
+WRONG = {
+    "a key that is too short": {"key": "ab" * 31},
+    "a key that is not hexadecimal": {"key": "xy" * 32},
+    "a key that is a number": {"key": 7},
+    "a stay in words": {"stay_id": "7"},
+    "no kind": {"kind": None},
+    "no model": {"model": None},
+    "a text that is a list": {"text": ["a"]},
+    "no reason": {"finish_reason": None},
+    "usage without names": {"usage": [1]},
+    "usage in words": {"usage": {"prompt_tokens": 1, "completion_tokens": "2"}},
+    "served by a number": {"served_by": 7},
+    "log-probabilities that are no list": {"logprobs": {"a": -1.0}},
+    "a step that is no list": {"logprobs": [["a", -1.0, []], "a"]},
+    "a step that is a string of three": {"logprobs": ["abc"]},
+    "a step without alternatives": {"logprobs": [["a", -1.0]]},
+    "a step of four": {"logprobs": [["a", -1.0, [], []]]},
+    "a step whose token is a number": {"logprobs": [[1, -1.0, []]]},
+    "a step whose log-probability is text": {"logprobs": [["a", "-1.0", []]]},
+    "a step whose alternatives are no list": {"logprobs": [["a", -1.0, {}]]},
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
+def test_a_record_with_a_field_of_another_type_is_no_record(tmp_path, change):
+    path = tmp_path / "j.jsonl"
+    path.write_text(json.dumps(record(1)) + "\n" + json.dumps(record(2) | change) + "\n")
+    with pytest.raises(UserError, match=r"j\.jsonl, line 2: not a journal record; remove that line"):
+        Journal(path)
+
+
+def test_a_record_without_one_of_its_fields_is_no_record(tmp_path):
+    path = tmp_path / "j.jsonl"
+    for name in record(1):
+        path.write_text(json.dumps({field: value for field, value in record(1).items() if field != name}) + "\n")
+        with pytest.raises(UserError, match="line 1: not a journal record"):
+            Journal(path)
+    for line in ("[]", "7", "null", "[" * 100_000):
+        path.write_text(line + "\n")
+        with pytest.raises(UserError, match="line 1: not a journal record"):
+            Journal(path)
+
+
+def test_records_with_all_that_a_server_may_tell_are_read(tmp_path):
+    steps = [["a", -1.5, []], ["b", -1, [["c", -2.0]]]]
+    more = [{"served_by": "m-2024", "attempt": 1, "seed": 3, "logprobs": steps}, {"logprobs": None}, {"usage": {}}]
+    rows = [record(number) | added for number, added in enumerate(more)]
+    write(tmp_path / "j.jsonl", *rows)
+    with Journal(tmp_path / "j.jsonl") as journal:
+        assert list(journal.records()) == rows
+
+
+def test_a_record_of_a_newer_clinragen_is_named_as_that(tmp_path):
+    path = tmp_path / "j.jsonl"
+    path.write_text(json.dumps(record(1) | {"journal_version": 99}) + "\n")
+    with pytest.raises(UserError, match=r"j\.jsonl: a teacher's journal of version 99"):
+        Journal(path)
+
+
 WRITER = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[2])
