@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from clinragen import versions
 from clinragen.errors import UserError
 from clinragen.teacher.journal import Journal, key, merge
 
@@ -273,7 +274,8 @@ def test_a_line_is_plain_ascii_json_and_what_was_read_comes_back(tmp_path):
             assert journal.get(record(0)["key"]) == record(0, texts[0])
 
     asyncio.run(go())
-    lines = [json.dumps(record(number, text), separators=(",", ":")) for number, text in enumerate(texts)]
+    rows = [record(number, text) | versions.JOURNAL.mark for number, text in enumerate(texts)]
+    lines = [json.dumps(row, separators=(",", ":")) for row in rows]
     assert path.read_text() == "".join(f"{line}\n" for line in lines)
     assert path.read_bytes().isascii()
 
