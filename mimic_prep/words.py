@@ -13,7 +13,7 @@ from mimic_prep.limits import limits
 
 #: The rows that name the specimen of a blood gas, coded like a measurement: 0 to 2, see ``catalog.Specimen.level``.
 SPECIMEN_TYPE = Variable(
-    key="specimen", label="specimen", kind="specimen", unit="level", loinc="", low=None, high=None, source="",
+    key="specimen", label="specimen", kind="gas", unit="level", loinc="", low=None, high=None, source="",
     plausible=(0, 2), decimals=0,
 )  # fmt: skip
 _WORDED = "no number: read from the text"
