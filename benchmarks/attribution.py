@@ -30,6 +30,7 @@ from clinragen.attribution import occlusion
 from clinragen.attribution.explain import METHODS, Explainer
 from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import Stay
+from clinragen.data.evidence_pieces import without_cells
 from clinragen.data.mentions import MentionEncoder
 from clinragen.inference.predict import TrainedModel
 from clinragen.model.clinragen import ClinRaGen
@@ -89,7 +90,7 @@ def main() -> None:
     trained, cohort = TrainedModel.load(args.model), Cohort.load(args.cohort)
     model, inputs = trained.model, list(trained.manifest.inputs)
     dataset = trained.dataset(cohort, "test", limit=args.stays)
-    explainer = Explainer(trained, dataset, cohort)
+    explainer = Explainer(trained, dataset)
     known = causes(args.truth, model, dataset.link)
     random = np.random.default_rng(0)
     named: dict[str, list[bool]] = defaultdict(list)
@@ -115,10 +116,10 @@ def main() -> None:
                     named[method].append(bool(said & true))
                 cells = cells_of(row[method]["hours"], args.cells, model, stay)
                 values = int(cells.sum())
-                altered.append(occlusion.without_cells(stay, cells))
+                altered.append(without_cells(stay, cells))
                 width = model.series_encoder.patch_hours
                 drawn = [random_cells(stay, values, width, random) for _ in range(DRAWS)]
-                altered += [occlusion.without_cells(stay, other) for other in drawn]
+                altered += [without_cells(stay, other) for other in drawn]
                 asked.append((method, label))
         if not asked:
             continue

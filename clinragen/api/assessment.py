@@ -232,7 +232,7 @@ def _weighed(
     from rich.progress import Progress
 
     from clinragen.attribution.reasons import weigh
-    from clinragen.evaluation.reasons import citations
+    from clinragen.evaluation.faithfulness import citations
     from clinragen.inference.predict import TrainedModel
 
     trained = TrainedModel.load(model, device)
@@ -272,13 +272,12 @@ def verify(
         opened = _predictions(predictions)
         truth = load_truth(opened, open_cohort(cohort), needs_labels=False)
         checked = faithfulness.check(opened, truth, graph_of(opened, graph_path))
-    texts = {"note": opened.note_rationales, "series": opened.series_rationales}
     return CheckedClaims(
         [
             {
                 "stay_id": int(stay),
                 "rationale": kind,
-                "text": texts[kind][row][claim.start : claim.end],
+                "text": opened.rationales(row)[kind][claim.start : claim.end],
                 "kind": claim.kind,
                 "about": claim.about,
                 "verdict": str(claim.standing),

@@ -116,7 +116,7 @@ def predict(
                 terminal,
                 overwrite=overwrite,
                 remarks=remarks,
-                explain=(lambda dataset: explanations(trained, dataset, opened)) if explain else None,
+                explain=(lambda dataset: explanations(trained, dataset)) if explain else None,
             )
             predictions = load_predictions(folder)
         except BaseException:

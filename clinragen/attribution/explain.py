@@ -14,8 +14,8 @@ import numpy as np
 from clinragen.attribution import chosen_stays, occlusion
 from clinragen.attribution.attention import attention_shares
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.sections import sections_by_stay
 from clinragen.data.dataset import StayDataset
+from clinragen.data.evidence_pieces import StayEvidence
 from clinragen.evaluation.explanation import Attribution, Explanation, HoursScore
 from clinragen.inference.predict import TrainedModel
 
@@ -29,13 +29,11 @@ class Explainer:
 
     Args:
         dataset: dataset of ``trained`` with observed series.
-        cohort: cohort of the dataset.
     """
 
-    def __init__(self, trained: TrainedModel, dataset: StayDataset, cohort: Cohort):
+    def __init__(self, trained: TrainedModel, dataset: StayDataset):
         self.trained = trained
         self.dataset = dataset
-        self.sections = sections_by_stay(cohort.notes, labels=cohort.label_set, layout=True)
         self.inputs = list(trained.manifest.inputs)
         self.labels = list(trained.model.labels)
         trained.model.to(trained.device).eval()
@@ -93,7 +91,7 @@ class Explainer:
         if "series" in self.inputs:
             parts += occlusion.findings(self.trained.model, stay)
         if "note" in self.inputs:
-            parts += occlusion.mentions(self.dataset, stay, self.sections.get(int(stay.stay_id), []))
+            parts += occlusion.mentions(StayEvidence(self.dataset, index, ["note"]))
         return parts
 
     def _attention(self, keys: np.ndarray, cells: np.ndarray, first_hour: int) -> Attribution:
@@ -109,11 +107,9 @@ class Explainer:
         }
 
 
-def explanations(
-    trained: TrainedModel, dataset: StayDataset, cohort: Cohort, diagnoses: Sequence[str] = ()
-) -> Iterator[Explanation]:
+def explanations(trained: TrainedModel, dataset: StayDataset, diagnoses: Sequence[str] = ()) -> Iterator[Explanation]:
     """Explanations of every stay of a dataset, in its order."""
-    explainer = Explainer(trained, dataset, cohort)
+    explainer = Explainer(trained, dataset)
     yield from (explainer.explain(index, diagnoses) for index in range(len(dataset)))
 
 
@@ -131,7 +127,7 @@ def explain_cohort(
         UserError: a stay that is not in the cohort, or an unknown phenotype.
     """
     stay_ids = chosen_stays(cohort, split, stays, diagnoses, limit)
-    yield from explanations(trained, trained.stays(cohort, stay_ids), cohort, diagnoses)
+    yield from explanations(trained, trained.stays(cohort, stay_ids), diagnoses)
 
 
 def _occlusion(parts: Sequence[occlusion.Part], falls: np.ndarray) -> Attribution:

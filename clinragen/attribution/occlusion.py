@@ -7,17 +7,15 @@ different phenotypes and of the two modalities are comparable.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from clinragen.chart.note_mentions import note_mentions
 from clinragen.choices import Modality
-from clinragen.cohort.sections import note_text
-from clinragen.data.dataset import Stay, StayDataset, collate
+from clinragen.data.dataset import Stay, collate
+from clinragen.data.evidence_pieces import StayEvidence, without_cells
 from clinragen.model.clinragen import ClinRaGen
 
 ROWS = 64  # altered stays per forward pass
@@ -55,25 +53,11 @@ def findings(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
             yield Part("finding", model.concepts.ids[node], without, values=values)
 
 
-def mentions(dataset: StayDataset, stay: Stay, sections: Sequence[tuple[str, str]]) -> Iterator[Part]:
+def mentions(evidence: StayEvidence) -> Iterator[Part]:
     """Concepts that the note mentions: the words of all their mentions are removed."""
-    spans: dict[str, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-    for index, _, _, mention in note_mentions(sections, dataset.link.linker):
-        if mention.concept in dataset.link.column:
-            spans[mention.concept][index].append((mention.start, mention.end))
-    for concept in sorted(spans):
-        cut = [(name, _cut(text, spans[concept].get(i, []))) for i, (name, text) in enumerate(sections)]
-        linked = stay.mentions.copy()
-        linked[:, dataset.link.column[concept]] = False
-        terms = dataset.lexicon.encode([note_text(cut)])
-        without = replace(
-            stay,
-            note_ids=dataset.encode_note(cut),
-            mentions=linked,
-            term_ids=terms.indices.astype(np.int64),
-            term_weights=terms.data,
-        )
-        yield Part("mention", concept, without)
+    for piece in evidence.pieces:
+        if piece.kind == "concept":
+            yield Part("mention", piece.name, evidence.without([piece]))
 
 
 def variables(model: ClinRaGen, stay: Stay) -> Iterator[Part]:
@@ -99,16 +83,6 @@ def hours(model: ClinRaGen, stay: Stay, names: Sequence[str]) -> Iterator[Part]:
                 yield Part("hours", name, without, (stay.first_hour + first, stay.first_hour + after), values)
 
 
-def without_cells(stay: Stay, cells: np.ndarray) -> Stay:
-    """The stay with the given (variable, hour) cells unmeasured.
-
-    Args:
-        stay: its values and observed mask are [V, T].
-        cells: bool [V, T].
-    """
-    return replace(stay, values=np.where(cells, 0, stay.values).astype(np.float32), observed=stay.observed & ~cells)
-
-
 @torch.inference_mode()
 def logits(model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[Modality]) -> np.ndarray:
     """Label logits of stays, float32 [n, L]."""
@@ -130,9 +104,3 @@ def _unmeasured(stay: Stay, column: int, which: np.ndarray) -> tuple[Stay, int]:
     cells = np.zeros_like(stay.observed)
     cells[column] = which
     return without_cells(stay, cells), int(which.sum())
-
-
-def _cut(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    for start, end in sorted(spans, reverse=True):
-        text = text[:start] + text[end:]
-    return text

@@ -13,7 +13,7 @@ import numpy as np
 from clinragen.attribution.occlusion import logits
 from clinragen.choices import Modality
 from clinragen.data.dataset import StayDataset
-from clinragen.data.evidence_pieces import Piece, StayEvidence
+from clinragen.data.evidence_pieces import EvidencePiece, StayEvidence
 from clinragen.evaluation.reasons import Weighed
 from clinragen.inference.predict import TrainedModel
 from clinragen.verification.claims import Checked
@@ -54,21 +54,21 @@ def weigh(
         progress()
 
 
-def cited_pieces(evidence: StayEvidence, claims: Iterable[Checked]) -> list[Piece]:
+def cited_pieces(evidence: StayEvidence, claims: Iterable[Checked]) -> list[EvidencePiece]:
     """The pieces of a stay's evidence that claims cite, in their order."""
-    cited: set[Piece] = set()
+    cited: set[EvidencePiece] = set()
     for claim in claims:
         if claim.kind == "series":
-            cited |= {Piece("variable", name) for name in claim.about.split(",")}
+            cited |= {EvidencePiece("variable", name) for name in claim.about.split(",")}
         else:
-            cited.add(Piece("concept", claim.about))
+            cited.add(EvidencePiece("concept", claim.about))
     return [piece for piece in evidence.pieces if piece in cited]
 
 
 def _weighed(
     trained: TrainedModel,
     evidence: StayEvidence,
-    cited: Mapping[str, list[Piece]],
+    cited: Mapping[str, list[EvidencePiece]],
     inputs: Sequence[Modality],
     row: int,
     random: np.random.Generator,
@@ -99,18 +99,20 @@ def _weighed(
         )
 
 
-def _draws(pieces: Sequence[Piece], cited: Sequence[Piece], random: np.random.Generator) -> Iterator[list[Piece]]:
+def _draws(
+    pieces: Sequence[EvidencePiece], cited: Sequence[EvidencePiece], random: np.random.Generator
+) -> Iterator[list[EvidencePiece]]:
     """As many other pieces of each kind, drawn at random; none where there are fewer."""
     pools = {kind: [piece for piece in pieces if piece.kind == kind and piece not in cited] for kind in _kinds(cited)}
     counts = {kind: sum(piece.kind == kind for piece in cited) for kind in pools}
     if any(len(pools[kind]) < count for kind, count in counts.items()):
         return
     for _ in range(DRAWS):
-        drawn: list[Piece] = []
+        drawn: list[EvidencePiece] = []
         for kind, count in counts.items():
             drawn += [pools[kind][position] for position in random.choice(len(pools[kind]), count, replace=False)]
         yield drawn
 
 
-def _kinds(pieces: Iterable[Piece]) -> list[str]:
+def _kinds(pieces: Iterable[EvidencePiece]) -> list[str]:
     return sorted({piece.kind for piece in pieces})

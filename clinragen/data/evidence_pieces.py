@@ -20,7 +20,7 @@ from clinragen.cohort.sections import fit, note_text, written
 from clinragen.data.dataset import Stay, StayDataset
 
 
-class Piece(NamedTuple):
+class EvidencePiece(NamedTuple):
     """A piece of the evidence of a stay: a ``variable`` of its series, or a ``concept`` of its note."""
 
     kind: Literal["variable", "concept"]
@@ -50,16 +50,16 @@ class StayEvidence:
             if mention.concept in dataset.link.column:
                 self.spans[mention.concept][section].append((mention.start, mention.end))
         measured = self.stay.observed.any(axis=1) if "series" in inputs else np.zeros(len(self.variables), bool)
-        self.pieces = [Piece("variable", self.variables[column]) for column in np.flatnonzero(measured)]
-        self.pieces += [Piece("concept", name) for name in sorted(self.spans)]
+        self.pieces = [EvidencePiece("variable", self.variables[column]) for column in np.flatnonzero(measured)]
+        self.pieces += [EvidencePiece("concept", name) for name in sorted(self.spans)]
 
-    def without(self, pieces: Collection[Piece]) -> Stay:
+    def without(self, pieces: Collection[EvidencePiece]) -> Stay:
         """The stay when some pieces are taken away."""
         stay = without_cells(self.stay, self._cells(pieces) & self.stay.observed)
         concepts = _concepts(pieces)
         return self._with_note(stay, self._cut(concepts), concepts) if concepts else stay
 
-    def only(self, pieces: Collection[Piece]) -> Stay:
+    def only(self, pieces: Collection[EvidencePiece]) -> Stay:
         """The stay when nothing but some pieces is left; of the note, the words that name the concepts."""
         stay = without_cells(self.stay, ~self._cells(pieces) & self.stay.observed)
         concepts = _concepts(pieces)
@@ -87,7 +87,7 @@ class StayEvidence:
             first += count
         return covered
 
-    def _cells(self, pieces: Collection[Piece]) -> np.ndarray:
+    def _cells(self, pieces: Collection[EvidencePiece]) -> np.ndarray:
         cells = np.zeros_like(self.stay.observed)
         for piece in pieces:
             if piece.kind == "variable":
@@ -143,7 +143,7 @@ def without_cells(stay: Stay, cells: np.ndarray) -> Stay:
     return replace(stay, values=np.where(cells, 0, stay.values).astype(np.float32), observed=stay.observed & ~cells)
 
 
-def _concepts(pieces: Iterable[Piece]) -> set[str]:
+def _concepts(pieces: Iterable[EvidencePiece]) -> set[str]:
     return {piece.name for piece in pieces if piece.kind == "concept"}
 
 

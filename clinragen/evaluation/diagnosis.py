@@ -231,6 +231,19 @@ def interval(value: float, replicates: np.ndarray, level: float = 0.95) -> Inter
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
+def ratio_interval(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> Interval:
+    """A ratio of sums: on the data and its interval over replicates.
+
+    Args:
+        weights: [1 + B, n] of the stays, first of the data, then of each replicate.
+        part: [n] what is counted of each stay.
+        whole: [n] of how much; the ratio is not defined where the sum is 0.
+    """
+    below, above = weights @ np.asarray(whole, dtype=float), weights @ np.asarray(part, dtype=float)
+    values = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
+    return interval(float(values[0]), values[1:])
+
+
 def prevalence_guess(training_labels: np.ndarray, n: int, eligible: np.ndarray | None = None) -> System:
     """A baseline without inputs: every stay gets the training prevalence of each label as its probability.
 

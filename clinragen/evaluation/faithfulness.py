@@ -19,7 +19,7 @@ from clinragen.artifacts import write_text
 from clinragen.chart.measurements import cells_by_stay, measurements
 from clinragen.choices import RationaleKind
 from clinragen.cohort.sections import sections_by_stay
-from clinragen.evaluation.diagnosis import interval, patient_bootstrap
+from clinragen.evaluation.diagnosis import patient_bootstrap, ratio_interval
 from clinragen.evaluation.inputs import Predictions, Truth
 from clinragen.evaluation.rows import CLAIM_ROWS, Average, ClaimsRow, Coverage, Interval
 from clinragen.knowledge.graph import ConceptGraph
@@ -59,11 +59,7 @@ def check(
     checked = []
     for row, stay in enumerate(predictions.stay_ids.tolist()):
         chart = measurements(cells.get(stay, {}))
-        author = row if authors is None else authors[row]
-        texts: dict[RationaleKind, str] = {
-            "note": predictions.note_rationales[author],
-            "series": predictions.series_rationales[author],
-        }
+        texts = predictions.rationales(row if authors is None else authors[row])
         checked.append(
             {
                 kind: with_absences(text, verifier.check(text, kind, sections.get(stay, []), chart, affirmable[row]))
@@ -112,29 +108,33 @@ def summarize(
         standings = [[c.standing for c in stay[kind] if about in ("all", c.kind)] for stay in claims]
         counts = np.array([[row.count(verdict) for verdict in VERDICTS] for row in standings])
         total = counts.sum(axis=1)
-        shares = {verdict: _ratio(weights, counts[:, i], total) for i, verdict in enumerate(VERDICTS)}
+        shares = {verdict: ratio_interval(weights, counts[:, i], total) for i, verdict in enumerate(VERDICTS)}
         summary[kind][about] = {
             "claims": int(total.sum()),
             "absences": sum(row.count(ABSENCE) for row in standings),
-            "per_rationale": _defined(_ratio(weights, total, np.ones(len(claims)))),
+            "per_rationale": _defined(ratio_interval(weights, total, np.ones(len(claims)))),
             "supported": shares[Verdict.SUPPORTED],
             "contradicted": shares[Verdict.CONTRADICTED],
             "not_in_the_chart": shares[Verdict.NOT_IN_CHART],
-            "wholly_supported": _ratio(weights, (total > 0) & (counts[:, 0] == total), total > 0),
+            "wholly_supported": ratio_interval(weights, (total > 0) & (counts[:, 0] == total), total > 0),
         }
     return summary
+
+
+def citations(predictions: Predictions, claims: Sequence[StayClaims]) -> list[dict[str, list[Checked]]]:
+    """For each stay the diagnoses that its rationales argue for, each with the supported claims that do."""
+    return [
+        grounded_diagnoses((text, of_stay[kind]) for kind, text in predictions.rationales(row).items())
+        for row, of_stay in enumerate(claims)
+    ]
 
 
 def grounded(predictions: Predictions, claims: list[StayClaims]) -> np.ndarray:
     """[n, L] bool: the listed diagnoses for which a rationale states a ground that the chart bears out."""
     columns = {label: column for column, label in enumerate(predictions.labels)}
     grounds = np.zeros_like(predictions.system.listed)
-    for row, stay in enumerate(claims):
-        texts: dict[RationaleKind, str] = {
-            "note": predictions.note_rationales[row],
-            "series": predictions.series_rationales[row],
-        }
-        for label in grounded_diagnoses((texts[kind], stay[kind]) for kind in RATIONALE_KINDS):
+    for row, cited in enumerate(citations(predictions, claims)):
+        for label in cited:
             if label in columns:  # rationales of other tasks argue for diagnoses that are none of their labels
                 grounds[row, columns[label]] = True
     return grounds & predictions.system.listed
@@ -151,16 +151,8 @@ def coverage(listed: np.ndarray, grounded: np.ndarray, patients: np.ndarray, rep
         seed: of the bootstrap.
     """
     weights = np.array([np.ones(len(listed)), *patient_bootstrap(patients, replicates, seed)])
-    share = _ratio(weights, grounded, listed)
+    share = ratio_interval(weights, grounded, listed)
     return {"listed": int(listed.sum()), "grounded": int(grounded.sum()), "share": share}
-
-
-def _ratio(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> Interval:
-    """A ratio of sums: on the data (first row of weights) and its interval over the replicates (the other rows)."""
-    below = weights @ whole.astype(float)
-    above = weights @ part.astype(float)
-    values = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
-    return interval(float(values[0]), values[1:])
 
 
 def _defined(average: Interval) -> Average:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from clinragen import tasks
 from clinragen.artifacts import read_table, sha256_file
 from clinragen.catalog import variables
+from clinragen.choices import RationaleKind
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import System
@@ -68,6 +69,10 @@ class Predictions:
     def task(self) -> Task:
         """The predicted task."""
         return tasks.load(self.manifest.task or tasks.DEFAULT)
+
+    def rationales(self, row: int) -> dict[RationaleKind, str]:
+        """The rationales of the stay of a row."""
+        return {"note": self.note_rationales[row], "series": self.series_rationales[row]}
 
     def frame(self) -> pl.DataFrame:
         """One row per stay: stay_id, diagnoses, both rationales, whether they parsed, ``probability_LABEL`` of each."""

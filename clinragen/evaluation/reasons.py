@@ -17,15 +17,14 @@ import polars as pl
 from clinragen.artifacts import read_table
 from clinragen.catalog import variables
 from clinragen.errors import UserError
-from clinragen.evaluation.diagnosis import interval, patient_bootstrap
-from clinragen.evaluation.faithfulness import StayClaims
+from clinragen.evaluation.diagnosis import patient_bootstrap, ratio_interval
+from clinragen.evaluation.faithfulness import StayClaims, citations
 from clinragen.evaluation.inputs import Predictions, Truth
 from clinragen.evaluation.rows import CausesPart, Interval, ReasonsPart, WorthPart
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
-from clinragen.schema import RATIONALE_KINDS, RationaleKind
+from clinragen.schema import RATIONALE_KINDS
 from clinragen.verification.claims import Checked, Verdict
-from clinragen.verification.grounds import grounded_diagnoses
 
 #: What a synthetic hospital knows of its patients, within ``truth/``.
 CONDITIONS = "conditions.parquet"
@@ -58,14 +57,6 @@ class Weighed:
     without: float
     without_random: float
     only: float
-
-
-def citations(predictions: Predictions, claims: Sequence[StayClaims]) -> list[dict[str, list[Checked]]]:
-    """For each stay the diagnoses that its rationales argue for, each with the supported claims that do."""
-    return [
-        grounded_diagnoses((text, of_stay[kind]) for kind, text in texts.items())
-        for texts, of_stay in zip(_texts(predictions), claims, strict=True)
-    ]
 
 
 def cited_concepts(claim: Checked) -> set[str]:
@@ -171,13 +162,13 @@ def _consistency(predictions: Predictions, claims: Sequence[StayClaims], weights
         } & set(keys)
         both.append(len(called & affirmed))
         either.append(len(called | affirmed))
-    return _ratio(weights, np.array(both), np.array(either))
+    return ratio_interval(weights, np.array(both), np.array(either))
 
 
 def _specificity(claims: Sequence[StayClaims], borrowed: Sequence[StayClaims], weights: np.ndarray) -> Interval:
     """Share of the stays whose own rationales hold more than those of another stay do; ties count half."""
     gaps = np.array([_holds(mine) - _holds(other) for mine, other in zip(claims, borrowed, strict=True)])
-    return _ratio(weights, (gaps > 0) + 0.5 * (gaps == 0), np.ones(len(gaps)))
+    return ratio_interval(weights, (gaps > 0) + 0.5 * (gaps == 0), np.ones(len(gaps)))
 
 
 def _holds(claims: StayClaims) -> float:
@@ -209,7 +200,7 @@ def _cause_recall(
         "true_positives": int(shown.sum()),
         "named": int(hits.sum()),
         "show_nowhere": silent,
-        "recall": _ratio(weights, hits, shown),
+        "recall": ratio_interval(weights, hits, shown),
     }
 
 
@@ -228,22 +219,10 @@ def _worth(weighed: Sequence[Weighed], weights: np.ndarray) -> WorthPart:
     return {
         "diagnoses": len(weighed),
         "stays": len(set(rows.tolist())),
-        "salience": _ratio(over, np.where(spoken, salience, 0.0), spoken),
-        "comprehensiveness": _ratio(over, lost, np.ones(len(rows))),
-        "random": _ratio(over, lost_at_random, compared),
-        "times_random": _ratio(over, lost * compared, np.maximum(lost_at_random, 0.0)),
-        "more_than_random": _ratio(over, compared & (lost > lost_at_random), compared),
-        "sufficiency": _ratio(over, retained, np.ones(len(rows))),
+        "salience": ratio_interval(over, np.where(spoken, salience, 0.0), spoken),
+        "comprehensiveness": ratio_interval(over, lost, np.ones(len(rows))),
+        "random": ratio_interval(over, lost_at_random, compared),
+        "times_random": ratio_interval(over, lost * compared, np.maximum(lost_at_random, 0.0)),
+        "more_than_random": ratio_interval(over, compared & (lost > lost_at_random), compared),
+        "sufficiency": ratio_interval(over, retained, np.ones(len(rows))),
     }
-
-
-def _texts(predictions: Predictions) -> list[dict[RationaleKind, str]]:
-    both = zip(predictions.note_rationales, predictions.series_rationales, strict=True)
-    return [{"note": note, "series": series} for note, series in both]
-
-
-def _ratio(weights: np.ndarray, part: np.ndarray, whole: np.ndarray) -> Interval:
-    """A ratio of sums: on the data (first row of weights) and its interval over the replicates (the other rows)."""
-    below, above = weights @ np.asarray(whole, dtype=float), weights @ np.asarray(part, dtype=float)
-    values = np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
-    return interval(float(values[0]), values[1:])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +23,7 @@ from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence
 from clinragen.chart.support import SUPPORTS, tie
 from clinragen.data.batch import Batch
-from clinragen.data.evidence_pieces import Piece, StayEvidence
+from clinragen.data.evidence_pieces import EvidencePiece, StayEvidence
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.model.clinragen import ClinRaGen, Output
 from clinragen.model.head import NoteStates, SeriesStates
@@ -40,16 +41,21 @@ class Contributions:
         labels: keys, in the order of the falls.
     """
 
-    falls: Mapping[Piece, np.ndarray]
+    falls: Mapping[EvidencePiece, np.ndarray]
     labels: Sequence[str]
 
-    def share(self, piece: Piece, label: str) -> float:
+    def share(self, piece: EvidencePiece, label: str) -> float:
         """The part of all that speaks for a label which a piece is, 0..1; 0 for what speaks against it, or is not
         read."""
-        column = self.labels.index(label)
-        mass = sum(max(0.0, float(fall[column])) for fall in self.falls.values())
-        fall = float(self.falls[piece][column]) if piece in self.falls else 0.0
-        return fall / mass if fall > 0 else 0.0
+        fall = float(self.falls[piece][self.labels.index(label)]) if piece in self.falls else 0.0
+        return fall / self._mass[label] if fall > 0 else 0.0
+
+    @cached_property
+    def _mass(self) -> dict[str, float]:
+        """What all pieces that speak for each label are worth."""
+        columns = range(len(self.labels))
+        sums = [sum(max(0.0, float(fall[column])) for fall in self.falls.values()) for column in columns]
+        return dict(zip(self.labels, sums, strict=True))
 
 
 @torch.inference_mode()
@@ -132,7 +138,11 @@ class ModelGrounds:
 
     def share(self, item: Finding | NoteEvidence, key: str) -> float:
         """Its share, or 0 where it is too little."""
-        piece = Piece("variable", item.variable) if isinstance(item, Finding) else Piece("concept", item.concept)
+        piece = (
+            EvidencePiece("variable", item.variable)
+            if isinstance(item, Finding)
+            else EvidencePiece("concept", item.concept)
+        )
         share = self.contributions.share(piece, key)
         tied = tie(item, key, self.graph) >= SUPPORTS
         return share if share >= (TIED if tied else UNTIED) else 0.0

@@ -59,6 +59,11 @@ class _State:
     closed: bool = False  # no group may follow
     unsupported: bool = False  # diagnoses without a value have been named
 
+    @property
+    def grouped(self) -> tuple[Finding, ...]:
+        """The findings of the group that is being written."""
+        return self.findings[len(self.findings) - self.group :]
+
 
 class GroundedSeries(Grounded[_State]):
     """Tracks one series sentence during generation.
@@ -166,8 +171,7 @@ class GroundedSeries(Grounded[_State]):
 
     def _linked(self, state: _State) -> list[Piece[_State]]:
         """The diagnoses that a group points to: rather all of them than some."""
-        group = state.findings[len(state.findings) - state.group :]
-        shares = {key: sum(self.points[finding][key] for finding in group) for key in self._links(state)}
+        shares = {key: sum(self.points[finding][key] for finding in state.grouped) for key in self._links(state)}
         likeliest = sorted(shares, key=lambda key: -shares[key])[:MOST_LINKED]
         whole = sum(shares[key] for key in likeliest)
         more = max((self._gain(other, state) for other in self._left(state.findings)), default=0.0)
@@ -223,10 +227,9 @@ class GroundedSeries(Grounded[_State]):
 
     def _links(self, state: _State) -> list[str]:
         """Called diagnoses that every statement of the present group speaks for."""
-        if state.also:
+        if state.also or not state.group:
             return []
-        group = state.findings[len(state.findings) - state.group :]
-        return [key for key in self.called if group and all(key in self.points[finding] for finding in group)]
+        return [key for key in self.called if all(key in self.points[finding] for finding in state.grouped)]
 
     def _silent(self, state: _State) -> list[str]:
         """Statements about predicted diagnoses without evidence in the series, one or two at a time."""

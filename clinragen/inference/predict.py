@@ -259,8 +259,10 @@ def _predict(
             output = model(batch, inputs, targets=False, explain=True)
             probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
             beliefs = trained.calibration.beliefs(probabilities)
-            contributed = _contributed(trained, dataset, indices, batch, output)
-            grounded = reports.grammars(model, target, batch, beliefs, budget, contributed)
+            grounded = None
+            if sections:
+                contributed = _contributed(trained, dataset, indices, batch, output)
+                grounded = reports.grammars(model, target, batch, beliefs, budget, contributed)
             # grounded rationales argue for what the head calls: the list must not name anything else
             listed = (beliefs > 0.5).astype(float) if sections else beliefs
             grammar = ReportGrammar(target, budget, model.language_model.decoder_start, listed, grounded)

@@ -12,20 +12,9 @@ import torch
 from clinragen.attribution import occlusion
 from clinragen.attribution.attention import attention_shares
 from clinragen.attribution.explain import Explainer, explain_cohort
-from clinragen.cohort.folder import Cohort
-from clinragen.cohort.sections import sections_by_stay
+from clinragen.data.evidence_pieces import StayEvidence, without_cells
 from clinragen.errors import UserError
 from clinragen.inference.predict import TrainedModel
-
-
-@pytest.fixture(scope="module")
-def cohort(hospital) -> Cohort:
-    return Cohort.load(hospital.cohort)
-
-
-@pytest.fixture(scope="module")
-def trained(runs) -> TrainedModel:
-    return TrainedModel.load(runs.multimodal)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +42,7 @@ def truly(model, label: str) -> set[str]:
 
 
 def test_only_what_the_graph_ties_to_a_diagnosis_carries_it_where_only_the_graph_speaks(planted, dataset, cohort):
-    explainer = Explainer(planted, dataset, cohort)
+    explainer = Explainer(planted, dataset)
     seen = set()
     for index in range(6):
         for row in explainer.explain(index, ["septicemia", "coronary_atherosclerosis"])["diagnoses"]:
@@ -68,7 +57,7 @@ def test_only_what_the_graph_ties_to_a_diagnosis_carries_it_where_only_the_graph
 
 def test_taking_nothing_away_changes_nothing(trained, dataset):
     stay = dataset[0]
-    same = occlusion.without_cells(stay, np.zeros_like(stay.observed))
+    same = without_cells(stay, np.zeros_like(stay.observed))
     part = occlusion.Part("hours", "none", same)
     assert np.abs(occlusion.falls(trained.model, stay, [part], ["note", "series"])).max() < 1e-5
 
@@ -85,9 +74,8 @@ def test_parts_are_taken_away_whole_and_nothing_else_is(trained, dataset, cohort
         assert np.array_equal(part.without.values[kept], stay.values[kept])
         assert not part.without.values[~kept].any()
         assert part.without.note_ids == stay.note_ids
-    sections = sections_by_stay(cohort.notes, layout=True)[int(stay.stay_id)]
     named = {model.concepts.ids[i] for i in stay.mentions.any(0).nonzero()[0]}
-    mentions = list(occlusion.mentions(dataset, stay, sections))
+    mentions = list(occlusion.mentions(StayEvidence(dataset, 1, ["note"])))
     assert {part.name for part in mentions} == named
     for part in mentions:
         assert not part.without.mentions[:, model.concepts.ids.index(part.name)].any()
@@ -151,7 +139,7 @@ def test_mistakes_are_told_in_one_line(command, runs, hospital, cohort, capsys, 
 
 def test_a_stay_is_explained_only_for_known_diagnoses(trained, dataset, cohort):
     with pytest.raises(UserError, match="gout"):
-        Explainer(trained, dataset, cohort).explain(0, ["gout"])
+        Explainer(trained, dataset).explain(0, ["gout"])
 
 
 def test_predictions_carry_their_explanations(command, runs, hospital, tmp_path):

@@ -10,23 +10,12 @@ from whole_graph import GRAPH
 from clinragen.attribution import occlusion
 from clinragen.attribution.reasons import cited_pieces, weigh
 from clinragen.chart.note_evidence import NoteEvidence
-from clinragen.cohort.folder import Cohort
-from clinragen.data.evidence_pieces import Piece, StayEvidence
+from clinragen.data.evidence_pieces import EvidencePiece, StayEvidence
 from clinragen.inference.contributions import Contributions, ModelGrounds, contributions
 from clinragen.inference.predict import TrainedModel, batches
 from clinragen.verification.claims import Checked, Verdict
 
 BOTH = ["note", "series"]
-
-
-@pytest.fixture(scope="module")
-def cohort(hospital) -> Cohort:
-    return Cohort.load(hospital.cohort)
-
-
-@pytest.fixture(scope="module")
-def trained(runs) -> TrainedModel:
-    return TrainedModel.load(runs.multimodal)
 
 
 @pytest.fixture(scope="module")
@@ -158,13 +147,13 @@ def phrase(concept: str) -> NoteEvidence:
 
 
 def test_shares_are_of_what_speaks_for_a_label():
-    falls = {Piece("concept", "symptom:chills"): 3.0, Piece("concept", "symptom:cough"): -5.0}
-    found = shares(falls | {Piece("variable", "lactate"): 1.0})
-    assert found.share(Piece("concept", "symptom:chills"), "septicemia") == 0.75
-    assert found.share(Piece("variable", "lactate"), "septicemia") == 0.25
-    assert found.share(Piece("concept", "symptom:cough"), "septicemia") == 0.0  # it speaks against
-    assert found.share(Piece("concept", "symptom:rash"), "septicemia") == 0.0  # it is not there
-    assert shares({}).share(Piece("variable", "lactate"), "septicemia") == 0.0
+    falls = {EvidencePiece("concept", "symptom:chills"): 3.0, EvidencePiece("concept", "symptom:cough"): -5.0}
+    found = shares(falls | {EvidencePiece("variable", "lactate"): 1.0})
+    assert found.share(EvidencePiece("concept", "symptom:chills"), "septicemia") == 0.75
+    assert found.share(EvidencePiece("variable", "lactate"), "septicemia") == 0.25
+    assert found.share(EvidencePiece("concept", "symptom:cough"), "septicemia") == 0.0  # it speaks against
+    assert found.share(EvidencePiece("concept", "symptom:rash"), "septicemia") == 0.0  # it is not there
+    assert shares({}).share(EvidencePiece("variable", "lactate"), "septicemia") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -173,11 +162,11 @@ def test_shares_are_of_what_speaks_for_a_label():
 )
 def test_what_the_graph_does_not_tie_to_a_diagnosis_is_cited_only_where_the_model_rests_on_it(concept, share, cited):
     graph = GRAPH
-    falls = {Piece("concept", concept): share, Piece("variable", "wbc"): 1 - share}
+    falls = {EvidencePiece("concept", concept): share, EvidencePiece("variable", "wbc"): 1 - share}
     assert bool(ModelGrounds(graph, shares(falls)).share(phrase(concept), "septicemia")) is cited
-    much = {Piece("concept", concept): 0.5, Piece("variable", "wbc"): 0.5}
+    much = {EvidencePiece("concept", concept): 0.5, EvidencePiece("variable", "wbc"): 0.5}
     assert ModelGrounds(graph, shares(much)).share(phrase(concept), "septicemia") == 0.5
 
 
-def shares(falls: dict[Piece, float]) -> Contributions:
+def shares(falls: dict[EvidencePiece, float]) -> Contributions:
     return Contributions({piece: np.array([fall]) for piece, fall in falls.items()}, ["septicemia"])

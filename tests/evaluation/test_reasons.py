@@ -42,8 +42,7 @@ def case(claims: list[list[Checked]], called: list[list[int]], gold: list[list[i
         labels=dict.fromkeys(LABELS),
         stay_ids=np.arange(len(claims)),
         system=System(probabilities, np.full(len(LABELS), 0.5), written),
-        note_rationales=[TEXT] * len(claims),
-        series_rationales=[""] * len(claims),
+        rationales=lambda row: {"note": TEXT, "series": ""},
     )
     stays = pl.DataFrame({"subject_id": np.arange(len(claims))})
     truth = SimpleNamespace(stays=stays, gold=np.array(gold if gold is not None else called, dtype=bool))
