@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from types import FrameType
 
 EXIT_USER_ERROR = 2
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
@@ -121,6 +122,9 @@ def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str
 def _termination_as_interrupt() -> Iterator[list[int]]:
     """Make SIGTERM and SIGHUP end a command like Ctrl-C, so that partial output is removed.
 
+    They go to whoever handles Ctrl-C at that moment: while an event loop runs, that is the loop, which cancels its tasks
+    in order. An exception raised in the middle of one of them would be printed as that task's own fault.
+
     Yields a list that contains the signal after one arrived.
     """
     received: list[int] = []
@@ -129,11 +133,14 @@ def _termination_as_interrupt() -> Iterator[list[int]]:
         return
     owner = os.getpid()
 
-    def interrupt(number: int, _: object) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         if os.getpid() != owner:  # a worker process that inherited the handler: it only has to end
             os._exit(128 + number)
         received.append(number)
-        raise KeyboardInterrupt
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # Ctrl-C is ignored, as in a job of the background
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -238,6 +238,30 @@ def test_a_signal_leaves_nothing_half_written(number, code, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+_TASKS = """
+    import asyncio, os, signal, sys
+    from clinragen.errors import exit_code
+
+    async def interrupted():
+        os.kill(os.getpid(), int(sys.argv[1]))
+        await asyncio.sleep(60)
+
+    async def run():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(interrupted())
+            group.create_task(asyncio.sleep(60))
+
+    sys.exit(exit_code(lambda argv: asyncio.run(run()), sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGINT, 130)])
+def test_a_signal_in_the_middle_of_an_asynchronous_task_is_told_in_one_line(number, code):
+    arguments = [sys.executable, "-c", textwrap.dedent(_TASKS), str(int(number))]
+    process = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
+    assert (process.returncode, process.stderr) == (code, "stopped\n")
+
+
 def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
     killed, living = _writer(tmp_path / "out"), _writer(tmp_path / "other")
     killed.kill()
