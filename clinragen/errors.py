@@ -122,8 +122,8 @@ def exit_code(command: Callable[[Sequence[str]], int | None], argv: Sequence[str
 def _termination_as_interrupt() -> Iterator[list[int]]:
     """Make SIGTERM and SIGHUP end a command like Ctrl-C, so that partial output is removed.
 
-    They go to whoever handles Ctrl-C at that moment: while an event loop runs, that is the loop, which cancels its tasks
-    in order. An exception raised in the middle of one of them would be printed as that task's own fault.
+    They go to whoever handles Ctrl-C at that moment: while an event loop runs, that is the loop, which cancels its
+    tasks in order. An exception raised in the middle of one of them would be printed as that task's own fault.
 
     Yields a list that contains the signal after one arrived.
     """

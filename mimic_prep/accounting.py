@@ -178,8 +178,8 @@ class Ledger:
 
     def save(self, folder: Path) -> None:
         """Write the counts into a folder, for ``load``."""
-        own = {file: count.as_json() for file, count in self.tables.items()}
-        write_json(folder / _ACCOUNT, {"tables": own, "remarks": self._remarks})
+        counts = {file: count.as_json() for file, count in self.tables.items()}
+        write_json(folder / _ACCOUNT, {"tables": counts, "remarks": self._remarks})
         write_table(folder / _BAD, self.quarantine())
 
     @classmethod

@@ -82,8 +82,8 @@ class _Repair:
         short = pl.col("new_code").str.contains(r"^\d{1,2}\.\d{1,2}$")
         if count := self._count(short):
             whole = pl.col("new_code").str.extract(r"^(\d+)\.", 1).str.zfill(3)
-            rest = pl.col("new_code").str.extract(r"\.(\d+)$", 1)
-            padded = pl.when(short).then(pl.concat_str(whole, rest)).otherwise("new_code")
+            decimals = pl.col("new_code").str.extract(r"\.(\d+)$", 1)
+            padded = pl.when(short).then(pl.concat_str(whole, decimals)).otherwise("new_code")
             self.rows = self.rows.with_columns(new_code=padded)
             self._lost(count, "38.9 for 038.9")
         self.rows = self.rows.with_columns(new_code=pl.col("new_code").str.replace_all(".", "", literal=True))
@@ -102,9 +102,9 @@ class _Repair:
         right = (code.str.contains(r"^\d") & (version == 9)) | (code.str.contains("^[A-DF-UW-Z]") & (version == 10))
         swapped = bool(self._count(wrong)) and not self._count(right)  # the whole column
         either = self.rows.filter(code.str.contains("^[EV]")).select("new_code", "new_version").unique()
-        told = {row: _version_of(*row, swapped=swapped) for row in either.iter_rows()}
+        versions = {row: _version_of(*row, swapped=swapped) for row in either.iter_rows()}
         meant = pl.DataFrame(
-            [(code, version, new) for (code, version), new in told.items()],
+            [(code, version, new) for (code, version), new in versions.items()],
             schema={"new_code": pl.String, "new_version": pl.Int64, "meant": pl.Int64}, orient="row",
         )  # fmt: skip
         self.rows = self.rows.join(meant, on=["new_code", "new_version"], how="left", maintain_order="left")
@@ -121,15 +121,17 @@ class _Repair:
         """Invalid codes that are valid with a leading zero, in a table where no code has a leading zero."""
         digits = self.rows.filter((pl.col("new_version") == 9) & pl.col("new_code").str.contains(r"^\d+$"))
         meanings = {code: _Meanings(code) for code in digits["new_code"].unique().sort()}
-        kept = any(code.startswith("0") for code in meanings)
-        lost = {code: read for code, read in meanings.items() if read.impossible or (read.padded_only and not kept)}
+        keeps_zeros = any(code.startswith("0") for code in meanings)
+        lost = {
+            code: read for code, read in meanings.items() if read.impossible or (read.padded_only and not keeps_zeros)
+        }
         if not lost:
             return
-        if not kept:
+        if not keeps_zeros:
             lost |= {code: read for code, read in meanings.items() if read.known and read.padded}
-        categories = not kept and any(read.category for read in meanings.values())
+        categories = not keeps_zeros and any(read.category for read in meanings.values())
         options = {code: read.options(categories) for code, read in lost.items()}
-        unsure = sorted(code for code, found in options.items() if not _same_labels(found, labels))
+        unsure = sorted(code for code, possible in options.items() if not _same_labels(possible, labels))
         count = int(digits.filter(pl.col("new_code").is_in(unsure))["len"].sum())
         if unsure and not as_written:
             raise UserError(
@@ -137,7 +139,7 @@ class _Repair:
                 f"({unsure[0]} may be {' or '.join(options[unsure[0]][:2])}): read and write the codes as text "
                 "(pandas: dtype=str), or pass --set rules.ambiguous_codes=as_written"
             )
-        new = {code: found[0] if code not in unsure else code for code, found in options.items()}
+        new = {code: possible[0] if code not in unsure else code for code, possible in options.items()}
         changed = {code: meant for code, meant in new.items() if meant != code}
         self.rows = self.rows.with_columns(
             new_code=pl.when(pl.col("new_version") == 9)
@@ -157,9 +159,9 @@ class _Repair:
     def unknown(self) -> None:
         """Codes of another coding system."""
         pairs = self.rows.select("new_code", "new_version").unique().iter_rows()
-        known = {(code, version) for code, version in pairs if _knows(code, version) or _is_cause(code, version)}
+        recognised = {(code, version) for code, version in pairs if _knows(code, version) or _is_cause(code, version)}
         rows = self.rows.select("new_code", "new_version", "len").iter_rows()
-        unknown = sum(count for code, version, count in rows if (code, version) not in known)
+        unknown = sum(count for code, version, count in rows if (code, version) not in recognised)
         total = int(self.rows["len"].sum())
         if unknown > _MUCH_UNKNOWN * total:
             self.warnings.append(

@@ -43,13 +43,13 @@ def draw(attrition: AttritionRecord, cohort: CohortCounts) -> str:
     kept_top = top + _GAP
     parts.append(f'<path d="M{10 + _BOX / 2:g} {start}V{kept_top}" marker-end="url(#a)"/>')
     lines = [("Stays in the cohort", attrition["kept"])]
-    lines += [(f"   {said}", count) for key, said in _OF_THE_COHORT.items() if (count := cohort.get(key)) is not None]
+    lines += [(f"   {label}", count) for key, label in _OF_THE_COHORT.items() if (count := cohort.get(key)) is not None]
     bottom = _draw_box(parts, 10, kept_top, _BOX, lines)
     split_top = bottom + 2 * _GAP
     bus = bottom + _GAP
     parts.append(f'<path d="M{10 + _BOX / 2:g} {bottom}V{bus}"/>')
-    for place, (name, count) in enumerate(cohort["splits"].items()):
-        left = 10 + place * (_BOX + _GAP)
+    for column, (name, count) in enumerate(cohort["splits"].items()):
+        left = 10 + column * (_BOX + _GAP)
         middle = left + _BOX / 2
         parts.append(f'<path d="M{10 + _BOX / 2:g} {bus}H{middle:g}V{split_top}" marker-end="url(#a)"/>')
         end = _draw_box(parts, left, split_top, _BOX, [(name.capitalize(), count)])

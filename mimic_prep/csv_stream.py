@@ -94,27 +94,27 @@ def _text(raw: _CountedFile, path: Path) -> IO[bytes]:
 
 def _blocks(handle: IO[bytes], path: Path, table: Table) -> Iterator[tuple[list[str], bytearray]]:
     """(header, bytes that end at the end of a row)."""
-    rest = bytearray()
-    while b"\n" not in rest and len(rest) < LONGEST_HEADER and (chunk := handle.read(BLOCK_BYTES)):
-        rest += chunk
-    header_line, _, rest = rest.partition(b"\n")
+    pending = bytearray()
+    while b"\n" not in pending and len(pending) < LONGEST_HEADER and (chunk := handle.read(BLOCK_BYTES)):
+        pending += chunk
+    header_line, _, pending = pending.partition(b"\n")
     header = read_header(bytes(header_line), path, table)
     escapes = _Escapes()
-    rest = escapes.undo(rest, 0, last=False)
+    pending = escapes.undo(pending, 0, last=False)
     while True:
-        block = bytearray(len(rest) + BLOCK_BYTES)  # filled in place, to avoid copies of blocks
-        block[: len(rest)] = rest
+        block = bytearray(len(pending) + BLOCK_BYTES)  # filled in place, to avoid copies of blocks
+        block[: len(pending)] = pending
         with memoryview(block) as view:
-            read = handle.readinto(view[len(rest) :])  # type: ignore[attr-defined]
-        del block[len(rest) + read :]
-        block = escapes.undo(block, len(rest), last=not read)
+            read = handle.readinto(view[len(pending) :])  # type: ignore[attr-defined]
+        del block[len(pending) + read :]
+        block = escapes.undo(block, len(pending), last=not read)
         cut = _row_end(block, table.multiline) if read else len(block)
         if len(block) - cut > LONGEST_ROW:
             raise UserError(
                 f"{path}: a row is longer than {LONGEST_ROW:,} bytes, so it is no table of a release or was damaged: "
                 "download it again"
             )
-        rest = block[cut:]
+        pending = block[cut:]
         if cut:
             del block[cut:]
             yield header, block

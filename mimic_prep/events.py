@@ -133,10 +133,10 @@ class EventRules:
         second = moment if minutes else moment - self._index.intime[rank]
         end = self._index.end[rank]
         screen.skip((second < self._index.start[rank]) | (second >= end), "outside the window")
-        known = self._known(frame, second, rank)
-        if self._by_entry and known is not second:  # an entry time before the charted time does not count
-            screen.skip(known >= end, "not known by the prediction time")
-        columns = {"stay": rank.astype(np.int32), "second": second, "known": known.astype(np.int32)}
+        known_at = self._known(frame, second, rank)
+        if self._by_entry and known_at is not second:  # an entry time before the charted time does not count
+            screen.skip(known_at >= end, "not known by the prediction time")
+        columns = {"stay": rank.astype(np.int32), "second": second, "known": known_at.astype(np.int32)}
         if "known" in frame.columns and frame["known"].null_count():
             columns["undated"] = frame["known"].is_null().to_numpy()
         screen.apply(**columns)
@@ -158,11 +158,11 @@ class EventRules:
         if entered.null_count() == len(entered):
             return second
         if entered.dtype == pl.Int64:
-            known = entered.fill_null(0).to_numpy() * 60
+            known_at = entered.fill_null(0).to_numpy() * 60
         else:
-            known = seconds(entered) - self._index.intime[rank]
-        known = np.clip(known, -_LATEST, _LATEST)
-        return np.where(entered.is_null().to_numpy(), second, known) if entered.null_count() else known
+            known_at = seconds(entered) - self._index.intime[rank]
+        known_at = np.clip(known_at, -_LATEST, _LATEST)
+        return np.where(entered.is_null().to_numpy(), second, known_at) if entered.null_count() else known_at
 
     def _check_value(self, row_filter: RowFilter) -> None:
         if "error" in row_filter.frame.columns:

@@ -182,7 +182,7 @@ def _key(heading: str) -> str:
     return " ".join(re.findall(r"[a-z]+", heading))
 
 
-_OWNER = {_key(heading): section for section, known in SECTIONS.items() for heading in known}
+_OWNER = {_key(heading): section for section, headings in SECTIONS.items() for heading in headings}
 _JOINED = {key.replace(" ", ""): key for key in _OWNER if " " in key}
 _VOCABULARY = sorted(
     {word for key in _OWNER for word in key.split() if len(word) >= _EDITS_FROM}
@@ -223,10 +223,10 @@ def _lookup(base: str, whole: str) -> str | None:
     words = set(whole.split())
     if "addendum" in words or "addenda" in words:
         return ADDENDUM
-    known = _OWNER.get(base)
+    section = _OWNER.get(base)
     late = _of_discharge(whole)
-    if known and not late:
-        return known
+    if section and not late:
+        return section
     if _OF_COURSE.search(whole):
         elsewhere = _CAME_THROUGH.match(whole) and _ELSEWHERE.search(whole)
         before = whole == "hospitalizations" or (
@@ -234,8 +234,8 @@ def _lookup(base: str, whole: str) -> str | None:
         )
         return BEFORE if elsewhere or before else COURSE
     if late:
-        if known and known not in ("physical_exam", "chief_complaint"):
-            return known if known.startswith(("discharge", "header")) else LATER
+        if section and section not in ("physical_exam", "chief_complaint"):
+            return section if section.startswith(("discharge", "header")) else LATER
         return None if words & SENTENCE else next((name for name, of in _LATE_SECTIONS if words & set(of)), LATER)
     if words & SENTENCE:
         return None
@@ -278,7 +278,7 @@ def _mended(word: str) -> str:
     if len(word) < _EDITS_FROM - 1 or word in _VOCABULARY_SET or word in _NO_MISSPELLING:
         return word
     near = {_NEAR[short] for short in _shortened(word) if short in _NEAR}
-    close = [known for known in near if abs(len(known) - len(word)) <= 1]
+    close = [candidate for candidate in near if abs(len(candidate) - len(word)) <= 1]
     return min(close) if close else word
 
 

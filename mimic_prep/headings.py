@@ -118,10 +118,10 @@ def read(line: str, *, blank_before: bool, underlined: bool, odd: bool = True) -
     heading = _heading(head, blank_before, underlined)
     if heading is None:
         return None
-    rest = text[heading.end :].lstrip(": \t" if heading.colon else _AFTER)
+    following = text[heading.end :].lstrip(": \t" if heading.colon else _AFTER)
     if heading.marked and heading.colon:
-        rest = rest.lstrip("*=~]> \t")
-    return heading, rest if text is line else _as_written(line, text, rest)
+        following = following.lstrip("*=~]> \t")
+    return heading, following if text is line else _as_written(line, text, following)
 
 
 def _may_open(text: str) -> bool:
@@ -218,8 +218,8 @@ def _stands_alone(title: str, free: bool, marked: bool, listed: bool) -> bool:
     if not base or title[-1] in ",;":
         return False
     section = owner(" ".join(base), " ".join(whole))
-    begins, known = not title[0].islower(), bool(exact(" ".join(base)))
-    if section and section not in (OTHER, BEFORE) and (known or section not in OF_ADMISSION):
+    begins, is_exact = not title[0].islower(), bool(exact(" ".join(base)))
+    if section and section not in (OTHER, BEFORE) and (is_exact or section not in OF_ADMISSION):
         if marked or (free and begins) or title.isupper():
             return True
         return begins if section not in OF_ADMISSION else len(base) > 1
@@ -257,11 +257,11 @@ def _words(title: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _cut(line: str) -> Iterator[str]:
     starts = {0}
-    own = len(line) - len(line.lstrip(" \t#*-0123456789.()\u2022"))  # start of the line's own title
+    indent = len(line) - len(line.lstrip(" \t#*-0123456789.()\u2022"))  # start of the line's own title
     for pattern in (_CAPS_INSIDE, _TITLE_INSIDE):
-        for match in pattern.finditer(line, own):
+        for match in pattern.finditer(line, indent):
             at = _known_from(line, match.start(), match.end() - 1, caps=pattern is _CAPS_INSIDE)
-            if at is not None and match.start() > own:
+            if at is not None and match.start() > indent:
                 starts.add(at)
     ordered = sorted(starts)
     return (line[start:end] for start, end in zip(ordered, [*ordered[1:], len(line)], strict=True))
@@ -271,8 +271,8 @@ def _known_from(line: str, start: int, end: int, *, caps: bool) -> int | None:
     """Start of the longest known heading within ``start`` to ``end``, a colon; None without one."""
     for match in re.finditer(r"\S+", line[start:end]):
         base, whole = _words(line[start + match.start() : end])
-        known = exact(" ".join(base))
-        if (known and (caps or len(base) > 1)) or owner(" ".join(base), " ".join(whole)) in (COURSE, ADDENDUM):
+        is_exact = exact(" ".join(base))
+        if (is_exact and (caps or len(base) > 1)) or owner(" ".join(base), " ".join(whole)) in (COURSE, ADDENDUM):
             return start + match.start()
         if not caps:
             return None
@@ -295,10 +295,10 @@ def _narrow(char: str) -> str:
     return folded if len(folded) == 1 else char
 
 
-def _as_written(line: str, text: str, rest: str) -> str:
-    """``rest``, the end of ``text``, in the original characters: hidden ones are kept, so that readers can see them."""
-    if not rest:
+def _as_written(line: str, text: str, following: str) -> str:
+    """``following``, the end of ``text``, in the original characters: hidden ones stay, so that readers see them."""
+    if not following:
         return ""
-    written = [place for place, char in enumerate(line) if ord(char) not in _HIDDEN]
+    written = [position for position, char in enumerate(line) if ord(char) not in _HIDDEN]
     blank = len(_plain(line)) - len(_plain(line).lstrip())
-    return line[written[blank + len(text) - len(rest)] :]
+    return line[written[blank + len(text) - len(following)] :]

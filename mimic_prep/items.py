@@ -19,17 +19,17 @@ def items_of(variable: Variable, release: str, table: str) -> Mapping[int | str,
         release: ``Reader.items``: a key in the catalogue, or the name of a release that brings its own items.
         table: the table's name in lower case.
     """
-    own = _own(release)
-    if own is not None:
-        return own.get(table, {}).get(variable.key, {})
+    items = _own(release)
+    if items is not None:
+        return items.get(table, {}).get(variable.key, {})
     return variable.items.get(release, {}).get(table, {})
 
 
 @cache
 def _own(release: str) -> Items | None:
     items = own_items().get(release)
-    for table, known in (items or {}).items():
-        for key in known:
+    for table, variables_of_table in (items or {}).items():
+        for key in variables_of_table:
             if key not in variables():
                 raise unknown_choice(f"variable of {release}, items, {table}:", key, variables())
     return items

@@ -41,10 +41,10 @@ def limits(texts: pl.Series, *, remarks: bool = False) -> tuple[pl.Series, pl.Se
     """
     distinct = texts.drop_nulls().unique().to_list()
     bounds = {text: _read(text, remarks) for text in distinct}
-    known = {text: result for text, result in bounds.items() if result is not None}
-    numbers, spelled = [value for value, _ in known.values()], [unit for _, unit in known.values()]
-    values = texts.replace_strict(list(known), numbers, default=None, return_dtype=pl.Float64)
-    return values, texts.replace_strict(list(known), spelled, default=None, return_dtype=pl.String)
+    results = {text: result for text, result in bounds.items() if result is not None}
+    numbers, spelled = [value for value, _ in results.values()], [unit for _, unit in results.values()]
+    values = texts.replace_strict(list(results), numbers, default=None, return_dtype=pl.Float64)
+    return values, texts.replace_strict(list(results), spelled, default=None, return_dtype=pl.String)
 
 
 def _read(text: str, remarks: bool) -> tuple[float, str | None] | None:
@@ -58,14 +58,14 @@ def _read(text: str, remarks: bool) -> tuple[float, str | None] | None:
     match = _RESULT.match(text)
     if match is None or (remarks and not match["sign"]):
         return None
-    number, rest = match["number"], match["rest"]
-    if not match["sign"] and not rest.strip():
+    number, remainder = match["number"], match["rest"]
+    if not match["sign"] and not remainder.strip():
         return None
-    if rest.strip() == "+":  # "150+" means above 150; "1+" to "4+" are grades of a test strip
+    if remainder.strip() == "+":  # "150+" means above 150; "1+" to "4+" are grades of a test strip
         return (_number(number), None) if len(number) > 1 and number.isdigit() else None
-    if rest[:1] in (".", ",") and rest.strip() != ".":
+    if remainder[:1] in (".", ",") and remainder.strip() != ".":
         return None
-    unit = rest.strip().strip("*").strip().removesuffix(".").strip()
+    unit = remainder.strip().strip("*").strip().removesuffix(".").strip()
     if unit.strip("()").lower() in _FLAGS:
         return _number(number), None
     return (_number(number), unit) if is_spelling(unit) else None

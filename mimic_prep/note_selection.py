@@ -74,7 +74,7 @@ def _parsers(protocol: Protocol) -> dict[str, _Parser]:
     requested = set(protocol.notes.sections)
 
     def summary(text: str, addendum: bool) -> dict[str, str]:
-        return discharge_sections(text, addendum=addendum, wanted=requested)
+        return discharge_sections(text, addendum=addendum, sections=requested)
 
     return {SUMMARY: summary, "radiology": radiology_sections}
 

@@ -189,7 +189,7 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
     events = [_events(run, source, index, windows) for source in sources]
     qualifiers = [Qualifier(run.reader.items, source.table.name) for source in sources]
 
-    body = [place for place, variable in enumerate(variables().values()) if variable.kind == "body"]  # alone no series
+    body = [index for index, variable in enumerate(variables().values()) if variable.kind == "body"]  # alone no series
     required = run.protocol.rules.require_series
 
     def make(folder: Path) -> None:
@@ -200,8 +200,8 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
 
         def part(shard: int) -> pa.Table:
             tables: list[pl.DataFrame] = []
-            for source, place, qualify in zip(sources, events, qualifiers, strict=True):
-                if (rows_of_table := shards.load(place, shard)) is not None:
+            for source, step, qualify in zip(sources, events, qualifiers, strict=True):
+                if (rows_of_table := shards.load(step, shard)) is not None:
                     rows_of_table, remark = qualify(rows_of_table)
                     tables.append(rows_of_table)
                     remarks.append((source.table, remark))
@@ -220,7 +220,7 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
         for table, remark in remarks:
             run.raw.remark(table, remark)
 
-    return run.step("series", [windows, required, [place.name for place in events]], make)
+    return run.step("series", [windows, required, [step.name for step in events]], make)
 
 
 def _events(run: _Preparation, source: EventTable, index: StayIndex, windows: str) -> Path:
@@ -249,7 +249,7 @@ def _texts(run: _Preparation, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> p
         write_table(folder / _TEXTS, texts.sort(*note_selection.ORDER).to_arrow())
 
     measurements = {run.raw.name(path) for source in run.reader.events if (path := run.raw.locate(source.table))}
-    others = {name: found for name, found in run.inputs.items() if name not in measurements}
+    others = {name: digest for name, digest in run.inputs.items() if name not in measurements}
     settings = [asdict(run.protocol.notes), run.protocol.retrospective, run.protocol.known_at]
     return pl.read_parquet(run.step("texts", [frame_hash(stays), others, settings], make) / _TEXTS)
 

@@ -86,8 +86,8 @@ def _quarantine(tables: Mapping[str, RowCounts]) -> Table:
         for reason, rows in worst[:MOST_REASONS]:
             table.add_row(name, reason, f"{rows:,}")
         if len(worst) > MOST_REASONS:
-            rest = sum(rows for _, rows in worst[MOST_REASONS:])
-            table.add_row(name, f"{len(worst) - MOST_REASONS} more reasons", f"{rest:,}")
+            others = sum(rows for _, rows in worst[MOST_REASONS:])
+            table.add_row(name, f"{len(worst) - MOST_REASONS} more reasons", f"{others:,}")
     return table
 
 

@@ -75,15 +75,16 @@ def prepare(  # noqa: PLR0913 (the options users have)
     from rich.console import Console
 
     release = release_of(source) if source else recognised(raw)
-    known = {option.name: option.default for option in release.options}
+    defaults = {option.name: option.default for option in release.options}
     for name, value in (options or {}).items():
-        if name not in known and value != "default":
+        if name not in defaults and value != "default":
             raise UserError(f"{name} {value}: {release.name} has no such option; leave it out")
     threads = (os.cpu_count() or 1) if workers is None else workers
     if threads < 1:
         raise UserError(f"--workers {threads}: expected a positive number")
+    values = {name: (options or {}).get(name, default) for name, default in defaults.items()}
     request = PreparationRequest(
-        raw, out, protocol, tuple(settings), {name: (options or {}).get(name, value) for name, value in known.items()},
+        raw, out, protocol, tuple(settings), values,
         threads, overwrite, Console(stderr=True, quiet=not progress),
     )  # fmt: skip
     if release.prepare is not None:

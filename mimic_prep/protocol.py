@@ -33,7 +33,7 @@ def sections() -> list[str]:
 
 def known_at_admission() -> list[str]:
     """The sections with what was known at admission."""
-    added = [name for release in releases().values() for name, known in release.sections.items() if known]
+    added = [name for release in releases().values() for name, at_admission in release.sections.items() if at_admission]
     return [*KNOWN_AT_ADMISSION, *added]
 
 

@@ -26,12 +26,14 @@ _NO_NET = "irrigation whose urine cannot be told: left out"
 
 def companions(release: str, table: str) -> dict[int, tuple[int, int]]:
     """Item id -> ``variable`` and ``priority`` of the qualifying rows."""
-    found: dict[int, tuple[int, int]] = dict.fromkeys(specimen().items.get(release, {}).get(table, ()), (SPECIMEN, 0))
+    qualifying: dict[int, tuple[int, int]] = dict.fromkeys(
+        specimen().items.get(release, {}).get(table, ()), (SPECIMEN, 0)
+    )
     for index, variable in enumerate(variables().values()):
         ways = variable.irrigation.get(release, {}).get(table, {})
-        found |= dict.fromkeys(ways.get("in", ()), (FLOWED_IN, index))
-        found |= dict.fromkeys(ways.get("out", ()), (FLOWED_OUT, index))
-    return found
+        qualifying |= dict.fromkeys(ways.get("in", ()), (FLOWED_IN, index))
+        qualifying |= dict.fromkeys(ways.get("out", ()), (FLOWED_OUT, index))
+    return qualifying
 
 
 class Qualifier:
@@ -62,11 +64,11 @@ class Qualifier:
         return rows.drop("specimen", strict=False), remarks
 
     def _of_blood(self, rows: pl.DataFrame, remarks: Counter[str]) -> pl.DataFrame:
-        told, values = rows.filter(pl.col("variable") == SPECIMEN), rows.filter(pl.col("variable") != SPECIMEN)
+        specimens, values = rows.filter(pl.col("variable") == SPECIMEN), rows.filter(pl.col("variable") != SPECIMEN)
         index, priority = (values[name].to_numpy() for name in ("variable", "priority"))
         bearable = np.where(index >= 0, self._level[np.maximum(index, 0), priority & 255], 99)
         gases = np.flatnonzero(bearable < 99)
-        lost = gases[_levels(values[gases], told) >= bearable[gases]]
+        lost = gases[_levels(values[gases], specimens) >= bearable[gases]]
         if len(lost):
             remarks[_OTHER_BLOOD] += len(lost)
             values = values.filter(~pl.Series(np.isin(np.arange(values.height), lost)))
@@ -77,26 +79,26 @@ def _level(variable: Variable) -> int:
     return 1 if variable.arterial else 2
 
 
-def _levels(gases: pl.DataFrame, told: pl.DataFrame) -> np.ndarray:
+def _levels(gases: pl.DataFrame, specimens: pl.DataFrame) -> np.ndarray:
     """The specimen level of each gas, 0 if unknown: by its specimen id, or without one by its minute.
 
     If several rows state it, the last known one counts; several at the same time may belong to several samples.
     """
     if "specimen" not in gases.columns:
-        gases, told = (rows.with_columns(specimen=pl.lit(None, dtype=pl.Int64)) for rows in (gases, told))
-    by_specimen = _last_known(told.drop_nulls("specimen"), ["stay", "specimen"])
-    without = told.filter(pl.col("specimen").is_null())
+        gases, specimens = (rows.with_columns(specimen=pl.lit(None, dtype=pl.Int64)) for rows in (gases, specimens))
+    by_specimen = _last_known(specimens.drop_nulls("specimen"), ["stay", "specimen"])
+    without = specimens.filter(pl.col("specimen").is_null())
     of_gas = gases.select(*_MOMENT, "specimen")
     levels = of_gas.join(by_specimen, on=["stay", "specimen"], how="left", maintain_order="left")["value"]
-    for rows, who in ((without, pl.lit(True)), (told, pl.col("specimen").is_null())):
+    for rows, who in ((without, pl.lit(True)), (specimens, pl.col("specimen").is_null())):
         near = of_gas.join(_last_known(rows, _MOMENT), on=_MOMENT, how="left", maintain_order="left")
         levels = levels.fill_null(near.select(pl.when(who).then("value")).to_series())
     return levels.fill_null(0).to_numpy()
 
 
-def _last_known(told: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+def _last_known(specimens: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     each = [*key, *(["specimen"] if "specimen" not in key else [])]
-    last = told.filter(pl.col("known") == pl.col("known").max().over(each))
+    last = specimens.filter(pl.col("known") == pl.col("known").max().over(each))
     return last.group_by(key).agg(pl.col("value").max())
 
 
@@ -115,7 +117,7 @@ def _net(rows: pl.DataFrame, remarks: Counter[str]) -> pl.DataFrame:
     net = hours.filter(pl.col("both") & (pl.col("out") >= pl.col("in")))
     remarks[_NET] += net.height
     remarks[_NO_NET] += hours.height - net.height
-    found = net.select(
+    net_rows = net.select(
         "stay",
         "second",
         variable=pl.col("priority"),
@@ -123,7 +125,7 @@ def _net(rows: pl.DataFrame, remarks: Counter[str]) -> pl.DataFrame:
         value=pl.col("out") - pl.col("in"),
         known="known",
     )
-    return pl.concat([values, found.select(values.columns)])
+    return pl.concat([values, net_rows.select(values.columns)])
 
 
 def last_versions(rows: pl.DataFrame) -> pl.DataFrame:

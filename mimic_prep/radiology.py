@@ -65,9 +65,9 @@ def radiology_sections(text: str, addendum: bool = False) -> dict[str, str]:
         if section is None:
             _keep(bodies, _FINDINGS, [line for line in lines if not _is_above(line)])
         elif section in (_INDICATION, _OTHER) and opened and not titles:
-            first, rest = _first_paragraph(lines)
+            first, remaining = _first_paragraph(lines)
             _keep(bodies, section, first)
-            _keep(bodies, _FINDINGS, rest)
+            _keep(bodies, _FINDINGS, remaining)
         else:
             _keep(bodies, section, lines)
     cleaned = {section: clean("\n".join(body)) for section, body in bodies.items()}
@@ -85,15 +85,15 @@ def _parts(text: str) -> list[tuple[str | None, bool, str, list[str]]]:
             blank = True
             parts[-1][3].append("")
             continue
-        found = read(line, blank_before=blank, underlined=is_rule(after) and set(after) != {"_"}, odd=odd)
+        heading = read(line, blank_before=blank, underlined=is_rule(after) and set(after) != {"_"}, odd=odd)
         blank = False
-        section, title = _section(found[0]) if found else (None, "")
+        section, title = _section(heading[0]) if heading else (None, "")
         current = parts[-1][0]
         if current == _ADDENDUM and not (section == _OTHER or title in _BODY_AFTER):
             section = None
-        if found and section:
-            parts.append((section, True, title, [found[1]]))
-        elif found and current in (_INDICATION, _OTHER) and _names_a_study(found[0]):
+        if heading and section:
+            parts.append((section, True, title, [heading[1]]))
+        elif heading and current in (_INDICATION, _OTHER) and _names_a_study(heading[0]):
             parts.append((_FINDINGS, False, title, [line]))
         else:
             parts[-1][3].append(line)

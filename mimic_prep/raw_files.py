@@ -79,10 +79,10 @@ class RawFiles:
             UserError: it exists twice, is a broken link, or exists only in a format that is not read.
         """
         places = self._places(table.name)
-        exact = [place for place in places if self._below(place.path) == table.path.lower()]
+        exact = [files for files in places if self._below(files.path) == table.path.lower()]
         places = exact or places
         if len(places) > 1:
-            names = ", ".join(str(place.path.relative_to(self.root)) for place in places)
+            names = ", ".join(str(files.path.relative_to(self.root)) for files in places)
             raise UserError(f"{self.root}: several files could be the table {table.name} ({names}): keep one")
         if not places and (others := self._others.get(table.name)):
             raise UserError(
@@ -109,7 +109,7 @@ class RawFiles:
                 places.append(TableFiles(folder, parts))
         shards = [path for path in self._shards.get(name, []) if stem(path.name.lower()) not in table_names()]
         for parent in dict.fromkeys(path.parent for path in shards):
-            if not any(parent == place.path for place in places):  # part-0 of a folder is counted with the folder
+            if not any(parent == entry.path for entry in places):  # part-0 of a folder is counted with the folder
                 places.append(_together(parent / name, [path for path in shards if path.parent == parent]))
         return places
 

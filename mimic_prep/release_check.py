@@ -296,13 +296,13 @@ class _RowCounter:
 
 def _published_sums(root: Path) -> dict[Path, str]:
     """File -> SHA-256, from every SHA256SUMS file at or below ``root``; its paths are relative to it."""
-    found: dict[Path, str] = {}
+    sums: dict[Path, str] = {}
     for listing in sorted(path for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}SHA256SUMS*")):
         for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
             digest, _, name = line.strip().partition(" ")
             if len(digest) == 64 and name:
-                found[(listing.parent / name.strip().lstrip("*")).resolve()] = digest.lower()
-    return found
+                sums[(listing.parent / name.strip().lstrip("*")).resolve()] = digest.lower()
+    return sums
 
 
 def _compare(versions: tuple[Published, ...], tables: list[TableCheck]) -> str | None:

@@ -58,7 +58,7 @@ _LATE = frozenset((COURSE, LATER, ADDENDUM, "discharge_exam", "discharge_medicat
 _EXAM, _HISTORY = "physical_exam", "history_of_present_illness"
 
 
-def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[str] | None = None) -> dict[str, str]:
+def discharge_sections(text: str, *, addendum: bool = False, sections: Container[str] | None = None) -> dict[str, str]:
     """Sections of a discharge summary by name, in the order of the note, without empty ones.
 
     ``admission_exam`` is the physical exam up to the first mark of a later one: the discharge exam is never part of it.
@@ -68,13 +68,13 @@ def discharge_sections(text: str, *, addendum: bool = False, wanted: Container[s
     Args:
         text: the summary.
         addendum: the text is an addendum: it has no admission sections, even if its headings say so.
-        wanted: sections to return; None for all.
+        sections: those to return; None for all.
     """
     bodies = _SummaryReader(addendum).read(text)
     if exam := bodies.pop(_EXAM, ""):
         bodies["admission_exam"] = exam
-    asked = SECTIONS.keys() - {"header"} if wanted is None else wanted
-    cleaned = {section: clean(body) for section, body in bodies.items() if section in asked}
+    chosen = SECTIONS.keys() - {"header"} if sections is None else sections
+    cleaned = {section: clean(body) for section, body in bodies.items() if section in chosen}
     return {section: body for section, body in cleaned.items() if says_something(body)}
 
 
@@ -102,31 +102,31 @@ class _SummaryReader:
                 self.body.append("")
                 continue
             underlined = ruled
-            found = read(line, blank_before=blank, underlined=underlined, odd=odd)
-            section = self._opened(*found, blank, after) if found else self._ended(line)
+            heading = read(line, blank_before=blank, underlined=underlined, odd=odd)
+            section = self._opened(*heading, blank, after) if heading else self._ended(line)
             if section:
-                self._open(section, found[1] if found else line)
+                self._open(section, heading[1] if heading else line)
             else:
                 self.body.append(line)
             blank = False
         joined = {section: "\n".join(body).strip() for section, body in self.bodies.items()}
         return {section: body for section, body in joined.items() if body}
 
-    def _open(self, section: str, rest: str) -> None:
+    def _open(self, section: str, text: str) -> None:
         self.late |= section in _LATE
         self.addendum |= section == ADDENDUM
         self.current = COURSE if section == ADDENDUM else section
         self.body = self.bodies.setdefault(self.current, [])
-        self.body.append(rest)
+        self.body.append(text)
 
     def _ended(self, line: str) -> str | None:
         """The section from a line without a heading: an exam ends where it describes the course or the discharge."""
         return LATER if self.current == _EXAM and (_AT_DISCHARGE.match(line) or befell(line)) else None
 
-    def _opened(self, title: Heading, rest: str, blank: bool, after: str) -> str | None:
+    def _opened(self, title: Heading, text: str, blank: bool, after: str) -> str | None:
         """The section that a heading opens; None if it is a part of the current one."""
         section, current = title.section, self.current
-        if current == _HISTORY and rest and not blank and title.words in _SEEN_BEFORE:
+        if current == _HISTORY and text and not blank and title.words in _SEEN_BEFORE:
             return None
         if section == BEFORE:
             return None if current in OF_ADMISSION else OTHER
@@ -138,12 +138,12 @@ class _SummaryReader:
             return None if current == COURSE else LATER
         if section == OTHER:
             return None if current == COURSE or self._part(title) else OTHER
-        if current == _EXAM and befell(rest):
+        if current == _EXAM and befell(text):
             return LATER
         if current == _EXAM and title.words and _ADMISSION_WORDS.union(SMALL).issuperset(title.words):
             return _EXAM  # "On admission:"
         if section is None:
-            return OTHER if current in OF_ADMISSION and self._foreign(title, rest, blank, after) else None
+            return OTHER if current in OF_ADMISSION and self._foreign(title, text, blank, after) else None
         return self._known(section, title) if section in OF_ADMISSION else section
 
     def _known(self, section: str, title: Heading) -> str | None:
@@ -170,25 +170,25 @@ class _SummaryReader:
             return all(word in parts or word in of_arrival for word in words)
         return bool(words) and all(word in parts for word in words)
 
-    def _foreign(self, title: Heading, rest: str, blank: bool, after: str) -> bool:
-        """Whether an unknown heading, followed by ``rest``, ends the current admission section."""
+    def _foreign(self, title: Heading, text: str, blank: bool, after: str) -> bool:
+        """Whether an unknown heading, followed by ``text``, ends the current admission section."""
         if self._part(title) or (title.speaks and not title.marked):
             return False
-        exam, rest = self.current == _EXAM, rest[:300]
+        exam, text = self.current == _EXAM, text[:300]
         if not title.words:  # a date: histories are ordered by them
             return exam
         if title.marked and not title.listed:
             return True
         story = bool(_NARRATES.search(after[:300])) or len(after.split()) >= _PROSE
         if self.current in _LISTS:
-            if rest:
+            if text:
                 spelt = title.caps and max(map(len, title.words)) >= _SPELT_OUT  # no abbreviation of a disease
-                return (blank or spelt) and ((title.caps and blank and title.colon) or bool(_NARRATES.search(rest)))
+                return (blank or spelt) and ((title.caps and blank and title.colon) or bool(_NARRATES.search(text)))
             return blank and (title.caps or title.titled) and (story or (title.colon and not title.listed))
         if not title.colon:
             if exam and (title.caps or title.listed):
-                return blank or story or bool(rest)
+                return blank or story or bool(text)
             return blank and bool(self.bodies.get(self.current or ""))
-        if not rest or title.caps or (title.listed and (exam or blank)):
+        if not text or title.caps or (title.listed and (exam or blank)):
             return title.caps or title.titled or title.listed or blank
-        return blank or bool(_HAPPENED.search(rest))
+        return blank or bool(_HAPPENED.search(text))

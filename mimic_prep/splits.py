@@ -84,8 +84,8 @@ def assign(subjects: pl.Series, splits: Splits, given: GivenSplits | None = None
             raise UserError(
                 f"splits.test_subjects: none of the {len(listed):,} subjects of {splits.test_subjects} is in the cohort"
             )
-        rest = splits.train + splits.validation
-        train = splits.train / rest if rest else 1.0
+        shared = splits.train + splits.validation
+        train = splits.train / shared if shared else 1.0
         chosen = [
             "test" if subject in listed else _by_share(_point(subject, splits.salt), train, 1 - train)
             for subject in unique

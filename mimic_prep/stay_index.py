@@ -54,9 +54,9 @@ def seconds(times: pl.Series) -> np.ndarray:
     return times.dt.epoch("s").fill_null(0).to_numpy()
 
 
-def _position(sorted_values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _position(sorted_values: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of each wanted value among the sorted ones, and whether it occurs."""
     if not len(sorted_values):
-        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
-    place = np.minimum(np.searchsorted(sorted_values, wanted), len(sorted_values) - 1)
-    return place, sorted_values[place] == wanted
+        return np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=bool)
+    position = np.minimum(np.searchsorted(sorted_values, values), len(sorted_values) - 1)
+    return position, sorted_values[position] == values

@@ -90,7 +90,7 @@ def _earlier_diagnoses(
 
 def _names(raw: RawFolder, release: MimicLayout, codes: pl.DataFrame) -> pl.DataFrame:
     """code, version, title: from the release's dictionary, or else the official description; others are left out."""
-    own: dict[tuple[str, int], str] = {}
+    released: dict[tuple[str, int], str] = {}
     if release.diagnosis_names is not None:
         codes_used = codes["code"].implode()
 
@@ -104,8 +104,10 @@ def _names(raw: RawFolder, release: MimicLayout, codes: pl.DataFrame) -> pl.Data
             row_filter.skip(~pl.col("code").is_in(codes_used), "code not used")
 
         table = raw.read(release.diagnosis_names, rules)
-        own = {(code, version): title for code, version, title in table.select("code", "version", "title").iter_rows()}
-    titles = [own.get(key) or _official(*key) for key in codes.select("code", "version").iter_rows()]
+        released = {
+            (code, version): title for code, version, title in table.select("code", "version", "title").iter_rows()
+        }
+    titles = [released.get(key) or _official(*key) for key in codes.select("code", "version").iter_rows()]
     return codes.with_columns(pl.Series("title", titles, dtype=pl.String)).drop_nulls("title")
 
 
@@ -131,8 +133,8 @@ def _known_drugs(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame) -> p
     late = pl.duration(days=1 if release.dated_prescriptions else 0)
     parts = [pl.DataFrame(schema=_DRUGS)]
     for block in raw.stream(release.prescriptions, rules):
-        known = block.join(spans, on="subject_id").filter(pl.col("time") + late < pl.col("intime"))
-        parts.append(_last_order(known.with_columns(now=pl.col("hadm_id") == pl.col("current"))))
+        earlier = block.join(spans, on="subject_id").filter(pl.col("time") + late < pl.col("intime"))
+        parts.append(_last_order(earlier.with_columns(now=pl.col("hadm_id") == pl.col("current"))))
     last = _last_order(pl.concat(parts)).sort("stay_id", "last", "drug", descending=[False, True, False])
     return last.group_by("stay_id", maintain_order=True).agg(
         pl.col("drug").filter("now").head(MOST_DRUGS).sort().alias("ordered"),
@@ -140,10 +142,10 @@ def _known_drugs(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame) -> p
     )
 
 
-def _last_order(known: pl.DataFrame) -> pl.DataFrame:
+def _last_order(orders: pl.DataFrame) -> pl.DataFrame:
     """When each drug was last ordered, for each stay, in this admission (``now``) and before it."""
-    time = "last" if "last" in known.columns else "time"
-    grouped = known.group_by("stay_id", "now", "drug").agg(pl.col(time).max().cast(_DRUGS["last"]).alias("last"))
+    time = "last" if "last" in orders.columns else "time"
+    grouped = orders.group_by("stay_id", "now", "drug").agg(pl.col(time).max().cast(_DRUGS["last"]).alias("last"))
     return grouped.select(list(_DRUGS))
 
 
@@ -161,8 +163,8 @@ def _text(row: _KnownAtAdmission) -> str:
     article = "An" if age.startswith(("8", "11-", "18-")) else "A"
     kind = _readable(_ADMISSION_TYPES.get(row["admission_type"] or "", row["admission_type"]))
     came = f" with {'an' if kind[:1] in 'aeiou' else 'a'} {kind} admission" if kind else ""
-    place = _readable(row["admission_location"])
-    origin = f" from the {place}" if place in ("emergency room", "pacu") else f" ({place})" if place else ""
+    source = _readable(row["admission_location"])
+    origin = f" from the {source}" if source in ("emergency room", "pacu") else f" ({source})" if source else ""
     unit = f" First intensive care unit: {row['care_unit']}." if row["care_unit"] else ""
     history, ordered, earlier = row["history"] or [], row["ordered"] or [], row["earlier"] or []
     paragraphs = [

@@ -104,10 +104,10 @@ def _settle(events: pl.DataFrame) -> _Settled:
     return _untested_totals(_Settled(moment[starts], value, first_stay))
 
 
-def _newest(value: np.ndarray, known: np.ndarray, first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def _newest(value: np.ndarray, known_at: np.ndarray, first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """The largest value of those known last, for each group of ``sizes`` rows from ``first``; a number before NaN."""
-    newest = np.repeat(np.maximum.reduceat(known, first), sizes)
-    value = np.fmax.reduceat(np.where(known < newest, -np.inf, value), first)
+    newest = np.repeat(np.maximum.reduceat(known_at, first), sizes)
+    value = np.fmax.reduceat(np.where(known_at < newest, -np.inf, value), first)
     return np.where(np.isneginf(value), np.nan, value)
 
 

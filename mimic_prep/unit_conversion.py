@@ -43,7 +43,9 @@ def conversion(variable: Variable, unit: str | None) -> tuple[float, float] | No
 
 @cache
 def _spellings() -> frozenset[str]:
-    return frozenset(normalise(unit) for known in variables().values() for unit in (known.unit, *known.accepts))
+    return frozenset(
+        normalise(unit) for variable in variables().values() for unit in (variable.unit, *variable.accepts)
+    )
 
 
 def is_spelling(unit: str) -> bool:

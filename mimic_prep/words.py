@@ -71,8 +71,8 @@ class EntryWords:
         rows = np.flatnonzero(self._charted[code] & np.isnan(value))
         if len(rows):
             code, entry = code[rows], some["words"].gather(rows).str.to_lowercase()
-            for wanted, text, meant in self._meanings:
-                value[rows[(code == wanted) & (entry == text).fill_null(False).to_numpy()]] = meant
+            for variable, text, meant in self._meanings:
+                value[rows[(code == variable) & (entry == text).fill_null(False).to_numpy()]] = meant
 
     def _read_specimens(self, some: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> None:
         rows = np.flatnonzero(self._specimen[code])
@@ -104,8 +104,8 @@ def _read_limits(row_filter: RowFilter, some: pl.DataFrame, rows: np.ndarray, va
     matches, named = limits(words)
     if "comment" in some.columns:
         silent = words.str.contains(r"^_*$").fill_null(True)
-        told, also = limits(some["comment"].gather(rows), remarks=True)
-        matches, named = matches.zip_with(~silent, told), named.zip_with(~silent, also)
+        numbers, also = limits(some["comment"].gather(rows), remarks=True)
+        matches, named = matches.zip_with(~silent, numbers), named.zip_with(~silent, also)
     hit = matches.is_not_null().to_numpy()
     value[rows[hit]] = matches.drop_nulls().to_numpy()
     if hit.any():

@@ -82,18 +82,18 @@ def _statements(stance: Stance, qualifiers: Qualifiers, numbers: StatedNumbers) 
         for number in numbers.stated
         if number.how in _TOTALS
     ]
-    rest = [number for number in numbers.stated if number.how not in _TOTALS]
-    if numbers.start is not None and not (rest or stance.trend or numbers.size):  # "from 3.2" alone states no change
-        rest = [Figure(numbers.start.low, numbers.start.high)] if stance.side is not None else []
+    figures = [number for number in numbers.stated if number.how not in _TOTALS]
+    if numbers.start is not None and not (figures or stance.trend or numbers.size):  # "from 3.2" alone states no change
+        figures = [Figure(numbers.start.low, numbers.start.high)] if stance.side is not None else []
         numbers = replace(numbers, start=None)
     moves = stance.trend is not None or numbers.start is not None or numbers.size is not None
     if moves:  # a change is checked in the whole window; "at hour 9" is where it ends
         moment = qualifiers.moment if stance.trend is None and numbers.start is None else None
-        made = _moving(stance, qualifiers, replace(numbers, stated=rest))
-        return Scope(span, moment), [*totals, *made]
-    extreme = any(number.how in EXTREMES for number in rest)
+        changes = _moving(stance, qualifiers, replace(numbers, stated=figures))
+        return Scope(span, moment), [*totals, *changes]
+    extreme = any(number.how in EXTREMES for number in figures)
     scope = Scope(span, qualifiers.moment, None if extreme else qualifiers.hour)
-    return scope, [*totals, *_still(stance, qualifiers, rest)]
+    return scope, [*totals, *_still(stance, qualifiers, figures)]
 
 
 def _still(stance: Stance, qualifiers: Qualifiers, numbers: list[Figure]) -> Iterator[Statement]:
@@ -102,13 +102,13 @@ def _still(stance: Stance, qualifiers: Qualifiers, numbers: list[Figure]) -> Ite
     joint = None if side == "normal" else side
     carried = False
     for number in numbers:
-        made = _numeral(number, qualifiers, joint, once=side is not None or stance.negated)
-        yield made
-        if isinstance(made, Within | Decade) and joint:  # "raised at 2.0 to 2.6": most of them are
+        statement = _numeral(number, qualifiers, joint, once=side is not None or stance.negated)
+        yield statement
+        if isinstance(statement, Within | Decade) and joint:  # "raised at 2.0 to 2.6": most of them are
             yield State(joint, "mostly")
-        elif isinstance(made, Value) and joint and isinstance(qualifiers.frequency, str):
+        elif isinstance(statement, Value) and joint and isinstance(qualifiers.frequency, str):
             yield State(joint, qualifiers.frequency)  # "persistently high at 14.8": often high, once 14.8
-        carried = carried or isinstance(made, Value | Beyond | Crossing | Within | Decade)
+        carried = carried or isinstance(statement, Value | Beyond | Crossing | Within | Decade)
     if side is not None and (side == "normal" or not carried):
         yield State(side, qualifiers.frequency)
     if qualifiers.severity is not None and side in ("high", "low", "abnormal"):

@@ -50,9 +50,11 @@ class SeriesClaim:
 
     def __str__(self) -> str:
         """The reading in the notation of the examples of ``configs/verify``."""
-        said = " & ".join(map(str, self.statements))
+        statements = " & ".join(map(str, self.statements))
         scope = str(self.scope)
-        return f"{'/'.join(self.variables)}: {'not ' if self.negated else ''}{said}{f' [{scope}]' if scope else ''}"
+        return (
+            f"{'/'.join(self.variables)}: {'not ' if self.negated else ''}{statements}{f' [{scope}]' if scope else ''}"
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Checked:
 
     def as_json(self) -> dict[str, object]:
         """All fields except the text itself, which is in the rationale and the note."""
-        made: dict[str, object] = {
+        record: dict[str, object] = {
             "start": self.start,
             "end": self.end,
             "kind": self.kind,
@@ -113,9 +115,9 @@ class Checked:
             "verdict": self.standing,
         }
         if self.negated:
-            made["negated"] = True
+            record["negated"] = True
         if self.measured:
-            made["measured"] = [list(row) for row in self.measured]
+            record["measured"] = [list(row) for row in self.measured]
         if self.places:
-            made["places"] = [{"section": p.name, "start": p.start, "end": p.end} for p in self.places]
-        return made
+            record["places"] = [{"section": p.name, "start": p.start, "end": p.end} for p in self.places]
+        return record

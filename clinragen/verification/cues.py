@@ -68,13 +68,13 @@ def patterns(file: str, section: str, **parts: str) -> tuple[PatternEntry, ...]:
     Raises:
         UserError: an entry has other keys than it should, or its pattern cannot be compiled.
     """
-    known = dict(parts)
+    pieces = dict(parts)
     for name, piece in _file(file)["parts"].items():
-        known[name] = _filled(file, piece, known)
+        pieces[name] = _filled(file, piece, pieces)
     entries = []
     for entry in _checked(file, section, _file(file)[section], {"means", "pattern", "examples"}, frozenset(("reads",))):
         try:
-            pattern = re.compile(_filled(file, entry["pattern"], known), re.I)
+            pattern = re.compile(_filled(file, entry["pattern"], pieces), re.I)
         except re.error as error:
             raise UserError(f"{_FOLDER / file}.yaml: {section}: {entry['pattern']!r} is no pattern: {error}") from None
         entries.append(PatternEntry(entry["means"], pattern, entry.get("reads", 0), entry["examples"]))

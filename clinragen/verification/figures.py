@@ -35,9 +35,9 @@ class Written(NamedTuple):
     second: tuple[str, ...] = ()
     trend: TrendWord | None = None
 
-    def component(self, place: int) -> Written:
+    def component(self, half: int) -> Written:
         """The numbers of pairs before (0) or after (1) the slash."""
-        numbers = [part.number for part in self.parts] if place == 0 else self.second
+        numbers = [part.number for part in self.parts] if half == 0 else self.second
         parts = tuple(part._replace(number=number) for number, part in zip(numbers, self.parts, strict=True))
         return self._replace(parts=parts, second=())
 
@@ -255,12 +255,12 @@ def find(sentence: Masked) -> None:
 def canonical(written: Written, variable: Variable, *, about: bool) -> list[Figure]:
     """The parts of a figure in the canonical unit; none where one is in a unit that the variable does not have."""
     parts = [figure(part, variable, about=about) for part in written.parts]
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
+    converted = [part for part in parts if part is not None]
+    if len(converted) < len(parts):
         return []
-    if len(known) == 3 and written.form != "sequence":
-        return [known[0], Figure(known[1].low, known[2].high)]
-    return known
+    if len(converted) == 3 and written.form != "sequence":
+        return [converted[0], Figure(converted[1].low, converted[2].high)]
+    return converted
 
 
 def _read(sentence: Masked, form: Form) -> None:

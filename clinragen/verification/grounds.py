@@ -47,15 +47,15 @@ def with_absences(text: str, claims: Sequence[Checked]) -> list[Checked]:
         text: a rationale.
         claims: all that were read in the text.
     """
-    found = list(claims)
+    checked = list(claims)
     for (start, end), within in _by_span(clauses(text), claims):
         parts = [(start, end)] if not within else list(_parts(text, start, end))
         for (a, b), stated in _by_span(iter(parts), within):
             denial = None if stated else _DENIAL.search(text, a, b)
             if denial:
                 stop = a + len(text[a:b].rstrip())
-                found.append(Checked(denial.start(), stop, "absence", "", Verdict.SUPPORTED, True, absence=True))
-    return sorted(found, key=lambda claim: (claim.start, claim.end, claim.kind))
+                checked.append(Checked(denial.start(), stop, "absence", "", Verdict.SUPPORTED, True, absence=True))
+    return sorted(checked, key=lambda claim: (claim.start, claim.end, claim.kind))
 
 
 def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> dict[str, list[Checked]]:

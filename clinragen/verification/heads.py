@@ -25,18 +25,18 @@ def without_strangers(text: str, cues: list[Cue]) -> list[Cue]:
 
     After a comma or "and", an unknown word before a number, state or trend is taken for the name of something else.
     """
-    own: list[Cue] = []
+    retained: list[Cue] = []
     strange = False
     for previous, cue in pairwise([Cue("", 0, 0, None), *cues]):
         parted = previous.kind == "sep" and separators.cuts(previous)
         if parted or cue.kind == "head":
             strange = False
         between = text[previous.end : cue.start]
-        if parted and own and cue.kind != "head":
+        if parted and retained and cue.kind != "head":
             strange = any(word.lower() not in _fillers() for word in _NAMING.findall(between))
         if not (strange and cue.kind in STATING):
-            own.append(cue)
-    return own
+            retained.append(cue)
+    return retained
 
 
 def settled(text: str, cues: list[Cue], diagnoses: Sequence[tuple[int, int]]) -> list[Cue]:
@@ -76,16 +76,16 @@ def _elsewhere_or_same(text: str, cue: Cue) -> Cue:
     return cue
 
 
-def _renamed(text: str, place: int, cue: Cue, cues: list[Cue]) -> bool:
+def _renamed(text: str, position: int, cue: Cue, cues: list[Cue]) -> bool:
     """Whether a head repeats the one before: "hemoglobin (Hgb)", "BP 96 systolic". The more specific name is kept."""
-    last = cues[place]
+    last = cues[position]
     between = text[last.end : cue.start].strip()
     if cue.value.variables == last.value.variables and not cue.value.sides and between == "(":
         return True
     narrower = "mean_bp" in last.value.variables and cue.value.variables in (("systolic_bp",), ("diastolic_bp",))
-    bare = not last.value.sides and not any(other.kind == "sep" for other in cues[place:])
+    bare = not last.value.sides and not any(other.kind == "sep" for other in cues[position:])
     if narrower and bare and between:
-        cues[place] = last._replace(value=cue.value)
+        cues[position] = last._replace(value=cue.value)
         return True
     return False
 

@@ -41,13 +41,13 @@ class Masked:
         """Turn the matches of a pattern, or of one group of it, into cues and mask them."""
 
         def one(match: re.Match[str]) -> str:
-            found = None if match[group] is None else meaning(match)
-            if found is None:
+            reading = None if match[group] is None else meaning(match)
+            if reading is None:
                 return match[0]
             start, end = match.span(group)
             start += len(match[group]) - len(match[group].lstrip())
-            if found[0]:
-                self.cues.append(Cue(found[0], start, end, found[1]))
+            if reading[0]:
+                self.cues.append(Cue(reading[0], start, end, reading[1]))
             begin = match.start()
             return match[0][: start - begin] + BLANK * (end - start) + match[0][end - begin :]
 

@@ -30,11 +30,11 @@ class NoteReader:
 
     def note(self, sections: Iterable[tuple[str, str]]) -> Mentioned:
         """The mentions of each concept in a note, over all its (section, text) pairs."""
-        found: Mentioned = {}
+        mentions: Mentioned = {}
         for index, section, text, mention in note_mentions(sections, self._linker):
-            place = NotePassage(index, section, *_trimmed(text, mention.sentence))
-            found.setdefault(mention.concept, []).append((mention.context, place))
-        return found
+            passage = NotePassage(index, section, *_trimmed(text, mention.sentence))
+            mentions.setdefault(mention.concept, []).append((mention.context, passage))
+        return mentions
 
     def mentions(self, text: str) -> list[Mention]:
         """Every concept that a rationale names."""
@@ -58,15 +58,15 @@ class NoteReader:
         A denied diagnosis is supported by a note that does not affirm it as present, or that denies it in one place
         and affirms it in another.
         """
-        own, narrower = mentioned.get(claim.concept, []), []
+        of_concept, narrower = mentioned.get(claim.concept, []), []
         if claim.concept in self._graph.graph:  # HFrEF in the note is heart failure
             narrower = [mentioned.get(link.node, []) for link in self._graph.into(claim.concept, ("is_a",))]
-        here = [*own, *(row for rows in narrower for row in rows if row[0] in _PRESENT)]
-        present = tuple(dict.fromkeys(place for context, place in here if context in _PRESENT))
-        denied = tuple(dict.fromkeys(place for context, place in here if context == "negated"))
+        here = [*of_concept, *(row for rows in narrower for row in rows if row[0] in _PRESENT)]
+        present = tuple(dict.fromkeys(passage for context, passage in here if context in _PRESENT))
+        denied = tuple(dict.fromkeys(passage for context, passage in here if context == "negated"))
         alike, opposite = (denied, present) if claim.negated else (present, denied)
         if claim.kind == "diagnosis":  # an old stroke does not contradict "the notes do not show a stroke"
-            held = [rows for rows in [own, *narrower] if not any(context == "negated" for context, _ in rows)]
+            held = [rows for rows in [of_concept, *narrower] if not any(context == "negated" for context, _ in rows)]
             opposite = tuple(dict.fromkeys(p for rows in held for context, p in rows if context == "affirmed"))
             return (Verdict.CONTRADICTED, opposite) if opposite and not alike else (Verdict.SUPPORTED, alike)
         if alike:
@@ -80,8 +80,8 @@ class NoteReader:
 
 def against_labels(claim: NoteClaim, diagnoses: Collection[str]) -> Verdict:
     """Whether an affirmed phenotype is among the diagnoses of the stay."""
-    known = claim.concept.removeprefix("phenotype:") in diagnoses
-    return Verdict.SUPPORTED if known else Verdict.CONTRADICTED
+    diagnosed = claim.concept.removeprefix("phenotype:") in diagnoses
+    return Verdict.SUPPORTED if diagnosed else Verdict.CONTRADICTED
 
 
 def concluded(text: str, mention: Mention) -> bool:

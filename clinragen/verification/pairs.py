@@ -24,9 +24,9 @@ def unpaired(of: Head, before: list[Cue], after: list[Cue]) -> Iterator[tuple[He
     elif _PRESSURES & set(of.variables):
         if of.sides or any(cue.kind == "state" for cue in cues):  # "hypotensive to 85/40": low, and these values
             yield of, _repicked(before, lambda written: None), _repicked(after, lambda written: None)
-        for place, key in enumerate(("systolic_bp", "diastolic_bp")):
+        for half, key in enumerate(("systolic_bp", "diastolic_bp")):
             mine = [
-                [cue for cue in _repicked(side, partial(_pressure, place=place)) if cue.kind != "state"]
+                [cue for cue in _repicked(side, partial(_pressure, half=half)) if cue.kind != "state"]
                 for side in (before, after)
             ]
             yield Head((key,)), mine[0], mine[1]
@@ -41,10 +41,10 @@ def _repicked(cues: list[Cue], pick: Callable[[Written], Written | None]) -> lis
     return [cue for cue in picked if cue.value is not None]
 
 
-def _pressure(written: Written, place: int) -> Written | None:
+def _pressure(written: Written, half: int) -> Written | None:
     pairs = zip(written.parts, written.second, strict=bool(written.second))
     paired = bool(written.second) and all(_pressures(part.number, second) for part, second in pairs)
-    return written.component(place) if paired else None
+    return written.component(half) if paired else None
 
 
 def _score(written: Written, variable: Variable) -> Written | None:

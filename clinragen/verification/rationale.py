@@ -37,12 +37,12 @@ class Verifier:
             chart: the measurements of the stay; read for ``series`` only.
             diagnoses: phenotype keys that may be affirmed.
         """
-        found = self._of_note(text, sections, diagnoses) if kind == "note" else self._of_series(text, chart, diagnoses)
-        return sorted(found, key=lambda claim: (claim.start, claim.end, claim.kind))
+        claims = self._of_note(text, sections, diagnoses) if kind == "note" else self._of_series(text, chart, diagnoses)
+        return sorted(claims, key=lambda claim: (claim.start, claim.end, claim.kind))
 
     def _of_note(self, text: str, sections: Iterable[tuple[str, str]], diagnoses: Collection[str]) -> list[Checked]:
         mentioned = self._notes.note(sections)
-        found = []
+        checked = []
         for claim in self._notes.claims(text):
             if claim.kind == "diagnosis" and not claim.negated:
                 verdict, places = notes.against_labels(claim, diagnoses), ()
@@ -50,25 +50,25 @@ class Verifier:
                 verdict, places = self._notes.against_note(claim, mentioned)
             absence = claim.kind == "diagnosis" and claim.negated  # a statement that nothing supports it
             span = (claim.start, claim.end, claim.kind, claim.concept)
-            found.append(Checked(*span, verdict, claim.negated, places=places, absence=absence))
-        return found
+            checked.append(Checked(*span, verdict, claim.negated, places=places, absence=absence))
+        return checked
 
     def _of_series(self, text: str, chart: SeriesChart, diagnoses: Collection[str]) -> list[Checked]:
-        found = []
+        checked = []
         mentions = self._notes.mentions(text)
         for claim in self._notes.claims(text, mentions):
             if claim.kind != "diagnosis":
                 continue
             span = (claim.start, claim.end, claim.kind, claim.concept)
             if claim.negated:  # "no value points to shock": measurements cannot refute it
-                found.append(Checked(*span, Verdict.SUPPORTED, negated=True, absence=True))
+                checked.append(Checked(*span, Verdict.SUPPORTED, negated=True, absence=True))
             else:
-                found.append(Checked(*span, notes.against_labels(claim, diagnoses)))
+                checked.append(Checked(*span, notes.against_labels(claim, diagnoses)))
         named = [(m.start, m.end) for m in mentions if m.concept.split(":")[0] in ("phenotype", "disease")]
         for read in self._series.read(text, named):
             verdict = series.check(read, chart)
             measured = tuple(series.telling(read, chart)) if verdict != Verdict.NOT_IN_CHART else ()
             absence = read.denies_all  # a denied sign is a claim: "no fever"
             span = (read.start, read.end, "series", ",".join(read.variables))
-            found.append(Checked(*span, verdict, read.negated, measured, absence=absence))
-        return found
+            checked.append(Checked(*span, verdict, read.negated, measured, absence=absence))
+        return checked

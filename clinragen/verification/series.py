@@ -14,10 +14,10 @@ def check(claim: SeriesClaim, chart: SeriesChart) -> Verdict:
     liver enzymes" must hold for each that was measured.
     """
     answers = [holds(claim, variables()[key], chart[key]) for key in claim.variables if key in chart]
-    known = [answer for answer in answers if answer is not None]
-    if not known:
+    decided = [answer for answer in answers if answer is not None]
+    if not decided:
         return Verdict.NOT_IN_CHART
-    true = all(known) if claim.of_each else any(known)
+    true = all(decided) if claim.of_each else any(decided)
     return Verdict.SUPPORTED if true != claim.negated else Verdict.CONTRADICTED
 
 

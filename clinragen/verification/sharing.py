@@ -44,9 +44,9 @@ def groups(text: str, cues: list[Cue]) -> Iterator[Group]:
         group.after, before = _parted(region, cues[there])
         yield group
         group = Group([cues[there]], before, [])
-    rest = cues[places[-1] + 1 :]
-    stop = next((position for position, cue in enumerate(rest) if cue.kind == "linking"), len(rest))
-    group.after = rest[:stop]
+    trailing = cues[places[-1] + 1 :]
+    stop = next((position for position, cue in enumerate(trailing) if cue.kind == "linking"), len(trailing))
+    group.after = trailing[:stop]
     yield group
 
 
@@ -60,8 +60,8 @@ def claims(text: str, group: Group) -> Iterator[SeriesClaim]:
         for head, number in zip(heads, numbers, strict=True):
             yield from assembly.claims(text, head, group.before, [*shared, number], whole=head is heads[0])
     elif len(heads) == 2 and len(numbers) == 1 and numbers[0].kind == "number" and numbers[0].value.second:
-        for place, head in enumerate(heads):  # "BUN/Cr 52/3.1"
-            part = numbers[0]._replace(value=numbers[0].value.component(place))
+        for half, head in enumerate(heads):  # "BUN/Cr 52/3.1"
+            part = numbers[0]._replace(value=numbers[0].value.component(half))
             after = [part if cue is numbers[0] else cue for cue in group.after]
             yield from assembly.claims(text, head, group.before, after, whole=True)
     else:

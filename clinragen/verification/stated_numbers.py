@@ -49,12 +49,12 @@ def numbers_of(
     abouts = [cue for cue in (*before, *after) if cue.kind == "about"]
     moving = stance.trend is not None and stance.trend != "stable"
     numbers = StatedNumbers()
-    for place, cue in enumerate(cues):
+    for position, cue in enumerate(cues):
         written: Written = cue.value
         parts = _figures(text, cue, of, variable, abouts)
         if not parts:
             continue
-        how = _how(text, hows, cues, place)
+        how = _how(text, hows, cues, position)
         if written.form == "start":
             numbers.start = point(parts[0])
         elif written.form == "one":
@@ -99,16 +99,16 @@ def _add_pair(
     return stance
 
 
-def _how(text: str, hows: Sequence[Cue], numbers: Sequence[Cue], place: int) -> str | None:
+def _how(text: str, hows: Sequence[Cue], numbers: Sequence[Cue], position: int) -> str | None:
     """The role of a number by the words before it or after it: "90 or more", "109 on average"."""
-    cue = numbers[place]
-    previous = numbers[place - 1].end if place else -2
-    following = numbers[place + 1].start if place + 1 < len(numbers) else len(text)
+    cue = numbers[position]
+    previous = numbers[position - 1].end if position else -2
+    following = numbers[position + 1].start if position + 1 < len(numbers) else len(text)
     ends = [number.end for number in numbers]
     after = [how for how in hows if _AFTER.match(text, how.start) and any(0 <= how.start - end <= 2 for end in ends)]
     mine = [how for how in hows if previous < how.end <= cue.start and how not in after]
     trailing = [how for how in after if cue.end <= how.start < following]
-    last = [how for how in hows if how.start >= cue.end and place == len(numbers) - 1 and how.value in EXTREMES]
+    last = [how for how in hows if how.start >= cue.end and position == len(numbers) - 1 and how.value in EXTREMES]
     return (mine or trailing or last or [Cue("how", 0, 0, None)])[-1].value
 
 

@@ -49,9 +49,9 @@ def shingles(text: str) -> np.ndarray:
     return np.unique(runs ^ (runs >> np.uint64(29)))
 
 
-def signature(found: np.ndarray) -> np.ndarray:
+def signature(shingles: np.ndarray) -> np.ndarray:
     """The minima of shingles under 64 random orders, uint64 [64]."""
-    return np.array([np.min((found * factor) ^ ((found * factor) >> np.uint64(32))) for factor in _FACTORS])
+    return np.array([np.min((shingles * factor) ^ ((shingles * factor) >> np.uint64(32))) for factor in _FACTORS])
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -146,10 +146,10 @@ def _compare(tables: CohortTables, texts: pl.DataFrame) -> tuple[list[Compared],
     return sorted(rows, key=lambda row: (row["unit"], row["split"])), compared
 
 
-def _bands(found: np.ndarray) -> Iterable[tuple[int, bytes]]:
-    if not len(found):
+def _bands(shingles: np.ndarray) -> Iterable[tuple[int, bytes]]:
+    if not len(shingles):
         return iter(())
-    return _split(signature(found))
+    return _split(signature(shingles))
 
 
 def _split(minima: np.ndarray) -> Iterator[tuple[int, bytes]]:

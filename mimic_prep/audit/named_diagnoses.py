@@ -116,8 +116,8 @@ def _titles(codes: dict[str, list[str]], labels: LabelSet) -> Contribution:
                 for key in keys:
                     titles[key].add(title)
     nodes = [
-        Node(f"disease:icd_{key}", "disease", f"ICD title of {labels[key].name}", tuple(sorted(found)))
-        for key, found in sorted(titles.items())
+        Node(f"disease:icd_{key}", "disease", f"ICD title of {labels[key].name}", tuple(sorted(synonyms)))
+        for key, synonyms in sorted(titles.items())
     ]
     return Contribution("icd titles", "CCS 2015, 2019.1", "public domain", nodes, edges=[], citations={}, files={})
 
@@ -144,10 +144,10 @@ def named(tables: CohortTables, allow: Collection[str]) -> Check:
         )
     )  # fmt: skip
     joined = counts.join(base, on=["section", "phenotype"]).sort("section", "phenotype")
-    found = sorted((_row(row, allow, tables.cohort.label_set) for row in _rows(joined)), key=_order)
-    leaks = [row for row in found if row["verdict"] == "hands over"]
-    accepted = [row for row in found if row["verdict"] == "allowed"]
-    chronic = [row for row in found if row["verdict"] == "known before"]
+    rows = sorted((_row(row, allow, tables.cohort.label_set) for row in _rows(joined)), key=_order)
+    leaks = [row for row in rows if row["verdict"] == "hands over"]
+    accepted = [row for row in rows if row["verdict"] == "allowed"]
+    chronic = [row for row in rows if row["verdict"] == "known before"]
     says = "No section names a label so often, and so rightly, that reading would do for diagnosing."
     if leaks:
         worst = leaks[0]
@@ -178,7 +178,7 @@ def named(tables: CohortTables, allow: Collection[str]) -> Check:
         f"as often as in the others, and right in at least {MIN_PRECISION:.0%} of the stays where it is named."
     )
     status = "leak" if leaks else "note" if accepted or chronic else "pass"
-    return Check("named", "Text does not name the diagnosis", asks, status, says, columns, found)
+    return Check("named", "Text does not name the diagnosis", asks, status, says, columns, rows)
 
 
 def _mentions(tables: CohortTables) -> pl.DataFrame:

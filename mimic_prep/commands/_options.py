@@ -31,9 +31,9 @@ CORES = os.cpu_count() or 1
 def show_cohort(manifest: CohortManifest, out: Path, as_json: bool) -> None:
     """Print the summary of a preparation, as tables or as JSON."""
     if as_json:
-        told = ("source", "cohort", "rows", "attrition", "warnings")
+        fields = ("source", "cohort", "rows", "attrition", "warnings")
         about = dict(manifest)
-        answer("", {"out": out, **{key: about[key] for key in told if key in about}}, as_json)
+        answer("", {"out": out, **{key: about[key] for key in fields if key in about}}, as_json)
         return
     from rich.console import Console
 

@@ -15,13 +15,13 @@ from mimic_prep.release import Items, Release
 def releases() -> dict[str, Release]:
     """Every release by its command, in the order of the packages' names."""
     modules = [import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
-    found: dict[str, Release] = {}
+    by_command: dict[str, Release] = {}
     for module in modules:
         release: Release = module.RELEASE
-        if release.command in found:
+        if release.command in by_command:
             raise ValueError(f"{module.__name__}: another release has the command '{release.command}', too")
-        found[release.command] = release
-    return found
+        by_command[release.command] = release
+    return by_command
 
 
 def release_of(command: str) -> Release:
@@ -52,8 +52,8 @@ def recognised(root: Path) -> Release:
             problem = problem or error
     if problem is not None:
         raise problem
-    known = ", ".join(release.name for release in releases().values())
-    raise UserError(f"{root} is no known release: expected the tables of one of {known}; check --raw")
+    names = ", ".join(release.name for release in releases().values())
+    raise UserError(f"{root} is no known release: expected the tables of one of {names}; check --raw")
 
 
 @cache

@@ -82,12 +82,12 @@ def _draw_panel(sampling: Sampling, name: str, panel: Panel, rng: np.random.Gene
         item = hospital.items(key, "labevents")[-1 if name == "gas" and key == "glucose" else 0]
         sampling.labs.add(subject, admission, -1, item, times[done], values[done], specimens[done])
         copies = hospital.items(key, "chartevents")
-        kept = copied & done & ~lost
-        if stay is not None and copies and kept.any():
+        charted = copied & done & ~lost
+        if stay is not None and copies and charted.any():
             # the bedside copy of a serum glucose has its own item, after the fingerstick one
             target = copies[1] if key == "glucose" else copies[0]
-            inside = np.clip(times[kept], stay.intime + 60, stay.outtime - 60)
-            sampling.charts.add(subject, admission, stay.stay_id, target, inside, values[kept])
+            inside = np.clip(times[charted], stay.intime + 60, stay.outtime - 60)
+            sampling.charts.add(subject, admission, stay.stay_id, target, inside, values[charted])
 
 
 def lab_unit(hospital: Hospital) -> dict[int, str]:

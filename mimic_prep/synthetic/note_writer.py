@@ -75,10 +75,10 @@ def write_note(
     """Write the discharge summary of an admission."""
     writer = _Writer(hospital, rng)
     lexicon = hospital.lexicon
-    told = [e for e in admission.episodes if e.note]
-    symptoms = _symptoms(writer, told)
-    history = _history(writer, told)
-    medicines = _medicines(writer, told)
+    episodes = [e for e in admission.episodes if e.note]
+    symptoms = _symptoms(writer, episodes)
+    history = _history(writer, episodes)
+    medicines = _medicines(writer, episodes)
     complaint = [writer.symptom(term) for term in symptoms[:2]]
     done = [text for device, text in lexicon.procedures.items() if device in devices]
     social = [writer.one(lexicon.social)]
@@ -89,13 +89,13 @@ def write_note(
     sections = [
         ("Chief Complaint", "\n".join(complaint)),
         ("Major Surgical or Invasive Procedure", "\n".join(done) or "None"),
-        ("History of Present Illness", _present_illness(writer, patient, told, symptoms, history)),
+        ("History of Present Illness", _present_illness(writer, patient, episodes, symptoms, history)),
         ("Past Medical History", _past_history(writer, history)),
         ("Social History", " ".join(social)),
         ("Family History", writer.one(lexicon.family)),
         (
             "Physical Exam",
-            f"ADMISSION PHYSICAL EXAM:\n{_exam(writer, told)}\n\nDISCHARGE PHYSICAL EXAM:\n{_exam(writer, [])}",
+            f"ADMISSION PHYSICAL EXAM:\n{_exam(writer, episodes)}\n\nDISCHARGE PHYSICAL EXAM:\n{_exam(writer, [])}",
         ),
         ("Pertinent Results", _results(body)),
         ("Brief Hospital Course", _course(writer, hospital, admission)),
@@ -119,31 +119,31 @@ def write_note(
     return GeneratedNote(text=text, evidence={key: sorted(set(terms)) for key, terms in writer.evidence.items()})
 
 
-def _symptoms(writer: _Writer, told: list[Episode]) -> list[str]:
+def _symptoms(writer: _Writer, episodes: list[Episode]) -> list[str]:
     """The patient's complaints, acute conditions first; unspecific ones occur for any patient.
 
     The order does not depend on severity: decoys must read like the conditions they imitate.
     """
-    found: list[str] = []
-    shuffled = [told[i] for i in writer.rng.permutation(len(told))]
+    complaints: list[str] = []
+    shuffled = [episodes[i] for i in writer.rng.permutation(len(episodes))]
     for episode in sorted(shuffled, key=lambda e: e.condition.chronic):
         options = episode.condition.symptoms
         if not options or (episode.condition.history and episode.condition.chronic and writer.chance(0.35)):
             continue
         for term in writer.some(options, 1, 2) if len(options) > 1 else options:
             writer.note(episode, term)
-            found.append(term)
+            complaints.append(term)
     general = writer.some(writer.lexicon.general_complaints, 1, 2)
-    if not found:
+    if not complaints:
         return general
-    merged = [*found[:1], *found[1:], *([] if writer.chance(_NO_NEW) else general[:1])]
+    merged = [*complaints[:1], *complaints[1:], *([] if writer.chance(_NO_NEW) else general[:1])]
     return list(dict.fromkeys(merged))
 
 
-def _history(writer: _Writer, told: list[Episode]) -> list[str]:
+def _history(writer: _Writer, episodes: list[Episode]) -> list[str]:
     """Names in the past history: most chronic conditions; some show only by a medicine or a finding."""
     named = []
-    for episode in told:
+    for episode in episodes:
         other_trace = bool(episode.condition.home)
         if episode.condition.history and (not other_trace or writer.chance(0.78)):
             wording = writer.one(episode.condition.history)
@@ -152,10 +152,10 @@ def _history(writer: _Writer, told: list[Episode]) -> list[str]:
     return [named[i] for i in writer.rng.permutation(len(named))]
 
 
-def _medicines(writer: _Writer, told: list[Episode]) -> str:
+def _medicines(writer: _Writer, episodes: list[Episode]) -> str:
     """The preadmission list. A condition that is missing in the past history is always included here."""
     lines = []
-    for episode in told:
+    for episode in episodes:
         unnamed = episode.condition.history and not writer.evidence.get(episode.condition.key)
         if episode.condition.home and (unnamed or writer.chance(0.6)):
             for medicine in writer.some(episode.condition.home, 1, 1 if writer.chance(0.7) else 2):
@@ -172,7 +172,7 @@ def _medicines(writer: _Writer, told: list[Episode]) -> str:
 
 
 def _present_illness(
-    writer: _Writer, patient: Patient, told: list[Episode], symptoms: list[str], history: list[str]
+    writer: _Writer, patient: Patient, episodes: list[Episode], symptoms: list[str], history: list[str]
 ) -> str:
     lexicon = writer.lexicon
     female = patient.sex == "F"
@@ -193,7 +193,7 @@ def _present_illness(
     if symptoms[2:]:
         further = listing([writer.symptom(term) for term in symptoms[2:6]])
         sentences.append(writer.one(lexicon.further).format(subject=subject, list=further))
-    possible = {term for episode in told for term in episode.condition.symptoms} | set(symptoms)
+    possible = {term for episode in episodes for term in episode.condition.symptoms} | set(symptoms)
     absent = [term for term in lexicon.denied if term not in possible]
     denied = listing([writer.symptom(term) for term in dict.fromkeys(writer.some(absent, 2, 4))], "or")
     sentences.append(writer.one(lexicon.denial).format(subject=subject, list=denied))
@@ -213,20 +213,20 @@ def _marks(writer: _Writer) -> list[str]:
     return [f"{i}." for i in range(1, 30)] if writer.chance(0.5) else ["-"] * 29
 
 
-def _exam(writer: _Writer, told: list[Episode]) -> str:
+def _exam(writer: _Writer, episodes: list[Episode]) -> str:
     """One phrase per organ system: signs, or a normal finding; the exam of a recovered patient has no signs."""
-    found: dict[str, list[str]] = {}
-    for episode in told:
+    signs: dict[str, list[str]] = {}
+    for episode in episodes:
         options = episode.condition.signs
         if options and writer.chance(0.8):
             sign = writer.one(options)
             writer.note(episode, sign)
             entry = writer.lexicon.signs[sign]
-            found.setdefault(entry["system"], []).append(writer.one(entry["say"]))
+            signs.setdefault(entry["system"], []).append(writer.one(entry["say"]))
     lines = []
     for system, words in writer.lexicon.systems.items():
-        if system in found:
-            lines.append(f"{words['heading']}: {', '.join(dict.fromkeys(found[system]))}")
+        if system in signs:
+            lines.append(f"{words['heading']}: {', '.join(dict.fromkeys(signs[system]))}")
         elif system not in ("neck", "skin"):
             lines.append(f"{words['heading']}: {writer.one(words['normal'])}")
     return "\n".join(lines)

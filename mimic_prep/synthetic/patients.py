@@ -106,16 +106,18 @@ def identifier(base: int, number: int) -> int:
     return base + (number * _STEP + base // 977) % _RANGE
 
 
-def _log_odds(condition: Condition, known: dict[str, np.ndarray]) -> np.ndarray:
-    return sum((weight * known[name] for name, weight in condition.given.items()), np.zeros_like(known["age"]))
+def _log_odds(condition: Condition, attributes: dict[str, np.ndarray]) -> np.ndarray:
+    return sum(
+        (weight * attributes[name] for name, weight in condition.given.items()), np.zeros_like(attributes["age"])
+    )
 
 
-def _possible(condition: Condition, known: dict[str, np.ndarray]) -> np.ndarray:
-    possible = np.ones_like(known["age"], dtype=bool)
+def _possible(condition: Condition, attributes: dict[str, np.ndarray]) -> np.ndarray:
+    possible = np.ones_like(attributes["age"], dtype=bool)
     if condition.requires:
-        possible &= np.any([known[name] > 0 for name in condition.requires], axis=0)
+        possible &= np.any([attributes[name] > 0 for name in condition.requires], axis=0)
     for name in condition.excludes:
-        possible &= known[name] == 0
+        possible &= attributes[name] == 0
     return possible
 
 
@@ -126,18 +128,18 @@ def _intercepts(names: tuple[str, ...]) -> dict[str, float]:
 
     conditions = load().conditions
     rng = np.random.default_rng(20_000)
-    known = {name: rng.normal(size=20_000) for name in FACTORS}
+    attributes = {name: rng.normal(size=20_000) for name in FACTORS}
     intercepts: dict[str, float] = {}
     for name in names:
         condition = conditions[name]
-        odds, possible, draw = _log_odds(condition, known), _possible(condition, known), rng.random(20_000)
+        odds, possible, draw = _log_odds(condition, attributes), _possible(condition, attributes), rng.random(20_000)
         low, high, middle = -12.0, 12.0, 0.0
         for _ in range(40):
             middle = (low + high) / 2
             mean = np.mean(possible / (1 + np.exp(-odds - middle)))
             low, high = (middle, high) if mean < condition.prevalence else (low, middle)
         intercepts[name] = middle
-        known[name] = (possible & (draw < 1 / (1 + np.exp(-odds - middle)))).astype(float)
+        attributes[name] = (possible & (draw < 1 / (1 + np.exp(-odds - middle)))).astype(float)
     return intercepts
 
 
@@ -146,15 +148,15 @@ def _present(
 ) -> set[str]:
     """Draw the conditions of an admission in file order; ``chronic`` ones are kept when given."""
     intercepts = _intercepts(tuple(hospital.conditions))
-    known = {name: np.array([value]) for name, value in factors.items()}
+    attributes = {name: np.array([value]) for name, value in factors.items()}
     present: set[str] = set()
     for (name, condition), draw in zip(hospital.conditions.items(), rng.random(len(hospital.conditions)), strict=True):
         if condition.chronic and chronic is not None:
             has = name in chronic
         else:
-            odds = float(_log_odds(condition, known)[0]) + intercepts[name]
-            has = bool(_possible(condition, known)[0]) and draw < 1 / (1 + np.exp(-odds))
-        known[name] = np.array([float(has)])
+            odds = float(_log_odds(condition, attributes)[0]) + intercepts[name]
+            has = bool(_possible(condition, attributes)[0]) and draw < 1 / (1 + np.exp(-odds))
+        attributes[name] = np.array([float(has)])
         if has:
             present.add(name)
     return present
@@ -223,8 +225,8 @@ def _admission(
 ) -> Admission:
     if not icu:
         here = rng.random(len(hospital.conditions)) < _MILD
-        kept = dict(zip(hospital.conditions, here, strict=True))
-        present = {name for name in present if hospital.conditions[name].chronic or kept[name]}
+        retained = dict(zip(hospital.conditions, here, strict=True))
+        present = {name for name in present if hospital.conditions[name].chronic or retained[name]}
     episodes = _episodes(hospital, present, rng)
     score = illness(episodes)
     stays = _stays(number, admittime, episodes, score, rng) if icu else []
@@ -245,7 +247,7 @@ def _admission(
 
 def draw_patient(hospital: Hospital, seed: int, index: int) -> tuple[Patient, np.random.Generator]:
     """Draw patient ``index``; also returns the generator for measurements and notes."""
-    latent, rest = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(2))
+    latent, measuring = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(2))
     age = float(np.clip(latent.normal(65, 16), 18, 97))
     factors = {name: float(value) for name, value in zip(FACTORS, latent.normal(size=len(FACTORS)), strict=True)}
     factors["age"] = (age - 65) / 16
@@ -275,7 +277,7 @@ def draw_patient(hospital: Hospital, seed: int, index: int) -> tuple[Patient, np
         if admission.died:
             break
         time = admission.dischtime + int(latent.uniform(20, 500) * DAY)
-    return patient, rest
+    return patient, measuring
 
 
 def draw_patients(hospital: Hospital, seed: int, indices: range) -> Iterator[tuple[Patient, np.random.Generator]]:

@@ -168,9 +168,9 @@ def _titles(hospital: Hospital) -> list[tuple[str, int, str]]:
     for condition in hospital.conditions.values():
         for form in condition.forms:
             for version, codes in form.codes.items():
-                known = code_map(version)
+                official = code_map(version)
                 for code in codes:
-                    title = known.name(code) if known else None
+                    title = official.name(code) if official else None
                     if title is None:
                         raise UserError(f"{ROOT / 'conditions.yaml'}: {condition.key}: no ICD-{version} code '{code}'")
                     rows[code, version] = title

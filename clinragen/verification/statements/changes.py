@@ -138,7 +138,7 @@ class Trend:
         course = self.way.course(variable, seen.values)
         if self.past:
             reached = np.logical_and.reduce([bound.meets(seen.values) for bound in self.past])
-            if any(approach(course, int(place)) == self.way.sign for place in np.flatnonzero(reached)):
+            if any(approach(course, int(index)) == self.way.sign for index in np.flatnonzero(reached)):
                 return True
         least = 1e-9 if self.way.ranged else TREND * width(variable) - 1e-9
         return self.way.sign * drift(course) >= least
@@ -256,16 +256,16 @@ class Arrival:
         if len(values) < 2:
             return None
         course = self.way.course(variable, values)
-        places = [int(place) for place in self.end.places(seen, self.hour)]
+        places = [int(index) for index in self.end.places(seen, self.hour)]
         if self.way.sign:
-            places = [place for place in places if approach(course, place) == self.way.sign]
+            places = [index for index in places if approach(course, index) == self.way.sign]
         if self.size is None:
             return bool(places)
         return any(
-            self.way.agrees(float(course[place] - course[start]))
-            and self.size.met(variable, float(values[start]), float(values[place]))
-            for place in places
-            for start in range(place)
+            self.way.agrees(float(course[index] - course[start]))
+            and self.size.met(variable, float(values[start]), float(values[index]))
+            for index in places
+            for start in range(index)
         )
 
     def __str__(self) -> str:
@@ -344,7 +344,7 @@ def drift(course: np.ndarray) -> float:
     return float(course[-third:].mean() - course[:third].mean())
 
 
-def approach(course: Sequence[float] | np.ndarray, place: int) -> int:
+def approach(course: Sequence[float] | np.ndarray, index: int) -> int:
     """Whether a value was reached by a rise (1) or a fall (-1): 0 for the first value, or if neither.
 
     It ends a fall if no value since the last peak before it was lower, and a rise if none since the last trough was
@@ -354,12 +354,12 @@ def approach(course: Sequence[float] | np.ndarray, place: int) -> int:
     (-1, 1, 0)
     """
     course = np.asarray(course)
-    before, value = course[:place], course[place]
+    before, value = course[:index], course[index]
     if not len(before):
         return 0
-    peak, trough = place - 1 - int(before[::-1].argmax()), place - 1 - int(before[::-1].argmin())
-    fell = value < before[peak] and bool((course[peak:place] >= value).all())
-    rose = value > before[trough] and bool((course[trough:place] <= value).all())
+    peak, trough = index - 1 - int(before[::-1].argmax()), index - 1 - int(before[::-1].argmin())
+    fell = value < before[peak] and bool((course[peak:index] >= value).all())
+    rose = value > before[trough] and bool((course[trough:index] <= value).all())
     if fell != rose:
         return 1 if rose else -1
     return int(np.sign((value - before.min()) - (before.max() - value)))

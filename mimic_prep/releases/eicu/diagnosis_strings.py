@@ -21,11 +21,11 @@ def filled(entries: pl.DataFrame) -> tuple[pl.DataFrame, int, int]:
     """``entries`` (codes, string) with codes from strings; the number with and without a code found."""
     lacks = pl.col("codes").is_null()
     coded = entries.filter(~lacks).drop_nulls("string").select("string", "codes").unique()
-    known: dict[str, set[str]] = {}
+    codes_by_string: dict[str, set[str]] = {}
     for string, codes in coded.iter_rows():
-        known.setdefault(_plain(string), set()).add(codes)
+        codes_by_string.setdefault(_plain(string), set()).add(codes)
     strings = entries.filter(lacks)["string"].drop_nulls().unique().sort().to_list()
-    codes_of_strings = {string: codes for string in strings if (codes := _codes(_plain(string), known))}
+    codes_of_strings = {string: codes for string in strings if (codes := _codes(_plain(string), codes_by_string))}
     filled_count = pl.DataFrame(
         {"string": list(codes_of_strings), "told": list(codes_of_strings.values())},
         schema={"string": pl.String, "told": pl.String},
@@ -40,13 +40,13 @@ def _plain(string: str) -> str:
     return "|".join(" ".join(part.split()).lower() for part in string.split("|")).strip("|")
 
 
-def _codes(string: str, known: dict[str, set[str]]) -> str | None:
+def _codes(string: str, codes_by_string: dict[str, set[str]]) -> str | None:
     known_list = _list()
     if known_list.unclear.search(string):
         return None
     parts = string.split("|")
     for length in range(len(parts), _CHAPTERS, -1):
-        same = known.get("|".join(parts[:length]), set())
+        same = codes_by_string.get("|".join(parts[:length]), set())
         if len(same) == 1:  # a string with several codes is ambiguous
             return next(iter(same))
     for part in reversed(parts[_CHAPTERS:] or parts[-1:]):

@@ -164,16 +164,16 @@ def _known(events: pl.DataFrame, vocabulary: Vocabulary, counts: Counter[str], u
     """Events with a known code, with its meaning; the others are counted."""
     counts["read"] += events.height
     table = vocabulary.table(events["code"].unique().sort().to_list())
-    known = events.join(table, on="code", how="left", maintain_order="left")
-    nothing = known.filter(pl.col("kind").is_null())["code"].value_counts()
+    coded = events.join(table, on="code", how="left", maintain_order="left")
+    nothing = coded.filter(pl.col("kind").is_null())["code"].value_counts()
     for code, count in nothing.iter_rows():
         unknown[head(code)] += count
     counts["code not used"] += int(nothing["count"].sum() or 0)
-    counts[_NOT_GIVEN] += known.filter(pl.col("kind") == "not_given").height
+    counts[_NOT_GIVEN] += coded.filter(pl.col("kind") == "not_given").height
     timeless = ~pl.col("kind").is_in(["sex", "birth"]) & pl.col("time").is_null()
-    known = known.drop_nulls("kind").filter(pl.col("kind") != "not_given")
-    counts["no time"] += known.filter(timeless).height
-    return known.filter(~timeless)
+    coded = coded.drop_nulls("kind").filter(pl.col("kind") != "not_given")
+    counts["no time"] += coded.filter(timeless).height
+    return coded.filter(~timeless)
 
 
 def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:

@@ -40,12 +40,12 @@ def read_splits(path: Path) -> GivenSplits:
         raise UserError(f"{path}: subject_id of some rows is no whole number; {_WAY_OUT}")
     if splits.null_count():
         raise UserError(f"{path}: {splits.null_count():,} patients have no split; {_WAY_OUT}")
-    ours = {theirs: name for name, known in _NAMES.items() for theirs in known}
+    ours = {theirs: name for name, spellings in _NAMES.items() for theirs in spellings}
     plain = splits.str.strip_chars().str.to_lowercase().str.replace_all("[- ]", "_")
     for split, name in zip(splits, plain, strict=True):
         if name not in ours:
-            known = ", ".join(names[0] for names in _NAMES.values())
-            raise UserError(f"{path}: unknown split '{split[:40]}', expected {known}; {_WAY_OUT}")
+            expected = ", ".join(names[0] for names in _NAMES.values())
+            raise UserError(f"{path}: unknown split '{split[:40]}', expected {expected}; {_WAY_OUT}")
     rows = pl.DataFrame({"subject_id": subjects, "split": plain.replace_strict(ours)}).unique()
     if (twice := rows.filter(pl.col("subject_id").is_duplicated())).height:
         count = twice["subject_id"].n_unique()

@@ -46,8 +46,8 @@ class TableWriters:
         if not admissions.height:
             admissions = stays.with_columns(hadm_id=pl.coalesce("hadm_id", "stay_id"))
         stays = _within(stays, admissions).with_columns(hadm_id=pl.coalesce("hadm_id", "stay_id"))
-        own = stays.join(admissions, on="hadm_id", how="anti")  # a stay outside any known admission is one
-        admissions = pl.concat([admissions, own.select(admissions.columns)])
+        unadmitted = stays.join(admissions, on="hadm_id", how="anti")  # a stay outside any known admission is one
+        admissions = pl.concat([admissions, unadmitted.select(admissions.columns)])
         self.stays += stays.height
         self._write(
             "icu/icustays",
@@ -143,16 +143,16 @@ def _intervals(starts: pl.DataFrame, ends: pl.DataFrame, key: str) -> pl.DataFra
 
     If ends have ids, a start with an id can only be ended by the same id or by an end without one.
     """
-    kept = starts.sort("time", "subject_id", key).select(
+    intervals = starts.sort("time", "subject_id", key).select(
         *_BASE, "unit", "type", "place", start="time"
     ).drop("time")  # fmt: skip
-    named = _paired(kept, ends.drop_nulls(key), ["subject_id", key])
-    nameless = _paired(kept, ends.filter(pl.col(key).is_null()), ["subject_id"])
-    anyhow = _paired(kept, ends, ["subject_id"])
+    named = _paired(intervals, ends.drop_nulls(key), ["subject_id", key])
+    nameless = _paired(intervals, ends.filter(pl.col(key).is_null()), ["subject_id"])
+    anyhow = _paired(intervals, ends, ["subject_id"])
     end = pl.when(pl.col(key).is_null()).then(anyhow).otherwise(pl.coalesce(named, nameless))
-    paired = kept.with_columns(end=end)
-    made = [_made_id(subject, start) for subject, start in paired.select("subject_id", "start").iter_rows()]
-    return paired.with_columns(pl.coalesce(key, pl.Series(made, dtype=pl.Int64)).alias(key)).sort("subject_id", "start")
+    paired = intervals.with_columns(end=end)
+    ids = [_made_id(subject, start) for subject, start in paired.select("subject_id", "start").iter_rows()]
+    return paired.with_columns(pl.coalesce(key, pl.Series(ids, dtype=pl.Int64)).alias(key)).sort("subject_id", "start")
 
 
 def _with_deaths(
@@ -163,11 +163,11 @@ def _with_deaths(
     The discharge disposition takes precedence over the time of death, which is often only a date: a patient may go home
     in the morning and die on the same day.
     """
-    gone = ends.drop_nulls("disposition").sort("subject_id", "time", "disposition")
-    gone = gone.unique(["subject_id", "time"], keep="first", maintain_order=True)
-    gone = gone.select("subject_id", end="time", disposition="disposition")
+    discharges = ends.drop_nulls("disposition").sort("subject_id", "time", "disposition")
+    discharges = discharges.unique(["subject_id", "time"], keep="first", maintain_order=True)
+    discharges = discharges.select("subject_id", end="time", disposition="disposition")
     first = deaths.group_by("subject_id").agg(pl.col("time").min().alias("death"))
-    rows = admissions.join(gone, on=["subject_id", "end"], how="left", maintain_order="left")
+    rows = admissions.join(discharges, on=["subject_id", "end"], how="left", maintain_order="left")
     rows = rows.join(first, on="subject_id", how="left", maintain_order="left")
     death, start, end = pl.col("death"), pl.col("start"), pl.col("end")
     dated = death.dt.strftime("%H:%M:%S").is_in(["00:00:00", "23:59:59"])  # the time of dates without a time
