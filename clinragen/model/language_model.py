@@ -207,7 +207,7 @@ class Causal(LanguageModel):
         embeddings = torch.cat([sides[0], embeddings, sides[1]], dim=1)
         mask = torch.cat([ones[0], mask, ones[1]], dim=1)
         order = mask.int().argsort(dim=1, stable=True)  # move padding to the left, keep the order of the rest
-        return Context(embeddings.gather(1, order[..., None].expand_as(embeddings)), mask.gather(1, order))
+        return Context(_taken(embeddings, order), mask.gather(1, order))
 
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
         """Read the context [B, S, d], directly followed by targets [B, M], in one pass."""
@@ -217,17 +217,21 @@ class Causal(LanguageModel):
             ids = target_ids.masked_fill(target_ids == IGNORED, self.tokenizer.pad_token_id)
             embeddings = torch.cat([embeddings, self.model.get_input_embeddings()(ids).to(embeddings.dtype)], dim=1)
             mask = torch.cat([mask, target_ids != IGNORED], dim=1)
-        states = self.model.base_model(
-            inputs_embeds=embeddings,
-            attention_mask=mask.long(),
-            position_ids=(mask.long().cumsum(1) - 1).clamp_min(0),
-            use_cache=False,
-        ).last_hidden_state
+        # With padding on the right, causality alone keeps real tokens from it. Without a mask, attention takes fused
+        # kernels, which skip the half that no token sees and need no copies of the keys of grouped heads.
+        order = (~mask).int().argsort(dim=1, stable=True)
+        hidden = self.model.base_model(inputs_embeds=_taken(embeddings, order), use_cache=False).last_hidden_state
+        states = _taken(hidden, order.argsort(dim=1))
         nll = kl = None
         if target_ids is not None:
             logits = self.model.get_output_embeddings()(states[:, length - 1 : -1][target_ids != IGNORED])
             nll, kl = self._losses(logits, target_ids, soft)
         return Reading(states[:, :length], context.mask, nll, kl)
+
+
+def _taken(states: Tensor, order: Tensor) -> Tensor:
+    """The positions [B, S] of states [B, S, d], in that order."""
+    return states.gather(1, order[..., None].expand_as(states))
 
 
 _ASSESSMENT = "\nAssessment:"
