@@ -32,6 +32,7 @@ from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import Stay
 from clinragen.data.evidence_pieces import without_cells
 from clinragen.data.mentions import MentionEncoder
+from clinragen.evaluation.explanation import HoursScore
 from clinragen.inference.predict import TrainedModel
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.quiet import quiet_libraries
@@ -55,12 +56,12 @@ def causes(truth: Path, model: ClinRaGen, link: MentionEncoder) -> dict[tuple[in
     return found
 
 
-def cells_of(entries: list[dict], count: int, model: ClinRaGen, stay: Stay) -> np.ndarray:
+def cells_of(entries: list[HoursScore], count: int, model: ClinRaGen, stay: Stay) -> np.ndarray:
     """The measured (variable, hour) cells of the first blocks, bool [V, T]."""
     cells = np.zeros_like(stay.observed)
     for entry in entries[:count]:
         column = model.statistics.variables.index(entry["variable"])
-        cells[column, entry["from_hour"] : entry["to_hour"]] = True
+        cells[column, int(entry["from_hour"]) : int(entry["to_hour"])] = True
     return cells & stay.observed
 
 
@@ -106,15 +107,18 @@ def main() -> None:
         asked: list[tuple[str, int]] = []
         for row in explained:
             label = list(model.labels).index(row["diagnosis"])
-            if row["probability"] < row["threshold"] or not stay.labels[label]:
+            if row["probability"] < row.get("threshold", 0.5) or not stay.labels[label]:
                 continue
             true = known.get((int(stay.stay_id), row["diagnosis"]), set())
             silent += not true
             for method in METHODS:
+                attribution = row.get(method)
+                if attribution is None:
+                    continue
                 if true:
-                    said = {entry["concept"] for entry in row[method]["concepts"][:CONCEPTS]}
+                    said = {entry["concept"] for entry in attribution["concepts"][:CONCEPTS]}
                     named[method].append(bool(said & true))
-                cells = cells_of(row[method]["hours"], args.cells, model, stay)
+                cells = cells_of(attribution["hours"], args.cells, model, stay)
                 values = int(cells.sum())
                 altered.append(without_cells(stay, cells))
                 width = model.series_encoder.patch_hours

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -111,7 +112,7 @@ def pyhealth(name: str) -> Callable[[Cohort, Path], Scores]:
         torch.manual_seed(0)
         data = sample_datasets(cohort)
         loaders = {split: get_dataloader(data[split], batch_size=32, shuffle=split == "train") for split in data}
-        trainer = Trainer(model=getattr(models, name)(dataset=data["train"]), device="cpu", enable_logging=False)
+        trainer: Any = Trainer(model=getattr(models, name)(dataset=data["train"]), device="cpu", enable_logging=False)
         trainer.train(
             loaders["train"],
             loaders["validation"],
@@ -121,7 +122,8 @@ def pyhealth(name: str) -> Callable[[Cohort, Path], Scores]:
             monitor="loss",
             monitor_criterion="min",
         )
-        order = list(data["train"].output_processors[LABEL].label_vocab)
+        processor: Any = data["train"].output_processors[LABEL]
+        order = list(processor.label_vocab)
         columns = [order.index(key) for key in phenotypes()]
         return {split: trainer.inference(loaders[split])[1][:, columns] for split in HELD}
 

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -37,7 +38,7 @@ from clinragen.verification.rationale import Verifier
 
 def main() -> None:
     """Check, count, time, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cohort", type=Path, action="append", required=True)
     parser.add_argument("--stays", type=int, default=10_000)
     args = parser.parse_args()
@@ -97,7 +98,7 @@ def check(root: Path, teacher: EvidenceTeacher, verifier: Verifier) -> None:
         )
 
 
-def holds(claim: dict, cells: list[tuple[float, float]]) -> bool:
+def holds(claim: dict[str, Any], cells: list[tuple[float, float]]) -> bool:
     """A claim of the teacher against (hour, value) rows, by the plainest means."""
     spec = variables()[claim["variable"]]
     values = [float(f"{value:.6g}") for _, value in sorted(cells)]

@@ -23,6 +23,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clinragen.artifacts import write_text
+from clinragen.choices import Modality
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.window import Window
 from clinragen.config import load
@@ -42,15 +44,14 @@ from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
 from clinragen.knowledge.graph import ConceptGraph, build
 from clinragen.model.clinragen import ClinRaGen, assemble
-from clinragen.model.concepts import KNOWLEDGE
-from clinragen.model.config import ModelConfig
+from clinragen.model.config import KNOWLEDGE, KnowledgeKind, ModelConfig
 from clinragen.model.language_model import train_tokenizer
 from clinragen.quiet import quiet_libraries
 from clinragen.stages.config import StageConfig
 from clinragen.stages.loop import schedule
 from clinragen.stages.module import StageModule, macro_auroc
 
-INPUTS = ["note", "series"]
+INPUTS: list[Modality] = ["note", "series"]
 SHOWN = {"macro AUROC": "macro_auroc", "micro F1": "thresholded_micro_f1", "macro F1": "thresholded_macro_f1"}
 CHECKS = 2  # evaluations on the validation stays, spread evenly over the steps
 
@@ -60,7 +61,7 @@ class Bench:
 
     def __init__(self, cohort: Cohort, graph: ConceptGraph, stays: int | None, settings: list[str]):
         config = load("model", "tiny", ModelConfig, settings)
-        self.config = replace(config, max_note_tokens=1, head=replace(config.head, linear=False))
+        self.config = replace(config, max_note_tokens=1, head=replace(config.head, linear_probes=False))
         self.graph = graph
         train = cohort.split("train")
         window = Window.of(cohort)
@@ -87,13 +88,13 @@ class Bench:
         self.patients = np.array([subjects[int(stay)] for stay in self.data["test"].stay_ids])
         self.gold = self.data["test"].labels.astype(bool)
 
-    def model(self, knowledge: str, seed: int) -> ClinRaGen:
+    def model(self, knowledge: KnowledgeKind, seed: int) -> ClinRaGen:
         """An untrained model; the seed also draws the random graph and the plain vocabulary."""
         torch.manual_seed(seed)
         config = replace(self.config, attention=replace(self.config.attention, knowledge=knowledge, seed=seed))
         return assemble(config, self.statistics, self.graph, self.tokenizer)
 
-    def train(self, knowledge: str, share: float, seed: int, steps: int, size: int) -> dict:
+    def train(self, knowledge: KnowledgeKind, share: float, seed: int, steps: int, size: int) -> dict[str, Any]:
         """Train one cell and score the test stays: probabilities, thresholds and how long it took."""
         began = time.perf_counter()
         model = self.model(knowledge, seed)
@@ -106,11 +107,11 @@ class Bench:
         stream = itertools.chain.from_iterable(
             random.permutation(self.order[:count]).tolist() for _ in itertools.count()
         )
-        best, weights = np.inf, {}
+        best, weights, calibration = np.inf, {}, None
         for step in range(1, steps + 1):
             model.train()
             rows = list(itertools.islice(stream, min(size, count)))
-            batch = collate([train[row] for row in rows], self.tokenizer.pad_token_id)
+            batch = collate([train[row] for row in rows], model.tokenizer.pad_token_id)
             loss = F.binary_cross_entropy_with_logits(model(batch, INPUTS, targets=False).logits, batch.labels)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -123,6 +124,7 @@ class Bench:
                 if found < best:
                     best, calibration = found, fit_calibration(logits, gold, self.labels)
                     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        assert calibration is not None  # the last step is always scored
         model.load_state_dict(weights)
         logits, gold = score(model, self.data["test"], INPUTS)
         return {
@@ -140,7 +142,7 @@ class Bench:
         }
 
 
-def summarise(cells: list[dict], bench: Bench, resamples: int, console: Console) -> None:
+def summarise(cells: list[dict[str, Any]], bench: Bench, resamples: int, console: Console) -> None:
     """Print a table per share of the training stays, with the difference from the graph."""
     for share in sorted({cell["share"] for cell in cells}, reverse=True):
         mine = [cell for cell in cells if cell["share"] == share]
@@ -201,7 +203,8 @@ def main() -> None:
     bench = Bench(Cohort.load(args.cohort), graph, args.stays, args.set)
     args.out.mkdir(parents=True, exist_ok=True)
     cells = []
-    for seed, share, knowledge in itertools.product(range(args.seeds), args.shares, args.knowledge):
+    order = [(seed, share, kind) for seed in range(args.seeds) for share in args.shares for kind in args.knowledge]
+    for seed, share, knowledge in order:
         path = args.out / f"{knowledge}-{share:g}-{seed}.json"
         if not path.exists():
             found = bench.train(knowledge, share, seed, args.steps, args.batch_size)

@@ -57,7 +57,8 @@ def features(probe: str, stays: int, width: int, seed: int = 0) -> csr_matrix | 
 def outcomes(read: csr_matrix | np.ndarray, count: int, seed: int = 1) -> np.ndarray:
     """Labels bool [stays, count] of a linear truth."""
     chance = np.random.default_rng(seed)
-    truth = chance.normal(size=(read.shape[1], count)).astype(np.float32)
+    shape: Any = read.shape
+    truth = chance.normal(size=(shape[1], count)).astype(np.float32)
     scores = read @ truth
     scores = 1.5 * (scores - scores.mean(0)) / scores.std(0)
     shares = np.geomspace(0.01, 0.3, count)

@@ -94,9 +94,9 @@ def _spans(doc: Any, spans: list[list[int]]) -> list[Any]:
 
 def negspacy(rows: list[dict[str, Any]]) -> list[list[str]]:
     """negspaCy with its clinical term set; sentences by spaCy's rule-based sentencizer."""
-    import spacy
-    from negspacy.negation import Negex  # noqa: F401  # registers the factory
-    from negspacy.termsets import termset
+    import spacy  # pyright: ignore[reportMissingImports]  # installed for this benchmark only
+    from negspacy.negation import Negex  # noqa: F401  # pyright: ignore[reportMissingImports]  # registers the factory
+    from negspacy.termsets import termset  # pyright: ignore[reportMissingImports]
 
     nlp = spacy.blank("en")
     nlp.add_pipe("sentencizer")
@@ -118,7 +118,7 @@ def medspacy(rows: list[dict[str, Any]]) -> list[list[str]]:
     import types
 
     sys.modules.setdefault("quickumls", types.ModuleType("quickumls")).spacy_component = None  # type: ignore[attr-defined]
-    import medspacy as package
+    import medspacy as package  # pyright: ignore[reportMissingImports]
 
     nlp = package.load(medspacy_enable=["medspacy_pyrush", "medspacy_context"])
     context, told = nlp.get_pipe("medspacy_context"), []

@@ -12,6 +12,7 @@ import argparse
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import polars as pl
 import yaml
@@ -55,7 +56,7 @@ def main() -> None:
         print(f"{name:<22}{megabytes:>7.1f}{mentions:>10}{speed:>11.1f}")
 
 
-def scores(linker: Linker, rows: list[dict]) -> tuple[float, float, int]:
+def scores(linker: Linker, rows: list[dict[str, Any]]) -> tuple[float, float, int]:
     """(precision, recall, number of gold pairs) over (concept, context) pairs."""
     hit = found = wanted = 0
     for row in rows:

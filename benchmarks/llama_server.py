@@ -8,7 +8,9 @@ Prints the base URL. The default model is SmolLM2-135M-Instruct from the ``llm-s
 import argparse
 import importlib.util
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 def smollm2() -> Path:
@@ -28,8 +30,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
 
-    import xllamacpp
-
+    xllamacpp: Any = import_module("xllamacpp")  # its classes are made in C++, unseen by type checkers
     params = xllamacpp.CommonParams()
     params.model.path = str(args.gguf or smollm2())
     params.model_alias = {(args.gguf or smollm2()).stem}

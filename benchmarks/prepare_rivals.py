@@ -59,8 +59,7 @@ def pyhealth(raw: Path, _: dict[str, list[int]]) -> None:
         cache_dir=str(cache),
         num_workers=os.cpu_count() or 1,
     )
-    if dataset.global_event_df is None:  # builds the event table on disk, which every use of the data set starts from
-        raise SystemExit("no events")
+    _events = dataset.global_event_df  # builds the event table on disk, which every use of the data set starts from
     shutil.rmtree(cache)
 
 

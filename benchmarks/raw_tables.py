@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -164,7 +165,7 @@ def _events(name: str, stays: pl.DataFrame, rows: int) -> Iterator[Callable[[], 
         yield partial(make, first, min(first + _STAYS_PER_CHUNK, stays.height))
 
 
-def _kinds(name: str) -> dict:
+def _kinds(name: str) -> dict[str, Any]:
     """A numbered list of item ids with the range that values are drawn from, and the share of rows of each."""
     table = name.rsplit("/", 1)[-1]
     used = {

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from clinragen.artifacts import read_json, write_json
 from clinragen.catalog import phenotypes
+from clinragen.choices import SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.data.targets import MARKERS
 from clinragen.evaluation.diagnosis import METRICS, System, bootstrap, interval
@@ -65,7 +66,7 @@ RUNS = {
     "stage_3_alone": Run("multimodal", None, NEW),
 }
 #: Row -> its heading, the run it is measured on, and the series that run is given.
-ROWS = {
+ROWS: dict[str, tuple[str, str, SeriesInput]] = {
     "full": ("full model", "full", "observed"),
     "without_series": ("without series and knowledge", "notes_long", "observed"),
     "without_knowledge": ("without knowledge", "multimodal_plain", "observed"),
@@ -107,7 +108,7 @@ def trained(name: str, out: Path, cohort: Cohort, epochs: dict[str, int], consol
     return here
 
 
-def measure(run: Path, cohort: Cohort, series_input: str) -> dict[str, Any]:
+def measure(run: Path, cohort: Cohort, series_input: SeriesInput) -> dict[str, Any]:
     """Calibrated test probabilities and thresholds of one run; macro AUROC of its network without the linear probes;
     and the validation loss of the tokens of its reports, of the epoch that was kept, where it writes all sections."""
     model = TrainedModel.load(run)
@@ -165,7 +166,7 @@ def main() -> None:
     args = parser.parse_args()
     quiet_libraries()
     console = Console(stderr=True)
-    epochs = dict(zip(("notes", "series", "multimodal"), map(int, args.epochs.split(",")), strict=True))
+    epochs: dict[str, int] = dict(zip(("notes", "series", "multimodal"), map(int, args.epochs.split(",")), strict=True))
     raw, cohort = prepare(args.out, args.patients, args.seed)
     rows: dict[str, System] = {}
     apart: dict[str, list[str]] = {}

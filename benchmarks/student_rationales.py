@@ -25,31 +25,34 @@ from rich.table import Table
 from transformers import AutoModel, AutoTokenizer
 
 from clinragen.chart.wording import words
-from clinragen.choices import DECODINGS
+from clinragen.choices import DECODINGS, RationaleKind
 from clinragen.cohort.folder import Cohort
 from clinragen.evaluation.inputs import load_predictions
 from clinragen.evaluation.text import rouge_l
 from clinragen.inference.predict import Prediction, TrainedModel, write_predictions
 from clinragen.quiet import quiet_libraries
+from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher.claim_check import ClaimChecker
 from clinragen.teacher.prompts import MOST_WORDS
 from clinragen.teacher.stays import StayRecord, Stays
 from clinragen.verification.claims import ABSENCE, Verdict
 
-KINDS = ("note", "series")
+KINDS = RATIONALE_KINDS
 Likeness = Callable[[str, str], float]  # of a text to the teacher's
 Texts = dict[int, tuple[str, list[str]]]  # stay -> rationale, and the diagnoses it may affirm
 
 
-def student(folder: Path, kind: str) -> Texts:
+def student(folder: Path, kind: RationaleKind) -> Texts:
     """Rationales of a predictions folder with the diagnoses the model listed beside them."""
     found = load_predictions(folder)
     texts = found.series_rationales if kind == "series" else found.note_rationales
-    listed = [[list(found.labels)[i] for i in np.flatnonzero(row)] for row in found.system.written]
+    written = found.system.written
+    assert written is not None  # predictions always list diagnoses
+    listed = [[list(found.labels)[i] for i in np.flatnonzero(row)] for row in written]
     return dict(zip(found.stay_ids.tolist(), zip(texts, listed, strict=True), strict=True))
 
 
-def mend(checker: ClaimChecker, texts: Texts, stays: dict[int, StayRecord], kind: str) -> Texts:
+def mend(checker: ClaimChecker, texts: Texts, stays: dict[int, StayRecord], kind: RationaleKind) -> Texts:
     """Each rationale without the claims that the chart does not support."""
     mended: Texts = {}
     for stay, (text, listed) in texts.items():
@@ -88,7 +91,7 @@ def count(
     texts: Texts,
     stays: dict[int, StayRecord],
     teacher: dict[int, str],
-    kind: str,
+    kind: RationaleKind,
     likeness: list[Likeness],
 ) -> list[str]:
     """Cells of one row, in the order of the headings in ``main``."""

@@ -17,6 +17,7 @@ import re
 import tempfile
 import time
 from collections import deque
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 from clinragen.teacher import journal
@@ -27,7 +28,7 @@ PROMPT = [{"role": "user", "content": "A note of ordinary length about dyspnea. 
 PARAMETERS = {"temperature": 0.3, "top_p": 1.0, "max_tokens": 400, "seed": 0}
 
 
-def serve(slots: int, latency: float, told) -> None:
+def serve(slots: int, latency: float, told: Queue[int]) -> None:
     """Answer every request after ``latency`` seconds, at most ``slots`` at a time; as little work as can be."""
     body = json.dumps(
         {
@@ -57,7 +58,8 @@ def serve(slots: int, latency: float, told) -> None:
             start(waiting.popleft())
 
     class Protocol(asyncio.Protocol):
-        def connection_made(self, transport) -> None:
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
             self.transport, self.left = transport, 0
 
         def data_received(self, data: bytes) -> None:
@@ -93,8 +95,11 @@ async def run(port: int, count: int, concurrency: int, folder: Path) -> tuple[fl
                 for number in numbers:
                     name = journal.key(PROMPT, "m", PARAMETERS, number, "note")
                     answer = await client.ask(PROMPT, PARAMETERS, name)
-                    fields = {"stay_id": number, "kind": "note", "model": "m", "finish_reason": answer.finish_reason}
-                    await kept.append({"key": name, "text": answer.text, "usage": answer.usage, **fields})
+                    record: journal.Record = {
+                        "key": name, "stay_id": number, "kind": "note", "model": "m", "text": answer.text,
+                        "finish_reason": answer.finish_reason, "usage": answer.usage,
+                    }  # fmt: skip
+                    await kept.append(record)
                     if number % (count // 10) == count // 10 - 1:
                         grown.append(memory())
 

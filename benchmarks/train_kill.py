@@ -95,7 +95,7 @@ class Command:
             raise SystemExit(f"`clinragen {' '.join(self.arguments)}` ended with code {self.process.exitcode}")
         return self.process.exitcode == 0
 
-    def weights(self) -> dict:
+    def weights(self) -> dict[str, Tensor]:
         """All weights of the finished run."""
         files = sorted((self.out / "model").glob("*.safetensors"))
         return {name: tensor for file in files for name, tensor in load_file(file).items()}
@@ -116,7 +116,7 @@ def difference(one: Tensor, other: Tensor) -> float:
     return float((one.double() - other.double()).abs().nan_to_num(nan=float("inf")).max())
 
 
-def torment(command: Command, left_alone: dict, kills: int, epochs: int, seed: int) -> list:
+def torment(command: Command, left_alone: dict[str, Tensor], kills: int, epochs: int, seed: int) -> list[float]:
     """Kill and resume a command: what happened, as a row of the table.
 
     Args:

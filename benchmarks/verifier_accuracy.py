@@ -33,7 +33,7 @@ BOTH_WAYS = re.compile(r"\b(no|not|never|times|often|half|occasions|intermittent
 
 def main() -> None:
     """Judge, count, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cohort", action="append", default=[], metavar="NAME=DIR")
     args = parser.parse_args()
     folders = dict(pair.split("=", 1) for pair in args.cohort)
@@ -66,7 +66,9 @@ def charts_of(rows: list[Labelled], cohorts: dict[str, Path]) -> dict[tuple[str,
     found: dict[tuple[str, int], SeriesChart] = {}
     synthetic = json.loads((FOLDER / "hospital_charts.json").read_text(encoding="utf-8"))
     for stay, cells in synthetic.items():
-        found["hospital", int(stay)] = chart({key: [tuple(cell) for cell in row] for key, row in cells.items()})
+        found["hospital", int(stay)] = chart(
+            {key: [(hour, value) for hour, value in row] for key, row in cells.items()}
+        )
     for name, folder in cohorts.items():
         wanted = sorted({row.stay for row in rows if row.cohort == name})
         table = pl.read_parquet(CohortPaths(folder).series).filter(pl.col("stay_id").is_in(wanted)).sort("hour")
