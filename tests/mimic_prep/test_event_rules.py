@@ -12,6 +12,7 @@ import pytest
 from clinragen.catalog import variables
 from mimic_prep.accounting import RowFilter
 from mimic_prep.events import EVENTS, EventRules
+from mimic_prep.releases.eicu.tables import EVENTS as EICU_EVENTS
 from mimic_prep.releases.mimic_iv.tables import CHARTEVENTS, MIMIC4
 from mimic_prep.stay_index import StayIndex
 
@@ -193,3 +194,105 @@ def test_of_two_items_of_a_variable_the_first_in_the_catalogue_comes_first():
     got = ran(CHART, [{"item": item, "value": 37.0} for item in items])
     assert got.frame["priority"].to_list() == list(range(len(items)))
     assert np.unique(got.frame["variable"].to_numpy()).tolist() == [KEYS.index("temperature")]
+
+
+# eICU: times are minutes from ICU admission, items are words, and some tables have a column for each item.
+
+
+def ran_eicu(table: str, rows: list[dict[str, Any]], **options: Any) -> RowFilter:
+    """The rows of a table of eICU, the first in line 2, after its rules; a value is text where the table holds text."""
+    source = next(source for source in EICU_EVENTS if source.table.name == table and (source.wide or "item" in rows[0]))
+    columns = [name for name in source.table.columns if name != "time" or source.minute is None]
+    types = {"stay_id": pl.Int64, "time": pl.Int64, "known": pl.Int64, "item": pl.String, "label": pl.String,
+             "words": pl.String, "unit": pl.String}  # fmt: skip
+    types["value"] = pl.String if table == "nursecharting" else pl.Float64
+    table_of = {
+        name: pl.Series([({"stay_id": 100} | row).get(name) for row in rows], dtype=types.get(name, pl.Float64))
+        for name in columns
+    }
+    row_filter = RowFilter(pl.DataFrame(table_of | {"line": pl.Series(range(2, 2 + len(rows)), dtype=pl.Int64)}))
+    EventRules(source, "eicu", INDEX, **({"drop_warnings": False} | options))(row_filter)
+    return row_filter
+
+
+def test_minutes_from_admission_become_seconds_and_so_does_the_time_of_entry():
+    rows = [
+        {"time": 0, "known": 5, "item": "sodium", "value": 140.0},
+        {"stay_id": 101, "time": 61, "known": None, "item": "potassium", "value": 4.0},
+        {"time": 1439, "known": 1439, "item": "sodium", "value": 141.0},
+        {"time": 1440, "known": 1440, "item": "sodium", "value": 142.0},
+        {"time": 1430, "known": 1440, "item": "sodium", "value": 143.0},
+        {"time": -1, "known": 0, "item": "sodium", "value": 144.0},
+        {"time": None, "known": 5, "item": "sodium", "value": 145.0},
+    ]
+    got = ran_eicu("lab", rows)
+    sodium, potassium = KEYS.index("sodium"), KEYS.index("potassium")
+    assert got.frame.select("stay", "second", "variable", "value", "known").rows() == [
+        (0, 0, sodium, 140.0, 300), (1, 3660, potassium, 4.0, 3660), (0, 86340, sodium, 141.0, 86340),
+    ]  # fmt: skip
+    assert got.out_of_scope == {"outside the window": 2, "not known by the prediction time": 1}
+    assert lines(got) == {"no time": [8]}
+    assert got.remarks == {"no time of entry: known when charted": 1}
+
+
+def test_a_cell_of_a_wide_table_is_a_measurement():
+    rows = [
+        {"time": 5, "heartrate": 80.0, "sao2": 97.0},
+        {"time": 10, "heartrate": None, "sao2": 96.0},
+        {"time": 15, "heartrate": 400.0, "sao2": None},
+        {"time": 20, "heartrate": None, "sao2": None},
+    ]
+    got = ran_eicu("vitalperiodic", rows)
+    pulse, saturation = KEYS.index("heart_rate"), KEYS.index("spo2")
+    events = got.frame.select("second", "variable", "value", "priority").sort("second", "variable").rows()
+    assert events == sorted([(300, pulse, 80.0, 0), (300, saturation, 97.0, 0), (600, saturation, 96.0, 0)])
+    assert got.read == 4  # cells, not lines: the empty ones were never measured
+    assert lines(got) == {"implausible heart_rate": [4]}
+
+
+def test_rows_of_a_wide_table_that_were_refused_before_are_still_counted_as_read():
+    source = next(source for source in EICU_EVENTS if source.table.name == "vitalperiodic")
+    frame = pl.DataFrame({"stay_id": [100], "time": [5], "heartrate": [80.0], "line": [2]})
+    row_filter = RowFilter(frame)
+    row_filter.quarantined = [("too few fields", np.array([3, 4])), ("no number", np.array([5]))]
+    EventRules(source, "eicu", INDEX, drop_warnings=False)(row_filter)
+    assert row_filter.read == 1 + 3
+
+
+def test_a_table_without_times_is_of_its_minute():
+    got = ran_eicu("patient", [{"admissionheight": 170.0, "admissionweight": 70.0}])
+    events = got.frame.select("second", "variable", "value").sort("variable").rows()
+    assert events == sorted([(0, KEYS.index("height"), 170.0), (0, KEYS.index("weight"), 70.0)], key=lambda row: row[1])
+
+
+def test_an_item_without_a_name_of_its_own_is_that_of_its_label():
+    """``generic``: nurses' values are all called "Value", and the label says of what."""
+    rows = [
+        {"time": 1, "known": 1, "item": "Heart Rate", "label": "something else", "value": " 81 "},
+        {"time": 2, "known": 2, "item": "Value", "label": "Temperature (F)", "value": "98.6"},
+        {"time": 3, "known": 3, "item": "Value", "label": "Pain Score", "value": "2"},
+        {"time": 4, "known": 4, "item": "Value", "label": None, "value": "2"},
+        {"time": 5, "known": 5, "item": None, "label": "Heart Rate", "value": "82"},
+        {"time": 6, "known": 6, "item": "O2 Saturation", "label": None, "value": "95 %"},
+        {"time": 7, "known": 7, "item": "O2 Saturation", "label": None, "value": "nan"},
+        {"time": 8, "known": 8, "item": "O2 Saturation", "label": None, "value": "high"},
+    ]
+    got = ran_eicu("nursecharting", rows)
+    temperature = list(variables()["temperature"].items["eicu"]["nursecharting"])
+    assert got.frame.select("second", "variable", "priority", "value").rows() == [
+        (60, KEYS.index("heart_rate"), 0, 81.0),
+        (120, KEYS.index("temperature"), temperature.index("Temperature (F)"), 37.0),
+        (360, KEYS.index("spo2"), 0, 95.0),
+    ]
+    assert got.out_of_scope == {"item not used": 2}
+    assert lines(got) == {"no item": [6], "no numeric value": [8, 9]}
+
+
+def test_a_table_of_generic_items_lets_the_generic_one_through():
+    """The reader drops rows by item before the label is looked at."""
+    source = next(source for source in EICU_EVENTS if source.generic)
+    only = EventRules(source, "eicu", INDEX, drop_warnings=False).only
+    assert only is not None
+    assert {"Heart Rate", source.generic} <= set(only.values)
+    wide = next(source for source in EICU_EVENTS if source.wide)
+    assert EventRules(wide, "eicu", INDEX, drop_warnings=False).only is None
