@@ -68,6 +68,8 @@ def made_from(
 ) -> Origin:
     """All that a cohort depends on, in the form of its manifest. ``inputs`` are hashes, ``steps`` versions."""
     settings = asdict(protocol) | {"labels": Path(protocol.labels).stem}  # the file's content is in label_set
+    if protocol.splits.by == "patient":
+        del settings["splits"]["by"]  # keeps the identity of cohorts from before this setting
     subjects = protocol.splits.test_subjects
     if subjects and Path(subjects).is_file():
         inputs = inputs | {"splits.test_subjects": sha256_file(Path(subjects))}

@@ -50,8 +50,9 @@ class Population:
     """All stays of a release with canonical columns, and all admissions of their patients.
 
     ``stays``: stay_id, subject_id, hadm_id, intime, outtime, admittime, sex, and one of age, birth, or anchor_age with
-    anchor_year. ``admissions``: hadm_id and dischtime. ``outcomes``: stay_id, died_in_hospital, death_time,
-    hospital_outtime; separate from the stays, as they are after the prediction time.
+    anchor_year; hospital and network (of hospitals), where the release knows them. ``admissions``: hadm_id and
+    dischtime. ``outcomes``: stay_id, died_in_hospital, death_time, hospital_outtime; separate from the stays, as they
+    are after the prediction time.
     """
 
     stays: pl.DataFrame

@@ -138,7 +138,7 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortMan
         raise UserError(
             f"{raw.origin}: no stay has a measurement of a known variable in its window; check the protocol"
         )
-    split = splits.assign(stays["subject_id"], protocol.splits, reader.splits)
+    split = splits.of_stays(stays, protocol.splits, reader.splits, reader.name)
     diagnoses = _diagnoses(run, reader.diagnoses(raw, stays, population))
     texts = _texts(run, stays, diagnoses)
     stays = stays.join(split, on="subject_id", how="left", maintain_order="left")

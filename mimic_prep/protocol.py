@@ -17,6 +17,8 @@ from mimic_prep.sections import KNOWN_AT_ADMISSION, SECTIONS
 KnownAt = Literal["storetime", "charttime"]
 #: What is done about ICD-9 codes that lost a zero and may be two.
 AmbiguousCodes = Literal["refuse", "as_written"]
+#: What is drawn into one split as a whole: a patient, or all patients of a hospital or of a network of hospitals.
+SplitBy = Literal["patient", "hospital", "network"]
 #: For which stays text is made of structured data: those without notes, all, none.
 DigestFor = Literal["missing", "always", "never"]
 
@@ -99,7 +101,7 @@ class Notes:
 
 @dataclass
 class Splits:
-    """Shares of patients, and the salt of the hash that draws them."""
+    """Shares of patients, what is drawn as a whole, and the salt of the hash that draws it."""
 
     train: float = 0.7
     validation: float = 0.1
@@ -107,6 +109,7 @@ class Splits:
     salt: str = "clinragen"
     test_subjects: str | None = None  # a text file of subject ids, one per line, that form the test split
     dataset: bool = True  # use the splits of a MEDS dataset
+    by: SplitBy = "patient"  # or hospital, network: the test split then has only sites that training has not seen
 
     def __post_init__(self) -> None:
         shares = [self.train, self.validation, self.test]
@@ -114,6 +117,8 @@ class Splits:
             raise ValueError(
                 f"splits: the shares of {', '.join(SPLITS)} must be positive and sum to 1, not {sum(shares):g}"
             )
+        if self.by != "patient" and self.test_subjects is not None:
+            raise ValueError(f"splits.by: {self.by} and splits.test_subjects both say who is held out; give one")
 
 
 @dataclass

@@ -1,6 +1,7 @@
-"""Train, validation and test splits by patient: by a salted SHA-256 of the subject id, a list, or the dataset's own.
+"""Train, validation and test splits: of patients by a salted SHA-256, a list or the dataset's own, or of whole sites.
 
 A patient's split does not depend on the rest of the cohort, so cohorts of different size or release stay disjoint.
+When hospitals or networks are drawn (``splits.by``), it depends on the sizes of the others.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class GivenSplits:
 
 
 def followed(given: GivenSplits | None, splits: Splits) -> GivenSplits | None:
-    """The splits of the dataset, if the settings use them; the user's list takes precedence."""
-    return given if splits.dataset and splits.test_subjects is None else None
+    """The splits of the dataset, if the settings use them; the user's list takes precedence, and so do sites."""
+    own = splits.test_subjects is None and splits.by == "patient"
+    return given if splits.dataset and own else None
 
 
 def split_of(subject_id: int, splits: Splits) -> str:
@@ -52,9 +54,9 @@ def split_of(subject_id: int, splits: Splits) -> str:
     return _by_share(_point(subject_id, splits.salt), splits.train, splits.validation)
 
 
-def _point(subject_id: int, salt: str) -> float:
-    """A fixed number in [0, 1) for each patient and salt."""
-    digest = hashlib.sha256(f"{salt}:{subject_id}".encode()).digest()
+def _point(drawn: int | str, salt: str) -> float:
+    """A fixed number in [0, 1) for each patient or site and salt."""
+    digest = hashlib.sha256(f"{salt}:{drawn}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 
 
@@ -62,6 +64,51 @@ def _by_share(point: float, train: float, validation: float) -> str:
     if point < train:
         return "train"
     return "validation" if point < train + validation else "test"
+
+
+def of_stays(stays: pl.DataFrame, splits: Splits, given: GivenSplits | None, source: str) -> pl.DataFrame:
+    """subject_id, split: one row for each patient of ``stays``.
+
+    Args:
+        stays: subject_id and, where the source knows the site, ``hospital`` and ``network``.
+        splits: shares, and whether patients or sites are drawn.
+        given: the dataset's own splits, if any.
+        source: name of the database, for errors.
+
+    Raises:
+        UserError: the source does not know the sites that are to be drawn, or a problem of :func:`assign`.
+    """
+    if splits.by == "patient":
+        return assign(stays["subject_id"], splits, given)
+    unknown = stays[splits.by].null_count() if splits.by in stays.columns else stays.height
+    if unknown:
+        raise UserError(
+            f"splits.by: {source} does not say the {splits.by} of {unknown:,} of {stays.height:,} stays; "
+            "draw patients instead (splits.by=patient)"
+        )
+    return _assign_sites(stays.select("subject_id", site=splits.by), splits)
+
+
+def _assign_sites(stays: pl.DataFrame, splits: Splits) -> pl.DataFrame:
+    """Splits of ``stays`` (subject_id, site) in which no two share a site or a patient.
+
+    Sites in the order of their hashes divide the interval from 0 to 1, each in proportion to its patients; its middle
+    decides. So a few large sites fill the shares more evenly than each by its own hash would. Sites with a common
+    patient are drawn together.
+    """
+    stays = stays.unique().with_columns(drawn="site")
+    reached = None
+    while reached is None or not reached.equals(stays["drawn"]):  # until patients and sites agree on the smallest site
+        reached = stays["drawn"]
+        stays = stays.with_columns(drawn=pl.col("drawn").min().over("site"))
+        stays = stays.with_columns(drawn=pl.col("drawn").min().over("subject_id"))
+    patients = stays.select("subject_id", "drawn").unique().sort("subject_id")
+    sites = patients.group_by("drawn").agg(share=pl.len() / patients.height)
+    points = [_point(f"{splits.by} {name}", splits.salt) for name in sites["drawn"]]
+    sites = sites.with_columns(point=pl.Series(points)).sort("point")
+    middles = sites.select("drawn", middle=pl.col("share").cum_sum() - pl.col("share") / 2).iter_rows()
+    split_of_site = {name: _by_share(middle, splits.train, splits.validation) for name, middle in middles}
+    return patients.select("subject_id", split=pl.col("drawn").replace_strict(split_of_site, return_dtype=pl.String))
 
 
 def assign(subjects: pl.Series, splits: Splits, given: GivenSplits | None = None) -> pl.DataFrame:

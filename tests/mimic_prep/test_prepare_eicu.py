@@ -235,3 +235,20 @@ def test_rows_from_the_prediction_time_on_change_nothing(cohort, offset, value):
     first, second = cohort(), cohort(changed)
     for name in ("stays", "series", "notes"):
         assert first(name).equals(second(name))
+
+
+def test_whole_hospitals_and_networks_are_held_out(cohort):
+    tables = copy.deepcopy(_TABLES)
+    people = [
+        f"{100 + n},{n},Male,50,10:00:00,-10,2014,9000,MICU,Floor,admit,5000,{n % 7:03d}-{n},{n % 20}"
+        for n in range(120)
+    ]
+    tables["patient"] = [f"{_PATIENT},hospitalid", *people]
+    tables["lab"] = [tables["lab"][0], *(f"{100 + n},30,creatinine,1.5,mg/dL" for n in range(120))]
+    for by, number in (("hospital", 20), ("network", 7)):
+        stays = cohort(tables, f"splits.by={by}", "splits.train=0.6", "splits.validation=0.2")("stays")
+        site = (stays["stay_id"] - 100) % number
+        assert stays.with_columns(site=site).group_by("site").agg(pl.col("split").n_unique())["split"].max() == 1
+        assert set(stays["split"]) == {"train", "validation", "test"}
+    with pytest.raises(UserError, match="eICU does not say the hospital of 2 of 2 stays"):
+        cohort(_TABLES, "splits.by=hospital")

@@ -95,10 +95,10 @@ def _text(name: str) -> pl.Expr:
 
 
 def _identify(row_filter: RowFilter) -> None:
-    """Numeric ids: ``002-1039`` becomes 2 000 001 039, which no other patient has."""
-    hospital, number = (pl.col("patient").str.extract(r"^(\d{1,4})-(\d{1,8})$", group) for group in (1, 2))
-    subject = hospital.cast(pl.Int64) * 1_000_000_000 + number.cast(pl.Int64)
-    row_filter.frame = row_filter.frame.with_columns(subject_id=subject)
+    """Numeric ids: ``002-1039`` becomes 2 000 001 039, which no other patient has. 002 is a network of hospitals."""
+    network, number = (pl.col("patient").str.extract(r"^(\d{1,4})-(\d{1,8})$", group) for group in (1, 2))
+    subject = network.cast(pl.Int64) * 1_000_000_000 + number.cast(pl.Int64)
+    row_filter.frame = row_filter.frame.with_columns(subject_id=subject, network=network)
     row_filter.reject_missing("stay_id", "hadm_id")
     row_filter.reject(pl.col("subject_id").is_null(), "uniquepid is not of the form 002-1039")
 

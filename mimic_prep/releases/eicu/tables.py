@@ -20,6 +20,7 @@ PATIENT = Table(
         "stay_id": _STAY,
         "hadm_id": Column("patienthealthsystemstayid", INTEGER),
         "patient": Column("uniquepid", TEXT),
+        "hospital": Column("hospitalid", INTEGER, required=False),
         "sex": Column("gender", TEXT),
         "age": Column("age", TEXT),
         "admit_source": Column("unitadmitsource", TEXT, required=False),
