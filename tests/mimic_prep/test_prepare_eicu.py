@@ -252,3 +252,22 @@ def test_whole_hospitals_and_networks_are_held_out(cohort):
         assert set(stays["split"]) == {"train", "validation", "test"}
     with pytest.raises(UserError, match="eICU does not say the hospital of 2 of 2 stays"):
         cohort(_TABLES, "splits.by=hospital")
+
+
+def test_treatments_are_read_by_class_until_the_prediction_time_and_without_their_disorder(cohort):
+    path = "cardiovascular|shock|vasopressors|norepinephrine > 0.1 micrograms/kg/min"
+    tables = _TABLES | {
+        "treatment": [
+            "patientunitstayid,treatmentoffset,treatmentstring",
+            f"1,9,{path}",
+            "1,9,renal|dialysis|hemodialysis",
+        ]
+    }
+    notes = cohort(tables)("notes")
+    text = notes.filter(stay_id=1, section="treatments")["text"].item()
+    assert text == "hemodialysis; vasopressors: norepinephrine > 0.1 micrograms/kg/min."
+    later = [
+        *tables["treatment"],
+        "1,2880,cardiovascular|arrhythmias|antiarrhythmics|class III antiarrhythmic|amiodarone",
+    ]
+    assert cohort(tables | {"treatment": later})("notes").equals(notes)

@@ -110,7 +110,7 @@ def _shape(source: TextTable) -> tuple[pl.Expr, pl.Expr]:
     if name == "admissiondx":
         return section, pl.when(entry.str.contains("|Diagnosis|", literal=True)).then(_last(entry, "|"))
     if name == "treatment":
-        return section, _last(entry, "|")
+        return section, _treatment(entry)
     if name == "pasthistory":
         return section, _below(entry, "/Organ Systems/", pair=True)
     if name == "physicalexam":
@@ -127,6 +127,22 @@ def _shape(source: TextTable) -> tuple[pl.Expr, pl.Expr]:
 
 def _last(entry: pl.Expr, separator: str) -> pl.Expr:
     return entry.str.split(separator).list.last()
+
+
+def _treatment(entry: pl.Expr) -> pl.Expr:
+    """Class and name of a treatment, without the organ system and the disorder under which it is filed.
+
+    "cardiovascular|shock|vasopressors|..." would tell the diagnosis. The class does not, and says more than the name:
+    the same heparin is given to treat or to prevent.
+
+    >>> _path = pl.lit("pulmonary|vascular disorders|VTE prophylaxis|conventional heparin therapy|subcutaneous")
+    >>> pl.select(_treatment(_path)).item()
+    'VTE prophylaxis: conventional heparin therapy: subcutaneous'
+    >>> pl.select(_treatment(pl.lit("renal|electrolyte correction|treatment of hyperkalemia|kayexalate"))).item()
+    'kayexalate'
+    """
+    below = entry.str.replace(r"^(?:[^|]*\|){1,2}", "")
+    return below.str.replace_all(r"treatment of [^|]*\|", "").str.replace_all("|", ": ", literal=True)
 
 
 def _below(entry: pl.Expr, mark: str, *, pair: bool) -> pl.Expr:
