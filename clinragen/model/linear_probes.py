@@ -3,7 +3,7 @@
 With a thousand stays, a ridge regression on words and binned summaries ranks stays better than a network that must
 learn to read first; with many stays the network catches up. The model therefore adds both, with gains fitted on the
 validation split. The probes are not trained by gradients: ``clinragen.stages.ensemble`` fits them after a stage by
-convex optimisation.
+convex optimisation, at last on training and validation stays together.
 """
 
 from __future__ import annotations

@@ -1,17 +1,21 @@
-"""Fit the linear probes of a trained stage: weights on training stays, penalties and gains on validation stays."""
+"""Fit the linear probes of a trained stage: weights on training stays, penalties and gains on validation stays.
+
+When all that is chosen on validation stays is chosen, the weights are fitted again on both together.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from scipy.optimize import minimize
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_matrix, hstack, vstack
 from scipy.special import expit
 
 from clinragen.choices import Modality
@@ -19,17 +23,39 @@ from clinragen.data.dataset import StayDataset
 from clinragen.data.series import summarise
 from clinragen.inference.predict import score
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.model.linear_probes import MENTION_SCALE
+from clinragen.model.linear_probes import MENTION_SCALE, PROBES
 from clinragen.quiet import phase
 from clinragen.stages.logistic import Features, every_core, fit_logistic
 
 #: Ridge penalties to choose from, strongest first.
 PENALTIES = {"note": (3.0, 1.0, 0.3, 0.1), "series": (1000.0, 300.0, 100.0, 30.0)}
 #: Products per fit of a probe, over all penalties, as counted by ``benchmarks/linear_probes.py``; for the plan.
-PRODUCTS = {"note": 80, "series": 200}
+PRODUCTS = {"note": 90, "series": 220}
 SAMPLE = 1000  # stays for the time estimate
 #: Callback with the current fit (probe and penalty) and its number of converged labels.
 FitReport = Callable[[str, int], object]
+
+
+@dataclass(frozen=True)
+class ProbeFits:
+    """What was fitted to training and validation stays.
+
+    Attributes:
+        weights: of each probe in use, [features + 1, L], the last row the intercepts.
+        penalties: the chosen one of each probe in use.
+        gains: of the network, the note's probe and the series', [3].
+    """
+
+    weights: dict[str, np.ndarray]
+    penalties: dict[str, float]
+    gains: np.ndarray
+
+    def described(self) -> dict[str, float]:
+        """Penalties and gains, for the manifest."""
+        gains = dict(zip(("network", *PROBES), self.gains.round(4).tolist(), strict=True))
+        return {f"{name}_penalty": found for name, found in self.penalties.items()} | {
+            f"{name}_gain": found for name, found in gains.items()
+        }
 
 
 def fit_linear_probes(
@@ -38,7 +64,7 @@ def fit_linear_probes(
     inputs: Sequence[Modality],
     size: int,
     console: Console | None = None,
-) -> dict[str, float]:
+) -> ProbeFits | None:
     """Fit the probes of the modalities in ``inputs``; the others get gain 0.
 
     Args:
@@ -49,15 +75,15 @@ def fit_linear_probes(
         console: where progress is shown.
 
     Returns:
-        The chosen penalties and gains, for the manifest; empty for a model without linear probes.
+        What was fitted and chosen; None for a model without linear probes.
     """
     probes = model.head.linear_probes
     if probes is None:
-        return {}
+        return None
     probes.reset()
     network, labels = score(model, data["validation"], inputs, size)
     parts: list[np.ndarray] = [network.astype(float)]
-    selected: dict[str, float] = {}
+    fits = ProbeFits({}, {}, np.zeros(1 + len(PROBES)))
     for name, weight in (("note", probes.note), ("series", probes.series)):
         if name not in inputs or not len(weight):
             weight.zero_()
@@ -65,12 +91,48 @@ def fit_linear_probes(
             continue
         matrices = {split: features(model, data[split], name) for split in data}
         with every_core(), _progress(console, labels.shape[1]) as report:
-            fitted, selected[f"{name}_penalty"] = _choose(name, matrices, data, report)
-        weight.copy_(torch.from_numpy(fitted))
-        parts.append(np.asarray(matrices["validation"] @ fitted))
-    gains = fuse(np.stack(parts), labels, data["validation"].eligible)
-    probes.gains.copy_(torch.from_numpy(gains))
-    return selected | dict(zip(("network_gain", "note_gain", "series_gain"), gains.round(4).tolist(), strict=True))
+            fits.weights[name], fits.penalties[name] = _choose(name, matrices, data, report)
+        weight.copy_(torch.from_numpy(fits.weights[name][:-1]))
+        parts.append(np.asarray(matrices["validation"] @ fits.weights[name][:-1]))
+    fits.gains[:] = fuse(np.stack(parts), labels, data["validation"].eligible)
+    probes.gains.copy_(torch.from_numpy(fits.gains))
+    return fits
+
+
+def refit_linear_probes(
+    model: ClinRaGen, data: dict[str, StayDataset], fits: ProbeFits, console: Console | None = None
+) -> np.ndarray:
+    """Fit the probes again on training and validation stays together, under the penalties and gains that were chosen.
+
+    To be called last: from then on the probes know the validation stays, so nothing can be chosen or calibrated there.
+
+    Args:
+        model: the student whose probes ``fits`` are, set in place.
+        data: ``train`` and ``validation``.
+        fits: of :func:`fit_linear_probes`.
+        console: where progress is shown.
+
+    Returns:
+        What to add to each label's logit, [L], so that a calibration of the former weights holds for the new ones,
+        which have other intercepts.
+    """
+    probes = model.head.linear_probes
+    assert probes is not None, "there are fits of probes"
+    both = [data["train"], data["validation"]]
+    labels, eligible = (np.concatenate([getattr(stays, name) for stays in both]) for name in ("labels", "eligible"))
+    shift = np.zeros(labels.shape[1])
+    for name, former in fits.weights.items():
+        rows = [features(model, stays, name) for stays in both]
+        matrix = csr_matrix(vstack(rows)) if name == "note" else np.concatenate(rows)
+        with every_core(), _progress(console, labels.shape[1]) as report:
+            described = f"{name}, on validation stays too"
+            found = fit_logistic(
+                Features(matrix), labels, fits.penalties[name], former,
+                lambda count, fit=described, report=report: report(fit, count), eligible,
+            )  # fmt: skip
+        getattr(probes, name).copy_(torch.from_numpy(found[:-1]))
+        shift += fits.gains[1 + PROBES.index(name)] * (found[-1] - former[-1])
+    return shift
 
 
 def expected_seconds(model: ClinRaGen, data: StayDataset, inputs: Sequence[Modality]) -> float:
@@ -122,7 +184,7 @@ def _progress(console: Console | None, labels: int) -> Iterator[FitReport]:
 def _choose(
     probe: str, matrices: dict[str, csr_matrix | np.ndarray], data: dict[str, StayDataset], report: FitReport
 ) -> tuple[np.ndarray, float]:
-    """Weights [features, L] under the penalty with the least validation loss, and that penalty."""
+    """Weights [features + 1, L] under the penalty with the least validation loss, and that penalty."""
     best: tuple[float, np.ndarray, float] | None = None
     start: np.ndarray | None = None
     training = Features(matrices["train"])
@@ -137,9 +199,9 @@ def _choose(
         loss = _loss(matrices["validation"] @ start[:-1] + start[-1], gold, validation.eligible)
         if best is not None and loss > best[0]:
             break  # the loss is unimodal in the penalty
-        best = (loss, start[:-1], penalty)
+        best = (loss, start, penalty)
     assert best is not None
-    return best[1].astype(np.float32), best[2]
+    return best[1], best[2]
 
 
 def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> np.ndarray:

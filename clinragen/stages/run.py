@@ -27,7 +27,7 @@ from clinragen.stages import preflight
 from clinragen.stages.build import load_parent, new_model, stays
 from clinragen.stages.checkpoint import TrainState
 from clinragen.stages.config import RunConfig, resolve, shaping
-from clinragen.stages.ensemble import fit_linear_probes
+from clinragen.stages.ensemble import fit_linear_probes, refit_linear_probes
 from clinragen.stages.module import StageModule, positive_weights
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
 from clinragen.stages.run_dir import TOKENS, Request, finish_folder, finished_before
@@ -104,10 +104,13 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     if state is None:
         return None
     model.eval()
-    fusion = fit_linear_probes(model, data, config.stage.inputs, config.stage.batch_size, console)
+    fits = fit_linear_probes(model, data, config.stage.inputs, config.stage.batch_size, console)
     phase(console, "calibrating on the validation stays and writing the model")
     logits, labels = score(model, data["validation"], config.stage.inputs, config.stage.batch_size)
     calibration = fit_calibration(logits, labels, list(model.labels), data["validation"].eligible)
+    if fits is not None:
+        calibration = calibration.moved(refit_linear_probes(model, data, fits, console))
+    fusion = fits.described() if fits is not None else {}
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
         write_json(folder / "calibration.json", calibration.to_json())

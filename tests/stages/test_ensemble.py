@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from clinragen.cohort.folder import Cohort
+from clinragen.inference.calibrate import Calibration
 from clinragen.inference.predict import TrainedModel, batches, score
 from clinragen.stages.ensemble import features, fuse
 from clinragen.stages.logistic import Features, fit_logistic
@@ -67,3 +68,24 @@ def test_the_model_adds_what_was_fitted(runs, hospital):
     with torch.inference_mode():
         rows, batch = next(iter(batches(model, data, 2)))
         assert np.allclose(model(batch, inputs, targets=False).logits.numpy(), network[rows], atol=1e-4)
+
+
+def test_the_probes_of_a_model_are_those_of_training_and_validation_stays_together(runs, hospital):
+    trained = TrainedModel.load(runs.multimodal)
+    model = trained.model
+    stays = [trained.dataset(Cohort.load(hospital.cohort), split) for split in ("train", "validation")]
+    labels = np.concatenate([part.labels for part in stays]).astype(float)
+    read = np.vstack([np.asarray(features(model, part, "series")) for part in stays])
+    penalty = trained.manifest.fusion["series_penalty"]
+    fitted = fit_logistic(Features(read), labels, penalty)[:-1]
+    alone = fit_logistic(Features(read[: len(stays[0])]), labels[: len(stays[0])], penalty)[:-1]
+    found = model.head.linear_probes.series.numpy()
+    assert np.abs(found - fitted).max() < 0.02
+    assert np.abs(found - alone).max() > 3 * np.abs(found - fitted).max()
+
+
+def test_a_calibration_follows_a_shift_of_the_logits():
+    calibration = Calibration(["a", "b"], 0.7, [-1.0, 0.5], [0.3, 0.4])
+    logits, shift = np.random.default_rng(0).normal(size=(5, 2)), np.array([2.0, -1.0])
+    moved = calibration.moved(shift).probabilities(logits - shift)
+    assert np.allclose(moved, calibration.probabilities(logits))
