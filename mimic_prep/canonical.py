@@ -67,7 +67,9 @@ def made_from(
     source: str, protocol: Protocol, labels: LabelSet, inputs: dict[str, str], steps: Mapping[str, int]
 ) -> Origin:
     """All that a cohort depends on, in the form of its manifest. ``inputs`` are hashes, ``steps`` versions."""
-    settings = asdict(protocol) | {"labels": Path(protocol.labels).stem}  # the file's content is in label_set
+    settings: dict[str, Any] = asdict(protocol) | {
+        "labels": Path(protocol.labels).stem
+    }  # the file's content is in label_set
     if protocol.splits.by == "patient":
         del settings["splits"]["by"]  # keeps the identity of cohorts from before this setting
     subjects = protocol.splits.test_subjects

@@ -254,7 +254,7 @@ def test_whole_hospitals_and_networks_are_held_out(cohort):
         cohort(_TABLES, "splits.by=hospital")
 
 
-def test_treatments_are_read_by_class_until_the_prediction_time_and_without_their_disorder(cohort):
+def test_treatments_are_read_by_system_and_class_until_the_prediction_time_and_without_their_disorder(cohort):
     path = "cardiovascular|shock|vasopressors|norepinephrine > 0.1 micrograms/kg/min"
     tables = _TABLES | {
         "treatment": [
@@ -265,7 +265,7 @@ def test_treatments_are_read_by_class_until_the_prediction_time_and_without_thei
     }
     notes = cohort(tables)("notes")
     text = notes.filter(stay_id=1, section="treatments")["text"].item()
-    assert text == "hemodialysis; vasopressors: norepinephrine > 0.1 micrograms/kg/min."
+    assert text == "cardiovascular: vasopressors: norepinephrine > 0.1 micrograms/kg/min; renal: hemodialysis."
     later = [
         *tables["treatment"],
         "1,2880,cardiovascular|arrhythmias|antiarrhythmics|class III antiarrhythmic|amiodarone",

@@ -130,19 +130,19 @@ def _last(entry: pl.Expr, separator: str) -> pl.Expr:
 
 
 def _treatment(entry: pl.Expr) -> pl.Expr:
-    """Class and name of a treatment, without the organ system and the disorder under which it is filed.
+    """Organ system, class and name of a treatment, without the disorder under which it is filed.
 
-    "cardiovascular|shock|vasopressors|..." would tell the diagnosis. The class does not, and says more than the name:
-    the same heparin is given to treat or to prevent.
+    "cardiovascular|shock|vasopressors|..." would tell the diagnosis. System and class do not, and say more than the
+    name: heparin is given to treat or to prevent, a diuretic for the heart or for the kidneys.
 
-    >>> _path = pl.lit("pulmonary|vascular disorders|VTE prophylaxis|conventional heparin therapy|subcutaneous")
+    >>> _path = pl.lit("cardiovascular|vascular disorders|VTE prophylaxis|conventional heparin therapy|subcutaneous")
     >>> pl.select(_treatment(_path)).item()
-    'VTE prophylaxis: conventional heparin therapy: subcutaneous'
+    'cardiovascular: VTE prophylaxis: conventional heparin therapy: subcutaneous'
     >>> pl.select(_treatment(pl.lit("renal|electrolyte correction|treatment of hyperkalemia|kayexalate"))).item()
-    'kayexalate'
+    'renal: kayexalate'
     """
-    below = entry.str.replace(r"^(?:[^|]*\|){1,2}", "")
-    return below.str.replace_all(r"treatment of [^|]*\|", "").str.replace_all("|", ": ", literal=True)
+    steps = entry.str.replace(r"^([^|]*\|)[^|]*\|", "${1}").str.replace_all(r"treatment of [^|]*\|", "")
+    return steps.str.replace_all("|", ": ", literal=True)
 
 
 def _below(entry: pl.Expr, mark: str, *, pair: bool) -> pl.Expr:

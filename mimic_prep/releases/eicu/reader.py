@@ -25,7 +25,7 @@ _OLDEST = 91.0  # ages over 89 are masked as "> 89"; the same number as in MIMIC
 class EicuReader(Reader):
     """Reads eICU."""
 
-    version = 2  # 1: of a treatment only the last step of its path was read
+    version = 3  # 1: of a treatment only the last step of its path was read; 2: without its organ system
     name = eicu.RELEASE
     items = eicu.ITEMS
     events = eicu.EVENTS
