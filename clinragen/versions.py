@@ -82,5 +82,7 @@ EVALUATION = Format("evaluation", "evaluation_version", 1, 1, "run `clinragen ev
 #: Version of cached tokens, mentions and targets of a run: raised when the same cohort, tokenizer and graph give
 #: others. A run that is resumed by a newer clinragen then encodes its stays again.
 ENCODING = 1
+#: The same of the captions of series (``clinragen.chart.captions``).
+CAPTIONS = 1
 
 FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION)

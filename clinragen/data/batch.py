@@ -27,7 +27,8 @@ class SoftBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """B stays, V variables, T hourly bins, N note tokens, K terms, C concepts, M target tokens, L phenotypes.
+    """B stays, V variables, T hourly bins, N note tokens, K terms, C concepts, M target tokens, L phenotypes, W tokens
+    of captions.
 
     Attributes:
         stay_ids: int64 [B].
@@ -40,6 +41,7 @@ class Batch:
         labels: float32 [B, L].
         eligible: bool [B, L], false where a label is null, which is never counted; all by default.
         soft_places, soft_ids, soft_probs: see ``soft``; empty if no log-probabilities are read.
+        caption_ids, caption_mask: int64 and bool [B, W], the series in words; W is 0 if the model reads none.
     """
 
     stay_ids: Tensor
@@ -56,17 +58,26 @@ class Batch:
     soft_ids: Tensor
     soft_probs: Tensor
     eligible: Tensor = field(default_factory=lambda: torch.empty(0))
+    caption_ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    caption_mask: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
     def __post_init__(self) -> None:
         if self.eligible.shape == (0,):
             object.__setattr__(self, "eligible", torch.ones_like(self.labels, dtype=torch.bool))
         size = len(self.stay_ids)
+        for name in ("caption_ids", "caption_mask"):
+            if getattr(self, name).shape == (0,):
+                object.__setattr__(self, name, getattr(self, name).new_zeros((size, 0)))
         for each in fields(self):
             tensor = getattr(self, each.name)
             if len(tensor) != size:
                 raise ValueError(f"{each.name} holds {len(tensor)} stays, expected {size}")
         if self.note_ids.shape != self.note_mask.shape:
             raise ValueError(f"note_mask is {tuple(self.note_mask.shape)}, expected {tuple(self.note_ids.shape)}")
+        if self.caption_ids.shape != self.caption_mask.shape:
+            raise ValueError(
+                f"caption_mask is {tuple(self.caption_mask.shape)}, expected {tuple(self.caption_ids.shape)}"
+            )
         if self.term_ids.shape != self.term_weights.shape:
             raise ValueError(f"term_weights is {tuple(self.term_weights.shape)}, expected {tuple(self.term_ids.shape)}")
         if self.soft_ids.shape != self.soft_probs.shape:

@@ -15,6 +15,8 @@ from torch.utils.data import Dataset
 
 from clinragen import tasks, versions
 from clinragen.artifacts import sha256_json
+from clinragen.chart.captions import TITLE, caption
+from clinragen.chart.findings import Finding, findings
 from clinragen.choices import SERIES_INPUTS, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import fit, note_text, sections_by_stay, written
@@ -55,6 +57,7 @@ class Stay:
     soft: Soft = NOTHING
     first_hour: int = 0  # row of the stay that is read
     eligible: np.ndarray | None = None  # None: all of them
+    caption_ids: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -68,6 +71,7 @@ class StayDataset(Dataset[Stay]):
     With ``separate`` the rationales and the diagnoses are separate targets, in turn (Hsieh et al. 2023): the marker
     that opens a target is the prefix of its task.
     ``task`` gives the labels, and which stays are eligible for each.
+    ``max_caption_tokens`` is the room for the series in words; 0 for a model that reads no captions.
     """
 
     cohort: Cohort
@@ -86,6 +90,7 @@ class StayDataset(Dataset[Stay]):
     separate: bool = False
     soft_targets: bool = False
     task: Task = field(default_factory=lambda: tasks.load(tasks.DEFAULT))
+    max_caption_tokens: int = 0
 
     def __post_init__(self) -> None:
         self.values, self.observed = self.statistics.standardise(self._grid())
@@ -96,6 +101,7 @@ class StayDataset(Dataset[Stay]):
         self.alignment = Alignment()
         arrays = stored(self.store, self._origin() if self.store else None, self._encode)
         self.notes = Ragged(arrays["notes"], arrays["note_ends"])
+        self.captions = Ragged(arrays["captions"], arrays["caption_ends"]) if self.max_caption_tokens else None
         self.mentions = arrays["mentions"]
         self.target_ids = Ragged(arrays["targets"], arrays["target_ends"])
         self.variants = arrays["variants"]  # index of the first target of each stay, and the end
@@ -116,7 +122,9 @@ class StayDataset(Dataset[Stay]):
         paths = self.cohort.paths
         files = [paths.notes, paths.labels, *([paths.rationales(self.teacher)] if self.teacher else [])]
         files += [paths.logprobs(self.teacher)] if self.teacher and self.soft_targets else []
+        captions = [self.max_caption_tokens, self.series_input, versions.CAPTIONS, *file_hashes([paths.series])]
         return {
+            **({"captions": captions} if self.max_caption_tokens else {}),
             "files": file_hashes(files),
             "stays": sha256_json(self.stay_ids.tolist()),
             "tokenizer": sha256_json(self.tokenizer.backend_tokenizer.to_str()),
@@ -144,6 +152,7 @@ class StayDataset(Dataset[Stay]):
             "cuts": np.array(astuple(self.cuts)),
             "alignment": np.array(astuple(self.alignment)),
             **(soft.arrays if self.soft_targets else {}),
+            **(self._encode_captions() if self.max_caption_tokens else {}),
         }
 
     def __len__(self) -> int:
@@ -164,6 +173,7 @@ class StayDataset(Dataset[Stay]):
             self.soft[target] if self.soft else NOTHING,
             int(self.first_hours[index]),
             self.eligible[index],
+            self.captions[index] if self.captions else [],
         )
 
     def measurements(self) -> pl.DataFrame:
@@ -178,6 +188,12 @@ class StayDataset(Dataset[Stay]):
             rows = donors.join(rows, on="stay_id", maintain_order="left_right").drop("stay_id")
             rows = rows.rename({"reader": "stay_id"})
         return rows
+
+    def findings(self) -> dict[int, list[Finding]]:
+        """Findings of the series as the model reads it, with normal variables, by stay; without stays that have none."""
+        series = self.measurements()
+        by_stay = findings(series, normal=True)
+        return {stay: by_stay.get(stay, []) for stay in series["stay_id"].unique().to_list()}
 
     def _grid(self) -> np.ndarray:
         """Canonical values, NaN where missing, [n, variables, bins]."""
@@ -201,7 +217,8 @@ class StayDataset(Dataset[Stay]):
     def length(self, index: int) -> int:
         """Tokens of a stay, by which batches are bucketed."""
         first, end = self.variants[index : index + 2].tolist()
-        return self.notes.length(index) + max(self.target_ids.length(row) for row in range(first, end))
+        told = self.captions.length(index) if self.captions else 0
+        return self.notes.length(index) + told + max(self.target_ids.length(row) for row in range(first, end))
 
     def encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
         """Token ids of a note; without one a single end-of-sequence token, since attention needs at least one token."""
@@ -213,6 +230,22 @@ class StayDataset(Dataset[Stay]):
         self.cuts.tokens += surplus
         note_ids = [token for ids, count in zip(encoded, lengths, strict=True) for token in ids[:count]]
         return note_ids or [self.tokenizer.eos_token_id]
+
+    def _encode_captions(self) -> dict[str, np.ndarray]:
+        """Token ids of the series in words, as many whole statements as fit."""
+        shown = self.findings()
+        told = Ragged.of([self._told(caption(shown.get(int(stay)), self.link.graph)) for stay in self.stay_ids])
+        return {"captions": told.flat, "caption_ends": told.ends}
+
+    def _told(self, statements: Sequence[str]) -> list[int]:
+        texts = [f" {TITLE}", *(f" {text};" for text in statements)]
+        pieces = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ids: list[int] = []
+        for piece in pieces:
+            if len(ids) + len(piece) > self.max_caption_tokens:
+                break
+            ids += piece
+        return ids or [self.tokenizer.eos_token_id]  # attention needs at least one token
 
     def _encode_targets(self) -> list[list[EncodedTarget]]:
         """The targets of each stay; counts truncated rationales and aligned teacher tokens."""
@@ -270,6 +303,14 @@ def collate(stays: Sequence[Stay], pad_token_id: int) -> Batch:
         soft_probs=_stack([stay.soft.probs for stay in stays], 0),
         eligible=torch.from_numpy(
             np.stack([np.ones(len(stay.labels), bool) if stay.eligible is None else stay.eligible for stay in stays])
+        ),
+        caption_ids=pad_sequence(
+            [torch.tensor(stay.caption_ids, dtype=torch.long) for stay in stays],
+            batch_first=True,
+            padding_value=pad_token_id,
+        ),
+        caption_mask=pad_sequence(
+            [torch.ones(len(stay.caption_ids), dtype=torch.bool) for stay in stays], batch_first=True
         ),
     )
 

@@ -134,13 +134,16 @@ class StayEvidence:
 
 
 def without_cells(stay: Stay, cells: np.ndarray) -> Stay:
-    """The stay with the given (variable, hour) cells unmeasured.
+    """The stay with the given (variable, hour) cells unmeasured, and without its caption, which would still tell them.
+
+    Probabilities do not depend on captions, and altered stays are read for nothing else.
 
     Args:
         stay: its values and observed mask are [V, T].
         cells: bool [V, T].
     """
-    return replace(stay, values=np.where(cells, 0, stay.values).astype(np.float32), observed=stay.observed & ~cells)
+    values = np.where(cells, 0, stay.values).astype(np.float32)
+    return replace(stay, values=values, observed=stay.observed & ~cells, caption_ids=[])
 
 
 def _concepts(pieces: Iterable[EvidencePiece]) -> set[str]:

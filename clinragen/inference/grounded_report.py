@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from clinragen.chart.findings import Finding, findings
+from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence, gather
 from clinragen.chart.support import grounds, supported
 from clinragen.cohort.sections import sections_by_stay
@@ -45,7 +45,7 @@ class GroundedReports:
     def of(cls, dataset: StayDataset, sections: list[str]) -> GroundedReports:
         """Build for the stays of a dataset."""
         evidence = _evidence(dataset) if "note" in sections else {}
-        return cls(sections, evidence, _findings(dataset) if "series" in sections else {})
+        return cls(sections, evidence, dataset.findings() if "series" in sections else {})
 
     def grammars(
         self,
@@ -101,9 +101,3 @@ def _evidence(dataset: StayDataset) -> dict[int, list[NoteEvidence]]:
     notes = cohort.notes.filter(pl.col("stay_id").is_in(stays))
     by_stay = sections_by_stay(notes, labels=cohort.label_set, layout=True)
     return {stay: gather(sections, link.linker, link.graph) for stay, sections in by_stay.items()}
-
-
-def _findings(dataset: StayDataset) -> dict[int, list[Finding]]:
-    series = dataset.measurements()
-    by_stay = findings(series, normal=True)
-    return {stay: by_stay.get(stay, []) for stay in series["stay_id"].unique().to_list()}

@@ -104,6 +104,7 @@ class TrainedModel:
             series_input=series_input,
             lexicon=self.model.lexicon,
             task=self.run.task,
+            max_caption_tokens=self.model.config.max_caption_tokens,
         )
 
 

@@ -122,7 +122,8 @@ class ClinRaGen(nn.Module):
         target = self.target_format(tuple(MARKERS))
         listed = len(target.diagnoses([True] * len(self.labels)))
         written = self.config.max_target_tokens + listed + sum(map(len, target.markers.values())) + 1
-        needed = self.language_model.room(self.config.max_note_tokens + self.config.attention.prompts, written)
+        read = self.config.max_note_tokens + self.config.max_caption_tokens + self.config.attention.prompts
+        needed = self.language_model.room(read, written)
         limit = getattr(self.language_model.model.config, "max_position_embeddings", None)
         if limit is not None and needed > limit:
             raise UserError(
@@ -143,10 +144,10 @@ class ClinRaGen(nn.Module):
         Args:
             batch: B stays, on the device of the model.
             inputs: the modalities to read, any of ``note`` and ``series``.
-            targets: also score ``batch.target_ids``.
+            targets: also score ``batch.target_ids``, for which captions are read; the logits do not depend on them.
             explain: also return the attention each concept received.
         """
-        context, series, knowledge = self._context(batch, inputs, explain=explain)
+        context, series, knowledge = self._context(batch, inputs, explain=explain, captions=targets)
         soft = batch.soft if batch.soft_places.shape[1] else None
         reading = self.language_model.read(context, batch.target_ids if targets else None, soft)
         note = signal = None
@@ -165,11 +166,11 @@ class ClinRaGen(nn.Module):
         self, batch: Batch, inputs: Sequence[Modality], processors: LogitsProcessorList, max_new_tokens: int
     ) -> Tensor:
         """Greedy decoding of target ids, [B, <= max_new_tokens]."""
-        context, *_ = self._context(batch, inputs)
+        context, *_ = self._context(batch, inputs, captions=True)
         return self.language_model.generate(context, processors, max_new_tokens)
 
     def _context(
-        self, batch: Batch, inputs: Sequence[Modality], *, explain: bool = False
+        self, batch: Batch, inputs: Sequence[Modality], *, explain: bool = False, captions: bool = False
     ) -> tuple[Context, SeriesTokens | None, Knowledge | None]:
         """The input of the language model; and the series with its knowledge-augmented form, if it is read."""
         series = knowledge = None
@@ -178,8 +179,12 @@ class ClinRaGen(nn.Module):
             mentions = batch.mentions if "note" in inputs else None
             knowledge = self.concept_attention(series, self.language_model.embedding_weight, mentions, explain=explain)
         length = batch.note_ids.shape[1] if "note" in inputs else 0
+        caption = None
+        if self.config.max_caption_tokens and "series" in inputs:
+            width = batch.caption_ids.shape[1] if captions else 0
+            caption = batch.caption_ids[:, :width], batch.caption_mask[:, :width]
         context = self.language_model.context(
-            knowledge.prompts if knowledge else None, batch.note_ids[:, :length], batch.note_mask[:, :length]
+            knowledge.prompts if knowledge else None, batch.note_ids[:, :length], batch.note_mask[:, :length], caption
         )
         return context, series, knowledge
 

@@ -107,7 +107,11 @@ class HeadConfig:
 
 @dataclass
 class ModelConfig:
-    """All settings of a model."""
+    """All settings of a model.
+
+    ``max_caption_tokens`` lets the language model read the series in words, too, behind the note; 0 for prompts only.
+    Whatever it is, the label head does not read them.
+    """
 
     language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     series: SeriesConfig = field(default_factory=SeriesConfig)
@@ -115,6 +119,7 @@ class ModelConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     max_note_tokens: int = 512
     max_target_tokens: int = 256
+    max_caption_tokens: int = 0
     hours: int | None = None  # length of the window, taken from the cohort
     target_order: TargetOrder = "rationales_first"  # diagnoses_first is the paper's
     threads: int = 0  # CPU threads of one operation; 0: torch's default
@@ -127,6 +132,7 @@ class ModelConfig:
             ("hours", 1 if self.hours is None else self.hours, 1, 1 << 16),
             ("max_note_tokens", self.max_note_tokens, 1, 1 << 20),
             ("max_target_tokens", self.max_target_tokens, 2, 1 << 20),
+            ("max_caption_tokens", self.max_caption_tokens, 0, 1 << 20),
             ("threads", self.threads, 0, 4096),
             ("series.patch_hours", self.series.patch_hours, 1, 24 * 366),
             ("series.d_model", self.series.d_model, 1, 1 << 14),

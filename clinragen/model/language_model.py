@@ -1,7 +1,10 @@
 """A common interface of Hugging Face sequence-to-sequence and causal language models.
 
-Both read ``[prefix prompts | note]`` as embeddings and write target ids. Their differences (where the context ends,
-positions under padding) are handled in this module.
+Both read ``[prefix prompts | note | caption]`` as embeddings and write target ids. Their differences (where the context
+ends, positions under padding, what may see the caption) are handled in this module.
+
+The hidden states of prompts and note, which the label head reads, never depend on a caption: a causal model has read
+them before it, and an encoder reads the caption apart (fusion in the decoder; Izacard and Grave 2021).
 """
 
 from __future__ import annotations
@@ -42,15 +45,22 @@ from clinragen.model.soft_loss import divergence
 
 @dataclass
 class Context:
-    """Input of the language model: embeddings [B, S, d], and a mask of the real ones [B, S]."""
+    """Input of the language model: embeddings [B, S, d], and a mask of the real ones [B, S].
+
+    Attributes:
+        uncaptioned: mask of those whose hidden states do not depend on a caption, [B, S]; by default all that are real.
+        caption: embeddings [B, W, d] and mask [B, W] of a caption that is read apart from the rest.
+    """
 
     embeddings: Tensor
     mask: Tensor
+    uncaptioned: Tensor | None = None
+    caption: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass
 class Reading:
-    """Hidden states of the context [B, S, d] with their mask, and losses per stay [B] or None.
+    """Hidden states of the context [B, S, d], a mask of those that depend on no caption, and losses per stay [B] or None.
 
     Attributes:
         nll: mean negative log-likelihood of a stay's target tokens, independent of padding and the rest of the batch.
@@ -98,19 +108,27 @@ class LanguageModel(nn.Module):
         """Input embeddings, [vocabulary, d]."""
         return self.model.get_input_embeddings().weight
 
-    def context(self, prefix: Tensor | None, note_ids: Tensor, note_mask: Tensor) -> Context:
-        """Join prefix prompts [B, n, d] (or None) and note tokens [B, N]."""
+    def context(
+        self,
+        prefix: Tensor | None,
+        note_ids: Tensor,
+        note_mask: Tensor,
+        caption: tuple[Tensor, Tensor] | None = None,
+    ) -> Context:
+        """Join prefix prompts [B, n, d] (or None), note tokens [B, N] and, if captions are read, ids and mask [B, W]."""
         embeddings, mask = self.model.get_input_embeddings()(note_ids), note_mask
         if prefix is not None:
             embeddings = torch.cat([prefix.to(embeddings.dtype), embeddings], dim=1)
             mask = torch.cat([mask.new_ones(prefix.shape[:2]), mask], dim=1)
-        return self._frame(embeddings, mask)
+        if caption is None:
+            return self._frame(embeddings, mask, None)
+        return self._frame(embeddings, mask, (self.model.get_input_embeddings()(caption[0]), caption[1]))
 
-    def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
-        return Context(embeddings, mask)
+    def _frame(self, embeddings: Tensor, mask: Tensor, caption: tuple[Tensor, Tensor] | None) -> Context:
+        raise NotImplementedError(f"{type(self).__name__}._frame")
 
     def note_start(self, mask: Tensor, lengths: Tensor) -> Tensor:
-        """Position in the context at which each note begins, [B].
+        """Position in a context without caption at which each note begins, [B].
 
         Args:
             mask: of the context, [B, S].
@@ -129,8 +147,7 @@ class LanguageModel(nn.Module):
     def generate(self, context: Context, processors: LogitsProcessorList, max_new_tokens: int) -> Tensor:
         """Greedy decoding; returns target ids [B, <= max_new_tokens], padded after the end of sequence."""
         generated = self.model.generate(
-            inputs_embeds=context.embeddings,
-            attention_mask=context.mask.long(),
+            **self._input(context),
             logits_processor=processors,
             max_new_tokens=max_new_tokens,
             do_sample=False,
@@ -139,6 +156,10 @@ class LanguageModel(nn.Module):
             eos_token_id=self.tokenizer.eos_token_id,
         )
         return generated[:, self.decoder_start :]
+
+    def _input(self, context: Context) -> dict[str, Any]:
+        """The context as the language model's own generation takes it."""
+        return {"inputs_embeds": context.embeddings, "attention_mask": context.mask.long()}
 
     def saved(self, name: str) -> bool:
         """Whether a run folder holds the weight of that name; with adapters, base weights are not saved."""
@@ -161,17 +182,35 @@ class Seq2Seq(LanguageModel):
 
     decoder_start = 1
 
+    def _frame(self, embeddings: Tensor, mask: Tensor, caption: tuple[Tensor, Tensor] | None) -> Context:
+        return Context(embeddings, mask, caption=caption)
+
+    def _encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        return self.model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask.long()).last_hidden_state
+
+    def _with_caption(self, context: Context, states: Tensor) -> tuple[Tensor, Tensor]:
+        """What the decoder attends to, and its mask: the states of the context, and those of the caption."""
+        if context.caption is None or not context.caption[0].shape[1]:
+            return states, context.mask
+        embeddings, mask = context.caption
+        return torch.cat([states, self._encode(embeddings, mask)], dim=1), torch.cat([context.mask, mask], dim=1)
+
+    def _input(self, context: Context) -> dict[str, Any]:
+        if context.caption is None:
+            return super()._input(context)
+        states, mask = self._with_caption(context, self._encode(context.embeddings, context.mask))
+        return {"encoder_outputs": BaseModelOutput(last_hidden_state=states), "attention_mask": mask.long()}
+
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
         """Encode the context [B, S, d]; the decoder scores targets [B, M]."""
-        states = self.model.get_encoder()(
-            inputs_embeds=context.embeddings, attention_mask=context.mask.long()
-        ).last_hidden_state
+        states = self._encode(context.embeddings, context.mask)
         nll = kl = None
         if target_ids is not None:
             self._scored = target_ids != IGNORED
+            attended, mask = self._with_caption(context, states)
             logits = self.model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
-                attention_mask=context.mask.long(),
+                encoder_outputs=BaseModelOutput(last_hidden_state=attended),
+                attention_mask=mask.long(),
                 decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(target_ids),
                 use_cache=False,
             ).logits
@@ -200,14 +239,22 @@ class Causal(LanguageModel):
         """Position in the context at which each note begins, [B]: the padding stands to the left."""
         return mask.shape[1] - len(self.close_ids) - lengths
 
-    def _frame(self, embeddings: Tensor, mask: Tensor) -> Context:
+    def _frame(self, embeddings: Tensor, mask: Tensor, caption: tuple[Tensor, Tensor] | None) -> Context:
         size, embed = len(embeddings), self.model.get_input_embeddings()
         sides = [embed(ids).expand(size, -1, -1).to(embeddings.dtype) for ids in (self.open_ids, self.close_ids)]
-        ones = [mask.new_ones(size, side.shape[1]) for side in sides]
+        before, behind = (mask.new_ones(size, side.shape[1]) for side in sides)
+        plain = torch.cat([before, mask], dim=1)
+        if caption is not None:
+            sides[1] = torch.cat([caption[0].to(embeddings.dtype), sides[1]], dim=1)
+            behind = torch.cat([caption[1], behind], dim=1)
         embeddings = torch.cat([sides[0], embeddings, sides[1]], dim=1)
-        mask = torch.cat([ones[0], mask, ones[1]], dim=1)
+        mask = torch.cat([plain, behind], dim=1)
         order = mask.int().argsort(dim=1, stable=True)  # move padding to the left, keep the order of the rest
-        return Context(_taken(embeddings, order), mask.gather(1, order))
+        framed = _taken(embeddings, order), mask.gather(1, order)
+        if caption is None:
+            return Context(*framed)
+        plain = torch.cat([plain, torch.zeros_like(behind)], dim=1)
+        return Context(*framed, uncaptioned=plain.gather(1, order))
 
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
         """Read the context [B, S, d], directly followed by targets [B, M], in one pass."""
@@ -226,7 +273,7 @@ class Causal(LanguageModel):
         if target_ids is not None:
             logits = self.model.get_output_embeddings()(states[:, length - 1 : -1][target_ids != IGNORED])
             nll, kl = self._losses(logits, target_ids, soft)
-        return Reading(states[:, :length], context.mask, nll, kl)
+        return Reading(states[:, :length], context.mask if context.uncaptioned is None else context.uncaptioned, nll, kl)
 
 
 def _taken(states: Tensor, order: Tensor) -> Tensor:

@@ -119,6 +119,7 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store
         separate=config.stage.tasks == "separate" and split == "train",
         soft_targets=config.stage.token_weight > 0,
         task=task,
+        max_caption_tokens=config.model.max_caption_tokens,
     )
 
 

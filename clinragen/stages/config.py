@@ -215,4 +215,6 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["task"]
     if not settings["stage"]["token_weight"]:
         del settings["stage"]["token_weight"]  # keeps the identity of runs from before this setting
+    if not settings["model"]["max_caption_tokens"]:
+        del settings["model"]["max_caption_tokens"]
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}
