@@ -129,6 +129,7 @@ class RunManifest(StageManifest):
         fusion: gains of the linear paths.
         exported_by: the version that exported it.
         trained_as: hash of the weights before they were exported.
+        refined: of a stage that learns from its own samples, how many there were and what they were worth.
     """
 
     inputs: list[Modality]
@@ -148,6 +149,7 @@ class RunManifest(StageManifest):
     fusion: dict[str, Any] | None
     exported_by: str | None = None
     trained_as: str | None = None
+    refined: dict[str, float] | None = None
 
     @classmethod
     def _alien(cls, values: dict[str, Any]) -> str | None:

@@ -79,10 +79,12 @@ PREDICTIONS = Format(
 )
 EVALUATION = Format("evaluation", "evaluation_version", 1, 1, "run `clinragen evaluate` again", unmarked=1)
 
+SAMPLES = Format("sample journal", "samples_version", 1, 1, "move it away and run `clinragen train refine`")
+
 #: Version of cached tokens, mentions and targets of a run: raised when the same cohort, tokenizer and graph give
 #: others. A run that is resumed by a newer clinragen then encodes its stays again.
 ENCODING = 1
 #: The same of the captions of series (``clinragen.chart.captions``).
 CAPTIONS = 1
 
-FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION)
+FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, SAMPLES)

@@ -78,7 +78,7 @@ def train(
     """Train one stage of the distillation; an unfinished run in ``out`` is resumed.
 
     Args:
-        stage: pretrain, notes, series or multimodal, or a YAML file of your own.
+        stage: pretrain, notes, series, multimodal or refine, or a YAML file of your own.
         cohort: training data, with rationales of the teacher.
         out: run folder to write.
         model: preset or YAML file, for a stage that starts a new model.
@@ -141,6 +141,7 @@ def distill(
     *,
     model: str = "tiny",
     unlabelled: str | Path | None = None,
+    refine: bool = False,
     graph: GraphLike = None,
     teacher: str = "evidence",
     task: str = "diagnosis",
@@ -160,6 +161,7 @@ def distill(
         out: folder for the runs, one for each stage.
         model: preset or YAML file.
         unlabelled: cohort to pretrain the series encoder on.
+        refine: whether the student then learns from rationales of its own that the verifier rewards.
         graph: concept graph; the curated core by default.
         teacher: name of the rationale set to learn from.
         task: what to predict: a file of ``clinragen.tasks``.
@@ -199,7 +201,7 @@ def distill(
             preflight=preflight,
             finish=True,
         )
-        chain = Chain(base, path(unlabelled), by_stage)
+        chain = Chain(base, path(unlabelled), by_stage, refine)
         manifest = run_stages(chain, console(progress))
     return TrainedRun(chain.requests()[-1].out, manifest) if manifest and not preflight else None
 

@@ -25,6 +25,7 @@ def command(
     out: Out,
     model: str = "tiny",
     unlabelled: Path | None = None,
+    refine: Flag = False,
     graph: GraphFolder = None,
     teacher: str = "evidence",
     task: str = "diagnosis",
@@ -44,6 +45,7 @@ def command(
     Args:
         model: Model preset, YAML file or language model.
         unlabelled: Cohort to pretrain the series encoder on.
+        refine: Add the stage that learns from the student's own rationales, rewarded by the verifier.
         teacher: Name of the rationale set to learn from.
         task: What to predict: diagnosis, mortality, length_of_stay_over_7_days, or a task of your own.
         settings: Override a setting, of all stages (stage.epochs=5) or of one (notes.stage.epochs=5).
@@ -60,6 +62,7 @@ def command(
         out,
         model=model,
         unlabelled=unlabelled,
+        refine=refine,
         graph=graph,
         teacher=teacher,
         task=task,

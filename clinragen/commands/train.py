@@ -1,4 +1,4 @@
-"""``clinragen train``: run one distillation stage: pretrain, notes, series or multimodal."""
+"""``clinragen train``: run one distillation stage: pretrain, notes, series, multimodal or refine."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def command(
     """Train one distillation stage. An unfinished run is resumed by the same command.
 
     Args:
-        stage: pretrain, notes, series or multimodal, or a YAML file of your own.
+        stage: pretrain, notes, series, multimodal or refine, or a YAML file of your own.
         model: Model preset, YAML file or language model, for a stage that starts a new model.
-        parent: Run folder of the previous stage (series, multimodal).
+        parent: Run folder of the previous stage (series, multimodal, refine).
         pretrained: Run of stage pretrain whose series encoder initialises a new model.
         teacher: Name of the rationale set to learn from.
         task: What to predict: diagnosis, mortality, length_of_stay_over_7_days, or a task of your own.

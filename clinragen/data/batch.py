@@ -72,18 +72,16 @@ class Batch:
             tensor = getattr(self, each.name)
             if len(tensor) != size:
                 raise ValueError(f"{each.name} holds {len(tensor)} stays, expected {size}")
-        if self.note_ids.shape != self.note_mask.shape:
-            raise ValueError(f"note_mask is {tuple(self.note_mask.shape)}, expected {tuple(self.note_ids.shape)}")
-        if self.caption_ids.shape != self.caption_mask.shape:
-            raise ValueError(
-                f"caption_mask is {tuple(self.caption_mask.shape)}, expected {tuple(self.caption_ids.shape)}"
-            )
-        if self.term_ids.shape != self.term_weights.shape:
-            raise ValueError(f"term_weights is {tuple(self.term_weights.shape)}, expected {tuple(self.term_ids.shape)}")
-        if self.soft_ids.shape != self.soft_probs.shape:
-            raise ValueError(f"soft_probs is {tuple(self.soft_probs.shape)}, expected {tuple(self.soft_ids.shape)}")
-        if self.values.shape != self.observed.shape:
-            raise ValueError(f"observed is {tuple(self.observed.shape)}, expected {tuple(self.values.shape)}")
+        for name, like in (
+            ("note_mask", "note_ids"),
+            ("caption_mask", "caption_ids"),
+            ("term_weights", "term_ids"),
+            ("soft_probs", "soft_ids"),
+            ("observed", "values"),
+        ):
+            shape, expected = tuple(getattr(self, name).shape), tuple(getattr(self, like).shape)
+            if shape != expected:
+                raise ValueError(f"{name} is {shape}, expected {expected}")
 
     def __len__(self) -> int:
         return len(self.stay_ids)

@@ -190,7 +190,7 @@ class StayDataset(Dataset[Stay]):
         return rows
 
     def findings(self) -> dict[int, list[Finding]]:
-        """Findings of the series as the model reads it, with normal variables, by stay; without stays that have none."""
+        """Findings of the series as the model reads it, with normal variables; without stays that have no series."""
         series = self.measurements()
         by_stay = findings(series, normal=True)
         return {stay: by_stay.get(stay, []) for stay in series["stay_id"].unique().to_list()}

@@ -31,7 +31,7 @@ from clinragen.model.concepts import Concepts, export_concepts
 from clinragen.model.config import ModelConfig
 from clinragen.model.head import LabelHead, NoteStates, SeriesStates, todays_weight
 from clinragen.model.knowledge_prior import KnowledgePrior
-from clinragen.model.language_model import Context, LanguageModel, create, restore
+from clinragen.model.language_model import Context, LanguageModel, Sampling, create, restore
 from clinragen.model.pretrained import reason
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
 from clinragen.tasks import ListWording
@@ -163,11 +163,16 @@ class ClinRaGen(nn.Module):
         return Output(logits, reading.nll, reading.kl, weights, *explained)
 
     def generate(
-        self, batch: Batch, inputs: Sequence[Modality], processors: LogitsProcessorList, max_new_tokens: int
+        self,
+        batch: Batch,
+        inputs: Sequence[Modality],
+        processors: LogitsProcessorList,
+        max_new_tokens: int,
+        sampling: Sampling | None = None,
     ) -> Tensor:
-        """Greedy decoding of target ids, [B, <= max_new_tokens]."""
+        """Greedy decoding of target ids, or sampling, [B, <= max_new_tokens]."""
         context, *_ = self._context(batch, inputs, captions=True)
-        return self.language_model.generate(context, processors, max_new_tokens)
+        return self.language_model.generate(context, processors, max_new_tokens, sampling)
 
     def _context(
         self, batch: Batch, inputs: Sequence[Modality], *, explain: bool = False, captions: bool = False

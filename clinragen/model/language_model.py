@@ -58,9 +58,17 @@ class Context:
     caption: tuple[Tensor, Tensor] | None = None
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn: from probabilities at a temperature, among the likeliest that hold ``top_p`` together."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
 @dataclass
 class Reading:
-    """Hidden states of the context [B, S, d], a mask of those that depend on no caption, and losses per stay [B] or None.
+    """Hidden states of the context [B, S, d], a mask of those that no caption shapes, and losses per stay [B] or None.
 
     Attributes:
         nll: mean negative log-likelihood of a stay's target tokens, independent of padding and the rest of the batch.
@@ -115,7 +123,7 @@ class LanguageModel(nn.Module):
         note_mask: Tensor,
         caption: tuple[Tensor, Tensor] | None = None,
     ) -> Context:
-        """Join prefix prompts [B, n, d] (or None), note tokens [B, N] and, if captions are read, ids and mask [B, W]."""
+        """Join prefix prompts [B, n, d] (or None), note tokens [B, N] and any caption (ids and mask [B, W])."""
         embeddings, mask = self.model.get_input_embeddings()(note_ids), note_mask
         if prefix is not None:
             embeddings = torch.cat([prefix.to(embeddings.dtype), embeddings], dim=1)
@@ -144,13 +152,22 @@ class LanguageModel(nn.Module):
         """Positions needed to read and write this many tokens."""
         return max(context, target)
 
-    def generate(self, context: Context, processors: LogitsProcessorList, max_new_tokens: int) -> Tensor:
-        """Greedy decoding; returns target ids [B, <= max_new_tokens], padded after the end of sequence."""
+    def generate(
+        self,
+        context: Context,
+        processors: LogitsProcessorList,
+        max_new_tokens: int,
+        sampling: Sampling | None = None,
+    ) -> Tensor:
+        """Greedy decoding, or sampling; returns target ids [B, <= max_new_tokens], padded after the end of sequence."""
+        drawn: dict[str, Any] = {"do_sample": False}
+        if sampling is not None:  # top_k=0: transformers would otherwise draw among fifty
+            drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         generated = self.model.generate(
             **self._input(context),
             logits_processor=processors,
             max_new_tokens=max_new_tokens,
-            do_sample=False,
+            **drawn,
             num_beams=1,
             pad_token_id=self.tokenizer.pad_token_id,
             eos_token_id=self.tokenizer.eos_token_id,
@@ -160,6 +177,11 @@ class LanguageModel(nn.Module):
     def _input(self, context: Context) -> dict[str, Any]:
         """The context as the language model's own generation takes it."""
         return {"inputs_embeds": context.embeddings, "attention_mask": context.mask.long()}
+
+    def freeze_reading(self) -> None:
+        """Stop training what shapes the hidden states of an input, as far as the rest can be trained without: the
+        embeddings, and of a sequence-to-sequence model the encoder."""
+        self.model.get_input_embeddings().requires_grad_(False)
 
     def saved(self, name: str) -> bool:
         """Whether a run folder holds the weight of that name; with adapters, base weights are not saved."""
@@ -184,6 +206,11 @@ class Seq2Seq(LanguageModel):
 
     def _frame(self, embeddings: Tensor, mask: Tensor, caption: tuple[Tensor, Tensor] | None) -> Context:
         return Context(embeddings, mask, caption=caption)
+
+    def freeze_reading(self) -> None:
+        """Stop training the embeddings and the encoder: hidden states of an input stay what they are."""
+        super().freeze_reading()
+        self.model.get_encoder().requires_grad_(False)
 
     def _encode(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         return self.model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask.long()).last_hidden_state
@@ -273,7 +300,8 @@ class Causal(LanguageModel):
         if target_ids is not None:
             logits = self.model.get_output_embeddings()(states[:, length - 1 : -1][target_ids != IGNORED])
             nll, kl = self._losses(logits, target_ids, soft)
-        return Reading(states[:, :length], context.mask if context.uncaptioned is None else context.uncaptioned, nll, kl)
+        mask = context.mask if context.uncaptioned is None else context.uncaptioned
+        return Reading(states[:, :length], mask, nll, kl)
 
 
 def _taken(states: Tensor, order: Tensor) -> Tensor:

@@ -17,11 +17,14 @@ from clinragen.model.choice import choose
 from clinragen.model.config import ModelConfig
 
 STAGES = ("notes", "series", "multimodal")  # of a distillation, in order; `train` takes any stage
+REFINE = "refine"  # the stage that a distillation adds when asked
 #: parts of the model that a stage may train or leave as they are
 Part = Literal["language_model", "series_encoder", "concept_attention", "head"]
 Monitor = Literal["loss", "macro_auroc"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Writing = Literal["joint", "separate"]
+#: how a student learns from its own samples: the best alone, the best against the worst, or both
+Refinement = Literal["rft", "dpo", "both"]
 #: of arithmetic, as Fabric names it
 FabricPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Precision = Literal["auto", FabricPrecision]
@@ -39,7 +42,52 @@ STAGE_RANGES = {
     "clip": (0, 1_000_000_000),
     "seed": (0, 2**32 - 1),
 }
+REFINE_RANGES = {
+    "stays": (1, 1_000_000_000),
+    "validation_stays": (1, 1_000_000_000),
+    "samples": (1, 1000),
+    "others": (1, 1000),
+    **dict.fromkeys(("beta", "least_gap", "rate"), (0, 1_000_000)),
+}
 TRAINER_RANGES = {"devices": (1, 1024), "num_nodes": (1, 65_536)}
+
+
+@dataclass
+class RefineConfig:
+    """How a stage learns from rationales that its parent samples freely.
+
+    Attributes:
+        method: ``rft`` learns the best of a stay's samples, where it is sound; ``dpo`` prefers the best to the worst;
+            ``both`` adds the two losses.
+        stays, validation_stays: how many stays of each split are sampled.
+        samples: of each stay.
+        temperature, top_p: of the samples.
+        others: charts of other patients that a claim is held against, to see what it tells of this stay.
+        least_gap: least difference in reward of a best and a worst rationale that are compared.
+        beta: how far preferences may move the student from its parent: the less, the farther.
+        rate: of the parent's learning rate.
+    """
+
+    method: Refinement = "both"
+    stays: int = 256
+    validation_stays: int = 32
+    samples: int = 4
+    temperature: float = 1.0
+    top_p: float = 0.95
+    others: int = 3
+    least_gap: float = 1.0
+    beta: float = 0.1
+    rate: float = 0.1
+
+    def check(self, where: str) -> None:
+        """Raise a UserError for invalid values."""
+        _check_ranges(self, where, REFINE_RANGES)
+        if not 0 < self.temperature <= 100:
+            raise UserError(f"{where}.temperature is {self.temperature}, expected a number above 0, such as 1")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"{where}.top_p is {self.top_p}, expected a share above 0, at most 1")
+        if self.method != "rft" and self.samples < 2:
+            raise UserError(f"{where}.samples is {self.samples}: preferences need two samples of a stay, or method=rft")
 
 
 @dataclass
@@ -62,6 +110,7 @@ class StageConfig:
         masked: share of patches that ``pretrain`` masks.
         precision: ``auto`` uses bf16 if the hardware supports it and the model is large enough to benefit.
         checkpoint_minutes: interval of checkpoints; ``checkpoint_steps`` counts steps instead.
+        refine: the student learns from its own samples rather than from a teacher; None for all other stages.
     """
 
     inputs: list[Modality] = MISSING
@@ -87,6 +136,7 @@ class StageConfig:
     workers: int = 0
     checkpoint_minutes: float = 5.0
     checkpoint_steps: int = 0
+    refine: RefineConfig | None = None
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values."""
@@ -97,6 +147,10 @@ class StageConfig:
         if not 0 <= self.warmup <= 1:
             raise UserError(f"{where}.warmup is {self.warmup}, expected a share of the steps, from 0 to 1")
         _check_ranges(self, where, STAGE_RANGES)
+        if self.refine is not None:
+            self.refine.check(f"{where}.refine")
+            if self.parent is None:
+                raise UserError(f"{where}: stage.refine learns from samples of its parent: set stage.parent")
 
 
 @dataclass
@@ -215,6 +269,8 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["task"]
     if not settings["stage"]["token_weight"]:
         del settings["stage"]["token_weight"]  # keeps the identity of runs from before this setting
+    if settings["stage"]["refine"] is None:
+        del settings["stage"]["refine"]
     if not settings["model"]["max_caption_tokens"]:
         del settings["model"]["max_caption_tokens"]
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}

@@ -19,7 +19,7 @@ from clinragen.manifests import StageManifest
 from clinragen.outputs import check_parent
 from clinragen.quiet import phase, remark
 from clinragen.stages import preflight
-from clinragen.stages.config import STAGES, RunConfig, resolve
+from clinragen.stages.config import REFINE, STAGES, RunConfig, resolve
 from clinragen.stages.run_dir import TOKENS, Request
 
 
@@ -31,11 +31,13 @@ class Chain:
         base: settings that all stages share; its ``out`` is the folder of the runs.
         unlabelled: a cohort to pretrain the series encoder on, or None.
         overrides: overrides of single stages, in addition to those of ``base``.
+        refined: whether the last stage learns from its own samples.
     """
 
     base: Request
     unlabelled: Path | None
     overrides: dict[str, list[str]]
+    refined: bool = False
 
     def requests(self) -> list[Request]:
         """One request for each stage, each continuing the previous one."""
@@ -47,7 +49,7 @@ class Chain:
             )
         pretrained = base.out / PRETRAIN if self.unlabelled else None
         parent = None
-        for stage in STAGES:
+        for stage in (*STAGES, REFINE) if self.refined else STAGES:
             mine = replace(base, stage=stage, out=base.out / stage, parent=parent, overrides=self._overrides(stage))
             if parent is None:
                 mine = replace(mine, pretrained=pretrained)
@@ -73,12 +75,13 @@ def split_overrides(overrides: list[str]) -> tuple[tuple[str, ...], dict[str, li
     by_stage: dict[str, list[str]] = {}
     for override in overrides:
         stage, _, setting = override.partition(".")
-        if stage in (PRETRAIN, *STAGES):
+        if stage in (PRETRAIN, *STAGES, REFINE):
             by_stage.setdefault(stage, []).append(setting)
         elif stage in ("stage", "model", "trainer"):
             common.append(override)
         else:
-            raise unknown_choice(f"group in --set {override}:", stage, ("stage", "model", "trainer", PRETRAIN, *STAGES))
+            known = ("stage", "model", "trainer", PRETRAIN, *STAGES, REFINE)
+            raise unknown_choice(f"group in --set {override}:", stage, known)
     return tuple(common), by_stage
 
 

@@ -131,6 +131,8 @@ def _check_settings(request: Request) -> RunConfig:
     model = request.model if request.parent is None else ModelConfig()  # a parent's graph is read with the parent
     config = resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer, request.task)
     check_tracker(config.trainer.logger)
+    if config.stage.refine and config.trainer.devices * config.trainer.num_nodes > 1:
+        raise UserError(f"stage '{config.stage_name}' samples and learns in one process: set trainer.devices=1")
     return config
 
 

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 
-from clinragen import __version__
 from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json, write_json
 from clinragen.choices import PRETRAIN
 from clinragen.cohort import rationale_authors
 from clinragen.cohort.folder import Cohort
+from clinragen.config import load
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.store import private_store
 from clinragen.errors import UserError
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import score
-from clinragen.integrity import record
 from clinragen.manifests import RunManifest, StageManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.quiet import phase
 from clinragen.stages import preflight
 from clinragen.stages.build import load_parent, new_model, stays
-from clinragen.stages.checkpoint import TrainState
-from clinragen.stages.config import RunConfig, resolve, shaping
+from clinragen.stages.config import RunConfig, StageConfig, resolve
 from clinragen.stages.ensemble import fit_linear_probes, refit_linear_probes
 from clinragen.stages.module import StageModule, positive_weights
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
+from clinragen.stages.record import Trained, identity_of, run_manifest
+from clinragen.stages.refine import run_refine
 from clinragen.stages.run_dir import TOKENS, Request, finish_folder, finished_before
 from clinragen.stages.training import Training, train
 
@@ -60,6 +58,8 @@ def run_stage(request: Request, console: Console, cohort: Cohort | None = None) 
 def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path | None) -> StageManifest | None:
     if caution := rationale_authors.warning(cohort.paths, request.teacher):
         console.print(f"warning: {caution}", soft_wrap=True, markup=False)
+    if _refines(request):
+        return run_refine(request, console, cohort)
     pretrained = PretrainedEncoder(request.pretrained) if request.pretrained else None
     phase(console, "making the model" if request.parent is None else f"opening {request.parent}")
     parent = load_parent(request)
@@ -79,7 +79,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
             "log-probabilities: teach the training stays with them, or set stage.token_weight=0"
         )
     origin = str(request.pretrained and sha256_file(request.pretrained / "manifest.json"))
-    identity = sha256_json([_identity(config, cohort, model, parent[1] if parent else None), origin])
+    identity = sha256_json([identity_of(config, cohort, model, parent[1] if parent else None), origin])
     if done := finished_before(RunManifest, request, identity):
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
@@ -114,68 +114,16 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
         write_json(folder / "calibration.json", calibration.to_json())
-    trained = _Trained(model, data, state, parent[1] if parent else None, identity, fusion)
-    manifest = _manifest(request, config, cohort, trained)
+    trained = Trained(model, data, state, parent[1] if parent else None, identity, fusion)
+    manifest = run_manifest(request, config, cohort, trained)
     finish_folder(request.out, config, manifest)
     return manifest
 
 
-def _identity(config: RunConfig, cohort: Cohort, model: ClinRaGen, parent: RunManifest | None) -> str:
-    """Everything that affects the result of a run: only a run of the same identity is resumed."""
-    shapes = {
-        "config": shaping(config),
-        "cohort": cohort.sha256,
-        "rationales": sha256_file(cohort.paths.rationales(config.teacher)),
-        "parent": parent.model_sha256 if parent else None,
-        "concepts": model.concepts.to_json(),
-    }
-    if config.stage.token_weight:
-        shapes["logprobs"] = sha256_file(cohort.paths.logprobs(config.teacher))
-    if model.language_model.base:  # adapters are valid only with their base weights
-        shapes["base"] = model.language_model.base
-    return sha256_json(shapes)
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """A stage that is trained, before it is described."""
-
-    model: ClinRaGen
-    data: dict[str, StayDataset]
-    state: TrainState
-    parent: RunManifest | None
-    identity: str
-    fusion: dict[str, Any] | None
-
-
-def _manifest(request: Request, config: RunConfig, cohort: Cohort, trained: _Trained) -> RunManifest:
-    data, state, parent = trained.data, trained.state, trained.parent
-    return RunManifest(
-        clinragen=__version__,
-        stage=config.stage_name,
-        inputs=config.stage.inputs,
-        targets=config.stage.targets,
-        teacher=config.teacher,
-        task=config.task,
-        cohort=str(request.cohort),
-        cohort_sha256=cohort.sha256,
-        source=cohort.manifest.get("source"),
-        protocol=cohort.manifest.get("protocol"),
-        parent=str(request.parent) if request.parent else None,
-        pretrained=str(request.pretrained) if request.pretrained else None,
-        parent_stages=[*(parent.parent_stages or []), parent.stage] if parent else [],
-        identity=trained.identity,
-        model_sha256=sha256_file(request.out / "model" / "model.safetensors"),
-        files=record(request.out / "model"),
-        parameters=sum(p.numel() for p in trained.model.parameters()),
-        stays={split: len(stays) for split, stays in data.items()},
-        notes_cut=data["train"].cuts.notes,
-        targets_cut=data["train"].cuts.targets,
-        soft_targets=asdict(data["train"].alignment) if config.stage.token_weight else None,
-        fusion=trained.fusion,
-        best=state.found(config.stage.monitor),
-        seconds=round(state.seconds, 1),
-    )
+def _refines(request: Request) -> bool:
+    """Whether the stage learns from its own samples."""
+    settings = [one.removeprefix("stage.") for one in request.overrides if one.startswith("stage.")]
+    return load("stage", request.stage, StageConfig, settings).refine is not None
 
 
 def _described(config: RunConfig, model: ClinRaGen, data: dict[str, StayDataset]) -> str:

@@ -53,7 +53,5 @@ def test_generation_goes_by_the_probabilities_that_training_sees(captioned):
     ids = model.generate(batch(stays[0]), BOTH, LogitsProcessorList(), 3)[0].tolist()
     vocabulary = len(model.tokenizer)
     for token in ids[:1]:
-        losses = [
-            float(model(batch(replace(stays[0], target_ids=[each])), BOTH).nll[0]) for each in range(vocabulary)
-        ]
+        losses = [float(model(batch(replace(stays[0], target_ids=[each])), BOTH).nll[0]) for each in range(vocabulary)]
         assert losses.index(min(losses)) == token

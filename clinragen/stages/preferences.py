@@ -1,0 +1,207 @@
+"""Which of a stay's sampled rationales are learned: the best and the worst of each kind, by their reward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from clinragen.chart import note_statements, series_statements
+from clinragen.chart.measurements import SeriesChart, cells_by_stay, measurements
+from clinragen.choices import RationaleKind
+from clinragen.cohort.sections import sections_by_stay
+from clinragen.data.batch import Batch
+from clinragen.data.dataset import Stay, StayDataset, collate
+from clinragen.data.targets import TargetFormat
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.stages.samples import Sample
+from clinragen.verification.claims import Checked
+from clinragen.verification.grounds import with_absences
+from clinragen.verification.rationale import Verifier
+from clinragen.verification.reward import Reward, reward
+
+MOST_WORDS: dict[RationaleKind, int] = {"note": note_statements.MOST_WORDS, "series": series_statements.MOST_WORDS}
+
+
+class Judge:
+    """Rewards rationales of the stays of a dataset.
+
+    Args:
+        dataset: the stays.
+        graph: by which claims are read.
+        others: charts of other patients that a claim is held against; all there are, if fewer.
+    """
+
+    def __init__(self, dataset: StayDataset, graph: ConceptGraph, others: int) -> None:
+        cohort, ids = dataset.cohort, dataset.stay_ids.tolist()
+        self._verifier = Verifier(graph)
+        series = cohort.series.filter(cohort.series["stay_id"].is_in(ids))
+        cells = cells_by_stay(series)
+        notes = cohort.notes.filter(cohort.notes["stay_id"].is_in(ids))
+        self._sections = sections_by_stay(notes, labels=cohort.label_set, layout=True)
+        self._charts: dict[int, SeriesChart] = {stay: measurements(cells.get(stay, {})) for stay in ids}
+        self._others = _others(ids, dict(cohort.stays.select("stay_id", "subject_id").iter_rows()), others)
+
+    def reward(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> Reward:
+        """The reward of one rationale of a stay, beside which these diagnoses are listed."""
+        own, *elsewhere = (self._claims(text, kind, each, listed) for each in (stay, *self._others[stay]))
+        return reward(text, own, elsewhere, listed, MOST_WORDS[kind])
+
+    def _claims(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> list[Checked]:
+        claims = self._verifier.check(text, kind, self._sections.get(stay, []), self._charts[stay], listed)
+        return with_absences(text, claims)
+
+
+def _others(ids: Sequence[int], patient: dict[int, int], most: int) -> dict[int, list[int]]:
+    """For each stay some of other patients: the next ones in a fixed random order."""
+    order = np.random.default_rng(0).permutation(np.array(ids)).tolist()
+    chosen = {}
+    for position, stay in enumerate(order):
+        following = order[position + 1 :] + order[:position]
+        chosen[stay] = [other for other in following if patient[other] != patient[stay]][:most]
+    return chosen
+
+
+@dataclass(frozen=True)
+class Preference:
+    """What is learned of one stay.
+
+    Attributes:
+        row: of the stay in its dataset.
+        best, worst: rationale by kind; the same where no difference is large enough.
+        diagnoses: listed beside both.
+        sound: the best are true, to the point and of this stay.
+        gap: by how much the best are better, over all kinds.
+    """
+
+    row: int
+    best: dict[str, str]
+    worst: dict[str, str]
+    diagnoses: list[str]
+    sound: bool
+    gap: float
+
+
+class Judged(NamedTuple):
+    """Preferences of stays, and the mean reward of a report: of all samples, and of the best rationales."""
+
+    preferences: list[Preference]
+    mean: float
+    best: float
+
+
+def prefer(drawn: Sequence[Sequence[Sample]], judge: Judge, kinds: Sequence[RationaleKind], least_gap: float) -> Judged:
+    """The preferences of stays of which something can be learned.
+
+    The kinds are judged apart, so that a good rationale of the note is not lost beside a bad one of the series.
+
+    Args:
+        drawn: samples of each stay.
+        judge: rewards them.
+        kinds: of rationales that the student writes.
+        least_gap: least difference in reward of a best and a worst rationale.
+    """
+    preferences: list[Preference] = []
+    means, tops = [], []
+    for row, samples in enumerate(drawn):
+        listed = samples[0].diagnoses
+        best, worst = {}, {}
+        gap, sound, mean, top = 0.0, True, 0.0, 0.0
+        for kind in kinds:
+            texts = [getattr(sample, kind) for sample in samples]
+            rewards = [judge.reward(text, kind, samples[0].stay_id, listed) for text in texts]
+            totals = [each.total for each in rewards]
+            first, last = int(np.argmax(totals)), int(np.argmin(totals))
+            wide = totals[first] - totals[last] >= max(least_gap, 1e-9)
+            best[kind], worst[kind] = texts[first], texts[last] if wide else texts[first]
+            gap += (totals[first] - totals[last]) * wide
+            sound &= rewards[first].sound
+            mean, top = mean + float(np.mean(totals)), top + totals[first]
+        means.append(mean)
+        tops.append(top)
+        if sound or gap:
+            preferences.append(Preference(row, best, worst, listed, sound, gap))
+    return Judged(preferences, float(np.mean(means)), float(np.mean(tops)))
+
+
+class Pair(NamedTuple):
+    """A stay with the better target and with the worse, whether the better is sound, and what the parent made of them:
+    log-probabilities of both targets [2], logits of the labels [L]."""
+
+    better: Stay
+    worse: Stay
+    sound: bool
+    log_probs: Tensor
+    logits: Tensor
+
+
+class Pairs(NamedTuple):
+    """Pairs [B]: their stays with better targets, then with worse ones, [2 B]; sound [B]; of the parent, the
+    log-probabilities [B, 2] and the logits [B, L]."""
+
+    stays: Batch
+    sound: Tensor
+    log_probs: Tensor
+    logits: Tensor
+
+    @property
+    def stay_ids(self) -> Tensor:
+        """Ids of the stays, [B]."""
+        return self.stays.stay_ids[: len(self.sound)]
+
+
+class PreferenceDataset(Dataset[Pair]):
+    """Preferences as pairs of targets of the stays of a dataset.
+
+    Args:
+        stays: the stays.
+        preferences: among them.
+        target: how a target is spelled.
+        labels: keys of the labels, in the order of the target's names.
+    """
+
+    def __init__(
+        self, stays: StayDataset, preferences: Sequence[Preference], target: TargetFormat, labels: Sequence[str]
+    ) -> None:
+        self.stays, self.preferences = stays, preferences
+
+        def ids(texts: dict[str, str], listed: Sequence[str]) -> list[int]:
+            present = [key in listed for key in labels]
+            budget = stays.max_target_tokens
+            return target.encode(texts.get("note", ""), texts.get("series", ""), present, budget).ids
+
+        self.targets = [(ids(one.best, one.diagnoses), ids(one.worst, one.diagnoses)) for one in preferences]
+        self.log_probs = torch.zeros(len(preferences), 2)
+        self.logits = torch.zeros(len(preferences), len(labels))
+
+    def __len__(self) -> int:
+        return len(self.preferences)
+
+    def __getitem__(self, index: int) -> Pair:
+        preference = self.preferences[index]
+        stay = vars(self.stays[preference.row])
+        better, worse = (Stay(**{**stay, "target_ids": ids}) for ids in self.targets[index])
+        return Pair(better, worse, preference.sound, self.log_probs[index], self.logits[index])
+
+    def length(self, index: int) -> int:
+        """Tokens of a pair, by which batches are bucketed: of both targets, each behind its input."""
+        return 2 * self.stays.length(self.preferences[index].row) + sum(map(len, self.targets[index]))
+
+    def begin(self, epoch: int) -> None:
+        """Start an epoch; all are alike."""
+
+
+def collate_pairs(pairs: Sequence[Pair], pad_token_id: int) -> Pairs:
+    """Pad pairs to the longest of the batch."""
+    stays: list[Any] = [*(pair.better for pair in pairs), *(pair.worse for pair in pairs)]
+    return Pairs(
+        collate(stays, pad_token_id),
+        torch.tensor([pair.sound for pair in pairs], dtype=torch.float32),
+        torch.stack([pair.log_probs for pair in pairs]),
+        torch.stack([pair.logits for pair in pairs]),
+    )

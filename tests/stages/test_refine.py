@@ -1,0 +1,134 @@
+"""The stage ``refine``: from samples to a student that writes better, with the probabilities of its parent."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.torch import load_file
+
+from clinragen.cohort.folder import Cohort
+from clinragen.inference.predict import TrainedModel
+from clinragen.stages import samples
+from clinragen.stages.preferences import Judge, PreferenceDataset, collate_pairs, prefer
+from clinragen.stages.samples import Sample
+
+FEW = ("--set", "stage.precision=32-true", "--set", "stage.refine.stays=12", "--set", "stage.refine.validation_stays=4")
+SHORT = (*FEW, "--set", "stage.refine.samples=3", "--set", "stage.epochs=1", "--set", "stage.batch_size=4")
+#: a student of one epoch says nothing that is sound; preferences are there nevertheless
+SETTINGS = (*SHORT, "--set", "stage.refine.method=dpo", "--set", "stage.refine.least_gap=0.1")
+
+
+@pytest.fixture(scope="module")
+def refine(runs, hospital, command):
+    def run(out, *settings):
+        given = ("--parent", runs.multimodal, "--cohort", hospital.cohort, "--out", out)
+        return command("clinragen", "train", "refine", *given, *SETTINGS, *settings)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def refined(refine, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("refined") / "refine"
+    assert refine(folder) == 0
+    return folder
+
+
+def test_it_writes_a_run_that_predicts_with_the_probabilities_of_its_parent(refined, runs, hospital, command, tmp_path):
+    manifest = json.loads((refined / "manifest.json").read_text())
+    assert manifest["stage"] == "refine"
+    assert manifest["parent_stages"] == ["notes", "series", "multimodal"]
+    assert manifest["refined"]["train_stays"] == 12
+    assert manifest["refined"]["train_best_reward"] >= manifest["refined"]["train_reward"]
+    given = ("predict", "--model", refined, "--cohort", hospital.cohort, "--decoding", "free")
+    assert command("clinragen", *given, "--out", tmp_path / "after") == 0
+    before, after = (pl.read_parquet(f / "predictions.parquet") for f in (runs.predictions, tmp_path / "after"))
+    assert before["probabilities"].to_list() == after["probabilities"].to_list()
+    assert manifest["refined"]["moved"] == 0
+    weights = [load_file(run / "model" / "model.safetensors") for run in (runs.multimodal, refined)]
+    changed = {name for name, tensor in weights[0].items() if not tensor.equal(weights[1][name])}
+    assert changed
+    assert all(re.match(r"language_model\.model\.(model\.)?(decoder|lm_head)", name) for name in changed)
+
+
+def test_its_samples_are_kept_and_are_those_of_the_stays(refined):
+    lines = [json.loads(line) for line in (refined / "samples.jsonl").read_text().splitlines()]
+    assert len(lines) == 3 * (12 + 4)
+    assert len({(line["stay_id"], line["number"]) for line in lines}) == len(lines)
+    assert len({line["series"] for line in lines}) > len(lines) / 3
+
+
+def test_a_killed_run_draws_only_what_is_missing_and_ends_alike(refined, refine, monkeypatch, tmp_path, capsys):
+    drawn, real = [], samples._group
+
+    def group(*arguments):
+        drawn.append(arguments)
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(samples, "_group", group)
+    with pytest.raises(KeyboardInterrupt):
+        refine(tmp_path / "run")
+    assert len((tmp_path / "run" / "samples.jsonl").read_text().splitlines()) == 3 * samples.GROUP
+    assert refine(tmp_path / "run", "--set", "stage.refine.beta=0.2") == 2  # another run must not continue it
+    assert "unfinished run of other data or settings" in capsys.readouterr().err
+    assert refine(tmp_path / "run") == 0
+    assert len(drawn) == 4  # two groups of training stays and one of validation stays, one of them twice
+    assert (tmp_path / "run" / "samples.jsonl").read_bytes() == (refined / "samples.jsonl").read_bytes()
+    weights = [load_file(run / "model" / "model.safetensors") for run in (refined, tmp_path / "run")]
+    assert all(tensor.equal(weights[1][name]) for name, tensor in weights[0].items())
+
+
+def test_a_finished_run_is_kept_and_mistakes_are_told(refined, refine, tmp_path, capsys):
+    assert refine(refined, "--finish") == 0
+    assert "finished before, kept" in capsys.readouterr().err
+    for setting, told in (
+        ("stage.refine.samples=1", "preferences need two samples"),
+        ("stage.refine.method=ppo", "choose from: rft, dpo, both"),
+        ("stage.refine.top_p=0", "at most 1"),
+        ("stage.parent=null", "set stage.parent"),
+        ("trainer.devices=2", "one process"),
+    ):
+        assert refine(tmp_path / "none", "--set", setting) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_samples_that_teach_nothing_are_told(refine, tmp_path, capsys):
+    assert refine(tmp_path / "run", "--set", "stage.refine.method=rft") == 2
+    assert "worth learning" in capsys.readouterr().err
+
+
+def test_the_first_step_starts_from_the_parent(runs, hospital, refined):
+    from clinragen.stages.config import RefineConfig, resolve
+    from clinragen.stages.refine import refer
+    from clinragen.stages.refine_objective import RefineModule
+
+    trained = TrainedModel.load(runs.multimodal, "cpu")
+    config = resolve("refine", trained.model.config, "evidence", ["stage.precision=32-true"])
+    dataset = trained.dataset(Cohort.load(hospital.cohort), "train", limit=3)
+    target, labels = trained.model.target_format(["note", "series", "diagnoses"]), list(trained.model.labels)
+    drawn = [[Sample("", int(stay), n, [], "fever", f"lactate {n}") for n in range(2)] for stay in dataset.stay_ids]
+    judge = Judge(dataset, trained.model.graph, 1)
+    judge.reward = lambda text, *rest: (  # type: ignore[method-assign]
+        __import__("clinragen.verification.reward", fromlist=["Reward"]).Reward(float(text.endswith("1")), True)
+    )
+    judged = prefer(drawn, judge, ["note", "series"], 0.5)
+    assert [one.best["series"] for one in judged.preferences] == ["lactate 1"] * 3
+    assert [one.worst["series"] for one in judged.preferences] == ["lactate 0"] * 3
+    assert [one.worst["note"] for one in judged.preferences] == ["fever"] * 3
+    assert [one.gap for one in judged.preferences] == [1.0] * 3
+    pairs = PreferenceDataset(dataset, judged.preferences, target, labels)
+    objective = RefineModule(trained.model, config.stage, RefineConfig())
+    refer(objective, [pairs], config, trained.device)
+    scored = objective.score(collate_pairs([pairs[row] for row in range(3)], trained.model.tokenizer.pad_token_id))
+    assert scored.parts["dpo"].tolist() == pytest.approx([np.log(2)] * 3, abs=1e-4)
+    assert scored.parts["drift"].tolist() == pytest.approx([0] * 3, abs=1e-5)
+    assert (scored.parts["rft"] > 0).all()
+    shutil.rmtree(refined.parent / "gone", ignore_errors=True)
