@@ -66,6 +66,7 @@ class RefineConfig:
         least_gap: least difference in reward of a best and a worst rationale that are compared.
         beta: how far preferences may move the student from its parent: the less, the farther.
         rate: of the parent's learning rate.
+        journal: file of the samples, which runs of the same parent may share; by default one in the run folder.
     """
 
     method: Refinement = "both"
@@ -78,6 +79,7 @@ class RefineConfig:
     least_gap: float = 1.0
     beta: float = 0.1
     rate: float = 0.1
+    journal: str | None = None
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values."""
@@ -271,6 +273,8 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["stage"]["token_weight"]  # keeps the identity of runs from before this setting
     if settings["stage"]["refine"] is None:
         del settings["stage"]["refine"]
+    else:
+        del settings["stage"]["refine"]["journal"]
     if not settings["model"]["max_caption_tokens"]:
         del settings["model"]["max_caption_tokens"]
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}

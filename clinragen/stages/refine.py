@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def _preferences(
     origin = origin_of(trained, data["train"].cohort.sha256, sampling, seed)
     pairs: dict[str, PreferenceDataset] = {}
     figures: dict[str, float] = {}
-    with SampleJournal(request.out / JOURNAL, origin) as journal:
+    with SampleJournal(Path(refine.journal) if refine.journal else request.out / JOURNAL, origin) as journal:
         for split, stays in data.items():
             with Progress(console=console, transient=True) as progress:
                 bar = progress.add_task(f"  sampling rationales of {split} stays", total=len(stays))

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from clinragen.cohort.folder import Cohort
 from clinragen.inference.predict import TrainedModel
+from clinragen.model.language_model import train_tokenizer
 from clinragen.stages import samples
+from clinragen.stages.config import RefineConfig, resolve
 from clinragen.stages.preferences import Judge, PreferenceDataset, collate_pairs, prefer
+from clinragen.stages.refine import refer
+from clinragen.stages.refine_objective import RefineModule
 from clinragen.stages.samples import Sample
+from clinragen.verification.reward import Reward
 
 FEW = ("--set", "stage.precision=32-true", "--set", "stage.refine.stays=12", "--set", "stage.refine.validation_stays=4")
 SHORT = (*FEW, "--set", "stage.refine.samples=3", "--set", "stage.epochs=1", "--set", "stage.batch_size=4")
@@ -73,8 +78,7 @@ def test_a_killed_run_draws_only_what_is_missing_and_ends_alike(refined, refine,
         return real(*arguments)
 
     monkeypatch.setattr(samples, "_group", group)
-    with pytest.raises(KeyboardInterrupt):
-        refine(tmp_path / "run")
+    assert refine(tmp_path / "run") == 130
     assert len((tmp_path / "run" / "samples.jsonl").read_text().splitlines()) == 3 * samples.GROUP
     assert refine(tmp_path / "run", "--set", "stage.refine.beta=0.2") == 2  # another run must not continue it
     assert "unfinished run of other data or settings" in capsys.readouterr().err
@@ -105,20 +109,14 @@ def test_samples_that_teach_nothing_are_told(refine, tmp_path, capsys):
     assert "worth learning" in capsys.readouterr().err
 
 
-def test_the_first_step_starts_from_the_parent(runs, hospital, refined):
-    from clinragen.stages.config import RefineConfig, resolve
-    from clinragen.stages.refine import refer
-    from clinragen.stages.refine_objective import RefineModule
-
+def test_the_first_step_starts_from_the_parent(runs, hospital):
     trained = TrainedModel.load(runs.multimodal, "cpu")
     config = resolve("refine", trained.model.config, "evidence", ["stage.precision=32-true"])
     dataset = trained.dataset(Cohort.load(hospital.cohort), "train", limit=3)
     target, labels = trained.model.target_format(["note", "series", "diagnoses"]), list(trained.model.labels)
     drawn = [[Sample("", int(stay), n, [], "fever", f"lactate {n}") for n in range(2)] for stay in dataset.stay_ids]
     judge = Judge(dataset, trained.model.graph, 1)
-    judge.reward = lambda text, *rest: (  # type: ignore[method-assign]
-        __import__("clinragen.verification.reward", fromlist=["Reward"]).Reward(float(text.endswith("1")), True)
-    )
+    judge.reward = lambda text, *rest: Reward(float(text.endswith("1")), True)  # type: ignore[method-assign]
     judged = prefer(drawn, judge, ["note", "series"], 0.5)
     assert [one.best["series"] for one in judged.preferences] == ["lactate 1"] * 3
     assert [one.worst["series"] for one in judged.preferences] == ["lactate 0"] * 3
@@ -131,4 +129,42 @@ def test_the_first_step_starts_from_the_parent(runs, hospital, refined):
     assert scored.parts["dpo"].tolist() == pytest.approx([np.log(2)] * 3, abs=1e-4)
     assert scored.parts["drift"].tolist() == pytest.approx([0] * 3, abs=1e-5)
     assert (scored.parts["rft"] > 0).all()
-    shutil.rmtree(refined.parent / "gone", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def gemma(tmp_path_factory):
+    """A folder with a Gemma 3 of random weights."""
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    folder = tmp_path_factory.mktemp("gemma")
+    tokenizer = train_tokenizer(["creatinine 1.2 mg/dL; sepsis. Note rationale: none of the listed"] * 9, 300)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    special = {"vocab_size": len(tokenizer), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
+    Gemma3ForCausalLM(Gemma3TextConfig(**shape, **special, num_key_value_heads=1, head_dim=16)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["llama with adapters", "gemma 3"])
+def test_causal_students_read_captions_and_are_refined(kind, request, hospital, command, tmp_path):
+    adapted = kind == "llama with adapters"
+    folder = request.getfixturevalue("llama" if adapted else "gemma")
+    small = ("max_note_tokens=48", "max_target_tokens=96", "max_caption_tokens=48", "learning_rate=0.01")
+    settings = ["stage.parent=null", "stage.epochs=1", "stage.precision=32-true", *(f"model.{one}" for one in small)]
+    settings += ["model.language_model.lora.rank=4"] * adapted
+    options = [part for setting in settings for part in ("--set", setting)]
+    cohort, parent, out = ("--cohort", hospital.cohort), tmp_path / "multimodal", tmp_path / "refine"
+    assert command("clinragen", "train", "multimodal", *cohort, "--model", folder, *options, "--out", parent) == 0
+    assert command("clinragen", "train", "refine", *cohort, "--parent", parent, *SETTINGS, "--out", out) == 0
+    refined = json.loads((out / "manifest.json").read_text())["refined"]
+    assert 0 <= refined["moved"] < 0.05
+    given = ("predict", "--model", out, *cohort, "--decoding", "free")
+    assert command("clinragen", *given, "--out", tmp_path / "free") == 0
+    written = pl.read_parquet(tmp_path / "free" / "predictions.parquet")
+    assert (written["series_rationale"].str.len_chars() > 0).any()
+    weights = [load_file(run / "model" / "model.safetensors") for run in (parent, out)]
+    changed = {name for name, tensor in weights[0].items() if not tensor.equal(weights[1][name])}
+    assert changed
+    assert all(name.startswith("language_model.") and (not adapted or ".lora_" in name) for name in changed)
