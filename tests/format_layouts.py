@@ -166,6 +166,16 @@ def of_journal(folder: Path) -> Layout:
     return {"*.journal.jsonl": of_lines(path)}
 
 
+def of_samples(folder: Path) -> Layout:
+    """Lines of the journal of a stage that learns from its own samples."""
+    from clinragen.stages.samples import Sample, SampleJournal
+
+    path = folder / "samples.jsonl"
+    with SampleJournal(path, "ab" * 32) as journal:
+        journal.append([Sample("ab" * 32, 1, 0, ["shock"], "n", "s")])
+    return {path.name: of_lines(path)}
+
+
 def of_tokens(model: Path, cohort: Path) -> Layout:
     """The arrays that a run keeps of its stays while it lasts."""
     from dataclasses import replace
@@ -205,6 +215,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
         | {f"pretrained/{name}": layout for name, layout in of_folder(pretrained).items()},
         "PREDICTIONS": of_folder(predictions),
         "EVALUATION": of_folder(evaluation),
+        "SAMPLES": of_samples(scratch),
         "ENCODING": of_tokens(run, cohort),
     }
     return {name: {"version": VERSIONS[name], "layout": layout} for name, layout in written.items()}

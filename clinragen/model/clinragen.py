@@ -199,9 +199,12 @@ class ClinRaGen(nn.Module):
         write_tensors(folder / "model.safetensors", self.weights(), {"format": "pt"})
         self.language_model.save(folder / "language_model")
         self.graph.save(folder / "graph", overwrite=True)
+        config = asdict(self.config)
+        if not self.config.max_caption_tokens:
+            del config["max_caption_tokens"]  # a model without captions can be read by releases that know none
         described = {
             **versions.MODEL.mark,
-            "config": asdict(self.config),
+            "config": config,
             "statistics": self.statistics.to_json(),
             "concepts": self.concepts.to_json(),
             "labels": self.labels.names,
