@@ -29,9 +29,9 @@ def test_model_presets(name):
 @pytest.mark.parametrize("name", names("stage"))
 def test_stages(name):
     from clinragen.choices import PRETRAIN
-    from clinragen.stages.config import STAGES, resolve
+    from clinragen.stages.config import REFINE, STAGES, resolve
 
-    assert name in (PRETRAIN, *STAGES)
+    assert name in (PRETRAIN, *STAGES, REFINE)
     config = resolve(name, "tiny", "evidence", [])
     assert config.stage.parent in (None, *STAGES)
 

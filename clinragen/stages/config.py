@@ -63,6 +63,7 @@ class RefineConfig:
         samples: of each stay.
         temperature, top_p: of the samples.
         others: charts of other patients that a claim is held against, to see what it tells of this stay.
+        mend: where no sample of a stay is sound, learn one without its unsupported statements.
         least_gap: least difference in reward of a best and a worst rationale that are compared.
         beta: how far preferences may move the student from its parent: the less, the farther.
         rate: of the parent's learning rate.
@@ -76,6 +77,7 @@ class RefineConfig:
     temperature: float = 1.0
     top_p: float = 0.95
     others: int = 3
+    mend: bool = True
     least_gap: float = 1.0
     beta: float = 0.1
     rate: float = 0.1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,11 +20,13 @@ from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.data.targets import TargetFormat
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.stages.samples import Sample
-from clinragen.verification.claims import Checked
+from clinragen.verification.claims import Checked, Verdict
+from clinragen.verification.edits import without_claims
 from clinragen.verification.grounds import with_absences
 from clinragen.verification.rationale import Verifier
 from clinragen.verification.reward import Reward, reward
 
+OPENINGS: dict[RationaleKind, str] = {"note": note_statements.OPENING, "series": series_statements.OPENING}
 MOST_WORDS: dict[RationaleKind, int] = {"note": note_statements.MOST_WORDS, "series": series_statements.MOST_WORDS}
 
 
@@ -52,6 +54,13 @@ class Judge:
         own, *elsewhere = (self._claims(text, kind, each, listed) for each in (stay, *self._others[stay]))
         return reward(text, own, elsewhere, listed, MOST_WORDS[kind])
 
+    def mended(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> Iterator[tuple[str, Reward]]:
+        """The rationale without what is unsupported, if something sound is left."""
+        doubtful = [claim for claim in self._claims(text, kind, stay, listed) if claim.verdict != Verdict.SUPPORTED]
+        for shorter in without_claims(text, doubtful, OPENINGS[kind]):
+            if (rewarded := self.reward(shorter, kind, stay, listed)).sound:
+                yield shorter, rewarded
+
     def _claims(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> list[Checked]:
         claims = self._verifier.check(text, kind, self._sections.get(stay, []), self._charts[stay], listed)
         return with_absences(text, claims)
@@ -73,7 +82,8 @@ class Preference:
 
     Attributes:
         row: of the stay in its dataset.
-        best, worst: rationale by kind; the same where no difference is large enough.
+        best, worst: rationale by kind; the same where no difference is large enough. Where no sample is sound, the best
+            may be one without its unsupported statements.
         diagnoses: listed beside both.
         sound: the best are true, to the point and of this stay.
         gap: by how much the best are better, over all kinds.
@@ -95,7 +105,14 @@ class Judged(NamedTuple):
     best: float
 
 
-def prefer(drawn: Sequence[Sequence[Sample]], judge: Judge, kinds: Sequence[RationaleKind], least_gap: float) -> Judged:
+def prefer(
+    drawn: Sequence[Sequence[Sample]],
+    judge: Judge,
+    kinds: Sequence[RationaleKind],
+    least_gap: float,
+    *,
+    mend: bool = True,
+) -> Judged:
     """The preferences of stays of which something can be learned.
 
     The kinds are judged apart, so that a good rationale of the note is not lost beside a bad one of the series.
@@ -105,28 +122,49 @@ def prefer(drawn: Sequence[Sequence[Sample]], judge: Judge, kinds: Sequence[Rati
         judge: rewards them.
         kinds: of rationales that the student writes.
         least_gap: least difference in reward of a best and a worst rationale.
+        mend: where no sample is sound, learn one without its unsupported statements, if it is sound then.
     """
     preferences: list[Preference] = []
     means, tops = [], []
     for row, samples in enumerate(drawn):
-        listed = samples[0].diagnoses
-        best, worst = {}, {}
-        gap, sound, mean, top = 0.0, True, 0.0, 0.0
-        for kind in kinds:
-            texts = [getattr(sample, kind) for sample in samples]
-            rewards = [judge.reward(text, kind, samples[0].stay_id, listed) for text in texts]
-            totals = [each.total for each in rewards]
-            first, last = int(np.argmax(totals)), int(np.argmin(totals))
-            wide = totals[first] - totals[last] >= max(least_gap, 1e-9)
-            best[kind], worst[kind] = texts[first], texts[last] if wide else texts[first]
-            gap += (totals[first] - totals[last]) * wide
-            sound &= rewards[first].sound
-            mean, top = mean + float(np.mean(totals)), top + totals[first]
-        means.append(mean)
-        tops.append(top)
-        if sound or gap:
-            preferences.append(Preference(row, best, worst, listed, sound, gap))
+        ranked = {kind: _ranked(samples, judge, kind, mend=mend) for kind in kinds}
+        means.append(sum(each.mean for each in ranked.values()))
+        tops.append(sum(each.best.total for each in ranked.values()))
+        wide = {kind: each.gap for kind, each in ranked.items() if each.gap >= max(least_gap, 1e-9)}
+        best = {kind: each.best_text for kind, each in ranked.items()}
+        worst = {kind: each.worst_text if kind in wide else each.best_text for kind, each in ranked.items()}
+        sound = all(each.best.sound for each in ranked.values())
+        if sound or wide:
+            preferences.append(Preference(row, best, worst, samples[0].diagnoses, sound, sum(wide.values())))
     return Judged(preferences, float(np.mean(means)), float(np.mean(tops)))
+
+
+class _Ranked(NamedTuple):
+    """The best and the worst of a stay's rationales of one kind, and the mean reward of the samples."""
+
+    best_text: str
+    best: Reward
+    worst_text: str
+    worst: Reward
+    mean: float
+
+    @property
+    def gap(self) -> float:
+        """Difference in reward of the best and the worst."""
+        return self.best.total - self.worst.total
+
+
+def _ranked(samples: Sequence[Sample], judge: Judge, kind: RationaleKind, *, mend: bool) -> _Ranked:
+    stay, listed = samples[0].stay_id, samples[0].diagnoses
+    texts = list(dict.fromkeys(getattr(sample, kind) for sample in samples))
+    rewarded = {text: judge.reward(text, kind, stay, listed) for text in texts}
+    mean = float(np.mean([rewarded[getattr(sample, kind)].total for sample in samples]))
+    worst = min(texts, key=lambda text: rewarded[text].total)
+    candidates = dict(rewarded)
+    if mend and not any(each.sound for each in rewarded.values()):
+        candidates |= {shorter: each for text in texts for shorter, each in judge.mended(text, kind, stay, listed)}
+    best = max(candidates, key=lambda text: (candidates[text].sound, candidates[text].total))
+    return _Ranked(best, candidates[best], worst, rewarded[worst], mean)
 
 
 class Pair(NamedTuple):

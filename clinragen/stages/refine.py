@@ -134,7 +134,8 @@ def _preferences(
                 done = partial(progress.advance, bar)
                 drawn = draw(trained, stays, refine.samples, sampling, seed, journal, done)
             phase(console, f"rewarding {len(stays) * refine.samples:,} reports of {split} stays")
-            judged = prefer(drawn, Judge(stays, trained.model.graph, refine.others), kinds, refine.least_gap)
+            judge = Judge(stays, trained.model.graph, refine.others)
+            judged = prefer(drawn, judge, kinds, refine.least_gap, mend=refine.mend)
             usable = [each for each in judged.preferences if each.sound or refine.method != "rft"]
             if not usable:
                 raise UserError(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from itertools import pairwise
 
 from clinragen.chart.measurements import measurements
 from clinragen.choices import RationaleKind
@@ -13,13 +11,9 @@ from clinragen.teacher.prompts import OPENINGS
 from clinragen.teacher.stays import StayRecord
 from clinragen.verification.claims import Checked as Claim
 from clinragen.verification.claims import Verdict
+from clinragen.verification.edits import without_claims
 from clinragen.verification.grounds import with_absences
 from clinragen.verification.rationale import Verifier
-
-#: Separators between statements that can stand alone, and between parts of one.
-_STATEMENTS = re.compile(r";\s+|(?<=[.!?])\s+")
-_PARTS = re.compile(r";\s+|(?<=[.!?])\s+|,\s+(?:and\s+|but\s+|with\s+)?|\s+and\s+")
-_DANGLING = re.compile(r"\A(?:pointing|supporting|suggesting|consistent|indicating|which|this|these|and|but)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -69,68 +63,9 @@ class ClaimChecker:
             least: least number of supported findings and values in the rest.
         """
         doubtful = [claim for claim in self.check(text, stay, kind).claims if claim.verdict != Verdict.SUPPORTED]
-        for separators in (_STATEMENTS, _PARTS):
-            shorter = _without(text, doubtful, OPENINGS[kind], separators)
-            if shorter is None:
-                continue
+        for shorter in without_claims(text, doubtful, OPENINGS[kind]):
             check = self.check(shorter, stay, kind)
             concludes = kind == "series" or not stay.diagnoses or any(c.kind == "diagnosis" for c in check.claims)
             if not check.unfounded and check.supported >= least and concludes:
                 return shorter, check
         return None
-
-
-def clauses_of(text: str, claims: list[Claim]) -> list[str]:
-    """The clauses that contain claims, to tell a teacher what to leave out."""
-    clauses = []
-    for start, end in _pieces(text, _PARTS):
-        if any(start < claim.end and claim.start < end for claim in claims):
-            clauses.append(text[start:end].strip(" .;,"))
-    return clauses
-
-
-def _without(text: str, doubtful: list[Claim], opening: str, separators: re.Pattern[str]) -> str | None:
-    """The opening, followed by the pieces without a doubtful claim."""
-    pieces = _standing(text, doubtful, separators)
-    if not pieces:
-        return None
-    body = text[pieces[0][0] : pieces[0][1]]
-    for (_, end), (start, stop) in pairwise(pieces):
-        between = text[end:start] if _adjacent(text, end, start, separators) else ", "
-        body += between + text[start:stop]
-    body = body.strip(" ,;")
-    if not body.startswith(opening):
-        body = f"{opening}{'' if opening.startswith('Lab') else ','} {_lower_first(body)}"
-    if body.rstrip(".") == opening:
-        return None
-    return body if body[-1] in ".!?" else f"{body}."
-
-
-def _standing(text: str, doubtful: list[Claim], separators: re.Pattern[str]) -> list[tuple[int, int]]:
-    """Pieces without a doubtful claim; one that continues a removed piece ("pointing to ...") is removed, too."""
-    standing: list[tuple[int, int]] = []
-    grounded = False
-    for start, end in _pieces(text, separators):
-        sound = not any(start < claim.end and claim.start < end for claim in doubtful)
-        dangling = _DANGLING.match(text[start:end]) is not None
-        if sound and (grounded or not dangling):
-            standing.append((start, end))
-        grounded = sound and (grounded or not dangling)
-    return standing
-
-
-def _adjacent(text: str, end: int, start: int, separators: re.Pattern[str]) -> bool:
-    return separators.fullmatch(text[end:start]) is not None
-
-
-def _pieces(text: str, separators: re.Pattern[str]) -> list[tuple[int, int]]:
-    pieces, start = [], 0
-    for match in separators.finditer(text):
-        pieces.append((start, match.start()))
-        start = match.end()
-    return [(a, b) for a, b in [*pieces, (start, len(text))] if b > a]
-
-
-def _lower_first(body: str) -> str:
-    first = body.split(maxsplit=1)[0]
-    return body if sum(letter.isupper() for letter in first) > 1 else body[0].lower() + body[1:]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from clinragen.choices import RationaleKind
 from clinragen.teacher import answers, journal
 from clinragen.teacher.answers import BadAnswerError, Draft
-from clinragen.teacher.claim_check import ClaimCheck, ClaimChecker, clauses_of
+from clinragen.teacher.claim_check import ClaimCheck, ClaimChecker
 from clinragen.teacher.client import Asker, NoAnswerError
 from clinragen.teacher.completions import Answer
 from clinragen.teacher.logprobs import of_text
@@ -18,6 +18,7 @@ from clinragen.teacher.run_summary import Tally, Way
 from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.stays import StayRecord
 from clinragen.teacher.tokens import Messages
+from clinragen.verification.edits import clauses_of
 from clinragen.verification.grounds import grounded_diagnoses
 
 

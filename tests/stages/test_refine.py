@@ -105,7 +105,7 @@ def test_a_finished_run_is_kept_and_mistakes_are_told(refined, refine, tmp_path,
 
 
 def test_samples_that_teach_nothing_are_told(refine, tmp_path, capsys):
-    assert refine(tmp_path / "run", "--set", "stage.refine.method=rft") == 2
+    assert refine(tmp_path / "run", "--set", "stage.refine.method=rft", "--set", "stage.refine.mend=false") == 2
     assert "worth learning" in capsys.readouterr().err
 
 
@@ -117,7 +117,7 @@ def test_the_first_step_starts_from_the_parent(runs, hospital):
     drawn = [[Sample("", int(stay), n, [], "fever", f"lactate {n}") for n in range(2)] for stay in dataset.stay_ids]
     judge = Judge(dataset, trained.model.graph, 1)
     judge.reward = lambda text, *rest: Reward(float(text.endswith("1")), True)  # type: ignore[method-assign]
-    judged = prefer(drawn, judge, ["note", "series"], 0.5)
+    judged = prefer(drawn, judge, ["note", "series"], 0.5, mend=False)
     assert [one.best["series"] for one in judged.preferences] == ["lactate 1"] * 3
     assert [one.worst["series"] for one in judged.preferences] == ["lactate 0"] * 3
     assert [one.worst["note"] for one in judged.preferences] == ["fever"] * 3
