@@ -7,6 +7,9 @@ import shutil
 
 import pytest
 
+from clinragen.stages.distill import Chain, split_overrides
+from clinragen.stages.run_dir import Request
+
 SETTINGS = ("--set", "stage.precision=32-true", "--set", "stage.epochs=1")
 
 
@@ -83,3 +86,12 @@ def test_a_disk_that_is_too_small_is_told_before_any_work(hospital, command, cap
     given = ("clinragen", "train", "notes", "--cohort", hospital.cohort, "--model", hospital.model, *SETTINGS)
     assert command(*given, "--out", tmp_path / "out") == 2
     assert "make room" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_chain_may_end_with_refining(tmp_path):
+    common, single = split_overrides(["stage.seed=2", "model.max_caption_tokens=99", "refine.stage.refine.samples=9"])
+    base = Request("notes", tmp_path / "cohort", tmp_path / "chain", overrides=common)
+    assert [each.stage for each in Chain(base, None, single).requests()] == ["notes", "series", "multimodal"]
+    last = Chain(base, None, single, refined=True).requests()[-1]
+    assert (last.stage, last.parent, last.out) == ("refine", base.out / "multimodal", base.out / "refine")
+    assert last.overrides == ("stage.seed=2", "stage.refine.samples=9")
