@@ -66,7 +66,7 @@ def test_repetition_and_length_cost(judged):
     assert not twice.sound
     assert twice.total <= TRUE + REPEATED
     long = judged(f"{one}.", most_words=7)
-    assert long.total == pytest.approx(TRUE + 2 * OVERLONG)
+    assert long.total == pytest.approx(TRUE + 3 * OVERLONG)
     assert not long.sound
 
 
