@@ -22,7 +22,7 @@ from clinragen.stages.refine_objective import RefineModule
 from clinragen.stages.samples import Sample
 from clinragen.verification.reward import Reward
 
-FEW = ("--set", "stage.precision=32-true", "--set", "stage.refine.stays=12", "--set", "stage.refine.validation_stays=4")
+FEW = ("--set", "stage.precision=32-true", "--set", "stage.refine.stays=12", "--set", "stage.refine.validation_stays=3")
 SHORT = (*FEW, "--set", "stage.refine.samples=3", "--set", "stage.epochs=1", "--set", "stage.batch_size=4")
 #: a student of one epoch says nothing that is sound; preferences are there nevertheless
 SETTINGS = (*SHORT, "--set", "stage.refine.method=dpo", "--set", "stage.refine.least_gap=0.1")
@@ -63,7 +63,7 @@ def test_it_writes_a_run_that_predicts_with_the_probabilities_of_its_parent(refi
 
 def test_its_samples_are_kept_and_are_those_of_the_stays(refined):
     lines = [json.loads(line) for line in (refined / "samples.jsonl").read_text().splitlines()]
-    assert len(lines) == 3 * (12 + 4)
+    assert len(lines) == 3 * (12 + 3)
     assert len({(line["stay_id"], line["number"]) for line in lines}) == len(lines)
     assert len({line["series"] for line in lines}) > len(lines) / 3
 
