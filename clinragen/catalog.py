@@ -101,6 +101,14 @@ class Variable:
             return 1
         return 0
 
+    def written(self, value: float) -> float:
+        """The number that ``format`` writes: rounded to the variable's decimals, a tie to the even digit.
+
+        >>> variable("inr").written(1.25), variable("inr").written(1.75)
+        (1.2, 1.8)
+        """
+        return round(value, self.decimals)
+
     def format(self, value: float) -> str:
         """The value with its unit, as written in text.
 

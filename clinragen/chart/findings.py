@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 import polars as pl
 
@@ -77,7 +77,7 @@ class Finding:
 
     def outside(self, value: float) -> bool:
         """Whether a value, as written, lies on this side of the reference range."""
-        return self.spec.direction(round(value, self.spec.decimals)) == (1 if self.direction == "high" else -1)
+        return self.spec.direction(self.spec.written(value)) == (1 if self.direction == "high" else -1)
 
     @property
     def reliability(self) -> float:
@@ -104,6 +104,23 @@ class Finding:
         return 1 if change > 0 else -1
 
 
+class _Course(TypedDict):
+    """One variable of one stay: how many of its values lie above and below the range, and which mark its course."""
+
+    stay_id: int
+    variable: str
+    count: int
+    above: int
+    below: int
+    first: float
+    last: float
+    last_hour: float
+    max: float
+    max_hour: float
+    min: float
+    min_hour: float
+
+
 def findings(series: pl.DataFrame, *, normal: bool = False) -> dict[int, list[Finding]]:
     """Findings of each stay: one per variable and side of the reference range with at least one value on that side.
 
@@ -111,24 +128,17 @@ def findings(series: pl.DataFrame, *, normal: bool = False) -> dict[int, list[Fi
         series: columns stay_id, hour, variable, value (``schema.SERIES``).
         normal: add one for each variable whose values all lie within the range.
     """
-    ranges = pl.DataFrame(
-        [(key, spec.low, spec.high, 10.0**spec.decimals) for key, spec in variables().items()],
-        schema={"variable": pl.String, "low": pl.Float64, "high": pl.Float64, "scale": pl.Float64},
-        orient="row",
-    )
     value = pl.col("value")
-    # The value counts as it would be written: an INR of 1.2 is not above 1.2, although its float32 is.
-    written = (value * pl.col("scale")).round(0, mode="half_away_from_zero") / pl.col("scale")
+    rows = series.filter(pl.col("variable").is_in(list(variables())))
+    rows = rows.with_columns(value.cast(pl.Float64).round_sig_figs(6))
     table = (
-        series.join(ranges, on="variable")
-        .with_columns(value.cast(pl.Float64).round_sig_figs(6))
+        rows.join(_sides_of_values(rows), on=["variable", "value"])
         .sort("stay_id", "variable", "hour")
         .group_by("stay_id", "variable", maintain_order=True)
         .agg(
             pl.len().alias("count"),
-            (written > pl.col("high")).fill_null(False).sum().alias("above"),
-            (written < pl.col("low")).fill_null(False).sum().alias("below"),
-            (pl.col("low").is_not_null() | pl.col("high").is_not_null()).first().alias("bounded"),
+            (pl.col("side") > 0).sum().alias("above"),
+            (pl.col("side") < 0).sum().alias("below"),
             pl.col("hour").last().alias("last_hour"),
             value.first().alias("first"),
             value.last().alias("last"),
@@ -139,12 +149,23 @@ def findings(series: pl.DataFrame, *, normal: bool = False) -> dict[int, list[Fi
         )
     )
     stays: dict[int, list[Finding]] = {}
-    for row in table.iter_rows(named=True):
+    for row in cast(Iterator[_Course], table.iter_rows(named=True)):
         stays.setdefault(row["stay_id"], []).extend(_sides(row, normal=normal))
     return stays
 
 
-def _sides(row: dict[str, Any], *, normal: bool) -> Iterator[Finding]:
+def _sides_of_values(rows: pl.DataFrame) -> pl.DataFrame:
+    """variable, value, side: the side of the reference range on which each distinct value of a variable lies.
+
+    The value counts as it would be written: an INR of 1.2 is not above 1.2, although its float32 is.
+    """
+    distinct = rows.select("variable", "value").unique()
+    specs = variables()
+    sides = [specs[key].direction(specs[key].written(value)) for key, value in distinct.iter_rows()]
+    return distinct.with_columns(side=pl.Series(sides, dtype=pl.Int8))
+
+
+def _sides(row: _Course, *, normal: bool) -> Iterator[Finding]:
     """The findings of one variable of one stay."""
 
     def seen(direction: Literal["high", "low", "normal"], abnormal: int, extreme: float, hour: float) -> Finding:
@@ -155,5 +176,7 @@ def _sides(row: dict[str, Any], *, normal: bool) -> Iterator[Finding]:
         yield seen("high", row["above"], row["max"], row["max_hour"])
     if row["below"]:
         yield seen("low", row["below"], row["min"], row["min_hour"])
-    if normal and not row["above"] and not row["below"] and row["bounded"]:
+    spec = variables()[row["variable"]]
+    bounded = spec.low is not None or spec.high is not None
+    if normal and not row["above"] and not row["below"] and bounded:
         yield seen("normal", 0, row["last"], row["last_hour"])

@@ -122,6 +122,7 @@ def test_a_trend_that_would_not_show_in_the_numbers_as_written_is_none():
         ("potassium", 5.0, []),
         ("potassium", 5.1, ["high"]),
         ("inr", 1.24, []),
+        ("inr", 1.25, []),  # a tie is written with the even digit, 1.2
         ("inr", 1.26, ["high"]),
         ("ph", 7.454, []),
         ("ph", 7.46, ["high"]),
@@ -132,6 +133,21 @@ def test_a_trend_that_would_not_show_in_the_numbers_as_written_is_none():
 def test_a_value_is_outside_by_as_many_decimals_as_its_variable_is_written_with(variable, value, sides):
     assert [finding.direction for finding in of((variable, 1.0, value))] == sides
     assert [finding.outside(value) for finding in of((variable, 1.0, value))] == [True] * len(sides)
+
+
+@pytest.mark.parametrize("key", [key for key, spec in variables().items() if spec.low is not None or spec.high])
+def test_a_tie_is_rounded_alike_in_the_finding_and_in_the_number_that_is_written(key):
+    """Half a step from each bound: what is written beyond it is a finding, what is written as the bound is none."""
+    spec = variables()[key]
+    half = 0.5 * 10.0**-spec.decimals
+    for bound in (bound for bound in (spec.low, spec.high) if bound is not None):
+        for value in (round(bound - half, spec.decimals + 1), round(bound + half, spec.decimals + 1)):
+            written = float(f"{value:.{spec.decimals}f}")
+            side = "low" if spec.low is not None and written < spec.low else None
+            side = "high" if spec.high is not None and written > spec.high else side
+            shown = of((key, 1.0, value))
+            assert [finding.direction for finding in shown] == ([side] if side else []), value
+            assert all(finding.outside(value) for finding in shown)
 
 
 def test_a_variable_with_one_bound_is_normal_on_the_other_side_of_it():

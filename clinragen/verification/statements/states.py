@@ -30,8 +30,8 @@ def on_side(side: Side | None, variable: Variable, values: np.ndarray) -> np.nda
     """
     if side is None:
         return np.ones(len(values), dtype=bool)
-    digits = variable.decimals if side == "normal" else variable.decimals + 3
-    sides = np.array([variable.direction(round(float(value), digits)) for value in values])
+    read = variable.written if side == "normal" else float
+    sides = np.array([variable.direction(read(float(value))) for value in values])
     return {"high": sides > 0, "low": sides < 0, "normal": sides == 0, "abnormal": sides != 0}[side]
 
 
