@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from clinragen.api.values import (
     GraphLike,
     cohort_folder,
     console,
+    formerly,
     graph_folder,
     open_cohort,
     path,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from clinragen.evaluation.inputs import Predictions, Truth
     from clinragen.evaluation.reasons import Weighed
     from clinragen.evaluation.rows import EvaluationFile
+    from clinragen.inference.predict import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class WrittenReport:
     stays: int
 
 
+@formerly(predictions_shuffled="predictions_permuted")
 def evaluate(
     predictions: str | Path | Predictions,
     cohort: CohortLike,
@@ -151,18 +155,18 @@ def evaluate(
         truth_rows = load_truth(opened, open_cohort(cohort))
         concepts = graph_of(opened, graph_path)
         causes = load_causes(Path(truth), concepts) if truth is not None else None
-        claims = faithfulness.check(opened, truth_rows, concepts)
-        controls = _controls(opened, truth_rows, altered, device, run=not no_controls)
+        checker = faithfulness.ClaimChecker(opened, truth_rows, concepts)
+        claims = checker.check()
+        student = _Student(opened, device)
+        controls = _controls(student, truth_rows, altered, run=not no_controls)
         given = None
         if opened.task.argued:
             given = summarize_reasons(
                 opened,
                 truth_rows,
                 claims,
-                faithfulness.check(opened, truth_rows, concepts, authors=strangers(opened, truth_rows)),
-                weighed=_weighed(opened, truth_rows, claims, device, reasons, seed)
-                if reasons and not no_controls
-                else None,
+                checker.check(authors=strangers(opened, truth_rows)),
+                weighed=_weighed(student, truth_rows, claims, reasons, seed) if reasons and not no_controls else None,
                 causes=causes,
                 replicates=replicates,
                 seed=seed,
@@ -184,58 +188,67 @@ def evaluate(
     return Evaluation(file, evaluation)
 
 
-def _controls(
-    predictions: Predictions, truth: Truth, altered: dict[str, Path | None], device: Device, *, run: bool
-) -> dict[str, System]:
+@dataclass(frozen=True)
+class _Student:
+    """The model that made the predictions; loaded once, and only where it must run."""
+
+    predictions: Predictions
+    device: Device
+
+    @cached_property
+    def model(self) -> TrainedModel | None:
+        """None, and a word to the user, where it is not here.
+
+        Raises:
+            UserError: the model has changed since.
+        """
+        folder = Path(self.predictions.manifest.model)
+        if not folder.exists():
+            print(f"model {folder} is not here: no controls are run, and no evidence is removed", file=sys.stderr)
+            return None
+        if RunManifest.read(folder / "manifest.json").model_sha256 != self.predictions.manifest.model_hash:
+            raise UserError(
+                f"{folder} has changed since {self.predictions.root} was predicted: predict anew, or pass --no-controls"
+            )
+        from clinragen.inference.predict import TrainedModel  # torch is imported from here on
+
+        return TrainedModel.load(folder, self.device)
+
+
+def _controls(student: _Student, truth: Truth, altered: dict[str, Path | None], *, run: bool) -> dict[str, System]:
     """Controls that the user predicted beforehand; the others by running the model; none for a model without series."""
     from clinragen.evaluation.diagnosis import System
     from clinragen.evaluation.inputs import load_control
 
+    predictions = student.predictions
     predicted = {
         name: load_control(root, name, predictions).system for name, root in altered.items() if root is not None
     }
     absent = [name for name in altered if name not in predicted]
-    if not run or not absent or _model(predictions, "controls are run") is None:
+    if not run or not absent or student.model is None:
         return predicted
     import numpy as np
 
-    from clinragen.inference import controls  # torch is imported from here on
+    from clinragen.inference import controls
 
     # The model predicts the whole split; the predictions may hold only some of its stays.
     rows = np.searchsorted(truth.cohort.split(predictions.manifest.split), predictions.stay_ids)
-    probabilities = controls(predictions.root, truth.cohort.paths.root, device)
+    probabilities = controls(student.model, truth.cohort, predictions.manifest.split)
     thresholds = predictions.system.thresholds
     return predicted | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}
 
 
-def _model(predictions: Predictions, purpose: str) -> Path | None:
-    """The run folder of the model that made the predictions; None, and a word to the user, where it is not here."""
-    model = Path(predictions.manifest.model)
-    if not model.exists():
-        print(f"model {model} is not here: no {purpose}", file=sys.stderr)
-        return None
-    if RunManifest.read(model / "manifest.json").model_sha256 != predictions.manifest.model_hash:
-        raise UserError(
-            f"{model} has changed since {predictions.root} was predicted: predict anew, or pass --no-controls"
-        )
-    return model
-
-
-def _weighed(
-    predictions: Predictions, truth: Truth, claims: list[StayClaims], device: Device, stays: int, seed: int
-) -> list[Weighed] | None:
+def _weighed(student: _Student, truth: Truth, claims: list[StayClaims], stays: int, seed: int) -> list[Weighed] | None:
     """What the evidence cited for the diagnoses of some stays is worth to the model; None where it is not here."""
-    model = _model(predictions, "evidence is removed")
-    if model is None:
+    predictions, trained = student.predictions, student.model
+    if trained is None:
         return None
     import numpy as np
     from rich.progress import Progress
 
     from clinragen.attribution.reasons import weigh
     from clinragen.evaluation.faithfulness import citations
-    from clinragen.inference.predict import TrainedModel
 
-    trained = TrainedModel.load(model, device)
     ids = predictions.stay_ids
     drawn = np.sort(np.random.default_rng(seed).permutation(ids)[:stays])
     rows = {int(stay): row for row, stay in enumerate(ids)}

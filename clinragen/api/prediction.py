@@ -11,8 +11,8 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from clinragen.api.values import CohortLike, ModelLike, cohort_folder, console, open_cohort, path
-from clinragen.choices import DECODINGS, SERIES_INPUTS, Decoding, Device, SeriesInput, Split
-from clinragen.errors import UserError, unknown_choice
+from clinragen.choices import DECODINGS, FORMER_SERIES_INPUTS, SERIES_INPUTS, Decoding, Device, SeriesInput, Split
+from clinragen.errors import UserError, hint, unknown_choice
 from clinragen.integrity import thorough
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ def predict(
 
     if batch_size < 1 or (limit is not None and limit < 1):
         raise UserError("--batch-size and --limit must be at least 1")
+    if series_input in FORMER_SERIES_INPUTS:
+        hint(f"series_input {series_input!r} is now {FORMER_SERIES_INPUTS[series_input]!r}")
+        series_input = FORMER_SERIES_INPUTS[series_input]
     for what, value, valid in (("series input", series_input, SERIES_INPUTS), ("decoding", decoding, DECODINGS)):
         if value not in valid:
             raise unknown_choice(what, value, valid)

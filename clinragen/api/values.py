@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from clinragen.errors import UserError, hint
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +60,36 @@ def overrides(settings: SettingsLike) -> list[str]:
     ['stage.epochs=5']
     """
     return [f"{key}={value}" for key, value in settings.items()] if isinstance(settings, Mapping) else list(settings)
+
+
+def formerly[**P, R](**former: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that it takes keywords of the release before, with a hint.
+
+    Args:
+        former: the old keyword, and that of today.
+
+    >>> @formerly(colour="color")
+    ... def paint(*, color: str) -> str:
+    ...     return color
+    >>> paint(colour="red")
+    'red'
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for old, new in former.items():
+                if old not in kwargs:
+                    continue
+                if new in kwargs:
+                    raise UserError(f"{function.__name__}: {old} is now {new}: give only the second")
+                hint(f"{function.__name__}: {old} is now {new}")
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def console(progress: bool) -> Console:

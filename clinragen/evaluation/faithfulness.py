@@ -34,40 +34,51 @@ VERDICTS = tuple(Verdict)
 StayClaims = dict[RationaleKind, list[Checked]]
 
 
-def check(
-    predictions: Predictions,
-    truth: Truth,
-    graph: ConceptGraph,
-    progress: Callable[[], None] = lambda: None,
-    authors: Sequence[int] | None = None,
-) -> list[StayClaims]:
-    """The claims of every prediction with their verdicts, in the order of the predictions.
+class ClaimChecker:
+    """The charts of the predicted stays, and the reader of claims, for holding rationales against them.
 
     Args:
         predictions: of ``n`` stays.
         truth: the cohort's rows for them.
         graph: by which claims are read.
-        progress: called after each stay.
-        authors: for each stay the row whose rationales are held against its chart; its own by default.
     """
-    verifier = Verifier(graph)
-    stays = pl.Series("stay_id", predictions.stay_ids).implode()
-    notes = truth.cohort.notes.filter(pl.col("stay_id").is_in(stays))
-    sections = sections_by_stay(notes, labels=truth.cohort.label_set, layout=True)
-    cells = cells_by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(stays)))
-    affirmable = _affirmable(predictions, truth, graph)
-    checked = []
-    for row, stay in enumerate(predictions.stay_ids.tolist()):
-        chart = measurements(cells.get(stay, {}))
-        texts = predictions.rationales(row if authors is None else authors[row])
-        checked.append(
-            {
-                kind: with_absences(text, verifier.check(text, kind, sections.get(stay, []), chart, affirmable[row]))
+
+    def __init__(self, predictions: Predictions, truth: Truth, graph: ConceptGraph) -> None:
+        self._predictions = predictions
+        self._verifier = Verifier(graph)
+        stays = pl.Series("stay_id", predictions.stay_ids).implode()
+        notes = truth.cohort.notes.filter(pl.col("stay_id").is_in(stays))
+        self._sections = sections_by_stay(notes, labels=truth.cohort.label_set, layout=True)
+        self._cells = cells_by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(stays)))
+        self._affirmable = _affirmable(predictions, truth, graph)
+
+    def check(
+        self, authors: Sequence[int] | None = None, progress: Callable[[], None] = lambda: None
+    ) -> list[StayClaims]:
+        """The claims of every prediction with their verdicts, in the order of the predictions.
+
+        Args:
+            authors: for each stay the row whose rationales are held against its chart; its own by default.
+            progress: called after each stay.
+        """
+        checked = []
+        for row, stay in enumerate(self._predictions.stay_ids.tolist()):
+            sections, chart = self._sections.get(stay, []), measurements(self._cells.get(stay, {}))
+            texts = self._predictions.rationales(row if authors is None else authors[row])
+            claims = {
+                kind: self._verifier.check(text, kind, sections, chart, self._affirmable[row])
                 for kind, text in texts.items()
             }
-        )
-        progress()
-    return checked
+            checked.append({kind: with_absences(text, claims[kind]) for kind, text in texts.items()})
+            progress()
+        return checked
+
+
+def check(
+    predictions: Predictions, truth: Truth, graph: ConceptGraph, progress: Callable[[], None] = lambda: None
+) -> list[StayClaims]:
+    """The claims of the predictions, once: ``ClaimChecker`` holds other rationales against the same charts."""
+    return ClaimChecker(predictions, truth, graph).check(progress=progress)
 
 
 def _affirmable(predictions: Predictions, truth: Truth, graph: ConceptGraph) -> list[list[str]]:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clinragen.choices import CONTROLS, Device
+from clinragen.choices import CONTROLS
+
+if TYPE_CHECKING:
+    from clinragen.cohort.folder import Cohort
+    from clinragen.inference.predict import TrainedModel
 
 
-def controls(predictions: Path, cohort: Path, device: Device = "auto") -> dict[str, np.ndarray]:
-    """Calibrated probabilities of the same model on the same stays with the series zeroed and permuted.
+def controls(trained: TrainedModel, cohort: Cohort, split: str) -> dict[str, np.ndarray]:
+    """Calibrated probabilities of a model on the stays of a split with the series zeroed and permuted.
 
     Returns:
         ``zeroed`` and ``permuted``, each [n, phenotypes] in the order of the split's stays; empty for a model that
         reads no series.
     """
-    from clinragen.cohort.folder import Cohort
-    from clinragen.inference.predict import TrainedModel, score
-    from clinragen.manifests import PredictionsManifest
+    from clinragen.inference.predict import score
 
-    manifest = PredictionsManifest.read(predictions / "manifest.json")
-    trained = TrainedModel.load(manifest.model, device)
     inputs = trained.manifest.inputs
     if "series" not in inputs:
         return {}
-    opened = Cohort.load(cohort)
     probabilities = {}
     for name in CONTROLS:
-        logits, _ = score(trained.model, trained.dataset(opened, manifest.split, name), inputs, where=trained.device)
+        logits, _ = score(trained.model, trained.dataset(cohort, split, name), inputs, where=trained.device)
         probabilities[name] = trained.calibration.probabilities(logits)
     return probabilities

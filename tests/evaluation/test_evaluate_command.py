@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_hospital import KEYS, make_cohort, make_predictions
 
+import clinragen
 from clinragen.cli import dispatch
 from clinragen.errors import UserError
 from clinragen.evaluation.stored import load_evaluation
@@ -222,6 +223,18 @@ def test_predictions_and_option_of_the_release_before_are_taken_with_a_hint(cont
     after = run(*arguments, *ONCE, "--overwrite", "--predictions-shuffled", former)
     assert "permuted" in after["systems"]
     assert "--predictions-shuffled is now --predictions-permuted" in capsys.readouterr().err
+
+
+def test_the_keyword_of_the_release_before_is_taken_with_a_hint(predictions, cohort, tmp_path, capsys):
+    permuted = make_predictions(tmp_path / "permuted", cohort, seed=2, signal=1.0, series_input="permuted")
+    given = {"no_controls": True, "replicates": 10}
+    former = clinragen.evaluate(predictions, cohort, tmp_path / "a", predictions_shuffled=permuted, **given)
+    assert "evaluate: predictions_shuffled is now predictions_permuted" in capsys.readouterr().err
+    today = clinragen.evaluate(predictions, cohort, tmp_path / "b", predictions_permuted=permuted, **given)
+    assert capsys.readouterr().err == ""
+    assert former.values["systems"] == today.values["systems"]
+    with pytest.raises(UserError, match="give only the second"):
+        clinragen.evaluate(predictions, cohort, predictions_shuffled=permuted, predictions_permuted=permuted, **given)
 
 
 def test_a_control_given_anew_takes_the_place_of_the_old(controlled, cohort, tmp_path):
