@@ -176,15 +176,15 @@ def specimen() -> Specimen:
 
 @cache
 def _catalogue() -> dict[str, Any]:
-    return _read(_CATALOGUE)
+    return read_data_file(_CATALOGUE)
 
 
 def _ratio(row: dict[str, Any] | None) -> Ratio | None:
     return None if row is None else Ratio((row["of"][0], row["of"][1]), float(row["scale"]), float(row["hours"]))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    # ten times as fast as with OmegaConf, which every command would wait for
+def read_data_file(path: Path) -> dict[str, Any]:
+    """One of the project's own YAML files: ten times as fast as ``config.load_yaml``, without its checks."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506 (both loaders are safe)
 

@@ -18,7 +18,7 @@ _ALONE = 80  # most characters of a title without a colon
 _FEW = 9  # most words of one
 _MARK = re.compile(r"\[\*\*[^\[\]]{0,200}\*\*\]|_{2,}|<[^<>]{1,40}>")
 _ODD = re.compile(r"[^\t\n\r\x20-\x7e]")
-_RULES = tuple("-=~*_\u2014\u2013")
+_RULES = frozenset("-=~*_\u2014\u2013")
 _RULE = re.compile(r"[-=~*_\u2014\u2013\s]{3,}$")
 _BULLET = re.compile(
     r"[\s.>|_{\u201c\u2018\u00ab\u2022\u25aa\u25e6\u00b7*#=~+\-\u2014\u2013\[<(\"'\u2610\u2611\u25a0\u25cf]*"
@@ -41,7 +41,7 @@ _OPENS_COURSE = re.compile(
 _PLANS = frozenset(
     ("assessment", "plan", "ap", "issues", "problems", "impression", "summary", "events", "narrative", "progress")
 )
-_HINT = re.compile(r"cours|hosp|disch|histor|medic|exam|addend|illness|allerg|complaint|summar", re.IGNORECASE)
+_HINT = re.compile(r"cours|hosp|disch|histor|medic|exam|addend|illness|allerg|complaint|summar")  # lower case is faster
 _COUNTED = ("Section", "SECTION", "Part ", "PART ")
 _AFTER = ":.=>;|]}*\u201d\u2019\u00bb\u2013\u2014- \t"  # marks between a title and the text behind it
 _TOKEN = re.compile(r"[^\W\d_]+")
@@ -127,14 +127,9 @@ def read(line: str, *, blank_before: bool, underlined: bool, odd: bool = True) -
 def _may_open(text: str) -> bool:
     """Whether a line inside a paragraph and without a colon may be a heading; most lines of prose are not."""
     first = text[:1]
-    if first.islower():
-        return bool(_HINT.search(text, 0, _ALONE // 2))
-    return (
-        not first.isupper()
-        or text[1:2].isupper()
-        or len(text) <= _ALONE // 2
-        or bool(_HINT.search(text, 0, _ALONE // 2))
-    )
+    if not first.islower() and (not first.isupper() or text[1:2].isupper() or len(text) <= _ALONE // 2):
+        return True
+    return _HINT.search(text[: _ALONE // 2].lower()) is not None
 
 
 @lru_cache(maxsize=1 << 14)

@@ -1,9 +1,8 @@
 """The steps of a preparation and their versions, on which cached steps and cohorts depend besides the data.
 
 Raise the version of a step when the same tables and settings give other rows. Nothing else invalidates a finished step
-or
-cohort: neither a comment nor a change of code with the same rows. ``tests/mimic_prep`` compares the output of each step
-on a small hospital with ``step_outputs.json``, and fails when it changes and the version does not. The reader of a
+or cohort: neither a comment nor a change of code with the same rows. ``tests/mimic_prep`` compares the output of each
+step on a small hospital with ``step_outputs.json``, and fails when it changes and the version does not. The reader of a
 database has its own version, ``Reader.version``.
 """
 
@@ -14,7 +13,8 @@ from functools import cache
 from typing import Literal
 
 from clinragen.artifacts import sha256_file, sha256_json
-from clinragen.config import CONFIG_ROOT, load_yaml
+from clinragen.catalog import read_data_file
+from clinragen.config import CONFIG_ROOT
 
 Step = Literal["stays", "events", "series", "texts", "labels", "outcomes", "quarantine"]
 
@@ -44,6 +44,6 @@ def versions_into(step: str) -> dict[str, int]:
 def catalogue_hash() -> str:
     """Hash of the content of ``configs/concepts`` (variables, items, units, labels, codes), without its comments."""
     folder = CONFIG_ROOT / "concepts"
-    contents = {path.name: load_yaml(path) for path in sorted(folder.glob("*.yaml"))}
+    contents = {path.name: read_data_file(path) for path in sorted(folder.glob("*.yaml"))}
     tables = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
     return hashlib.sha256(f"{sha256_json(contents)} {sha256_json(tables)}".encode()).hexdigest()
