@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from clinragen.api.values import (
     CohortLike,
@@ -20,7 +20,7 @@ from clinragen.api.values import (
     path,
 )
 from clinragen.artifacts import write_json
-from clinragen.choices import Device
+from clinragen.choices import Device, RationaleKind
 from clinragen.errors import UserError
 from clinragen.integrity import thorough
 from clinragen.manifests import RunManifest
@@ -55,16 +55,26 @@ class Evaluation:
         return self.values["systems"][system]["scores"][name]["value"]
 
 
+class CheckedClaim(TypedDict):
+    """One claim: ``text`` are the words that make it, ``about`` is its concept or its variables."""
+
+    stay_id: int
+    rationale: RationaleKind
+    text: str
+    kind: str
+    about: str
+    verdict: str
+
+
 @dataclass(frozen=True)
 class CheckedClaims:
     """Every claim of some rationales, with its verdict against the chart.
 
     Attributes:
-        claims: one per claim, with ``stay_id``, ``rationale`` (note or series), ``text`` (the words that make the
-            claim), ``kind``, ``about`` (its concept or its variables) and ``verdict``.
+        claims: in the order of the stays.
     """
 
-    claims: list[dict[str, Any]]
+    claims: list[CheckedClaim]
 
     def frame(self) -> pl.DataFrame:
         """A polars data frame with one row per claim."""
