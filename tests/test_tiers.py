@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -35,11 +35,22 @@ def test_the_tiers_partition_the_tests():
 @pytest.mark.slow
 def test_a_file_named_on_the_command_line_runs_whole():
     file = "tests/test_tiers.py"
-    assert len(collected(file)) == 3
+    assert len(collected(file)) == 4
     assert len(collected("--tier", "slow", file)) == 2
-    assert collected("--tier", "fast", file) == [f"{file}::test_the_list_of_slow_tests_is_sorted_and_names_each_once"]
+    assert collected("--tier", "fast", file) == [
+        f"{file}::test_the_list_of_slow_tests_is_sorted_and_names_each_once",
+        f"{file}::test_the_list_of_slow_tests_names_tests_that_exist",
+    ]
 
 
 def test_the_list_of_slow_tests_is_sorted_and_names_each_once():
     names = (TESTS / "slow.txt").read_text(encoding="utf-8").splitlines()
     assert names == sorted(set(names))
+
+
+def test_the_list_of_slow_tests_names_tests_that_exist():
+    sources: dict[str, str] = defaultdict(str)
+    for path in TESTS.rglob("test_*.py"):  # some folders have a file of the same name
+        sources[path.name] += path.read_text(encoding="utf-8")
+    pairs = [line.split("::") for line in (TESTS / "slow.txt").read_text(encoding="utf-8").splitlines()]
+    assert [(file, name) for file, name in pairs if f"def {name}(" not in sources[file]] == []
