@@ -273,7 +273,7 @@ def read(mutated: Path, record: Path) -> list[Mutant]:
     lines_of = {
         node.name: [ast.unparse(node.args), *ast.unparse(ast.Module(node.body, [])).splitlines()]
         for node in ast.walk(ast.parse(mutated.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     mutants = []
     for key, code in json.loads(record.read_text(encoding="utf-8"))["exit_code_by_key"].items():

@@ -120,6 +120,13 @@ def test_what_is_run_is_drawn_alike_each_time_and_what_was_killed_is_not_run_aga
     assert all(some[name] == every[name] for name in every if name not in left_out)
 
 
+def test_faults_of_a_function_that_is_awaited_are_read(tmp_path):
+    mutated, record = tmp_path / "m.py", tmp_path / "m.py.meta"
+    mutated.write_text("async def x_go__mutmut_orig():\n    return 1\n\nasync def x_go__mutmut_1():\n    return 2\n")
+    record.write_text(json.dumps({"exit_code_by_key": {"m.x_go__mutmut_1": 1}}))
+    assert [str(mutant) for mutant in PROBE["read"](mutated, record)] == ["go\n    - return 1\n    + return 2"]
+
+
 def test_small_matters():
     assert PROBE["readable"]("x_fit__mutmut_3") == "fit"
     assert PROBE["readable"]("xǁLoopǁfit__mutmut_12") == "Loop.fit"
