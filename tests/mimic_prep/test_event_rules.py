@@ -104,6 +104,14 @@ def test_by_the_charted_time_a_late_entry_counts():
     assert got.frame.select("second", "known").rows() == [(60, 90000)]
 
 
+def test_a_mistyped_century_of_entry_stays_on_its_side_of_the_charted_time():
+    """Seconds are 32-bit numbers: without a limit a time of entry in 1900 would count as one in the future."""
+    got = ran(
+        CHART, [{"at": 60, "entered": -7_900_000_000}, {"at": 90, "entered": 7_900_000_000}], known_at="charttime"
+    )
+    assert got.frame.select("second", "known").rows() == [(60, -(2**31 - 1)), (90, 2**31 - 1)]
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
