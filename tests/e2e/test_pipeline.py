@@ -11,6 +11,7 @@ import pytest
 
 from clinragen.catalog import phenotypes
 from clinragen.cohort.folder import Cohort
+from clinragen.inference.predict import TrainedModel
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +79,14 @@ def test_predicting_again_in_other_batches_gives_the_same(runs, hospital, predic
 
 
 def test_evaluate_shows_the_controls_and_report_writes_a_page_per_stay(
-    runs, hospital, predicted, command, tmp_path, capsys
+    runs, hospital, predicted, command, tmp_path, capsys, monkeypatch
 ):
     given = ("--predictions", runs.predictions, "--cohort", hospital.cohort)
+    loaded: list[object] = []
+    load = TrainedModel.load
+    monkeypatch.setattr(TrainedModel, "load", lambda *arguments: (loaded.append(arguments), load(*arguments))[1])
     assert command("clinragen", "evaluate", *given, "--out", tmp_path / "evaluation") == 0
+    assert len(loaded) == 1  # for the controls and for the evidence that is removed
     shown = capsys.readouterr().out
     for word in ("macro AUROC", "series zeroed", "series permuted", "prevalence guess"):
         assert re.search(r"\s+".join(word.split()), shown), word
