@@ -22,7 +22,7 @@ from clinragen.teacher.argument import Composed
 from clinragen.teacher.stays import StayRecord
 
 #: Part of every rationale's prompt hash: raised when the wording or the choice of findings changes.
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True)
