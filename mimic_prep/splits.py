@@ -41,8 +41,8 @@ class GivenSplits:
 
 def followed(given: GivenSplits | None, splits: Splits) -> GivenSplits | None:
     """The splits of the dataset, if the settings use them; the user's list takes precedence, and so do sites."""
-    own = splits.test_subjects is None and splits.by == "patient"
-    return given if splits.dataset and own else None
+    by_dataset = splits.test_subjects is None and splits.by == "patient"
+    return given if splits.dataset and by_dataset else None
 
 
 def split_of(subject_id: int, splits: Splits) -> str:

@@ -44,10 +44,10 @@ def caption(findings: Sequence[Finding] | None, graph: ConceptGraph) -> list[str
 
 
 def _stated(finding: Finding, graph: ConceptGraph) -> str:
-    made = statement(finding, graph, _Plain())
-    if made.form != "extreme" or finding.spec.kind not in HOURLY:
-        return made.statement
-    return f"{made.statement} (around hour {round(finding.extreme_hour / 6) * 6})"
+    phrase = statement(finding, graph, _Plain())
+    if phrase.form != "extreme" or finding.spec.kind not in HOURLY:
+        return phrase.statement
+    return f"{phrase.statement} (around hour {round(finding.extreme_hour / 6) * 6})"
 
 
 def _repeats(finding: Finding, shown: set[str]) -> bool:

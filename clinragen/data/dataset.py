@@ -217,8 +217,8 @@ class StayDataset(Dataset[Stay]):
     def length(self, index: int) -> int:
         """Tokens of a stay, by which batches are bucketed."""
         first, end = self.variants[index : index + 2].tolist()
-        told = self.captions.length(index) if self.captions else 0
-        return self.notes.length(index) + told + max(self.target_ids.length(row) for row in range(first, end))
+        captions = self.captions.length(index) if self.captions else 0
+        return self.notes.length(index) + captions + max(self.target_ids.length(row) for row in range(first, end))
 
     def encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
         """Token ids of a note; without one a single end-of-sequence token, since attention needs at least one token."""
@@ -234,8 +234,8 @@ class StayDataset(Dataset[Stay]):
     def _encode_captions(self) -> dict[str, np.ndarray]:
         """Token ids of the series in words, as many whole statements as fit."""
         shown = self.findings()
-        told = Ragged.of([self._told(caption(shown.get(int(stay)), self.link.graph)) for stay in self.stay_ids])
-        return {"captions": told.flat, "caption_ends": told.ends}
+        encoded = Ragged.of([self._told(caption(shown.get(int(stay)), self.link.graph)) for stay in self.stay_ids])
+        return {"captions": encoded.flat, "caption_ends": encoded.ends}
 
     def _told(self, statements: Sequence[str]) -> list[int]:
         texts = [f" {TITLE}", *(f" {text};" for text in statements)]

@@ -80,8 +80,8 @@ def split_overrides(overrides: list[str]) -> tuple[tuple[str, ...], dict[str, li
         elif stage in ("stage", "model", "trainer"):
             common.append(override)
         else:
-            known = ("stage", "model", "trainer", PRETRAIN, *STAGES, REFINE)
-            raise unknown_choice(f"group in --set {override}:", stage, known)
+            groups = ("stage", "model", "trainer", PRETRAIN, *STAGES, REFINE)
+            raise unknown_choice(f"group in --set {override}:", stage, groups)
     return tuple(common), by_stage
 
 

@@ -53,8 +53,8 @@ class ProbeFits:
     def described(self) -> dict[str, float]:
         """Penalties and gains, for the manifest."""
         gains = dict(zip(("network", *PROBES), self.gains.round(4).tolist(), strict=True))
-        return {f"{name}_penalty": found for name, found in self.penalties.items()} | {
-            f"{name}_gain": found for name, found in gains.items()
+        return {f"{name}_penalty": penalty for name, penalty in self.penalties.items()} | {
+            f"{name}_gain": gain for name, gain in gains.items()
         }
 
 
@@ -126,12 +126,12 @@ def refit_linear_probes(
         matrix = csr_matrix(vstack(rows)) if name == "note" else np.concatenate(rows)
         with every_core(), _progress(console, labels.shape[1]) as report:
             described = f"{name}, on validation stays too"
-            found = fit_logistic(
+            weights = fit_logistic(
                 Features(matrix), labels, fits.penalties[name], former,
                 lambda count, fit=described, report=report: report(fit, count), eligible,
             )  # fmt: skip
-        getattr(probes, name).copy_(torch.from_numpy(found[:-1]))
-        shift += fits.gains[1 + PROBES.index(name)] * (found[-1] - former[-1])
+        getattr(probes, name).copy_(torch.from_numpy(weights[:-1]))
+        shift += fits.gains[1 + PROBES.index(name)] * (weights[-1] - former[-1])
     return shift
 
 

@@ -51,8 +51,8 @@ class Judge:
 
     def reward(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> Reward:
         """The reward of one rationale of a stay, beside which these diagnoses are listed."""
-        own, *elsewhere = (self._claims(text, kind, each, listed) for each in (stay, *self._others[stay]))
-        return reward(text, own, elsewhere, listed, MOST_WORDS[kind])
+        claims, *elsewhere = (self._claims(text, kind, each, listed) for each in (stay, *self._others[stay]))
+        return reward(text, claims, elsewhere, listed, MOST_WORDS[kind])
 
     def mended(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> Iterator[tuple[str, Reward]]:
         """The rationale without what is unsupported, if something sound is left."""

@@ -88,9 +88,9 @@ def _specificity(claim: Checked, elsewhere: Sequence[Sequence[Checked]]) -> floa
 
 
 def _holds(claim: Checked, claims: Iterable[Checked]) -> bool:
-    place = claim.start, claim.end, claim.kind, claim.about
+    span = claim.start, claim.end, claim.kind, claim.about
     return any(
-        other.standing == Verdict.SUPPORTED and (other.start, other.end, other.kind, other.about) == place
+        other.standing == Verdict.SUPPORTED and (other.start, other.end, other.kind, other.about) == span
         for other in claims
     )
 
