@@ -151,7 +151,7 @@ def gemma(tmp_path_factory):
 def test_causal_students_read_captions_and_are_refined(kind, request, hospital, command, tmp_path):
     adapted = kind == "llama with adapters"
     folder = request.getfixturevalue("llama" if adapted else "gemma")
-    small = ("max_note_tokens=48", "max_target_tokens=96", "max_caption_tokens=48", "learning_rate=0.01")
+    small = ("max_note_tokens=48", "max_target_tokens=40", "max_caption_tokens=48", "learning_rate=0.01")
     settings = ["stage.parent=null", "stage.epochs=1", "stage.precision=32-true", *(f"model.{one}" for one in small)]
     settings += ["model.language_model.lora.rank=4"] * adapted
     options = [part for setting in settings for part in ("--set", setting)]
