@@ -123,7 +123,7 @@ def refit_linear_probes(
     shift = np.zeros(labels.shape[1])
     for name, former in fits.weights.items():
         rows = [features(model, stays, name) for stays in both]
-        matrix = csr_matrix(vstack(rows)) if name == "note" else np.concatenate(rows)
+        matrix = csr_matrix(vstack(rows)) if name == "note" else np.concatenate([np.asarray(part) for part in rows])
         with every_core(), _progress(console, labels.shape[1]) as report:
             described = f"{name}, on validation stays too"
             weights = fit_logistic(
