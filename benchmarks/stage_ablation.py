@@ -1,12 +1,15 @@
 """The paper's ablation on the synthetic hospital, in one table: the effect of each input, the knowledge and each stage.
 
     python benchmarks/stage_ablation.py --out outputs/ablation [--patients 1500] [--rows full,without_knowledge]
+        [--told 150]
 
 Makes the hospital, prepares it, and trains preset `tiny` once for every run that the rows need. A finished run is kept:
 the command can be stopped and run again. Planted groups: `together` are the phenotypes that neither the note nor the
-series gives away alone (docs/synthetic.md). The oracle knows the ground truth. The last columns show what the linear
-probes
-hide: macro AUROC of the network without them, and the loss per token of the reports that it is taught to write.
+series gives away alone (docs/synthetic.md). The oracle knows the ground truth. The last columns of the first table show
+what the linear probes hide: macro AUROC of the network without them, and the loss per token of the reports that it is
+taught to write. With ``--told N`` a second table shows what each row is worth to the rationales of the first N held-out
+stays, for rows that write any: the share of true positives for which the default (constrained) rationales name a true
+cause, and the shares of the findings and measurements of free rationales that the chart supports.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+import clinragen
 from clinragen.artifacts import read_json, write_json
 from clinragen.catalog import phenotypes
 from clinragen.choices import SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.data.targets import MARKERS
 from clinragen.evaluation.diagnosis import METRICS, System, bootstrap, interval
-from clinragen.inference.predict import TrainedModel, score
+from clinragen.inference.predict import Prediction, TrainedModel, score, write_predictions
 from clinragen.quiet import quiet_libraries
 from clinragen.stages.module import macro_auroc
 from clinragen.stages.run import Request, run_stage
@@ -49,6 +53,7 @@ class Run:
 
 DIAGNOSES_ONLY = ("stage.targets=[diagnoses]",)
 NO_KNOWLEDGE = ("model.attention.knowledge=none",)
+CAPTIONS = ("model.max_caption_tokens=128",)
 RUNS = {
     "notes": Run("notes"),
     "series": Run("series", "notes"),
@@ -57,6 +62,10 @@ RUNS = {
     "notes_plain": Run("notes", None, NO_KNOWLEDGE),
     "series_plain": Run("series", "notes_plain"),
     "multimodal_plain": Run("multimodal", "series_plain"),
+    "notes_captions": Run("notes", None, CAPTIONS),
+    "series_captions": Run("series", "notes_captions"),
+    "multimodal_captions": Run("multimodal", "series_captions"),
+    "refine": Run("refine", "full"),
     "notes_labels": Run("notes", None, DIAGNOSES_ONLY),
     "series_labels": Run("series", "notes_labels", DIAGNOSES_ONLY),
     "multimodal_labels": Run("multimodal", "series_labels", DIAGNOSES_ONLY),
@@ -71,6 +80,8 @@ ROWS: dict[str, tuple[str, str, SeriesInput]] = {
     "without_series": ("without series and knowledge", "notes_long", "observed"),
     "without_knowledge": ("without knowledge", "multimodal_plain", "observed"),
     "without_rationales": ("without rationales", "multimodal_labels", "observed"),
+    "captions": ("with captions of the series", "multimodal_captions", "observed"),
+    "refined": ("full model, refined", "refine", "observed"),
     "without_stage_1": ("stage 1 skipped", "without_stage_1", "observed"),
     "without_stage_2": ("stage 2 skipped", "without_stage_2", "observed"),
     "stage_3_alone": ("stages 1 and 2 skipped", "stage_3_alone", "observed"),
@@ -103,7 +114,9 @@ def trained(name: str, out: Path, cohort: Cohort, epochs: dict[str, int], consol
     changes = [
         change.replace("{notes+multimodal}", str(epochs["notes"] + epochs["multimodal"])) for change in run.changes
     ]
-    settings = [f"stage.epochs={epochs[run.stage]}", f"stage.batch_size={16 if run.stage == 'series' else 8}", *changes]
+    settings = [f"stage.batch_size={16 if run.stage == 'series' else 8}", *changes]
+    if run.stage in epochs:  # refining has epochs of its own
+        settings.insert(0, f"stage.epochs={epochs[run.stage]}")
     run_stage(Request(run.stage, cohort.paths.root, here, "tiny", parent, overrides=tuple(settings)), console)
     return here
 
@@ -120,12 +133,70 @@ def measure(run: Path, cohort: Cohort, series_input: SeriesInput) -> dict[str, A
     network, _ = score(model.model, held, inputs)
     history = pl.read_csv(run / "metrics.csv")
     written = len(model.manifest.targets) == len(MARKERS) and series_input == "observed"
+    written &= "validation/nll" in history.columns
     return {
         "probabilities": model.calibration.probabilities(logits).round(6).tolist(),
         "thresholds": model.calibration.thresholds,
         "network": macro_auroc(gold, network),
         "nll": history["validation/nll"][int((model.manifest.best or {})["epoch"])] if written else None,
     }
+
+
+def told(run: Path, cohort: Cohort, truth: Path, out: Path, limit: int, console: Console) -> dict[str, Any]:
+    """Shares with their intervals: true causes that constrained rationales name; supported claims of free ones."""
+    trained = TrainedModel.load(run)
+    values = {}
+    for decoding in ("constrained", "free"):
+        prediction = Prediction(decoding=decoding, limit=limit)
+        write_predictions(trained, cohort, prediction, out / decoding, console, overwrite=True)
+        found = clinragen.evaluate(
+            out / decoding, cohort, truth=truth, no_controls=True, reasons=0, replicates=300, overwrite=True
+        )
+        values[decoding] = found.values
+    kinds = {
+        kind: about for kind, about in (("note", "finding"), ("series", "series")) if kind in trained.manifest.targets
+    }
+    free = {kind: values["free"]["claims"][kind][about] for kind, about in kinds.items()}
+    return {
+        "causes": values["constrained"]["reasons"]["causes"]["recall"],
+        "coverage": values["constrained"]["coverage"]["share"],
+        **{kind: {**row["supported"], "claims": row["claims"]} for kind, row in free.items()},
+        **{f"{kind}_texts": _distinct(out / "free", kind) for kind in kinds},
+    }
+
+
+def _distinct(predictions: Path, kind: str) -> int:
+    """Number of different rationales: one sentence for every stay is no rationale, however true."""
+    return pl.read_parquet(predictions / "predictions.parquet")[f"{kind}_rationale"].n_unique()
+
+
+def show_told(rows: dict[str, dict[str, Any]], limit: int) -> None:
+    """The second table."""
+    headings = (
+        "model",
+        "causes named",
+        "coverage",
+        "free note findings",
+        "different texts",
+        "free measurements",
+        "texts",
+    )
+    table = Table(title=f"rationales of the first {limit} held-out stays")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+
+    def share(found: dict[str, Any] | None) -> str:
+        if found is None or found["value"] is None:
+            return ""
+        text = f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+        return f"{text} of {found['claims']}" if "claims" in found else text
+
+    for name, row in rows.items():
+        cells = [share(row["causes"]), share(row["coverage"])]
+        for kind in ("note", "series"):
+            cells += [share(row.get(kind)), str(row.get(f"{kind}_texts", ""))]
+        table.add_row(ROWS[name][0], *cells)
+    Console(width=180).print(table)
 
 
 def show(rows: dict[str, System], apart: dict[str, list[str]], cohort: Cohort, planted: dict[str, np.ndarray]) -> None:
@@ -163,6 +234,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--epochs", default="3,2,3", help="of the stages notes, series and multimodal")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--told", type=int, default=0, help="held-out stays whose rationales are judged, too")
     args = parser.parse_args()
     quiet_libraries()
     console = Console(stderr=True)
@@ -170,22 +242,33 @@ def main() -> None:
     raw, cohort = prepare(args.out, args.patients, args.seed)
     rows: dict[str, System] = {}
     apart: dict[str, list[str]] = {}
+    texts: dict[str, dict[str, Any]] = {}
     for name in [name for name in ROWS if name in args.rows.split(",")]:
         _, run, series_input = ROWS[name]
         cell = args.out / "cells" / f"{name}.json"
         if not cell.exists():
             write_json(cell, measure(trained(run, args.out, cohort, epochs, console), cohort, series_input))
         kept = read_json(cell, "a cell of this table")
+        writes = set(RUNS[run].changes).isdisjoint(DIAGNOSES_ONLY) and series_input == "observed"
+        if args.told and writes:
+            words = args.out / "told" / f"{name}-{args.told}.json"
+            if not words.exists():
+                here = trained(run, args.out, cohort, epochs, console)
+                place = args.out / "told" / name
+                write_json(words, told(here, cohort, raw / "truth", place, args.told, console))
+            texts[name] = read_json(words, "a cell of this table")
         rows[name] = System(np.array(kept["probabilities"]), np.array(kept["thresholds"]))
         apart[name] = [f"{kept['network']:.3f}", f"{kept['nll']:.3f}" if kept["nll"] is not None else ""]
     truth = pl.read_parquet(raw / "truth" / "conditions.parquet")
     oracle = pl.read_parquet(raw / "truth" / "oracle.parquet")
     held = cohort.stays.filter(pl.col("split") == "test").select("stay_id")
-    told = held.join(oracle, on="stay_id", how="left", maintain_order="left").select(list(phenotypes())).to_numpy()
-    rows["oracle"] = System(told, np.full(told.shape[1], 0.5))
+    known = held.join(oracle, on="stay_id", how="left", maintain_order="left").select(list(phenotypes())).to_numpy()
+    rows["oracle"] = System(known, np.full(known.shape[1], 0.5))
     kinds = dict(truth.select("condition", "planted").unique().iter_rows())
     planted = {group: np.array([kinds[key] == group for key in phenotypes()]) for group in GROUPS}
     show(rows, apart, cohort, planted)
+    if texts:
+        show_told(texts, args.told)
 
 
 if __name__ == "__main__":
