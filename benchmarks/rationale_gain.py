@@ -247,7 +247,7 @@ class Bench:
             {"stay_id": list(texts), "text": list(texts.values())}, schema={"stay_id": pl.Int64, "text": pl.String}
         ).with_columns(note_id=pl.lit(SECTION), kind=pl.lit("digest"), section=pl.lit(SECTION), time=pl.lit(None))
         told = self.cohort.notes
-        notes = pl.concat([told, added.select(told.columns).cast(dict(told.schema))])
+        notes = pl.concat([told, added.select(told.columns)], how="vertical_relaxed")
         return derived(self.cohort, here, notes=notes)
 
 
@@ -440,7 +440,7 @@ def student(preset: str, epochs: int | None, samples: int) -> Student:
     """Preset `tiny`, or SmolLM2-135M with low-rank adapters."""
     if preset == "tiny":
         return Student(epochs=epochs or 3, samples=samples)
-    settings = ("stage.batch_size=4", *eicu_table.smollm2_settings())
+    settings = ("stage.batch_size=4", *eicu_table.smollm2_settings("smollm2"))
     return Student("smollm2_135m", settings, epochs or 1, samples)
 
 
