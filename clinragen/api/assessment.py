@@ -372,6 +372,7 @@ def report(
                 nodes=dict(concepts.nodes),
                 evaluation=scores,
                 teacher=teacher or default_teacher(truth.cohort),
+                graph=concepts,
             )
             count = write_report(pages, Path(out), overwrite=overwrite, progress=counted("stays"))
     return WrittenReport(Path(out) / "index.html", count)

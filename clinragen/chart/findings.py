@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypedDict, cast
 
@@ -152,6 +152,11 @@ def findings(series: pl.DataFrame, *, normal: bool = False) -> dict[int, list[Fi
     for row in cast(Iterator[_Course], table.iter_rows(named=True)):
         stays.setdefault(row["stay_id"], []).extend(_sides(row, normal=normal))
     return stays
+
+
+def normal(findings: Iterable[Finding]) -> list[Finding]:
+    """Those whose values all lie within the reference range."""
+    return [finding for finding in findings if finding.direction == "normal"]
 
 
 def _sides_of_values(rows: pl.DataFrame) -> pl.DataFrame:

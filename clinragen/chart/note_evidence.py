@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from clinragen.chart.note_mentions import note_mentions
+from clinragen.chart.note_mentions import NoteMention, note_mentions
+from clinragen.knowledge.ages import age_phrase
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker, Mention
 
-Kind = Literal["sign", "past", "drug"]
+Kind = Literal["sign", "past", "drug", "circumstance"]
 #: Kinds of phrase, in the order in which a clause lists them.
-KINDS: tuple[Kind, ...] = ("sign", "past", "drug")
+KINDS: tuple[Kind, ...] = ("sign", "past", "drug", "circumstance")
 # Allergies and habits name drugs and diseases that the patient may not have; family history is about relatives.
 _SKIPPED_SECTIONS = ("allergies", "social_history", "family_history")
 #: Lists that are copied from record to record; the other sections were written for this admission.
@@ -24,7 +25,7 @@ _CUTS = re.compile(r"[;.]\s")  # characters that would end a clause of the ratio
 
 @dataclass(frozen=True)
 class NoteEvidence:
-    """A phrase of the note that affirms a concept, now or in the past: ``text[start:end]`` of the section."""
+    """A phrase of the note that affirms or denies a concept, now or in the past: ``text[start:end]`` of the section."""
 
     concept: str
     section: str
@@ -32,11 +33,15 @@ class NoteEvidence:
     end: int
     phrase: str
     past: bool
+    denied: bool = False
 
     @property
     def kind(self) -> Kind:
         """The kind of phrase."""
-        return "drug" if self.concept.startswith("drug:") else "past" if self.past else "sign"
+        named = self.concept.partition(":")[0]
+        if named == "drug" or named == "circumstance":
+            return named
+        return "past" if self.past else "sign"
 
     def as_json(self) -> dict[str, object]:
         """The position of the phrase, without its text."""
@@ -51,8 +56,21 @@ class _Denial:
     position: int
 
 
-def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGraph) -> list[NoteEvidence]:
-    """Concepts that the note affirms or records as history, one per concept and standing, in reading order.
+@dataclass(frozen=True)
+class NoteReading:
+    """What a note says of the patient.
+
+    Attributes:
+        evidence: concepts that it affirms or records as history, one per concept and standing, in reading order.
+        denials: symptoms and findings that it denies and nowhere affirms, one per concept, in reading order.
+    """
+
+    evidence: list[NoteEvidence]
+    denials: list[NoteEvidence]
+
+
+def read_note(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGraph) -> NoteReading:
+    """What a note affirms and denies.
 
     If a note affirms a concept in one place and denies it in another, two rules apply. First, a denial written for this
     admission outweighs a list copied from earlier records, but not the reverse. Second, between places of equal weight:
@@ -65,10 +83,20 @@ def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGr
         linker: finds the names of the graph.
         graph: gives a concept's name where the note's own words cannot stand alone.
     """
+    present = [(section, text) for section, text in sections if section not in _SKIPPED_SECTIONS]
+    mentions = list(note_mentions(present, linker))
+    return NoteReading(_affirmed(mentions, linker, graph), _denied(mentions, linker, graph))
+
+
+def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGraph) -> list[NoteEvidence]:
+    """What a note affirms, without its denials: see :func:`read_note`."""
+    return read_note(sections, linker, graph).evidence
+
+
+def _affirmed(mentions: list[NoteMention], linker: Linker, graph: ConceptGraph) -> list[NoteEvidence]:
     affirmed: dict[tuple[str, bool], list[tuple[int, NoteEvidence]]] = {}
     denied: dict[str, list[_Denial]] = {}
-    present = [(section, text) for section, text in sections if section not in _SKIPPED_SECTIONS]
-    for position, one in enumerate(note_mentions(present, linker)):
+    for position, one in enumerate(mentions):
         _, section, text, mention = one
         if one.standing == "denied":
             denied.setdefault(mention.concept, []).append(_Denial(section in _CARRIED_OVER, position))
@@ -82,6 +110,22 @@ def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGr
         denials = denied.get(concept, ())
         outcome += [item for position, item in places if past or not _outweighed(item, position, denials)][:1]
     return outcome
+
+
+def _denied(mentions: list[NoteMention], linker: Linker, graph: ConceptGraph) -> list[NoteEvidence]:
+    denied: dict[str, NoteEvidence] = {}
+    affirmed: set[str] = set()
+    for _, section, text, mention in mentions:
+        if mention.concept.partition(":")[0] not in ("symptom", "finding"):
+            continue
+        if not mention.negated:
+            affirmed.add(mention.concept)
+        elif mention.concept not in denied:
+            phrase = _phrase(text, mention, linker, graph)
+            if [one.negated for one in linker.link(f"no {phrase}")] == [True]:
+                span = mention.start, mention.end
+                denied[mention.concept] = NoteEvidence(mention.concept, section, *span, phrase, past=False, denied=True)
+    return [item for concept, item in denied.items() if concept not in affirmed]
 
 
 def signs(evidence: Iterable[NoteEvidence]) -> list[NoteEvidence]:
@@ -101,6 +145,10 @@ def _outweighed(item: NoteEvidence, position: int, denials: Iterable[_Denial]) -
 
 def _phrase(text: str, mention: Mention, linker: Linker, graph: ConceptGraph) -> str:
     """The words of the note, or the concept's name where they cannot stand alone: the "n" of "n/v"."""
+    if mention.value is not None:
+        return age_phrase(mention.value)
+    if mention.concept.startswith("circumstance:"):
+        return graph.name(mention.concept)
     verbatim = " ".join(text[mention.start : mention.end].split())
     lowered = verbatim.lower() if mention.concept.startswith("drug:") else _lower(verbatim)
     for phrase in (lowered, verbatim):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from clinragen.knowledge.ages import age_mentions
 from clinragen.knowledge.linker import Linker, Mention
 
 #: affirmed, now or in the past; denied of this patient; open: of a relative, or feared, planned or possible.
 Standing = Literal["affirmed", "denied", "open"]
+
+_ABOUT_OTHERS = ("family_history",)
 
 
 class NoteMention(NamedTuple):
@@ -38,8 +41,14 @@ def note_mentions(sections: Iterable[tuple[str, str]], linker: Linker) -> Iterat
         sections: (section, text) pairs.
         linker: finds the names.
     """
+    aged = False  # the first age is the patient's; later ones may be a relative's, or of another time
     for index, (section, text) in enumerate(sections):
-        yield from (NoteMention(index, section, text, mention) for mention in linker.link(text, section))
+        mentions = linker.link(text, section)
+        age = None if aged or section in _ABOUT_OTHERS else next(age_mentions(text, linker.circumstances), None)
+        if age is not None:
+            aged = True
+            mentions = sorted([*mentions, age], key=lambda mention: mention.start)
+        yield from (NoteMention(index, section, text, mention) for mention in mentions)
 
 
 def standing(mention: Mention) -> Standing:

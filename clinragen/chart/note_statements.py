@@ -40,6 +40,7 @@ def clause(items: Sequence[NoteEvidence], names: Sequence[str], link: tuple[str,
         parts.append(f"a history of {listed(phrases['past'])}")
     if phrases["drug"]:
         parts.append(f"treatment with {listed(phrases['drug'])}")
+    parts += phrases["circumstance"]
     if not parts:
         return f"{'a history of ' if items[0].past else ''}{named(names)} is recorded"
     if any(item.phrase in names for item in items):

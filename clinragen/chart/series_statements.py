@@ -61,8 +61,10 @@ class SeriesStatement:
 
 
 def statement(finding: Finding, graph: ConceptGraph, wording: Wording) -> SeriesStatement:
-    """One abnormal finding in words."""
+    """One finding in words."""
     variable, direction = finding.variable, finding.direction
+    if direction == "normal":
+        return SeriesStatement(variable, direction, "normal", normal_values([name(variable)]), finding.last)
     if finding.spec.unit == "flag":  # present or absent, without a number
         text = graph.nodes[finding.concept]["name"]
         return SeriesStatement(variable, direction, "level", text, finding.extreme)

@@ -19,9 +19,20 @@ Ranked = list[tuple[float, NoteEvidence]]
 
 def tie(item: Finding | NoteEvidence, key: str, graph: ConceptGraph) -> float:
     """How strongly the graph ties a finding of the series, or a phrase of the note, to a diagnosis, 0..1."""
+    if isinstance(item, NoteEvidence) and item.denied:
+        return 0.0
     strength = graph.strength(item.concept, key)
     past = isinstance(item, NoteEvidence) and item.past and not item.concept.startswith("procedure:")
     return strength * _PAST_ACUTE if past and graph.labels[key].kind == "acute" else strength
+
+
+def expected(item: Finding | NoteEvidence, key: str, graph: ConceptGraph) -> float:
+    """How strongly the graph ties the opposite of what is normal or denied to a diagnosis, 0..1; 0 of what is there."""
+    if isinstance(item, NoteEvidence):
+        return graph.strength(item.concept, key) if item.denied else 0.0
+    if item.direction != "normal":
+        return 0.0
+    return max(graph.strength(f"finding:{item.variable}:{side}", key) for side in ("high", "low"))
 
 
 def supported(finding: Finding, diagnoses: Iterable[str], graph: ConceptGraph) -> list[str]:

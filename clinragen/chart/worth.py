@@ -1,13 +1,15 @@
 """How much each sign of a chart speaks for each diagnosis: what the graph says of it, corrected by training stays.
 
-A sign is a finding of the series, told apart by how marked it is, or a concept that the note affirms, now or in the
-past. Its worth for a diagnosis is a log likelihood ratio, ln P(sign | diagnosis) / P(sign | not diagnosis), in nats: a
-normal prior from the graph, updated by what is counted over training stays (normal-normal empirical Bayes).
+A sign is a finding of the series, told apart by how marked it is, a variable that is normal throughout, or a concept
+that the note affirms, now or in the past, or denies. Its worth for a diagnosis is a log likelihood ratio,
+ln P(sign | diagnosis) / P(sign | not diagnosis), in nats: a normal prior from the graph, updated by what is counted
+over training stays (normal-normal empirical Bayes).
 
     x1 of n1 stays with the diagnosis show the sign, x0 of n0 without; n = n1 + n0; q1 = n1 / n, q0 = n0 / n
     b  = ln (x1 + q1) / (n1 + 2 q1) - ln (x0 + q0) / (n0 + 2 q0)
     v  = 1 / (x1 + q1) - 1 / (n1 + 2 q1) + 1 / (x0 + q0) - 1 / (n0 + 2 q0)         the variance of b (delta method)
-    m  = FULL_TIE * tie of the graph (of a finding, times how much it tells by itself)
+    m  = FULL_TIE * tie of the graph (of a finding, times how much it tells by itself); of what is normal or denied,
+         -FULL_TIE / 2 * tie of what would be expected: the lack of a sign tells less than the sign
     worth = (b / v + m / T^2) / (1 / v + 1 / T^2),    deviation = (1 / v + 1 / T^2) ** -0.5,    T = SPREAD
 
 Of the stay's diagnoses that a sign speaks for, each may be why it shows. With rates that add up, the part of it that is
@@ -33,7 +35,7 @@ from typing import Any
 from clinragen.artifacts import sha256_json
 from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence
-from clinragen.chart.support import SUPPORTS, tie
+from clinragen.chart.support import SUPPORTS, expected, tie
 from clinragen.knowledge.graph import ConceptGraph
 
 #: What a tie of strength 1 says before anything was counted: ten times as frequent with the diagnosis as without.
@@ -45,6 +47,8 @@ CLEAR = math.log(1.5)
 _BOUND = 1.645  # deviations below the worth: 95 % one-sided
 #: A finding nearer to the reference range than this (severity) speaks for nothing.
 SPEAKS = 0.05
+#: How much a circumstance of the admission tells by itself, beside a finding of the note.
+CIRCUMSTANCE = 0.5
 _MARKED = (0.35, 0.65)  # weights that part slight, moderate and marked findings
 
 #: Where and how a concept shows (slight, moderate or marked in the series; note or history), and its id.
@@ -54,12 +58,14 @@ Sign = tuple[str, str]
 def sign_of(item: Finding | NoteEvidence) -> Sign:
     """The sign that a finding of the series, or a phrase of the note, is counted as."""
     if isinstance(item, Finding):
+        if item.direction == "normal":
+            return "normal", item.concept
         return ("slight", "moderate", "marked")[sum(item.weight >= bound for bound in _MARKED)], item.concept
-    return "history" if item.past else "note", item.concept
+    return "denied" if item.denied else "history" if item.past else "note", item.concept
 
 
 def speaking(findings: Iterable[Finding]) -> list[Finding]:
-    """Those of the findings that are far enough out of range to speak for anything."""
+    """Those of the abnormal findings that are far enough out of range to speak for anything."""
     return [finding for finding in findings if finding.severity >= SPEAKS]
 
 
@@ -131,14 +137,13 @@ class Worth:
         only where the stays speak for it clearly (``CLEAR`` at the lower bound) and the graph ties it to none of the
         stay's diagnoses: what one of them explains would be cited for all that often go with it.
         """
-        if isinstance(item, Finding) and item.severity < SPEAKS:
+        if _silent(item):
             return {}
         tied: dict[str, float] = {}
         clear: dict[str, float] = {}
         for key in diagnoses:
-            strength = tie(item, key, self.graph)
-            worth, deviation = self.estimate(item, key, strength)
-            if strength >= SUPPORTS:
+            worth, deviation = self.estimate(item, key)
+            if tie(item, key, self.graph) >= SUPPORTS:
                 tied[key] = worth
             elif worth - _BOUND * deviation > CLEAR:
                 clear[key] = worth
@@ -146,10 +151,28 @@ class Worth:
         whole = 1.0 + sum(excess.values())
         return {key: part / whole for key, part in excess.items()}
 
-    def estimate(self, item: Finding | NoteEvidence, key: str, strength: float) -> tuple[float, float]:
-        """Worth and its standard deviation, in nats. ``strength``: of the tie in the graph, 0..1."""
-        tells = item.weight if isinstance(item, Finding) else 1.0
+    def speaks_against(self, item: Finding | NoteEvidence, key: str) -> float:
+        """How much a normal finding, or a denied sign, speaks against a diagnosis, in nats; at most ``FULL_TIE``."""
+        return min(-self.estimate(item, key)[0], FULL_TIE)
+
+    def estimate(self, item: Finding | NoteEvidence, key: str) -> tuple[float, float]:
+        """Worth and its standard deviation, in nats."""
         b, v = self._log_ratio(sign_of(item), key)
         precision = 1 / v + 1 / SPREAD**2
-        worth = (b / v + FULL_TIE * strength * tells / SPREAD**2) / precision
+        told = tie(item, key, self.graph) * _tells(item) - expected(item, key, self.graph) / 2
+        worth = (b / v + FULL_TIE * told / SPREAD**2) / precision
         return worth, precision**-0.5
+
+
+def _silent(item: Finding | NoteEvidence) -> bool:
+    """Whether an item speaks for nothing: a sign that is denied, a value near the reference range."""
+    if isinstance(item, NoteEvidence):
+        return item.denied
+    return item.direction != "normal" and item.severity < SPEAKS
+
+
+def _tells(item: Finding | NoteEvidence) -> float:
+    """How much an item tells by itself: who is at risk is less than what is found."""
+    if isinstance(item, Finding):
+        return item.weight
+    return CIRCUMSTANCE if item.kind == "circumstance" else 1.0

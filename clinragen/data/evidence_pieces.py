@@ -47,7 +47,7 @@ class StayEvidence:
         self.variables = dataset.statistics.variables
         self.spans: dict[str, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
         for section, _, _, mention in note_mentions(self.sections, dataset.link.linker):
-            if mention.concept in dataset.link.column:
+            if mention.concept in dataset.link.column or mention.concept in dataset.link.linker.circumstances:
                 self.spans[mention.concept][section].append((mention.start, mention.end))
         measured = self.stay.observed.any(axis=1) if "series" in inputs else np.zeros(len(self.variables), bool)
         self.pieces = [EvidencePiece("variable", self.variables[column]) for column in np.flatnonzero(measured)]
@@ -68,6 +68,16 @@ class StayEvidence:
     def terms_without(self, concepts: Sequence[str]) -> csr_matrix:
         """Terms of the note without the words that name one concept, for each of the concepts, [concepts, terms]."""
         return self.dataset.lexicon.encode([note_text(self._cut([concept])) for concept in concepts])
+
+    def columns_of(self, concepts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of those of the concepts that are among the model's mentions, and their columns there, int64 each.
+
+        A circumstance of the admission has no column: of it a model reads the words only.
+        """
+        column = self.dataset.link.column
+        pairs = [(row, column[concept]) for row, concept in enumerate(concepts) if concept in column]
+        rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        return rows, columns
 
     def tokens_of(self, concepts: Sequence[str]) -> np.ndarray:
         """The tokens of the note as the model reads it that name each concept, bool [concepts, N]."""
@@ -122,7 +132,7 @@ class StayEvidence:
 
     def _with_note(self, stay: Stay, sections: list[tuple[str, str]], unlinked: Collection[str]) -> Stay:
         mentions = stay.mentions.copy()
-        mentions[:, [self.dataset.link.column[concept] for concept in sorted(unlinked)]] = False
+        mentions[:, self.columns_of(sorted(unlinked))[1]] = False
         terms = self.dataset.lexicon.encode([note_text(sections)])
         return replace(
             stay,

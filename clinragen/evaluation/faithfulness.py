@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ from clinragen.evaluation.rows import CLAIM_ROWS, Average, ClaimsRow, Coverage, 
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.verification.claims import ABSENCE, Checked, Verdict
-from clinragen.verification.grounds import grounded_diagnoses, with_absences
+from clinragen.verification.grounds import grounded_diagnoses, marked_diagnoses, with_absences
 from clinragen.verification.rationale import Verifier
 
 VERDICTS = tuple(Verdict)
@@ -151,7 +151,14 @@ def grounded(predictions: Predictions, claims: list[StayClaims]) -> np.ndarray:
     return grounds & predictions.system.listed
 
 
-def coverage(listed: np.ndarray, grounded: np.ndarray, patients: np.ndarray, replicates: int, seed: int) -> Coverage:
+def coverage(
+    listed: np.ndarray,
+    grounded: np.ndarray,
+    patients: np.ndarray,
+    replicates: int,
+    seed: int,
+    footing: Footing | None = None,
+) -> Coverage:
     """Listed diagnoses with a stated ground over listed diagnoses, with its interval; None where nothing is listed.
 
     Args:
@@ -160,10 +167,36 @@ def coverage(listed: np.ndarray, grounded: np.ndarray, patients: np.ndarray, rep
         patients: [n] patient ids; stays of one patient are drawn together.
         replicates: number of bootstrap replicates for the intervals.
         seed: of the bootstrap.
+        footing: what the others say of themselves, and on what the weakest rest; left out if None.
     """
     weights = np.array([np.ones(len(listed)), *patient_bootstrap(patients, replicates, seed)])
     share = ratio_interval(weights, grounded, listed)
-    return {"listed": int(listed.sum()), "grounded": int(grounded.sum()), "share": share}
+    row: Coverage = {"listed": int(listed.sum()), "grounded": int(grounded.sum()), "share": share}
+    if footing is not None:
+        row["marked"] = footing.marked
+        row["on_circumstances"] = footing.on_circumstances
+    return row
+
+
+class Footing(NamedTuple):
+    """Listed diagnoses without a stated ground of which a rationale says so (``marked``), and listed diagnoses whose
+    only grounds are circumstances of the admission: age, or place of treatment."""
+
+    marked: int
+    on_circumstances: int
+
+
+def footing(predictions: Predictions, claims: list[StayClaims]) -> Footing:
+    """How many listed diagnoses rest on little, or admittedly on nothing that can be stated."""
+    keys = list(predictions.labels)
+    marked = weak = 0
+    for row, (cited, of_stay) in enumerate(zip(citations(predictions, claims), claims, strict=True)):
+        listed = {keys[column] for column in np.flatnonzero(predictions.system.listed[row])}
+        grounded = listed & cited.keys()
+        said = marked_diagnoses(claim for kind in RATIONALE_KINDS for claim in of_stay[kind])
+        marked += len(said & (listed - grounded))
+        weak += sum(all(ground.about.startswith("circumstance:") for ground in cited[key]) for key in grounded)
+    return Footing(marked, weak)
 
 
 def _defined(average: Interval) -> Average:

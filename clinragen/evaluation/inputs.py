@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import polars as pl
@@ -47,7 +47,28 @@ _COLUMNS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "parsed": ("true or false", pa.types.is_boolean),
     "concepts": ("lists of concepts with weights", lambda kind: _is_list(kind) and _is_weighed(kind.value_type)),
 }
+#: Columns that predictions of earlier releases lack.
+_LATER: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
+    "contributions": (
+        "lists of evidence with shares",
+        lambda kind: _is_list(kind) and _is_contribution(kind.value_type),
+    ),
+}
 MOST_LETTERS = 50_000  # most characters of a rationale: a hundred times the allowed length
+
+
+class Contribution(TypedDict):
+    """What a piece of a stay's evidence contributes to a diagnosis.
+
+    Attributes:
+        diagnosis: key of the label.
+        evidence: node of the concept graph: a variable, or a concept of the note.
+        share: what the logit loses without it, as a part of all that speaks for the diagnosis; negative where it gains.
+    """
+
+    diagnosis: str
+    evidence: str
+    share: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,7 @@ class Predictions:
     series_rationales: list[str]
     concepts: list[list[tuple[str, float]]]  # per stay (concept id, attention weight), highest first
     attributions: dict[int, list[ExplainedDiagnosis]] = field(default_factory=dict)  # stay id -> explained diagnoses
+    contributions: list[list[Contribution]] = field(default_factory=list)  # per stay; empty where not held
 
     @property
     def task(self) -> Task:
@@ -143,6 +165,7 @@ def load_predictions(root: Path) -> Predictions:
         note_rationales=_texts(path, table, "note_rationale"),
         series_rationales=_texts(path, table, "series_rationale"),
         concepts=_concepts(path, table["concepts"]),
+        contributions=_contributions(path, table),
         attributions=_attributions(root / "attributions.jsonl", set(stay_ids.tolist()), set(labels)),
     )
 
@@ -167,7 +190,8 @@ def _table(path: Path) -> pa.Table:
         raise UserError(f"{path}: columns missing: {', '.join(absent)}; {_AGAIN}")
     if not table.num_rows:
         raise UserError(f"{path} holds no stay: predict a split that has some")
-    for name, (expected, holds) in _COLUMNS.items():
+    later = {name: check for name, check in _LATER.items() if name in table.column_names}
+    for name, (expected, holds) in (_COLUMNS | later).items():
         kind = table.schema.field(name).type
         if not holds(kind):
             raise UserError(f"{path}: column '{name}' is {str(kind)[:60]}, expected {expected}; {_AGAIN}")
@@ -194,6 +218,12 @@ def _is_weighed(kind: pa.DataType) -> bool:
     return _is_text(kind.field("concept").type) and _is_float(kind.field("weight"))
 
 
+def _is_contribution(kind: pa.DataType) -> bool:
+    if not pa.types.is_struct(kind) or {field.name for field in kind} < {"diagnosis", "evidence", "share"}:
+        return False
+    return all(_is_text(kind.field(name).type) for name in ("diagnosis", "evidence")) and _is_float(kind.field("share"))
+
+
 def _texts(path: Path, table: pa.Table, name: str) -> list[str]:
     texts = [text or "" for text in table[name].to_pylist()]
     for row, text in enumerate(texts):
@@ -210,6 +240,17 @@ def _concepts(path: Path, column: pa.ChunkedArray) -> list[list[tuple[str, float
         pairs = [(one["concept"], float(one["weight"])) for one in weighed or []]
         by_stay.append(sorted(pairs, key=lambda pair: -pair[1]))
     return by_stay
+
+
+def _contributions(path: Path, table: pa.Table) -> list[list[Contribution]]:
+    """What contributes to each stay's diagnoses; nothing in predictions of earlier releases."""
+    if "contributions" not in table.column_names:
+        return []
+    rows = table["contributions"].to_pylist()
+    for row, of_stay in enumerate(rows):
+        if not all(one and None not in one.values() and _finite(one["share"]) for one in of_stay or []):
+            raise UserError(f"{path}: row {row}, contributions: expected evidence with finite shares; {_AGAIN}")
+    return [of_stay or [] for of_stay in rows]
 
 
 def _finite(value: Any) -> bool:

@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 
 from clinragen.artifacts import read_table
-from clinragen.catalog import variables
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import patient_bootstrap, ratio_interval
 from clinragen.evaluation.faithfulness import StayClaims, citations
@@ -25,6 +24,7 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.verification.claims import Checked, Verdict
+from clinragen.verification.grounds import cited_concepts
 
 #: What a synthetic hospital knows of its patients, within ``truth/``.
 CONDITIONS = "conditions.parquet"
@@ -57,19 +57,6 @@ class Weighed:
     without: float
     without_random: float
     only: float
-
-
-def cited_concepts(claim: Checked) -> set[str]:
-    """What a claim cites, as nodes of the graph: a finding of the series from the sides of its telling measurements.
-
-    >>> cited_concepts(Checked(0, 9, "series", "lactate", Verdict.SUPPORTED, measured=(("lactate", 3.0, 4.2),)))
-    {'finding:lactate:high'}
-    """
-    if claim.kind != "series":
-        return {claim.about}
-    sides = {1: "high", -1: "low"}
-    measured = ((name, variables()[name].direction(value)) for name, _, value in claim.measured)
-    return {f"finding:{name}:{sides[side]}" for name, side in measured if side in sides}
 
 
 def load_causes(truth: Path, graph: ConceptGraph) -> Causes:

@@ -113,11 +113,14 @@ class ClaimsRow(TypedDict):
 
 
 class Coverage(TypedDict):
-    """Listed diagnoses, and those of them for which a rationale states a ground."""
+    """Listed diagnoses, and those of them for which a rationale states a ground. Of those without one, ``marked`` are
+    those of which a rationale says so by name. Of those with one, ``on_circumstances`` rest on age or place alone."""
 
     listed: Count
     grounded: Count
     share: Interval
+    marked: NotRequired[Count]
+    on_circumstances: NotRequired[Count]
 
 
 class CausesPart(TypedDict):

@@ -98,6 +98,7 @@ def summarize(
             patients,
             replicates,
             seed,
+            faithfulness.footing(predictions, claims),
         ),
         "reasons": reasons,
     }

@@ -182,13 +182,18 @@ def _task(evaluation: EvaluationFile) -> tasks.Task:
 
 
 def coverage_text(coverage: Coverage) -> str:
-    """Coverage as one line of text.
+    """Coverage as one line of text, with those that rest on little, and those without a ground of which it is said.
 
     >>> coverage_text({"listed": 205, "grounded": 123, "share": {"value": 0.6, "low": 0.5, "high": 0.7}})
     'Coverage: 123 of 205 listed diagnoses with a stated ground: .600 (.500–.700)'
     """
     counts = f"{coverage['grounded']} of {coverage['listed']} listed diagnoses with a stated ground"
-    return f"Coverage: {counts}: {with_interval(coverage['share'])}"
+    line = f"Coverage: {counts}: {with_interval(coverage['share'])}"
+    if "marked" in coverage and "on_circumstances" in coverage:
+        left = coverage["listed"] - coverage["grounded"]
+        line += f"; {coverage['on_circumstances']} of these on age or place of treatment alone"
+        line += f". Of the {left} others, {coverage['marked']} are said to have none" if left else ""
+    return line
 
 
 class ReasonLine(NamedTuple):

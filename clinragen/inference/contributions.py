@@ -30,6 +30,8 @@ from clinragen.model.head import NoteStates, SeriesStates
 
 #: Least share of what speaks for a diagnosis from which evidence is cited for it: with a tie in the graph, and without.
 TIED, UNTIED = 0.01, 0.1
+#: Share of the note's own record of a diagnosis that the model does not go by.
+RECORDED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Contributions:
         read."""
         fall = float(self.falls[piece][self.labels.index(label)]) if piece in self.falls else 0.0
         return fall / self._mass[label] if fall > 0 else 0.0
+
+    def against(self, piece: EvidencePiece, label: str) -> float:
+        """How much a piece speaks against a label, beside all that speaks for it; 0 for what does not."""
+        fall = float(self.falls[piece][self.labels.index(label)]) if piece in self.falls else 0.0
+        return -fall / max(self._mass[label], 1e-9) if fall < 0 else 0.0
 
     @cached_property
     def _mass(self) -> dict[str, float]:
@@ -94,8 +101,8 @@ def _notes(read: NoteStates, row: int, stay: StayEvidence, start: int) -> NoteSt
     if concepts:
         hidden = torch.from_numpy(stay.tokens_of(concepts)).to(where)
         mask[first:, start : start + hidden.shape[1]] &= ~hidden
-        columns = torch.tensor([stay.dataset.link.column[concept] for concept in concepts], device=where)
-        mentions[torch.arange(first, count, device=where), :, columns] = False
+        rows, columns = stay.columns_of(concepts)
+        mentions[torch.from_numpy(first + rows).to(where), :, torch.from_numpy(columns).to(where)] = False
         terms = stay.terms_without(concepts)
         for first_term, end in pairwise(terms.indptr.tolist()):
             ids.append(torch.from_numpy(terms.indices[first_term:end].astype(np.int64)).to(where))
@@ -126,6 +133,13 @@ def _padded(rows: list[Tensor]) -> Tensor:
     return pad_sequence(rows, batch_first=True)
 
 
+def piece_of(item: Finding | NoteEvidence) -> EvidencePiece:
+    """The piece of evidence that a finding of the series, or a phrase of the note, is a part of."""
+    if isinstance(item, Finding):
+        return EvidencePiece("variable", item.variable)
+    return EvidencePiece("concept", item.concept)
+
+
 @dataclass(frozen=True)
 class ModelGrounds:
     """By what the model itself goes by: an item is worth its share of all that speaks for the diagnosis.
@@ -138,11 +152,19 @@ class ModelGrounds:
 
     def share(self, item: Finding | NoteEvidence, key: str) -> float:
         """Its share, or 0 where it is too little."""
-        piece = (
-            EvidencePiece("variable", item.variable)
-            if isinstance(item, Finding)
-            else EvidencePiece("concept", item.concept)
-        )
-        share = self.contributions.share(piece, key)
+        share = self.contributions.share(piece_of(item), key)
         tied = tie(item, key, self.graph) >= SUPPORTS
         return share if share >= (TIED if tied else UNTIED) else 0.0
+
+    def least_share(self, item: Finding | NoteEvidence, key: str) -> float:
+        """Its share however small, where the graph ties it to the diagnosis. The note's own record of the diagnosis may
+        be cited even where the model does not go by it: to say that the note does not show it would be false.
+        """
+        strength = tie(item, key, self.graph)
+        recorded = isinstance(item, NoteEvidence) and strength == 1.0
+        share = self.contributions.share(piece_of(item), key)
+        return share if strength >= SUPPORTS and share > 0 else RECORDED if recorded else 0.0
+
+    def against(self, item: Finding | NoteEvidence, key: str) -> float:
+        """What the logit gains without it, beside all that speaks for the diagnosis."""
+        return self.contributions.against(piece_of(item), key)

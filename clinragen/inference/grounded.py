@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, Protocol
 
 from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence
+from clinragen.chart.rebuttals import rebuttals
 from clinragen.chart.support import SUPPORTS, tie
 from clinragen.chart.wording import words
 from clinragen.knowledge.graph import ConceptGraph
@@ -27,6 +28,10 @@ UNLIKELY = 1e-3
 NEARLY = 0.2
 #: From this share of what speaks for a diagnosis on, a ground is worth saying.
 WORTH_SAYING = 0.04
+#: Rebuttals that are offered to the language model, of which it states one at most.
+MOST_REBUTTALS = 2
+#: Belief in an end without the rebuttal that could be stated.
+UNREBUTTED = 0.25
 
 
 def preferred(share: float, best: float) -> float:
@@ -102,6 +107,24 @@ class Grounds(Protocol):
         """What an item is worth among all that speaks for the diagnosis, 0..1; 0 where it is not to be cited."""
         ...
 
+    def least_share(self, item: Finding | NoteEvidence, key: str) -> float:
+        """What an item is worth where nothing has a share, however little; 0 where it is not to be cited even then."""
+        ...
+
+    def against(self, item: Finding | NoteEvidence, key: str) -> float:
+        """How much an item speaks against the diagnosis, beside all that speaks for it; 0 where it does not."""
+        ...
+
+
+def shares_of[Item: (Finding, NoteEvidence)](items: Iterable[Item], key: str, grounds: Grounds) -> dict[Item, float]:
+    """The items that may be cited for a diagnosis, each with its share: the weak ones only if there are no others."""
+    items = list(items)
+    for worth in (grounds.share, grounds.least_share):
+        shares = {item: share for item in items if (share := worth(item, key)) > 0}
+        if shares:
+            return shares
+    return {}
+
 
 @dataclass(frozen=True)
 class GraphGrounds:
@@ -114,6 +137,14 @@ class GraphGrounds:
         strength = tie(item, key, self.graph)
         return strength if strength >= SUPPORTS else 0.0
 
+    def least_share(self, item: Finding | NoteEvidence, key: str) -> float:
+        """Nothing more."""
+        return 0.0
+
+    def against(self, item: Finding | NoteEvidence, key: str) -> float:
+        """Nothing: the graph alone does not say how much a missing sign counts."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -125,6 +156,8 @@ class Constraints:
         budget: most tokens of the text.
         following: ids that open the next section, or end the sequence.
         grounds: which findings and phrases speak for which phenotype, and how much.
+        rebuttable: phenotype keys that a rebuttal matters for, first those that it matters most for, each with the
+            least that is to speak against it (``Grounds.against``).
     """
 
     called: Mapping[str, float]
@@ -132,6 +165,12 @@ class Constraints:
     budget: int
     following: list[int]
     grounds: Grounds
+    rebuttable: Mapping[str, float] = field(default_factory=dict)
+
+    def rebuttals[Item: (Finding, NoteEvidence)](self, items: Iterable[Item]) -> list[str]:
+        """What may be said against diagnoses by items that are normal or denied, as ends of the text."""
+        stated = rebuttals(items, [*self.rebuttable], self.graph, self.grounds.against, self.rebuttable)
+        return [f" {rebuttal.text(self.graph.labels)}." for rebuttal in stated[:MOST_REBUTTALS]]
 
 
 @dataclass(frozen=True, slots=True)

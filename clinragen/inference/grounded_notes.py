@@ -2,8 +2,9 @@
 
 It has the clauses of the evidence teacher. Their blanks are filled with phrases that the linker finds affirmed or
 historical in the note of the stay, and only with those that speak for the diagnosis of the clause, which the model must
-call. Of called diagnoses that nothing in the note speaks for, it says so. The language model chooses the words between,
-the order, and among the phrases: what a phrase is worth to the diagnosis counts more than how likely it reads.
+call. Of called diagnoses that nothing in the note speaks for, it says so; it may end with what speaks against one. The
+language model chooses the words between, the order, and among the phrases: what a phrase is worth to the diagnosis
+counts more than how likely it reads.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from clinragen.chart.note_statements import (
 from clinragen.chart.support import citable
 from clinragen.inference.grounded import (
     UNLIKELY,
+    UNREBUTTED,
     WORTH_SAYING,
     Constraints,
     Grounded,
@@ -38,6 +40,7 @@ from clinragen.inference.grounded import (
     Size,
     Spelling,
     preferred,
+    shares_of,
 )
 
 MOST_PHRASES = 10  # phrases offered per diagnosis, strongest first
@@ -87,18 +90,28 @@ class GroundedNote(Grounded[_State]):
 
     Args:
         spelling: token ids of texts.
-        evidence: evidence of the stay's note (``chart.note_evidence.gather``); None without a note.
+        evidence: evidence of the stay's note (``chart.note_evidence.read_note``); None without a note.
         constraints: further constraints.
+        denials: what the note denies.
     """
 
-    def __init__(self, spelling: Spelling, evidence: list[NoteEvidence] | None, constraints: Constraints):
+    def __init__(
+        self,
+        spelling: Spelling,
+        evidence: list[NoteEvidence] | None,
+        constraints: Constraints,
+        denials: Sequence[NoteEvidence] = (),
+    ):
         super().__init__(spelling, Size(constraints.budget, MOST_WORDS), constraints.following)
         self.called = called = constraints.called
         self.labels = constraints.graph.labels
         self.grounds = constraints.grounds
+        self.shares: dict[str, dict[NoteEvidence, float]] = {}
         self.phrases = self._ranked(citable(evidence or [], called, constraints.graph))
         self.closings: list[str] = []
         self.closing = Size()
+        self.rebuttals = constraints.rebuttals(denials)
+        self.rebuttal = spelling.longest(self.rebuttals)
         self.room = {key: self._room(self._forms(key, 1), key) for key in self.phrases}
         self.further = {key: self._further(self._forms(key, MOST_CITED), key) for key in self.phrases}
         if evidence is None:
@@ -124,7 +137,7 @@ class GroundedNote(Grounded[_State]):
             for _ in range(blanks - len(state.phrases)):
                 room = room + self.further[state.key]
             return room
-        room = self.closing if self.closings else self._shortest(state.remaining)
+        room = self.closing if self.closings else self._shortest(state.remaining) if state.remaining else self.rebuttal
         return room if state.opened else self.spelling.size(f" {OPENING},") + room
 
     def pieces(self, state: _State, left: Size) -> list[Piece[_State]]:
@@ -136,7 +149,7 @@ class GroundedNote(Grounded[_State]):
         left = left - self.closing
         fitting = [key for key in state.remaining if self.room[key].within(left)]
         if not fitting:
-            return [Piece(text, 1.0, None) for text in self.closings]
+            return self._last()
         spare = left
         for key in state.remaining:  # each diagnosis gets a clause before any gets a long one
             spare = spare - self.room[key]
@@ -148,12 +161,21 @@ class GroundedNote(Grounded[_State]):
             pieces += self._continued(replace(state, key=key, forms=self._forms(key, most)), left)
         return pieces
 
+    def _last(self) -> list[Piece[_State]]:
+        """What stands behind the clauses: diagnoses without evidence, what speaks against another one, or both."""
+        if not self.closings:
+            return [Piece(text, 1.0, None) for text in self.rebuttals]
+        both = [f"{closing.removesuffix('.')};{text}" for closing in self.closings for text in self.rebuttals]
+        plain = UNREBUTTED if both else 1.0
+        return [*(Piece(text, plain, None) for text in self.closings), *(Piece(text, 1.0, None) for text in both)]
+
     def _ranked(self, evidence: Sequence[NoteEvidence]) -> dict[str, list[NoteEvidence]]:
         """The phrases that may be cited for each called diagnosis, each once, what is worth most first."""
         phrases: dict[str, list[NoteEvidence]] = {}
         for key in self.called:
-            shares = {item: self.grounds.share(item, key) for item in evidence}
-            ranked = sorted((item for item in evidence if shares[item] > 0), key=lambda item: -shares[item])
+            shares = shares_of(evidence, key, self.grounds)
+            ranked = sorted(shares, key=lambda item: -shares[item])
+            self.shares[key] = shares
             if ranked:
                 phrases[key] = list({item.phrase: item for item in reversed(ranked)}.values())[::-1][:MOST_PHRASES]
         return phrases
@@ -201,7 +223,7 @@ class GroundedNote(Grounded[_State]):
         return [item for item in self.phrases.get(state.key, ()) if item not in state.phrases and item.phrase != name]
 
     def _share(self, item: NoteEvidence, key: str) -> float:
-        return self.grounds.share(item, key) if key else 0.0
+        return self.shares[key][item] if key else 0.0
 
     def _ended(self, state: _State, form: _Form, left: Size) -> list[Piece[_State]]:
         """The end of a clause: a full stop only if nothing more must or can follow."""
@@ -218,6 +240,8 @@ class GroundedNote(Grounded[_State]):
             belief *= UNLIKELY
         if self.closings or (remaining and room.within(left)):
             return [Piece(going_on, belief, then)]
+        if self.rebuttals and (self.spelling.size(going_on) + self.rebuttal).within(left):
+            return [Piece(going_on, belief, _State()), Piece(stopped, belief * UNREBUTTED, None)]
         return [Piece(stopped, belief, None)]
 
     def _forms(self, key: str, most: int) -> tuple[_Form, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from clinragen.chart.findings import Finding
+from clinragen.chart.findings import Finding, normal
 from clinragen.chart.series_statements import (
     ALL_NORMAL,
     ALSO,
@@ -30,6 +30,7 @@ from clinragen.chart.series_statements import (
 from clinragen.chart.wording import every
 from clinragen.inference.grounded import (
     UNLIKELY,
+    UNREBUTTED,
     WORTH_SAYING,
     Constraints,
     Grounded,
@@ -37,6 +38,7 @@ from clinragen.inference.grounded import (
     Size,
     Spelling,
     preferred,
+    shares_of,
 )
 
 _ENDS = (".", ";")  # marks behind a group
@@ -79,14 +81,16 @@ class GroundedSeries(Grounded[_State]):
         super().__init__(spelling, Size(constraints.budget, MOST_WORDS), constraints.following)
         self.measured = findings is not None
         self.called, self.graph = called, graph = constraints.called, constraints.graph
-        abnormal = [finding for finding in findings or () if finding.direction != "normal"]
-        shares = {finding: {key: constraints.grounds.share(finding, key) for key in called} for finding in abnormal}
+        shares = {key: shares_of(findings or (), key, constraints.grounds) for key in called}
         self.points = {
-            finding: {key: share for key, share in each.items() if share} for finding, each in shares.items()
+            finding: {key: by_finding[finding] for key, by_finding in shares.items() if finding in by_finding}
+            for finding in findings or ()
         }
-        self.findings = sorted(abnormal, key=self._worth, reverse=True)[:MOST_FINDINGS]
-        normal = {finding.variable for finding in findings or ()} - {finding.variable for finding in abnormal}
-        named = [name(variable) for variable in WORTH if variable in normal]
+        # a normal value is stated only where it speaks for a diagnosis, or at the end
+        stated = [finding for finding in self.points if finding.direction != "normal" or self._telling(finding)]
+        self.findings = sorted(stated, key=self._worth, reverse=True)[:MOST_FINDINGS]
+        unstated = {finding.variable for finding in normal(findings or ()) if finding not in self.findings}
+        named = [name(variable) for variable in WORTH if variable in unstated]
         self.normal = [f" {normal_values(names)}." for names in _one_or_two(named)]
         self.statements = {finding: self._wordings(finding) for finding in self.findings}
         silent = [key for key in called if all(key not in self.points[finding] for finding in self.findings)]
@@ -99,6 +103,9 @@ class GroundedSeries(Grounded[_State]):
             finding: min((spelling.longest([text], _MARKS) for text in texts), key=lambda size: size.tokens)
             for finding, texts in self.statements.items()
         }
+        self.rebuttals = constraints.rebuttals(
+            finding for finding in normal(findings or ()) if finding not in self.findings
+        )
         self.begin(_State())
 
     def least(self, state: _State) -> Size:
@@ -113,6 +120,8 @@ class GroundedSeries(Grounded[_State]):
             return self._shortest(self._joining(state))
         if self.normal or self._silent(state):
             return self.closing
+        if not self._more(state) and self.rebuttals:
+            return self.spelling.longest(self.rebuttals)
         return self._shortest(self._left(state.findings))
 
     def pieces(self, state: _State, left: Size) -> list[Piece[_State]]:
@@ -182,14 +191,16 @@ class GroundedSeries(Grounded[_State]):
                 after = replace(state, spoken_for=state.spoken_for | set(keys))
                 for mark, then in self._ends(after):
                     ends_early = mark == "." and self._more(state) and more >= WORTH_SAYING
-                    weighed = belief * (UNLIKELY if ends_early else 1.0)
+                    unrebutted = UNREBUTTED if mark == "." and self.rebuttals else 1.0
+                    weighed = belief * (UNLIKELY if ends_early else unrebutted)
                     pieces += [
                         Piece(f" {pointing(link, keys, self.graph.labels)}{mark}", weighed, then) for link in LINKS
                     ]
         return pieces
 
     def _following(self, state: _State) -> list[Piece[_State]]:
-        """Continuations after a group: another group, diagnoses that no value points to, or normal values."""
+        """Continuations after a group: another group, diagnoses that no value points to, what speaks against one, or
+        normal values."""
         pieces: list[Piece[_State]] = []
         belief = 1.0
         if self._more(state):
@@ -202,12 +213,14 @@ class GroundedSeries(Grounded[_State]):
         for silent in self._silent(closed):
             then = replace(closed, unsupported=True)
             pieces += [Piece(f"{silent}{mark}", belief, after) for mark, after in self._ends(then)]
-        return pieces + [Piece(text, belief, None) for text in self.normal]
+        pieces += [Piece(text, belief, None) for text in self.rebuttals]
+        plain = belief * (UNREBUTTED if self.rebuttals else 1.0)
+        return pieces + [Piece(text, plain, None) for text in self.normal]
 
     def _ends(self, state: _State) -> list[tuple[str, _State | None]]:
         """The marks that may close a group, each with its next state."""
         marks: list[tuple[str, _State | None]] = [(".", None)]
-        if self.normal or self._more(state) or self._silent(state):
+        if self.normal or self.rebuttals or self._more(state) or self._silent(state):
             marks.append((";", replace(state, expects="group")))
         return marks
 
@@ -237,6 +250,10 @@ class GroundedSeries(Grounded[_State]):
 
     def _worth(self, finding: Finding) -> tuple[float, float, str]:
         return sum(self.points[finding].values()), finding.weight, finding.concept
+
+    def _telling(self, finding: Finding) -> bool:
+        """Whether a value is informative as normal, and speaks for a called diagnosis."""
+        return finding.variable in WORTH and bool(self.points[finding])
 
     def _wordings(self, finding: Finding) -> list[str]:
         statements = every(lambda wording: statement(finding, self.graph, wording))

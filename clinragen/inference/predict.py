@@ -28,11 +28,12 @@ from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.errors import UserError, unknown_choice
 from clinragen.evaluation.explanation import Explanation
+from clinragen.evaluation.inputs import Contribution
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.contributions import Contributions, contributions
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.finished import FinishedRun
-from clinragen.inference.grounded_report import GroundedReports
+from clinragen.inference.grounded_report import NEARLY_CALLED, GroundedReports
 from clinragen.integrity import outputs_of
 from clinragen.manifests import PredictionsManifest, RunManifest
 from clinragen.model.clinragen import ClinRaGen, Output
@@ -40,6 +41,8 @@ from clinragen.outputs import PREDICTIONS, output_folder
 from clinragen.quiet import phase
 
 TOP_CONCEPTS = 15
+#: Contributions that are kept for each diagnosis, for and against it, from this share on.
+TOP_FOR, TOP_AGAINST, LEAST_SHARE = 24, 6, 0.005
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,7 @@ class PredictionRow(TypedDict):
     series_rationale: str
     parsed: bool
     concepts: list[KeyWeight]
+    contributions: list[Contribution]
 
 
 def write_predictions(
@@ -260,7 +264,7 @@ def _predict(
             output = model(batch, inputs, targets=False, explain=True)
             probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
             beliefs = trained.calibration.beliefs(probabilities)
-            grounded = None
+            grounded, contributed = None, []
             if sections:
                 contributed = _contributed(trained, dataset, indices, batch, output)
                 grounded = reports.grammars(model, target, batch, beliefs, budget, contributed)
@@ -271,7 +275,10 @@ def _predict(
             for position, index in enumerate(indices):
                 weights = output.concept_weights[position] if output.concept_weights is not None else None
                 stay = int(batch.stay_ids[position])
-                rows[index] = _row(trained, target, stay, probabilities[position], generated[position], weights)
+                row = _row(trained, target, stay, probabilities[position], generated[position], weights)
+                if contributed:
+                    row["contributions"] = _largest(contributed[position], beliefs[position])
+                rows[index] = row
             progress.advance(bar, len(indices))
     return [rows[index] for index in range(len(dataset))]
 
@@ -348,7 +355,24 @@ def _row(
         "series_rationale": report.rationales.get("series", ""),
         "parsed": report.parsed,
         "concepts": concepts,
+        "contributions": [],
     }
+
+
+def _largest(contributed: Contributions, beliefs: np.ndarray) -> list[Contribution]:
+    """The largest contributions for and against each diagnosis that is called, or nearly."""
+    rows: list[Contribution] = []
+    for key, belief in zip(contributed.labels, beliefs.tolist(), strict=True):
+        if belief >= NEARLY_CALLED:
+            shares = {
+                piece: contributed.share(piece, key) - contributed.against(piece, key) for piece in contributed.falls
+            }
+            ranked = sorted(shares, key=lambda piece: (-shares[piece], piece))
+            for piece in [*ranked[:TOP_FOR], *ranked[TOP_FOR:][-TOP_AGAINST:]]:
+                if abs(shares[piece]) >= LEAST_SHARE:
+                    node = f"variable:{piece.name}" if piece.kind == "variable" else piece.name
+                    rows.append({"diagnosis": key, "evidence": node, "share": round(shares[piece], 4)})
+    return rows
 
 
 def _schema(labels: list[str]) -> pa.Schema:
@@ -361,5 +385,9 @@ def _schema(labels: list[str]) -> pa.Schema:
             ("series_rationale", pa.string()),
             ("parsed", pa.bool_()),
             ("concepts", pa.list_(pa.struct([("concept", pa.string()), ("weight", pa.float64())]))),
+            (
+                "contributions",
+                pa.list_(pa.struct([("diagnosis", pa.string()), ("evidence", pa.string()), ("share", pa.float64())])),
+            ),
         ]
     )

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 #: Kinds of node, in the order of lists and drawings.
-NODE_KINDS = ("phenotype", "disease", "finding", "symptom", "variable", "drug", "procedure")
+NODE_KINDS = ("phenotype", "disease", "finding", "symptom", "variable", "drug", "procedure", "circumstance")
+
+#: Kinds that are concepts of a model. A circumstance (age, place of treatment) is not: of it a model reads the words.
+MODEL_KINDS = tuple(kind for kind in NODE_KINDS if kind != "circumstance")
 
 #: Directions of a finding. Trends are relative to the patient's earlier values, not to the reference range.
 Direction = Literal["high", "low", "rising", "falling"]

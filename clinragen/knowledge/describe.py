@@ -29,6 +29,7 @@ _SECTIONS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
     ("Complications", ("complicates",), "in", ("disease", "phenotype")),
     ("Drugs", ("treats",), "in", ("drug",)),
     ("Procedures", ("indicates",), "in", ("procedure",)),
+    ("Circumstances", ("suggests",), "in", ("circumstance",)),
     ("Other evidence", ("associated_with",), "in", NODE_KINDS),
     ("Is a", ("is_a",), "out", NODE_KINDS),
     ("Shows as", ("measures",), "out", ("finding",)),

@@ -27,7 +27,7 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.phrases import PhraseTrie, british, squeezed
 
 #: Node kinds that a note may mention.
-LINKED_KINDS = ("phenotype", "disease", "finding", "symptom", "drug", "procedure")
+LINKED_KINDS = ("phenotype", "disease", "finding", "symptom", "drug", "procedure", "circumstance")
 #: The word before or after a variable's name that makes it a finding ("elevated creatinine", "creatinine is high").
 _ADJECTIVES = {"high": ("elevated", "high", "raised", "increased"), "low": ("low", "decreased", "reduced")}
 _COPULAS = tuple(
@@ -63,7 +63,11 @@ _BREAKS = frozenset(".;!?")
 
 
 class Mention(NamedTuple):
-    """A concept mentioned in a text: ``text[start:end]``, within the sentence ``text[sentence[0]:sentence[1]]``."""
+    """A concept mentioned in a text: ``text[start:end]``, within the sentence ``text[sentence[0]:sentence[1]]``.
+
+    Attributes:
+        value: the number of years, of an age.
+    """
 
     concept: str
     start: int
@@ -71,15 +75,21 @@ class Mention(NamedTuple):
     negated: bool
     context: Context
     sentence: tuple[int, int]
+    value: int | None = None
 
 
 class Linker:
-    """Finds the concepts of a graph in text. Building one takes about a second; reuse it."""
+    """Finds the concepts of a graph in text. Building one takes about a second; reuse it.
+
+    Attributes:
+        circumstances: concepts of ages and places of treatment; ages are read by ``ages.age_mentions``.
+    """
 
     def __init__(self, graph: ConceptGraph, kinds: tuple[str, ...] = LINKED_KINDS) -> None:
         self._phrases: PhraseTrie[Any] = PhraseTrie()
         self._add_modifiers()
         named = {node: data for node, data in graph.nodes.items() if data["kind"] in kinds and not _trend(data)}
+        self.circumstances = frozenset(node for node, data in named.items() if data["kind"] == "circumstance")
         written = {node: (data["name"], *data["synonyms"]) for node, data in named.items()}
         self._add_forms(written)
         self._add_forms({node: _measured(graph, data) for node, data in named.items() if data["kind"] == "finding"})

@@ -22,6 +22,7 @@ _RIGHT = (
     ("Symptoms and signs", ("suggests",), "in", ("symptom",), "#b23a48"),
     ("Drugs", ("treats",), "in", ("drug",), "#3a7d44"),
     ("Procedures", ("indicates",), "in", ("procedure",), "#5c6b73"),
+    ("Circumstances", ("suggests",), "in", ("circumstance",), "#8a6d3b"),
     ("Occurs with", ("associated_with",), "in", ("symptom", "finding"), "#7f8c8d"),
     ("Speaks for", ("suggests", "associated_with"), "out", CONDITIONS, "#b23a48"),
     ("Leads to", ("causes", "complicates"), "out", CONDITIONS, "#9c5518"),

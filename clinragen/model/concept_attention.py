@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clinragen.knowledge.concepts import NODE_KINDS
+from clinragen.knowledge.concepts import MODEL_KINDS
 from clinragen.model.concepts import Concepts
 from clinragen.model.config import AttentionConfig
 from clinragen.model.relational import RelationalLayer
@@ -70,11 +70,11 @@ class ConceptAttention(nn.Module):
             self.value = nn.Linear(d_lm, d_lm)
         if concepts.edges:
             self.refine.extend(RelationalLayer(concepts, d_lm, config.bases) for _ in range(config.layers))
-            kinds = [NODE_KINDS.index(key.partition(":")[0]) for key in concepts.keys]
+            kinds = [MODEL_KINDS.index(key.partition(":")[0]) for key in concepts.keys]
             self.register_buffer("kind", torch.tensor(kinds)[self.neighbours])
             if config.graph_bias:
                 self.prior = nn.Parameter(torch.full((config.heads,), 2.0))
-                self.kind_prior = nn.Parameter(torch.zeros(config.heads, len(NODE_KINDS)))
+                self.kind_prior = nn.Parameter(torch.zeros(config.heads, len(MODEL_KINDS)))
             if config.mentions:  # initial bias: positive for affirmed concepts, zero for denied ones
                 self.boost = nn.Parameter(torch.tensor([[1.0, 0.0]]).repeat(config.heads, 1))
         self.residual = nn.Linear(d_series, d_lm) if config.residual or not self.keys else None

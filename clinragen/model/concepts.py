@@ -16,7 +16,7 @@ from typing import Any, Self
 import networkx as nx
 import numpy as np
 
-from clinragen.knowledge.concepts import RELATIONS
+from clinragen.knowledge.concepts import MODEL_KINDS, RELATIONS
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.random_graph import rewired
 from clinragen.model.config import KnowledgeKind
@@ -130,8 +130,9 @@ def export_concepts(
         seed: seed of the random graph and of the plain vocabulary.
         vocabulary: most subwords; those in most terms are kept.
     """
-    ids = sorted(graph.graph)
-    names = [graph.graph.nodes[node]["name"] for node in ids]
+    known = graph.graph.subgraph([node for node, data in graph.nodes.items() if data["kind"] in MODEL_KINDS]).copy()
+    ids = sorted(known)
+    names = [known.nodes[node]["name"] for node in ids]
     relations = list(RELATIONS)
     if knowledge == "none":
         return Concepts(ids, names, [], [], [], ConceptEdges.of([]), relations)
@@ -144,8 +145,8 @@ def export_concepts(
         keys = [f"subword:{tokenizer.decode([token]).strip()}" for token in chosen]
         seen = Neighbourhood([*range(len(chosen))], [1.0] * len(chosen))
         return Concepts(ids, names, keys, [[token] for token in chosen], [seen], ConceptEdges.of([]), relations)
-    edges = rewired(graph.graph, seed) if knowledge == "random_graph" else graph.graph
-    spelled = tokenizer([_describe(graph.graph.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
+    edges = rewired(known, seed) if knowledge == "random_graph" else known
+    spelled = tokenizer([_describe(known.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
     column = {node: position for position, node in enumerate(ids)}
     near = [_neighbourhood(nearness(edges, f"variable:{variable}"), column) for variable in variables]
     return Concepts(

@@ -21,23 +21,27 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clinragen import __version__
-from clinragen.cohort.sections import sections_by_stay
+from clinragen.cohort.sections import section_title, sections_by_stay
 from clinragen.errors import UserError
 from clinragen.evaluation import faithfulness
 from clinragen.evaluation.faithfulness import StayClaims
-from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
+from clinragen.evaluation.inputs import Contribution, Predictions, Truth, teacher_rationales
 from clinragen.evaluation.rows import EvaluationFile
 from clinragen.evaluation.stored import load_evaluation
 from clinragen.evaluation.table import bounds, number, reason_lines
+from clinragen.knowledge.graph import ConceptGraph
 from clinragen.outputs import REPORT, output_folder
 from clinragen.reporting import charts, views
+from clinragen.reporting.cases import Case, CaseFile
+from clinragen.reporting.verdicts import claim_text
 from clinragen.reporting.visible import finalize, marked_up
 from clinragen.verification.claims import STANDINGS
 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """Input of a report. ``claims``: those of each prediction; ``nodes``: attributes of the graph's nodes by id."""
+    """Input of a report. ``claims``: those of each prediction; ``nodes``: attributes of the graph's nodes by id;
+    ``graph``: gives the warrants of grounds, and is left out for the site without cases."""
 
     predictions: Predictions
     truth: Truth
@@ -45,6 +49,7 @@ class ReportInput:
     nodes: Mapping[str, Mapping[str, Any]]
     evaluation: EvaluationFile | None
     teacher: str | None
+    graph: ConceptGraph | None = None
 
 
 def check_evaluation(path: Path, predictions: Predictions) -> EvaluationFile:
@@ -188,7 +193,30 @@ def _views(report: ReportInput) -> Iterator[views.StayView]:
             groups=views.chart_groups(_series(series.get(row["stay_id"])), window, hours),
             concepts=views.concepts_of(predictions.concepts[i], report.nodes),
             carried=carried,
+            cases=_cases(report, i, sections),
         )
+
+
+def _cases(report: ReportInput, row: int, sections: Sequence[tuple[str, str]]) -> list[Case]:
+    """The case for each diagnosis of a stay; none for tasks without diagnoses."""
+    predictions, system = report.predictions, report.predictions.system
+    if report.graph is None or not predictions.task.argued:
+        return []
+    keys, titles = list(predictions.labels), [section_title(key) for key, _ in sections]
+    by_diagnosis: dict[str, list[Contribution]] = {}
+    for one in predictions.contributions[row] if predictions.contributions else ():
+        by_diagnosis.setdefault(one["diagnosis"], []).append(one)
+    return CaseFile(
+        texts=predictions.rationales(row),
+        claims=report.claims[row],
+        as_text=lambda claim: claim_text(claim, sections, titles, report.nodes),
+        contributions=by_diagnosis,
+        graph=report.graph,
+    ).cases(
+        dict(zip(keys, system.probabilities[row].tolist(), strict=True)),
+        dict(zip(keys, system.thresholds.tolist(), strict=True)),
+        [key for key, listed in zip(keys, system.listed[row], strict=True) if listed],
+    )
 
 
 def _by_stay(table: pl.DataFrame) -> dict[int, pl.DataFrame]:

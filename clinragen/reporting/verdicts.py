@@ -10,6 +10,7 @@ from typing import Any
 from clinragen.catalog import variables
 from clinragen.reporting.charts import range_text, unit_text
 from clinragen.verification.claims import ABSENCE, Checked, Verdict
+from clinragen.verification.rebuttals import REBUTTAL
 
 #: The worst verdict of claims on the same words is shown; an absence never looks like a supported claim.
 _WORST = (Verdict.CONTRADICTED, Verdict.NOT_IN_CHART, ABSENCE, Verdict.SUPPORTED)
@@ -68,8 +69,11 @@ def claim_text(
         about, evidence, target = "nothing to hold against the chart", "", ""
     elif claim.kind == "series":
         about, evidence, target = _measured(claim)
+    elif claim.kind == REBUTTAL:
+        about, target = f"against {_name(claim, names)}", "diagnoses"
+        evidence = "By what its clause states, and by what the concept graph ties to the diagnosis."
     else:
-        about, target = str(names.get(claim.about, {}).get("name") or claim.about.partition(":")[2]), ""
+        about, target = _name(claim, names), ""
         evidence = _placed(claim, sections, titles)
         if claim.places:
             target = f"note-{claim.places[0].section}"
@@ -80,6 +84,10 @@ def claim_text(
             listed = "among" if claim.verdict == Verdict.SUPPORTED else "not among"
             evidence = f"It is {listed} the diagnoses of this output."
     return ClaimText(claim.start, claim.end, claim.standing, about, evidence, target)
+
+
+def _name(claim: Checked, names: Mapping[str, Mapping[str, Any]]) -> str:
+    return str(names.get(claim.about, {}).get("name") or claim.about.partition(":")[2])
 
 
 def marked(text: str, claims: Sequence[ClaimText]) -> list[Marked]:

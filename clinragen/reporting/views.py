@@ -15,6 +15,7 @@ from clinragen.catalog import Variable, variables
 from clinragen.cohort.sections import section_title
 from clinragen.knowledge.readable import readable, unreadable
 from clinragen.reporting import charts
+from clinragen.reporting.cases import Case
 from clinragen.reporting.evidence import Segments, mark_shared
 from clinragen.reporting.verdicts import ClaimText, Marked, claim_text, marked
 from clinragen.schema import RATIONALE_KINDS, RationaleKind
@@ -163,6 +164,7 @@ class StayView:
     groups: list[ChartGroup]
     concepts: list[Concept]
     carried: list[Carried]
+    cases: list[Case]
 
     def count(self, verdict: str) -> int:
         """Number of labels with this verdict."""

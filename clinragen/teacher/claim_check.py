@@ -35,7 +35,7 @@ class ClaimCheck:
     @property
     def supported(self) -> int:
         """Number of supported findings and values (not of diagnoses, which were given)."""
-        return sum(claim.standing == Verdict.SUPPORTED and claim.kind != "diagnosis" for claim in self.claims)
+        return sum(claim.standing == Verdict.SUPPORTED and claim.kind in ("finding", "series") for claim in self.claims)
 
 
 class ClaimChecker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from clinragen.chart.note_statements import (
     unsupported,
     without_note,
 )
+from clinragen.chart.rebuttals import Rebuttal
 from clinragen.chart.support import citable
 from clinragen.chart.wording import Wording, words
 from clinragen.chart.worth import Worth
@@ -31,6 +32,8 @@ from clinragen.teacher.argument import Argument, Composed
 
 # A second sign, piece of history or drug for the same diagnosis says partly what the first did.
 _SAME_KIND = 0.5
+#: From this share on, a finding of the series is better than a circumstance of the admission.
+_GOOD = 0.1
 
 
 class _Ground(NamedTuple):
@@ -72,6 +75,7 @@ def compose(
     worth: Worth,
     wording: Wording,
     elsewhere: Mapping[str, float] = MappingProxyType({}),
+    against: Sequence[Rebuttal[NoteEvidence]] = (),
 ) -> Composed[NoteEvidence]:
     """The rationale, the phrases that it uses and what it argues.
 
@@ -81,13 +85,14 @@ def compose(
         worth: says which phrase supports which diagnosis, and how much.
         wording: chooses the phrasing.
         elsewhere: diagnosis -> how well the series can argue for it, 0..1: what it shows well need not use room here.
+        against: rebuttals, of which the first that fits is stated.
     """
     labels = worth.graph.labels
     if not diagnoses:
         return _nothing_diagnosed(evidence, wording, labels)
     if evidence is None:
         return Composed(_shortened(without_note(diagnoses, labels)))
-    grounds = _grounds(evidence, diagnoses, worth)
+    grounds = _resorting(_grounds(evidence, diagnoses, worth), elsewhere)
     supported = {ground.key for ground in grounds}
     silent = [key for key in diagnoses if key not in supported]
     style = _Style(wording.pick(LINKS), labels)
@@ -98,6 +103,8 @@ def compose(
     chosen = _chosen(grounds, Argument.beside(elsewhere), style, MOST_WORDS - words(ends[-1] if ends else ""))
     text = style.text(chosen)
     end = next((end for end in ends if words(text + end) <= MOST_WORDS), "")
+    rebutted = (f"; {rebuttal.text(labels)}" for rebuttal in against)
+    end += next((clause for clause in rebutted if words(text + end + clause) <= MOST_WORDS), "")
     used = dict.fromkeys(ground.item for each in chosen.values() for ground in each)
     argument = Argument()
     for ground in (ground for each in chosen.values() for ground in each):
@@ -117,6 +124,21 @@ def _grounds(evidence: list[NoteEvidence], diagnoses: list[str], worth: Worth) -
     for ground in candidates:
         distinct.setdefault((ground.key, ground.item.phrase), ground)
     return list(distinct.values())
+
+
+def _resorting(grounds: Sequence[_Ground], elsewhere: Mapping[str, float]) -> list[_Ground]:
+    """The grounds; of circumstances, one for each diagnosis that nothing better speaks for, here or in the series."""
+    better = {ground.key for ground in grounds if ground.item.kind != "circumstance"}.union(
+        key for key, share in elsewhere.items() if share >= _GOOD
+    )
+    kept: list[_Ground] = []
+    for ground in grounds:
+        if ground.item.kind != "circumstance":
+            kept.append(ground)
+        elif ground.key not in better:
+            better.add(ground.key)
+            kept.append(ground)
+    return kept
 
 
 def _chosen(grounds: Iterable[_Ground], argument: Argument, style: _Style, room: int) -> dict[str, list[_Ground]]:

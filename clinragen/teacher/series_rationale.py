@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
-from clinragen.chart.findings import Finding
+from clinragen.chart.findings import Finding, normal
+from clinragen.chart.rebuttals import Rebuttal
 from clinragen.chart.series_statements import (
     ALL_NORMAL,
     ALSO,
@@ -94,6 +95,7 @@ def compose(
     worth: Worth,
     wording: Wording,
     elsewhere: Mapping[str, float] = MappingProxyType({}),
+    against: Sequence[Rebuttal[Finding]] = (),
 ) -> Composed[SeriesStatement]:
     """The sentence, its statements and what they argue.
 
@@ -103,15 +105,20 @@ def compose(
         worth: says which finding supports which diagnosis, and how much.
         wording: chooses the phrasing.
         elsewhere: diagnosis -> how well the note argues for it, 0..1: what it shows well need not use room here.
+        against: rebuttals, of which the first that fits is stated.
     """
     if findings is None:
         return Composed(f"{OPENING} {wording.pick(NOT_MEASURED)}.")
-    abnormal = [finding for finding in findings if finding.direction != "normal"]
-    if not abnormal:
-        return Composed(f"{OPENING} {wording.pick(ALL_NORMAL)}.")
+    abnormal, within = [finding for finding in findings if finding.direction != "normal"], normal(findings)
     shares = {finding: worth.speaks_for(finding, diagnoses) for finding in _heads(abnormal)}
     style = _Style(worth.graph, wording, wording.pick(LINKS))
     choices = _choose(shares, diagnoses, Argument.beside(elsewhere), style)
+    told = {key for choice in choices for key in choice.targets}.union(elsewhere)
+    rest = [key for key in diagnoses if key not in told]
+    shares |= {finding: worth.speaks_for(finding, rest) for finding in within if finding.variable in WORTH}
+    choices += _last_resort(shares, rest, choices, style)
+    if not choices:
+        return Composed(f"{OPENING} {wording.pick(ALL_NORMAL)}.")
     argument = Argument()
     for finding, targets in choices:
         for key in targets:
@@ -119,10 +126,14 @@ def compose(
     text = style.text(choices)
     silent = _unsupported(abnormal, argument.argued, diagnoses, worth.graph)
     text = _first_fitting(text, [no_value_points_to(keys, worth.graph.labels) for keys in (silent, silent[:1]) if keys])
-    normal = _normal([finding for finding in findings if finding.direction == "normal"], wording)
-    longer = _first_fitting(text, [normal_values([name(each.variable) for each in normal])] if normal else [])
+    rebuttal = next((one for one in against if words(f"{text}; {one.text(worth.graph.labels)}") <= MOST_WORDS), None)
+    if rebuttal:
+        text += f"; {rebuttal.text(worth.graph.labels)}"
+    stated = {*dict(choices), *(rebuttal.items if rebuttal else ())}
+    named = _normal([finding for finding in within if finding not in stated], wording)
+    longer = _first_fitting(text, [normal_values([name(each.variable) for each in named])] if named else [])
     statements = [style.statement(choice.finding) for choice in choices]
-    return Composed(f"{longer}.", statements + (normal if longer != text else []), argument.argued)
+    return Composed(f"{longer}.", statements + (named if longer != text else []), argument.argued)
 
 
 def _heads(findings: list[Finding]) -> list[Finding]:
@@ -162,6 +173,22 @@ def _choose(
             for key in choice.targets:
                 argument.add(key, shares[finding][key])
     return choices
+
+
+def _last_resort(
+    shares: Mapping[Finding, Mapping[str, float]], silent: Sequence[str], choices: Sequence[_Choice], style: _Style
+) -> list[_Choice]:
+    """Normal values, for diagnoses that neither rationale argues for: the one that speaks most for each, if it fits."""
+    added: list[_Choice] = []
+    for key in silent:
+        normal_ones = [each for each in shares if each.direction == "normal" and key in shares[each]]
+        spent = {choice.finding for choice in added}
+        best = max(normal_ones, key=lambda each: (each not in spent, shares[each][key], each.concept), default=None)
+        if best is None or best in spent or len(choices) + len(added) >= MOST_STATEMENTS:
+            continue
+        if words(style.text([*choices, *added, _Choice(best, (key,))])) <= MOST_WORDS:
+            added.append(_Choice(best, (key,)))
+    return added
 
 
 def _fitting(

@@ -59,13 +59,16 @@ class SeriesClaim:
 
 @dataclass(frozen=True)
 class NoteClaim:
-    """A concept that the text affirms or denies: ``text[start:end]``. ``kind``: finding (of the note) or diagnosis."""
+    """A concept that the text affirms or denies: ``text[start:end]``. ``kind``: finding (of the note), diagnosis, or
+    rebuttal (a diagnosis that the clause argues against);
+    ``value``: the number of years, of an age."""
 
     concept: str
     start: int
     end: int
     negated: bool
     kind: str
+    value: int | None = None
 
 
 class NotePassage(NamedTuple):
@@ -82,7 +85,8 @@ class Checked:
     """A claim of a rationale with its verdict: ``text[start:end]``.
 
     Attributes:
-        kind: series, finding (of the note), diagnosis, or absence (words that deny and claim nothing besides).
+        kind: series, finding (of the note), diagnosis, rebuttal (a diagnosis that the clause argues against), or
+            absence (words that deny and claim nothing besides).
         about: the variables, joined by commas, or the concept; empty for an absence.
         negated: the rationale denies it.
         measured: of a series claim, the measurements that decide it: (variable, hour, value).

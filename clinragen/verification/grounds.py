@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from clinragen.verification.claims import Checked, Verdict
+from clinragen.catalog import variables
+from clinragen.verification.claims import ABSENCE, Checked, Verdict
 
 _CLAUSES = re.compile(r"[;.!?](?=\s|\Z)|\n")
 #: Words by which a part of a sentence says that there is nothing. "Only values within ..." says it the other way round.
@@ -82,6 +83,31 @@ def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> d
                     grounded.setdefault(claim.about.removeprefix("phenotype:"), {}).update(dict.fromkeys(stated))
             before = stated
     return {key: list(grounds) for key, grounds in grounded.items()}
+
+
+def marked_diagnoses(claims: Iterable[Checked]) -> set[str]:
+    """Keys of the diagnoses of which a rationale says by name that nothing supports them, undisputed by the chart."""
+    absences = (claim for claim in claims if claim.kind == "diagnosis" and claim.standing == ABSENCE)
+    return {claim.about.removeprefix("phenotype:") for claim in absences}
+
+
+def cited_concepts(claim: Checked) -> set[str]:
+    """What a claim cites, as nodes of the graph: a finding of the series from the sides of its telling measurements.
+
+    >>> cited_concepts(Checked(0, 9, "series", "lactate", Verdict.SUPPORTED, measured=(("lactate", 3.0, 4.2),)))
+    {'finding:lactate:high'}
+    """
+    if claim.kind != "series":
+        return {claim.about}
+    sides = {1: "high", -1: "low"}
+    measured = ((name, variables()[name].direction(value)) for name, _, value in claim.measured)
+    return {f"finding:{name}:{sides[side]}" for name, side in measured if side in sides}
+
+
+def by_clause(text: str, claims: Sequence[Checked]) -> Iterator[list[Checked]]:
+    """The claims of each clause of a rationale, in reading order."""
+    for _, within in _by_span(clauses(text), claims):
+        yield within
 
 
 def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 
 from clinragen.chart.note_mentions import note_mentions
+from clinragen.knowledge.ages import age_mentions
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker, Mention
+from clinragen.verification.arguments import way_of
 from clinragen.verification.claims import NoteClaim, NotePassage, Verdict
 
-#: concept -> where a note mentions it, and how: affirmed, negated, historical, family or hypothetical.
+#: concept, or an age -> where a note mentions it, and how: affirmed, negated, historical, family or hypothetical.
 Mentioned = dict[str, list[tuple[str, NotePassage]]]
+_AGE = "age="  # key of an age in what a note mentions
 _PRESENT = frozenset(("affirmed", "historical"))
-#: Words after which a clause concludes on diagnoses.
-_LINKING = re.compile(
-    r"\b(pointing to|points? to|supporting|supports?|consistent with|suggesting|suggests?|indicat\w+|due to|"
-    r"not show|not support)\b",
-    re.I,
-)
 
 
 class NoteReader:
@@ -33,23 +29,28 @@ class NoteReader:
         mentions: Mentioned = {}
         for index, section, text, mention in note_mentions(sections, self._linker):
             passage = NotePassage(index, section, *_trimmed(text, mention.sentence))
-            mentions.setdefault(mention.concept, []).append((mention.context, passage))
+            mentions.setdefault(_key(mention.concept, mention.value), []).append((mention.context, passage))
         return mentions
 
     def mentions(self, text: str) -> list[Mention]:
         """Every concept that a rationale names."""
-        return self._linker.link(text)
+        ages = age_mentions(text, self._linker.circumstances)
+        return sorted([*self._linker.link(text), *ages], key=lambda mention: mention.start)
 
     def claims(self, text: str, mentions: list[Mention] | None = None) -> list[NoteClaim]:
-        """Findings that a rationale gives as grounds, and the diagnoses that it affirms or denies, in reading order."""
+        """Findings that a rationale gives as grounds, and the diagnoses that it affirms, denies or argues against, in
+        reading order."""
         claims: list[NoteClaim] = []
         for mention in self.mentions(text) if mentions is None else mentions:
-            concludes = concluded(text, mention)
-            if not concludes and mention.context not in ("family", "hypothetical"):
-                claims.append(NoteClaim(mention.concept, mention.start, mention.end, mention.negated, "finding"))
-            diagnosed = mention.concept.startswith("phenotype:") and (concludes or self._named(text, mention))
+            way = way_of(text, mention.start)
+            if way is None and mention.context not in ("family", "hypothetical"):
+                span = mention.start, mention.end, mention.negated
+                claims.append(NoteClaim(mention.concept, *span, "finding", mention.value))
+            diagnosed = mention.concept.startswith("phenotype:") and (way or self._named(text, mention))
             if diagnosed and mention.context in (*_PRESENT, "negated"):
-                claims.append(NoteClaim(mention.concept, mention.start, mention.end, mention.negated, "diagnosis"))
+                kind = "rebuttal" if way == "against" else "diagnosis"
+                negated = mention.negated and kind == "diagnosis"  # "against" denies nothing
+                claims.append(NoteClaim(mention.concept, mention.start, mention.end, negated, kind))
         return sorted(claims, key=lambda claim: (claim.start, claim.kind))
 
     def against_note(self, claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[NotePassage, ...]]:
@@ -58,6 +59,8 @@ class NoteReader:
         A denied diagnosis is supported by a note that does not affirm it as present, or that denies it in one place
         and affirms it in another.
         """
+        if claim.value is not None:
+            return _against_age(claim, mentioned)
         of_concept, narrower = mentioned.get(claim.concept, []), []
         if claim.concept in self._graph.graph:  # HFrEF in the note is heart failure
             narrower = [mentioned.get(link.node, []) for link in self._graph.into(claim.concept, ("is_a",))]
@@ -78,16 +81,25 @@ class NoteReader:
         return text[mention.start : mention.end].casefold() == self._graph.name(mention.concept).casefold()
 
 
+def _key(concept: str, value: int | None) -> str:
+    """What a mention is kept under: an age by its number of years."""
+    return concept if value is None else f"{_AGE}{value}"
+
+
+def _against_age(claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[NotePassage, ...]]:
+    """Whether the note gives the patient this age, to the year, and where it gives one."""
+    ages = {key: tuple(place for _, place in rows) for key, rows in mentioned.items() if key.startswith(_AGE)}
+    alike = ages.get(_key(claim.concept, claim.value))
+    if alike:
+        return Verdict.SUPPORTED, alike
+    other = next(iter(ages.values()), ())
+    return (Verdict.CONTRADICTED if other else Verdict.NOT_IN_CHART), other
+
+
 def against_labels(claim: NoteClaim, diagnoses: Collection[str]) -> Verdict:
     """Whether an affirmed phenotype is among the diagnoses of the stay."""
     diagnosed = claim.concept.removeprefix("phenotype:") in diagnoses
     return Verdict.SUPPORTED if diagnosed else Verdict.CONTRADICTED
-
-
-def concluded(text: str, mention: Mention) -> bool:
-    """Whether the mention is a conclusion: it stands after "pointing to" and the like in its clause."""
-    clause = re.split(r"[;.]\s", text[: mention.start])[-1]
-    return _LINKING.search(clause) is not None
 
 
 def _trimmed(text: str, span: tuple[int, int]) -> tuple[int, int]:

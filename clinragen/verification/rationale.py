@@ -10,12 +10,14 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.verification import notes, series
 from clinragen.verification.claims import Checked, Verdict
 from clinragen.verification.reader import SeriesReader
+from clinragen.verification.rebuttals import REBUTTAL, judged
 
 
 class Verifier:
     """Checks rationales with the names of a concept graph. Building one takes some tenths of a second; reuse it."""
 
     def __init__(self, graph: ConceptGraph) -> None:
+        self._graph = graph
         self._notes = notes.NoteReader(graph)
         self._series = SeriesReader(graph)
 
@@ -38,13 +40,15 @@ class Verifier:
             diagnoses: phenotype keys that may be affirmed.
         """
         claims = self._of_note(text, sections, diagnoses) if kind == "note" else self._of_series(text, chart, diagnoses)
-        return sorted(claims, key=lambda claim: (claim.start, claim.end, claim.kind))
+        return sorted(judged(text, claims, self._graph), key=lambda claim: (claim.start, claim.end, claim.kind))
 
     def _of_note(self, text: str, sections: Iterable[tuple[str, str]], diagnoses: Collection[str]) -> list[Checked]:
         mentioned = self._notes.note(sections)
         checked = []
         for claim in self._notes.claims(text):
-            if claim.kind == "diagnosis" and not claim.negated:
+            if claim.kind == REBUTTAL:
+                verdict, places = Verdict.NOT_IN_CHART, ()  # judged by what its clause states
+            elif claim.kind == "diagnosis" and not claim.negated:
                 verdict, places = notes.against_labels(claim, diagnoses), ()
             else:
                 verdict, places = self._notes.against_note(claim, mentioned)
@@ -57,10 +61,12 @@ class Verifier:
         checked = []
         mentions = self._notes.mentions(text)
         for claim in self._notes.claims(text, mentions):
-            if claim.kind != "diagnosis":
+            if claim.kind not in ("diagnosis", REBUTTAL):
                 continue
             span = (claim.start, claim.end, claim.kind, claim.concept)
-            if claim.negated:  # "no value points to shock": measurements cannot refute it
+            if claim.kind == REBUTTAL:
+                checked.append(Checked(*span, Verdict.NOT_IN_CHART))  # judged by what its clause states
+            elif claim.negated:  # "no value points to shock": measurements cannot refute it
                 checked.append(Checked(*span, Verdict.SUPPORTED, negated=True, absence=True))
             else:
                 checked.append(Checked(*span, notes.against_labels(claim, diagnoses)))

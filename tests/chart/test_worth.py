@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence
@@ -32,7 +34,7 @@ def counted(item: Finding | NoteEvidence, with_both: int, with_key: int, with_si
 
 
 def worth(of: Worth, item: Finding | NoteEvidence) -> float:
-    return of.estimate(item, "shock", tie(item, "shock", GRAPH))[0]
+    return of.estimate(item, "shock")[0]
 
 
 def test_without_stays_the_graph_decides():
@@ -115,3 +117,55 @@ def test_a_sign_is_shared_among_the_diagnoses_that_may_be_why_it_shows():
     assert shares["shock"] > shares["septicemia"] > 0  # by the strength of their ties
     assert sum(shares.values()) < 1
     assert shares["shock"] < Worth(GRAPH).speaks_for(LACTATE, ["shock"])["shock"]
+
+
+NORMAL_LACTATE = Finding("lactate", "normal", 3, 0, 1.0, 1.2, 1.2, 9.0)
+NO_COUGH = NoteEvidence("symptom:cough", "history_of_present_illness", 0, 5, "cough", past=False, denied=True)
+
+
+@pytest.mark.parametrize(("item", "key"), [(NORMAL_LACTATE, "shock"), (NO_COUGH, "pneumonia")])
+def test_what_is_missing_speaks_against_what_would_show_it_less_than_it_would_speak_for_it(item, key):
+    against = Worth(GRAPH).speaks_against(item, key)
+    concept = "finding:lactate:high" if key == "shock" else "symptom:cough"
+    assert 0 < against == pytest.approx(FULL_TIE * GRAPH.strength(concept, key) / 2)
+    assert Worth(GRAPH).speaks_for(item, [key]) == {}
+    assert Worth(GRAPH).speaks_against(item, "lipid_disorders") <= 0.0
+
+
+def test_what_speaks_against_is_bounded_however_clear_the_counts_are():
+    tally = Tally()
+    for stay in range(20_000):
+        tally.add([NORMAL_LACTATE] if stay < 20 or stay >= 2000 else [], ["shock"] if stay < 2000 else [])
+    assert Worth(GRAPH, tally).estimate(NORMAL_LACTATE, "shock")[0] < -FULL_TIE
+    assert Worth(GRAPH, tally).speaks_against(NORMAL_LACTATE, "shock") == FULL_TIE
+
+
+def test_a_normal_value_is_a_ground_only_where_the_stays_speak_for_it_clearly():
+    assert Worth(GRAPH).speaks_for(NORMAL_LACTATE, ["essential_hypertension"]) == {}
+    tally = Tally()
+    for stay in range(1000):
+        tally.add([NORMAL_LACTATE] if stay < 400 else [], ["essential_hypertension"] if stay % 2 == stay // 500 else [])
+    assert Worth(GRAPH, tally).speaks_for(NORMAL_LACTATE, ["essential_hypertension"]) == {}  # as often with as without
+    clear = Tally()
+    for stay in range(1000):
+        clear.add(
+            [NORMAL_LACTATE] if stay < 400 or stay > 900 else [], ["essential_hypertension"] if stay < 500 else []
+        )
+    assert list(Worth(GRAPH, clear).speaks_for(NORMAL_LACTATE, ["essential_hypertension"])) == [
+        "essential_hypertension"
+    ]
+
+
+def test_who_is_at_risk_tells_less_than_what_is_found():
+    age = phrase("circumstance:age_80_or_more")
+    strength = tie(age, "essential_hypertension", GRAPH)
+    assert strength >= SUPPORTS
+    assert Worth(GRAPH).estimate(age, "essential_hypertension")[0] == pytest.approx(FULL_TIE * strength / 2)
+
+
+@given(both=st.integers(0, 50), with_key=st.integers(1, 50), without=st.integers(0, 50), strong=st.booleans())
+def test_what_speaks_for_a_diagnosis_never_speaks_against_it(both, with_key, without, strong):
+    """Of one item and one diagnosis, at most one of the two is said."""
+    item = LACTATE if strong else NORMAL_LACTATE
+    of = counted(item, min(both, with_key), with_key, min(both, with_key) + without, with_key + 60)
+    assert not (of.speaks_for(item, ["shock"]) and of.speaks_against(item, "shock") > 0)

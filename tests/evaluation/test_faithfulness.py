@@ -1,6 +1,8 @@
 """Claims of predicted rationales: counted by verdict, written with their evidence, and nothing of the note in a log."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,7 @@ import pytest
 from small_hospital import make_predictions
 
 from clinragen.cli import dispatch
-from clinragen.evaluation.faithfulness import coverage, summarize
+from clinragen.evaluation.faithfulness import coverage, footing, summarize
 from clinragen.verification.claims import Checked, Verdict
 
 
@@ -105,3 +107,26 @@ def test_evaluate_writes_each_claim_with_its_evidence(cohort, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "Claims of the rationales against the chart" in shown.out
     assert "hematemesis" not in shown.out + shown.err
+
+
+def footed(text: str, claims: list[Checked], listed: list[int]) -> tuple[int, int]:
+    predictions = SimpleNamespace(
+        labels=dict.fromkeys(["septicemia", "shock"]),
+        system=SimpleNamespace(listed=np.array([listed], dtype=bool)),
+        rationales=lambda row: {"note": text, "series": ""},
+    )
+    return footing(predictions, [{"note": claims, "series": []}])
+
+
+def test_footing_counts_listed_diagnoses_that_are_admittedly_without_a_ground_or_rest_on_circumstances_alone():
+    age = Checked(0, 3, "finding", "circumstance:age_80_or_more", Verdict.SUPPORTED)
+    fever = Checked(4, 9, "finding", "symptom:fever", Verdict.SUPPORTED)
+    shock = Checked(20, 25, "diagnosis", "phenotype:shock", Verdict.SUPPORTED)
+    silent = Checked(30, 40, "diagnosis", "phenotype:septicemia", Verdict.SUPPORTED, negated=True, absence=True)
+    text = "age,fever suggest   shock;    septicemia."
+    assert footed(text, [age, shock, silent], [1, 1]) == (1, 1)
+    assert footed(text, [age, fever, shock, silent], [1, 1]) == (1, 0)  # not on age alone
+    assert footed(text, [age, shock], [1, 1]) == (0, 1)  # nothing is said of septicemia
+    assert footed(text, [age, shock, silent], [0, 0]) == (0, 0)  # nothing is listed
+    refuted = replace(age, verdict=Verdict.CONTRADICTED)
+    assert footed(text, [refuted, shock, silent], [1, 1]) == (1, 0)

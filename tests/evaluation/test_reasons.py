@@ -179,3 +179,10 @@ def test_causes_are_findings_that_the_condition_moved_and_concepts_of_its_terms(
     pl.DataFrame(rows).drop("terms").write_parquet(tmp_path / reasons.CONDITIONS)
     with pytest.raises(UserError, match="columns missing: terms"):
         load_causes(tmp_path, graph)
+
+
+def test_a_diagnosis_that_is_argued_against_is_not_argued_for():
+    against = Checked(23, 28, "rebuttal", "phenotype:shock", Verdict.SUPPORTED)
+    assert measured([[*SEPSIS, SHOCK[0], against]], [[1, 0]])["consistency"]["value"] == 1.0
+    assert measured([[against]], [[0, 1]])["consistency"]["value"] == 0.0
+    assert measured([[against]], [[0, 0]])["consistency"]["value"] is None

@@ -341,3 +341,54 @@ def test_what_no_model_reads_is_shown_marked(tmp_path, text, unread):
         assert shown == unread
     assert ("was not read" in page) == bool(shown)
     assert " ".join(text.split()) in " ".join(Page(tmp_path / "site" / "stays" / f"{stay}.html").text.split())
+
+
+def case_text(root: Path, cohort: Path, contributions: list[dict] | None, **changes: object) -> str:
+    """The text of the cases on the page of a stay whose output is changed."""
+    predictions, stay = rewritten(root / "predictions", cohort, **changes)
+    if contributions is not None:
+        path = predictions / "predictions.parquet"
+        table = pq.read_table(path)
+        kind = pa.list_(pa.struct([("diagnosis", pa.string()), ("evidence", pa.string()), ("share", pa.float64())]))
+        rows = [contributions, *([[]] * (table.num_rows - 1))]
+        pq.write_table(table.append_column("contributions", pa.array(rows, kind)), path)
+    run("report", "--predictions", predictions, "--cohort", cohort, "--out", root / "site")
+    text = " ".join(Page(root / "site" / "stays" / f"{stay}.html").text.split())
+    return text.split("Reasons by diagnosis")[1].split("Notes given to the model")[0] if "Reasons by" in text else ""
+
+
+ARGUED = "Based on the medical notes, fever points to pneumonia; no finding supports shock."
+
+
+def test_the_stay_page_gives_the_case_for_each_diagnosis(cohort, tmp_path):
+    held = [
+        {"diagnosis": "pneumonia", "evidence": "finding:temperature:high", "share": 0.31},
+        {"diagnosis": "pneumonia", "evidence": "variable:wbc", "share": 0.22},
+        {"diagnosis": "shock", "evidence": "variable:lactate", "share": 0.4},
+        {"diagnosis": "shock", "evidence": "variable:sodium", "share": -0.1},
+    ]
+    text = case_text(tmp_path, cohort, held, note_rationale=ARGUED, diagnoses=["pneumonia", "shock"])
+    assert "fever 31 %" in text
+    assert "suggests pneumonia" in text  # the warrant, with its source
+    assert "Not stated: white blood cell count (22 %)" in text
+    assert "no ground in the chart is given for it. The estimate rests most on lactate (40 %)" in text
+    assert "sodium" not in text  # it speaks against shock
+
+
+def test_predictions_of_earlier_releases_have_cases_without_shares(cohort, tmp_path):
+    text = case_text(tmp_path, cohort, None, note_rationale=ARGUED, diagnoses=["pneumonia", "shock"])
+    assert "fever" in text
+    assert "%" not in text.replace("The share is", "")
+    assert "no ground in the chart is given for it." in text
+    assert "rests most on" not in text
+
+
+@pytest.mark.parametrize("listed", [[], ["acute_myocardial_infarction"]])
+def test_what_is_argued_against_is_shown_whether_listed_or_not(cohort, tmp_path, listed):
+    rationale = "Based on the medical notes, fever is noted; against acute myocardial infarction: no chest pain."
+    text = case_text(tmp_path, cohort, None, note_rationale=rationale, diagnoses=listed)
+    assert "acute myocardial infarction" in text
+    assert "Against it chest pain" in text
+    assert "She denies chest pain" in text  # the passage of the note
+    assert "chest pain suggests acute myocardial infarction" in text  # what would speak for it
+    assert ("not listed" in text) == (not listed)

@@ -324,3 +324,44 @@ def test_generate_refuses_what_it_cannot_read(cohort, tmp_path):
     with pytest.raises(UserError, match="no row for stay 2"):
         generate(cohort.root)
     assert not cohort.rationales("evidence").exists()
+
+
+DIGEST = [("admission_digest", "An 84-year-old man. First intensive care unit: Surgical Intensive Care Unit (SICU).")]
+
+
+def test_a_circumstance_is_told_only_where_neither_note_nor_series_shows_anything_better():
+    keys = ["essential_hypertension", "surgical_complications", "septicemia"]
+    alone = TEACHER.note(1, DIGEST, keys).text
+    assert re.search("an age of 84 years [a-z ]+ essential hypertension", alone)
+    assert re.search("admission to a surgical unit [a-z ]+ complications of surgical or medical care", alone)
+    assert "septicemia" in alone.split(";")[-1]  # who is at risk of it is not known: no ground
+    better = TEACHER.note(1, [*DIGEST, ("medications_on_admission", "Amlodipine")], ["essential_hypertension"]).text
+    assert "amlodipine" in better
+    assert "84" not in better
+    high = findings(series((1, "systolic_bp", 190.0), (2, "systolic_bp", 185.0)), normal=True)[1]
+    note, _ = TEACHER.rationales(1, DIGEST, high, ["essential_hypertension"])
+    assert "84" not in note.text
+
+
+def test_what_speaks_against_a_diagnosis_that_is_nearly_made_is_told():
+    shown = findings(
+        series(
+            *(
+                (hour, name, value)
+                for hour in (1, 5)
+                for name, value in (
+                    ("lactate", 6.0),
+                    ("systolic_bp", 80.0),
+                    ("heart_rate", 130.0),
+                    ("wbc", 7.0),
+                    ("temperature", 37.0),
+                )
+            )
+        ),
+        normal=True,
+    )[1]
+    note, lab = TEACHER.rationales(3, [("plan", "Cold skin. Denies fever.")], shown, ["shock"])
+    assert re.search(r"; against (septicemia|pneumonia): no fever\.$", note.text), note.text
+    assert re.search("; against (septicemia|pneumonia): normal (white|temp)", lab.text), lab.text
+    calm = findings(series((1, "sodium", 128.0), (1, "wbc", 7.0)), normal=True)[1]
+    assert "against" not in TEACHER.series(3, calm, ["shock"]).text

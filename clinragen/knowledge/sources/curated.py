@@ -15,6 +15,8 @@ from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import DIRECTIONS, Contribution, Edge, Node, finding_id, slug
 from clinragen.knowledge.sources.curated_files import (
+    Circumstance,
+    CircumstancesFile,
     Disease,
     DiseasesFile,
     DrugClass,
@@ -34,14 +36,16 @@ from clinragen.knowledge.sources.curated_files import (
 from clinragen.label_sets import shipped
 
 FOLDER = CONFIG_ROOT / "knowledge"
-_FILES = ("sources", "findings", "symptoms", "drugs", "diseases", "procedures", "phenotypes", "identifiers")
+_FILES = (
+    "sources", "findings", "symptoms", "drugs", "diseases", "procedures", "circumstances", "phenotypes", "identifiers",
+)  # fmt: skip
 # A disease that causes or follows from a phenotype is weaker evidence of it than membership.
 _CAUSAL_WEIGHT = 0.5
 
 
 @cache
 def contribute(folder: Path = FOLDER) -> Contribution:
-    """Read the eight files of the curated core and check every reference among them.
+    """Read the nine files of the curated core and check every reference among them.
 
     Raises:
         UserError: a missing file, or an unknown variable, phenotype, symptom or citation, with file and key.
@@ -51,6 +55,7 @@ def contribute(folder: Path = FOLDER) -> Contribution:
     drugs = read(DrugsFile, folder / "drugs.yaml")["classes"]
     diseases = read(DiseasesFile, folder / "diseases.yaml")["diseases"]
     procedures = read(ProceduresFile, folder / "procedures.yaml")["procedures"]
+    circumstances = read(CircumstancesFile, folder / "circumstances.yaml")["circumstances"]
     phenotypes = read(PhenotypesFile, folder / "phenotypes.yaml")["phenotypes"]
     identifiers = read(IdentifiersFile, folder / "identifiers.yaml")["identifiers"]
     sources = read(SourcesFile, folder / "sources.yaml")
@@ -61,6 +66,7 @@ def contribute(folder: Path = FOLDER) -> Contribution:
         *_drug_nodes(drugs),
         *_entities("disease", diseases),
         *_entities("procedure", procedures),
+        *_entities("circumstance", circumstances),
         *_phenotypes(phenotypes, folder),
     ]
     nodes = _identified(nodes, identifiers, folder)
@@ -69,6 +75,7 @@ def contribute(folder: Path = FOLDER) -> Contribution:
         *_drug_edges(drugs),
         *_disease_edges(diseases),
         *_procedure_edges(procedures),
+        *_circumstance_edges(circumstances, folder),
         *_phenotype_edges(phenotypes, folder),
     ]
     citations = {key: row["cite"] for key, row in sources["sources"].items()}
@@ -206,24 +213,32 @@ def _procedure_edges(rows: dict[str, Procedure]) -> Iterator[Edge]:
             yield Edge(f"procedure:{key}", tail, "indicates", weight, row["source"], row["definition"])
 
 
+def _circumstance_edges(rows: dict[str, Circumstance], folder: Path) -> Iterator[Edge]:
+    for key, row in rows.items():
+        for group, members in row["suggests"].items():
+            source, evidence = _citation(group, key, folder / "circumstances.yaml")
+            for phenotype, weight in members.items():
+                yield Edge(f"circumstance:{key}", f"phenotype:{phenotype}", "suggests", weight, source, evidence)
+
+
 def _phenotype_edges(rows: dict[str, PhenotypeEntry], folder: Path) -> Iterator[Edge]:
     for key, row in rows.items():
         for group, members in row["suggested_by"].items():
-            source, evidence = _citation(group, key, folder)
+            source, evidence = _citation(group, key, folder / "phenotypes.yaml")
             for concept, weight in members.items():
                 variable, _, direction = concept.rpartition(" ")
                 head = finding_id(variable, direction) if direction in DIRECTIONS else f"symptom:{concept}"
                 yield Edge(head, f"phenotype:{key}", "suggests", weight, source, evidence)
         for group, members in (row.get("causes") or {}).items():
-            source, evidence = _citation(group, key, folder)
+            source, evidence = _citation(group, key, folder / "phenotypes.yaml")
             for phenotype, weight in members.items():
                 yield Edge(f"phenotype:{key}", f"phenotype:{phenotype}", "causes", weight, source, evidence)
 
 
-def _citation(group: str, key: str, folder: Path) -> tuple[str, str]:
+def _citation(group: str, key: str, path: Path) -> tuple[str, str]:
     source, separator, evidence = group.partition(" | ")
     if not separator:
-        raise UserError(f"{folder / 'phenotypes.yaml'}: {key}: '{group}' should read '<source key> | <what it says>'")
+        raise UserError(f"{path}: {key}: '{group}' should read '<source key> | <what it says>'")
     return source.strip(), evidence.strip()
 
 

@@ -61,6 +61,12 @@ class Procedure(Entity):
     source: str
 
 
+class Circumstance(Entity):
+    """A circumstance of an admission, and the phenotypes that it suggests, by citation, with weights."""
+
+    suggests: dict[str, dict[str, float]]
+
+
 class PhenotypeEntry(TypedDict):
     """A phenotype; what suggests it and what it leads to, by citation and then by concept, with weights."""
 
@@ -105,6 +111,12 @@ class ProceduresFile(TypedDict):
     """``procedures.yaml``."""
 
     procedures: dict[str, Procedure]
+
+
+class CircumstancesFile(TypedDict):
+    """``circumstances.yaml``."""
+
+    circumstances: dict[str, Circumstance]
 
 
 class PhenotypesFile(TypedDict):

@@ -1,0 +1,219 @@
+"""What constrained decoding prefers: a language model without any preference writes what the grounds are worth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from whole_graph import GRAPH, LINKER
+
+from clinragen.chart.findings import Finding
+from clinragen.chart.note_evidence import NoteEvidence, read_note
+from clinragen.data.evidence_pieces import EvidencePiece
+from clinragen.inference.contributions import RECORDED, TIED, UNTIED, Contributions, ModelGrounds
+from clinragen.inference.grounded import Constraints, Grounded, Spelling, shares_of
+from clinragen.inference.grounded_notes import GroundedNote
+from clinragen.inference.grounded_report import _rebuttable
+from clinragen.inference.grounded_series import GroundedSeries
+from clinragen.model.language_model import train_tokenizer
+
+HPI = "history_of_present_illness"
+LABELS = ["shock", "septicemia", "pneumonia", "acute_renal_failure"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(
+        ["Based on the medical notes, fever points to shock; Lab test shows high lactate of about 4.0"], 400
+    )
+
+
+@dataclass(frozen=True)
+class Given:
+    """Shares as given, by (concept, diagnosis)."""
+
+    shares: Mapping[tuple[str, str], float]
+    opposed: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    weak: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def share(self, item: Finding | NoteEvidence, key: str) -> float:
+        return self.shares.get((item.concept, key), 0.0)
+
+    def least_share(self, item: Finding | NoteEvidence, key: str) -> float:
+        return self.weak.get((item.concept, key), 0.0)
+
+    def against(self, item: Finding | NoteEvidence, key: str) -> float:
+        return self.opposed.get((item.concept, key), 0.0)
+
+
+def abnormal(variable: str, direction: str = "high") -> Finding:
+    value = {"lactate": 4.0, "wbc": 18.0, "creatinine": 3.2, "heart_rate": 130.0, "bun": 60.0}[variable]
+    return Finding(variable, direction, 1, 1, value, value, value, 2.0)
+
+
+def normal(variable: str) -> Finding:
+    return Finding(variable, "normal", 1, 0, 1.0, 1.0, 1.0, 2.0)
+
+
+def likeliest(tokenizer, text: Grounded) -> str:
+    """What is written where the language model finds every token equally likely: the grammar's beliefs decide."""
+    written: list[int] = []
+    while True:
+        allowed = text.allowed()
+        token = max(sorted(allowed), key=lambda token: allowed[token])
+        if token == tokenizer.eos_token_id:
+            return tokenizer.decode(written).strip()
+        written.append(token)
+        text.advance(token)
+
+
+def series(tokenizer, findings: list[Finding], grounds, called: list[str], rebuttable=None) -> str:
+    constraints = Constraints(
+        dict.fromkeys(called, 0.9), GRAPH, 128, [tokenizer.eos_token_id], grounds, rebuttable or {}
+    )
+    return likeliest(tokenizer, GroundedSeries(Spelling(tokenizer), findings, constraints))
+
+
+def note(tokenizer, text: str, grounds, called: list[str], rebuttable=None) -> str:
+    constraints = Constraints(
+        dict.fromkeys(called, 0.9), GRAPH, 128, [tokenizer.eos_token_id], grounds, rebuttable or {}
+    )
+    reading = read_note([(HPI, text)], LINKER, GRAPH)
+    return likeliest(tokenizer, GroundedNote(Spelling(tokenizer), reading.evidence, constraints, reading.denials))
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(["lactate", "wbc", "creatinine", "heart_rate"]))
+def test_a_larger_contribution_is_stated_first(tokenizer, order):
+    shares = {(f"finding:{name}:high", "shock"): 0.4 * 0.5**place for place, name in enumerate(order)}
+    text = series(tokenizer, [abnormal(name) for name in sorted(order)], Given(shares), ["shock"])
+    stems = {"lactate": "lactate", "wbc": "white|leuko", "creatinine": "creatinine", "heart_rate": "heart|tachy"}
+    places = [match.start() if (match := re.search(stems[name], text)) else len(text) for name in order]
+    assert places[0] < min(places[1:])
+
+
+def test_a_phrase_of_more_worth_is_preferred_and_one_of_none_is_left_out(tokenizer):
+    shares = {("finding:temperature:high", "pneumonia"): 0.1, ("symptom:cough", "pneumonia"): 0.5}
+    text = note(tokenizer, "Fever. Cough. Nausea.", Given(shares), ["pneumonia"])
+    assert "cough" in text
+    assert "nausea" not in text
+    assert text.index("cough") < text.index("fever")
+
+
+def test_a_diagnosis_that_nothing_has_spoken_for_is_argued_for_before_a_second_ground_of_another(tokenizer):
+    shares = {
+        ("finding:lactate:high", "shock"): 0.5,
+        ("finding:heart_rate:high", "shock"): 0.4,
+        ("finding:creatinine:high", "acute_renal_failure"): 0.2,
+    }
+    findings = [abnormal("heart_rate"), abnormal("creatinine"), abnormal("lactate")]
+    text = series(tokenizer, findings, Given(shares), ["shock", "acute_renal_failure"])
+    assert text.index("acute renal failure") > text.index("shock")
+    assert text.index("creatinine") < (text.find("heart rate") % 999 if "heart rate" in text else 999)
+
+
+def test_a_statement_points_to_every_diagnosis_that_it_speaks_for(tokenizer):
+    shares = {("finding:lactate:high", key): share for key, share in (("shock", 0.4), ("septicemia", 0.38))}
+    text = series(tokenizer, [abnormal("lactate")], Given(shares), ["shock", "septicemia"])
+    clause = text.split(";")[0]
+    assert "shock" in clause
+    assert "septicemia" in clause
+
+
+def test_a_weak_ground_is_stated_only_where_there_is_no_other(tokenizer):
+    weak = {("symptom:cough", "pneumonia"): 1e-3}
+    assert "cough points to pneumonia" in note(tokenizer, "Fever. Cough.", Given({}, weak=weak), ["pneumonia"]).replace(
+        "supports", "points to"
+    ).replace("suggests", "points to").replace("indicates", "points to")
+    text = note(
+        tokenizer, "Fever. Cough.", Given({("finding:temperature:high", "pneumonia"): 0.3}, weak=weak), ["pneumonia"]
+    )
+    assert "cough" not in text
+
+
+def test_a_normal_value_is_a_ground_where_it_has_a_share_and_else_only_an_end(tokenizer):
+    shares = {("finding:creatinine:normal", "shock"): 0.3, ("finding:lactate:high", "shock"): 0.4}
+    findings = [abnormal("lactate"), normal("creatinine"), normal("sodium")]
+    text = series(tokenizer, findings, Given(shares), ["shock"])
+    before, after = text.split("shock", 1)
+    assert "normal creatinine" in text
+    assert "normal creatinine" in before or "shock" in after  # it points to shock, as lactate does
+    plain = series(tokenizer, findings, Given({("finding:lactate:high", "shock"): 0.4}), ["shock"])
+    assert "shock" not in plain.split("shock", 1)[1]
+
+
+NEARLY = {"pneumonia": 0.05}
+
+
+def test_what_speaks_against_a_diagnosis_that_is_nearly_called_ends_the_rationale(tokenizer):
+    for_shock = {("finding:lactate:high", "shock"): 0.4, ("finding:temperature:high", "shock"): 0.4}
+    opposed = {("finding:wbc:normal", "pneumonia"): 0.2, ("symptom:cough", "pneumonia"): 0.2}
+    grounds = Given(for_shock, opposed)
+    findings = [abnormal("lactate"), normal("wbc"), normal("sodium")]
+    assert series(tokenizer, findings, grounds, ["shock"], NEARLY).endswith(
+        "; against pneumonia: normal white blood cell count."
+    )
+    assert note(tokenizer, "Fever. No cough.", grounds, ["shock"], NEARLY).endswith("; against pneumonia: no cough.")
+    weaker = Given(for_shock, dict.fromkeys(opposed, 0.04))
+    assert "against" not in series(tokenizer, findings, weaker, ["shock"], NEARLY)
+    assert "against" not in note(tokenizer, "Fever. No cough.", weaker, ["shock"], NEARLY)
+
+
+def test_what_is_left_open_and_what_is_argued_against_fit_one_end(tokenizer):
+    grounds = Given({("finding:temperature:high", "shock"): 0.4}, {("symptom:cough", "pneumonia"): 0.2})
+    text = note(tokenizer, "Fever. No cough.", grounds, ["shock", "acute_renal_failure"], NEARLY)
+    assert text.endswith("; against pneumonia: no cough.")
+    assert "acute renal failure" in text
+
+
+def test_nearly_called_diagnoses_come_first_and_called_ones_need_more_against_them():
+    least = _rebuttable({"shock": 0.9, "pneumonia": 0.35, "copd": 0.45, "septicemia": 0.1})
+    assert list(least) == ["copd", "pneumonia", "shock"]
+    assert least["shock"] > least["copd"] == least["pneumonia"]
+
+
+def model_grounds(**falls: list[float]) -> ModelGrounds:
+    """What each piece contributes to shock and pneumonia; names with an underscore for a colon are concepts."""
+    pieces = {
+        EvidencePiece("concept", name.replace("__", ":"))
+        if "__" in name
+        else EvidencePiece("variable", name): np.array(values)
+        for name, values in falls.items()
+    }
+    return ModelGrounds(GRAPH, Contributions(pieces, ["shock", "pneumonia"]))
+
+
+def test_evidence_without_a_tie_is_cited_from_a_tenth_of_what_the_model_goes_by():
+    rest = 1.0
+    lactate, sodium = abnormal("lactate"), normal("sodium")
+    share = model_grounds(lactate=[0.02, 0], sodium=[0.05, 0], other=[rest, 0]).share
+    assert share(lactate, "shock") == pytest.approx(0.02 / 1.07)
+    assert TIED < share(lactate, "shock") < UNTIED
+    assert share(sodium, "shock") == 0.0  # too little for what the graph does not tie to shock
+    more = model_grounds(lactate=[0.02, 0], sodium=[0.2, 0], other=[rest, 0]).share
+    assert more(sodium, "shock") == pytest.approx(0.2 / 1.22)
+    none = model_grounds(lactate=[0.001, 0], other=[rest, 0])
+    assert none.share(lactate, "shock") == 0.0
+    assert none.least_share(lactate, "shock") == pytest.approx(0.001 / 1.001)
+    assert model_grounds(lactate=[-0.5, 0], other=[rest, 0]).least_share(lactate, "shock") == 0.0
+
+
+def test_what_the_logit_gains_without_a_piece_speaks_against_it():
+    grounds = model_grounds(wbc=[0.1, -0.3], lactate=[0.4, 0.6])
+    assert grounds.against(normal("wbc"), "pneumonia") == pytest.approx(0.5)
+    assert grounds.share(normal("wbc"), "pneumonia") == 0.0
+    assert grounds.against(abnormal("lactate"), "pneumonia") == 0.0
+    assert grounds.against(normal("sodium"), "pneumonia") == 0.0  # the model does not read it
+
+
+def test_the_notes_own_record_is_cited_rather_than_denied():
+    record = NoteEvidence("phenotype:pneumonia", HPI, 0, 9, "pneumonia", past=False)
+    cough = NoteEvidence("symptom:cough", HPI, 11, 16, "cough", past=False)
+    grounds = model_grounds(phenotype__pneumonia=[0, -0.2], symptom__cough=[0, -0.1], lactate=[1, 1])
+    assert shares_of([record, cough], "pneumonia", grounds) == {record: RECORDED}
+    assert shares_of([cough], "pneumonia", grounds) == {}
