@@ -13,8 +13,8 @@ Deletion: the top hours of a method (blocks of one variable) are made unmeasured
 computed again; for comparison, as many measurements in random blocks, the mean of five draws. A method is the more
 faithful the more probability its hours cost.
 
-The time of what `clinragen predict` does for every stay is printed beside that of occlusion: what each piece of evidence
-contributes to all logits, from one reading of the stay (`inference/contributions.py`), after the reading itself.
+The time of what `clinragen predict` does for every stay is printed beside that of occlusion: what each piece of
+evidence contributes to all logits, from one reading of the stay (`inference/contributions.py`), after that reading.
 """
 
 from __future__ import annotations

@@ -251,7 +251,8 @@ class GroundedNote(Grounded[_State]):
         kinds = Counter(item.kind for item in self.phrases[key] if item.phrase != name)
         always = record is not None and self._share(record, key) >= WORTH_SAYING
         past = record.past if record else None
-        return _clauses(name, past, tuple(min(kinds[each], most) for each in KINDS), most, always)
+        have = tuple(min(kinds[each], 1 if each == "circumstance" else most) for each in KINDS)
+        return _clauses(name, past, have, most, always)
 
     def _room(self, forms: tuple[_Form, ...], key: str) -> Size:
         """Largest length of a clause with one phrase."""
@@ -328,4 +329,4 @@ def _undiagnosed(most: int) -> tuple[_Form, ...]:
 
 
 def _blank(kind: Kind) -> NoteEvidence:
-    return NoteEvidence("drug:" if kind == "drug" else "", "", 0, 0, _BLANK, kind == "past")
+    return NoteEvidence(f"{kind}:" if kind in ("drug", "circumstance") else "", "", 0, 0, _BLANK, kind == "past")

@@ -217,3 +217,13 @@ def test_the_notes_own_record_is_cited_rather_than_denied():
     grounds = model_grounds(phenotype__pneumonia=[0, -0.2], symptom__cough=[0, -0.1], lactate=[1, 1])
     assert shares_of([record, cough], "pneumonia", grounds) == {record: RECORDED}
     assert shares_of([cough], "pneumonia", grounds) == {}
+
+
+def test_age_and_place_are_cited_behind_findings_and_once(tokenizer):
+    shares = {
+        ("circumstance:age_80_or_more", "shock"): 0.3,
+        ("circumstance:surgical_unit", "shock"): 0.2,
+        ("finding:temperature:high", "shock"): 0.1,
+    }
+    text = note(tokenizer, "An 84-year-old man with fever. Went to the SICU.", Given(shares), ["shock"])
+    assert re.match("Based on the medical notes, fever and an age of 84 years [a-z]+ shock", text), text
