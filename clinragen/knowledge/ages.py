@@ -13,7 +13,8 @@ _PREFIX = "circumstance:age_"
 _AGE = re.compile(
     r"(?:\b(?P<above>more than|over|above|>)\s*)?"
     r"(?:\b(?P<old>\d{1,3})[\s-]{0,2}(?:years?[\s-]{0,2}old|years of age|y\.?\s?/?o\b)"
-    r"|\b(?:an age|aged?)(?:\s+of)?\s+(?P<beyond>above\s+|over\s+)?(?P<age>\d{1,3})(?:\s+years)?\b(?![./-]\d))",
+    r"|\b(?:an age|aged?)(?:\s+of)?\s+(?P<beyond>above\s+|over\s+)?(?P<age>\d{1,3})"
+    r"(?:\s+years)?\b(?![./-]\d| to | or ))",
     re.IGNORECASE,
 )
 _STOPS = re.compile(r"[.;]\s|\n")

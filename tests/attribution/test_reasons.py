@@ -68,7 +68,7 @@ def test_pieces_are_removed_whole_and_nothing_else_is(dataset):
                 assert np.array_equal(left.observed[others], evidence.stay.observed[others])
                 assert left.note_ids == evidence.stay.note_ids
             else:
-                column = dataset.link.column[piece.name]
+                _, column = evidence.columns_of([piece.name])  # none of an age or a place of treatment
                 assert not left.mentions[:, column].any()
                 assert left.mentions.sum() == evidence.stay.mentions.sum() - evidence.stay.mentions[:, column].sum()
                 if evidence.tokens_of([piece.name]).any():  # else it stands behind what fits into the context
@@ -79,7 +79,7 @@ def test_pieces_are_removed_whole_and_nothing_else_is(dataset):
 def test_nothing_but_the_cited_is_left(dataset):
     evidence = StayEvidence(dataset, 0, BOTH)
     variable = next(piece for piece in evidence.pieces if piece.kind == "variable")
-    concept = next(piece for piece in evidence.pieces if piece.kind == "concept")
+    concept = next(piece for piece in evidence.pieces if piece.name in dataset.link.column)
     left = evidence.only([variable, concept])
     assert np.flatnonzero(left.observed.any(1)).tolist() == [evidence.variables.index(variable.name)]
     assert np.flatnonzero(left.mentions.any(0)).tolist() == [dataset.link.column[concept.name]]

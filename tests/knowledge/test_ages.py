@@ -26,6 +26,7 @@ def ages(text: str) -> list[tuple[str, int | None]]:
         ("A more than 89-year-old man", [("80_or_more", 90)]),
         ("64 year old, aged 44", [("45_to_64", 64), ("18_to_44", 44)]),
         ("creatinine 71, for 20 years, day 64, T 38.5", []),
+        ("age 65 to 79, age 80 or more, age < 60", []),  # no one's age
         ("smoked for 40 years, 17-year-old", []),  # children are not in adult intensive care
     ],
 )
