@@ -14,7 +14,7 @@ class Warrant:
 
     Attributes:
         text: what the edge states: "high creatinine suggests acute renal failure".
-        source: the work that it cites, in full.
+        source: the work that it cites, in full; empty where the diagnosis itself is recorded.
     """
 
     text: str
@@ -31,6 +31,8 @@ def warrant(concept: str, key: str, graph: ConceptGraph) -> Warrant | None:
     tail = f"phenotype:{key}"
     if concept not in graph.graph or tail not in graph.graph:
         return None
+    if concept == tail:
+        return Warrant(f"a record of {graph.name(tail)} itself", "")
     links = [link for link in graph.out_of(concept, EVIDENCE_RELATIONS) if link.node == tail]
     if not links:
         return None
