@@ -159,8 +159,8 @@ class Worth:
         """Worth and its standard deviation, in nats."""
         b, v = self._log_ratio(sign_of(item), key)
         precision = 1 / v + 1 / SPREAD**2
-        told = tie(item, key, self.graph) * _tells(item) - expected(item, key, self.graph) / 2
-        worth = (b / v + FULL_TIE * told / SPREAD**2) / precision
+        tied = tie(item, key, self.graph) * _tells(item) - expected(item, key, self.graph) / 2
+        worth = (b / v + FULL_TIE * tied / SPREAD**2) / precision
         return worth, precision**-0.5
 
 

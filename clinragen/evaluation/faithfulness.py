@@ -193,8 +193,8 @@ def footing(predictions: Predictions, claims: list[StayClaims]) -> Footing:
     for row, (cited, of_stay) in enumerate(zip(citations(predictions, claims), claims, strict=True)):
         listed = {keys[column] for column in np.flatnonzero(predictions.system.listed[row])}
         grounded = listed & cited.keys()
-        said = marked_diagnoses(claim for kind in RATIONALE_KINDS for claim in of_stay[kind])
-        marked += len(said & (listed - grounded))
+        admitted = marked_diagnoses(claim for kind in RATIONALE_KINDS for claim in of_stay[kind])
+        marked += len(admitted & (listed - grounded))
         weak += sum(all(ground.about.startswith("circumstance:") for ground in cited[key]) for key in grounded)
     return Footing(marked, weak)
 

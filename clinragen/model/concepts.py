@@ -130,9 +130,11 @@ def export_concepts(
         seed: seed of the random graph and of the plain vocabulary.
         vocabulary: most subwords; those in most terms are kept.
     """
-    known = graph.graph.subgraph([node for node, data in graph.nodes.items() if data["kind"] in MODEL_KINDS]).copy()
-    ids = sorted(known)
-    names = [known.nodes[node]["name"] for node in ids]
+    model_graph = graph.graph.subgraph(
+        [node for node, data in graph.nodes.items() if data["kind"] in MODEL_KINDS]
+    ).copy()
+    ids = sorted(model_graph)
+    names = [model_graph.nodes[node]["name"] for node in ids]
     relations = list(RELATIONS)
     if knowledge == "none":
         return Concepts(ids, names, [], [], [], ConceptEdges.of([]), relations)
@@ -145,8 +147,8 @@ def export_concepts(
         keys = [f"subword:{tokenizer.decode([token]).strip()}" for token in chosen]
         seen = Neighbourhood([*range(len(chosen))], [1.0] * len(chosen))
         return Concepts(ids, names, keys, [[token] for token in chosen], [seen], ConceptEdges.of([]), relations)
-    edges = rewired(known, seed) if knowledge == "random_graph" else known
-    spelled = tokenizer([_describe(known.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
+    edges = rewired(model_graph, seed) if knowledge == "random_graph" else model_graph
+    spelled = tokenizer([_describe(model_graph.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
     column = {node: position for position, node in enumerate(ids)}
     near = [_neighbourhood(nearness(edges, f"variable:{variable}"), column) for variable in variables]
     return Concepts(

@@ -90,13 +90,13 @@ class CaseFile:
         """The listed diagnoses, the most probable first, then those that are only argued against."""
         grounds, against = self._by_kind(grounded_diagnoses), self._by_kind(rebutted_diagnoses)
         rebutted = {key for stated in against.values() for key in stated} & probabilities.keys() - set(listed)
-        made = []
+        cases = []
         for keys in (listed, sorted(rebutted)):
             for key in sorted(keys, key=lambda key: -probabilities[key]):
                 stated = [reason for kind, by_key in grounds.items() for reason in self._reasons(kind, by_key, key)]
                 reasons = [reason for kind, by_key in against.items() for reason in self._reasons(kind, by_key, key)]
                 claims = [claim for by_key in grounds.values() for claim in by_key.get(key, ())]
-                made.append(
+                cases.append(
                     Case(
                         name=self.graph.labels[key].name if key in self.graph.labels else key,
                         probability=probabilities[key],
@@ -107,7 +107,7 @@ class CaseFile:
                         unstated=self._unstated(key, claims) if key in listed else [],
                     )
                 )
-        return made
+        return cases
 
     def _by_kind(self, read: Callable[[list[tuple[str, Sequence[Checked]]]], _ByKey]) -> dict[RationaleKind, _ByKey]:
         return {kind: read([(self.texts[kind], self.claims[kind])]) for kind in RATIONALE_KINDS}
@@ -131,8 +131,8 @@ class CaseFile:
 
     def _unstated(self, key: str, stated: Sequence[Checked]) -> list[tuple[str, float]]:
         """The two largest contributions that no ground states."""
-        said = {name for claim in stated for name in _evidence(claim)}
-        left = [one for one in self.contributions.get(key, ()) if one["share"] > 0 and one["evidence"] not in said]
+        cited = {name for claim in stated for name in _evidence(claim)}
+        left = [one for one in self.contributions.get(key, ()) if one["share"] > 0 and one["evidence"] not in cited]
         left.sort(key=lambda one: -one["share"])
         return [(_name(one["evidence"], self.graph), one["share"]) for one in left[:2]]
 

@@ -85,8 +85,8 @@ class EvidenceTeacher:
             for key, share in self.worth.speaks_for(finding, diagnoses).items():
                 shown[key] = max(share, shown.get(key, 0.0))
         reading = self._read(sections)
-        found = [item for item in (reading.evidence if reading else []) if item.kind != "circumstance"]
-        least = self._rebuttable([*far, *found], diagnoses)
+        affirmed = [item for item in (reading.evidence if reading else []) if item.kind != "circumstance"]
+        least = self._rebuttable([*far, *affirmed], diagnoses)
         note = self._note(stay_id, reading, diagnoses, shown, least)
         return _of_note(note), self._series(stay_id, findings, diagnoses, note.argued, least)
 

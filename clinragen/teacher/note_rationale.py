@@ -131,14 +131,14 @@ def _resorting(grounds: Sequence[_Ground], elsewhere: Mapping[str, float]) -> li
     better = {ground.key for ground in grounds if ground.item.kind != "circumstance"}.union(
         key for key, share in elsewhere.items() if share >= _GOOD
     )
-    kept: list[_Ground] = []
+    retained: list[_Ground] = []
     for ground in grounds:
         if ground.item.kind != "circumstance":
-            kept.append(ground)
+            retained.append(ground)
         elif ground.key not in better:
             better.add(ground.key)
-            kept.append(ground)
-    return kept
+            retained.append(ground)
+    return retained
 
 
 def _chosen(grounds: Iterable[_Ground], argument: Argument, style: _Style, room: int) -> dict[str, list[_Ground]]:

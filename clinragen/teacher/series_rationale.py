@@ -113,10 +113,10 @@ def compose(
     shares = {finding: worth.speaks_for(finding, diagnoses) for finding in _heads(abnormal)}
     style = _Style(worth.graph, wording, wording.pick(LINKS))
     choices = _choose(shares, diagnoses, Argument.beside(elsewhere), style)
-    told = {key for choice in choices for key in choice.targets}.union(elsewhere)
-    rest = [key for key in diagnoses if key not in told]
-    shares |= {finding: worth.speaks_for(finding, rest) for finding in within if finding.variable in WORTH}
-    choices += _last_resort(shares, rest, choices, style)
+    argued = {key for choice in choices for key in choice.targets}.union(elsewhere)
+    silent_keys = [key for key in diagnoses if key not in argued]
+    shares |= {finding: worth.speaks_for(finding, silent_keys) for finding in within if finding.variable in WORTH}
+    choices += _last_resort(shares, silent_keys, choices, style)
     if not choices:
         return Composed(f"{OPENING} {wording.pick(ALL_NORMAL)}.")
     argument = Argument()

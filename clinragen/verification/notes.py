@@ -88,7 +88,7 @@ def _key(concept: str, value: int | None) -> str:
 
 def _against_age(claim: NoteClaim, mentioned: Mentioned) -> tuple[Verdict, tuple[NotePassage, ...]]:
     """Whether the note gives the patient this age, to the year, and where it gives one."""
-    ages = {key: tuple(place for _, place in rows) for key, rows in mentioned.items() if key.startswith(_AGE)}
+    ages = {key: tuple(passage for _, passage in rows) for key, rows in mentioned.items() if key.startswith(_AGE)}
     alike = ages.get(_key(claim.concept, claim.value))
     if alike:
         return Verdict.SUPPORTED, alike

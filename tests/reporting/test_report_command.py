@@ -1,5 +1,6 @@
 import html
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -368,7 +369,7 @@ def test_the_stay_page_gives_the_case_for_each_diagnosis(cohort, tmp_path):
         {"diagnosis": "shock", "evidence": "variable:sodium", "share": -0.1},
     ]
     text = case_text(tmp_path, cohort, held, note_rationale=ARGUED, diagnoses=["pneumonia", "shock"])
-    assert "fever 31 %" in text
+    assert re.search(r"fever\s*31 %", text)
     assert "suggests pneumonia" in text  # the warrant, with its source
     assert "Not stated: white blood cell count (22 %)" in text
     assert "no ground in the chart is given for it. The estimate rests most on lactate (40 %)" in text
@@ -388,7 +389,7 @@ def test_what_is_argued_against_is_shown_whether_listed_or_not(cohort, tmp_path,
     rationale = "Based on the medical notes, fever is noted; against acute myocardial infarction: no chest pain."
     text = case_text(tmp_path, cohort, None, note_rationale=rationale, diagnoses=listed)
     assert "acute myocardial infarction" in text
-    assert "Against it chest pain" in text
+    assert re.search(r"Against it\s*chest pain", text)
     assert "She denies chest pain" in text  # the passage of the note
     assert "chest pain suggests acute myocardial infarction" in text  # what would speak for it
     assert ("not listed" in text) == (not listed)
