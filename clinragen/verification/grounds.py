@@ -100,7 +100,9 @@ def cited_concepts(claim: Checked) -> set[str]:
     if claim.kind != "series":
         return {claim.about}
     sides = {1: "high", -1: "low"}
-    measured = ((name, variables()[name].direction(value)) for name, _, value in claim.measured)
+    specs = variables()
+    # as findings of the chart, by the value as it would be written
+    measured = ((name, specs[name].direction(specs[name].written(value))) for name, _, value in claim.measured)
     return {f"finding:{name}:{sides[side]}" for name, side in measured if side in sides}
 
 

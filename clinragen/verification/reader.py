@@ -7,7 +7,7 @@ which names count, ``sharing`` assigns cues to heads, ``assembly`` builds the cl
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -43,7 +43,8 @@ class SeriesReader:
         return sorted(claims, key=lambda claim: (claim.start, claim.end))
 
     def _sentence(self, text: str, diagnoses: Sequence[tuple[int, int]]) -> Iterator[SeriesClaim]:
-        cues = heads.without_strangers(text, self._cues(text))
+        named = [cue for cue in self._cues(text) if cue.kind != "sep" or not _inside(cue, diagnoses)]
+        cues = heads.without_strangers(text, named)
         for group in sharing.groups(text, heads.settled(text, cues, diagnoses)):
             yield from sharing.claims(text, group)
 
@@ -57,3 +58,9 @@ class SeriesReader:
         phrases = list(self._phrases.scan(sentence.text))
         parting = separators.find(sentence.text, phrases)
         return sorted([*sentence.cues, *phrases, *parting], key=lambda cue: (cue.start, cue.end))
+
+
+def _inside(cue: Cue, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether a cue lies in one of the ascending spans: the "with" of "diabetes with complications" parts nothing."""
+    position = bisect_right(spans, cue.start, key=lambda span: span[0]) - 1
+    return position >= 0 and cue.end <= spans[position][1]

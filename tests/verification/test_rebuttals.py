@@ -122,3 +122,12 @@ def test_a_diagnosis_that_is_argued_against_by_its_name_states_no_measurement():
     assert [claim.about for claim in claims if claim.kind == "series"] == ["lactate", "creatinine"]
     assert {claim.verdict for claim in claims} <= {Verdict.SUPPORTED, Verdict.CONTRADICTED}
     assert [claim.about for claim in claims if claim.kind == "rebuttal"] == ["phenotype:essential_hypertension"]
+
+
+@pytest.mark.parametrize(
+    "name", ["diabetes with complications", "fluid and electrolyte disorders", "hypertension with complications"]
+)
+def test_words_within_the_name_of_a_diagnosis_part_nothing(name):
+    chart = {"creatinine": Measurements(np.array([1.0]), np.array([1.0]))}
+    claims = VERIFIER.check(f"Lab test shows; against {name}: normal creatinine.", "series", [], chart, [])
+    assert [(claim.kind, claim.standing) for claim in claims] == [("rebuttal", "supported"), ("series", "supported")]
