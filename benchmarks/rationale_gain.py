@@ -6,7 +6,7 @@
 Every row trains stage `multimodal` from scratch (the effect of the stages is in `stage_ablation.py`) on the same
 stays; the epoch with the best validation macro AUROC counts. The rows:
 
-- `labels`: diagnoses without rationales, with which all others are compared.
+- `labels`: diagnoses without rationales, with which all others are compared (``--base`` takes another).
 - `joint`: both rationales and the diagnoses as one text, as `clinragen train` does.
 - `separate`: rationales and diagnoses as two tasks of one model (distilling step by step, Hsieh et al. 2023), for twice
   the epochs, so that each task is seen as often. The label head then learns for twice as long, too: `labels_long` and
@@ -407,8 +407,8 @@ def scored(bench: Bench, names: Sequence[str], seeds: Sequence[int], seed: int) 
     return scores
 
 
-def show(parts: list[dict[str, Scores]], names: Sequence[str], title: str) -> None:
-    """Means over the cohorts, and the lead of each row over diagnoses alone."""
+def show(parts: list[dict[str, Scores]], names: Sequence[str], base: str, title: str) -> None:
+    """Means over the cohorts, and the lead of each row over row ``base``."""
     titles = ("macro AUROC", "network alone", "micro F1", "F1 of its list")
     table = Table(title=title)
     for heading in ("learns from", *(cell for each in titles for cell in (each, "lead"))):
@@ -421,12 +421,14 @@ def show(parts: list[dict[str, Scores]], names: Sequence[str], title: str) -> No
         return float(np.mean([value for value, _ in values])), np.mean([drawn for _, drawn in values], axis=0)
 
     for name in names:
-        cells = []
+        cells: list[str] = []
         for each in titles:
-            mine, base = mean(name, each), mean("labels", each) if "labels" in names else None
+            mine, other = mean(name, each), mean(base, each) if base in names else None
             cells.append("" if mine is None else _interval(*mine))
-            lead = None if mine is None or base is None or name == "labels" else (mine[0] - base[0], mine[1] - base[1])
-            cells.append("" if lead is None else _interval(*lead, "+"))
+            if mine is None or other is None or name == base:
+                cells.append("")
+            else:
+                cells.append(_interval(mine[0] - other[0], mine[1] - other[1], "+"))
         table.add_row(ROWS[name].heading, *cells)
     Console(width=250).print(table)
 
@@ -464,6 +466,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=3, help="rationales of a held-out stay for `conditioned`")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
+    parser.add_argument(
+        "--base", default="labels", choices=ROWS, help="the row whose scores the others are set against"
+    )
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no further cell after so long")
     args = parser.parse_args()
     quiet_libraries()
@@ -483,7 +488,7 @@ def main() -> None:
     if done:
         stays = sum(len(bench.cohort.split("train")) for bench in benches) / len(benches)
         title = f"{len(benches)} cohorts, {len(seeds)} seeds, {stays:.0f} stays to learn from, {args.model}"
-        show([scored(bench, done, seeds, number) for number, bench in enumerate(benches)], done, title)
+        show([scored(bench, done, seeds, number) for number, bench in enumerate(benches)], done, args.base, title)
 
 
 if __name__ == "__main__":
