@@ -44,7 +44,7 @@ GRAPH = OutputKind("concept graph", "clinragen graph build", ("nodes.parquet", "
 RUN = OutputKind(
     "run", "clinragen train",
     ("model", "resume", "config.yaml", "metrics.csv", "curve.*", "encoder.*", "tensorboard", "wandb", "mlruns",
-     "mlflow*", "lightning_logs"),
+     "mlflow*", "lightning_logs", "samples.jsonl"),
 )  # fmt: skip
 PREDICTIONS = OutputKind(
     "predictions", "clinragen predict",
