@@ -65,6 +65,8 @@ class RefineConfig:
         others: charts of other patients that a claim is held against, to see what it tells of this stay.
         mend: where no sample of a stay is sound, learn one without its unsupported statements.
         least_gap: least difference in reward of a best and a worst rationale that are compared.
+        least_reward: what the best must earn more than, to be compared: with 0, to say nothing is not preferred to what
+            is false.
         beta: how far preferences may move the student from its parent: the less, the farther.
         rate: of the parent's learning rate.
         journal: file of the samples, which runs of the same parent may share; by default one in the run folder.
@@ -79,6 +81,7 @@ class RefineConfig:
     others: int = 3
     mend: bool = True
     least_gap: float = 1.0
+    least_reward: float = 0.0
     beta: float = 0.1
     rate: float = 0.1
     journal: str | None = None

@@ -110,6 +110,7 @@ def prefer(
     judge: Judge,
     kinds: Sequence[RationaleKind],
     least_gap: float,
+    least_reward: float = 0.0,
     *,
     mend: bool = True,
 ) -> Judged:
@@ -122,6 +123,8 @@ def prefer(
         judge: rewards them.
         kinds: of rationales that the student writes.
         least_gap: least difference in reward of a best and a worst rationale.
+        least_reward: what the best must earn more than. If it earned nothing, the student would learn to say nothing:
+            that is better than what is false.
         mend: where no sample is sound, learn one without its unsupported statements, if it is sound then.
     """
     preferences: list[Preference] = []
@@ -130,7 +133,11 @@ def prefer(
         ranked = {kind: _ranked(samples, judge, kind, mend=mend) for kind in kinds}
         means.append(sum(each.mean for each in ranked.values()))
         tops.append(sum(each.best.total for each in ranked.values()))
-        wide = {kind: each.gap for kind, each in ranked.items() if each.gap >= max(least_gap, 1e-9)}
+        wide = {
+            kind: each.gap
+            for kind, each in ranked.items()
+            if each.gap >= max(least_gap, 1e-9) and each.best.total > least_reward
+        }
         best = {kind: each.best_text for kind, each in ranked.items()}
         worst = {kind: each.worst_text if kind in wide else each.best_text for kind, each in ranked.items()}
         sound = all(each.best.sound for each in ranked.values())

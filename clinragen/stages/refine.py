@@ -135,7 +135,7 @@ def _preferences(
                 drawn = draw(trained, stays, refine.samples, sampling, seed, journal, done)
             phase(console, f"rewarding {len(stays) * refine.samples:,} reports of {split} stays")
             judge = Judge(stays, trained.model.graph, refine.others)
-            judged = prefer(drawn, judge, kinds, refine.least_gap, mend=refine.mend)
+            judged = prefer(drawn, judge, kinds, refine.least_gap, refine.least_reward, mend=refine.mend)
             usable = [each for each in judged.preferences if each.sound or refine.method != "rft"]
             if not usable:
                 raise UserError(

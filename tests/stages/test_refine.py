@@ -24,8 +24,9 @@ from clinragen.verification.reward import Reward
 
 FEW = ("--set", "stage.precision=32-true", "--set", "stage.refine.stays=12", "--set", "stage.refine.validation_stays=3")
 SHORT = (*FEW, "--set", "stage.refine.samples=3", "--set", "stage.epochs=1", "--set", "stage.batch_size=4")
-#: a student of one epoch says nothing that is sound; preferences are there nevertheless
-SETTINGS = (*SHORT, "--set", "stage.refine.method=dpo", "--set", "stage.refine.least_gap=0.1")
+#: a student of one epoch says nothing that is sound; preferences are there nevertheless, where little is asked for
+ANY = ("--set", "stage.refine.least_gap=0.1", "--set", "stage.refine.least_reward=-1000")
+SETTINGS = (*SHORT, "--set", "stage.refine.method=dpo", *ANY)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,8 @@ def test_the_first_step_starts_from_the_parent(runs, hospital):
     assert [one.worst["series"] for one in judged.preferences] == ["lactate 0"] * 3
     assert [one.worst["note"] for one in judged.preferences] == ["fever"] * 3
     assert [one.gap for one in judged.preferences] == [1.0] * 3
+    judge.reward = lambda text, *rest: Reward(float(text.endswith("1")) - 1, False)  # type: ignore[method-assign]
+    assert prefer(drawn, judge, ["note", "series"], 0.5, mend=False).preferences == []  # the best earns nothing
     pairs = PreferenceDataset(dataset, judged.preferences, target, labels)
     objective = RefineModule(trained.model, config.stage, RefineConfig())
     refer(objective, [pairs], config, trained.device)
