@@ -197,7 +197,7 @@ def probes(cohort: Cohort, _: Path) -> Scores:
     assert fits is not None, "the preset has probes"
     calibration = fit_calibration(*score(model, data["validation"], inputs), list(phenotypes()))
     calibration = calibration.moved(refit_linear_probes(model, labelled, fits))
-    logits, _ = score(model, data["test"], inputs)
+    logits = score(model, data["test"], inputs)[0]
     return {"test": calibration.probabilities(logits), "thresholds": np.array(calibration.thresholds)}
 
 
