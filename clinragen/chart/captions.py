@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clinragen.chart.findings import HOURLY, Finding
+from clinragen.chart.findings import HOURLY, Finding, normal
 from clinragen.chart.series_statements import NOT_MEASURED, WORTH, name, normal_values, statement
 from clinragen.chart.wording import Wording
 from clinragen.knowledge.graph import ConceptGraph
@@ -38,9 +38,9 @@ def caption(findings: Sequence[Finding] | None, graph: ConceptGraph) -> list[str
     shown = {finding.concept for finding in abnormal}
     first = [finding for finding in abnormal if not _repeats(finding, shown)]
     first.sort(key=lambda finding: (-finding.weight, finding.concept))
-    within = {finding.variable for finding in findings} - {finding.variable for finding in abnormal}
-    normal = [name(variable) for variable in WORTH if variable in within]
-    return [*([normal_values(normal)] if normal else []), *(_stated(finding, graph) for finding in first)]
+    within = {finding.variable for finding in normal(findings)}
+    named = [name(variable) for variable in WORTH if variable in within]
+    return [*([normal_values(named)] if named else []), *(_stated(finding, graph) for finding in first)]
 
 
 def _stated(finding: Finding, graph: ConceptGraph) -> str:
