@@ -37,7 +37,7 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _fsync(path: Path) -> None:
+def flush(path: Path) -> None:
     """Flush a file's content, or the names in a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -113,9 +113,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with _claimed(temporary):
             yield temporary
-            _fsync(temporary)
+            flush(temporary)
             temporary.replace(path)
-            _fsync(path.parent)  # otherwise a power failure may lose the name of a file that was reported as written
+            flush(path.parent)  # otherwise a power failure may lose the name of a file that was reported as written
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -143,7 +143,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             yield temporary
             for inner in (*temporary.rglob("*"), temporary):
                 if inner.is_file() or inner.is_dir():
-                    _fsync(inner)
+                    flush(inner)
             if _identity(path) != before:
                 raise _kept_beside(temporary, path)
             _exchange(temporary, path)
@@ -176,7 +176,7 @@ def _exchange(temporary: Path, path: Path) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
         raise _kept_beside(temporary, path) from None
-    _fsync(path.parent)  # before the old one is removed
+    flush(path.parent)  # before the old one is removed
     remove(retired)
 
 

@@ -7,7 +7,6 @@ of their own, so a killed run that starts again writes what it would have writte
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,15 +15,15 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from filelock import lock_descriptor
 from transformers import LogitsProcessorList
 
 from clinragen import versions
-from clinragen.artifacts import PRIVATE_FILE, sha256_json
+from clinragen.artifacts import sha256_json
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.errors import UserError
 from clinragen.inference.decode import ReportGrammar, read_report
 from clinragen.inference.predict import TrainedModel
+from clinragen.line_file import LineFile
 from clinragen.model.language_model import Sampling
 
 GROUP = 8  # stays that are read together
@@ -64,21 +63,18 @@ class SampleJournal:
     def __init__(self, path: Path, origin: str) -> None:
         self.path, self.origin = path, origin
         self._samples: dict[tuple[int, int], Sample] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)  # it contains patient text
+        self._file = LineFile(path, writable=True)
         try:
-            if not lock_descriptor(self._file, blocking=False):
-                raise UserError(f"{path} is in use by another run: wait for it, or choose another --out")
             self._read()
         except BaseException:
-            os.close(self._file)
+            self._file.close()
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        os.close(self._file)
+        self._file.close()
 
     def of_stay(self, stay: int, count: int) -> list[Sample] | None:
         """The first ``count`` samples of a stay; None if some are missing."""
@@ -86,13 +82,14 @@ class SampleJournal:
         return None if None in drawn else drawn  # type: ignore[return-value]
 
     def append(self, samples: Iterable[Sample]) -> None:
-        """Store samples; they are on the disk when this returns. One that is there is kept as it is."""
+        """Store samples; they are on the disk when this returns. One that is there is kept as it is.
+
+        Raises:
+            OSError: the disk is full or unavailable; none of them is left in the file.
+        """
         fresh = [sample for sample in samples if (sample.stay_id, sample.number) not in self._samples]
         lines = [json.dumps({**asdict(sample), **versions.SAMPLES.mark}, separators=(",", ":")) for sample in fresh]
-        data = memoryview("".join(f"{line}\n" for line in lines).encode())
-        while data:
-            data = data[os.write(self._file, data) :]
-        os.fsync(self._file)
+        self._file.append("".join(f"{line}\n" for line in lines).encode())
         self._samples |= {(sample.stay_id, sample.number): sample for sample in fresh}
 
     def _read(self) -> None:
@@ -105,7 +102,7 @@ class SampleJournal:
                 sample = self._sample(line, number)
                 if sample.origin == self.origin:
                     self._samples.setdefault((sample.stay_id, sample.number), sample)
-        os.ftruncate(self._file, whole)
+        self._file.keep(whole)
 
     def _sample(self, line: bytes, number: int) -> Sample:
         where = f"{self.path}, line {number}"

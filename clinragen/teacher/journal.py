@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NotRequired, Self, TypedDict
 
-from filelock import lock_descriptor
-
 from clinragen import versions
-from clinragen.artifacts import PRIVATE_FILE, PRIVATE_FOLDER, sha256_json
+from clinragen.artifacts import sha256_json
 from clinragen.errors import UserError
+from clinragen.line_file import LineFile
 
 
 class Record(TypedDict):
@@ -68,22 +66,13 @@ class Journal:
         self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._writer = ThreadPoolExecutor(1, "journal") if writable else None
-        new = not path.exists()
-        if writable:
-            path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        elif new:
+        if not writable and not path.exists():
             raise UserError(f"{path} not found: no answer was ever journaled here")
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY
-        self._file = os.open(path, flags, PRIVATE_FILE)  # answers contain patient text
+        self._file = LineFile(path, writable=writable, option="--name")
         try:
-            if writable:
-                self._lock()
-                os.fchmod(self._file, PRIVATE_FILE)  # also for a file that was copied here
-                if new:
-                    _flush_folder(path.parent)
-            self._size = self._read(mend=writable)
+            self._read(mend=writable)
         except BaseException:
-            os.close(self._file)
+            self._file.close()
             raise
 
     def __enter__(self) -> Self:
@@ -106,7 +95,7 @@ class Journal:
             yield self._record(entry)
 
     def _record(self, entry: int) -> Record:
-        record = json.loads(os.pread(self._file, entry & _LENGTH, entry >> _BITS))
+        record = json.loads(self._file.read(entry >> _BITS, entry & _LENGTH))
         record.pop(versions.JOURNAL.key, None)  # it was checked when the line was indexed
         return record
 
@@ -134,7 +123,7 @@ class Journal:
             if self._pending:
                 self._store([(name, line) for name, line, _ in self._pending])
                 self._pending = []
-        os.close(self._file)
+        self._file.close()
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -154,26 +143,14 @@ class Journal:
     def _store(self, lines: list[tuple[bytes, bytes]]) -> None:
         first = dict(reversed(lines))
         fresh = [(name, first[name]) for name in dict(lines) if name not in self._index]
-        data = memoryview(b"".join(line for _, line in fresh))
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._file, data[written:])
-            os.fsync(self._file)
-        except OSError:
-            os.ftruncate(self._file, self._size)  # otherwise the next record would follow a partial line
-            raise
+        offset = self._file.append(b"".join(line for _, line in fresh))
         for name, line in fresh:
-            self._index[name] = self._size << _BITS | len(line)
-            self._size += len(line)
+            self._index[name] = offset << _BITS | len(line)
+            offset += len(line)
 
-    def _lock(self) -> None:
-        if not lock_descriptor(self._file, blocking=False):
-            raise UserError(f"{self.path} is in use by another run: wait for it, or choose another --name")
-
-    def _read(self, *, mend: bool) -> int:
-        """Fill the index; returns the size of the intact part."""
-        offset, whole = 0, True
+    def _read(self, *, mend: bool) -> None:
+        """Fill the index; ``mend`` cuts off what is not intact."""
+        offset = 0
         with open(self.path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 whole = line.endswith(b"\n")
@@ -186,10 +163,9 @@ class Journal:
                     self._index.setdefault(name, offset << _BITS | len(line))
                     offset += len(line)
         if mend:
-            os.ftruncate(self._file, offset)
-            if offset and not whole and os.pread(self._file, 1, offset - 1) != b"\n":
-                offset += os.write(self._file, b"\n")  # a complete record that lacks only its newline
-        return offset
+            self._file.keep(offset)
+            if offset and self._file.read(offset - 1, 1) != b"\n":
+                self._file.append(b"\n")  # a complete record that lacks only its newline
 
 
 def merge(into: Path, others: Iterable[Path]) -> int:
@@ -206,15 +182,6 @@ def merge(into: Path, others: Iterable[Path]) -> int:
                 journal._store([_line(record) for record in source.records()])
                 added += len(journal) - before
     return added
-
-
-def _flush_folder(folder: Path) -> None:
-    """Fsync the folder of a new file, so that its name survives a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _line(record: Record) -> tuple[bytes, bytes]:

@@ -335,7 +335,7 @@ def test_who_reads_a_journal_neither_waits_for_its_writer_nor_changes_it(tmp_pat
     with Journal(path, writable=True), Journal(path) as reader:
         assert len(reader) == 0
         with pytest.raises(OSError, match="Bad file descriptor"):
-            os.write(reader._file, b"x")
+            os.write(reader._file.handle, b"x")
     with pytest.raises(UserError, match=r"none\.jsonl not found"):
         Journal(tmp_path / "deep" / "none.jsonl")
     assert not (tmp_path / "deep").exists()
