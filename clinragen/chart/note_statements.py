@@ -14,6 +14,8 @@ MOST_GROUNDS = 3  # of one diagnosis
 MOST_SIGNS = 2  # named where nothing was diagnosed
 #: For one ground, for several.
 LINKS = (("points to", "point to"), ("supports", "support"), ("suggests", "suggest"), ("indicates", "indicate"))
+#: The same of what a model's estimate rests on, though no known tie makes it a sign of the diagnosis.
+ADDS = (("adds to the estimate of", "add to the estimate of"),)
 #: Before diagnoses that nothing in the note supports, after other clauses.
 CLOSINGS = ("the notes do not show", "the notes alone do not support", "nothing in the notes points to")
 #: The same without another clause before.

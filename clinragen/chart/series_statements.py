@@ -23,6 +23,8 @@ OPENING = "Lab test shows"
 MOST_WORDS = 50  # of a series rationale
 MOST_STATEMENTS = 4  # on abnormal variables
 LINKS = ("pointing to", "supporting", "consistent with", "suggesting")
+#: The same of what a model's estimate rests on, though no known tie makes it a sign of the diagnosis.
+ADDING = ("adding to the estimate of",)
 NOT_MEASURED = ("no measurements", "nothing, as no values were charted")
 ALL_NORMAL = ("no abnormal values", "only values within the reference ranges")
 #: Before a group of statements that points to no diagnosis, after another group.
@@ -97,7 +99,10 @@ def normal_statement(finding: Finding) -> SeriesStatement:
 
 
 def pointing(link: str, keys: Sequence[str], labels: LabelSet) -> str:
-    """The end of a group of statements: the diagnoses that each of them supports. ``link``: one of ``LINKS``."""
+    """The end of a group of statements: the diagnoses that each of them supports, or adds to the estimate of.
+
+    ``link``: one of ``LINKS``, or of ``ADDING``.
+    """
     return f"{link} {named([labels[key].name for key in keys])}"
 
 

@@ -175,28 +175,33 @@ def coverage(
     if footing is not None:
         row["marked"] = footing.marked
         row["on_circumstances"] = footing.on_circumstances
+        row["on_estimates"] = footing.on_estimates
     return row
 
 
 class Footing(NamedTuple):
     """Listed diagnoses without a stated ground of which a rationale says so (``marked``), and listed diagnoses whose
-    only grounds are circumstances of the admission: age, or place of treatment."""
+    only grounds are circumstances of the admission (age, or place of treatment), or only add to the estimate, without
+    being known as signs of the diagnosis."""
 
     marked: int
     on_circumstances: int
+    on_estimates: int
 
 
 def footing(predictions: Predictions, claims: list[StayClaims]) -> Footing:
     """How many listed diagnoses rest on little, or admittedly on nothing that can be stated."""
     keys = list(predictions.labels)
-    marked = weak = 0
+    marked = weak = unknown = 0
     for row, (cited, of_stay) in enumerate(zip(citations(predictions, claims), claims, strict=True)):
         listed = {keys[column] for column in np.flatnonzero(predictions.system.listed[row])}
         grounded = listed & cited.keys()
         admitted = marked_diagnoses(claim for kind in RATIONALE_KINDS for claim in of_stay[kind])
         marked += len(admitted & (listed - grounded))
         weak += sum(all(ground.about.startswith("circumstance:") for ground in cited[key]) for key in grounded)
-    return Footing(marked, weak)
+        texts = [(text, of_stay[kind]) for kind, text in predictions.rationales(row).items()]
+        unknown += len(grounded - grounded_diagnoses(texts, adding=False).keys())
+    return Footing(marked, weak, unknown)
 
 
 def _defined(average: Interval) -> Average:

@@ -114,13 +114,15 @@ class ClaimsRow(TypedDict):
 
 class Coverage(TypedDict):
     """Listed diagnoses, and those of them for which a rationale states a ground. Of those without one, ``marked`` are
-    those of which a rationale says so by name. Of those with one, ``on_circumstances`` rest on age or place alone."""
+    those of which a rationale says so by name. Of those with one, ``on_circumstances`` rest on age or place alone,
+    and ``on_estimates`` on what only adds to the estimate."""
 
     listed: Count
     grounded: Count
     share: Interval
     marked: NotRequired[Count]
     on_circumstances: NotRequired[Count]
+    on_estimates: NotRequired[Count]
 
 
 class CausesPart(TypedDict):

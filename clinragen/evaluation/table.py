@@ -192,6 +192,7 @@ def coverage_text(coverage: Coverage) -> str:
     if "marked" in coverage and "on_circumstances" in coverage:
         left = coverage["listed"] - coverage["grounded"]
         line += f"; {coverage['on_circumstances']} of these on age or place of treatment alone"
+        line += f", {unknown} on what is no known sign" if (unknown := coverage.get("on_estimates")) else ""
         line += f". Of the {left} others, {coverage['marked']} are said to have none" if left else ""
     return line
 

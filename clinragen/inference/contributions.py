@@ -29,7 +29,7 @@ from clinragen.model.clinragen import ClinRaGen, Output
 from clinragen.model.head import NoteStates, SeriesStates
 
 #: Least share of what speaks for a diagnosis from which evidence is cited for it: with a tie in the graph, and without.
-TIED, UNTIED = 0.01, 0.1
+TIED, UNTIED = 0.01, 0.02
 #: Share of the note's own record of a diagnosis that the model does not go by.
 RECORDED = 1e-4
 
@@ -153,8 +153,11 @@ class ModelGrounds:
     def share(self, item: Finding | NoteEvidence, key: str) -> float:
         """Its share, or 0 where it is too little."""
         share = self.contributions.share(piece_of(item), key)
-        tied = tie(item, key, self.graph) >= SUPPORTS
-        return share if share >= (TIED if tied else UNTIED) else 0.0
+        return share if share >= (TIED if self.tied(item, key) else UNTIED) else 0.0
+
+    def tied(self, item: Finding | NoteEvidence, key: str) -> bool:
+        """Whether the graph ties it to the diagnosis."""
+        return tie(item, key, self.graph) >= SUPPORTS
 
     def least_share(self, item: Finding | NoteEvidence, key: str) -> float:
         """Its share however small, where the graph ties it to the diagnosis. The note's own record of the diagnosis may

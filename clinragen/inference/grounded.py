@@ -27,7 +27,7 @@ UNLIKELY = 1e-3
 #: The language model chooses among steps that are believed in at least this much beside the best.
 NEARLY = 0.2
 #: From this share of what speaks for a diagnosis on, a ground is worth saying.
-WORTH_SAYING = 0.04
+WORTH_SAYING = 0.02
 #: Rebuttals that are offered to the language model, of which it states one at most.
 MOST_REBUTTALS = 2
 #: Belief in an end without the rebuttal that could be stated.
@@ -107,6 +107,10 @@ class Grounds(Protocol):
         """What an item is worth among all that speaks for the diagnosis, 0..1; 0 where it is not to be cited."""
         ...
 
+    def tied(self, item: Finding | NoteEvidence, key: str) -> bool:
+        """Whether an item that may be cited is known as a sign of the diagnosis; else it only adds to the estimate."""
+        ...
+
     def least_share(self, item: Finding | NoteEvidence, key: str) -> float:
         """What an item is worth where nothing has a share, however little; 0 where it is not to be cited even then."""
         ...
@@ -136,6 +140,10 @@ class GraphGrounds:
         """The strength of the tie, from ``SUPPORTS`` on."""
         strength = tie(item, key, self.graph)
         return strength if strength >= SUPPORTS else 0.0
+
+    def tied(self, item: Finding | NoteEvidence, key: str) -> bool:
+        """Always: nothing else is cited."""
+        return True
 
     def least_share(self, item: Finding | NoteEvidence, key: str) -> float:
         """Nothing more."""

@@ -2,7 +2,8 @@
 
 It has the clauses of the evidence teacher. Their blanks are filled with phrases that the linker finds affirmed or
 historical in the note of the stay, and only with those that speak for the diagnosis of the clause, which the model must
-call. Of called diagnoses that nothing in the note speaks for, it says so; it may end with what speaks against one. The
+call. What the model rests on and the graph does not tie to the diagnosis is said, later, to add to the estimate of it.
+Of called diagnoses that nothing in the note speaks for, it says so; it may end with what speaks against one. The
 language model chooses the words between, the order, and among the phrases: what a phrase is worth to the diagnosis
 counts more than how likely it reads.
 """
@@ -14,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations_with_replacement
+from typing import NamedTuple
 
 from clinragen.chart.note_evidence import KINDS, Kind, NoteEvidence, signs
 from clinragen.chart.note_statements import (
+    ADDS,
     ALTHOUGH,
     CLOSINGS,
     LINKS,
@@ -44,7 +47,7 @@ from clinragen.inference.grounded import (
 )
 
 MOST_PHRASES = 10  # phrases offered per diagnosis, strongest first
-MOST_CITED = 5  # phrases of one clause
+MOST_CITED = 6  # phrases of one clause
 _BLANK = "\0"
 
 
@@ -74,12 +77,22 @@ class _Form:
         return [f" {self.texts[-1].strip()}{mark}" for mark in marks] if self.texts[-1] else []
 
 
+class _Topic(NamedTuple):
+    """What a clause is about: a diagnosis, by what the graph ties to it, or by what only adds to the estimate of it."""
+
+    key: str
+    tied: bool = True
+
+
+_UNDIAGNOSED = _Topic("")
+
+
 @dataclass(frozen=True)
 class _State:
     """State of the rationale; it alone determines what may come next."""
 
-    remaining: tuple[str, ...] = ()  # diagnoses that something speaks for
-    key: str = ""  # the diagnosis of the clause that is being written; none where nothing was diagnosed
+    remaining: tuple[_Topic, ...] = ()  # what there are phrases for, and no clause yet
+    topic: _Topic = _UNDIAGNOSED  # of the clause that is being written
     phrases: tuple[NoteEvidence, ...] = ()  # phrases of that clause
     forms: tuple[_Form, ...] = ()  # how that clause may go on; none between clauses
     opened: bool = True
@@ -112,19 +125,20 @@ class GroundedNote(Grounded[_State]):
         self.closing = Size()
         self.rebuttals = constraints.rebuttals(denials)
         self.rebuttal = spelling.longest(self.rebuttals)
-        self.room = {key: self._room(self._forms(key, 1), key) for key in self.phrases}
-        self.further = {key: self._further(self._forms(key, MOST_CITED), key) for key in self.phrases}
+        self.room = {topic: self._room(self._forms(topic, 1), topic) for topic in self.phrases}
+        self.further = {topic: self._further(self._forms(topic, MOST_CITED), topic) for topic in self.phrases}
         if evidence is None:
             self.begin(_State(forms=(self._whole(without_note(list(called), self.labels)),)))
         elif not called:
-            self.phrases[""] = signs(evidence)[:MOST_PHRASES]
-            forms = _undiagnosed(min(MOST_SIGNS, len(self.phrases[""])))
-            self.further[""] = self._further(forms, "")
+            self.phrases[_UNDIAGNOSED] = signs(evidence)[:MOST_PHRASES]
+            forms = _undiagnosed(min(MOST_SIGNS, len(self.phrases[_UNDIAGNOSED])))
+            self.further[_UNDIAGNOSED] = self._further(forms, _UNDIAGNOSED)
             self.begin(_State(forms=forms))
         elif not self.phrases:
             self.begin(_State(forms=(self._whole(only_unsupported(list(called), self.labels)),)))
         else:
-            self.closings = self._closings([key for key in called if key not in self.phrases])
+            told = {topic.key for topic in self.phrases}
+            self.closings = self._closings([key for key in called if key not in told])
             self.closing = spelling.longest(self.closings)
             self.begin(_State(tuple(self.phrases), opened=False))
 
@@ -135,7 +149,7 @@ class GroundedNote(Grounded[_State]):
             ends = [text for form in state.forms if len(form.kinds) == blanks for text in form.ends(".;")]
             room = self.spelling.longest(ends) + self.closing
             for _ in range(blanks - len(state.phrases)):
-                room = room + self.further[state.key]
+                room = room + self.further[state.topic]
             return room
         room = self.closing if self.closings else self._shortest(state.remaining) if state.remaining else self.rebuttal
         return room if state.opened else self.spelling.size(f" {OPENING},") + room
@@ -147,18 +161,19 @@ class GroundedNote(Grounded[_State]):
         if not state.opened:
             return [Piece(f" {OPENING},", 1.0, replace(state, opened=True))]
         left = left - self.closing
-        fitting = [key for key in state.remaining if self.room[key].within(left)]
+        fitting = [topic for topic in state.remaining if self.room[topic].within(left)]
         if not fitting:
             return self._last()
+        fitting = [topic for topic in fitting if topic.tied] or fitting  # the reasons first
         spare = left
-        for key in state.remaining:  # each diagnosis gets a clause before any gets a long one
-            spare = spare - self.room[key]
+        for topic in state.remaining:  # each diagnosis gets a clause before any gets a long one
+            spare = spare - self.room[topic]
         pieces: list[Piece[_State]] = []
-        for key in fitting:
-            most, more = 1, self.further[key]
+        for topic in fitting:
+            most, more = 1, self.further[topic]
             while most < MOST_CITED and more.within(spare):
-                most, more = most + 1, more + self.further[key]
-            pieces += self._continued(replace(state, key=key, forms=self._forms(key, most)), left)
+                most, more = most + 1, more + self.further[topic]
+            pieces += self._continued(replace(state, topic=topic, forms=self._forms(topic, most)), left)
         return pieces
 
     def _last(self) -> list[Piece[_State]]:
@@ -169,15 +184,16 @@ class GroundedNote(Grounded[_State]):
         plain = UNREBUTTED if both else 1.0
         return [*(Piece(text, plain, None) for text in self.closings), *(Piece(text, 1.0, None) for text in both)]
 
-    def _ranked(self, evidence: Sequence[NoteEvidence]) -> dict[str, list[NoteEvidence]]:
+    def _ranked(self, evidence: Sequence[NoteEvidence]) -> dict[_Topic, list[NoteEvidence]]:
         """The phrases that may be cited for each called diagnosis, each once, what is worth most first."""
-        phrases: dict[str, list[NoteEvidence]] = {}
+        phrases: dict[_Topic, list[NoteEvidence]] = {}
         for key in self.called:
-            shares = shares_of(evidence, key, self.grounds)
+            self.shares[key] = shares = shares_of(evidence, key, self.grounds)
             ranked = sorted(shares, key=lambda item: -shares[item])
-            self.shares[key] = shares
-            if ranked:
-                phrases[key] = list({item.phrase: item for item in reversed(ranked)}.values())[::-1][:MOST_PHRASES]
+            ranked = list({item.phrase: item for item in reversed(ranked)}.values())[::-1]
+            for topic in (_Topic(key), _Topic(key, tied=False)):
+                if mine := [item for item in ranked if self.grounds.tied(item, key) == topic.tied]:
+                    phrases[topic] = mine[:MOST_PHRASES]
         return phrases
 
     def _continued(self, state: _State, left: Size) -> list[Piece[_State]]:
@@ -191,7 +207,7 @@ class GroundedNote(Grounded[_State]):
             else:
                 waiting.setdefault((form.before(blank), form.kinds[blank], form.behind(blank)), []).append(form)
         fresh = self._unsaid(state)
-        shares = {item: self._share(item, state.key) for item in fresh}
+        shares = {item: self._share(item, state.topic) for item in fresh}
         choices: list[tuple[float, str, NoteEvidence, _State | None]] = []
         for (before, kind, behind), forms in waiting.items():
             then = replace(state, forms=tuple(forms))
@@ -202,7 +218,7 @@ class GroundedNote(Grounded[_State]):
                     choices.append((attainable, f"{before}{item.phrase}{behind}", item, after))
         best = max((attainable for attainable, *_ in choices), default=0.0)
         for attainable, text, item, after in choices:
-            worthless = bool(state.phrases) and bool(state.key) and shares[item] < WORTH_SAYING
+            worthless = bool(state.phrases) and bool(state.topic.key) and shares[item] < WORTH_SAYING
             pieces.append(Piece(text, preferred(attainable, best) * (UNLIKELY if worthless else 1.0), after))
         return pieces
 
@@ -219,23 +235,23 @@ class GroundedNote(Grounded[_State]):
 
     def _unsaid(self, state: _State) -> list[NoteEvidence]:
         """Phrases that the clause may yet take."""
-        name = self._name(state.key)
-        return [item for item in self.phrases.get(state.key, ()) if item not in state.phrases and item.phrase != name]
+        name, phrases = self._name(state.topic), self.phrases.get(state.topic, ())
+        return [item for item in phrases if item not in state.phrases and item.phrase != name]
 
-    def _share(self, item: NoteEvidence, key: str) -> float:
-        return self.shares[key][item] if key else 0.0
+    def _share(self, item: NoteEvidence, topic: _Topic) -> float:
+        return self.shares[topic.key][item] if topic.key else 0.0
 
     def _ended(self, state: _State, form: _Form, left: Size) -> list[Piece[_State]]:
         """The end of a clause: a full stop only if nothing more must or can follow."""
-        if not state.key:
+        if not state.topic.key:
             return [Piece(text, 1.0, None) for text in form.ends(".")]
-        remaining = tuple(key for key in state.remaining if key != state.key)
+        remaining = tuple(topic for topic in state.remaining if topic != state.topic)
         then = _State(remaining)
         (stopped,), (going_on,) = form.ends("."), form.ends(";")
         room = self.spelling.size(going_on) + self._shortest(remaining)
-        belief = self.called[state.key]
+        belief = self.called[state.topic.key]
         if len(state.phrases) < MOST_CITED and any(
-            self._share(item, state.key) >= WORTH_SAYING for item in self._unsaid(state)
+            self._share(item, state.topic) >= WORTH_SAYING for item in self._unsaid(state)
         ):
             belief *= UNLIKELY
         if self.closings or (remaining and room.within(left)):
@@ -244,21 +260,21 @@ class GroundedNote(Grounded[_State]):
             return [Piece(going_on, belief, _State()), Piece(stopped, belief * UNREBUTTED, None)]
         return [Piece(stopped, belief, None)]
 
-    def _forms(self, key: str, most: int) -> tuple[_Form, ...]:
-        """Every clause on a diagnosis that its phrases can fill, of so many grounds at most."""
-        name = self._name(key)
-        record = next((item for item in self.phrases[key] if item.phrase == name), None)
-        kinds = Counter(item.kind for item in self.phrases[key] if item.phrase != name)
-        always = record is not None and self._share(record, key) >= WORTH_SAYING
+    def _forms(self, topic: _Topic, most: int) -> tuple[_Form, ...]:
+        """Every clause on a topic that its phrases can fill, of so many grounds at most."""
+        name = self._name(topic)
+        record = next((item for item in self.phrases[topic] if item.phrase == name), None)
+        kinds = Counter(item.kind for item in self.phrases[topic] if item.phrase != name)
+        always = record is not None and self._share(record, topic) >= WORTH_SAYING
         past = record.past if record else None
         have = tuple(min(kinds[each], 1 if each == "circumstance" else most) for each in KINDS)
-        return _clauses(name, past, have, most, always)
+        return _clauses(name, past, have, most, always, LINKS if topic.tied else ADDS)
 
-    def _room(self, forms: tuple[_Form, ...], key: str) -> Size:
+    def _room(self, forms: tuple[_Form, ...], topic: _Topic) -> Size:
         """Largest length of a clause with one phrase."""
-        return self._further(forms, key) + self.spelling.longest([text for form in forms for text in form.ends(".;")])
+        return self._further(forms, topic) + self.spelling.longest([text for form in forms for text in form.ends(".;")])
 
-    def _further(self, forms: tuple[_Form, ...], key: str) -> Size:
+    def _further(self, forms: tuple[_Form, ...], topic: _Topic) -> Size:
         """Largest length of a phrase with its surrounding text."""
         blanks = {
             (form.before(blank), kind, form.behind(blank)) for form in forms for blank, kind in enumerate(form.kinds)
@@ -266,12 +282,12 @@ class GroundedNote(Grounded[_State]):
         return self.spelling.longest(
             f"{before}{item.phrase}{behind}"
             for before, kind, behind in blanks
-            for item in self.phrases[key]
+            for item in self.phrases[topic]
             if item.kind == kind
         )
 
-    def _shortest(self, keys: tuple[str, ...]) -> Size:
-        return min((self.room[key] for key in keys), key=lambda size: size.tokens, default=Size())
+    def _shortest(self, topics: tuple[_Topic, ...]) -> Size:
+        return min((self.room[topic] for topic in topics), key=lambda size: size.tokens, default=Size())
 
     def _closings(self, silent: list[str]) -> list[str]:
         """Closings for the diagnoses without evidence: all of them, if a clause still fits."""
@@ -290,13 +306,18 @@ class GroundedNote(Grounded[_State]):
         fitting = [text for text in texts if self.spelling.size(f" {text}").within(self.limit)]
         return _Form.of((fitting or texts[-1:])[0].removesuffix("."))
 
-    def _name(self, key: str) -> str:
-        return self.labels[key].name if key else ""
+    def _name(self, topic: _Topic) -> str:
+        return self.labels[topic.key].name if topic.key else ""
 
 
 @cache
 def _clauses(
-    name: str, record: bool | None, have: tuple[int, ...], most: int, always_recorded: bool
+    name: str,
+    record: bool | None,
+    have: tuple[int, ...],
+    most: int,
+    always_recorded: bool,
+    links: tuple[tuple[str, str], ...],
 ) -> tuple[_Form, ...]:
     """Clauses for a diagnosis, with at most this many grounds.
 
@@ -306,6 +327,7 @@ def _clauses(
         have: number of phrases of each kind in ``KINDS``.
         most: most grounds of one clause.
         always_recorded: no clause leaves the record out.
+        links: what the grounds do for the diagnosis, ``LINKS`` or ``ADDS``.
     """
     forms: dict[_Form, None] = {}
     records = [] if record is None else [[NoteEvidence("", "", 0, 0, name, record)]]
@@ -314,7 +336,7 @@ def _clauses(
             for kinds in combinations_with_replacement(KINDS, count):
                 if all(kinds.count(each) <= there for each, there in zip(KINDS, have, strict=True)):
                     blanks = [_blank(each) for each in kinds]
-                    forms |= {_Form.of(clause([*blanks, *recorded], [name], link), kinds): None for link in LINKS}
+                    forms |= {_Form.of(clause([*blanks, *recorded], [name], link), kinds): None for link in links}
     return tuple(forms)
 
 

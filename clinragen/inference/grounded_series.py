@@ -13,10 +13,10 @@ from itertools import combinations
 
 from clinragen.chart.findings import Finding, normal
 from clinragen.chart.series_statements import (
+    ADDING,
     ALL_NORMAL,
     ALSO,
     LINKS,
-    MOST_STATEMENTS,
     MOST_WORDS,
     NOT_MEASURED,
     OPENING,
@@ -43,9 +43,11 @@ from clinragen.inference.grounded import (
 
 _ENDS = (".", ";")  # marks behind a group
 _MARKS = (",", " and", *_ENDS)  # marks behind a statement
-MOST_FINDINGS = 12  # offered to the model: those worth most to called diagnoses first, then the farthest out of range
+MOST_SAID = 6  # statements: what an estimate rests on takes more of them than a teacher makes
+MOST_FINDINGS = 16  # offered to the model: those worth most to called diagnoses first, then the farthest out of range
 MOST_LINKED = 3  # diagnoses that a group of statements may point to
 SPOKEN_FOR = 0.15  # what further evidence for a diagnosis counts beside the first
+BESIDE = 0.3  # what counts, in the order of statements, that only adds to an estimate: the reasons come first
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class GroundedSeries(Grounded[_State]):
             for finding in findings or ()
         }
         # a normal value is stated only where it speaks for a diagnosis, or at the end
-        stated = [finding for finding in self.points if finding.direction != "normal" or self._telling(finding)]
+        stated = [finding for finding in self.points if finding.direction != "normal" or self.points[finding]]
         self.findings = sorted(stated, key=self._worth, reverse=True)[:MOST_FINDINGS]
         unstated = {finding.variable for finding in normal(findings or ()) if finding not in self.findings}
         named = [name(variable) for variable in WORTH if variable in unstated]
@@ -95,7 +97,9 @@ class GroundedSeries(Grounded[_State]):
         self.statements = {finding: self._wordings(finding) for finding in self.findings}
         silent = [key for key in called if all(key not in self.points[finding] for finding in self.findings)]
         self.silent = [f" {no_value_points_to(keys, graph.labels)}" for keys in _one_or_two(silent)]
-        links = [f" {pointing(link, [key], graph.labels)}" for link in LINKS for key in called]
+        tied = constraints.grounds.tied
+        self.tied = {(finding, key) for finding, shares in self.points.items() for key in shares if tied(finding, key)}
+        links = [f" {pointing(link, [key], graph.labels)}" for link in (*LINKS, *ADDING) for key in called]
         self.linking = spelling.longest(links, _ENDS)
         self.closing = spelling.longest(self.normal) if self.normal else spelling.longest(self.silent, _ENDS)
         spelling.learn(f"{text}{mark}" for texts in self.statements.values() for text in texts for mark in _MARKS)
@@ -154,7 +158,7 @@ class GroundedSeries(Grounded[_State]):
                 marks.append((",", replace(after, expects="link")))
             else:
                 marks += self._ends(replace(after, closed=True))
-            if not state.last and len(after.findings) < MOST_STATEMENTS and self._joining(after):
+            if not state.last and len(after.findings) < MOST_SAID and self._joining(after):
                 marks.append((" and", replace(after, expects="statement", last=True)))
             pieces += [
                 Piece(f"{text}{mark}", belief, then) for text in self.statements[finding] for mark, then in marks
@@ -162,8 +166,11 @@ class GroundedSeries(Grounded[_State]):
         return pieces
 
     def _joins(self, state: _State, after: _State) -> bool:
-        """Whether a statement may be made after those of its group: all must speak for one and the same."""
-        return not state.group or bool(self._links(after)) == bool(self._links(state))
+        """Whether a statement may be made after those of its group: all must speak for one and the same, in one way."""
+        if not state.group:
+            return True
+        before, now = self._links(state), self._links(after)
+        return bool(now) == bool(before) and bool(self._pointed(after)) == bool(self._pointed(state))
 
     def _joining(self, state: _State) -> list[Finding]:
         """The findings that may be stated after those of the group that is being written."""
@@ -175,27 +182,36 @@ class GroundedSeries(Grounded[_State]):
 
     def _gain(self, finding: Finding, state: _State) -> float:
         """What a statement is worth to the diagnoses, less where another has spoken for them."""
-        points = self.points[finding].items()
-        return sum(share * (SPOKEN_FOR if key in state.spoken_for else 1.0) for key, share in points)
+        return sum(
+            share * (SPOKEN_FOR if key in state.spoken_for else 1.0) * (1.0 if (finding, key) in self.tied else BESIDE)
+            for key, share in self.points[finding].items()
+        )
+
+    def _worthwhile(self, state: _State) -> bool:
+        """Whether something is left to state that is worth it, whatever has been spoken for."""
+        return any(
+            share >= WORTH_SAYING for other in self._left(state.findings) for share in self.points[other].values()
+        )
 
     def _linked(self, state: _State) -> list[Piece[_State]]:
-        """The diagnoses that a group points to: rather all of them than some."""
+        """The diagnoses that a group points to, or adds to the estimate of: rather all of them than some."""
         shares = {key: sum(self.points[finding][key] for finding in state.grouped) for key in self._links(state)}
-        likeliest = sorted(shares, key=lambda key: -shares[key])[:MOST_LINKED]
-        whole = sum(shares[key] for key in likeliest)
-        more = max((self._gain(other, state) for other in self._left(state.findings)), default=0.0)
+        pointed = self._pointed(state)
+        endings = [
+            (links, keys) for links, allowed in ((LINKS, pointed), (ADDING, shares.keys() - pointed))
+            for keys in _some(sorted(allowed, key=lambda key: -shares[key])[:MOST_LINKED])
+        ]  # fmt: skip
+        most = max(sum(shares[key] for key in keys) for _, keys in endings)
+        more = self._more(state) and self._worthwhile(state)
         pieces: list[Piece[_State]] = []
-        for count in range(1, len(likeliest) + 1):
-            for keys in combinations(likeliest, count):
-                belief = preferred(sum(shares[key] for key in keys), whole) * min(self.called[key] for key in keys)
-                after = replace(state, spoken_for=state.spoken_for | set(keys))
-                for mark, then in self._ends(after):
-                    ends_early = mark == "." and self._more(state) and more >= WORTH_SAYING
-                    unrebutted = UNREBUTTED if mark == "." and self.rebuttals else 1.0
-                    weighed = belief * (UNLIKELY if ends_early else unrebutted)
-                    pieces += [
-                        Piece(f" {pointing(link, keys, self.graph.labels)}{mark}", weighed, then) for link in LINKS
-                    ]
+        for links, keys in endings:
+            belief = preferred(sum(shares[key] for key in keys), most) * min(self.called[key] for key in keys)
+            after = replace(state, spoken_for=state.spoken_for | set(keys))
+            for mark, then in self._ends(after):
+                ends_early = mark == "." and more
+                unrebutted = UNREBUTTED if mark == "." and self.rebuttals else 1.0
+                weighed = belief * (UNLIKELY if ends_early else unrebutted)
+                pieces += [Piece(f" {pointing(link, keys, self.graph.labels)}{mark}", weighed, then) for link in links]
         return pieces
 
     def _following(self, state: _State) -> list[Piece[_State]]:
@@ -206,8 +222,7 @@ class GroundedSeries(Grounded[_State]):
         if self._more(state):
             fresh = _State("statement", state.findings, state.spoken_for)
             pieces += self._statements(fresh)
-            worthwhile = max(self._gain(other, state) for other in self._left(state.findings)) >= WORTH_SAYING
-            belief = UNLIKELY if worthwhile else 1.0
+            belief = UNLIKELY if self._worthwhile(state) else 1.0
             pieces.append(Piece(f" {ALSO}", belief, replace(fresh, also=True)))
         closed = replace(state, closed=True)
         for silent in self._silent(closed):
@@ -226,7 +241,7 @@ class GroundedSeries(Grounded[_State]):
 
     def _more(self, state: _State) -> bool:
         """Whether another group may follow."""
-        return len(state.findings) < MOST_STATEMENTS and not state.closed and bool(self._left(state.findings))
+        return len(state.findings) < MOST_SAID and not state.closed and bool(self._left(state.findings))
 
     def _left(self, stated: Sequence[Finding]) -> list[Finding]:
         spent = {variable for finding in stated for variable in finding.kin}
@@ -244,6 +259,10 @@ class GroundedSeries(Grounded[_State]):
             return []
         return [key for key in self.called if all(key in self.points[finding] for finding in state.grouped)]
 
+    def _pointed(self, state: _State) -> set[str]:
+        """Those of the linked diagnoses that every statement of the present group is a known sign of."""
+        return {key for key in self._links(state) if all((finding, key) in self.tied for finding in state.grouped)}
+
     def _silent(self, state: _State) -> list[str]:
         """Statements about predicted diagnoses without evidence in the series, one or two at a time."""
         return [] if state.unsupported else self.silent
@@ -251,13 +270,14 @@ class GroundedSeries(Grounded[_State]):
     def _worth(self, finding: Finding) -> tuple[float, float, str]:
         return sum(self.points[finding].values()), finding.weight, finding.concept
 
-    def _telling(self, finding: Finding) -> bool:
-        """Whether a value is informative as normal, and speaks for a called diagnosis."""
-        return finding.variable in WORTH and bool(self.points[finding])
-
     def _wordings(self, finding: Finding) -> list[str]:
         statements = every(lambda wording: statement(finding, self.graph, wording))
         return list(dict.fromkeys(f" {each.statement}" for each in statements))
+
+
+def _some(items: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every choice of at least one of the items."""
+    return [chosen for count in range(1, len(items) + 1) for chosen in combinations(items, count)]
 
 
 def _one_or_two(items: Sequence[str]) -> list[tuple[str, ...]]:

@@ -1,6 +1,6 @@
-"""Linear probes: logistic regressions on note and series beside the network, with a gain for each.
+"""Linear probes: elastic-net logistic regressions on note and series beside the network, with a gain for each.
 
-With a thousand stays, a ridge regression on words and binned summaries ranks stays better than a network that must
+With a thousand stays, a linear regression on words and binned summaries ranks stays better than a network that must
 learn to read first; with many stays the network catches up. The model therefore adds both, with gains fitted on the
 validation split. The probes are not trained by gradients: ``clinragen.stages.ensemble`` fits them after a stage by
 convex optimisation, at last on training and validation stays together.

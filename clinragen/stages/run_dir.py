@@ -5,11 +5,14 @@ An unfinished run folder holds ``resume/``; the same command continues it. A fin
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import lock_descriptor
 from omegaconf import OmegaConf
 
 from clinragen import tasks
@@ -120,12 +123,33 @@ def prepare_folder(out: Path, overwrite: bool, identity: str) -> None:
     unfinished run with its identity."""
     started = out / "resume" / "identity.json"
     if overwrite and out.exists():
-        shutil.rmtree(out)
+        with alone_in(out):
+            shutil.rmtree(out)
     if started.exists() and read_json(started, "the identity of an unfinished run").get("identity") != identity:
         raise UserError(f"--out {out} holds an unfinished run of other data or settings: pass --overwrite to drop it")
     for half in (*out.glob(".*.tmp"), *out.glob(".model.*.old"), *started.parent.glob(".*.tmp")):
         shutil.rmtree(half) if half.is_dir() else half.unlink()
     write_json(started, {"identity": identity})
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Hold a lock on a run folder: a second start of the same command would train the same steps into it.
+
+    The system releases the lock when the process dies.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    handle, free = os.open(out, os.O_RDONLY), True
+    try:
+        with suppress(OSError):  # a file system without locks: as if alone
+            free = lock_descriptor(handle, blocking=False)
+        if not free:
+            raise UserError(f"--out {out} is being written by another run: wait for it, or choose another folder")
+        yield
+    finally:
+        os.close(handle)
 
 
 def finish_folder(out: Path, config: RunConfig, manifest: StageManifest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from clinragen.stages.loggers import Tracker
 from clinragen.stages.loop import Loop, Objective
 from clinragen.stages.progress import StageProgress
 from clinragen.stages.rehearsal import rehearse
-from clinragen.stages.run_dir import Request, prepare_folder
+from clinragen.stages.run_dir import Request, alone_in, prepare_folder
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def train(request: Request, config: RunConfig, training: Training, console: Cons
     loop = Loop(
         fabric, training.objective, config.stage, training.data, training.collate, request.out / "resume", watcher
     )
-    with in_company(fabric):
+    with alone_in(request.out) if tracker is not None else nullcontext(), in_company(fabric):
         if not loop.state_path.exists():
             rehearse(loop, request.out, console if first else None)
         if request.preflight:

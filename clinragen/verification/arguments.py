@@ -1,4 +1,7 @@
-"""Whether a clause argues for the diagnosis that it names, or against it, by ``configs/verify/arguments.yaml``."""
+"""Whether a clause argues for the diagnosis that it names or against it, by ``configs/verify/arguments.yaml``.
+
+Or whether it only says that something adds to a model's estimate of it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, Literal, cast
 
 from clinragen.config import CONFIG_ROOT, load_yaml
 
-Way = Literal["for", "against"]
+Way = Literal["for", "adds", "against"]
 _PATH = CONFIG_ROOT / "verify" / "arguments.yaml"
 _CLAUSE_ENDS = re.compile(r"[;.]\s")
 

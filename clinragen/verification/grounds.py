@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from clinragen.catalog import variables
+from clinragen.verification.arguments import way_of
 from clinragen.verification.claims import ABSENCE, Checked, Verdict
 
 _CLAUSES = re.compile(r"[;.!?](?=\s|\Z)|\n")
@@ -59,13 +60,16 @@ def with_absences(text: str, claims: Sequence[Checked]) -> list[Checked]:
     return sorted(checked, key=lambda claim: (claim.start, claim.end, claim.kind))
 
 
-def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> dict[str, list[Checked]]:
+def grounded_diagnoses(
+    rationales: Iterable[tuple[str, Sequence[Checked]]], *, adding: bool = True
+) -> dict[str, list[Checked]]:
     """The diagnoses with a stated ground, and the claims that are it: a clause in one of the rationales argues for the
     diagnosis and carries at least one claim that the chart bears out. That the note records the diagnosis itself is
     such a claim.
 
     Args:
         rationales: (text, its claims) of one stay.
+        adding: whether to count what only adds to an estimate, and is not known as a sign of the diagnosis.
 
     Returns:
         Keys of the diagnoses, each with the supported claims of findings and measurements that argue for it, in
@@ -79,7 +83,8 @@ def grounded_diagnoses(rationales: Iterable[tuple[str, Sequence[Checked]]]) -> d
             if not stated and _TAKES_UP.match(text, start, end):
                 stated = before
             for claim in within if stated else ():
-                if claim.kind == "diagnosis" and not claim.negated and claim.verdict == Verdict.SUPPORTED:
+                argued = claim.kind == "diagnosis" and not claim.negated and claim.verdict == Verdict.SUPPORTED
+                if argued and (adding or way_of(text, claim.start) != "adds"):
                     grounded.setdefault(claim.about.removeprefix("phenotype:"), {}).update(dict.fromkeys(stated))
             before = stated
     return {key: list(grounds) for key, grounds in grounded.items()}

@@ -109,7 +109,7 @@ def test_evaluate_writes_each_claim_with_its_evidence(cohort, tmp_path, capsys):
     assert "hematemesis" not in shown.out + shown.err
 
 
-def footed(text: str, claims: list[Checked], listed: list[int]) -> tuple[int, int]:
+def footed(text: str, claims: list[Checked], listed: list[int]) -> tuple[int, int, int]:
     predictions = SimpleNamespace(
         labels=dict.fromkeys(["septicemia", "shock"]),
         system=SimpleNamespace(listed=np.array([listed], dtype=bool)),
@@ -124,9 +124,14 @@ def test_footing_counts_listed_diagnoses_that_are_admittedly_without_a_ground_or
     shock = Checked(20, 25, "diagnosis", "phenotype:shock", Verdict.SUPPORTED)
     silent = Checked(30, 40, "diagnosis", "phenotype:septicemia", Verdict.SUPPORTED, negated=True, absence=True)
     text = "age,fever suggest   shock;    septicemia."
-    assert footed(text, [age, shock, silent], [1, 1]) == (1, 1)
-    assert footed(text, [age, fever, shock, silent], [1, 1]) == (1, 0)  # not on age alone
-    assert footed(text, [age, shock], [1, 1]) == (0, 1)  # nothing is said of septicemia
-    assert footed(text, [age, shock, silent], [0, 0]) == (0, 0)  # nothing is listed
+    assert footed(text, [age, shock, silent], [1, 1]) == (1, 1, 0)
+    assert footed(text, [age, fever, shock, silent], [1, 1]) == (1, 0, 0)  # not on age alone
+    assert footed(text, [age, shock], [1, 1]) == (0, 1, 0)  # nothing is said of septicemia
+    assert footed(text, [age, shock, silent], [0, 0]) == (0, 0, 0)  # nothing is listed
     refuted = replace(age, verdict=Verdict.CONTRADICTED)
-    assert footed(text, [refuted, shock, silent], [1, 1]) == (1, 0)
+    assert footed(text, [refuted, shock, silent], [1, 1]) == (1, 0, 0)
+    adding = "age,fever adds to the estimate of shock."
+    assert footed(adding, [fever, replace(shock, start=33, end=38)], [0, 1]) == (0, 0, 1)
+    firm = f"{adding} Fever suggests shock."
+    also = [replace(fever, start=40, end=45), replace(shock, start=55, end=60)]
+    assert footed(firm, [fever, replace(shock, start=33, end=38), *also], [0, 1]) == (0, 0, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,9 +40,13 @@ class Given:
     shares: Mapping[tuple[str, str], float]
     opposed: Mapping[tuple[str, str], float] = field(default_factory=dict)
     weak: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    untied: Collection[tuple[str, str]] = ()
 
     def share(self, item: Finding | NoteEvidence, key: str) -> float:
         return self.shares.get((item.concept, key), 0.0)
+
+    def tied(self, item: Finding | NoteEvidence, key: str) -> bool:
+        return (item.concept, key) not in self.untied
 
     def least_share(self, item: Finding | NoteEvidence, key: str) -> float:
         return self.weak.get((item.concept, key), 0.0)
@@ -188,19 +192,20 @@ def model_grounds(**falls: list[float]) -> ModelGrounds:
     return ModelGrounds(GRAPH, Contributions(pieces, ["shock", "pneumonia"]))
 
 
-def test_evidence_without_a_tie_is_cited_from_a_tenth_of_what_the_model_goes_by():
-    rest = 1.0
+def test_evidence_without_a_tie_is_cited_from_a_larger_share_of_what_the_model_goes_by():
     lactate, sodium = abnormal("lactate"), normal("sodium")
-    share = model_grounds(lactate=[0.02, 0], sodium=[0.05, 0], other=[rest, 0]).share
-    assert share(lactate, "shock") == pytest.approx(0.02 / 1.07)
-    assert TIED < share(lactate, "shock") < UNTIED
-    assert share(sodium, "shock") == 0.0  # too little for what the graph does not tie to shock
-    more = model_grounds(lactate=[0.02, 0], sodium=[0.2, 0], other=[rest, 0]).share
-    assert more(sodium, "shock") == pytest.approx(0.2 / 1.22)
-    none = model_grounds(lactate=[0.001, 0], other=[rest, 0])
+    grounds = model_grounds(lactate=[0.015, 0], sodium=[0.015, 0], other=[1.0, 0])
+    assert grounds.share(lactate, "shock") == pytest.approx(0.015 / 1.03)
+    assert TIED < grounds.share(lactate, "shock") < UNTIED
+    assert grounds.share(sodium, "shock") == 0.0  # too little for what the graph does not tie to shock
+    more = model_grounds(lactate=[0.02, 0], sodium=[0.2, 0], other=[1.0, 0])
+    assert more.share(sodium, "shock") == pytest.approx(0.2 / 1.22)
+    assert more.tied(lactate, "shock")
+    assert not more.tied(sodium, "shock")
+    none = model_grounds(lactate=[0.001, 0], other=[1.0, 0])
     assert none.share(lactate, "shock") == 0.0
     assert none.least_share(lactate, "shock") == pytest.approx(0.001 / 1.001)
-    assert model_grounds(lactate=[-0.5, 0], other=[rest, 0]).least_share(lactate, "shock") == 0.0
+    assert model_grounds(lactate=[-0.5, 0], other=[1.0, 0]).least_share(lactate, "shock") == 0.0
 
 
 def test_what_the_logit_gains_without_a_piece_speaks_against_it():
@@ -227,3 +232,26 @@ def test_age_and_place_are_cited_behind_findings_and_once(tokenizer):
     }
     text = note(tokenizer, "An 84-year-old man with fever. Went to the SICU.", Given(shares), ["shock"])
     assert re.match("Based on the medical notes, fever and an age of 84 years [a-z]+ shock", text), text
+
+
+def test_what_no_known_tie_makes_a_sign_adds_to_the_estimate_after_the_reasons(tokenizer):
+    shares = {("symptom:cough", "pneumonia"): 0.3, ("symptom:nausea", "pneumonia"): 0.5}
+    text = note(tokenizer, "Nausea. Cough.", Given(shares, untied=[("symptom:nausea", "pneumonia")]), ["pneumonia"])
+    reason, disclosed = text.split("; ")
+    assert "cough" in reason
+    assert "nausea" not in reason
+    assert disclosed == "nausea adds to the estimate of pneumonia."
+
+
+def test_a_diagnosis_that_rests_on_nothing_known_says_what_adds_to_its_estimate(tokenizer):
+    untied = Given({("symptom:nausea", "pneumonia"): 0.5}, untied=[("symptom:nausea", "pneumonia")])
+    text = note(tokenizer, "Nausea.", untied, ["pneumonia"])
+    assert text == "Based on the medical notes, nausea adds to the estimate of pneumonia."
+
+
+def test_a_group_of_statements_points_only_where_each_is_a_known_sign(tokenizer):
+    shares = {("finding:lactate:high", "shock"): 0.4, ("finding:bun:high", "shock"): 0.3}
+    findings = [abnormal("lactate"), abnormal("bun")]
+    text = series(tokenizer, findings, Given(shares, untied=[("finding:bun:high", "shock")]), ["shock"])
+    for clause in text.split(";"):
+        assert ("adding to the estimate of" in clause) == ("urea" in clause.lower()), text

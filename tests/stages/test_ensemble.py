@@ -11,8 +11,8 @@ from scipy.special import expit
 from clinragen.cohort.folder import Cohort
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.predict import TrainedModel, batches, score
-from clinragen.stages.ensemble import features, fuse
-from clinragen.stages.logistic import Features, fit_logistic
+from clinragen.stages.ensemble import features, fuse, net_of
+from clinragen.stages.logistic import Features, fit_elastic_net, fit_logistic
 
 
 def draw(seed: int, stays: int = 400, width: int = 6, labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -77,8 +77,10 @@ def test_the_probes_of_a_model_are_those_of_training_and_validation_stays_togeth
     labels = np.concatenate([part.labels for part in stays]).astype(float)
     read = np.vstack([np.asarray(features(model, part, "series")) for part in stays])
     penalty = trained.manifest.fusion["series_penalty"]
-    fitted = fit_logistic(Features(read), labels, penalty)[:-1]
-    alone = fit_logistic(Features(read[: len(stays[0])]), labels[: len(stays[0])], penalty)[:-1]
+    net = net_of(model, "series")
+    assert read.shape[1] == net.group * len(model.statistics.variables)
+    fitted = fit_elastic_net(Features(read), labels, penalty, net)[:-1]
+    alone = fit_elastic_net(Features(read[: len(stays[0])]), labels[: len(stays[0])], penalty, net)[:-1]
     found = model.head.linear_probes.series.numpy()
     assert np.abs(found - fitted).max() < 0.02
     assert np.abs(found - alone).max() > 3 * np.abs(found - fitted).max()

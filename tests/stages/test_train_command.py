@@ -15,6 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from clinragen.stages.run_dir import alone_in
+
 NOTES = ("--set", "stage.precision=32-true", "--set", "stage.batch_size=4")
 
 
@@ -157,6 +159,18 @@ def test_killed_and_resumed_equals_uninterrupted(hospital, command, capsys, tmp_
         torch.testing.assert_close(got[name], tensor, atol=1e-6, rtol=0, msg=name)
     assert not (broken / "resume").exists()
     assert (broken / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+def test_a_run_does_not_train_in_the_folder_of_one_that_is_training(hospital, command, capsys, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with alone_in(out):
+        assert (
+            command("clinragen", "train", "notes", "--cohort", hospital.cohort, "--model", hospital.model, "--out", out)
+            == 2
+        )
+    assert "is being written by another run" in capsys.readouterr().err
+    assert not (out / "resume" / "state.safetensors").exists()
 
 
 def test_half_precision_trains_and_stays_near_full_precision(hospital, runs, command, tmp_path):

@@ -21,7 +21,7 @@ HPI = [("history_of_present_illness", "An 84-year-old woman with cough. No fever
 
 @pytest.mark.parametrize(("sentence", "argued"), examples(), ids=[sentence for sentence, _ in examples()])
 def test_an_example_argues_as_its_entry_says(sentence, argued):
-    signs = {"for": "+", "against": "-"}
+    signs = {"for": "+", "adds": "(+)", "against": "-"}
     read = [
         f"{signs[way]} {GRAPH.name(mention.concept)}"
         for mention in READER.mentions(sentence)
