@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from clinragen.catalog import variables
-from clinragen.chart.findings import HOURLY, Finding, findings
+from clinragen.chart.findings import HOURLY, Finding, findings, normal
 
 
 def series(*rows: tuple[str, float, float], stay: int = 1) -> pl.DataFrame:
@@ -169,3 +169,38 @@ def test_findings_are_in_the_order_of_stays_and_of_the_names_of_variables():
 def test_values_are_told_with_six_digits():
     (finding,) = of(("glucose", 1.0, 450.1234))
     assert (finding.first, finding.extreme) == (450.123, 450.123)
+
+
+def test_of_equal_extremes_the_first_hour_is_told_whatever_the_order_of_rows():
+    rows = [("potassium", 8.0, 6.0), ("potassium", 3.0, 6.0), ("potassium", 7.0, 3.0), ("potassium", 2.0, 3.0)]
+    high, low = of(*rows)
+    assert (high.extreme_hour, low.extreme_hour) == (3.0, 2.0)
+    assert (high.first, high.last) == (3.0, 6.0)
+
+
+def test_what_the_catalogue_does_not_know_and_a_stay_without_rows_show_nothing():
+    assert of(("potassium", 1.0, 6.0), ("moonlight", 1.0, 9.0)) == [Finding("potassium", "high", 1, 1, *[6.0] * 3, 1.0)]
+    assert findings(series()) == {}
+
+
+def test_a_variable_outside_on_one_side_is_not_also_normal():
+    said = {value: [each.direction for each in of(("potassium", 1.0, value), normal=True)] for value in (3.0, 4.0, 6.0)}
+    assert said == {3.0: ["low"], 4.0: ["normal"], 6.0: ["high"]}
+
+
+def test_the_normal_ones_are_those_within_the_range():
+    rows = of(("potassium", 1.0, 6.0), ("sodium", 1.0, 140.0), ("lactate", 1.0, 1.0), normal=True)
+    assert [finding.variable for finding in normal(rows)] == ["lactate", "sodium"]
+    assert normal([]) == []
+
+
+def test_severity_beyond_the_only_bound_counts_in_that_bound():
+    finding = Finding("pao2_fio2", "low", 1, 1, 150.0, 150.0, 150.0, 0.0)
+    assert finding.severity == pytest.approx(math.tanh(0.5))
+    assert finding.weight == pytest.approx(0.35 + 0.65 * math.tanh(0.5))  # one value, and it lies outside
+
+
+@pytest.mark.parametrize(("first", "last", "trend"), [(80.0, 92.0, 1), (80.0, 91.0, 0), (92.0, 80.0, -1)])
+def test_a_change_of_exactly_three_tenths_of_the_range_is_a_trend(first, last, trend):
+    assert (variables()["heart_rate"].low, variables()["heart_rate"].high) == (60, 100)
+    assert Finding("heart_rate", "high", 2, 1, first, last, 130.0, 2.0).trend == trend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +57,18 @@ def test_the_mean_of_a_bin_is_the_same_whatever_the_order_of_rows():
         for order in (rows, [rows[0], rows[2], rows[1]])
     )
     assert forward == back == 0.0
+
+
+def test_the_last_hours_are_counted_from_the_end_of_each_stay():
+    """Two hours before the end of a stay of five hours begin in its fourth; a stay of half an hour is read from 0."""
+    cohort = cohort_of(*((stay, hour, "sodium", 100 * (stay - 10) + hour) for stay in (11, 12) for hour in range(6)))
+    begin = datetime(2020, 1, 1)
+    ends = [begin + timedelta(hours=hours) for hours in (5, 0.5)]
+    cohort.stays = pl.DataFrame({"stay_id": [12, 11], "intime": [begin] * 2, "prediction_time": ends[::-1]})
+    values = grid(cohort, STAYS[:2], ["sodium"], Window(2, "last"))
+    assert values.tolist() == [[[103.0, 104.0, 105.0]], [[200.0, 201.0, 202.0]]]
+    rows = rows_within(cohort, STAYS[:1], None, Window(2, "last"))
+    assert rows.select("hour", "bin").rows() == [(3.0, 0), (4.0, 1), (5.0, 2)]
 
 
 def test_rows_of_other_stays_variables_and_hours_are_left_out():
@@ -127,6 +140,13 @@ def test_summaries_of_a_series_with_gaps():
     only = summarise(torch.tensor([[5.0, 6.0]]), torch.tensor([[True, False]]))
     assert only.tolist() == [[5.0, 5.0, 5.0, 5.0, 5.0, 1.0]]
     assert only.dtype == torch.float32
+    late = summarise(torch.tensor([[5.0, 6.0, 7.0]]), torch.tensor([[False, False, True]]))
+    assert late.tolist() == [[7.0, 7.0, 7.0, 7.0, 7.0, 1.0]]
+
+
+def test_summaries_are_made_where_the_values_are():
+    values, observed = (torch.empty(2, 3, 4, dtype=kind, device="meta") for kind in (torch.float32, torch.bool))
+    assert summarise(values, observed).device.type == "meta"
 
 
 def test_centre_is_the_median_and_scale_the_middle_ninety_per_cent():
@@ -162,6 +182,14 @@ def test_standardised_values():
     assert observed.tolist() == [[[True, False, True], [True, True, False]], [[True, True, True], [False, False, True]]]
     assert standardised.dtype == np.float32
     assert statistics(clip=1.5).standardise(values)[0][0, 0].tolist() == [0.0, 0.0, 1.5]
+
+
+def test_values_are_standardised_in_single_precision():
+    values = np.random.default_rng(0).uniform(0, 3, (50, 2, 3)).astype(np.float32)
+    got, _ = statistics(centre=[0.1, 0.7], scale=[0.3, 1.1]).standardise(values)
+    for position, (centre, scale) in enumerate([(0.1, 0.3), (0.7, 1.1)]):
+        expected = (values[:, position] - np.float32(centre)) / np.float32(scale)
+        np.testing.assert_array_equal(got[:, position], np.minimum(expected, np.float32(8)))
 
 
 def test_the_window_of_statistics_is_that_of_their_grid():

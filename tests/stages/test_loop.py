@@ -30,8 +30,9 @@ RATE = 0.5
 class Rows:
     """Stays that are their own number."""
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, lengths: list[int] | None = None):
         self.count = count
+        self.lengths = lengths or [10] * count
         self.begun: list[int] = []
 
     def __len__(self) -> int:
@@ -41,7 +42,7 @@ class Rows:
         return row
 
     def length(self, row: int) -> int:
-        return 10
+        return self.lengths[row]
 
     def begin(self, epoch: int) -> None:
         self.begun.append(epoch)
@@ -171,6 +172,7 @@ def loop_of(
         (5, 0.5, [1 / 2, 1, 1, 2 / 3, 1 / 3]),
         (3, 1.0, [1 / 3, 2 / 3, 1]),
         (1, 0.1, [1]),
+        (2, 0.5, [1, 1]),
     ],
 )
 def test_the_height_of_the_learning_rate(total, warmup, expected):
@@ -296,6 +298,17 @@ def test_validation_takes_four_times_the_stays_and_tokens_of_a_step(tmp_path):
         loop.data["validation"] = Rows(9)
         loop.validate()
         assert [len(rows) for _, rows in loop.objective.read] == sizes
+
+
+def test_stays_share_a_pass_by_their_own_lengths(tmp_path):
+    """A pass has room for 60 tokens: the longest of a pass counts for each of its stays. In validation for 240."""
+    rows = Rows(6, [10, 50, 10, 10, 10, 50])
+    stage, fabric = loop_of(tmp_path, [], batch_size=6, tokens=60).stage, Fabric(accelerator="cpu", devices=1)
+    loop = Loop(fabric, Line([4]), stage, {"train": rows, "validation": rows}, collate, tmp_path, Log())
+    ((_, batches),) = loop.batches(0, 0)
+    assert sorted(sorted(batch.stay_ids.tolist()) for batch, _ in batches) == [[0, 2, 3, 4], [1], [5]]
+    loop.validate()
+    assert sorted(sorted(stays) for _, stays in loop.objective.read) == [[0, 1, 2, 5], [3, 4]]
 
 
 def test_a_trial_leaves_nothing(tmp_path):
@@ -594,9 +607,12 @@ def test_history_is_of_the_stays_of_all_processes(tmp_path, said):
 
 def test_only_the_first_process_writes_and_keeps_the_sums_of_a_run_that_is_resumed(tmp_path, said):
     said["other"] = lambda own: own
-    second = loop_of(tmp_path, [4], rank=1, world=2)
+    second = loop_of(tmp_path, [4, 4], rank=1, world=2)
     second._save()
+    second.state.sums = {"stays": 1.0}
+    second._end_of_epoch()
     assert list(tmp_path.iterdir()) == []
+    second = loop_of(tmp_path, [4], rank=1, world=2)
     first = loop_of(tmp_path, [4], world=2)
     first.state.sums = {"stays": 2.0, "loss": 1.0}
     first._save()
@@ -613,8 +629,8 @@ def test_sharded_weights_are_whole_again_after_training(tmp_path, monkeypatch):
     monkeypatch.setattr(loops, "gather", gathered.append)
     loop_of(tmp_path / "a", [4], epochs=1).fit()
     assert gathered == []
+    monkeypatch.setattr(loops, "is_sharded", lambda fabric: isinstance(fabric, Fabric))
     loop = loop_of(tmp_path / "b", [4], epochs=1)
-    loop.sharded = True
     loop.fit()
     assert gathered == [loop.objective]
 
