@@ -167,7 +167,8 @@ class GroundedNote(Grounded[_State]):
         fitting = [topic for topic in fitting if topic.tied] or fitting  # the reasons first
         spare = left
         for topic in state.remaining:  # each diagnosis gets a clause before any gets a long one
-            spare = spare - self.room[topic]
+            if topic.tied == fitting[0].tied:
+                spare = spare - self.room[topic]
         pieces: list[Piece[_State]] = []
         for topic in fitting:
             most, more = 1, self.further[topic]

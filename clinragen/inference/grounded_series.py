@@ -47,7 +47,7 @@ MOST_SAID = 6  # statements: what an estimate rests on takes more of them than a
 MOST_FINDINGS = 16  # offered to the model: those worth most to called diagnoses first, then the farthest out of range
 MOST_LINKED = 3  # diagnoses that a group of statements may point to
 SPOKEN_FOR = 0.15  # what further evidence for a diagnosis counts beside the first
-BESIDE = 0.3  # what counts, in the order of statements, that only adds to an estimate: the reasons come first
+BESIDE = 0.15  # what counts, in the order of statements, that only adds to an estimate: the reasons come first
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ PENALTIES = {"note": (3.0, 1.0, 0.3, 0.1), "series": (1000.0, 300.0, 100.0, 30.0
 #: What is penalised: terms one by one, and variables as a whole (ridge, lasso). On the five splits of the eICU demo it
 #: ranks stays a little better than the ridge alone, and what a diagnosis rests on is told with fewer things.
 NETS = {"note": (0.3, 0.67), "series": (0.3, 0.02)}
-#: Products per fit of a probe, over all penalties, counted on its data by ``benchmarks/linear_probes.py``; for the plan.
+#: Products per fit of a probe, over all penalties, counted on data of ``benchmarks/linear_probes.py``; for the plan.
 PRODUCTS = {"note": 310, "series": 830}
 SAMPLE = 1000  # stays for the time estimate
 #: Callback with the current fit (probe and penalty) and its number of converged labels.

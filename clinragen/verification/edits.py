@@ -11,7 +11,9 @@ from clinragen.verification.claims import Checked
 #: Separators between statements that can stand alone, and between parts of one.
 _STATEMENTS = re.compile(r";\s+|(?<=[.!?])\s+")
 _PARTS = re.compile(r";\s+|(?<=[.!?])\s+|,\s+(?:and\s+|but\s+|with\s+)?|\s+and\s+")
-_DANGLING = re.compile(r"\A(?:pointing|supporting|suggesting|consistent|indicating|which|this|these|and|but)\b", re.I)
+_DANGLING = re.compile(
+    r"\A(?:pointing|adding to|supporting|suggesting|consistent|indicating|which|this|these|and|but)\b", re.I
+)
 
 
 def clauses_of(text: str, claims: Sequence[Checked]) -> list[str]:

@@ -121,6 +121,29 @@ def check(text: str, kind: str, note: Note, series: pl.DataFrame | None, called:
     return checked
 
 
+class Everything(GraphGrounds):
+    """All that is shown may be cited for every diagnosis; what the graph does not tie to it adds to the estimate."""
+
+    def share(self, item, key):
+        return 0.3
+
+    def tied(self, item, key):
+        return super().share(item, key) > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), called=called_keys)
+def test_what_only_adds_to_an_estimate_is_true_of_the_chart_too(tokenizer, seed, called):
+    series, note = draw_series(seed), draw_note(seed)
+    shown = findings(series, normal=True).get(1, []) if len(series) else None
+    constraints = Constraints(dict.fromkeys(called, 0.9), GRAPH, BUDGET, [tokenizer.eos_token_id], Everything(GRAPH))
+    text = write(tokenizer, GroundedSeries(Spelling(tokenizer), shown, constraints), seed)
+    assert len(text.split()) <= series_statements.MOST_WORDS
+    check(text, "series", [], series, called)
+    evidence = gather(note, LINKER, GRAPH) if note else None
+    check(write(tokenizer, GroundedNote(Spelling(tokenizer), evidence, constraints), seed), "note", note, None, called)
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), called=called_keys, budget=st.integers(1, BUDGET))
 def test_whatever_is_written_of_a_series_is_true_whole_and_short(tokenizer, seed, called, budget):
