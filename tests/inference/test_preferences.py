@@ -14,6 +14,7 @@ from whole_graph import GRAPH, LINKER
 
 from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence, read_note
+from clinragen.chart.note_statements import CLOSINGS
 from clinragen.data.evidence_pieces import EvidencePiece
 from clinragen.inference.contributions import RECORDED, TIED, UNTIED, Contributions, ModelGrounds
 from clinragen.inference.grounded import Constraints, Grounded, Spelling, shares_of
@@ -246,7 +247,9 @@ def test_what_no_known_tie_makes_a_sign_adds_to_the_estimate_after_the_reasons(t
 def test_a_diagnosis_that_rests_on_nothing_known_says_what_adds_to_its_estimate(tokenizer):
     untied = Given({("symptom:nausea", "pneumonia"): 0.5}, untied=[("symptom:nausea", "pneumonia")])
     text = note(tokenizer, "Nausea.", untied, ["pneumonia"])
-    assert text == "Based on the medical notes, nausea adds to the estimate of pneumonia."
+    said, closing = text.removesuffix(".").split("; ")
+    assert said == "Based on the medical notes, nausea adds to the estimate of pneumonia"
+    assert closing in [f"{denial} pneumonia" for denial in CLOSINGS]
 
 
 def test_a_group_of_statements_points_only_where_each_is_a_known_sign(tokenizer):
