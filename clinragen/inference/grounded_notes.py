@@ -137,8 +137,8 @@ class GroundedNote(Grounded[_State]):
         elif not self.phrases:
             self.begin(_State(forms=(self._whole(only_unsupported(list(called), self.labels)),)))
         else:
-            told = {topic.key for topic in self.phrases if topic.tied}
-            self.closings = self._closings([key for key in called if key not in told])
+            argued = {topic.key for topic in self.phrases if topic.tied}
+            self.closings = self._closings([key for key in called if key not in argued])
             self.closing = spelling.longest(self.closings)
             self.begin(_State(tuple(self.phrases), opened=False))
 
