@@ -251,6 +251,9 @@ def not_finite(value: Any) -> str | None:
     >>> not_finite({"scores": [{"auroc": 0.5}, {"auroc": float("nan")}]})
     'scores[1].auroc'
     """
+    with suppress(ValueError, RecursionError):  # at the speed of C, where nothing has to be named
+        json.dumps(value, allow_nan=False)
+        return None
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
         where, item = waiting.pop()
