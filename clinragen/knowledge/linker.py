@@ -8,7 +8,8 @@ Shorthand such as "w/r/r" gives one mention for each part. Offsets refer to the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from clinragen.knowledge.answer_sheet import Sheet
@@ -79,48 +80,20 @@ class Mention(NamedTuple):
 
 
 class Linker:
-    """Finds the concepts of a graph in text. Building one takes about a second; reuse it.
+    """Finds the concepts of a graph in text. The first one of a graph takes about a second; the next share its phrases.
 
     Attributes:
         circumstances: concepts of ages and places of treatment; ages are read by ``ages.age_mentions``.
     """
 
     def __init__(self, graph: ConceptGraph, kinds: tuple[str, ...] = LINKED_KINDS) -> None:
-        self._phrases: PhraseTrie[Any] = PhraseTrie()
-        self._add_modifiers()
-        named = {node: data for node, data in graph.nodes.items() if data["kind"] in kinds and not _trend(data)}
-        self.circumstances = frozenset(node for node, data in named.items() if data["kind"] == "circumstance")
-        written = {node: (data["name"], *data["synonyms"]) for node, data in named.items()}
-        self._add_forms(written)
-        self._add_forms({node: _measured(graph, data) for node, data in named.items() if data["kind"] == "finding"})
-        # last, so that a derived variant never replaces a listed form
-        self._add_forms(
-            {
-                node: [variant for form in forms if not form.startswith("=") for variant in _variants(form)]
-                for node, forms in written.items()
-            }
+        named = tuple(
+            _Named(node, (data["name"], *data["synonyms"]), *_measured(graph, data))
+            for node, data in graph.nodes.items()
+            if data["kind"] in kinds and not _trend(data)
         )
-        self._add_shorthand(frozenset(named))
-
-    def _add_modifiers(self) -> None:
-        """Add words that negate, date, answer or make hypothetical; one word may have several roles."""
-        for form, modifier in (*modifiers(), *answers()):
-            meanings = self._phrases.at(tokens(form))
-            before = meanings.any_case.modifiers if meanings.any_case is not None else ()
-            meanings.any_case = phrase((*before, modifier))
-
-    def _add_forms(self, forms: Mapping[str, Iterable[str]]) -> None:
-        for concept, written in forms.items():
-            for form in written:
-                self._add(form, concept)
-
-    def _add_shorthand(self, concepts: frozenset[str]) -> None:
-        """Add shorthand whose parts are all concepts of the graph, or intentionally none."""
-        for form, parts in shorthand().items():
-            if all(part is None or part in concepts for part in parts):
-                meanings = self._phrases.at(tokens(form))
-                if meanings.any_case is None and not meanings.exact:
-                    meanings.any_case = parts
+        self.circumstances = frozenset(node for node in graph.of_kind("circumstance") if "circumstance" in kinds)
+        self._phrases = _phrases(named)
 
     def link(self, text: str, section: str | None = None) -> list[Mention]:
         """All mentions in a text, in order; they do not overlap.
@@ -161,17 +134,6 @@ class Linker:
                     sentence.add(DENIAL, position, position + 1)
             position += 1
         return mentions + sentence.mentions(len(text))
-
-    def _add(self, form: str, concept: str) -> None:
-        """Add a form, unless it already has a meaning."""
-        meanings = self._phrases.at(tokens(form.lstrip("=")))
-        if meanings.any_case is not None:
-            return
-        if form.startswith("="):
-            meanings.exact = meanings.exact or {}
-            meanings.exact.setdefault(squeezed(form.lstrip("=")), concept)
-        else:
-            meanings.any_case = concept
 
 
 class _Sentence:
@@ -246,12 +208,76 @@ def _trend(data: dict[str, Any]) -> bool:
     return data["direction"] in ("rising", "falling")
 
 
-def _measured(graph: ConceptGraph, finding: dict[str, Any]) -> list[str]:
-    variable = graph.nodes.get(f"variable:{finding['variable']}")
-    if variable is None:
-        return []
-    names = [name for name in (variable["name"], *variable["synonyms"]) if not name.startswith("=")]
-    words = _ADJECTIVES[finding["direction"]]
+def _measured(graph: ConceptGraph, data: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The direction of a finding, and the names of its variable; both empty for another concept."""
+    variable = graph.nodes.get(f"variable:{data['variable']}") if data["kind"] == "finding" else None
+    return ("", ()) if variable is None else (data["direction"], (variable["name"], *variable["synonyms"]))
+
+
+class _Named(NamedTuple):
+    """All that the phrases of a concept depend on.
+
+    Attributes:
+        forms: its name and synonyms.
+        direction, variable: of a finding: ``high`` or ``low``, and the names of what is measured.
+    """
+
+    concept: str
+    forms: tuple[str, ...]
+    direction: str
+    variable: tuple[str, ...]
+
+
+@lru_cache(maxsize=2)  # most programs link with one graph, but open it several times
+def _phrases(named: tuple[_Named, ...]) -> PhraseTrie[Any]:
+    """All that can be found in a text: concepts, modifiers, and shorthand."""
+    phrases: PhraseTrie[Any] = PhraseTrie()
+    _add_modifiers(phrases)
+    for each in named:
+        _add(phrases, each.concept, each.forms)
+    for each in named:
+        _add(phrases, each.concept, _compared(each))
+    for each in named:  # last, so that a derived variant never replaces a listed form
+        listed = [form for form in each.forms if not form.startswith("=")]
+        _add(phrases, each.concept, [variant for form in listed for variant in _variants(form)])
+    _add_shorthand(phrases, frozenset(each.concept for each in named))
+    return phrases
+
+
+def _add(phrases: PhraseTrie[Any], concept: str, forms: Iterable[str]) -> None:
+    """Add the forms that have no meaning yet."""
+    for form in forms:
+        meanings = phrases.at(tokens(form.lstrip("=")))
+        if meanings.any_case is not None:
+            continue
+        if form.startswith("="):
+            meanings.exact = meanings.exact or {}
+            meanings.exact.setdefault(squeezed(form.lstrip("=")), concept)
+        else:
+            meanings.any_case = concept
+
+
+def _add_modifiers(phrases: PhraseTrie[Any]) -> None:
+    """Add words that negate, date, answer or make hypothetical; one word may have several roles."""
+    for form, modifier in (*modifiers(), *answers()):
+        meanings = phrases.at(tokens(form))
+        before = meanings.any_case.modifiers if meanings.any_case is not None else ()
+        meanings.any_case = phrase((*before, modifier))
+
+
+def _add_shorthand(phrases: PhraseTrie[Any], concepts: frozenset[str]) -> None:
+    """Add shorthand whose parts are all concepts of the graph, or intentionally none."""
+    for form, parts in shorthand().items():
+        if all(part is None or part in concepts for part in parts):
+            meanings = phrases.at(tokens(form))
+            if meanings.any_case is None and not meanings.exact:
+                meanings.any_case = parts
+
+
+def _compared(finding: _Named) -> list[str]:
+    """Phrases that make a finding of the name of its variable: "elevated creatinine", "creatinine is high"."""
+    names = [name for name in finding.variable if not name.startswith("=")]
+    words = _ADJECTIVES[finding.direction] if names else ()
     before = [f"{word} {name}" for name in names for word in words]
     after = [f"{name} {copula}{word}" for name in names for word in words for copula in _COPULAS]
     return before + after
