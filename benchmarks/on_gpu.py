@@ -102,7 +102,7 @@ def experiments(place: Place) -> Iterator[Experiment]:
     """All experiments, the most valuable first."""
     toy, out = place.toy, place.out
     model, patients, stays = ("tiny", 60, 6) if toy else ("smollm2", 300, 64)
-    cohort = out / "hospital" / "cohort"
+    cohort = out / "gain" / f"synthetic{patients}" / "cohort"  # where `rationale_gain.py` looks for it
     prepare = (PREPARE, str(cohort.parent), str(patients))
     yield Experiment("hospital", "a synthetic hospital", ("-c", *prepare), fixed=5 if toy else 60, quiet=True)
 
@@ -217,12 +217,14 @@ def show(place: Place, all_: list[Experiment]) -> None:
 
 def found_device(wanted: str) -> str:
     """``cuda`` or ``cpu``: what was asked for, or what there is."""
+    if wanted == "cpu":
+        return wanted
     import torch
 
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise SystemExit("--device cuda: this machine has none")
-    return "cuda" if there and wanted != "cpu" else "cpu"
+    return "cuda" if there else "cpu"
 
 
 def main() -> None:
