@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 from clinragen.errors import UserError
 from clinragen.teacher.client import NoAnswerError
 from clinragen.teacher.completions import Answer
+from clinragen.teacher.settings import Parameters
 from clinragen.teacher.tokens import Messages
 
 #: Seconds without a new request after which an incomplete batch is sent.
@@ -28,18 +29,24 @@ class PromptRequest:
     """One prompt with its parameters from ``TeacherSettings.parameters``."""
 
     messages: Messages
-    parameters: dict[str, Any]
+    parameters: Parameters
 
     @property
     def schema(self) -> dict[str, Any] | None:
         """The JSON schema of the answer, if one is requested."""
-        shape = self.parameters.get("response_format")
-        return shape["json_schema"]["schema"] if shape else None
+        form = self.parameters.get("response_format")
+        return form["json_schema"]["schema"] if form else None
 
     @property
-    def sampling(self) -> dict[str, Any]:
+    def sampling(self) -> dict[str, float]:
         """Parameters that ``vllm.SamplingParams`` accepts under the same names."""
-        return {key: self.parameters[key] for key in ("temperature", "top_p", "max_tokens", "seed")}
+        given = self.parameters
+        return {
+            "temperature": given["temperature"],
+            "top_p": given["top_p"],
+            "max_tokens": given["max_tokens"],
+            "seed": given["seed"],
+        }
 
     @property
     def most_logprobs(self) -> int | None:
@@ -76,7 +83,7 @@ class Batches:
         if self._serving is not None:
             self._serving.cancel()
 
-    async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+    async def ask(self, messages: Messages, parameters: Parameters, name: str) -> Answer:
         """One answer, from the batch that includes the request.
 
         Raises:

@@ -20,7 +20,7 @@ from tenacity.wait import wait_random_exponential
 from clinragen.errors import UserError
 from clinragen.teacher import completions, http_client, policy, refusals
 from clinragen.teacher.completions import Answer
-from clinragen.teacher.settings import ServerSettings
+from clinragen.teacher.settings import Parameters, ServerSettings
 from clinragen.teacher.tokens import Messages, least_tokens
 
 #: Statuses of transient failures; some servers use 529 for overload.
@@ -60,7 +60,7 @@ class ParameterError(UserError):
 class Asker(Protocol):
     """Anything that answers prompts: a server, an engine in this process, or the journal only."""
 
-    async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+    async def ask(self, messages: Messages, parameters: Parameters, name: str) -> Answer:
         """The answer to one request; ``name`` is its journal key."""
         ...
 
@@ -150,7 +150,7 @@ class Client:
     ):
         await self._sdk.close()
 
-    async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+    async def ask(self, messages: Messages, parameters: Parameters, name: str) -> Answer:
         """One answer, with as many retries as the settings allow.
 
         Raises:
@@ -186,7 +186,7 @@ class Client:
         self._in_a_row = 0
         return answer
 
-    async def _once(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+    async def _once(self, messages: Messages, parameters: Parameters, name: str) -> Answer:
         async with self.slots:
             if self._end is not None:
                 raise self._end
@@ -216,7 +216,7 @@ class Client:
             self.slots.succeeded()
             return answer
 
-    def _body(self, messages: Messages, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _body(self, messages: Messages, parameters: Parameters) -> dict[str, Any]:
         """The body of a request in the server's dialect, which the journal key ignores: the content is the same."""
         settings = self.settings
         body = {name: value for name, value in parameters.items() if name not in settings.omit}
@@ -266,7 +266,7 @@ class Client:
             return ParameterError(self.endpoint.base_url, code, parameter)
         return NoAnswerError(f"HTTP {code}")
 
-    def _check_length(self, messages: Messages, parameters: dict[str, Any]) -> None:
+    def _check_length(self, messages: Messages, parameters: Parameters) -> None:
         room = self.settings.context_tokens
         if room and least_tokens(messages) + parameters["max_tokens"] > room:
             self.failed["prompt longer than the context"] += 1

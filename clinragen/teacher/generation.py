@@ -15,7 +15,7 @@ from clinragen.teacher.completions import Answer
 from clinragen.teacher.logprobs import of_text
 from clinragen.teacher.prompts import Prompts
 from clinragen.teacher.run_summary import Tally, Way
-from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.settings import Parameters, TeacherSettings
 from clinragen.teacher.stays import StayRecord
 from clinragen.teacher.tokens import Messages
 from clinragen.verification.edits import clauses_of
@@ -45,7 +45,7 @@ class Outcome:
 class JournalOnly:
     """An asker that sends no requests, for exports from the journal."""
 
-    async def ask(self, messages: Messages, parameters: dict[str, Any], name: str) -> Answer:
+    async def ask(self, messages: Messages, parameters: Parameters, name: str) -> Answer:
         """Always raises: there is no server."""
         raise NoAnswerError("not in the journal")
 

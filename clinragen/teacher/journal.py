@@ -18,6 +18,7 @@ from clinragen import versions
 from clinragen.artifacts import sha256_json
 from clinragen.errors import UserError
 from clinragen.line_file import LineFile
+from clinragen.teacher.settings import Parameters
 
 
 class Record(TypedDict):
@@ -47,7 +48,7 @@ _BITS = 32
 _LENGTH = (1 << _BITS) - 1
 
 
-def key(messages: list[dict[str, str]], model: str, parameters: dict[str, Any], stay_id: int, kind: str) -> str:
+def key(messages: list[dict[str, str]], model: str, parameters: Parameters, stay_id: int, kind: str) -> str:
     """Hex SHA-256 that identifies one request for one stay."""
     return sha256_json([messages, model, parameters, stay_id, kind])
 

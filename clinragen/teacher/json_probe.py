@@ -9,7 +9,7 @@ from clinragen.errors import UserError
 from clinragen.teacher.client import Asker, NoAnswerError, ParameterError
 from clinragen.teacher.generation import JournalOnly
 from clinragen.teacher.journal import Journal, Record, key
-from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.settings import Parameters, TeacherSettings
 
 _QUESTION = [{"role": "user", "content": 'Are you ready? Answer with JSON: {"ready": true}'}]
 _SCHEMA = {
@@ -32,7 +32,7 @@ async def structured(
     """
     if settings.structured != "auto":
         return settings.structured == "json_schema"
-    parameters = {**settings.parameters(0, _SCHEMA), "max_tokens": 32, "temperature": 0.0}
+    parameters: Parameters = {**settings.parameters(0, _SCHEMA), "max_tokens": 32, "temperature": 0.0}
     name = key(_QUESTION, model, parameters, 0, "probe")
     record = journal.get(name)
     if record is None:

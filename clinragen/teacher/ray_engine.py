@@ -101,7 +101,7 @@ def cluster(settings: EngineSettings) -> str:
 
 
 def _row(request: PromptRequest) -> dict[str, Any]:
-    sampling = request.sampling
+    sampling: dict[str, Any] = {**request.sampling}
     if request.schema is not None:
         sampling["guided_decoding"] = {"json": json.dumps(request.schema)}  # Ray's name for structured outputs
     return {"messages": request.messages, "sampling_params": sampling}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 from clinragen.cohort.rationale_authors import MOST_DROPPED
 from clinragen.errors import UserError
@@ -97,6 +97,33 @@ class EngineSettings:
         return {name: getattr(self, name) for name in names}
 
 
+class AnswerShape(TypedDict):
+    """The JSON that an answer must be."""
+
+    name: str
+    strict: bool
+    schema: dict[str, Any]
+
+
+class ResponseFormat(TypedDict):
+    """The form of an answer, as the OpenAI API takes it."""
+
+    type: Literal["json_schema"]
+    json_schema: AnswerShape
+
+
+class Parameters(TypedDict):
+    """Parameters of one request besides its messages, under the names of the OpenAI API."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+    logprobs: NotRequired[bool]
+    top_logprobs: NotRequired[int]
+    response_format: NotRequired[ResponseFormat]
+
+
 @dataclass
 class TeacherSettings:
     """Settings of an LLM teacher."""
@@ -150,17 +177,17 @@ class TeacherSettings:
         """The value of a dotted key."""
         return attrgetter(name)(self)
 
-    def parameters(self, attempt: int, schema: dict[str, Any] | None) -> dict[str, Any]:
+    def parameters(self, attempt: int, schema: dict[str, Any] | None) -> Parameters:
         """Parameters of one request besides its messages; part of its journal key. Each attempt has its own seed."""
-        parameters: dict[str, Any] = {
+        parameters: Parameters = {
             "temperature": self.sampling.temperature,
             "top_p": self.sampling.top_p,
             "max_tokens": self.sampling.max_tokens,
             "seed": self.sampling.seed + attempt,
         }
         if self.sampling.logprobs:
-            parameters |= {"logprobs": True, "top_logprobs": self.sampling.top_logprobs}
+            parameters["logprobs"], parameters["top_logprobs"] = True, self.sampling.top_logprobs
         if schema is not None:
-            shape = {"name": "rationale", "strict": True, "schema": schema}
+            shape = AnswerShape(name="rationale", strict=True, schema=schema)
             parameters["response_format"] = {"type": "json_schema", "json_schema": shape}
         return parameters
