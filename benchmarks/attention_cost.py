@@ -93,7 +93,7 @@ def main() -> None:
     torch.set_num_threads(1)
     names = list(variables())
     statistics = SeriesStatistics.fit(grid(60, names, 0), names, 6)
-    texts = [data["name"] + " " + (data["definition"] or "") for _, data in build().nodes(data=True)] * 3
+    texts = [data["name"] + " " + (data["definition"] or "") for data in build().nodes.values()] * 3
     cases = [("tiny", load("model", "tiny", ModelConfig), train_tokenizer(texts, 2048), 8)]
     if args.large:
         config = load("model", "flan_t5_small", ModelConfig, ["max_note_tokens=512"])

@@ -67,7 +67,7 @@ class Bench:
         window = Window.of(cohort)
         names = observed_variables(cohort, train, config.series.min_share, window)
         self.statistics = SeriesStatistics.fit(grid(cohort, train, names, window), names, config.series.bins, window)
-        texts = cohort.notes["text"].to_list() + [data["name"] for _, data in graph.nodes(data=True)] * 20
+        texts = cohort.notes["text"].to_list() + [data["name"] for data in graph.nodes.values()] * 20
         self.tokenizer = train_tokenizer(texts, config.language_model.vocabulary)
         model = self.model("graph", 0)
         self.labels = list(model.labels)

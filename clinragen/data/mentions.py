@@ -30,7 +30,7 @@ class MentionEncoder:
     def fingerprint(self) -> str:
         """Hash of what can be linked: the concepts of the model, and all names of the graph."""
         words = [
-            [node, data["kind"], data["name"], sorted(data["synonyms"])] for node, data in self.graph.nodes(data=True)
+            [node, data["kind"], data["name"], sorted(data["synonyms"])] for node, data in self.graph.nodes.items()
         ]
         return sha256_json([list(self.column), words])
 

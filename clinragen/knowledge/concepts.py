@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 #: Kinds of node, in the order of lists and drawings.
 NODE_KINDS = ("phenotype", "disease", "finding", "symptom", "variable", "drug", "procedure", "circumstance")
@@ -46,6 +46,18 @@ class Node:
     identifiers: dict[str, str] = field(default_factory=dict, hash=False)
     variable: str | None = None  # findings: the catalogue's variable
     direction: str | None = None  # findings: one of DIRECTIONS
+
+
+class NodeEntry(TypedDict):
+    """What a graph holds of a concept, under its id: the attributes of its :class:`Node`."""
+
+    kind: str
+    name: str
+    synonyms: list[str]
+    definition: str
+    identifiers: dict[str, str]
+    variable: str | None
+    direction: str | None
 
 
 @dataclass(frozen=True)

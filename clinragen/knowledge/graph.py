@@ -7,13 +7,13 @@ variable -> finding (``measures``), phenotype -> phenotype (``causes``). The sam
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import networkx as nx
 import pyarrow as pa
@@ -28,6 +28,7 @@ from clinragen.knowledge.concepts import (
     Contribution,
     Edge,
     Node,
+    NodeEntry,
 )
 from clinragen.knowledge.sources import curated
 from clinragen.label_sets import LabelSet, of_manifest, plain, shipped
@@ -88,9 +89,9 @@ class ConceptGraph:
         self.labels = labels or shipped()
 
     @property
-    def nodes(self) -> Any:
-        """networkx node view: ``graph.nodes["finding:lactate:high"]["name"]``."""
-        return self.graph.nodes
+    def nodes(self) -> Mapping[str, NodeEntry]:
+        """What is known of each concept: ``graph.nodes["finding:lactate:high"]["name"]``."""
+        return cast("Mapping[str, NodeEntry]", self.graph.nodes)
 
     def of_kind(self, kind: str) -> list[str]:
         """Ids of all nodes of a kind, sorted."""
@@ -290,8 +291,8 @@ def build(contributions: Iterable[Contribution] | None = None) -> ConceptGraph:
     return ConceptGraph(graph, manifest)
 
 
-def _merged_nodes(parts: Iterable[Contribution]) -> dict[str, dict[str, Any]]:
-    nodes: dict[str, dict[str, Any]] = {}
+def _merged_nodes(parts: Iterable[Contribution]) -> dict[str, NodeEntry]:
+    nodes: dict[str, NodeEntry] = {}
     for part in parts:
         for node in part.nodes:
             _merge(nodes, node)
@@ -319,10 +320,10 @@ def _merged_edges(parts: Iterable[Contribution], nodes: Collection[str]) -> dict
     return edges
 
 
-def _merge(nodes: dict[str, dict[str, Any]], node: Node) -> None:
+def _merge(nodes: dict[str, NodeEntry], node: Node) -> None:
     if node.kind not in NODE_KINDS:
         raise unknown_choice("node kind", node.kind, NODE_KINDS)
-    fresh = {
+    fresh: NodeEntry = {
         "kind": node.kind,
         "name": node.name,
         "synonyms": list(node.synonyms),

@@ -23,6 +23,7 @@ from clinragen.knowledge.answers import (
     signed,
     signed_lines,
 )
+from clinragen.knowledge.concepts import NodeEntry
 from clinragen.knowledge.context import Context, Item, contexts, modifiers, shorthand
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.phrases import PhraseTrie, british, squeezed
@@ -203,15 +204,15 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text.translate(_LOWER))
 
 
-def _trend(data: dict[str, Any]) -> bool:
+def _trend(data: NodeEntry) -> bool:
     """Whether a finding is a trend. Trends are not linked in notes; "rising creatinine" is left to the claim reader."""
     return data["direction"] in ("rising", "falling")
 
 
-def _measured(graph: ConceptGraph, data: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+def _measured(graph: ConceptGraph, data: NodeEntry) -> tuple[str, tuple[str, ...]]:
     """The direction of a finding, and the names of its variable; both empty for another concept."""
     variable = graph.nodes.get(f"variable:{data['variable']}") if data["kind"] == "finding" else None
-    return ("", ()) if variable is None else (data["direction"], (variable["name"], *variable["synonyms"]))
+    return ("", ()) if variable is None else (data["direction"] or "", (variable["name"], *variable["synonyms"]))
 
 
 class _Named(NamedTuple):

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import networkx as nx
 
 from clinragen.artifacts import sha256_json
-from clinragen.knowledge.concepts import EVIDENCE_RELATIONS
+from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NodeEntry
 from clinragen.knowledge.graph import ConceptGraph, build
 from clinragen.label_sets import LabelSet, Phenotype
 
@@ -65,7 +64,7 @@ def unknown(graph: ConceptGraph) -> list[str]:
     return [key for key, evidence in graph.evidence.items() if len(evidence) < 2]
 
 
-def _node(label: Phenotype) -> dict[str, Any]:
+def _node(label: Phenotype) -> NodeEntry:
     codes = {"CCS": label.ccs, "ICD9": label.icd9, "ICD10": label.icd10}
     identifiers = {system: " ".join(map(str, values)) for system, values in codes.items() if values}
     listing = "; ".join(f"{system} {values}" for system, values in identifiers.items())

@@ -16,7 +16,7 @@ from typing import Any, Self
 import networkx as nx
 import numpy as np
 
-from clinragen.knowledge.concepts import MODEL_KINDS, RELATIONS
+from clinragen.knowledge.concepts import MODEL_KINDS, RELATIONS, NodeEntry
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.random_graph import rewired
 from clinragen.model.config import KnowledgeKind
@@ -134,7 +134,7 @@ def export_concepts(
         [node for node, data in graph.nodes.items() if data["kind"] in MODEL_KINDS]
     ).copy()
     ids = sorted(model_graph)
-    names = [model_graph.nodes[node]["name"] for node in ids]
+    names = [graph.name(node) for node in ids]
     relations = list(RELATIONS)
     if knowledge == "none":
         return Concepts(ids, names, [], [], [], ConceptEdges.of([]), relations)
@@ -148,7 +148,7 @@ def export_concepts(
         seen = Neighbourhood([*range(len(chosen))], [1.0] * len(chosen))
         return Concepts(ids, names, keys, [[token] for token in chosen], [seen], ConceptEdges.of([]), relations)
     edges = rewired(model_graph, seed) if knowledge == "random_graph" else model_graph
-    spelled = tokenizer([_describe(model_graph.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
+    spelled = tokenizer([_describe(graph.nodes[node]) for node in ids], add_special_tokens=False)["input_ids"]
     column = {node: position for position, node in enumerate(ids)}
     near = [_neighbourhood(nearness(edges, f"variable:{variable}"), column) for variable in variables]
     return Concepts(
@@ -205,6 +205,6 @@ def _spelling(names: list[str], tokenizer: Any, limit: int) -> list[int]:
     return sorted(sorted(count, key=lambda token: (-count[token], token))[:limit])
 
 
-def _describe(data: dict[str, Any]) -> str:
+def _describe(data: NodeEntry) -> str:
     definition = data.get("definition") or ""
     return f" {data['name']}: {definition}" if definition else f" {data['name']}"

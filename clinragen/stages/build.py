@@ -97,7 +97,7 @@ def _training_text(cohort: Cohort, config: RunConfig, graph: Any) -> list[str]:
     names = task.label_set(cohort).names.values()
     fixed = [*markers_of(task.wording).values(), task.wording.nothing, *(f" {name};" for name in names)]
     fixed += [f"{section_title(section)}:" for section in SECTIONS]
-    fixed += [data["name"] for _, data in graph.nodes(data=True)]
+    fixed += [data["name"] for data in graph.nodes.values()]
     return texts + fixed * 20
 
 

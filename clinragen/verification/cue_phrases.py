@@ -114,8 +114,8 @@ def _names(graph: ConceptGraph) -> dict[str, tuple[str, ...]]:
 
 
 def _findings(graph: ConceptGraph) -> Iterator[tuple[str, Head]]:
-    for _, data in graph.nodes(data=True):
-        if data["kind"] == "finding" and data["direction"] in ("high", "low"):
+    for data in graph.nodes.values():
+        if data["kind"] == "finding" and data["variable"] and data["direction"] in ("high", "low"):
             for phrase in (data["name"], *data["synonyms"]):
                 yield phrase, Head((data["variable"],), (data["direction"],))
 
