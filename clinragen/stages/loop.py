@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -38,6 +38,21 @@ class Scored(NamedTuple):
     loss: Tensor
     parts: dict[str, Tensor]
     evidence: dict[str, Tensor]
+
+
+class Examples(Protocol):
+    """The stays of a split, as a stage learns from them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def length(self, index: int) -> int:
+        """The cost of one, by which batches are bucketed."""
+        ...
+
+    def begin(self, epoch: int) -> None:
+        """Start an epoch of training, from 0."""
 
 
 class Sealed:
@@ -103,13 +118,14 @@ class Loop:
     """Trains an objective on the training stays and keeps the epoch that is best on the validation stays.
 
     Attributes:
+        data: stays of ``train`` and ``validation``.
         folder: holds ``state.safetensors`` and ``best.safetensors`` while the run is unfinished.
     """
 
     fabric: Fabric
     objective: Objective
     stage: StageConfig
-    data: dict[str, Any]
+    data: Mapping[str, Examples]
     collate: Callable[[list[Any]], Any]
     folder: Path
     watcher: Watcher
@@ -233,10 +249,10 @@ class Loop:
         missing = max(1, *map(len, cuts)) - len(mine)
         return [(piece, True) for piece in mine] + [([int(rows[0])], False)] * missing
 
-    def loader(self, data: Any, pieces: Sequence[list[int]]) -> DataLoader[Any]:
+    def loader(self, data: Examples, pieces: Sequence[list[int]]) -> DataLoader[Any]:
         """Batches of those rows of a split."""
         return DataLoader(
-            data,
+            data,  # type: ignore[arg-type]
             batch_sampler=pieces,  # type: ignore[arg-type]
             collate_fn=self.collate,
             num_workers=self.stage.workers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from clinragen.stages.checkpoint import TrainState
 from clinragen.stages.config import RunConfig
 from clinragen.stages.hardware import in_company, make_fabric, precision
 from clinragen.stages.loggers import Tracker
-from clinragen.stages.loop import Loop, Objective
+from clinragen.stages.loop import Examples, Loop, Objective
 from clinragen.stages.progress import StageProgress
 from clinragen.stages.rehearsal import rehearse
 from clinragen.stages.run_dir import Request, alone_in, prepare_folder
@@ -33,7 +33,7 @@ class Training:
     """
 
     objective: Objective
-    data: dict[str, Any]
+    data: Mapping[str, Examples]
     collate: Callable[[list[Any]], Any]
     width: int
     identity: str
