@@ -130,6 +130,7 @@ class Tracker:
         self.out = out
         self.kind = kind
         self.monitor = monitor
+        self.written = 0  # epochs in the files
         self.logged = 0  # epochs sent to the tracker
         self.sink: Sink | None = None
         if kind in TRACKERS:
@@ -140,15 +141,19 @@ class Tracker:
 
     def epoch(self, state: TrainState) -> None:
         """Called after each epoch."""
-        write_metrics(self.out, state.history)
-        draw_curve(self.out, state, self.monitor)
+        self._write(state)
         self._tell(state)
 
     def close(self, state: TrainState) -> None:
-        """Draw the curve again with the finally selected epoch."""
-        if state.history:
-            draw_curve(self.out, state, self.monitor)
+        """Called after training; the files of the last epoch are missing where a run was killed right after it."""
+        if self.written < len(state.history):
+            self._write(state)
         self._tell(state, last=True)
+
+    def _write(self, state: TrainState) -> None:
+        write_metrics(self.out, state.history)
+        draw_curve(self.out, state, self.monitor)
+        self.written = len(state.history)
 
     def _tell(self, state: TrainState, *, last: bool = False) -> None:
         if self.sink is None:
