@@ -260,7 +260,9 @@ def derived(cohort: Cohort, out: Path, **tables: pl.DataFrame) -> Cohort:
             path = out / f"{name}.parquet"
             schema = {"stays": STAYS, "notes": NOTES}[name]
             write_table(path, table.select(schema.names).to_arrow().cast(schema))
-            manifest |= {part: {**manifest.get(part, {}), **new} for part, new in outputs_of([path]).items()}
+            new = outputs_of([path])
+            manifest["outputs"] = {**manifest.get("outputs", {}), **new["outputs"]}
+            manifest["sizes"] = {**manifest.get("sizes", {}), **new["sizes"]}
         write_json(out / "manifest.json", manifest)
     return Cohort.load(out)
 

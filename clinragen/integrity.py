@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
@@ -79,8 +79,22 @@ def complete(table: pl.DataFrame, columns: Sequence[str], path: Path) -> pl.Data
     return table
 
 
-def record(folder: Path) -> dict[str, dict[str, Any]]:
-    """The files below a folder, by relative path, with their ``sha256`` and number of ``bytes``."""
+class FileRecord(TypedDict):
+    """What a manifest records of a file: its hash, and how many bytes it has."""
+
+    sha256: str
+    bytes: int
+
+
+class Outputs(TypedDict):
+    """What a manifest records of the files beside it, by name: hashes, and numbers of bytes."""
+
+    outputs: dict[str, str]
+    sizes: dict[str, int]
+
+
+def record(folder: Path) -> dict[str, FileRecord]:
+    """The files below a folder, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in files
@@ -100,8 +114,8 @@ def hold_folder(folder: Path, recorded: Any, *, remedy: str) -> None:
         hold(folder / name, expected.get("sha256", ""), expected.get("bytes"), remedy=remedy)
 
 
-def outputs_of(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """The ``outputs`` (SHA-256) and ``sizes`` (bytes) of a manifest, by file name, for :func:`hold_output`."""
+def outputs_of(files: Iterable[Path]) -> Outputs:
+    """The entries of a manifest for :func:`hold_output`."""
     named = {path.name: path for path in sorted(files)}
     return {
         "outputs": {name: sha256_file(path) for name, path in named.items()},

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from clinragen import __version__, versions
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
 from clinragen.cohort.manifest import Account, CohortManifest, Origin, ProtocolRecord
-from clinragen.integrity import outputs_of
+from clinragen.integrity import Outputs, outputs_of
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT
 from clinragen.schema import NOTES, SERIES, STAYS, CohortPaths
@@ -98,7 +98,7 @@ def unchanged(paths: CohortPaths, made_from: Origin) -> CohortManifest | None:
     return cast(CohortManifest, manifest) if same else None
 
 
-def _recorded(paths: CohortPaths) -> dict[str, dict[str, Any]]:
+def _recorded(paths: CohortPaths) -> Outputs:
     return outputs_of(paths.root.glob("*.parquet"))
 
 

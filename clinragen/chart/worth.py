@@ -30,7 +30,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import TypedDict
 
 from clinragen.artifacts import sha256_json
 from clinragen.chart.findings import Finding
@@ -110,6 +110,14 @@ class Tally:
         return b, v
 
 
+class Learned(TypedDict):
+    """The stays that were counted: their split, how many there were, and a hash of all counts."""
+
+    split: str
+    stays: int
+    counts: str
+
+
 class Worth:
     """How much signs speak for diagnoses, by a graph and by what was counted over stays of known diagnoses.
 
@@ -124,8 +132,8 @@ class Worth:
         self._log_ratio = cache(self._tally.log_ratio)
 
     @property
-    def origin(self) -> dict[str, Any]:
-        """What it was learned from, for manifests: number of stays, and a hash of all counts."""
+    def origin(self) -> Learned:
+        """What it was learned from, for manifests."""
         both = sorted(([*sign, key, count] for (sign, key), count in self._tally.both.items()), key=str)
         counts = {"diagnoses": self._tally.diagnoses, "signs": sorted(self._tally.signs.items()), "both": both}
         return {"split": "train", "stays": self._tally.stays, "counts": sha256_json(counts)}

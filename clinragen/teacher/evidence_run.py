@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from clinragen.artifacts import sha256_json
 from clinragen.chart.findings import findings
+from clinragen.chart.worth import Learned
 from clinragen.errors import unknown_choice
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph, unknown
@@ -105,7 +105,7 @@ class _Checks:
         self.coverage.add(stay.diagnoses, grounded)
 
 
-def _prompt_hash(teacher: str, graph: ConceptGraph, worth: dict[str, Any]) -> str:
+def _prompt_hash(teacher: str, graph: ConceptGraph, worth: Learned) -> str:
     """Hash of everything that affects a rationale of the evidence teacher: its version, the graph, what it learned."""
     return sha256_json(
         {"teacher": teacher, "version": evidence.VERSION, "graph": graph.manifest.to_json(), "worth": worth}

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from clinragen import __version__
 from clinragen.artifacts import sha256_file, write_table
+from clinragen.chart.worth import Learned
 from clinragen.errors import UserError
 from clinragen.manifests import ByKind, RationalesManifest
 from clinragen.schema import RATIONALE_KINDS
@@ -70,7 +71,7 @@ class Author:
     graph: dict[str, Any]
     model: str | None = None
     endpoint: dict[str, Any] | None = None
-    worth: dict[str, Any] | None = None
+    worth: Learned | None = None
 
 
 def refuse_overwriting(files: Files, *, overwrite: bool, remark: str = "") -> None:
