@@ -6,7 +6,7 @@ Cards may be shared, so they contain counts only; examples, which are patient da
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import jinja2
 import pyarrow as pa
@@ -22,8 +22,19 @@ from clinragen.schema import RATIONALE_KINDS
 SHOWN = 3
 
 
-def statistics(texts: list[str]) -> dict[str, Any]:
-    """Number of texts, words, duplicates, and the share of distinct 4-grams."""
+class Statistics(TypedDict):
+    """Numbers of texts, of words in one, and of duplicates; ``distinct_4`` is the share of distinct 4-grams."""
+
+    count: int
+    mean_words: float
+    median_words: int
+    most_words: int
+    duplicates: int
+    distinct_4: float
+
+
+def statistics(texts: list[str]) -> Statistics:
+    """The statistics of some texts."""
     lengths = sorted(map(words, texts))
     grams = [gram for text in texts for gram in _grams(text.lower().split(), 4)]
     return {

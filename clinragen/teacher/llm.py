@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -27,6 +26,7 @@ from clinragen.teacher.evidence import EvidenceRationale, EvidenceTeacher
 from clinragen.teacher.files import Files
 from clinragen.teacher.generation import JournalOnly, Outcome, RationaleGenerator
 from clinragen.teacher.journal import Journal
+from clinragen.teacher.policy import EndpointRecord
 from clinragen.teacher.prompts import Prompts
 from clinragen.teacher.rationale_set import Author, Generation, by_kind
 from clinragen.teacher.run_summary import RunSummary
@@ -153,7 +153,7 @@ class _Source:
         settings = self.request.settings
         return 2 * (settings.engine.batch if self.request.backend == "vllm" else settings.server.concurrency)
 
-    def endpoint(self, client: Client | None) -> dict[str, Any] | None:
+    def endpoint(self, client: Client | None) -> EndpointRecord | None:
         """The endpoint of prompts with its attestation; None if they stay in this process."""
         if client is not None:
             return client.endpoint.as_json()

@@ -13,6 +13,7 @@ import re
 import socket
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 from clinragen.errors import UserError
@@ -47,6 +48,13 @@ class Attestation:
         return "attestation.signed_on lies in the future" if signed > date.today() else None
 
 
+class EndpointRecord(TypedDict):
+    """Where prompts went, for manifests: the URL and, unless it is this machine, the attestation."""
+
+    base_url: str
+    attestation: dict[str, str] | None
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """A server that may receive patient text: its URL, and the checked addresses to which it is pinned."""
@@ -64,8 +72,8 @@ class Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
-    def as_json(self) -> dict[str, object]:
-        """For manifests: the URL and, for a host that is not loopback, the attestation."""
+    def as_json(self) -> EndpointRecord:
+        """The entry of a manifest."""
         return {"base_url": self.base_url, "attestation": asdict(self.attestation) if self.attestation else None}
 
 

@@ -17,6 +17,7 @@ from clinragen.manifests import ByKind, RationalesManifest
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher import card
 from clinragen.teacher.files import Files
+from clinragen.teacher.policy import EndpointRecord
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Author:
     prompt_hash: str
     graph: dict[str, Any]
     model: str | None = None
-    endpoint: dict[str, Any] | None = None
+    endpoint: EndpointRecord | None = None
     worth: Learned | None = None
 
 
