@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,21 +14,29 @@ import pytest
 TESTS = Path(__file__).parent
 
 
-def collected(*arguments: str) -> list[str]:
-    """Names of the tests that pytest would run."""
-    call = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
-    run = subprocess.run(call, cwd=TESTS.parent, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
-    return [line for line in run.stdout.splitlines() if "::" in line]
+#: Several collections in one process, which imports what the tests import once.
+COLLECT = """
+import json, sys, pytest
+for arguments in json.loads(sys.argv[1]):
+    code = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *arguments])
+    print(f"code {int(code)}")
+"""
+
+
+def collected(*runs: Sequence[str]) -> list[list[str]]:
+    """Names of the tests that pytest would run with each of some arguments."""
+    call = [sys.executable, "-c", COLLECT, json.dumps(runs)]
+    done = subprocess.run(call, cwd=TESTS.parent, capture_output=True, text=True, check=False)
+    *parts, rest = done.stdout.split("code 0\n")
+    assert (len(parts), rest) == (len(runs), ""), done.stdout[-2000:] + done.stderr[-2000:]
+    return [[line for line in part.splitlines() if "::" in line] for part in parts]
 
 
 @pytest.mark.slow
 def test_the_tiers_partition_the_tests():
     # a minute is saved by leaving the other folders out
-    folders = [
-        f"tests/{name}" for name in ("data", "e2e", "faults", "inference", "reporting")
-    ]  # the others cost a minute
-    everything, fast, slow = (collected(*tier, *folders) for tier in (("--tier", "all"), (), ("--tier", "slow")))
+    folders = [f"tests/{name}" for name in ("data", "e2e", "faults", "inference", "reporting")]
+    everything, fast, slow = collected(*([*tier, *folders] for tier in (("--tier", "all"), (), ("--tier", "slow"))))
     assert Counter(fast) + Counter(slow) == Counter(everything)
     assert max(Counter(everything).values()) == 1
     assert {name.split("/")[1] for name in fast} == {"data", "inference", "reporting"}
@@ -35,9 +45,9 @@ def test_the_tiers_partition_the_tests():
 @pytest.mark.slow
 def test_a_file_named_on_the_command_line_runs_whole():
     file = "tests/test_tiers.py"
-    assert len(collected(file)) == 4
-    assert len(collected("--tier", "slow", file)) == 2
-    assert collected("--tier", "fast", file) == [
+    whole, slow, fast = collected([file], ["--tier", "slow", file], ["--tier", "fast", file])
+    assert (len(whole), len(slow)) == (4, 2)
+    assert fast == [
         f"{file}::test_the_list_of_slow_tests_is_sorted_and_names_each_once",
         f"{file}::test_the_list_of_slow_tests_names_tests_that_exist",
     ]
