@@ -110,6 +110,13 @@ def test_a_resumed_run_has_each_epoch_once(tmp_path):
     assert from_tensorboard(tmp_path)["validation/loss"] == [(4, 3.0), (8, 3.0)]
 
 
+def test_a_run_that_was_killed_right_after_its_last_epoch_gets_its_files_when_it_ends(tmp_path):
+    done = TrainState(epoch=1, history=[ROW | {"epoch": 1, "step": 4}], best_epoch=0)
+    Tracker(tmp_path, "csv", "notes", "loss").close(done)
+    assert pl.read_csv(tmp_path / "metrics.csv")["step"].to_list() == [4]
+    assert (tmp_path / "curve.png").exists()
+
+
 def test_one_that_cannot_be_reached_is_told_before_training(train, tmp_path, monkeypatch):
     def unreachable(out: Path, name: str) -> Sink:
         raise ConnectionError("no route to the server\nand more")
