@@ -251,7 +251,7 @@ def not_finite(value: Any) -> str | None:
     >>> not_finite({"scores": [{"auroc": 0.5}, {"auroc": float("nan")}]})
     'scores[1].auroc'
     """
-    with suppress(ValueError, RecursionError):  # at the speed of C, where nothing has to be named
+    with suppress(ValueError, TypeError, RecursionError):  # at the speed of C, where nothing has to be named
         json.dumps(value, allow_nan=False)
         return None
     waiting: list[tuple[str, Any]] = [("", value)]
