@@ -22,10 +22,10 @@ from pathlib import Path
 
 from clinragen.teacher import journal
 from clinragen.teacher.client import Client
-from clinragen.teacher.settings import ServerSettings
+from clinragen.teacher.settings import Parameters, ServerSettings
 
 PROMPT = [{"role": "user", "content": "A note of ordinary length about dyspnea. " * 120}]
-PARAMETERS = {"temperature": 0.3, "top_p": 1.0, "max_tokens": 400, "seed": 0}
+PARAMETERS: Parameters = {"temperature": 0.3, "top_p": 1.0, "max_tokens": 400, "seed": 0}
 
 
 def serve(slots: int, latency: float, told: Queue[int]) -> None:
