@@ -93,10 +93,10 @@ class GroundedSeries(Grounded[_State]):
         self.findings = sorted(stated, key=self._worth, reverse=True)[:MOST_FINDINGS]
         unstated = {finding.variable for finding in normal(findings or ()) if finding not in self.findings}
         named = [name(variable) for variable in WORTH if variable in unstated]
-        self.normal = [f" {normal_values(names)}." for names in _one_or_two(named)]
+        self.normal = [f" {normal_values(names)}." for names in _some(named, 2)]
         self.statements = {finding: self._wordings(finding) for finding in self.findings}
         silent = [key for key in called if all(key not in self.points[finding] for finding in self.findings)]
-        self.silent = [f" {no_value_points_to(keys, graph.labels)}" for keys in _one_or_two(silent)]
+        self.silent = [f" {no_value_points_to(keys, graph.labels)}" for keys in _some(silent, 2)]
         tied = constraints.grounds.tied
         self.tied = {(finding, key) for finding, shares in self.points.items() for key in shares if tied(finding, key)}
         links = [f" {pointing(link, [key], graph.labels)}" for link in (*LINKS, *ADDING) for key in called]
@@ -197,9 +197,10 @@ class GroundedSeries(Grounded[_State]):
         """The diagnoses that a group points to, or adds to the estimate of: rather all of them than some."""
         shares = {key: sum(self.points[finding][key] for finding in state.grouped) for key in self._links(state)}
         pointed = self._pointed(state)
+        ranked = sorted(shares, key=lambda key: -shares[key])  # where two are equal, in the order of the labels
         endings = [
-            (links, keys) for links, allowed in ((LINKS, pointed), (ADDING, shares.keys() - pointed))
-            for keys in _some(sorted(allowed, key=lambda key: -shares[key])[:MOST_LINKED])
+            (links, keys) for links, points in ((LINKS, True), (ADDING, False))
+            for keys in _some([key for key in ranked if (key in pointed) == points][:MOST_LINKED], MOST_LINKED)
         ]  # fmt: skip
         most = max(sum(shares[key] for key in keys) for _, keys in endings)
         more = self._more(state) and self._worthwhile(state)
@@ -275,11 +276,6 @@ class GroundedSeries(Grounded[_State]):
         return list(dict.fromkeys(f" {each.statement}" for each in statements))
 
 
-def _some(items: Sequence[str]) -> list[tuple[str, ...]]:
-    """Every choice of at least one of the items."""
-    return [chosen for count in range(1, len(items) + 1) for chosen in combinations(items, count)]
-
-
-def _one_or_two(items: Sequence[str]) -> list[tuple[str, ...]]:
-    """Each of the items alone, then each pair."""
-    return [*combinations(items, 1), *combinations(items, 2)]
+def _some(items: Sequence[str], most: int) -> list[tuple[str, ...]]:
+    """Every choice of one to so many of the items, the small ones first."""
+    return [chosen for count in range(1, most + 1) for chosen in combinations(items, count)]
