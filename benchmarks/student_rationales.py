@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModel, AutoTokenizer
 
+from clinragen.chart.limits import most_words
 from clinragen.chart.wording import words
 from clinragen.choices import DECODINGS, RationaleKind
 from clinragen.cohort.folder import Cohort
@@ -33,7 +34,6 @@ from clinragen.inference.predict import Prediction, TrainedModel, write_predicti
 from clinragen.quiet import quiet_libraries
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.teacher.claim_check import ClaimChecker
-from clinragen.teacher.prompts import MOST_WORDS
 from clinragen.teacher.stays import StayRecord, Stays
 from clinragen.verification.claims import ABSENCE, Verdict
 
@@ -109,7 +109,7 @@ def count(
         *(f"{claims[verdict] / max(claims.total(), 1):.1%}" for verdict in Verdict),
         str(diagnoses.total()),
         f"{diagnoses[Verdict.SUPPORTED] / max(diagnoses.total(), 1):.1%}",
-        f"{np.mean([words(text) > MOST_WORDS[kind] for text in written]):.1%}",
+        f"{np.mean([words(text) > most_words(kind, len(listed)) for text, listed in texts.values()]):.1%}",
         str(sum(not text for text in written)),
         str(len({text for text in written if text})),
         *(f"{value:.3f}" for value in alike),

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 
 from clinragen import __version__, versions
-from clinragen.choices import CONTROLS
+from clinragen.chart.limits import most_words
+from clinragen.choices import CONTROLS, RationaleKind
 from clinragen.cohort.folder import Cohort
 from clinragen.evaluation import faithfulness, text
 from clinragen.evaluation.diagnosis import (
@@ -23,6 +24,7 @@ from clinragen.evaluation.diagnosis import (
 from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.ranking import Ranking
 from clinragen.evaluation.rows import EvaluationFile, Interval, LabelRow, ReasonsPart, SystemRow, Texts
+from clinragen.schema import RATIONALE_KINDS
 
 TITLES = {
     "prevalence": "prevalence guess",
@@ -30,8 +32,6 @@ TITLES = {
     "zeroed": "model, series zeroed",
     "permuted": "model, series permuted",
 }
-#: Word limits of the teacher, which the student learned.
-WORD_LIMITS = {"note": 100, "series": 50}
 
 
 def summarize(
@@ -161,10 +161,15 @@ def _defined(value: float) -> float | None:
 
 
 def _text(predictions: Predictions, cohort: Cohort, teacher: str | None) -> Texts:
-    none: dict[str, list[str | None]] = {kind: [None] * len(predictions.stay_ids) for kind in WORD_LIMITS}
+    none: dict[str, list[str | None]] = {kind: [None] * len(predictions.stay_ids) for kind in RATIONALE_KINDS}
     theirs = teacher_rationales(cohort, teacher, predictions.stay_ids) if teacher else none
-    return {
-        "teacher": teacher,
-        "note": text.describe(predictions.note_rationales, theirs["note"], WORD_LIMITS["note"]),
-        "series": text.describe(predictions.series_rationales, theirs["series"], WORD_LIMITS["series"]),
+    listed = predictions.system.listed.sum(axis=1).tolist()
+    ours: dict[RationaleKind, list[str]] = {
+        "note": predictions.note_rationales,
+        "series": predictions.series_rationales,
     }
+    note, series = (
+        text.describe(written, theirs[kind], [most_words(kind, count) for count in listed])
+        for kind, written in ours.items()
+    )
+    return {"teacher": teacher, "note": note, "series": series}

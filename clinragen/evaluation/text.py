@@ -77,13 +77,13 @@ def distinct(texts: Sequence[str], n: int) -> float:
     return len(counts) / counts.total() if counts else 0.0
 
 
-def describe(generated: Sequence[str], references: Sequence[str | None], limit: int) -> Writing:
+def describe(generated: Sequence[str], references: Sequence[str | None], limits: Sequence[int]) -> Writing:
     """Similarity to the references, lengths in words and variety of one kind of rationale.
 
     Args:
         generated: one text per stay.
         references: the teacher's texts; None for a stay without one (left out of the similarity).
-        limit: most words of a rationale of this kind.
+        limits: most words of each.
     """
     pairs = [(ours, theirs) for ours, theirs in zip(generated, references, strict=True) if theirs is not None]
     lengths = np.array([len(words(text)) for text in generated])
@@ -93,7 +93,7 @@ def describe(generated: Sequence[str], references: Sequence[str | None], limit: 
         "bleu": None,
         "words": {"mean": float(lengths.mean()), "median": float(np.median(lengths)), "longest": int(lengths.max())},
         "empty": int((lengths == 0).sum()),
-        "too_long": int((lengths > limit).sum()),
+        "too_long": int((lengths > np.array(limits)).sum()),
         "different": len(set(generated)) / len(generated),
         "distinct_1": distinct(generated, 1),
         "distinct_2": distinct(generated, 2),

@@ -121,13 +121,15 @@ class Grounds(Protocol):
 
 
 def shares_of[Item: (Finding, NoteEvidence)](items: Iterable[Item], key: str, grounds: Grounds) -> dict[Item, float]:
-    """The items that may be cited for a diagnosis, each with its share: the weak ones only if there are no others."""
+    """The items that may be cited for a diagnosis, each with its share; those with little only where no known sign of
+    it has more, for else it would be said that nothing shows it."""
     items = list(items)
-    for worth in (grounds.share, grounds.least_share):
-        shares = {item: share for item in items if (share := worth(item, key)) > 0}
-        if shares:
-            return shares
-    return {}
+    shares = {item: share for item in items if (share := grounds.share(item, key)) > 0}
+    if any(grounds.tied(item, key) for item in shares):
+        return shares
+    return shares | {
+        item: share for item in items if item not in shares and (share := grounds.least_share(item, key)) > 0
+    }
 
 
 @dataclass(frozen=True)
@@ -208,11 +210,15 @@ class Grounded[State](ABC):
         spelling: token ids of texts.
         limit: longest text; if no complete text fits, the shortest is written.
         following: ids that open the next section, or end the sequence.
+
+    Attributes:
+        reached: the last state that a written piece led to; None before ``begin``.
     """
 
     def __init__(self, spelling: Spelling, limit: Size, following: list[int]) -> None:
         self.spelling = spelling
         self.limit = limit
+        self.reached: State | None = None
         self._end: list[_Thread[State]] = [_Thread(following, 0, 1.0, None, 0)]
         self._tokens = 0
         self._threads: list[_Thread[State]] = []
@@ -231,6 +237,7 @@ class Grounded[State](ABC):
     def begin(self, state: State) -> None:
         """Start generation; to be called when the subclass is fully initialised."""
         self.limit = self.limit.or_more(self.least(state))
+        self.reached = state
         self._threads = self._from(state, 0)
 
     def allowed(self) -> dict[int, float]:
@@ -250,8 +257,11 @@ class Grounded[State](ABC):
                 continue
             if thread.at + 1 < len(thread.tokens):
                 threads.append(replace(thread, at=thread.at + 1))
+            elif thread.then is None:
+                threads += self._end
             else:
-                threads += self._end if thread.then is None else self._from(thread.then, thread.words)
+                self.reached = thread.then
+                threads += self._from(thread.then, thread.words)
         self._threads = threads
 
     def fits(self, text: str, then: State | None, left: Size) -> bool:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
+from clinragen.chart.limits import most_words
 from clinragen.chart.note_evidence import KINDS, Kind, NoteEvidence, signs
 from clinragen.chart.note_statements import (
     ADDS,
@@ -24,7 +25,6 @@ from clinragen.chart.note_statements import (
     CLOSINGS,
     LINKS,
     MOST_SIGNS,
-    MOST_WORDS,
     OPENING,
     clause,
     only_unsupported,
@@ -96,6 +96,7 @@ class _State:
     phrases: tuple[NoteEvidence, ...] = ()  # phrases of that clause
     forms: tuple[_Form, ...] = ()  # how that clause may go on; none between clauses
     opened: bool = True
+    cited: Mapping[str, float] = field(default_factory=dict)  # by finished clauses: shares by diagnosis
 
 
 class GroundedNote(Grounded[_State]):
@@ -115,7 +116,9 @@ class GroundedNote(Grounded[_State]):
         constraints: Constraints,
         denials: Sequence[NoteEvidence] = (),
     ):
-        super().__init__(spelling, Size(constraints.budget, MOST_WORDS), constraints.following)
+        super().__init__(
+            spelling, Size(constraints.budget, most_words("note", len(constraints.called))), constraints.following
+        )
         self.called = called = constraints.called
         self.labels = constraints.graph.labels
         self.grounds = constraints.grounds
@@ -141,6 +144,13 @@ class GroundedNote(Grounded[_State]):
             self.closings = self._closings([key for key in called if key not in argued])
             self.closing = spelling.longest(self.closings)
             self.begin(_State(tuple(self.phrases), opened=False))
+
+    @property
+    def cited(self) -> dict[str, float]:
+        """What the text cites so far: the diagnoses that it argues for, each with the shares of its grounds."""
+        state = self.reached
+        assert state is not None
+        return self._cited(state) if state.phrases and state.topic.key else dict(state.cited)
 
     def least(self, state: _State) -> Size:
         """Least length in which the rationale can be completed from a state."""
@@ -247,7 +257,8 @@ class GroundedNote(Grounded[_State]):
         if not state.topic.key:
             return [Piece(text, 1.0, None) for text in form.ends(".")]
         remaining = tuple(topic for topic in state.remaining if topic != state.topic)
-        then = _State(remaining)
+        cited = self._cited(state)
+        then = _State(remaining, cited=cited)
         (stopped,), (going_on,) = form.ends("."), form.ends(";")
         room = self.spelling.size(going_on) + self._shortest(remaining)
         belief = self.called[state.topic.key]
@@ -258,13 +269,26 @@ class GroundedNote(Grounded[_State]):
         if self.closings or (remaining and room.within(left)):
             return [Piece(going_on, belief, then)]
         if self.rebuttals and (self.spelling.size(going_on) + self.rebuttal).within(left):
-            return [Piece(going_on, belief, _State()), Piece(stopped, belief * UNREBUTTED, None)]
+            return [Piece(going_on, belief, _State(cited=cited)), Piece(stopped, belief * UNREBUTTED, None)]
         return [Piece(stopped, belief, None)]
+
+    def _cited(self, state: _State) -> dict[str, float]:
+        """What is cited when the clause that is being written ends."""
+        key, grounds = state.topic.key, list(state.phrases)
+        if (record := self._record(state.topic)) is not None and self._share(record, state.topic) >= WORTH_SAYING:
+            grounds.append(record)  # no clause leaves it out
+        share = sum(self._share(item, state.topic) for item in grounds)
+        return {**state.cited, key: state.cited.get(key, 0.0) + share}
+
+    def _record(self, topic: _Topic) -> NoteEvidence | None:
+        """The note's own record of the diagnosis."""
+        name = self._name(topic)
+        return next((item for item in self.phrases[topic] if item.phrase == name), None)
 
     def _forms(self, topic: _Topic, most: int) -> tuple[_Form, ...]:
         """Every clause on a topic that its phrases can fill, of so many grounds at most."""
         name = self._name(topic)
-        record = next((item for item in self.phrases[topic] if item.phrase == name), None)
+        record = self._record(topic)
         kinds = Counter(item.kind for item in self.phrases[topic] if item.phrase != name)
         always = record is not None and self._share(record, topic) >= WORTH_SAYING
         past = record.past if record else None

@@ -77,15 +77,17 @@ class GroundedReports:
             rebuttable = _rebuttable(dict(zip(model.labels, row, strict=True)))
             if not set(model.labels) <= set(model.graph.labels):  # of a task that the graph knows nothing of
                 called, grounds, rebuttable = self._shown(stay, model.graph), GraphGrounds(model.graph), {}
+            written: GroundedNote | None = None
             for section, of_stays in grammars.items():
                 following = target.opening(target.sections.index(section) + 1)
                 constraints = Constraints(called, model.graph, budget, following, grounds, rebuttable)
                 if section == "note":
                     note = self.readings.get(stay)
                     evidence, denials = (note.evidence, note.denials) if note else (None, [])
-                    of_stays.append(GroundedNote(spelling, evidence, constraints, denials))
+                    written = GroundedNote(spelling, evidence, constraints, denials)
+                    of_stays.append(written)
                 else:
-                    of_stays.append(GroundedSeries(spelling, self.findings.get(stay), constraints))
+                    of_stays.append(GroundedSeries(spelling, self.findings.get(stay), constraints, written))
         return grammars
 
     def _shown(self, stay: int, graph: ConceptGraph) -> dict[str, float]:

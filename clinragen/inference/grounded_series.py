@@ -2,22 +2,23 @@
 
 Every statement that the measurements of a stay support is offered in every wording. A number that was not measured
 cannot be written. A statement is said to point to diagnoses that the model calls and that it speaks for. What is worth
-most to the diagnoses that no statement has spoken for yet is preferred, before what reads likely.
+most to the diagnoses for which note and series have cited little yet is preferred, before what reads likely.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
+from math import log
 
 from clinragen.chart.findings import Finding, normal
+from clinragen.chart.limits import most_words
 from clinragen.chart.series_statements import (
     ADDING,
     ALL_NORMAL,
     ALSO,
     LINKS,
-    MOST_WORDS,
     NOT_MEASURED,
     OPENING,
     WORTH,
@@ -40,13 +41,15 @@ from clinragen.inference.grounded import (
     preferred,
     shares_of,
 )
+from clinragen.inference.grounded_notes import GroundedNote
 
 _ENDS = (".", ";")  # marks behind a group
 _MARKS = (",", " and", *_ENDS)  # marks behind a statement
-MOST_SAID = 6  # statements: what an estimate rests on takes more of them than a teacher makes
+MOST_SAID = 8  # statements: what an estimate rests on takes more of them than a teacher makes
 MOST_FINDINGS = 16  # offered to the model: those worth most to called diagnoses first, then the farthest out of range
+MOST_GROUPED = 4  # statements of one group
+TOGETHER = 0.1  # belief in an end of a group where another statement for the same diagnoses could be joined to it
 MOST_LINKED = 3  # diagnoses that a group of statements may point to
-SPOKEN_FOR = 0.15  # what further evidence for a diagnosis counts beside the first
 BESIDE = 0.15  # what counts, in the order of statements, that only adds to an estimate: the reasons come first
 
 
@@ -56,9 +59,10 @@ class _State:
 
     expects: str = "opening"  # opening, statement, link or group
     findings: tuple[Finding, ...] = ()  # stated so far
-    spoken_for: frozenset[str] = frozenset()  # diagnoses that a group has pointed to
+    cited: Mapping[str, float] = field(default_factory=dict)  # by finished groups: shares by diagnosis
     group: int = 0  # statements of the group that is being written
     last: bool = False  # "and" was written: one statement closes the group
+    listing: bool = False  # the group was begun as a list: "and" closes it
     also: bool = False  # the group stands for itself
     closed: bool = False  # no group may follow
     unsupported: bool = False  # diagnoses without a value have been named
@@ -77,10 +81,20 @@ class GroundedSeries(Grounded[_State]):
         findings: findings of the stay's series as the model reads it, including normal variables; None if nothing was
             measured.
         constraints: further constraints.
+        note: the text about the note that is written before: what it cites counts as cited.
     """
 
-    def __init__(self, spelling: Spelling, findings: Sequence[Finding] | None, constraints: Constraints):
-        super().__init__(spelling, Size(constraints.budget, MOST_WORDS), constraints.following)
+    def __init__(
+        self,
+        spelling: Spelling,
+        findings: Sequence[Finding] | None,
+        constraints: Constraints,
+        note: GroundedNote | None = None,
+    ):
+        super().__init__(
+            spelling, Size(constraints.budget, most_words("series", len(constraints.called))), constraints.following
+        )
+        self.note = note
         self.measured = findings is not None
         self.called, self.graph = called, graph = constraints.called, constraints.graph
         shares = {key: shares_of(findings or (), key, constraints.grounds) for key in called}
@@ -120,6 +134,9 @@ class GroundedSeries(Grounded[_State]):
             )
         if state.expects == "link":
             return self.linking
+        if state.expects == "statement" and state.listing and not state.last:
+            rooms = [self.rooms[finding] + self._shortest(self._joining(then)) for finding, then in self._listed(state)]
+            return min(rooms, key=lambda size: size.tokens)
         if state.expects == "statement":
             return self._shortest(self._joining(state))
         if self.normal or self._silent(state):
@@ -145,47 +162,69 @@ class GroundedSeries(Grounded[_State]):
     def _statements(self, state: _State) -> list[Piece[_State]]:
         """Each unused statement with the mark after it."""
         pieces: list[Piece[_State]] = []
-        left = self._left(state.findings)
-        gains = {finding: self._gain(finding, state) for finding in left}
+        gains = {finding: self._gain(finding, state) for finding in self._joining(state)}
         best = max(gains.values(), default=0.0)
-        for finding in left:
-            after = replace(state, findings=(*state.findings, finding), group=state.group + 1)
-            if not self._joins(state, after):
-                continue
-            belief = preferred(gains[finding], best)
-            marks: list[tuple[str, _State | None]] = []
-            if self._links(after):
-                marks.append((",", replace(after, expects="link")))
-            else:
-                marks += self._ends(replace(after, closed=True))
-            if not state.last and len(after.findings) < MOST_SAID and self._joining(after):
-                marks.append((" and", replace(after, expects="statement", last=True)))
+        for finding, gain in gains.items():
+            texts, belief = self.statements[finding], preferred(gain, best)
+            if state.group and finding.direction == "normal":
+                texts = [f" {name(finding.variable)}"]  # "normal sodium and potassium"
             pieces += [
-                Piece(f"{text}{mark}", belief, then) for text in self.statements[finding] for mark, then in marks
+                Piece(f"{text}{mark}", belief * likely, then)
+                for mark, then, likely in self._marks(_with(state, finding))
+                for text in texts
             ]
         return pieces
 
-    def _joins(self, state: _State, after: _State) -> bool:
-        """Whether a statement may be made after those of its group: all must speak for one and the same, in one way."""
-        if not state.group:
-            return True
-        before, now = self._links(state), self._links(after)
-        return bool(now) == bool(before) and bool(self._pointed(after)) == bool(self._pointed(state))
+    def _marks(self, state: _State) -> list[tuple[str, _State | None, float]]:
+        """The marks that may stand behind a statement, each with its next state and the belief in it."""
+        marks: list[tuple[str, _State | None, float]] = []
+        others = (
+            []
+            if state.last or state.group == MOST_GROUPED or len(state.findings) == MOST_SAID
+            else self._joining(state)
+        )
+        worth = any(self.points[other].get(key, 0.0) >= WORTH_SAYING for other in others for key in self._links(state))
+        if others:
+            more = replace(state, expects="statement", listing=True)
+            marks.append((" and", replace(more, last=True), 1.0))
+            if state.group < MOST_GROUPED - 1 and len(state.findings) < MOST_SAID - 1 and self._listed(more):
+                marks.append((",", more, 1.0))
+        if state.listing and not state.last:
+            return marks
+        if self._links(state):
+            early = TOGETHER if worth else 1.0
+            return [*marks, (",", replace(state, expects="link", listing=False), early)]
+        return [*marks, *((mark, then, 1.0) for mark, then in self._ends(replace(state, closed=True)))]
+
+    def _listed(self, state: _State) -> list[tuple[Finding, _State]]:
+        """The findings that may be stated next if another is to follow them, each with the state it leads to."""
+        following = [(finding, _with(state, finding)) for finding in self._joining(state)]
+        return [(finding, then) for finding, then in following if self._joining(then)]
 
     def _joining(self, state: _State) -> list[Finding]:
-        """The findings that may be stated after those of the group that is being written."""
+        """The findings that may be stated after those of the group that is being written: they speak for the same
+        diagnoses, in the same way, and are normal where those are."""
+        left = self._left(state.findings)
+        if not state.group:
+            return left
+        normal, links, pointed = state.grouped[-1].direction == "normal", self._links(state), self._pointed(state)
         return [
             finding
-            for finding in self._left(state.findings)
-            if self._joins(state, replace(state, findings=(*state.findings, finding), group=state.group + 1))
+            for finding in left
+            if (finding.direction == "normal") == normal
+            and self._links(then := _with(state, finding)) == links
+            and self._pointed(then) == pointed
         ]
 
     def _gain(self, finding: Finding, state: _State) -> float:
-        """What a statement is worth to the diagnoses, less where another has spoken for them."""
-        return sum(
-            share * (SPOKEN_FOR if key in state.spoken_for else 1.0) * (1.0 if (finding, key) in self.tied else BESIDE)
-            for key, share in self.points[finding].items()
-        )
+        """What a statement adds to the case for the diagnoses: the more of a case is made, the less a share counts."""
+        noted = self.note.cited if self.note else {}
+        gain = 0.0
+        for key in self._links(_with(state, finding)):
+            share = self.points[finding][key]
+            cited = WORTH_SAYING + state.cited.get(key, 0.0) + noted.get(key, 0.0)
+            gain += (1.0 if (finding, key) in self.tied else BESIDE) * log(1 + share / cited)
+        return gain
 
     def _worthwhile(self, state: _State) -> bool:
         """Whether something is left to state that is worth it, whatever has been spoken for."""
@@ -207,7 +246,9 @@ class GroundedSeries(Grounded[_State]):
         pieces: list[Piece[_State]] = []
         for links, keys in endings:
             belief = preferred(sum(shares[key] for key in keys), most) * min(self.called[key] for key in keys)
-            after = replace(state, spoken_for=state.spoken_for | set(keys))
+            after = replace(
+                state, cited={**state.cited, **{key: state.cited.get(key, 0.0) + shares[key] for key in keys}}
+            )
             for mark, then in self._ends(after):
                 ends_early = mark == "." and more
                 unrebutted = UNREBUTTED if mark == "." and self.rebuttals else 1.0
@@ -221,7 +262,7 @@ class GroundedSeries(Grounded[_State]):
         pieces: list[Piece[_State]] = []
         belief = 1.0
         if self._more(state):
-            fresh = _State("statement", state.findings, state.spoken_for)
+            fresh = _State("statement", state.findings, state.cited)
             pieces += self._statements(fresh)
             belief = UNLIKELY if self._worthwhile(state) else 1.0
             pieces.append(Piece(f" {ALSO}", belief, replace(fresh, also=True)))
@@ -274,6 +315,11 @@ class GroundedSeries(Grounded[_State]):
     def _wordings(self, finding: Finding) -> list[str]:
         statements = every(lambda wording: statement(finding, self.graph, wording))
         return list(dict.fromkeys(f" {each.statement}" for each in statements))
+
+
+def _with(state: _State, finding: Finding) -> _State:
+    """The state with one more finding stated, in the group that is being written."""
+    return replace(state, findings=(*state.findings, finding), group=state.group + 1)
 
 
 def _some(items: Sequence[str], most: int) -> list[tuple[str, ...]]:

@@ -253,7 +253,6 @@ def _predict(
     model, inputs, where = trained.model, trained.manifest.inputs, trained.device
     model.to(where).eval()
     target = model.target_format(trained.run.sections(prediction.decoding))
-    budget = model.config.max_target_tokens // 2  # tokens of one rationale
     sections = _grounded_sections(trained, prediction.decoding)
     reports = GroundedReports.of(dataset, sections)
     rows: dict[int, PredictionRow] = {}
@@ -267,10 +266,12 @@ def _predict(
             grounded, contributed = None, []
             if sections:
                 contributed = _contributed(trained, dataset, indices, batch, output)
-                grounded = reports.grammars(model, target, batch, beliefs, budget, contributed)
+                grounded = reports.grammars(model, target, batch, beliefs, model.rationale_tokens, contributed)
             # grounded rationales argue for what the head calls: the list must not name anything else
             listed = (beliefs > 0.5).astype(float) if sections else beliefs
-            grammar = ReportGrammar(target, budget, model.language_model.decoder_start, listed, grounded)
+            grammar = ReportGrammar(
+                target, model.config.max_target_tokens // 2, model.language_model.decoder_start, listed, grounded
+            )
             generated = model.generate(batch, inputs, LogitsProcessorList([grammar]), grammar.longest)
             for position, index in enumerate(indices):
                 weights = output.concept_weights[position] if output.concept_weights is not None else None

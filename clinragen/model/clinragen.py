@@ -119,17 +119,32 @@ class ClinRaGen(nn.Module):
 
     def check_context(self) -> None:
         """Raise a UserError if the longest note and the longest report exceed the language model's positions."""
-        target = self.target_format(tuple(MARKERS))
-        listed = len(target.diagnoses([True] * len(self.labels)))
-        written = self.config.max_target_tokens + listed + sum(map(len, target.markers.values())) + 1
-        read = self.config.max_note_tokens + self.config.max_caption_tokens + self.config.attention.prompts
-        needed = self.language_model.room(read, written)
-        limit = getattr(self.language_model.model.config, "max_position_embeddings", None)
-        if limit is not None and needed > limit:
+        beyond = self._beyond(self.config.max_target_tokens)
+        if beyond > 0:
+            limit = self.language_model.model.config.max_position_embeddings
             raise UserError(
                 f"model.max_note_tokens {self.config.max_note_tokens} and model.max_target_tokens "
-                f"{self.config.max_target_tokens} need {needed} positions, the language model has {limit}: lower one"
+                f"{self.config.max_target_tokens} need {limit + beyond} positions, the language model has {limit}: "
+                "lower one"
             )
+
+    @property
+    def rationale_tokens(self) -> int:
+        """Most tokens of one rationale that constrained decoding writes: ``max_target_tokens``, which both rationales
+        of a training target share, or what the language model's positions leave for each."""
+        most = self.config.max_target_tokens
+        return max(most // 2, most - -(-max(0, self._beyond(2 * most)) // 2))
+
+    def _beyond(self, tokens: int) -> int:
+        """By how much the longest note and a report with rationales of so many tokens exceed the positions."""
+        limit = getattr(self.language_model.model.config, "max_position_embeddings", None)
+        if limit is None:
+            return 0
+        target = self.target_format(tuple(MARKERS))
+        listed = len(target.diagnoses([True] * len(self.labels)))
+        written = tokens + listed + sum(map(len, target.markers.values())) + 1
+        read = self.config.max_note_tokens + self.config.max_caption_tokens + self.config.attention.prompts
+        return self.language_model.room(read, written) - limit
 
     def target_format(self, targets: Sequence[Target]) -> TargetFormat:
         """How targets (note, series, diagnoses) are spelled by this model's tokenizer."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from clinragen.chart import note_statements, series_statements
+from clinragen.chart.limits import most_words
 from clinragen.chart.measurements import SeriesChart, cells_by_stay, measurements
 from clinragen.choices import RationaleKind
 from clinragen.cohort.sections import sections_by_stay
@@ -27,7 +28,6 @@ from clinragen.verification.rationale import Verifier
 from clinragen.verification.reward import Reward, reward
 
 OPENINGS: dict[RationaleKind, str] = {"note": note_statements.OPENING, "series": series_statements.OPENING}
-MOST_WORDS: dict[RationaleKind, int] = {"note": note_statements.MOST_WORDS, "series": series_statements.MOST_WORDS}
 
 
 class Judge:
@@ -52,7 +52,7 @@ class Judge:
     def reward(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> Reward:
         """The reward of one rationale of a stay, beside which these diagnoses are listed."""
         claims, *elsewhere = (self._claims(text, kind, each, listed) for each in (stay, *self._others[stay]))
-        return reward(text, claims, elsewhere, listed, MOST_WORDS[kind])
+        return reward(text, claims, elsewhere, listed, most_words(kind, len(listed)))
 
     def mended(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> Iterator[tuple[str, Reward]]:
         """The rationale without what is unsupported, if something sound is left."""

@@ -75,7 +75,7 @@ def test_distinct_counts_repeats():
 
 
 def test_describe_leaves_stays_without_a_reference_out_of_the_likeness():
-    found = describe(["lactate is high", "", "x y z"], ["lactate is high", None, None], limit=2)
+    found = describe(["lactate is high", "", "x y z"], ["lactate is high", None, None], limits=[2, 2, 2])
     assert found["compared"] == 1
     assert found["rouge_l"] == 1.0
     assert (found["empty"], found["too_long"]) == (1, 2)
@@ -99,7 +99,7 @@ def test_distinct_counts_n_grams_of_each_text_alone():
 def test_describe_by_hand():
     ours = ["Lactate is high", "", "x y x y", "Lactate is high"]
     theirs = ["lactate was high today", None, "x y z w v", None]
-    assert describe(ours, theirs, limit=3) == {
+    assert describe(ours, theirs, limits=[3] * len(ours)) == {
         "compared": 2,
         "rouge_l": pytest.approx((4 / 7 + 4 / 9) / 2),
         "bleu": corpus_bleu([ours[0], ours[2]], [str(theirs[0]), str(theirs[2])]),
@@ -112,6 +112,6 @@ def test_describe_by_hand():
         "distinct_2": 4 / 7,
         "distinct_4": 1.0,
     }
-    nothing = describe(["a"], [None], limit=5)
+    nothing = describe(["a"], [None], limits=[5])
     assert (nothing["compared"], nothing["rouge_l"], nothing["bleu"]) == (0, None, None)
     assert "reference_words" not in nothing

@@ -17,6 +17,7 @@ from whole_graph import GRAPH, LINKER
 from clinragen.catalog import phenotypes, variables
 from clinragen.chart import note_statements, series_statements
 from clinragen.chart.findings import findings
+from clinragen.chart.limits import most_words
 from clinragen.chart.measurements import measurements
 from clinragen.chart.note_evidence import gather
 from clinragen.chart.support import SUPPORTS
@@ -138,7 +139,7 @@ def test_what_only_adds_to_an_estimate_is_true_of_the_chart_too(tokenizer, seed,
     shown = findings(series, normal=True).get(1, []) if len(series) else None
     constraints = Constraints(dict.fromkeys(called, 0.9), GRAPH, BUDGET, [tokenizer.eos_token_id], Everything(GRAPH))
     text = write(tokenizer, GroundedSeries(Spelling(tokenizer), shown, constraints), seed)
-    assert len(text.split()) <= series_statements.MOST_WORDS
+    assert len(text.split()) <= most_words("series", len(called))
     check(text, "series", [], series, called)
     evidence = gather(note, LINKER, GRAPH) if note else None
     check(write(tokenizer, GroundedNote(Spelling(tokenizer), evidence, constraints), seed), "note", note, None, called)
@@ -151,7 +152,7 @@ def test_whatever_is_written_of_a_series_is_true_whole_and_short(tokenizer, seed
     text = write(tokenizer, series_of(tokenizer, series, called, budget), seed)
     assert text.startswith(series_statements.OPENING)
     assert text.endswith(".")
-    assert len(text.split()) <= series_statements.MOST_WORDS
+    assert len(text.split()) <= most_words("series", len(called))
     checked = [claim for claim in check(text, "series", [], series, called) if claim.kind == "series"]
     assert len(checked) <= series_statements.MOST_STATEMENTS + 2  # and two that are normal
     assert bool(checked) == bool(findings(series).get(1)) if len(series) else not checked
@@ -189,7 +190,7 @@ def test_whatever_is_written_of_a_note_is_true_whole_and_short(tokenizer, seed, 
     text = write(tokenizer, note_of(tokenizer, note, called, budget), seed)
     assert text.startswith(note_statements.OPENING)
     assert text.endswith(".")
-    assert len(text.split()) <= note_statements.MOST_WORDS
+    assert len(text.split()) <= most_words("note", len(called))
     check(text, "note", note, None, called)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from whole_graph import GRAPH, LINKER
 
 from clinragen.chart.findings import Finding
+from clinragen.chart.limits import most_words
 from clinragen.chart.note_evidence import NoteEvidence, read_note
 from clinragen.chart.note_statements import CLOSINGS
 from clinragen.data.evidence_pieces import EvidencePiece
@@ -77,9 +78,9 @@ def likeliest(tokenizer, text: Grounded) -> str:
         text.advance(token)
 
 
-def series(tokenizer, findings: list[Finding], grounds, called: list[str], rebuttable=None) -> str:
+def series(tokenizer, findings: list[Finding], grounds, called: list[str], rebuttable=None, budget=128) -> str:
     constraints = Constraints(
-        dict.fromkeys(called, 0.9), GRAPH, 128, [tokenizer.eos_token_id], grounds, rebuttable or {}
+        dict.fromkeys(called, 0.9), GRAPH, budget, [tokenizer.eos_token_id], grounds, rebuttable or {}
     )
     return likeliest(tokenizer, GroundedSeries(Spelling(tokenizer), findings, constraints))
 
@@ -223,6 +224,10 @@ def test_the_notes_own_record_is_cited_rather_than_denied():
     grounds = model_grounds(phenotype__pneumonia=[0, -0.2], symptom__cough=[0, -0.1], lactate=[1, 1])
     assert shares_of([record, cough], "pneumonia", grounds) == {record: RECORDED}
     assert shares_of([cough], "pneumonia", grounds) == {}
+    nausea = NoteEvidence("symptom:nausea", HPI, 18, 24, "nausea", past=False)  # which only adds to the estimate
+    more = model_grounds(phenotype__pneumonia=[0, -0.2], symptom__nausea=[0, 0.5], lactate=[1, 1])
+    assert not more.tied(nausea, "pneumonia")
+    assert shares_of([record, nausea], "pneumonia", more) == {record: RECORDED, nausea: pytest.approx(1 / 3)}
 
 
 def test_age_and_place_are_cited_behind_findings_and_once(tokenizer):
@@ -258,3 +263,56 @@ def test_a_group_of_statements_points_only_where_each_is_a_known_sign(tokenizer)
     text = series(tokenizer, findings, Given(shares, untied=[("finding:bun:high", "shock")]), ["shock"])
     for clause in text.split(";"):
         assert ("adding to the estimate of" in clause) == ("urea" in clause.lower()), text
+
+
+def test_the_series_argues_first_for_what_the_note_has_not_argued_for(tokenizer):
+    shares = {
+        ("finding:temperature:high", "pneumonia"): 0.4,
+        ("finding:wbc:high", "pneumonia"): 0.5,
+        ("finding:creatinine:high", "acute_renal_failure"): 0.2,
+    }
+    constraints = Constraints(
+        dict.fromkeys(["pneumonia", "acute_renal_failure"], 0.9), GRAPH, 128, [tokenizer.eos_token_id], Given(shares)
+    )
+    reading, findings = read_note([(HPI, "Fever.")], LINKER, GRAPH), [abnormal("wbc"), abnormal("creatinine")]
+
+    def order(note: GroundedNote | None) -> bool:
+        text = likeliest(tokenizer, GroundedSeries(Spelling(tokenizer), findings, constraints, note))
+        return text.index("creatinine") < max(text.find("white"), text.find("leuko"))
+
+    written = GroundedNote(Spelling(tokenizer), reading.evidence, constraints)
+    assert written.cited == {}
+    assert "pneumonia" in likeliest(tokenizer, written)
+    assert written.cited == pytest.approx({"pneumonia": 0.4})
+    assert order(written)
+    assert not order(None)
+
+
+def test_statements_for_the_same_diagnosis_stand_together_and_normal_values_are_named_in_a_list(tokenizer):
+    high, usual = ["lactate", "heart_rate", "wbc"], ["creatinine", "sodium", "platelets"]
+    shares = {(f"finding:{name}:high", "shock"): 0.2 for name in high}
+    shares |= {(f"finding:{name}:normal", "shock"): 0.1 for name in usual}
+    findings = [abnormal(name) for name in high] + [normal(name) for name in usual]
+    untied = [(f"finding:{name}:normal", "shock") for name in usual]
+    text = series(tokenizer, findings, Given(shares, untied=untied), ["shock"], budget=500)
+    reasons, added = text.split("; ")[:2]
+    assert reasons.count("shock") == 1
+    assert re.search(
+        r"about .*, .*about .* and .*about .*, (pointing to|supporting|consistent with|suggesting) shock$", reasons
+    )
+    assert re.fullmatch(r"normal [a-z ]+, [a-z ]+ and [a-z ]+, adding to the estimate of shock\.?", added), text
+
+
+@pytest.mark.parametrize("diagnoses", [1, 4])
+def test_each_further_diagnosis_gets_further_words(tokenizer, diagnoses):
+    called = LABELS[:diagnoses]
+    shares = {
+        (f"finding:{name}:high", key): 0.1 + 0.01 * rank
+        for key in called
+        for rank, name in enumerate(["lactate", "wbc", "creatinine", "heart_rate", "bun"])
+    }
+    findings = [abnormal(name) for name in ("lactate", "wbc", "creatinine", "heart_rate", "bun")]
+    constraints = Constraints(dict.fromkeys(called, 0.9), GRAPH, 1000, [tokenizer.eos_token_id], Given(shares))
+    text = GroundedSeries(Spelling(tokenizer), findings, constraints)
+    assert text.limit.words == most_words("series", diagnoses)
+    assert len(likeliest(tokenizer, text).split()) <= text.limit.words

@@ -21,6 +21,8 @@ from clinragen.model.config import LanguageModelConfig
 from clinragen.model.gguf_header import read_header
 from clinragen.model.language_model import chat_frame, create, restore
 
+from .conftest import make_model
+
 
 @pytest.fixture
 def folder(llama, tmp_path) -> Path:
@@ -278,3 +280,17 @@ def test_choosing_a_model_imports_no_torch():
     code = "import sys; from clinragen.stages.config import resolve; resolve('notes', 'tiny', 'evidence', []); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("positions", [1024, 0, 40])
+def test_rationales_take_the_room_that_the_positions_leave(positions):
+    model = make_model("llama")
+    most, room = model.config.max_target_tokens, model.language_model.model.config
+    room.max_position_embeddings += model._beyond(most) + positions if positions != 1024 else 8192
+    model.check_context()
+    assert model.rationale_tokens == (most if positions == 1024 else most // 2 + positions // 2)
+    assert model._beyond(2 * model.rationale_tokens) <= 0
+    if positions == 0:
+        room.max_position_embeddings -= 1
+        with pytest.raises(UserError, match=r"need \d+ positions, the language model has \d+: lower one"):
+            model.check_context()

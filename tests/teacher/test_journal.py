@@ -53,6 +53,15 @@ def test_answers_come_back_in_order_and_once(tmp_path):
     assert path.stat().st_mode & 0o077 == 0
 
 
+def test_answers_of_one_batch_are_found_while_the_journal_is_open(tmp_path):
+    async def go() -> None:
+        with Journal(tmp_path / "j.jsonl", writable=True) as journal:
+            await asyncio.gather(*(journal.append(record(n, "x" * n)) for n in range(5)))
+            assert [journal.get(record(n)["key"])["text"] for n in range(5)] == ["x" * n for n in range(5)]
+
+    asyncio.run(go())
+
+
 def test_a_key_names_everything_that_was_asked():
     asked = ([{"role": "user", "content": "a"}], "m", {"seed": 1, "temperature": 0.2}, 5, "note")
     assert key(*asked) == key(asked[0], "m", {"temperature": 0.2, "seed": 1}, 5, "note")
@@ -86,7 +95,10 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
 
 def test_two_runs_never_write_one_journal(tmp_path):
     path = tmp_path / "j.jsonl"
-    with Journal(path, writable=True), pytest.raises(UserError, match="use by another"):
+    with (
+        Journal(path, writable=True),
+        pytest.raises(UserError, match=r"use by another run: wait for it, or choose another --name$"),
+    ):
         Journal(path, writable=True)
     Journal(path, writable=True).close()
 
