@@ -10,12 +10,13 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import lock_descriptor
 
@@ -217,6 +218,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One line of JSON for each row."""
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys atomically."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
@@ -272,14 +278,21 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path: Path, schema: pa.Schema | None = None, columns: list[str] | None = None) -> pa.Table:
+def read_table(
+    path: Path,
+    schema: pa.Schema | None = None,
+    columns: list[str] | None = None,
+    rows: pc.Expression | None = None,
+) -> pa.Table:
     """Read a Parquet file and check it against a schema (any column order; other columns are allowed).
+
+    ``rows`` are those to read; all by default.
 
     Raises:
         UserError: missing, unreadable, a column absent or of another type.
     """
     try:
-        table = pq.read_table(path, columns=columns)
+        table = pq.read_table(path, columns=columns, filters=rows)
     except FileNotFoundError:
         raise UserError(f"{path} not found") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:

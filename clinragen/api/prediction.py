@@ -11,8 +11,8 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from clinragen.api.values import CohortLike, ModelLike, cohort_folder, console, open_cohort, path
-from clinragen.choices import DECODINGS, FORMER_SERIES_INPUTS, SERIES_INPUTS, Decoding, Device, SeriesInput, Split
-from clinragen.errors import UserError, hint, unknown_choice
+from clinragen.choices import FORMER_SERIES_INPUTS, Decoding, Device, SeriesInput, Split
+from clinragen.errors import UserError, hint
 from clinragen.integrity import thorough
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from clinragen.evaluation.inputs import Predictions
     from clinragen.inference.finished import FinishedRun
     from clinragen.inference.predict import TrainedModel
-    from clinragen.manifests import RunManifest
+    from clinragen.inference.prediction import Prediction
+    from clinragen.manifests import PredictionsManifest, RunManifest
 
 
 def load(run: str | Path, *, device: Device = "auto") -> TrainedModel:
@@ -53,12 +54,15 @@ def predict(
     batch_size: int = 64,
     limit: int | None = None,
     explain: bool = False,
+    diagnoses_only: bool = False,
     device: Device = "auto",
     overwrite: bool = False,
     verify: bool = False,
     progress: bool = False,
 ) -> Predictions:
     """Diagnose the stays of a split and write their rationales.
+
+    Stays are predicted in parts, which bounds the memory. When it is stopped, the same call goes on with the next part.
 
     Args:
         model: a run folder, or the result of :func:`load`.
@@ -70,6 +74,7 @@ def predict(
         batch_size: stays per batch.
         limit: only the first stays.
         explain: also write what each diagnosis rests on; slower.
+        diagnoses_only: write no rationales, which takes a fraction of the time.
         device: where a model that is given as a folder runs.
         overwrite: replace earlier predictions in ``out``.
         verify: also check the hashes of large files before reading them.
@@ -81,54 +86,95 @@ def predict(
     Raises:
         UserError: a model or cohort that cannot be read or do not fit each other, or a folder that may not be written.
     """
-    from clinragen.outputs import PREDICTIONS, check_output
-    from clinragen.quiet import phase, remark
+    from clinragen.evaluation.inputs import load_predictions
+    from clinragen.inference.prediction import Prediction
 
-    if batch_size < 1 or (limit is not None and limit < 1):
-        raise UserError("--batch-size and --limit must be at least 1")
     if series_input in FORMER_SERIES_INPUTS:
         hint(f"series_input {series_input!r} is now {FORMER_SERIES_INPUTS[series_input]!r}")
         series_input = FORMER_SERIES_INPUTS[series_input]
-    for what, value, valid in (("series input", series_input, SERIES_INPUTS), ("decoding", decoding, DECODINGS)):
-        if value not in valid:
-            raise unknown_choice(what, value, valid)
+    prediction = Prediction(split, series_input, decoding, batch_size, limit, diagnoses_only)
+    scratch = mkdtemp(prefix="clinragen-predictions-") if out is None else None
+    folder = Path(scratch) / "predictions" if scratch else Path(str(out))
+    try:
+        write(
+            model,
+            cohort,
+            folder,
+            prediction,
+            explain=explain,
+            device=device,
+            overwrite=overwrite,
+            verify=verify,
+            progress=progress,
+        )
+        predictions = load_predictions(folder)
+    except BaseException:
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    if scratch:
+        weakref.finalize(predictions, shutil.rmtree, scratch, ignore_errors=True)
+    return predictions
+
+
+def write(
+    model: ModelLike,
+    cohort: CohortLike,
+    out: Path,
+    prediction: Prediction,
+    *,
+    explain: bool = False,
+    device: Device = "auto",
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> PredictionsManifest | None:
+    """Predictions as files, of which no more than a part is in memory.
+
+    Args:
+        model: a run folder, or the result of :func:`load`.
+        cohort: whose stays are diagnosed.
+        out: folder to write.
+        prediction: which stays to predict, and how.
+        explain: also write what each diagnosis rests on.
+        device: where a model that is given as a folder runs.
+        overwrite: replace earlier predictions in ``out``.
+        verify: also check the hashes of large files before reading them.
+        progress: report progress on standard error.
+
+    Returns:
+        Their manifest; None if this was a shard and parts of others are missing.
+
+    Raises:
+        UserError: a model or cohort that cannot be read or do not fit each other, or a folder that may not be written.
+    """
+    from clinragen.outputs import PREDICTIONS, check_output
+    from clinragen.quiet import phase, remark
+
     terminal = console(progress)
-    if out is not None:
-        inputs = (path(model) if isinstance(model, str | Path) else model.folder, cohort_folder(cohort))
-        check_output(Path(out), PREDICTIONS, overwrite=overwrite, inputs=inputs)
+    inputs = (path(model) if isinstance(model, str | Path) else model.folder, cohort_folder(cohort))
+    check_output(out, PREDICTIONS, overwrite=overwrite, inputs=inputs)
     with thorough(verify):
         finished, opened = _finished(model), open_cohort(cohort)
-        opened.split(split)
-        remarks = finished.remarks(opened, decoding)
+        opened.split(prediction.split)
+        remarks = finished.remarks(opened, prediction.decoding)
         for text in remarks:
             remark(terminal, text)
         phase(terminal, "loading torch and the model")
         from clinragen.attribution.explain import explanations
-        from clinragen.evaluation.inputs import load_predictions
-        from clinragen.inference.predict import Prediction, TrainedModel, write_predictions
+        from clinragen.inference.predict import TrainedModel, write_predictions
 
         trained = TrainedModel.load(finished, device) if isinstance(model, str | Path) else model
-        scratch = mkdtemp(prefix="clinragen-predictions-") if out is None else None
-        folder = Path(scratch) / "predictions" if scratch else Path(str(out))
-        try:
-            write_predictions(
-                trained,
-                opened,
-                Prediction(split, series_input, decoding, batch_size, limit),
-                folder,
-                terminal,
-                overwrite=overwrite,
-                remarks=remarks,
-                explain=(lambda dataset: explanations(trained, dataset)) if explain else None,
-            )
-            predictions = load_predictions(folder)
-        except BaseException:
-            if scratch:
-                shutil.rmtree(scratch, ignore_errors=True)
-            raise
-    if scratch:
-        weakref.finalize(predictions, shutil.rmtree, scratch, ignore_errors=True)
-    return predictions
+        return write_predictions(
+            trained,
+            opened,
+            prediction,
+            out,
+            terminal,
+            overwrite=overwrite,
+            remarks=remarks,
+            explain=(lambda dataset: explanations(trained, dataset)) if explain else None,
+        )
 
 
 @dataclass(frozen=True)

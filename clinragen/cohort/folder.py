@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clinragen import label_sets, versions
 from clinragen.artifacts import read_json, read_table, sha256_file
@@ -34,11 +35,15 @@ from clinragen.schema import (
 
 @dataclass(frozen=True)
 class Cohort:
-    """A validated cohort folder. ``stays`` is sorted by stay_id; every other table refers to it."""
+    """A validated cohort folder. ``stays`` is sorted by stay_id; every other table refers to it.
+
+    With ``partial`` it is a part of one: of every table only the rows of these stays are read.
+    """
 
     paths: CohortPaths
     manifest: CohortManifest
     stays: pl.DataFrame
+    partial: bool = False
 
     @classmethod
     def load(cls, root: str | Path) -> Cohort:
@@ -64,19 +69,37 @@ class Cohort:
             raise UserError(f"{paths.stays}: age is missing or not finite for some stays")
         return cls(paths, manifest, stays)
 
+    def of_stays(self, stay_ids: np.ndarray) -> Cohort:
+        """The part of the cohort with some of its stays. It reads its own rows anew, and no others."""
+        chosen = pl.col("stay_id").is_in(pl.Series(stay_ids).implode())
+        return replace(self, stays=self.stays.filter(chosen), partial=True)
+
+    def _table(self, path: Path, schema: pa.Schema) -> pl.DataFrame:
+        """A table of the cohort whose rows belong to its stays.
+
+        Raises:
+            UserError: it is missing or damaged, or rows belong to no stay.
+        """
+        rows = None
+        if self.partial:  # a range, by which whole groups of rows are passed over, and then the very stays
+            rows = (pc.field("stay_id") >= self.stays["stay_id"].min()) & (
+                pc.field("stay_id") <= self.stays["stay_id"].max()
+            )
+        return self._owned(frame(read_recorded(path, schema, self.manifest, rows)), path)
+
     @cached_property
     def series(self) -> pl.DataFrame:
         """Measurement bins: stay_id, hour, variable, value (canonical unit, always finite)."""
-        table = frame(read_recorded(self.paths.series, SERIES, self.manifest))
+        table = self._table(self.paths.series, SERIES)
         complete(table, ("stay_id", "variable"), self.paths.series)
         if not _finite(table["value"]) or not _finite(table["hour"]):
             raise UserError(f"{self.paths.series}: value or hour is not finite in some rows: prepare the cohort anew")
-        return self._owned(table, self.paths.series)
+        return table
 
     @cached_property
     def notes_as_written(self) -> pl.DataFrame:
         """Note sections without checks for missing values, for the audit."""
-        return self._owned(frame(read_recorded(self.paths.notes, NOTES, self.manifest)), self.paths.notes)
+        return self._table(self.paths.notes, NOTES)
 
     @cached_property
     def notes(self) -> pl.DataFrame:
@@ -104,9 +127,7 @@ class Cohort:
         if not self.labelled:
             raise without_labels(self.paths)
         keys = list(self.label_set)
-        table = self._owned(
-            frame(read_recorded(self.paths.labels, labels_schema(keys), self.manifest)), self.paths.labels
-        )
+        table = self._table(self.paths.labels, labels_schema(keys))
         table = self.stays.select("stay_id").join(table, on="stay_id", how="left", maintain_order="left")
         if len(table) != len(self.stays) or table.select(keys).null_count().sum_horizontal().item():
             raise UserError(f"{self.paths.labels}: expected exactly one row of labels for each stay")
@@ -128,7 +149,7 @@ class Cohort:
                 f"{self.paths.root} has no outcomes ({path.name}): it was prepared before clinragen read them: prepare "
                 "it anew"
             )
-        table = self._owned(frame(read_recorded(path, OUTCOMES, self.manifest)), path)
+        table = self._table(path, OUTCOMES)
         table = self.stays.select("stay_id").join(table, on="stay_id", how="left", maintain_order="left")
         if len(table) != len(self.stays):
             raise UserError(f"{path}: expected exactly one row of outcomes for each stay: prepare the cohort anew")
@@ -193,6 +214,8 @@ class Cohort:
         return sha256_file(self.paths.manifest)
 
     def _owned(self, table: pl.DataFrame, path: Path) -> pl.DataFrame:
+        if self.partial:
+            return table.join(self.stays.select("stay_id"), on="stay_id", how="semi", maintain_order="left")
         alien = table.join(self.stays.select("stay_id"), on="stay_id", how="anti")
         if len(alien):
             raise UserError(
@@ -209,15 +232,17 @@ def without_labels(paths: CohortPaths) -> UserError:
     )
 
 
-def read_recorded(path: Path, schema: pa.Schema, manifest: CohortManifest) -> pa.Table:
-    """A table of a cohort, checked against the manifest's hash.
+def read_recorded(
+    path: Path, schema: pa.Schema, manifest: CohortManifest, rows: pc.Expression | None = None
+) -> pa.Table:
+    """A table of a cohort, or some of its rows, checked against the manifest's hash.
 
     Raises:
         UserError: it is missing, damaged, or changed since the cohort was prepared.
     """
     if path.exists():  # a missing file is reported by the reader
         hold_output(path, manifest, remedy="prepare the cohort anew")
-    return read_table(path, schema)
+    return read_table(path, schema, rows=rows)
 
 
 def _finite(column: pl.Series) -> bool:

@@ -32,6 +32,8 @@ def command(
     batch_size: WholeNumber = 64,
     limit: MaybeWholeNumber = None,
     explain: Flag = False,
+    diagnoses_only: Flag = False,
+    shard: str = "1/1",
     device: OneOfDevices = "auto",
     overwrite: Overwrite = False,
     verify: Verify = False,
@@ -39,7 +41,8 @@ def command(
 ) -> int:
     """Diagnose the stays of a split and write their rationales, as JSONL and Parquet.
 
-    Ends with exit code 1 if none of the outputs can be parsed into rationales and diagnoses.
+    A stopped command goes on where it stopped when it is run again. Ends with exit code 1 if none of the outputs can be
+    parsed into rationales and diagnoses.
 
     Args:
         split: The split to predict.
@@ -48,30 +51,37 @@ def command(
         batch_size: Stays per batch.
         limit: Only the first stays.
         explain: Also write what each diagnosis rests on (attributions.jsonl); slower.
+        diagnoses_only: Write no rationales: one pass of the model over each stay, and nothing generated.
+        shard: Which part of the work to do, such as 2/4 for the second of four processes that write the same --out.
     """
-    from clinragen.api.prediction import predict
+    from clinragen.api.prediction import write
+    from clinragen.inference.prediction import Prediction, Shard
     from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
-    predictions = predict(
+    prediction = Prediction(split, series_input, decoding, batch_size, limit, diagnoses_only, Shard.parse(shard))
+    manifest = write(
         model,
         cohort,
         out,
-        split=split,
-        series_input=series_input,
-        decoding=decoding,
-        batch_size=batch_size,
-        limit=limit,
+        prediction,
         explain=explain,
         device=device,
         overwrite=overwrite,
         verify=verify,
         progress=True,
     )
-    stays, parsed = predictions.manifest.stays, predictions.manifest.parsed
+    if manifest is None:
+        answer(
+            f"{out}: shard {shard} is done; the shard that finishes last writes the predictions",
+            {"out": out, "shard": shard, "complete": False},
+            as_json,
+        )
+        return 0
+    stays, parsed = manifest.stays, manifest.parsed
     answer(
         f"{out}: {stays} stays, {parsed} parsed into rationales and diagnoses",
-        {"out": out, "stays": stays, "parsed": parsed, "remarks": predictions.manifest.remarks},
+        {"out": out, "stays": stays, "parsed": parsed, "remarks": manifest.remarks},
         as_json,
     )
     if not parsed:

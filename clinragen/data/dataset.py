@@ -96,7 +96,8 @@ class StayDataset(Dataset[Stay]):
         self.values, self.observed = self.statistics.standardise(self._grid())
         self.first_hours = self.statistics.window.first_hours(self.cohort, self.stay_ids)
         self.labels, self.eligible = self._labels()
-        self.sections = sections_by_stay(self.cohort.notes, labels=self.cohort.label_set, layout=True)
+        notes = self.cohort.notes.filter(pl.col("stay_id").is_in(pl.Series(self.stay_ids).implode()))
+        self.sections = sections_by_stay(notes, labels=self.cohort.label_set, layout=True)
         self.epoch = 0
         self.alignment = Alignment()
         arrays = stored(self.store, self._origin() if self.store else None, self._encode)

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import LogitsProcessorList
 
-from clinragen import __version__
-from clinragen.artifacts import read_json, write_table
-from clinragen.choices import DECODINGS, SERIES_INPUTS, SPLITS, Decoding, Device, Modality, SeriesInput, Split
+from clinragen import __version__, versions
+from clinragen.artifacts import read_json, sha256_json
+from clinragen.choices import Device, Modality, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.evidence_pieces import StayEvidence
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
-from clinragen.errors import UserError, unknown_choice
+from clinragen.errors import UserError
 from clinragen.evaluation.explanation import Explanation
 from clinragen.evaluation.inputs import Contribution
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.contributions import Contributions, contributions
-from clinragen.inference.decode import ReportGrammar, read_report
+from clinragen.inference.decode import DecodedReport, ReportGrammar, read_report
 from clinragen.inference.finished import FinishedRun
 from clinragen.inference.grounded_report import NEARLY_CALLED, GroundedReports
+from clinragen.inference.parts import STAYS, Parts
+from clinragen.inference.prediction import WHOLE, Prediction
 from clinragen.integrity import outputs_of
 from clinragen.manifests import PredictionsManifest, RunManifest
 from clinragen.model.clinragen import ClinRaGen, Output
@@ -82,6 +88,10 @@ class TrainedModel:
         """The run folder."""
         return self.run.folder
 
+    @cached_property
+    def _mentions(self) -> MentionEncoder:
+        return MentionEncoder(self.model.graph, self.model.concepts.ids)
+
     def dataset(
         self, cohort: Cohort, split: str, series_input: SeriesInput = "observed", limit: int | None = None
     ) -> StayDataset:
@@ -99,7 +109,7 @@ class TrainedModel:
             cohort,
             stay_ids,
             self.model.tokenizer,
-            MentionEncoder(self.model.graph, self.model.concepts.ids),
+            self._mentions,
             self.model.statistics,
             self.model.target_format(self.manifest.targets),
             self.model.config.max_note_tokens,
@@ -151,35 +161,6 @@ def score(
     return logits, dataset.labels.astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Options of a prediction.
-
-    Attributes:
-        split: split to predict.
-        series_input: ``observed``, or a control: ``zeroed`` or ``permuted``.
-        decoding: ``constrained`` allows only statements that note and series support, and in the list of labels only
-            those that the head predicts and the rationales argue for; ``free`` leaves both to the language model.
-        batch_size: stays per batch.
-        limit: only the first stays.
-    """
-
-    split: Split = "test"
-    series_input: SeriesInput = "observed"
-    decoding: Decoding = "constrained"
-    batch_size: int = 64
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, valid in (
-            ("split", self.split, SPLITS),
-            ("series input", self.series_input, SERIES_INPUTS),
-            ("decoding", self.decoding, DECODINGS),
-        ):
-            if value not in valid:
-                raise unknown_choice(name, value, valid)
-
-
 class KeyWeight(TypedDict):
     """How much attention a key of the knowledge received."""
 
@@ -210,8 +191,10 @@ def write_predictions(
     overwrite: bool = False,
     remarks: Sequence[str] = (),
     explain: Callable[[StayDataset], Iterator[Explanation]] | None = None,
-) -> PredictionsManifest:
+) -> PredictionsManifest | None:
     """Predict stays and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
+
+    It goes by parts of the stays, which bounds its memory; parts that an earlier, stopped run left are kept.
 
     Args:
         trained: the model.
@@ -224,64 +207,148 @@ def write_predictions(
         explain: returns the attributions of each stay of a dataset, the lines of ``attributions.jsonl``.
 
     Returns:
-        The manifest.
+        The manifest; None if parts of other shards are missing.
 
     Raises:
         UserError: the folder may not be written, the cohort cannot be read, or the model returns NaN.
     """
-    count = len(cohort.split(prediction.split)[: prediction.limit])
-    phase(console, f"reading notes and series of {count:,} stays")
-    dataset = trained.dataset(cohort, prediction.split, prediction.series_input, prediction.limit)
-    with output_folder(out, PREDICTIONS, overwrite=overwrite, inputs=(trained.folder, cohort.paths.root)) as folder:
-        rows = _predict(trained, dataset, prediction, console)
-        _write_lines(folder / "predictions.jsonl", rows)
-        write_table(folder / "predictions.parquet", pa.Table.from_pylist(rows, _schema(list(trained.model.labels))))
-        if explain is not None:
-            with Progress(console=console, transient=True) as progress:
-                explained = progress.track(explain(dataset), total=len(dataset), description="  explaining")
-                _write_lines(folder / "attributions.jsonl", explained)
-        manifest = replace(_manifest(trained, cohort, prediction, rows, remarks), **outputs_of(folder.iterdir()))
+    stays = cohort.split(prediction.split)[: prediction.limit]
+    size = len(stays) if prediction.series_input == "permuted" else STAYS  # stays take each other's series
+    identity = _identity(trained, cohort, prediction, size, explained=explain is not None)
+    parts = Parts.begin(out, stays, size, identity, overwrite=overwrite)
+    _predict(trained, cohort, prediction, parts, console, explain)
+    if not parts.complete:
+        return None
+    with (
+        parts.assembling() as mine,
+        output_folder(out, PREDICTIONS, overwrite=overwrite, inputs=(trained.folder, cohort.paths.root))
+        if mine
+        else nullcontext() as folder,
+    ):
+        if folder is None:  # another process has done it
+            return PredictionsManifest.read(out / "manifest.json")
+        parsed = _assemble(parts, folder, list(trained.model.labels), explained=explain is not None)
+        manifest = _manifest(trained, cohort, prediction, len(stays), parsed, remarks)
+        manifest = replace(manifest, **outputs_of(folder.iterdir()))
         manifest.write(folder / "manifest.json")
     return manifest
 
 
-@torch.inference_mode()
+def _identity(trained: TrainedModel, cohort: Cohort, prediction: Prediction, size: int, *, explained: bool) -> str:
+    """Hash of everything that the parts depend on."""
+    read = [
+        trained.manifest.model_sha256,
+        cohort.sha256,
+        asdict(replace(prediction, shard=WHOLE)),
+        size,
+        explained,
+        __version__,
+    ]
+    return sha256_json([*read, versions.PREDICTIONS.version])
+
+
 def _predict(
-    trained: TrainedModel, dataset: StayDataset, prediction: Prediction, console: Console
+    trained: TrainedModel,
+    cohort: Cohort,
+    prediction: Prediction,
+    parts: Parts,
+    console: Console,
+    explain: Callable[[StayDataset], Iterator[Explanation]] | None,
+) -> None:
+    """Predict the parts of the shard that are not done yet."""
+    waiting = parts.of_shard(prediction.shard)
+    total = sum(len(parts.ids(number)) for number in waiting)
+    began, ready, left = time.monotonic(), 0, ""
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as progress:
+        bar = progress.add_task("  predicting", total=total)
+        for number in waiting:
+            ids = parts.ids(number)
+            phase(console, f"predicting {len(ids):,} stays, {ready:,} of {total:,} are ready{left}")
+            dataset = trained.stays(cohort.of_stays(ids), ids, prediction.series_input)
+            rows = predicted(trained, dataset, prediction, lambda count: progress.advance(bar, count))
+            parts.write(number, rows, explain(dataset) if explain else None)
+            ready += len(ids)
+            left = f", about {(time.monotonic() - began) / ready * (total - ready) / 60:.1f} minutes left"
+
+
+def _assemble(parts: Parts, folder: Path, labels: list[str], *, explained: bool) -> int:
+    """Put the parts together, one at a time; returns how many of the texts could be read back."""
+    parsed, schema = 0, _schema(labels)
+    with (
+        open(folder / "predictions.jsonl", "w", encoding="utf-8", newline="") as lines,
+        pq.ParquetWriter(folder / "predictions.parquet", schema, compression="zstd") as table,
+    ):
+        for text in parts.rows():
+            rows = [json.loads(line) for line in text.splitlines()]
+            parsed += sum(row["parsed"] for row in rows)
+            lines.write(text)
+            table.write_table(pa.Table.from_pylist(rows, schema))
+    if explained:
+        with open(folder / "attributions.jsonl", "w", encoding="utf-8", newline="") as lines:
+            lines.writelines(parts.explanations())
+    return parsed
+
+
+@torch.inference_mode()
+def predicted(
+    trained: TrainedModel,
+    dataset: StayDataset,
+    prediction: Prediction,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> list[PredictionRow]:
-    """The row of each stay, in the order of the dataset."""
+    """The row of each stay, in the order of the dataset.
+
+    Args:
+        trained: the model.
+        dataset: the stays.
+        prediction: how they are predicted.
+        advance: called with the number of stays of each batch that is done.
+    """
     model, inputs, where = trained.model, trained.manifest.inputs, trained.device
     model.to(where).eval()
-    target = model.target_format(trained.run.sections(prediction.decoding))
-    sections = _grounded_sections(trained, prediction.decoding)
+    sections = _grounded_sections(trained, prediction)
     reports = GroundedReports.of(dataset, sections)
     rows: dict[int, PredictionRow] = {}
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("  predicting", total=len(dataset))
-        for indices, batch in batches(model, dataset, prediction.batch_size):
-            batch = batch.to(where)
-            output = model(batch, inputs, targets=False, explain=True)
-            probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
-            beliefs = trained.calibration.beliefs(probabilities)
-            grounded, contributed = None, []
-            if sections:
-                contributed = _contributed(trained, dataset, indices, batch, output)
-                grounded = reports.grammars(model, target, batch, beliefs, model.rationale_tokens, contributed)
-            # grounded rationales argue for what the head calls: the list must not name anything else
-            listed = (beliefs > 0.5).astype(float) if sections else beliefs
-            grammar = ReportGrammar(
-                target, model.config.max_target_tokens // 2, model.language_model.decoder_start, listed, grounded
-            )
-            generated = model.generate(batch, inputs, LogitsProcessorList([grammar]), grammar.longest)
-            for position, index in enumerate(indices):
-                weights = output.concept_weights[position] if output.concept_weights is not None else None
-                stay = int(batch.stay_ids[position])
-                row = _row(trained, target, stay, probabilities[position], generated[position], weights)
-                if contributed:
-                    row["contributions"] = _largest(contributed[position], beliefs[position])
-                rows[index] = row
-            progress.advance(bar, len(indices))
+    for indices, batch in batches(model, dataset, prediction.batch_size):
+        batch = batch.to(where)
+        output = model(batch, inputs, targets=False, explain=True)
+        probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
+        beliefs = trained.calibration.beliefs(probabilities)
+        contributed = _contributed(trained, dataset, indices, batch, output) if sections else []
+        written = _written(trained, prediction, reports, batch, beliefs, contributed)
+        for position, index in enumerate(indices):
+            weights = output.concept_weights[position] if output.concept_weights is not None else None
+            stay = int(batch.stay_ids[position])
+            row = _row(trained, stay, probabilities[position], written[position], weights)
+            if contributed:
+                row["contributions"] = _largest(contributed[position], beliefs[position])
+            rows[index] = row
+        advance(len(indices))
     return [rows[index] for index in range(len(dataset))]
+
+
+def _written(
+    trained: TrainedModel,
+    prediction: Prediction,
+    reports: GroundedReports,
+    batch: Batch,
+    beliefs: np.ndarray,
+    contributed: Sequence[Contributions],
+) -> list[DecodedReport]:
+    """What is written about each stay of a batch: nothing but the called diagnoses if no rationales are wanted."""
+    model = trained.model
+    if prediction.diagnoses_only:
+        return [DecodedReport({}, np.flatnonzero(row > 0.5).tolist(), parsed=True) for row in beliefs]
+    target = model.target_format(trained.run.sections(prediction.decoding))
+    grounded = (
+        reports.grammars(model, target, batch, beliefs, model.rationale_tokens, contributed) if contributed else None
+    )
+    # grounded rationales argue for what the head calls: the list must not name anything else
+    listed = (beliefs > 0.5).astype(float) if grounded else beliefs
+    free = model.config.max_target_tokens // 2  # tokens of one rationale that is not held to a chart
+    grammar = ReportGrammar(target, free, model.language_model.decoder_start, listed, grounded)
+    ids = model.generate(batch, trained.manifest.inputs, LogitsProcessorList([grammar]), grammar.longest)
+    return [read_report(target, row.tolist()) for row in ids]
 
 
 def _contributed(
@@ -292,22 +359,26 @@ def _contributed(
     return contributions(trained.model, batch, output, evidence)
 
 
-def _grounded_sections(trained: TrainedModel, decoding: Decoding) -> list[str]:
+def _grounded_sections(trained: TrainedModel, prediction: Prediction) -> list[str]:
     """The grounded sections: rationales of the modalities that the model reads."""
-    sections = trained.model.target_format(trained.run.sections(decoding)).sections
-    return [name for name in sections if name in trained.manifest.inputs] if decoding == "constrained" else []
+    if prediction.decoding == "free" or prediction.diagnoses_only:
+        return []
+    sections = trained.model.target_format(trained.run.sections(prediction.decoding)).sections
+    return [name for name in sections if name in trained.manifest.inputs]
 
 
 def _manifest(
     trained: TrainedModel,
     cohort: Cohort,
     prediction: Prediction,
-    rows: list[PredictionRow],
+    stays: int,
+    parsed: int,
     remarks: Sequence[str],
 ) -> PredictionsManifest:
     """Manifest of the predictions: inputs, settings and counts."""
-    labels, grounded = trained.model.labels, _grounded_sections(trained, prediction.decoding)
+    labels, grounded = trained.model.labels, _grounded_sections(trained, prediction)
     written = [name for name in trained.run.sections(prediction.decoding) if name != "diagnoses"]
+    written = [] if prediction.diagnoses_only else written
     return PredictionsManifest(
         created_by=f"clinragen {__version__}",
         model=str(trained.folder),
@@ -325,21 +396,16 @@ def _manifest(
         source=cohort.manifest.get("source"),
         window=str(trained.run.window),
         remarks=list(remarks),
-        stays=len(rows),
-        parsed=sum(row["parsed"] for row in rows),
+        stays=stays,
+        parsed=parsed,
         training=trained.manifest.to_json(),
     )
 
 
-def _write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
 def _row(
-    trained: TrainedModel, target: Any, stay_id: int, probabilities: np.ndarray, ids: Tensor, weights: Tensor | None
+    trained: TrainedModel, stay_id: int, probabilities: np.ndarray, report: DecodedReport, weights: Tensor | None
 ) -> PredictionRow:
     labels = list(trained.model.labels)
-    report = read_report(target, ids.tolist())
     concepts: list[KeyWeight] = []
     if weights is not None:
         top = weights.float().topk(min(TOP_CONCEPTS, len(weights)))
