@@ -78,10 +78,11 @@ def command(
             as_json,
         )
         return 0
-    stays, parsed = manifest.stays, manifest.parsed
+    stays, parsed, abstained = manifest.stays, manifest.parsed, manifest.abstained
+    unlike = f"; the model abstains on {abstained}, which are unlike those of training" if abstained else ""
     answer(
-        f"{out}: {stays} stays, {parsed} parsed into rationales and diagnoses",
-        {"out": out, "stays": stays, "parsed": parsed, "remarks": manifest.remarks},
+        f"{out}: {stays} stays, {parsed} parsed into rationales and diagnoses{unlike}",
+        {"out": out, "stays": stays, "parsed": parsed, "abstained": abstained, "remarks": manifest.remarks},
         as_json,
     )
     if not parsed:

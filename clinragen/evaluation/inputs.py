@@ -86,6 +86,7 @@ class Predictions:
     concepts: list[list[tuple[str, float]]]  # per stay (concept id, attention weight), highest first
     attributions: dict[int, list[ExplainedDiagnosis]] = field(default_factory=dict)  # stay id -> explained diagnoses
     contributions: list[list[Contribution]] = field(default_factory=list)  # per stay; empty where not held
+    abstains: list[list[str]] = field(default_factory=list)  # per stay the reasons; empty where not held
 
     @property
     def task(self) -> Task:
@@ -97,7 +98,8 @@ class Predictions:
         return {"note": self.note_rationales[row], "series": self.series_rationales[row]}
 
     def frame(self) -> pl.DataFrame:
-        """One row per stay: stay_id, diagnoses, both rationales, whether they parsed, ``probability_LABEL`` of each."""
+        """One row per stay: stay_id, diagnoses, both rationales, whether they parsed, why the model abstains,
+        ``probability_LABEL`` of each."""
         keys = list(self.labels)
         listed = [[keys[i] for i in np.flatnonzero(row)] for row in self.system.listed]
         return pl.DataFrame(
@@ -107,6 +109,7 @@ class Predictions:
                 "note_rationale": self.note_rationales,
                 "series_rationale": self.series_rationales,
                 "parsed": self.parsed,
+                "abstains": pl.Series(self.abstains or [[] for _ in self.stay_ids], dtype=pl.List(pl.String)),
                 **{f"probability_{name}": self.system.probabilities[:, i] for i, name in enumerate(self.labels)},
             }
         )
@@ -166,6 +169,7 @@ def load_predictions(root: Path) -> Predictions:
         series_rationales=_texts(path, table, "series_rationale"),
         concepts=_concepts(path, table["concepts"]),
         contributions=_contributions(path, table),
+        abstains=_abstains(path, table),
         attributions=_attributions(root / "attributions.jsonl", set(stay_ids.tolist()), set(labels)),
     )
 
@@ -251,6 +255,17 @@ def _contributions(path: Path, table: pa.Table) -> list[list[Contribution]]:
         if not all(one and None not in one.values() and _finite(one["share"]) for one in of_stay or []):
             raise UserError(f"{path}: row {row}, contributions: expected evidence with finite shares; {_AGAIN}")
     return [of_stay or [] for of_stay in rows]
+
+
+def _abstains(path: Path, table: pa.Table) -> list[list[str]]:
+    """Why the model abstains on each stay; nothing in predictions of earlier releases."""
+    if "abstains" not in table.column_names:
+        return []
+    rows = table["abstains"].to_pylist()
+    for row, reasons in enumerate(rows):
+        if not all(isinstance(reason, str) and len(reason) <= MOST_LETTERS for reason in reasons or []):
+            raise UserError(f"{path}: row {row}, abstains: expected reasons in words; {_AGAIN}")
+    return [reasons or [] for reasons in rows]
 
 
 def _finite(value: Any) -> bool:

@@ -56,7 +56,7 @@ def export(
         settings.name = Path(settings.name).name
     with output_folder(out, EXPORT, overwrite=overwrite, inputs=(run, evaluation)) as folder:
         model.save_pretrained(folder)
-        write_json(folder / "calibration.json", trained.calibration.to_json())
+        trained.write_calibration(folder)
         manifest = replace(
             trained.manifest,
             cohort=None,  # paths of the machine it was trained on

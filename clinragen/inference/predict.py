@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +22,13 @@ from torch.utils.data import DataLoader
 from transformers import LogitsProcessorList
 
 from clinragen import __version__, versions
-from clinragen.artifacts import read_json, sha256_json
+from clinragen.artifacts import read_json, sha256_json, write_json
 from clinragen.choices import Device, Modality, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.evidence_pieces import StayEvidence
+from clinragen.data.familiarity import Familiarity
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.errors import UserError
@@ -46,6 +47,8 @@ from clinragen.model.clinragen import ClinRaGen, Output
 from clinragen.outputs import PREDICTIONS, output_folder
 from clinragen.quiet import phase
 
+#: What the charts of training look like, in the folder of a model.
+FAMILIARITY = "familiarity.json"
 TOP_CONCEPTS = 15
 #: Contributions that are kept for each diagnosis, for and against it, from this share on.
 TOP_FOR, TOP_AGAINST, LEAST_SHARE = 24, 6, 0.005
@@ -59,6 +62,7 @@ class TrainedModel:
     calibration: Calibration
     run: FinishedRun
     device: torch.device
+    familiarity: Familiarity | None = None  # of a model that was trained before there was any: it never abstains
 
     @classmethod
     def load(cls, run: str | Path | FinishedRun, choice: Device = "auto") -> TrainedModel:
@@ -76,7 +80,15 @@ class TrainedModel:
             run = FinishedRun.open(run)
         model = ClinRaGen.from_pretrained(run.model)
         stored = read_json(run.model / "calibration.json", "the calibration of the model")
-        return cls(model, Calibration.from_json(stored, list(model.labels)), run, where)
+        familiarity = None
+        if (path := run.model / FAMILIARITY).is_file():
+            described = read_json(path, "what the charts of training look like")
+            familiarity = Familiarity.from_json(described, len(model.statistics.variables))
+        return cls(model, Calibration.from_json(stored, list(model.labels)), run, where, familiarity)
+
+    def write_calibration(self, folder: Path) -> None:
+        """Write what stands beside the weights in a folder of a model."""
+        write_calibration(folder, self.calibration, self.familiarity)
 
     @property
     def manifest(self) -> RunManifest:
@@ -119,6 +131,13 @@ class TrainedModel:
             task=self.run.task,
             max_caption_tokens=self.model.config.max_caption_tokens,
         )
+
+
+def write_calibration(folder: Path, calibration: Calibration, familiarity: Familiarity | None) -> None:
+    """Write what stands beside the weights in a folder of a model."""
+    write_json(folder / "calibration.json", calibration.to_json())
+    if familiarity is not None:
+        write_json(folder / FAMILIARITY, familiarity.to_json())
 
 
 def device(choice: Device = "auto") -> torch.device:
@@ -177,6 +196,7 @@ class PredictionRow(TypedDict):
     note_rationale: str
     series_rationale: str
     parsed: bool
+    abstains: list[str]
     concepts: list[KeyWeight]
     contributions: list[Contribution]
 
@@ -227,8 +247,8 @@ def write_predictions(
     ):
         if folder is None:  # another process has done it
             return PredictionsManifest.read(out / "manifest.json")
-        parsed = _assemble(parts, folder, list(trained.model.labels), explained=explain is not None)
-        manifest = _manifest(trained, cohort, prediction, len(stays), parsed, remarks)
+        counts = _assemble(parts, folder, list(trained.model.labels), explained=explain is not None)
+        manifest = _manifest(trained, cohort, prediction, counts, remarks)
         manifest = replace(manifest, **outputs_of(folder.iterdir()))
         manifest.write(folder / "manifest.json")
     return manifest
@@ -271,22 +291,33 @@ def _predict(
             left = f", about {(time.monotonic() - began) / ready * (total - ready) / 60:.1f} minutes left"
 
 
-def _assemble(parts: Parts, folder: Path, labels: list[str], *, explained: bool) -> int:
-    """Put the parts together, one at a time; returns how many of the texts could be read back."""
-    parsed, schema = 0, _schema(labels)
+class _Counts(NamedTuple):
+    """How many stays there are, of how many the text could be read back, on how many the model abstains."""
+
+    stays: int
+    parsed: int
+    abstained: int
+
+
+def _assemble(parts: Parts, folder: Path, labels: list[str], *, explained: bool) -> _Counts:
+    """Put the parts together, one at a time."""
+    stays = parsed = abstained = 0
+    schema = _schema(labels)
     with (
         open(folder / "predictions.jsonl", "w", encoding="utf-8", newline="") as lines,
         pq.ParquetWriter(folder / "predictions.parquet", schema, compression="zstd") as table,
     ):
         for text in parts.rows():
             rows = [json.loads(line) for line in text.splitlines()]
+            stays += len(rows)
             parsed += sum(row["parsed"] for row in rows)
+            abstained += sum(bool(row["abstains"]) for row in rows)
             lines.write(text)
             table.write_table(pa.Table.from_pylist(rows, schema))
     if explained:
         with open(folder / "attributions.jsonl", "w", encoding="utf-8", newline="") as lines:
             lines.writelines(parts.explanations())
-    return parsed
+    return _Counts(stays, parsed, abstained)
 
 
 @torch.inference_mode()
@@ -324,6 +355,8 @@ def predicted(
                 row["contributions"] = _largest(contributed[position], beliefs[position])
             rows[index] = row
         advance(len(indices))
+    for index, reasons in enumerate(trained.familiarity.reasons(dataset) if trained.familiarity else ()):
+        rows[index]["abstains"] = reasons
     return [rows[index] for index in range(len(dataset))]
 
 
@@ -371,8 +404,7 @@ def _manifest(
     trained: TrainedModel,
     cohort: Cohort,
     prediction: Prediction,
-    stays: int,
-    parsed: int,
+    counts: _Counts,
     remarks: Sequence[str],
 ) -> PredictionsManifest:
     """Manifest of the predictions: inputs, settings and counts."""
@@ -396,8 +428,9 @@ def _manifest(
         source=cohort.manifest.get("source"),
         window=str(trained.run.window),
         remarks=list(remarks),
-        stays=stays,
-        parsed=parsed,
+        stays=counts.stays,
+        parsed=counts.parsed,
+        abstained=counts.abstained,
         training=trained.manifest.to_json(),
     )
 
@@ -421,6 +454,7 @@ def _row(
         "note_rationale": report.rationales.get("note", ""),
         "series_rationale": report.rationales.get("series", ""),
         "parsed": report.parsed,
+        "abstains": [],
         "concepts": concepts,
         "contributions": [],
     }
@@ -451,6 +485,7 @@ def _schema(labels: list[str]) -> pa.Schema:
             ("note_rationale", pa.string()),
             ("series_rationale", pa.string()),
             ("parsed", pa.bool_()),
+            ("abstains", pa.list_(pa.string())),
             ("concepts", pa.list_(pa.struct([("concept", pa.string()), ("weight", pa.float64())]))),
             (
                 "contributions",

@@ -179,6 +179,7 @@ def _views(report: ReportInput) -> Iterator[views.StayView]:
             outtime=row["outtime"],
             prediction_time=row["prediction_time"],
             parsed=bool(predictions.parsed[i]),
+            abstains=predictions.abstains[i] if predictions.abstains else [],
             complaint=next((" ".join(text.split()) for key, text in sections if key == "chief_complaint"), ""),
             diagnoses=views.diagnoses_of(
                 list(names.values()),
@@ -245,6 +246,7 @@ def _row(view: views.StayView) -> dict[str, Any]:
         "split": view.split,
         "complaint": view.complaint[:120],
         "diagnoses": judged,
+        "abstains": bool(view.abstains),
         "written": " ".join(str(d.index) for d in judged if d.written),
         "recorded": " ".join(str(d.index) for d in judged if d.recorded),
         "n_recorded": view.count("agrees") + view.count("missed"),

@@ -157,6 +157,7 @@ class StayView:
     outtime: datetime
     prediction_time: datetime
     parsed: bool
+    abstains: list[str]
     complaint: str
     diagnoses: list[Diagnosis]
     rationales: list[Rationale]

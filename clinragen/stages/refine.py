@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.data import DataLoader
 
-from clinragen.artifacts import atomic_folder, read_json, write_json
+from clinragen.artifacts import atomic_folder, read_json
 from clinragen.choices import RationaleKind
 from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import StayDataset
@@ -90,7 +90,7 @@ def run_refine(request: Request, console: Console, cohort: Cohort) -> RunManifes
     refined["moved"] = round(float(np.abs(moved).mean()), 6)
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.cpu().eval().save_pretrained(folder)
-        write_json(folder / "calibration.json", trained.calibration.to_json())
+        trained.write_calibration(folder)
     finished = Trained(model, data, state, manifest, identity, manifest.fusion, refined)
     result = run_manifest(request, config, cohort, finished)
     finish_folder(request.out, config, result)

@@ -7,16 +7,17 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json, write_json
+from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json
 from clinragen.choices import PRETRAIN
 from clinragen.cohort import rationale_authors
 from clinragen.cohort.folder import Cohort
 from clinragen.config import load
 from clinragen.data.dataset import StayDataset, collate
+from clinragen.data.familiarity import Familiarity
 from clinragen.data.store import private_store
 from clinragen.errors import UserError
 from clinragen.inference.calibrate import fit_calibration
-from clinragen.inference.predict import score
+from clinragen.inference.predict import score, write_calibration
 from clinragen.manifests import RunManifest, StageManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.quiet import phase
@@ -113,7 +114,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     fusion = fits.described() if fits is not None else {}
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
-        write_json(folder / "calibration.json", calibration.to_json())
+        write_calibration(folder, calibration, Familiarity.fit([data["train"], data["validation"]]))
     trained = Trained(model, data, state, parent[1] if parent else None, identity, fusion)
     manifest = run_manifest(request, config, cohort, trained)
     finish_folder(request.out, config, manifest)
