@@ -179,6 +179,7 @@ class PredictionsManifest(Manifest):
         remarks: what a reader must know of this model on this cohort.
         stays: how many were predicted.
         parsed: of how many the text could be read back.
+        possible_from: probability from which on a label belongs to the set of possible ones; None if there are no sets.
         abstained: on how many the model abstains; None if predictions did not say yet.
         training: the manifest of the run.
         outputs: hashes of the files, by name.
@@ -207,6 +208,7 @@ class PredictionsManifest(Manifest):
     stays: int | None
     parsed: int | None
     training: dict[str, Any] | None
+    possible_from: Share | None = None
     abstained: int | None = None
     outputs: dict[str, str] | None = None
     sizes: dict[str, int] | None = None

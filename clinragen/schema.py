@@ -15,6 +15,8 @@ from clinragen.choices import RationaleKind as RationaleKind
 from clinragen.names import teacher_name
 
 RATIONALE_KINDS: tuple[RationaleKind, ...] = get_args(RationaleKind)
+#: Share of a stay's labels that its set of possible ones is to hold on average.
+SETS_HOLD = 0.9
 JOURNAL = ".journal.jsonl"  # of a teacher's answers, beside its rationales
 
 # Parquet has no coarser timestamp than milliseconds: a column in seconds would not be read back unchanged.

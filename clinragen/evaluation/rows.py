@@ -184,6 +184,14 @@ class BootstrapPart(TypedDict):
     level: NotRequired[float]
 
 
+class LabelSets(TypedDict):
+    """Sets of possible labels: the share of a stay's labels that they are to hold and hold, and how large they are."""
+
+    promised: Share
+    held: Interval
+    size: Interval
+
+
 class EvaluationFile(TypedDict):
     """The file: ``systems`` and ``cost_of_control`` by name, ``claims`` by kind of rationale and kind of claim."""
 
@@ -203,3 +211,4 @@ class EvaluationFile(TypedDict):
     claims: dict[str, dict[str, ClaimsRow]]
     coverage: Coverage
     reasons: NotRequired[ReasonsPart | None]
+    label_sets: NotRequired[LabelSets | None]

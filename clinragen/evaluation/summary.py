@@ -19,12 +19,14 @@ from clinragen.evaluation.diagnosis import (
     bootstrap,
     calibration_curve,
     interval,
+    patient_bootstrap,
     prevalence_guess,
+    ratio_interval,
 )
 from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.ranking import Ranking
-from clinragen.evaluation.rows import EvaluationFile, Interval, LabelRow, ReasonsPart, SystemRow, Texts
-from clinragen.schema import RATIONALE_KINDS
+from clinragen.evaluation.rows import EvaluationFile, Interval, LabelRow, LabelSets, ReasonsPart, SystemRow, Texts
+from clinragen.schema import RATIONALE_KINDS, SETS_HOLD
 
 TITLES = {
     "prevalence": "prevalence guess",
@@ -101,6 +103,25 @@ def summarize(
             faithfulness.footing(predictions, claims),
         ),
         "reasons": reasons,
+        "label_sets": _label_sets(predictions, truth, patients, replicates, seed),
+    }
+
+
+def _label_sets(
+    predictions: Predictions, truth: Truth, patients: np.ndarray, replicates: int, seed: int
+) -> LabelSets | None:
+    """What the sets of possible labels hold of each stay's labels, on average over stays that have any."""
+    least = predictions.manifest.possible_from
+    if least is None:
+        return None
+    possible, gold = predictions.system.probabilities >= least, truth.gold & truth.eligible
+    weights = np.array([np.ones(len(gold)), *patient_bootstrap(patients, replicates, seed)])
+    share = (possible & gold).sum(axis=1) / np.maximum(1, gold.sum(axis=1))
+    some = gold.any(axis=1)
+    return {
+        "promised": SETS_HOLD,
+        "held": ratio_interval(weights, np.where(some, share, 0.0), some),
+        "size": ratio_interval(weights, possible.sum(axis=1), np.ones(len(gold))),
     }
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clinragen import tasks
-from clinragen.evaluation.rows import Coverage, EvaluationFile, Interval, ReasonsPart
+from clinragen.evaluation.rows import Coverage, EvaluationFile, Interval, LabelSets, ReasonsPart
 from clinragen.schema import RATIONALE_KINDS
 
 TITLES = {"zeroed": "the model with zeroed series", "permuted": "the model with permuted series"}
@@ -64,6 +64,8 @@ def render(evaluation: EvaluationFile, *, per_phenotype: bool = True) -> Rendera
         parts.append(Text(f"Left out of AUROC and AUPRC, one class only: {listed}"))
     if per_phenotype:
         parts.append(_phenotypes(evaluation))
+    if sets := evaluation.get("label_sets"):
+        parts.append(Text(sets_text(sets)))
     parts += [_texts(evaluation), _claims(evaluation)]
     if _task(evaluation).argued:
         parts.append(Text(coverage_text(evaluation["coverage"])))
@@ -179,6 +181,20 @@ def _claims(evaluation: EvaluationFile) -> Table:
 
 def _task(evaluation: EvaluationFile) -> tasks.Task:
     return tasks.load(evaluation.get("task") or tasks.DEFAULT)
+
+
+def sets_text(sets: LabelSets) -> str:
+    """The sets of possible labels, as a sentence.
+
+    >>> sets_text({"promised": 0.9, "held": {"value": 0.91, "low": 0.88, "high": 0.94},
+    ...            "size": {"value": 6.2, "low": 5.9, "high": 6.5}})
+    'Sets of possible labels hold .910 (.880–.940) of those of a stay, promised .900, with 6.2 labels on average'
+    """
+    held, size = with_interval(sets["held"]), sets["size"]["value"]
+    return (
+        f"Sets of possible labels hold {held} of those of a stay, promised {number(sets['promised'])}, with "
+        f"{size or 0:.1f} labels on average"
+    )
 
 
 def coverage_text(coverage: Coverage) -> str:

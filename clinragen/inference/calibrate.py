@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from clinragen.errors import UserError
+from clinragen.schema import SETS_HOLD
 
+FOLDS = 10  # of the stays, for probabilities that the calibration was not fitted to
 MIN_POSITIVES = 20  # with fewer validation positives than this a phenotype keeps the common threshold
 
 
@@ -17,12 +19,16 @@ class Calibration:
     """Platt scaling with a common slope, and an offset and a threshold for each phenotype.
 
     The slope is common because rare phenotypes have too few validation positives for their own.
+
+    ``possible`` is the probability from which on a label belongs to the set of possible ones, which holds ``SETS_HOLD``
+    of a stay's labels on average (:func:`set_threshold`); None for a model from before there were such sets.
     """
 
     labels: list[str]
     slope: float
     offsets: list[float]
     thresholds: list[float]
+    possible: float | None = None
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, [n, phenotypes].
@@ -59,7 +65,10 @@ class Calibration:
             raise UserError("calibration.json: expected a slope, and an offset and a threshold for each label")
         if outside := [label for label, value in zip(labels, thresholds, strict=True) if not 0 < value < 1]:
             raise UserError(f"calibration.json: the threshold of {outside[0]} does not lie between 0 and 1: train anew")
-        return cls(labels, slope, offsets, thresholds)
+        possible = values.get("possible")
+        if not (possible is None or (_numbers([possible]) and 0 <= possible <= 1)):
+            raise UserError("calibration.json: `possible` is no probability: train anew")
+        return cls(labels, slope, offsets, thresholds, possible)
 
 
 def _numbers(values: Any, count: int = 1) -> bool:
@@ -83,19 +92,13 @@ def fit_calibration(
     Raises:
         UserError: none of these pairs is positive, or all are.
     """
-    count, width = logits.shape
-    counts = np.ones((count, width), dtype=bool) if eligible is None else eligible
+    width = logits.shape[1]
+    counts = np.ones(logits.shape, dtype=bool) if eligible is None else eligible
     pairs = counts.reshape(-1)
-    design = np.concatenate([logits.reshape(-1, 1), np.tile(np.eye(width), (count, 1))], axis=1)
-    design, flat = design[pairs], labels.reshape(-1)[pairs].astype(int)
-    if not len(flat) or flat.min() == flat.max():
+    unthresholded = _scaled(logits, labels, names, counts)
+    if unthresholded is None:
         raise UserError("the validation split has no positive label at all: calibration needs more stays")
-    from sklearn.linear_model import LogisticRegression  # not needed for prediction
-
-    regression = LogisticRegression(C=1.0, max_iter=2000).fit(design, flat)
-    slope = max(float(regression.coef_[0, 0]), 1e-3)
-    offsets = (regression.coef_[0, 1:] + regression.intercept_[0]).tolist()
-    unthresholded = Calibration(names, slope, offsets, [0.5] * width)
+    slope, offsets = unthresholded.slope, unthresholded.offsets
     probabilities = unthresholded.probabilities(logits)
     common = _best_threshold(labels.reshape(-1)[pairs], probabilities.reshape(-1)[pairs])
     thresholds = [
@@ -104,7 +107,62 @@ def fit_calibration(
         else common
         for i in range(width)
     ]
-    return Calibration(names, slope, offsets, thresholds)
+    possible = set_threshold(_held_out(logits, labels, names, counts), labels, counts)
+    return Calibration(names, slope, offsets, thresholds, possible)
+
+
+def _scaled(logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np.ndarray) -> Calibration | None:
+    """Slope and offsets, without thresholds; None where the pairs that count are all of one kind."""
+    count, width = logits.shape
+    pairs = counts.reshape(-1)
+    design = np.concatenate([logits.reshape(-1, 1), np.tile(np.eye(width), (count, 1))], axis=1)
+    design, flat = design[pairs], labels.reshape(-1)[pairs].astype(int)
+    if not len(flat) or flat.min() == flat.max():
+        return None
+    from sklearn.linear_model import LogisticRegression  # not needed for prediction
+
+    regression = LogisticRegression(C=1.0, max_iter=2000).fit(design, flat)
+    slope = max(float(regression.coef_[0, 0]), 1e-3)
+    return Calibration(names, slope, (regression.coef_[0, 1:] + regression.intercept_[0]).tolist(), [0.5] * width)
+
+
+def _held_out(logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np.ndarray) -> np.ndarray:
+    """Probabilities of each stay by what was fitted to the others: those that were fitted to it know its labels."""
+    found = np.zeros(logits.shape)
+    fold = np.arange(len(logits)) * FOLDS // len(logits)  # neighbours, which are often stays of one patient, together
+    for number in range(FOLDS):
+        mine = fold == number
+        fitted = _scaled(logits[~mine], labels[~mine], names, counts[~mine]) or _scaled(logits, labels, names, counts)
+        assert fitted is not None, "the whole has labels of both kinds"
+        found[mine] = fitted.probabilities(logits[mine])
+    return found
+
+
+def set_threshold(probabilities: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> float:
+    """The probability from which on labels form sets that hold ``SETS_HOLD`` of a new stay's labels on average.
+
+    Conformal risk control (Angelopoulos et al. 2024), which holds for any model and any number of stays, if new stays
+    are exchangeable with these: the largest threshold at which the average share of a stay's labels that are left out
+    is at most what is allowed, where one more stay, of which all are left out, is counted with them.
+
+    Args:
+        probabilities: of ``n`` stays that the model was not trained on, [n, labels].
+        labels: [n, labels], 0 or 1.
+        eligible: [n, labels], the pairs that count; all by default.
+
+    Returns:
+        The threshold; 0, which keeps all labels, where there are too few stays for any other.
+    """
+    gold = labels.astype(bool) if eligible is None else labels.astype(bool) & eligible
+    each = 1 / np.maximum(1, gold.sum(axis=1, keepdims=True))  # a stay without any loses none
+    order = np.argsort(probabilities[gold])
+    lost = np.concatenate([[0.0], np.cumsum(np.broadcast_to(each, gold.shape)[gold][order])])
+    allowed = (1 - SETS_HOLD) * (len(gold) + 1) - 1
+    spared = int(np.searchsorted(lost, allowed + 1e-9, side="right")) - 1  # positives that may lie below it
+    if spared < 0:
+        return 0.0
+    ascending = probabilities[gold][order]
+    return float(ascending[spared]) if spared < len(ascending) else 1.0
 
 
 def _best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -192,6 +192,7 @@ class PredictionRow(TypedDict):
 
     stay_id: int
     diagnoses: list[str]
+    possible: list[str]
     probabilities: dict[str, float]
     note_rationale: str
     series_rationale: str
@@ -423,6 +424,7 @@ def _manifest(
         labels=list(labels),
         label_set=labels.to_json(),
         thresholds=dict(zip(labels, trained.calibration.thresholds, strict=True)),
+        possible_from=trained.calibration.possible,
         series_input=prediction.series_input,
         decoding={kind: "constrained" if kind in grounded else "free" for kind in written},
         source=cohort.manifest.get("source"),
@@ -438,7 +440,7 @@ def _manifest(
 def _row(
     trained: TrainedModel, stay_id: int, probabilities: np.ndarray, report: DecodedReport, weights: Tensor | None
 ) -> PredictionRow:
-    labels = list(trained.model.labels)
+    labels, least = list(trained.model.labels), trained.calibration.possible
     concepts: list[KeyWeight] = []
     if weights is not None:
         top = weights.float().topk(min(TOP_CONCEPTS, len(weights)))
@@ -450,6 +452,7 @@ def _row(
     return {
         "stay_id": stay_id,
         "diagnoses": [labels[index] for index in report.diagnoses],
+        "possible": [] if least is None else [key for key, p in zip(labels, probabilities, strict=True) if p >= least],
         "probabilities": {key: round(float(p), 6) for key, p in zip(labels, probabilities, strict=True)},
         "note_rationale": report.rationales.get("note", ""),
         "series_rationale": report.rationales.get("series", ""),
@@ -481,6 +484,7 @@ def _schema(labels: list[str]) -> pa.Schema:
         [
             ("stay_id", pa.int64()),
             ("diagnoses", pa.list_(pa.string())),
+            ("possible", pa.list_(pa.string())),
             ("probabilities", pa.struct([(key, pa.float64()) for key in labels])),
             ("note_rationale", pa.string()),
             ("series_rationale", pa.string()),

@@ -179,6 +179,7 @@ def _views(report: ReportInput) -> Iterator[views.StayView]:
             outtime=row["outtime"],
             prediction_time=row["prediction_time"],
             parsed=bool(predictions.parsed[i]),
+            possible_from=predictions.manifest.possible_from,
             abstains=predictions.abstains[i] if predictions.abstains else [],
             complaint=next((" ".join(text.split()) for key, text in sections if key == "chief_complaint"), ""),
             diagnoses=views.diagnoses_of(

@@ -158,6 +158,7 @@ class StayView:
     prediction_time: datetime
     parsed: bool
     abstains: list[str]
+    possible_from: float | None
     complaint: str
     diagnoses: list[Diagnosis]
     rationales: list[Rationale]
@@ -170,6 +171,15 @@ class StayView:
     def count(self, verdict: str) -> int:
         """Number of labels with this verdict."""
         return sum(d.verdict == verdict for d in self.diagnoses)
+
+    @property
+    def open_diagnoses(self) -> list[str]:
+        """Names of the labels that the set of possible ones holds beside those called."""
+        if self.possible_from is None:
+            return []
+        return [
+            d.name for d in self.diagnoses if d.probability >= self.possible_from and not d.likely and not d.written
+        ]
 
     @property
     def coded(self) -> bool:

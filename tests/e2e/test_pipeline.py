@@ -68,6 +68,20 @@ def test_the_manifest_names_model_cohort_and_split(runs, hospital):
     assert all(0 < threshold < 1 for threshold in manifest["thresholds"].values())
 
 
+def test_possible_labels_are_those_from_one_probability_on(predicted, runs, hospital, command, tmp_path):
+    least = json.loads((runs.predictions / "manifest.json").read_text())["possible_from"]
+    for row in predicted.iter_rows(named=True):
+        clear = {key: chance for key, chance in row["probabilities"].items() if abs(chance - least) > 2e-6}
+        assert set(row["possible"]) & set(clear) == {key for key, chance in clear.items() if chance > least}
+    out = tmp_path / "evaluation"
+    evaluate = ("clinragen", "evaluate", "--predictions", runs.predictions, "--cohort", hospital.cohort, "--out", out)
+    assert command(*evaluate, "--no-controls", "--reasons", 0) == 0
+    sets = json.loads((out / "evaluation.json").read_text())["label_sets"]
+    assert sets["promised"] == 0.9
+    sizes = predicted["possible"].list.len().to_list()
+    assert sets["size"]["value"] == pytest.approx(sum(sizes) / len(sizes))
+
+
 def test_predicting_again_in_other_batches_gives_the_same(runs, hospital, predicted, command, tmp_path):
     predict = ("clinragen", "predict", "--model", runs.multimodal, "--cohort", hospital.cohort)
     assert command(*predict, "--out", tmp_path / "again", "--batch-size", 3) == 0

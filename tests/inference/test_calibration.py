@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from clinragen.errors import UserError
-from clinragen.inference.calibrate import Calibration, _best_threshold, fit_calibration
+from clinragen.inference.calibrate import Calibration, _best_threshold, fit_calibration, set_threshold
+from clinragen.schema import SETS_HOLD
 
 NAMES = ["shock", "pneumonia", "septicemia"]
 
@@ -180,7 +181,7 @@ GOOD = {"labels": NAMES, "slope": 1.5, "offsets": [0.0, 1, -2.0], "thresholds": 
 
 def test_what_was_stored_comes_back():
     assert Calibration.from_json(GOOD, NAMES) == Calibration(NAMES, 1.5, [0.0, 1, -2.0], [0.2, 0.3, 0.4])
-    assert Calibration(NAMES, 1.5, [0.0, 1, -2.0], [0.2, 0.3, 0.4]).to_json() == GOOD
+    assert Calibration(NAMES, 1.5, [0.0, 1, -2.0], [0.2, 0.3, 0.4]).to_json() == GOOD | {"possible": None}
 
 
 @pytest.mark.parametrize(
@@ -208,3 +209,58 @@ def test_a_threshold_outside_zero_and_one_is_refused_by_name(value):
 def test_a_split_of_positives_alone_is_refused_too():
     with pytest.raises(UserError, match="calibration needs more stays"):
         fit_calibration(np.zeros((5, 3)), np.ones((5, 3)), NAMES)
+
+
+def held(probabilities: np.ndarray, labels: np.ndarray, least: float) -> np.ndarray:
+    """The share of each stay's labels that are at or above a threshold, of stays that have any; 1 for the others."""
+    kept = ((probabilities >= least) & labels).sum(1) / np.maximum(1, labels.sum(1))
+    return np.where(labels.any(1), kept, 1.0)
+
+
+def draw_probabilities(random: np.random.Generator, stays: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that are wrong, as a model's on another hospital may be, and labels."""
+    true = random.beta(0.4, 1.6, (stays, 6))
+    return true**2, random.random(true.shape) < true
+
+
+@pytest.mark.parametrize("stays", [15, 40, 200])
+def test_sets_hold_what_they_promise_of_new_stays_whatever_the_probabilities(stays):
+    random = np.random.default_rng(stays)
+    shares = []
+    for _ in range(400):
+        least = set_threshold(*draw_probabilities(random, stays))
+        shares.append(held(*draw_probabilities(random, 200), least).mean())
+    assert np.mean(shares) >= SETS_HOLD - 0.005  # the promise is about the mean over both draws
+    assert np.mean(shares) <= SETS_HOLD + 2 / stays + 0.01  # and not much more is kept than that takes
+
+
+@given(st.integers(0, 10_000), st.integers(1, 60))
+def test_the_set_threshold_is_the_largest_that_keeps_the_promise(seed, stays):
+    probabilities, labels = draw_probabilities(np.random.default_rng(seed), stays)
+
+    def risk(least: float) -> float:
+        return ((1 - held(probabilities, labels, least)).sum() + 1) / (stays + 1)
+
+    least = set_threshold(probabilities, labels)
+    larger = sorted(value for value in probabilities[labels] if value > least)
+    assert least == 0.0 or risk(least) <= 1 - SETS_HOLD + 1e-9
+    if larger:
+        assert risk(larger[0]) > 1 - SETS_HOLD
+
+
+def test_what_does_not_count_forms_no_set_and_few_stays_keep_every_label():
+    probabilities, labels = draw_probabilities(np.random.default_rng(1), 300)
+    counts = np.ones_like(labels)
+    counts[:, 3:] = False
+    assert set_threshold(probabilities, labels, counts) == set_threshold(probabilities, labels & counts)
+    assert set_threshold(probabilities[:5], labels[:5]) == 0.0
+    assert set_threshold(probabilities, np.zeros_like(labels)) == 1.0
+
+
+def test_a_set_threshold_that_is_no_probability_is_refused():
+    stored = fit_calibration(*draw(1), NAMES).to_json()
+    assert 0 <= stored["possible"] <= 1
+    assert Calibration.from_json({**stored, "possible": None}, NAMES).possible is None
+    for wrong in (1.5, -0.1, "a", [0.1]):
+        with pytest.raises(UserError, match="`possible` is no probability"):
+            Calibration.from_json({**stored, "possible": wrong}, NAMES)
