@@ -59,8 +59,8 @@ EXPORT = OutputKind(
 MEDS = OutputKind("MEDS dataset", "clinragen.adapters.meds", ("data", "metadata", "labels", "label_set.json"))
 DEMO = OutputKind(
     "demo", "clinragen demo",
-    ("raw", "cohort", ".cohort.work", ".tokens", "graph", "notes", "series", "multimodal", "predictions", "evaluation",
-     "report"),
+    ("raw", "cohort", ".cohort.work", ".tokens", "graph", "notes", "series", "multimodal", "predictions",
+     ".predictions.parts", "evaluation", "report"),
 )  # fmt: skip
 
 

@@ -128,14 +128,14 @@ def _scaled(logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np
 
 def _held_out(logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np.ndarray) -> np.ndarray:
     """Probabilities of each stay by what was fitted to the others: those that were fitted to it know its labels."""
-    found = np.zeros(logits.shape)
+    probabilities = np.zeros(logits.shape)
     fold = np.arange(len(logits)) * FOLDS // len(logits)  # neighbours, which are often stays of one patient, together
     for number in range(FOLDS):
         mine = fold == number
         fitted = _scaled(logits[~mine], labels[~mine], names, counts[~mine]) or _scaled(logits, labels, names, counts)
         assert fitted is not None, "the whole has labels of both kinds"
-        found[mine] = fitted.probabilities(logits[mine])
-    return found
+        probabilities[mine] = fitted.probabilities(logits[mine])
+    return probabilities
 
 
 def set_threshold(probabilities: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> float:

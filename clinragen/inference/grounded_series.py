@@ -207,11 +207,11 @@ class GroundedSeries(Grounded[_State]):
         left = self._left(state.findings)
         if not state.group:
             return left
-        normal, links, pointed = state.grouped[-1].direction == "normal", self._links(state), self._pointed(state)
+        usual, links, pointed = state.grouped[-1].direction == "normal", self._links(state), self._pointed(state)
         return [
             finding
             for finding in left
-            if (finding.direction == "normal") == normal
+            if (finding.direction == "normal") == usual
             and self._links(then := _with(state, finding)) == links
             and self._pointed(then) == pointed
         ]

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from clinragen.errors import UserError
 from clinragen.inference.parts import Parts
 from clinragen.inference.prediction import WHOLE, Prediction, Shard
+from clinragen.outputs import DEMO, check_output, mark
 
 FILES = ("predictions.jsonl", "predictions.parquet", "manifest.json")
 
@@ -73,6 +74,14 @@ def test_parts_come_back_in_their_order_and_are_removed_once_put_together(tmp_pa
     assert not parts.folder.exists()
     with parts.assembling() as mine:
         assert not mine
+
+
+def test_a_demo_that_was_stopped_while_it_predicted_can_be_replaced(tmp_path):
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    mark(demo, DEMO)
+    begin(demo / "predictions").write(0, [{"stay_id": 0}], None)
+    check_output(demo, DEMO, overwrite=True)
 
 
 @pytest.mark.parametrize("text", ["", "2", "0/4", "5/4", "-1/4", "a/b", "1/4/2", "1.5/2"])
