@@ -81,11 +81,15 @@ def private_store(folder: Path) -> Iterator[Path]:
 def _entered(folder: Path) -> Iterator[BinaryIO]:
     """Create the folder and take the shared lock; retry if the last process removed both in between."""
     while True:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
             lock = open(folder / LOCK, "ab", opener=_private)  # noqa: SIM115, closed below
         except FileNotFoundError:
+            continue
+        except FileExistsError:  # mkdir found something, and then no folder: either it was removed, or it is a file
+            if folder.exists() and not folder.is_dir():
+                raise
             continue
         with lock:
             fcntl.flock(lock, fcntl.LOCK_SH)

@@ -99,5 +99,24 @@ def test_runs_that_come_and_go_at_once_all_find_a_store(tmp_path):
     assert not (tmp_path / ".tokens").exists()
 
 
+def test_a_folder_that_is_removed_while_it_is_made_is_made_again(tmp_path, monkeypatch):
+    make, tried = Path.mkdir, []
+
+    def removed_meanwhile(self, *arguments, **options):
+        tried.append(self)
+        if len(tried) == 1:  # mkdir finds the folder, and looks at it after the last run has removed it
+            raise FileExistsError(self)
+        make(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", removed_meanwhile)
+    with private_store(tmp_path / ".tokens") as store:
+        assert store.is_dir()
+    assert len(tried) == 2
+    monkeypatch.undo()
+    (tmp_path / ".tokens").write_text("a file")
+    with pytest.raises(FileExistsError), private_store(tmp_path / ".tokens"):
+        raise AssertionError
+
+
 def test_no_tokens_stay_behind_after_training(runs):
     assert not (runs.root / ".tokens").exists()
