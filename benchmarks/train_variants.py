@@ -166,7 +166,7 @@ def trl(model: ClinRaGen, data: Few, config: RunConfig) -> Clock:
     """Times the second epoch over the stays by Hugging Face's SFTTrainer, which packs them."""
     from datasets import Dataset, disable_progress_bars  # pyright: ignore[reportMissingImports]
     from transformers import TrainerCallback
-    from trl import SFTConfig, SFTTrainer, pack_dataset  # pyright: ignore[reportMissingImports]
+    from trl import SFTConfig, SFTTrainer, pack_dataset  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
 
     disable_progress_bars()
     lm = model.language_model
