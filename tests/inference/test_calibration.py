@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from clinragen.errors import UserError
-from clinragen.inference.calibrate import Calibration, _best_threshold, fit_calibration, set_threshold
+from clinragen.inference.calibrate import Calibration, _best_threshold, _held_out, fit_calibration, set_threshold
 from clinragen.schema import SETS_HOLD
 
 NAMES = ["shock", "pneumonia", "septicemia"]
@@ -264,3 +264,21 @@ def test_a_set_threshold_that_is_no_probability_is_refused():
     for wrong in (1.5, -0.1, "a", [0.1]):
         with pytest.raises(UserError, match="`possible` is no probability"):
             Calibration.from_json({**stored, "possible": wrong}, NAMES)
+
+
+def test_a_moved_calibration_reads_logits_that_lack_the_shift_alike():
+    logits, labels = draw(3)
+    fitted, shift = fit_calibration(logits, labels, NAMES), np.array([0.5, -1.0, 2.0])
+    np.testing.assert_allclose(
+        fitted.moved(shift).probabilities(logits - shift), fitted.probabilities(logits), rtol=1e-6
+    )
+    assert fitted.moved(shift).thresholds == fitted.thresholds
+
+
+def test_a_fold_whose_others_have_no_positive_is_read_by_what_was_fitted_to_all():
+    logits, labels = draw(4, stays=40)
+    labels[1:] = 0  # the only positives are those of the first stay
+    counts = np.ones(labels.shape, dtype=bool)
+    found, whole = _held_out(logits, labels, NAMES, counts), fit_calibration(logits, labels, NAMES)
+    np.testing.assert_allclose(found[:4], whole.probabilities(logits)[:4])
+    assert not np.allclose(found[4:], whole.probabilities(logits)[4:])
