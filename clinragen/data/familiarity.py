@@ -65,7 +65,7 @@ class Familiarity:
         with np.errstate(invalid="ignore"):
             centre = np.where(observed.any(axis=0), np.nan_to_num(_over(means, np.nanmean)), 0.0)
             spread = np.where(observed.sum(axis=0) > 1, np.nan_to_num(_over(means, np.nanstd)), 0.0)
-        notes = [words for data in datasets for words in _known(data)]
+        notes = [words for data in datasets for words in _counted(data)]
         share = sum(count for count, _ in notes) / max(1, sum(total for _, total in notes))
         begun = cls(
             without_series=float(1 - observed.any(axis=1).mean()),
@@ -78,18 +78,13 @@ class Familiarity:
             spread=np.maximum(spread, 0.1).tolist(),
             most_unlike=float("inf"),
         )
-        shares = [
-            share
-            for data in datasets
-            for share, (_, total) in zip(begun.known(data), _known(data), strict=True)
-            if total
-        ]
+        shares = begun._shares([(count, total) for count, total in notes if total])
         extreme = np.concatenate([_extreme(data) for data in datasets])
         unlike = np.concatenate([begun.distances(data) for data in datasets])
         return cls(
             **{
                 **asdict(begun),
-                "least_known": float(np.quantile(shares, BEYOND)) * (1 - MARGIN) if shares else 0.0,
+                "least_known": float(np.quantile(shares, BEYOND)) * (1 - MARGIN) if len(shares) else 0.0,
                 "most_extreme": float(np.quantile(extreme, 1 - BEYOND)) * (1 + MARGIN) + 0.02,
                 "most_unlike": float(np.quantile(unlike, 1 - BEYOND)) * (1 + MARGIN),
             }
@@ -97,9 +92,9 @@ class Familiarity:
 
     def reasons(self, data: StayDataset) -> list[list[str]]:
         """Why the model abstains, for each stay; nothing for one that is like those of training."""
-        instructed = _instructed(data)
+        instructed, words = _instructed(data), _counted(data)
         rows = zip(
-            data.stay_ids.tolist(), data.observed.any(axis=(1, 2)).tolist(), _known(data), self.known(data).tolist(),
+            data.stay_ids.tolist(), data.observed.any(axis=(1, 2)).tolist(), words, self._shares(words).tolist(),
             _extreme(data).tolist(), self.distances(data).tolist(), strict=True,
         )  # fmt: skip
         return [
@@ -132,7 +127,10 @@ class Familiarity:
 
     def known(self, data: StayDataset) -> np.ndarray:
         """The share of each note's words that the lexicon knows, [n]; drawn to the average where there are few."""
-        return np.array([(count + _PRIOR * self.known_words) / (total + _PRIOR) for count, total in _known(data)])
+        return self._shares(_counted(data))
+
+    def _shares(self, words: Sequence[tuple[int, int]]) -> np.ndarray:
+        return np.array([(count + _PRIOR * self.known_words) / (total + _PRIOR) for count, total in words])
 
     def distances(self, data: StayDataset) -> np.ndarray:
         """How unlike those of training the series of each stay is, [n].
@@ -188,7 +186,7 @@ def _extreme(data: StayDataset) -> np.ndarray:
     return ends.sum(axis=(1, 2)) / np.maximum(1, data.observed.sum(axis=(1, 2)))
 
 
-def _known(data: StayDataset) -> list[tuple[int, int]]:
+def _counted(data: StayDataset) -> list[tuple[int, int]]:
     """For each stay how many words of its note are terms of the lexicon, and how many there are."""
     terms = set(data.lexicon.terms)
     counted = []
@@ -204,10 +202,11 @@ def _instructed(data: StayDataset) -> set[int]:
     notes = data.cohort.notes.filter(pl.col("stay_id").is_in(pl.Series(data.stay_ids).implode()))
     labels = data.cohort.label_set
     whole = sections_by_stay(notes, labels=labels, layout=True, whole=True)
+    read = {stay: dict(sections) for stay, sections in data.sections.items()}
     return {
         stay
         for stay, sections in whole.items()
         for name, text in sections
-        if text != dict(data.sections.get(stay, [])).get(name)
+        if text != read.get(stay, {}).get(name)
         and any(span.reason in (INSTRUCTION, MARK) for span in unreadable(text, name, labels))
     }
