@@ -3,6 +3,8 @@ SHELL := /bin/bash
 UV := $(shell command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1 && echo uv || echo .tools/uv/bin/uv)
 RUN := $(UV) run --no-sync
 DEMO ?= outputs/demo
+# Compiled once, on installation: where PYTHONDONTWRITEBYTECODE is set, every command would compile torch anew.
+export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test tiers mutants lint typecheck format reference coverage clean
@@ -16,7 +18,7 @@ help: ## show this list
 setup: $(if $(filter uv,$(UV)),,.tools/uv/bin/uv) ## install the locked environment into .venv; EXTRA=wandb adds an extra
 	@$(UV) sync --quiet --locked --inexact $(addprefix --extra ,$(EXTRA))
 
-demo: setup ## the whole pipeline on a synthetic hospital (about four minutes on two cores)
+demo: setup ## the whole pipeline on a synthetic hospital (about five minutes on two cores)
 	@$(RUN) clinragen demo --out $(DEMO) --overwrite
 
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --dist worksteal# one thread for each of two processes

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from eicu_table import prepare
+from eicu_table import SHARES, prepare
 from rich.console import Console
 from rich.table import Table
 
+import clinragen
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import note_text, sections_by_stay
 from clinragen.cohort.window import training_window
@@ -44,6 +45,7 @@ class Source:
 
     cohort: Cohort
     raw: Path
+    treated: Cohort
 
     @property
     def stay_ids(self) -> np.ndarray:
@@ -133,8 +135,10 @@ class Row:
     texts: Callable[[Source], list[str]] = Source.notes
     min_share: float = 0.1
     columns: Callable[[Source, np.ndarray], np.ndarray] | None = None
+    rates: bool = False  # also the variables of --variables treatments that 1 % of the stays have
 
 
+RARE = 0.01
 NOW = "as read now"
 ROWS = {
     NOW: Row(),
@@ -147,6 +151,8 @@ ROWS = {
     "+ apachePredVar, history and ventilation": Row(apache_history),
     "+ apacheApsVar, physiology": Row(columns=physiology),
     "+ variables charted in 2 to 10 % of stays": Row(min_share=0.02),
+    "+ rates of infusions as variables": Row(rates=True),
+    "no treatments, + rates of infusions": Row(lambda source: source.notes(treatments=False), rates=True),
 }
 
 
@@ -160,6 +166,10 @@ def probabilities(source: Source, row: Row) -> np.ndarray:
     lexicon = Lexicon.fit([text for text, fits in zip(texts, train, strict=True) if fits], 20_000)
     window = training_window(None, cohort)
     variables = observed_variables(cohort, source.stay_ids[train], row.min_share, window)
+    if row.rates:
+        cohort = source.treated
+        often = observed_variables(cohort, source.stay_ids[train], RARE, window)
+        variables += [name for name in often if name in cohort.added.rows]
     values = grid(cohort, source.stay_ids, variables, window)
     statistics = SeriesStatistics.fit(values[train], variables, 6, window)
     summaries = summarise(*map(torch.from_numpy, statistics.standardise(values)))
@@ -189,16 +199,23 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True, help="the folder of the eICU demo")
     parser.add_argument("--out", type=Path, required=True, help="the folder of eicu_table.py")
     parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--row", action="append", choices=ROWS, help="only these rows; may be repeated")
     args = parser.parse_args()
     quiet_libraries()
-    found: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in ROWS}
+    rows = [name for name in ROWS if name == NOW or not args.row or name in args.row]
+    found: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in rows}
     for number in range(1, args.splits + 1):
         out = args.out / "default" / f"split{number}"
-        source = Source(Cohort.load(prepare(args.raw, out, f"split{number}", diagnosis=False)), args.raw)
+        cohort = Cohort.load(prepare(args.raw, out, f"split{number}", diagnosis=False))
+        shares = [f"splits.salt=split{number}", *SHARES]
+        treated = clinragen.prepare(
+            args.raw, out / "treated", source="eicu", set=shares, variables="treatments", overwrite=True
+        )
+        source = Source(cohort, args.raw, treated)
         held = source.cohort.stays.sort("stay_id").filter(pl.col("split") == "validation")
         gold = source.cohort.label_matrix(held["stay_id"].to_numpy()).astype(bool)
         none = np.full(gold.shape[1], 0.5)
-        systems = {name: System(probabilities(source, row), none) for name, row in ROWS.items()}
+        systems = {name: System(probabilities(source, ROWS[name]), none) for name in rows}
         drawn = bootstrap(gold, systems, held["subject_id"].to_numpy(), replicates=300, seed=number)
         for name, scores in drawn.items():
             place = METRICS.index("macro_auroc")

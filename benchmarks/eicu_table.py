@@ -185,9 +185,10 @@ def student(row: str, encoder: Path | None = None) -> Callable[[Cohort, Path], S
     return run
 
 
-def probes(cohort: Cohort, _: Path) -> Scores:
+def probes(cohort: Cohort, _: Path, modalities: str = "note,series") -> Scores:
     """clinragen's linear probes beside a network that was never trained, whose gain is therefore about 0."""
-    config = resolve("multimodal", "tiny", "evidence", ["stage.parent=null", "stage.targets=[diagnoses]"])
+    settings = ["stage.parent=null", "stage.targets=[diagnoses]", f"stage.inputs=[{modalities}]"]
+    config = resolve("multimodal", "tiny", "evidence", settings)
     torch.manual_seed(0)
     model = new_model(config, cohort, None).eval()
     data = {split: stays(model, config, cohort, split) for split in ("train", *HELD)}
@@ -254,18 +255,21 @@ def compute(cohort: Cohort, out: Path, wanted: list[str]) -> None:
 
 def bootstrapped(cohort: Cohort, out: Path, names: list[str], seed: int) -> tuple[dict[str, Bootstrapped], np.ndarray]:
     """Every row of one split on the same replicates, and which labels have at least ``FEW`` positives."""
-    gold = {split: cohort.label_matrix(cohort.split(split)) for split in HELD}
-    systems = {}
-    for name in names:
-        cell = read_json(out / f"{name}.json", "a cell of this table")
-        if "thresholds" in cell:
-            systems[name] = System(np.array(cell["test"]), np.array(cell["thresholds"]))
-            continue
-        logits = {split: _logit(np.array(cell[split])) for split in HELD}
-        calibration = fit_calibration(logits["validation"], gold["validation"].astype(float), list(phenotypes()))
-        systems[name] = System(calibration.probabilities(logits["test"]), np.array(calibration.thresholds))
+    gold = cohort.label_matrix(cohort.split("test"))
+    systems = {name: system_of(cohort, out / f"{name}.json") for name in names}
     held = cohort.stays.filter(pl.col("split") == "test")["subject_id"].to_numpy()
-    return bootstrap(gold["test"], systems, held, replicates=500, seed=seed), gold["test"].sum(0) >= FEW
+    return bootstrap(gold, systems, held, replicates=500, seed=seed), gold.sum(0) >= FEW
+
+
+def system_of(cohort: Cohort, file: Path) -> System:
+    """The test stays by a finished cell, calibrated on the validation stays unless its model did so itself."""
+    cell = read_json(file, "a cell of this table")
+    if "thresholds" in cell:
+        return System(np.array(cell["test"]), np.array(cell["thresholds"]))
+    labels = cohort.label_matrix(cohort.split("validation")).astype(float)
+    logits = {split: _logit(np.array(cell[split])) for split in HELD}
+    calibration = fit_calibration(logits["validation"], labels, list(phenotypes()))
+    return System(calibration.probabilities(logits["test"]), np.array(calibration.thresholds))
 
 
 def show(splits: list[tuple[dict[str, Bootstrapped], np.ndarray]], names: list[str]) -> None:

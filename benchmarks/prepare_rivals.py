@@ -1,7 +1,7 @@
 """Programs that `prepare_scale.py` compares a preparation with. Each runs in its own process and imports none of our
 code.
 
-python benchmarks/prepare_rivals.py decompress|duckdb|pyhealth RAW < {"table": [item ids], ...}
+python benchmarks/prepare_rivals.py decompress|duckdb|pyhealth RAW COLUMN < {"table": [item ids], ...}
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 
-def decompress(raw: Path, items: dict[str, list[int]]) -> None:
+def decompress(raw: Path, items: dict[str, list[int]], _: str) -> None:
     """Decompress and forget, with the standard library's zlib."""
     for name in items:
         with gzip.open(raw / f"{name}.csv.gz") as file:
@@ -22,16 +22,16 @@ def decompress(raw: Path, items: dict[str, list[int]]) -> None:
                 pass
 
 
-def duckdb(raw: Path, items: dict[str, list[int]]) -> None:
+def duckdb(raw: Path, items: dict[str, list[int]], column: str) -> None:
     """Read the files with all of DuckDB's threads and count the rows of used items."""
     import duckdb
 
     for name, used in items.items():
-        query = f"select count(*) from read_csv('{raw / name}.csv.gz') where itemid in ({', '.join(map(str, used))})"
+        query = f"select count(*) from read_csv('{raw / name}.csv.gz') where {column} in ({', '.join(map(str, used))})"
         print(name, duckdb.connect().execute(query).fetchall())
 
 
-def pyhealth(raw: Path, _: dict[str, list[int]]) -> None:
+def pyhealth(raw: Path, *_: object) -> None:
     """PyHealth's event table of the same files: its shipped configuration, chart and output events added."""
     import pyhealth.datasets as datasets
     import yaml
@@ -65,4 +65,4 @@ def pyhealth(raw: Path, _: dict[str, list[int]]) -> None:
 
 if __name__ == "__main__":
     rivals = {"decompress": decompress, "duckdb": duckdb, "pyhealth": pyhealth}
-    rivals[sys.argv[1]](Path(sys.argv[2]), json.load(sys.stdin))
+    rivals[sys.argv[1]](Path(sys.argv[2]), json.load(sys.stdin), sys.argv[3])

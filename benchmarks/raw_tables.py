@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -51,27 +51,31 @@ def items(table: str) -> list[int]:
 def write(chart_rows: int, out: Path, level: int = 4) -> dict[str, int]:
     """Write the tables below ``out``; rows per table come back."""
     stays = max(1, round(chart_rows / CHART_ROWS_PER_STAY))
-    frames = _people(stays) | {"hosp/d_labitems": _kinds("hosp/labevents")["frame"]}
+    frames = people(stays) | {"hosp/d_labitems": _kinds("hosp/labevents")["frame"]}
     counts = {name: frame.height for name, frame in frames.items()}
     for name, frame in frames.items():
-        _write(out / f"{name}.csv.gz", name, iter([frame.clone]), level)
+        write_table(out / f"{name}.csv.gz", COLUMNS[name], iter([frame.clone]), level)
     total = {
         "icu/chartevents": chart_rows,
         "hosp/labevents": round(chart_rows * LABS_PER_CHART_ROW),
         "icu/outputevents": round(chart_rows * OUTPUTS_PER_CHART_ROW),
     }
     for name, rows in total.items():
-        _write(out / f"{name}.csv.gz", name, _events(name, frames["icu/icustays"], rows), level)
+        write_table(out / f"{name}.csv.gz", COLUMNS[name], events(name, frames["icu/icustays"], rows), level)
     return counts | total
 
 
-def _write(path: Path, name: str, parts: Iterator[Callable[[], pl.DataFrame]], level: int) -> None:
-    """One gzip member; the next part is made while one is compressed, which leaves Python to other threads."""
+def write_table(
+    path: Path, columns: Sequence[str], parts: Iterator[Callable[[], pl.DataFrame]], level: int = 4
+) -> None:
+    """Write the parts of a table in turn, with empty cells in ``columns`` that they lack.
+
+    One gzip member; the next part is made while one is compressed, which leaves Python to other threads."""
 
     def text(number: int, part: Callable[[], pl.DataFrame]) -> memoryview:
         frame, buffer = part(), io.BytesIO()
-        absent = [pl.lit(None, pl.String).alias(column) for column in COLUMNS[name] if column not in frame.columns]
-        frame.with_columns(absent).select(COLUMNS[name]).write_csv(
+        absent = [pl.lit(None, pl.String).alias(column) for column in columns if column not in frame.columns]
+        frame.with_columns(absent).select(columns).write_csv(
             buffer, include_header=not number, datetime_format="%Y-%m-%d %H:%M:%S"
         )
         return buffer.getbuffer()
@@ -93,7 +97,7 @@ def _time(column: str) -> pl.Expr:
     return pl.from_epoch(pl.col(column), time_unit="s").alias(column)
 
 
-def _people(stays: int) -> dict[str, pl.DataFrame]:
+def people(stays: int) -> dict[str, pl.DataFrame]:
     """Patients, admissions, stays and diagnoses: a patient has one admission with one stay."""
     rng = np.random.default_rng(1)
     frame = pl.DataFrame(
@@ -128,7 +132,7 @@ def _people(stays: int) -> dict[str, pl.DataFrame]:
     return {"hosp/patients": shown, "hosp/admissions": shown, "icu/icustays": shown, "hosp/diagnoses_icd": codes}
 
 
-def _events(name: str, stays: pl.DataFrame, rows: int) -> Iterator[Callable[[], pl.DataFrame]]:
+def events(name: str, stays: pl.DataFrame, rows: int) -> Iterator[Callable[[], pl.DataFrame]]:
     """What makes the rows of one measurement table, some stays at a time."""
     bounds = np.linspace(0, rows, stays.height + 1).astype(int)
     begin = stays["intime"].dt.epoch("s").to_numpy()

@@ -15,10 +15,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clinragen.api.assessment import evaluate, report, verify
+    from clinragen.api.assessment import evaluate, verify
+    from clinragen.api.exchange import export_cohort
     from clinragen.api.knowledge import build_graph
     from clinragen.api.prediction import explain, export, load, predict
     from clinragen.api.preparation import prepare
+    from clinragen.api.rating import import_ratings, judge_ratings, pack_ratings
+    from clinragen.api.reporting import report
     from clinragen.api.teaching import teach
     from clinragen.api.training import distill, train
     from clinragen.cohort.folder import Cohort
@@ -37,7 +40,11 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "export_cohort",
+    "import_ratings",
+    "judge_ratings",
     "load",
+    "pack_ratings",
     "predict",
     "prepare",
     "report",
@@ -55,10 +62,14 @@ _HOMES = {
     "evaluate": "clinragen.api.assessment",
     "explain": "clinragen.api.prediction",
     "export": "clinragen.api.prediction",
+    "export_cohort": "clinragen.api.exchange",
+    "import_ratings": "clinragen.api.rating",
+    "judge_ratings": "clinragen.api.rating",
     "load": "clinragen.api.prediction",
+    "pack_ratings": "clinragen.api.rating",
     "predict": "clinragen.api.prediction",
     "prepare": "clinragen.api.preparation",
-    "report": "clinragen.api.assessment",
+    "report": "clinragen.api.reporting",
     "teach": "clinragen.api.teaching",
     "train": "clinragen.api.training",
     "verify": "clinragen.api.assessment",

@@ -293,6 +293,9 @@ def read_table(
     """
     try:
         table = pq.read_table(path, columns=columns, filters=rows)
+        for column in table.columns:
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                column.validate(full=True)  # bytes that are no UTF-8 would end the program where they are read
     except FileNotFoundError:
         raise UserError(f"{path} not found") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:

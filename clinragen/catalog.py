@@ -1,12 +1,18 @@
-"""Variables and phenotypes from ``configs/concepts``, the only source of item ids, units and labels."""
+"""Variables and phenotypes from ``configs/concepts``, the only source of item ids, units and labels.
+
+A user may add variables of one's own (``clinragen.added_variables``). A process then also has those of every cohort and
+model that it opened; a name has one meaning in it. A preparation has exactly those that it was asked for (``only``).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 import yaml
 
@@ -16,10 +22,12 @@ from clinragen.errors import UserError, unknown_choice
 from clinragen.label_sets import LabelSet, Phenotype
 
 #: What a variable is. Sizes of the ``body`` alone make no series of a stay.
-VariableKind = Literal["body", "coma", "gas", "lab", "output", "ventilation", "vital"]
+VariableKind = Literal["body", "coma", "gas", "lab", "output", "treatment", "ventilation", "vital"]
 #: How several values of an hour become one.
 Bin = Literal["last", "sum"]
 
+#: Item ids of ``observations`` for variables without a LOINC code begin here, above all codes.
+_WITHOUT_LOINC = 10_000_000
 _CATALOGUE = CONFIG_ROOT / "concepts" / "variables.yaml"
 
 
@@ -79,13 +87,15 @@ class Variable:
     accepts: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     rescale: tuple[Rescale, ...] = field(default=(), hash=False)
     sum_of: tuple[str, ...] = ()  # other variables whose sum it is
+    weighted_sum_of: dict[str, float] = field(default_factory=dict, hash=False)  # others, where any of them is there
     ratio_of: Ratio | None = None
     arterial: bool = False  # of arterial blood only
+    loinc_also: tuple[str, ...] = ()  # further codes of the same quantity
     untestable: re.Pattern[str] | None = field(default=None, hash=False)  # entries that say it could not be tested
     #: release -> table -> what flowed in with, and out again: {"in": item ids, "out": item ids}
     irrigation: dict[str, dict[str, dict[str, tuple[int, ...]]]] = field(default_factory=dict, hash=False)
     texts: dict[str, float] = field(default_factory=dict, hash=False)  # lower-case entry in words -> value
-    #: release -> table -> {item id: unit or None (canonical)}, in order of priority
+    #: release -> table -> {item id: unit or None (canonical)}, by priority; ``loinc``: of ``loinc_item``
     items: dict[str, dict[str, dict[int | str, str | None]]] = field(default_factory=dict, hash=False)
 
     def direction(self, value: float) -> int:
@@ -121,45 +131,191 @@ class Variable:
 
 
 @cache
-def variables() -> dict[str, Variable]:
-    """All variables by key, in file order."""
-    path = _CATALOGUE
-    raw = _catalogue()
-    sources = raw["sources"]
+def shipped_variables() -> dict[str, Variable]:
+    """The variables of ``configs/concepts/variables.yaml`` by key, in file order."""
+    sources = shipped_sources()
     by_key: dict[str, Variable] = {}
-    for key, row in raw["variables"].items():
+    for key, row in _catalogue()["variables"].items():
         if row["source"] not in sources:
-            raise UserError(f"{path}: variables.{key}.source '{row['source']}' is not among the sources")
-        items = {
-            release: {table: _items(ids) for table, ids in tables.items()}
-            for release, tables in (row.get("items") or {}).items()
-        }
-        by_key[key] = Variable(
-            key=key,
-            label=row["label"],
-            kind=row["kind"],
-            unit=row["unit"],
-            loinc=row["loinc"],
-            low=row["reference"][0],
-            high=row["reference"][1],
-            source=sources[row["source"]],
-            plausible=(row["plausible"][0], row["plausible"][1]),
-            decimals=row["decimals"],
-            bin=row.get("bin", "last"),
-            accepts={unit: (pair[0], pair[1]) for unit, pair in (row.get("accepts") or {}).items()},
-            rescale=tuple(row.get("rescale") or ()),
-            sum_of=tuple(row.get("sum_of") or ()),
-            ratio_of=_ratio(row.get("ratio_of")),
-            arterial=bool(row.get("arterial")),
-            untestable=re.compile(row["untestable"], re.IGNORECASE) if row.get("untestable") else None,
-            irrigation={
-                release: {table: {way: tuple(ids) for way, ids in ways.items()} for table, ways in tables.items()}
-                for release, tables in (row.get("irrigation") or {}).items()
-            },
-            texts={words.lower(): float(value) for words, value in (row.get("texts") or {}).items()},
-            items=items,
-        )
+            raise UserError(f"{_CATALOGUE}: variables.{key}.source '{row['source']}' is not among the sources")
+        by_key[key] = variable_of(key, row, sources[row["source"]], len(by_key))
     return by_key
+
+
+@cache
+def shipped_sources() -> dict[str, str]:
+    """The works that the catalogue takes reference ranges from, by key."""
+    return _catalogue()["sources"]
+
+
+def variable_of(key: str, row: Mapping[str, Any], source: str, position: int) -> Variable:
+    """A variable from its entry in the form of ``variables.yaml``, which is not checked.
+
+    Args:
+        key: its key.
+        row: its entry.
+        source: the work that its reference range is from, in full.
+        position: its place in the catalogue, which makes an item id for a variable without a LOINC code.
+    """
+    items = {
+        release: {table: _items(ids) for table, ids in tables.items()}
+        for release, tables in (row.get("items") or {}).items()
+    }
+    also = tuple(row.get("loinc_also") or ())
+    codes = [code for code in (row["loinc"], *also) if code]
+    ids = [loinc_item(code) for code in codes] or [_WITHOUT_LOINC + position]
+    items["loinc"] = {"observations": dict.fromkeys(ids)}
+    return Variable(
+        key=key,
+        label=row["label"],
+        kind=row["kind"],
+        unit=row["unit"],
+        loinc=row["loinc"] or "",
+        loinc_also=also,
+        low=row["reference"][0],
+        high=row["reference"][1],
+        source=source,
+        plausible=(row["plausible"][0], row["plausible"][1]),
+        decimals=row["decimals"],
+        bin=row.get("bin") or "last",
+        accepts={unit: (pair[0], pair[1]) for unit, pair in (row.get("accepts") or {}).items()},
+        rescale=tuple(row.get("rescale") or ()),
+        sum_of=tuple(row.get("sum_of") or ()),
+        weighted_sum_of=dict(row.get("weighted_sum_of") or {}),
+        ratio_of=_ratio(row.get("ratio_of")),
+        arterial=bool(row.get("arterial")),
+        untestable=re.compile(row["untestable"], re.IGNORECASE) if row.get("untestable") else None,
+        irrigation={
+            release: {table: {way: tuple(ids) for way, ids in ways.items()} for table, ways in tables.items()}
+            for release, tables in (row.get("irrigation") or {}).items()
+        },
+        texts={words.lower(): float(value) for words, value in (row.get("texts") or {}).items()},
+        items=items,
+    )
+
+
+#: What a variable means wherever it is read; item ids and conversions matter only where it is prepared.
+_MEANING = ("label", "kind", "unit", "low", "high", "plausible", "decimals", "bin")
+
+
+@dataclass
+class _Added:
+    """The variables that this process has beside the shipped ones, and spellings of units."""
+
+    variables: dict[str, Variable] = field(default_factory=dict)
+    ucum: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)  # variable -> where it was read first
+    digest: str = ""  # of what a preparation was asked for
+
+
+_in_use = _Added()
+_forget: list[Callable[[], None]] = []
+
+
+def per_catalogue[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """As ``functools.cache``, of a function that depends on the variables: it forgets when any are added."""
+    cached = cache(function)
+    _forget.append(cached.cache_clear)
+    return cast(Callable[P, R], cached)
+
+
+def add(added: Mapping[str, Variable], ucum: Mapping[str, tuple[str, ...]], origin: str) -> None:
+    """Add variables to those of this process; those that are there with the same meaning stay.
+
+    Args:
+        added: by key.
+        ucum: further spellings of units, as ``ucum_spellings``.
+        origin: where they were read, for errors.
+
+    Raises:
+        UserError: a key has another meaning in this process.
+    """
+    for key, variable in added.items():
+        there = variables().get(key)
+        if there is not None and (
+            differs := [name for name in _MEANING if getattr(there, name) != getattr(variable, name)]
+        ):
+            raise UserError(
+                f"{origin}: its variable {key} is not that of {_in_use.origin.get(key, 'the catalogue')} (differs in: "
+                f"{', '.join(differs)}): prepare the cohort with the definition that the model was trained with"
+            )
+    fresh = {key: variable for key, variable in added.items() if key not in variables()}
+    if not fresh and not set(ucum) - set(_in_use.ucum):
+        return
+    _use(
+        _Added(
+            {**_in_use.variables, **fresh}, {**ucum, **_in_use.ucum}, {**dict.fromkeys(fresh, origin), **_in_use.origin}
+        )
+    )
+
+
+@contextmanager
+def only(added: Mapping[str, Variable], ucum: Mapping[str, tuple[str, ...]], digest: str) -> Iterator[None]:
+    """Within it, the process has the shipped variables and exactly these; afterwards those that it had before.
+
+    Args:
+        added: by key.
+        ucum: further spellings of units, as ``ucum_spellings``.
+        digest: of their definitions; empty for none.
+    """
+    before = _in_use
+    _use(_Added(dict(added), dict(ucum), dict.fromkeys(added, "--variables"), digest))
+    try:
+        yield
+    finally:
+        _use(before)
+
+
+def _use(added: _Added) -> None:
+    global _in_use
+    before, _in_use = _in_use, added
+    if (before.variables, before.ucum) != (added.variables, added.ucum):
+        for forget in _forget:
+            forget()
+
+
+def added_digest() -> str:
+    """The digest of the variables that a preparation was asked for; empty for none."""
+    return _in_use.digest
+
+
+@per_catalogue
+def variables() -> dict[str, Variable]:
+    """All variables by key: the shipped ones in file order, then those added."""
+    return {**shipped_variables(), **_in_use.variables}
+
+
+def loinc_item(code: str) -> int:
+    """A LOINC code as an item id of the table ``observations``: its digits.
+
+    >>> loinc_item("8867-4")
+    88674
+    """
+    return int(code.replace("-", ""))
+
+
+@per_catalogue
+def loinc_variables() -> dict[str, str]:
+    """LOINC code -> variable.
+
+    Raises:
+        UserError: a code of two variables.
+    """
+    by_code: dict[str, str] = {}
+    for key, variable in variables().items():
+        for code in (variable.loinc, *variable.loinc_also):
+            if code and by_code.setdefault(code, key) != key:
+                raise UserError(f"{_CATALOGUE}: variables.{key}: the code {code} is that of {by_code[code]}, too")
+    return by_code
+
+
+@per_catalogue
+def ucum_spellings() -> dict[str, tuple[str, ...]]:
+    """UCUM unit, or a usual misspelling of it -> its spellings in the catalogue."""
+    shipped = {
+        unit: tuple(spelt) if isinstance(spelt, list) else (spelt,) for unit, spelt in _catalogue()["ucum"].items()
+    }
+    return {unit: (*shipped.get(unit, ()), *_in_use.ucum.get(unit, ())) for unit in {**shipped, **_in_use.ucum}}
 
 
 @cache

@@ -9,12 +9,18 @@ Split = Literal["train", "validation", "test"]
 Control = Literal["zeroed", "permuted"]
 #: series input of predictions: a stay's own series, or a control
 SeriesInput = Literal["observed", Control]
+#: what is read of a note that does not fit: passages that name concepts first, or simply its first tokens
+NotePassages = Literal["named", "first"]
 #: allowed statements about note and series: only supported ones, or any
 Decoding = Literal["constrained", "free"]
+#: what predicts: this process, the workers of a Ray cluster, or this process with vLLM for the text
+EngineName = Literal["local", "ray", "vllm"]
 #: teachers: composed from the chart, a server with a language model, an engine in this process
 Backend = Literal["evidence", "openai", "vllm"]
 #: device of a model; ``auto`` is the first accelerator, or the CPU without one
 Device = Literal["auto", "cpu", "cuda", "mps"]
+#: numbers in which a language model computes; ``auto``: bf16 on a GPU that has it, else fp32
+NumberFormat = Literal["auto", "fp32", "bf16"]
 #: modalities that a model reads
 Modality = Literal["note", "series"]
 #: what a rationale argues from
@@ -25,13 +31,25 @@ Target = Literal["note", "series", "diagnoses"]
 #: whether rationales or diagnoses are written first
 TargetOrder = Literal["rationales_first", "diagnoses_first"]
 
+#: forms of a report: pages, a printed page per stay, FHIR R4 bundles, tables, plain values
+ReportForm = Literal["html", "pdf", "fhir", "csv", "json"]
+
+#: forms of a cohort for other tools
+ExchangeForm = Literal["huggingface", "meds", "pyhealth"]
+#: forms of an evaluation: the file of clinragen alone, or beside it predictions and results as MEDS-DEV takes them
+EvaluationForm = Literal["json", "meds-dev"]
+
 #: the optional first stage: masked-patch modelling on unlabelled series
 PRETRAIN = "pretrain"
 SPLITS: tuple[Split, ...] = get_args(Split)
 CONTROLS: tuple[Control, ...] = get_args(Control)
+EXCHANGE_FORMS: tuple[ExchangeForm, ...] = get_args(ExchangeForm)
+EVALUATION_FORMS: tuple[EvaluationForm, ...] = get_args(EvaluationForm)
 SERIES_INPUTS: tuple[SeriesInput, ...] = get_args(SeriesInput)
 #: series inputs as the release before wrote them into manifests and evaluations
 FORMER_SERIES_INPUTS: dict[str, Control] = {"shuffled": "permuted"}
 DECODINGS: tuple[Decoding, ...] = get_args(Decoding)
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+NUMBER_FORMATS: tuple[NumberFormat, ...] = get_args(NumberFormat)
 INPUTS: tuple[Modality, ...] = get_args(Modality)
 TARGETS: tuple[Target, ...] = get_args(Target)

@@ -171,6 +171,7 @@ class PredictionsManifest(Manifest):
         task: what is predicted; None stands for the first task, diagnosis.
         labels: keys, in the order of the model's logits.
         label_set: the labels in full.
+        added_variables: variables beside the catalogue's, in full, that model or cohort have; None for none.
         thresholds: by label, the probability from which on it is called.
         series_input: the stays' own series, or a control.
         decoding: by kind of rationale, whether it was held to the chart.
@@ -181,6 +182,8 @@ class PredictionsManifest(Manifest):
         parsed: of how many the text could be read back.
         possible_from: probability from which on a label belongs to the set of possible ones; None if there are no sets.
         abstained: on how many the model abstains; None if predictions did not say yet.
+        search: how free text was searched for: beams, samples, temperature, seed.
+        precision: numbers in which the language model computed, as they were asked for.
         training: the manifest of the run.
         outputs: hashes of the files, by name.
         sizes: bytes of the files, by name.
@@ -208,8 +211,11 @@ class PredictionsManifest(Manifest):
     stays: int | None
     parsed: int | None
     training: dict[str, Any] | None
+    added_variables: dict[str, Any] | None = None
     possible_from: Share | None = None
     abstained: int | None = None
+    search: dict[str, Any] | None = None
+    precision: str | None = None
     outputs: dict[str, str] | None = None
     sizes: dict[str, int] | None = None
 

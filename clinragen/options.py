@@ -28,6 +28,7 @@ def _real(kind: Any, tokens: Sequence[Token]) -> float:
 
 WholeNumber = Annotated[int, Parameter(converter=_whole)]
 MaybeWholeNumber = Annotated[int | None, Parameter(converter=_whole)]
+Number = Annotated[float, Parameter(converter=_real)]
 MaybeNumber = Annotated[float | None, Parameter(converter=_real)]
 #: an option without a value
 Flag = Annotated[bool, Parameter(show_default=False)]

@@ -37,7 +37,10 @@ class OutputKind:
     contents: tuple[str, ...]
 
 
-COHORT = OutputKind("cohort", "mimic-prep", ("*.parquet", "attrition.svg", "audit", "rationales"))
+COHORT = OutputKind(
+    "cohort", "mimic-prep",
+    ("*.parquet", "attrition.svg", "audit", "rationales", "*_to_fill.yaml", "identities.csv"),
+)  # fmt: skip
 AUDIT = OutputKind("audit", "mimic-prep audit", ("audit.json", "audit.html"))
 SYNTHETIC = OutputKind("synthetic hospital", "mimic-prep synthesize", ("hosp", "icu", "note", "truth"))
 GRAPH = OutputKind("concept graph", "clinragen graph build", ("nodes.parquet", "edges.parquet"))
@@ -48,15 +51,28 @@ RUN = OutputKind(
 )  # fmt: skip
 PREDICTIONS = OutputKind(
     "predictions", "clinragen predict",
-    ("predictions.*", "attributions.jsonl", "evaluation.json", "claims.jsonl", "evaluation"),
+    ("predictions.*", "attributions.jsonl", "evaluation.json", "claims.jsonl", "evaluation", "meds-dev"),
 )  # fmt: skip
-EVALUATION = OutputKind("evaluation", "clinragen evaluate", ("evaluation.json", "claims.jsonl"))
-REPORT = OutputKind("report", "clinragen report", ("index.html", "stays", "*.css", "*.js", "*.json"))
+EVALUATION = OutputKind("evaluation", "clinragen evaluate", ("evaluation.json", "claims.jsonl", "meds-dev"))
+REPORT = OutputKind(
+    "report", "clinragen report", ("index.html", "stays", "shared", "*.css", "*.js", "*.json", "*.csv", "*.ndjson")
+)
 EXPORT = OutputKind(
     "exported model", "clinragen export", ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.npz",
     "README.md", "graph", "language_model", "tokenizer", "model"),
 )  # fmt: skip
-MEDS = OutputKind("MEDS dataset", "clinragen.adapters.meds", ("data", "metadata", "labels", "label_set.json"))
+RATING_PACK = OutputKind("rating pack", "clinragen rate pack", ("key.json", "items.json", "raters", "judges"))
+RATINGS = OutputKind("ratings", "clinragen rate import", ("ratings.json",))
+MEDS = OutputKind("MEDS dataset", "clinragen export-cohort --to meds", ("data", "metadata", "labels", "label_set.json"))
+HUGGING_FACE = OutputKind(
+    "Hugging Face dataset", "clinragen export-cohort --to huggingface",
+    ("train.parquet", "validation.parquet", "test.parquet", "README.md"),
+)  # fmt: skip
+PYHEALTH = OutputKind(
+    "PyHealth samples", "clinragen export-cohort --to pyhealth",
+    ("samples.json", "train.parquet", "validation.parquet", "test.parquet"),
+)  # fmt: skip
+MEDS_DEV = OutputKind("MEDS-DEV results", "clinragen evaluate --form meds-dev", ("results", "predictions"))
 DEMO = OutputKind(
     "demo", "clinragen demo",
     ("raw", "cohort", ".cohort.work", ".tokens", "graph", "notes", "series", "multimodal", "predictions",

@@ -17,6 +17,8 @@ from clinragen.names import teacher_name
 RATIONALE_KINDS: tuple[RationaleKind, ...] = get_args(RationaleKind)
 #: Share of a stay's labels that its set of possible ones is to hold on average.
 SETS_HOLD = 0.9
+#: What share of calibrations the interval of a probability is to hold, and the normal quantile of that.
+INTERVAL_LEVEL, INTERVAL_QUANTILE = 0.95, 1.959964
 JOURNAL = ".journal.jsonl"  # of a teacher's answers, beside its rationales
 
 # Parquet has no coarser timestamp than milliseconds: a column in seconds would not be read back unchanged.
@@ -60,6 +62,15 @@ OUTCOMES = pa.schema(
         ("died_in_hospital", pa.bool_()),  # null where the source does not say
         ("death_time", pa.timestamp("ms")),  # of a death in hospital, where its time is known
         ("hospital_outtime", pa.timestamp("ms")),  # discharge from hospital or death there, where known
+    ]
+)
+#: Where and when a stay was, null where not known. Splits, audit and evaluation read it; no model does.
+SITES = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("hospital", pa.string()),
+        ("network", pa.string()),  # of hospitals
+        ("period", pa.string()),  # a year, or a span of years: see the manifest's clock
     ]
 )
 RATIONALES = pa.schema(
@@ -120,6 +131,11 @@ class CohortPaths:
     def outcomes(self) -> Path:
         """Outcomes of each stay, also after the prediction time; never an input."""
         return self.root / "outcomes.parquet"
+
+    @property
+    def sites(self) -> Path:
+        """Hospital, network and period of each stay; never an input."""
+        return self.root / "sites.parquet"
 
     @property
     def manifest(self) -> Path:

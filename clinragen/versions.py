@@ -72,7 +72,7 @@ COHORT = Format("cohort", "schema_version", 1, 1, "prepare it anew with mimic-pr
 GRAPH = Format("concept graph", "graph_version", 1, 1, "build it anew with `clinragen graph build`")
 RATIONALES = Format("rationale set", "rationales_version", 1, 1, "write it anew with `clinragen teach`", unmarked=1)
 JOURNAL = Format("teacher's journal", "journal_version", 1, 1, "move it away and run `clinragen teach`", unmarked=1)
-MODEL = Format("model", "format_version", 4, 3, "train it anew with `clinragen train`")
+MODEL = Format("model", "format_version", 5, 3, "train it anew with `clinragen train`")
 RUN = Format("run", "run_version", 1, 1, "train it anew with `clinragen train`", unmarked=1)
 PREDICTIONS = Format(
     "predictions folder", "predictions_version", 1, 1, "predict anew with `clinragen predict`", unmarked=1
@@ -80,11 +80,15 @@ PREDICTIONS = Format(
 EVALUATION = Format("evaluation", "evaluation_version", 1, 1, "run `clinragen evaluate` again", unmarked=1)
 
 SAMPLES = Format("sample journal", "samples_version", 1, 1, "move it away and run `clinragen train refine`")
+RATING_PACK = Format("rating pack", "pack_version", 1, 1, "write it anew with `clinragen rate pack`")
+RATINGS = Format("rating file", "ratings_version", 1, 1, "save it anew from the rater's page")
 
+#: The version of models from which on they were trained on the passages of long notes that name concepts.
+NOTE_PASSAGES = 5
 #: Version of cached tokens, mentions and targets of a run: raised when the same cohort, tokenizer and graph give
 #: others. A run that is resumed by a newer clinragen then encodes its stays again.
-ENCODING = 1
+ENCODING = 2
 #: The same of the captions of series (``clinragen.chart.captions``).
 CAPTIONS = 1
 
-FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, SAMPLES)
+FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, SAMPLES, RATING_PACK, RATINGS)

@@ -22,6 +22,12 @@ _ACCOUNT, _BAD = "account.json", "quarantine.parquet"
 QUARANTINE = pa.schema([("file", pa.string()), ("line", pa.int64()), ("reason", pa.string())])
 
 
+#: Rows by kind of code and code, of codes that no variable has.
+UnusedCodes = Counter[tuple[str, str]]
+_MOST_UNUSED = 100_000  # distinct codes of a file that are counted one by one
+_OTHER_CODES = "(other)"
+
+
 class RowFilter:
     """Applies a table's rules to the rows of one block; ``frame`` holds the remaining rows.
 
@@ -35,6 +41,7 @@ class RowFilter:
         self.out_of_scope: Counter[str] = Counter()
         self.quarantined: list[tuple[str, np.ndarray]] = []
         self.remarks: Counter[str] = Counter()  # remarks on rows that were kept
+        self.unused: UnusedCodes = Counter()  # rows out of scope because no variable has their code
 
     def shift(self, lines: int) -> None:
         """Count lines from the start of the file, ``lines`` above the block."""
@@ -51,6 +58,7 @@ class RowFilter:
         both.out_of_scope = self.out_of_scope + below.out_of_scope
         both.quarantined = self.quarantined + below.quarantined
         both.remarks = self.remarks + below.remarks
+        both.unused = self.unused + below.unused
         return both
 
     def skip(self, condition: pl.Expr, reason: str) -> None:
@@ -66,6 +74,12 @@ class RowFilter:
         if hit.any():
             self.quarantined.append((reason, self.frame["line"].filter(hit).to_numpy()))
             self.frame = self.frame.filter(~hit)
+
+    def count_unused(self, condition: pl.Expr, kind: str, column: str) -> None:
+        """Count the rows that meet ``condition`` by their code in ``column``; ``kind`` says what kind of code it is."""
+        codes = self.frame.filter(condition.fill_null(False)).select(pl.col(column).cast(pl.String)).to_series()
+        for code, rows in codes.drop_nulls().value_counts().iter_rows():
+            self.unused[kind, code] += rows
 
     def _hit(self, condition: pl.Expr) -> pl.Series:
         return self.frame.select(hit=condition.fill_null(False)).to_series()
@@ -139,6 +153,7 @@ class Ledger:
         self.tables: dict[str, TableCount] = {}
         self._bad: list[tuple[str, np.ndarray, str]] = []
         self._remarks: dict[str, Counter[str]] = {}  # remarks on files that were read in another step
+        self._unused: dict[str, UnusedCodes] = {}
 
     def add(self, file: str, row_filter: RowFilter) -> None:
         """Add the counts of one filtered block."""
@@ -150,6 +165,17 @@ class Ledger:
         for reason, lines in row_filter.quarantined:
             count.quarantined[reason] += len(lines)
             self._bad.append((file, lines, reason))
+        self._add_unused(file, row_filter.unused)
+
+    def unused(self, file: str) -> UnusedCodes:
+        """Rows of a file by kind of code and code, of codes that no variable has."""
+        return self._unused.get(file, Counter())
+
+    def _add_unused(self, file: str, unused: UnusedCodes) -> None:
+        counts = self._unused.setdefault(file, Counter()) if unused else Counter()
+        for (kind, code), rows in unused.items():
+            fits = (kind, code) in counts or len(counts) < _MOST_UNUSED
+            counts[kind, code if fits else _OTHER_CODES] += rows
 
     def remark(self, file: str, remarks: Counter[str]) -> None:
         """Add remarks on rows of a file that another ledger counts."""
@@ -175,11 +201,14 @@ class Ledger:
         self._bad += other._bad
         for file, remarks in other._remarks.items():
             self.remark(file, remarks)
+        for file, unused in other._unused.items():
+            self._add_unused(file, unused)
 
     def save(self, folder: Path) -> None:
         """Write the counts into a folder, for ``load``."""
         counts = {file: count.as_json() for file, count in self.tables.items()}
-        write_json(folder / _ACCOUNT, {"tables": counts, "remarks": self._remarks})
+        unused = {file: [[*code, rows] for code, rows in sorted(codes.items())] for file, codes in self._unused.items()}
+        write_json(folder / _ACCOUNT, {"tables": counts, "remarks": self._remarks, "unused": unused})
         write_table(folder / _BAD, self.quarantine())
 
     @classmethod
@@ -192,6 +221,8 @@ class Ledger:
             ledger.tables[file] = TableCount(count["read"], count["kept"], *parts)
         for file, remarks in account["remarks"].items():
             ledger.remark(file, Counter(remarks))
+        for file, codes in account.get("unused", {}).items():
+            ledger._add_unused(file, Counter({(kind, code): rows for kind, code, rows in codes}))
         bad = pl.read_parquet(folder / _BAD)
         for (file, reason), rows in bad.partition_by("file", "reason", as_dict=True, maintain_order=True).items():
             ledger._bad.append((file, rows["line"].to_numpy(), reason))

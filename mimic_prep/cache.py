@@ -19,7 +19,7 @@ from filelock import lock_descriptor
 from clinragen.artifacts import atomic_folder, sha256_json
 from clinragen.errors import UserError
 from mimic_prep.accounting import Ledger
-from mimic_prep.steps import catalogue_hash, versions_into
+from mimic_prep.steps import catalogue_key, versions_into
 
 _LOCK = "lock"
 
@@ -39,7 +39,7 @@ class StepCache:
 
     def build(self, name: str, key: object, ledger: Ledger, make: Callable[[Path, Ledger], None]) -> Path:
         """The step's folder, filled by ``make`` unless it exists; its row counts are added to ``ledger``."""
-        made_of = [versions_into(name), catalogue_hash(), key]
+        made_of = [versions_into(name), catalogue_key(), key]
         step = self._folder / f"{name}-{sha256_json(made_of)[:24]}"
         if step.exists():
             self._tell(f"{name}: nothing it depends on has changed, taken as it is")
@@ -60,17 +60,31 @@ class StepCache:
 
 
 @contextmanager
+def held_beside(out: Path, name: str) -> Iterator[Path]:
+    """The hidden folder ``.<cohort>.<name>`` beside the cohort ``out``, for one process at a time.
+
+    It is accessible to its owner only, since it contains patient data, and stays until it is removed.
+
+    Raises:
+        UserError: another process is preparing the same cohort.
+    """
+    folder = out.with_name(f".{out.name}.{name}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    with open(folder / _LOCK, "w") as lock:
+        if not lock_descriptor(lock.fileno(), blocking=False):
+            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another")
+        yield folder
+
+
+@contextmanager
 def cache_of(out: Path, tell: Callable[[str], None]) -> Iterator[StepCache]:
     """The finished steps of the cohort ``out``, for one process at a time; removes partial steps of a killed one.
 
     Raises:
         UserError: another process is preparing the same cohort.
     """
-    folder = out.with_name(f".{out.name}.work")
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / _LOCK, "w") as lock:
-        if not lock_descriptor(lock.fileno(), blocking=False):
-            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another")
+    with held_beside(out, "work") as folder:
         retired = sorted(out.parent.glob(f".{out.name}.*.old"))
         if retired and not out.exists():
             retired.pop().replace(out)  # killed between moving the old cohort away and renaming the new one

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinragen import __version__, versions
+from clinragen.added_variables import MANIFEST as ADDED
+from clinragen.added_variables import NONE, AddedVariables
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
 from clinragen.cohort.manifest import Account, CohortManifest, Origin, ProtocolRecord
 from clinragen.integrity import Outputs, outputs_of
@@ -53,18 +55,29 @@ def write_series(path: Path, parts: Iterable[pa.Table]) -> int:
 
 
 def write_tables(
-    paths: CohortPaths, stays: pl.DataFrame, notes: pl.DataFrame, labels: pa.Table | None, outcomes: pa.Table
+    paths: CohortPaths,
+    stays: pl.DataFrame,
+    notes: pl.DataFrame,
+    labels: pa.Table | None,
+    outcomes: pa.Table,
+    sites: pa.Table,
 ) -> None:
-    """Write stays, notes, outcomes and, if any stay is coded, labels."""
+    """Write stays, notes, outcomes, sites and, if any stay is coded, labels."""
     write_table(paths.stays, typed(stays, STAYS))
     write_table(paths.notes, typed(notes, NOTES))
     if labels is not None:
         write_table(paths.labels, labels)
     write_table(paths.outcomes, outcomes)
+    write_table(paths.sites, sites)
 
 
 def made_from(
-    source: str, protocol: Protocol, labels: LabelSet, inputs: dict[str, str], steps: Mapping[str, int]
+    source: str,
+    protocol: Protocol,
+    labels: LabelSet,
+    inputs: dict[str, str],
+    steps: Mapping[str, int],
+    added: AddedVariables = NONE,
 ) -> Origin:
     """All that a cohort depends on, in the form of its manifest. ``inputs`` are hashes, ``steps`` versions."""
     settings: dict[str, Any] = asdict(protocol) | {
@@ -72,10 +85,12 @@ def made_from(
     }  # the file's content is in label_set
     if protocol.splits.by == "patient":
         del settings["splits"]["by"]  # keeps the identity of cohorts from before this setting
+    if not protocol.splits.held_out:
+        del settings["splits"]["held_out"]  # likewise
     subjects = protocol.splits.test_subjects
     if subjects and Path(subjects).is_file():
         inputs = inputs | {"splits.test_subjects": sha256_file(Path(subjects))}
-    return {
+    origin: dict[str, Any] = {
         "schema_version": versions.COHORT.version,
         "created_by": f"mimic-prep {__version__}",
         "source": source,
@@ -85,7 +100,9 @@ def made_from(
         "steps": dict(steps),
         "catalogue": catalogue_hash(),
         "inputs": dict(sorted(inputs.items())),
+        **added.marked(),
     }
+    return cast(Origin, origin)
 
 
 def unchanged(paths: CohortPaths, made_from: Origin) -> CohortManifest | None:
@@ -94,6 +111,7 @@ def unchanged(paths: CohortPaths, made_from: Origin) -> CohortManifest | None:
         return None
     manifest = read_json(paths.manifest, "the manifest of a cohort")
     same = all(manifest.get(key) == value for key, value in made_from.items())
+    same = same and manifest.get(ADDED) == made_from.get(ADDED)  # also where none are asked for any more
     same = same and manifest.get("outputs") == _recorded(paths)["outputs"]
     return cast(CohortManifest, manifest) if same else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -9,11 +10,15 @@ from clinragen.command_line import Program
 from clinragen.errors import exit_code
 from mimic_prep.commands._releases import release_commands
 
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # nothing here multiplies matrices: its threads would only wait, busily
+
 PROGRAM = Program(
     name="mimic-prep",
     about="Prepare a leak-free cohort folder from raw electronic health records.",
     package="mimic_prep.commands",
-    order=("mimic-iv", "mimic-iii", "eicu", "meds", "physionet-2012", "check-release", "audit", "synthesize"),
+    order=("mimic-iv", "mimic-iii", "eicu", "meds", "fhir", "physionet-2012", "check-release", "audit", "synthesize"),
     closing="`mimic-prep COMMAND --help` explains a command; `clinragen --help` explains the use of a cohort.",
     further=release_commands(),
     renamed={("", "verify"): "check-release"},

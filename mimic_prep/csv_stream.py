@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -61,8 +62,13 @@ class _CountedFile(io.FileIO):
         return size
 
 
-def read_blocks(path: Path, table: Table, progress: Callable[[int], None]) -> Iterator[tuple[list[str], bytearray]]:
+def read_blocks(
+    path: Path, table: Table, progress: Callable[[int], None], spent: list[bytearray] | None = None
+) -> Iterator[tuple[list[str], bytearray]]:
     """(header in lower case, whole rows) of a file, from start to end, compressed or not.
+
+    ``spent`` takes blocks that the caller has done with: their memory is filled again, since new memory costs a tenth
+    of the time.
 
     Raises:
         UserError: a column is missing or duplicate, a row has no end, or the file is empty, truncated or corrupt.
@@ -70,7 +76,7 @@ def read_blocks(path: Path, table: Table, progress: Callable[[int], None]) -> It
     raw = _CountedFile(path, progress)
     try:
         with ThreadPoolExecutor(1) as pool:
-            blocks = _blocks(_text(raw, path), path, table)
+            blocks = _blocks(_text(raw, path), path, table, [] if spent is None else spent)
             ahead = [pool.submit(next, blocks, None) for _ in range(_AHEAD)]
             while (block := ahead.pop(0).result()) is not None:
                 ahead.append(pool.submit(next, blocks, None))
@@ -92,17 +98,20 @@ def _text(raw: _CountedFile, path: Path) -> IO[bytes]:
     return cast(IO[bytes], raw)
 
 
-def _blocks(handle: IO[bytes], path: Path, table: Table) -> Iterator[tuple[list[str], bytearray]]:
+def _blocks(
+    handle: IO[bytes], path: Path, table: Table, spent: list[bytearray]
+) -> Iterator[tuple[list[str], bytearray]]:
     """(header, bytes that end at the end of a row)."""
     pending = bytearray()
     while b"\n" not in pending and len(pending) < LONGEST_HEADER and (chunk := handle.read(BLOCK_BYTES)):
         pending += chunk
     header_line, _, pending = pending.partition(b"\n")
-    header = read_header(bytes(header_line), path, table)
-    escapes = _Escapes()
+    tabbed = table.tabs and b"\t" in header_line
+    header = read_header(bytes(_as_csv(header_line) if tabbed else header_line), path, table)
+    escapes = _Escapes(ignored=tabbed)
     pending = escapes.undo(pending, 0, last=False)
     while True:
-        block = bytearray(len(pending) + BLOCK_BYTES)  # filled in place, to avoid copies of blocks
+        block = _buffer(len(pending) + BLOCK_BYTES, spent)  # filled in place, to avoid copies of blocks
         block[: len(pending)] = pending
         with memoryview(block) as view:
             read = handle.readinto(view[len(pending) :])  # type: ignore[attr-defined]
@@ -117,20 +126,46 @@ def _blocks(handle: IO[bytes], path: Path, table: Table) -> Iterator[tuple[list[
         pending = block[cut:]
         if cut:
             del block[cut:]
-            yield header, block
+            yield header, _as_csv(block) if tabbed else block
         if not read:
             return
+
+
+def _as_csv(rows: bytearray) -> bytearray:
+    """Rows between tabs, in which quotes are not special, as CSV with every cell in quotes.
+
+    >>> _as_csv(bytearray(b'1\\t5" tube, long\\n'))
+    bytearray(b'"1","5"" tube, long"\\n')
+    """
+    whole = rows.endswith(b"\n")
+    body = rows.removesuffix(b"\n").replace(b"\r\n", b"\n").removesuffix(b"\r")
+    cells = body.replace(b'"', b'""').replace(b"\t", b'","').replace(b"\n", b'"\n"')
+    return bytearray(b'"' + cells + b'"' + b"\n" * whole)
+
+
+def _buffer(size: int, spent: list[bytearray]) -> bytearray:
+    """``size`` bytes of any content, in memory that was used before if there is some."""
+    while spent:
+        buffer = spent.pop()
+        with suppress(BufferError):  # somebody looks at it after all, so its size cannot change
+            buffer += bytes(max(size - len(buffer), 1))
+            del buffer[size:]
+            return buffer
+    return bytearray(size)
 
 
 class _Escapes:
     """Converts backslash escapes of database dumps to plain CSV, from the first block that has them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ignored: bool = False) -> None:
+        self._ignored = ignored
         self._seen = False
         self._held = b""  # a backslash at the end, whose escaped character comes with the next bytes
 
     def undo(self, block: bytearray, start: int, *, last: bool) -> bytearray:
         """Convert ``block``, whose bytes from ``start`` on are new."""
+        if self._ignored:
+            return block
         if not self._seen:
             # search for one byte first: it costs a tenth of a search for two, and few blocks have a backslash
             if block.find(b"\\") < 0 or block.find(b'\\"') < 0 or not _ESCAPED.search(block):

@@ -27,6 +27,7 @@ EVENTS = {
     "stay": pl.Int32, "second": pl.Int32, "variable": pl.Int16, "priority": pl.Int16, "value": pl.Float64,
     "known": pl.Int32,
 }  # fmt: skip
+_LAST = 254  # the last priority: values that a rule makes have 255
 _LATEST = (1 << 31) - 1
 _UNDATED = "no time of entry: known when charted"
 
@@ -74,7 +75,8 @@ class EventRules:
         items = _items(release, source.table.name)
         self._ids = list(items)
         item_ids = (*items, source.generic) if source.generic else tuple(items)
-        self.only = None if source.wide else Only("item", item_ids, "item not used")
+        listed = "item" in source.table.columns and not source.wide  # otherwise the table's derivation drops the rest
+        self.only = Only("item", item_ids, "item not used") if listed else None
         self._of_unit: dict[str, np.ndarray] = {}
         self._items = list(items.values())
         self._usual = np.array([(item.scale, item.offset) for item in self._items]).reshape(-1, 2)
@@ -105,7 +107,7 @@ class EventRules:
         if self._source.minute is not None:
             row_filter.frame = row_filter.frame.with_columns(time=pl.lit(self._source.minute, dtype=pl.Int64))
         row_filter.frame = row_filter.frame.unpivot(items, index=keep, variable_name="item").drop_nulls("value")
-        row_filter.read = row_filter.frame.height + bad
+        row_filter.read = row_filter.frame.height + bad + row_filter.out_of_scope.total()
 
     def _attach(self, row_filter: RowFilter) -> None:
         """Item, stay and second from intime of each row; drops rows outside the window."""
@@ -130,9 +132,9 @@ class EventRules:
             rank = self._index.by_time(keys, moment)
         screen.skip(rank < 0, "stay not in the cohort")
         screen.reject(time.is_null(), "no time")
-        second = moment if minutes else moment - self._index.intime[rank]
-        end = self._index.end[rank]
-        screen.skip((second < self._index.start[rank]) | (second >= end), "outside the window")
+        second = moment if minutes else moment - self._index.intime.take(rank)
+        end = self._index.end.take(rank)
+        screen.skip((second < self._index.start.take(rank)) | (second >= end), "outside the window")
         known_at = self._known(frame, second, rank)
         if self._by_entry and known_at is not second:  # an entry time before the charted time does not count
             screen.skip(known_at >= end, "not known by the prediction time")
@@ -160,7 +162,7 @@ class EventRules:
         if entered.dtype == pl.Int64:
             known_at = entered.fill_null(0).to_numpy() * 60
         else:
-            known_at = seconds(entered) - self._index.intime[rank]
+            known_at = seconds(entered) - self._index.intime.take(rank)
         known_at = np.clip(known_at, -_LATEST, _LATEST)
         return np.where(entered.is_null().to_numpy(), second, known_at) if entered.null_count() else known_at
 
@@ -182,20 +184,27 @@ class EventRules:
         value = row_filter.frame["value"].to_numpy()
         scale, offset = self._factors(row_filter.frame, code, value)
         alien, untested = np.isnan(scale), np.isnan(value)
-        value = _round(value * scale + offset, self._power[code])
+        value = _round(value * scale + offset, self._power.take(code))
         screen = Screen(row_filter)
         screen.reject(alien, "unit of another kind of variable")
-        bad = ~((value >= self._low[code]) & (value <= self._high[code]) | untested)
+        bad = ~((value >= self._low.take(code)) & (value <= self._high.take(code)) | untested)
         for key in sorted({self._items[code].variable.key for code in np.unique(code[bad])}):
             codes = [code for code, item in enumerate(self._items) if item.variable.key == key]
             screen.reject(bad & np.isin(code, codes), f"implausible {key}")
         screen.apply(
             second=row_filter.frame["second"].to_numpy().astype(np.int32),
-            variable=self._variable[code],
-            priority=self._priority[code],
+            variable=self._variable.take(code),
+            priority=self._ranked(row_filter.frame, code),
             value=value,
         )
         row_filter.frame = row_filter.frame.select(*EVENTS, *self._specimen)
+
+    def _ranked(self, frame: pl.DataFrame, code: np.ndarray) -> np.ndarray:
+        """The priority of each row: that of its item, and of its code among those of the item if it has a rank."""
+        priority = self._priority.take(code)
+        if "rank" not in frame.columns:
+            return priority
+        return np.minimum(priority + frame["rank"].fill_null(0).to_numpy(), _LAST).astype(np.int16)
 
     def _factors(self, frame: pl.DataFrame, code: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scale and offset of each row: by its own unit if known, else the item's; ``rescale`` comes before both."""
@@ -207,8 +216,9 @@ class EventRules:
             places = cast(pl.Series, pl.from_arrow(encoded.indices))  # Arrow's own fill_null would import pandas
             unit_code = places.fill_null(len(units)).to_numpy()
         table = np.stack([*(self._factors_of(unit) for unit in units), self._usual], axis=1)
-        scale, offset = table[code, unit_code, 0], table[code, unit_code, 1]
-        rows = np.flatnonzero(self._rescaled[code])
+        cell = code * np.int64(len(units) + 1) + unit_code
+        scale, offset = (table[:, :, factor].ravel().take(cell) for factor in (0, 1))
+        rows = np.flatnonzero(self._rescaled.take(code))
         some, number = code[rows], value[rows]
         for row, item in enumerate(self._items):
             for rule in item.variable.rescale:

@@ -6,7 +6,6 @@ Every stay of the raw table is either kept or excluded under the first rule that
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import polars as pl
 
@@ -50,17 +49,18 @@ class Population:
     """All stays of a release with canonical columns, and all admissions of their patients.
 
     ``stays``: stay_id, subject_id, hadm_id, intime, outtime, admittime, sex, and one of age, birth, or anchor_age with
-    anchor_year; hospital and network (of hospitals), where the release knows them. ``admissions``: hadm_id and
-    dischtime. ``outcomes``: stay_id, died_in_hospital, death_time, hospital_outtime; separate from the stays, as they
-    are after the prediction time.
+    anchor_year. ``admissions``: hadm_id and dischtime. ``outcomes``: stay_id, died_in_hospital, death_time,
+    hospital_outtime; separate from the stays, as they are after the prediction time. ``sites``: stay_id and, where the
+    release knows them, hospital, network (of hospitals) and period; separate, as no input depends on them.
     """
 
     stays: pl.DataFrame
     admissions: pl.DataFrame
     outcomes: pl.DataFrame
+    sites: pl.DataFrame | None = None
 
 
-def select(population: Population, protocol: Protocol, attrition: Attrition, where: Path) -> pl.DataFrame:
+def select(population: Population, protocol: Protocol, attrition: Attrition, where: str) -> pl.DataFrame:
     """The stays that pass all rules that need no measurements, sorted by stay_id.
 
     They gain the columns age, sex, window_start, prediction_time.

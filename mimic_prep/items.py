@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 
-from clinragen.catalog import Variable, variables
+from clinragen.catalog import Variable, per_catalogue, variables
 from clinragen.errors import unknown_choice
 from mimic_prep.release import Items
 from mimic_prep.releases import own_items
+from mimic_prep.tables import EventTable
 
 
 def items_of(variable: Variable, release: str, table: str) -> Mapping[int | str, str | None]:
@@ -25,7 +25,21 @@ def items_of(variable: Variable, release: str, table: str) -> Mapping[int | str,
     return variable.items.get(release, {}).get(table, {})
 
 
-@cache
+def used(events: Iterable[EventTable], release: str) -> tuple[EventTable, ...]:
+    """The tables of measurements without those that no variable in use has items in, where only those are read.
+
+    Args:
+        events: tables of a release.
+        release: as of ``items_of``.
+    """
+    return tuple(
+        source
+        for source in events
+        if not source.if_used or any(items_of(one, release, source.table.name) for one in variables().values())
+    )
+
+
+@per_catalogue
 def _own(release: str) -> Items | None:
     items = own_items().get(release)
     for table, variables_of_table in (items or {}).items():

@@ -10,7 +10,8 @@ from clinragen.icd import version_of
 from mimic_prep import structured_summary
 from mimic_prep.accounting import RowFilter
 from mimic_prep.inclusion import Attrition, Population
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
+from mimic_prep.items import used
 from mimic_prep.note_selection import read_notes
 from mimic_prep.outcomes import of_admissions as outcomes_of_admissions
 from mimic_prep.protocol import Protocol
@@ -26,18 +27,19 @@ class MimicReader(Reader):
         self.release = release
         self.name = release.name
         self.items = release.items
-        self.events = release.events
+        self.events = used(release.events, release.items)
         self.diagnosis_table = release.diagnoses
+        self.clock = release.clock
 
     def tables(self) -> list[Table]:
         """All tables that a preparation may read, each once."""
         release = self.release
         named = [release.stays, release.patients, release.admissions, release.diagnoses]
         optional = [table for table in (release.prescriptions, release.diagnosis_names) if table is not None]
-        parts = [source.table for source in (*release.events, *release.notes)]
+        parts = [source.table for source in (*self.events, *release.notes)]
         return list({table.path: table for table in (*named, *parts, *optional)}.values())
 
-    def population(self, raw: RawFolder, attrition: Attrition) -> Population:
+    def population(self, raw: RawTables, attrition: Attrition) -> Population:
         """Stays that have a patient and an admission; the others are counted."""
         release = self.release
         stays = raw.read(
@@ -54,9 +56,11 @@ class MimicReader(Reader):
         stays = _join(stays, admissions.drop("subject_id"), ["hadm_id"], "admission", attrition)
         outcomes, warnings = outcomes_of_admissions(stays)
         self.warnings += warnings
-        return Population(stays.drop("expire_flag", "deathtime"), admissions, outcomes)
+        named = [name for name in ("hospital", "network", "period") if name in stays.columns]
+        sites = stays.select("stay_id", *named)
+        return Population(stays.drop("expire_flag", "deathtime", *named), admissions, outcomes, sites)
 
-    def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
+    def diagnoses(self, raw: RawTables, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
         """subject_id, hadm_id, position, code, version, dischtime: every coded diagnosis of the cohort's patients."""
 
         def rules(row_filter: RowFilter) -> None:
@@ -70,7 +74,7 @@ class MimicReader(Reader):
         ends = population.admissions.group_by("hadm_id").agg(pl.col("dischtime").max())
         return coded.join(ends, on="hadm_id", how="left", maintain_order="left")
 
-    def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    def texts(self, raw: RawTables, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         """Note sections, and digests as configured by the protocol."""
         notes = read_notes(raw, self.release, stays, protocol)
         if protocol.notes.digest == "never":

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import polars as pl
 
 from mimic_prep.accounting import RowFilter
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.note_text import clean
 from mimic_prep.protocol import KnownAt, Protocol
 from mimic_prep.radiology import radiology_sections
@@ -39,7 +39,7 @@ ORDER = ("stay_id", "kind", "time", "note_id", "section", "text")
 _Parser = Callable[[str, bool], dict[str, str]]
 
 
-def read_notes(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+def read_notes(raw: RawTables, release: MimicLayout, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
     """All sections (columns ``NOTES``) that the protocol allows, sorted."""
     parts = [pl.DataFrame(schema=_ROWS)]
     for table in {source.table.path: source.table for source in release.notes}.values():
@@ -55,7 +55,8 @@ def read_notes(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, protoc
 def _of_first_reports(notes: pl.DataFrame) -> pl.DataFrame:
     """``notes`` without the admission sections of later reports and addenda, and without repetitions."""
     order = ["stay_id", "written", "number", "note_id"]
-    notes = notes.sort(*order, "section", "text", nulls_last=True, maintain_order=True)
+    order += ["section", "text"]
+    notes = notes.sort(*order, *(name for name in notes.columns if name not in order), nulls_last=True)
     is_summary, of_admission_section = pl.col("kind") == SUMMARY, pl.col("section").is_in(KNOWN_AT_ADMISSION)
     first = notes.filter(is_summary & of_admission_section & ~pl.col("addendum")).unique(
         "stay_id", keep="first", maintain_order=True
@@ -76,7 +77,10 @@ def _parsers(protocol: Protocol) -> dict[str, _Parser]:
     def summary(text: str, addendum: bool) -> dict[str, str]:
         return discharge_sections(text, addendum=addendum, sections=requested)
 
-    return {SUMMARY: summary, "radiology": radiology_sections}
+    def history(text: str, addendum: bool) -> dict[str, str]:
+        return summary(text, addendum) or _whole(text, addendum)
+
+    return {SUMMARY: summary, "radiology": radiology_sections, "history_and_physical": history}
 
 
 def _whole(text: str, addendum: bool) -> dict[str, str]:

@@ -20,7 +20,7 @@ from mimic_prep.csv_stream import LONGEST_ROW, check_columns
 from mimic_prep.tables import Only, Table
 
 ROWS_AT_ONCE = 1 << 16
-TEXT_AT_ONCE = 1 << 28  # bytes of text in one batch
+TEXT_AT_ONCE = 1 << 25  # bytes of text in one batch: each thread may hold one
 #: A file that expands to more than this many bytes, and by more than this factor, is refused: gzip cannot do more.
 MOST_UNPACKED, MOST_GAIN = 1 << 32, 1000
 
@@ -52,11 +52,21 @@ def read_batches(path: Path, table: Table, shown: str) -> Iterator[pa.RecordBatc
                         f"{shown} unpacks to more than {MOST_GAIN:,} times its {size:,} bytes: it is no table of a "
                         "release; export it again"
                     )
-                for piece in _pieces(batch, shown):
-                    yield pa.RecordBatch.from_arrays([_plain(column) for column in piece.columns], piece.schema.names)
+                yield from plain_pieces(batch, shown)
     except (pa.ArrowException, OSError, MemoryError) as error:
         message = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{shown} is not readable Parquet ({message}): download it again") from None
+
+
+def plain_pieces(batch: pa.RecordBatch, shown: str) -> Iterator[pa.RecordBatch]:
+    """The batch in pieces with limited text, without dictionaries.
+
+    Raises:
+        UserError: a row is too long.
+        pa.ArrowInvalid: text is not UTF-8.
+    """
+    for piece in _pieces(batch, shown):
+        yield pa.RecordBatch.from_arrays([_plain(column) for column in piece.columns], piece.schema.names)
 
 
 def _is_text(kind: pa.DataType) -> bool:

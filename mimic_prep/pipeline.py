@@ -14,20 +14,22 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clinragen.added_variables import NONE, AddedVariables
 from clinragen.artifacts import room_in, write_table, write_text
 from clinragen.catalog import variables
 from clinragen.cohort.manifest import Account, CohortCounts, CohortManifest, Origin
 from clinragen.errors import UserError
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT, check_kind, check_place, output_folder
-from clinragen.schema import JOURNAL, SERIES, SPLITS, CohortPaths
-from mimic_prep import canonical, cautions, consort, inclusion, labels, note_selection, outcomes, shards, splits
+from clinragen.schema import JOURNAL, SERIES, SITES, SPLITS, CohortPaths
+from mimic_prep import canonical, cautions, consort, inclusion, labels, note_selection, outcomes, shards, sites, splits
 from mimic_prep.accounting import Ledger
 from mimic_prep.cache import StepCache, cache_of, frame_hash
 from mimic_prep.code_repair import repaired
 from mimic_prep.events import EventRules
 from mimic_prep.inclusion import Attrition
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
+from mimic_prep.intervals import IntervalRules, Spreader
 from mimic_prep.parallel import in_order
 from mimic_prep.protocol import Protocol
 from mimic_prep.qualify import Qualifier
@@ -43,11 +45,12 @@ _MEASURED, _TEXTS = "measured.parquet", "texts.parquet"
 
 def prepare(
     reader: Reader,
-    raw: RawFolder,
+    raw: RawTables,
     out: Path,
     protocol: Protocol,
     *,
     overwrite: bool = False,
+    added: AddedVariables = NONE,
     stays_per_shard: int = STAYS_PER_SHARD,
     tell: Callable[[str], None] = lambda _: None,
 ) -> CohortManifest:
@@ -66,12 +69,13 @@ def prepare(
         raw.locate(table)  # fail fast: a missing table stops here, before hours of reading
     if not any(raw.locate(source.table) for source in reader.events if not source.beside):
         tried = ", ".join(source.table.path for source in reader.events if not source.beside)
-        raise UserError(f"{raw.origin}: no table of measurements found; expected at least one of {tried}")
-    check_place(out, (raw.origin,))
+        raise UserError(f"{raw.shown}: no table of measurements found; expected at least one of {tried}")
+    check_place(out, raw.paths)
     if out.exists():
         check_kind(out, COHORT)
     inputs = raw.hashes(reader.tables()) | reader.inputs
-    made_from = canonical.made_from(reader.name, protocol, chosen, inputs, {**VERSIONS, "reader": reader.version})
+    steps = {**VERSIONS, "reader": reader.version}
+    made_from = canonical.made_from(reader.name, protocol, chosen, inputs, steps, added)
     if (manifest := canonical.unchanged(CohortPaths(out), made_from)) is not None:
         tell(f"{out}: same tables, settings and steps as before; nothing to do")
         return manifest
@@ -85,7 +89,7 @@ def prepare(
         run = _Preparation(reader, raw, protocol, chosen, inputs, cache, stays_per_shard)
         with (
             room_in(out.parent, "the last finished step"),
-            output_folder(out, COHORT, overwrite=overwrite, inputs=(raw.origin,)) as folder,
+            output_folder(out, COHORT, overwrite=overwrite, inputs=raw.paths) as folder,
         ):
             manifest = _fill(run, CohortPaths(folder), made_from)
             _keep_answers(out, folder)
@@ -105,7 +109,7 @@ class _Preparation:
     """State shared by the steps of one preparation."""
 
     reader: Reader
-    raw: RawFolder
+    raw: RawTables
     protocol: Protocol
     labels: LabelSet
     inputs: dict[str, str]
@@ -126,7 +130,10 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortMan
     reader, raw, protocol = run.reader, run.raw, run.protocol
     attrition = Attrition()
     population = reader.population(raw, attrition)
-    stays = inclusion.select(population, protocol, attrition, raw.origin)
+    stays = inclusion.select(population, protocol, attrition, raw.shown)
+    placed = sites.of_stays(stays, population.sites, reader.clock)
+    held = splits.held_out(placed.of(stays), protocol.splits, reader.name)
+    stays = splits.without_elsewhere(stays, placed.of(stays), protocol.splits, held, attrition)
     series = _series(run, stays)
     shutil.copyfile(series / paths.series.name, paths.series)
     rows = pq.read_metadata(paths.series).num_rows
@@ -135,16 +142,15 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortMan
         has_none = pl.lit(~stays["stay_id"].is_in(measured.implode()))
         stays = attrition.exclude(stays, has_none, "no measurement in the window")
     if not stays.height:
-        raise UserError(
-            f"{raw.origin}: no stay has a measurement of a known variable in its window; check the protocol"
-        )
-    split = splits.of_stays(stays, protocol.splits, reader.splits, reader.name)
+        raise UserError(f"{raw.shown}: no stay has a measurement of a known variable in its window; check the protocol")
+    split = splits.of_stays(placed.of(stays), protocol.splits, held, reader.splits)
     diagnoses = _diagnoses(run, reader.diagnoses(raw, stays, population))
     texts = _texts(run, stays, diagnoses)
     stays = stays.join(split, on="subject_id", how="left", maintain_order="left")
     coded = labels.coded(diagnoses, stays, reader.label_key)
     label_table = labels.build(diagnoses, stays, run.labels, reader.label_key) if coded else None
-    canonical.write_tables(paths, stays, texts, label_table, outcomes.build(stays, population.outcomes))
+    outcome_table, site_table = outcomes.build(stays, population.outcomes), canonical.typed(placed.of(stays), SITES)
+    canonical.write_tables(paths, stays, texts, label_table, outcome_table, site_table)
     for file in raw.ledger.tables:
         raw.ledger.check(file, raw.max_bad_share)  # a cached step may have been read with a larger allowed share
     write_table(paths.root / "quarantine.parquet", raw.ledger.quarantine())
@@ -156,21 +162,26 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortMan
     cohort = _summary(stays, label_frame, texts, rows)
     cohort["splits_from"] = given.name if given else "settings"
     cohort["stays_without_codes"] = stays.height - coded
+    cohort |= sites.counts(placed.of(stays))
+    reader.conclude(raw)
     counts: Account = {
         "attrition": attrition.as_json(),
         "tables": raw.ledger.as_json(),
         "cohort": cohort,
-        "warnings": [*reader.warnings, *cautions.of_codes(coded, stays.height), *lacking],
+        "clock": placed.clock,
+        "warnings": [*reader.warnings, *placed.warnings, *cautions.of_codes(coded, stays.height), *lacking],
     }
+    for name, content in reader.files.items():
+        write_text(paths.root / name, content)
     write_text(paths.root / "attrition.svg", consort.draw(attrition.as_json(), cohort))
-    return canonical.write_manifest(paths, made_from, counts, beside=reader.account)
+    return canonical.write_manifest(paths, made_from, counts, beside={**reader.account, **raw.record()})
 
 
 def _diagnoses(run: _Preparation, diagnoses: pl.DataFrame) -> pl.DataFrame:
     """Diagnoses with repaired codes; repairs are added to the reader's warnings."""
     raw, reader = run.raw, run.reader
-    path = raw.locate(reader.diagnosis_table)
-    table = raw.name(path) if path and raw.origin == raw.root else reader.diagnosis_table.name
+    location = raw.locate(reader.diagnosis_table)
+    table = location.name if location and not raw.converted else reader.diagnosis_table.name
     as_written = run.protocol.rules.ambiguous_codes == "as_written"
     coded, warnings = repaired(diagnoses, run.labels, table, as_written=as_written)
     reader.warnings += warnings
@@ -187,9 +198,13 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
         if run.raw.locate(source.table) and not any(run.raw.has(name) for name in source.unless)
     ]
     events = [_events(run, source, index, windows) for source in sources]
-    qualifiers = [Qualifier(run.reader.items, source.table.name) for source in sources]
+    qualifiers = [
+        Spreader() if source.interval else Qualifier(source.items or run.reader.items, source.table.name)
+        for source in sources
+    ]
 
-    body = [index for index, variable in enumerate(variables().values()) if variable.kind == "body"]  # alone no series
+    silent = ("body", "treatment")  # alone they make no series of a stay
+    body = [index for index, variable in enumerate(variables().values()) if variable.kind in silent]
     required = run.protocol.rules.require_series
 
     def make(folder: Path) -> None:
@@ -228,16 +243,22 @@ def _events(run: _Preparation, source: EventTable, index: StayIndex, windows: st
     drop_warnings, known_at = run.protocol.rules.drop_warnings, run.protocol.known_at
 
     def make(folder: Path) -> None:
-        rules = EventRules(source, run.reader.items, index, drop_warnings=drop_warnings, known_at=known_at)
+        items = source.items or run.reader.items
+        if source.interval:
+            rules = IntervalRules(source, items, index, by_entry=known_at == "storetime")
+        else:
+            rules = EventRules(source, items, index, drop_warnings=drop_warnings, known_at=known_at)
         writer = ShardWriter(folder, run.stays_per_shard)
         table = source.table if drop_warnings else source.table.without("warning")
         for events in run.raw.stream(table, rules, rules.only):
             writer.add(events)
         writer.close()
 
-    path = run.raw.locate(source.table)
-    name = run.raw.name(path) if path else ""
+    location = run.raw.locate(source.table)
+    name = location.name if location else ""
     key = [name, run.inputs.get(name), windows, drop_warnings, known_at, run.stays_per_shard]
+    if source.table.derived is not None:
+        key.append(source.table.derived.key)
     return run.step(f"events-{source.table.name}", key, make)
 
 
@@ -248,7 +269,7 @@ def _texts(run: _Preparation, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> p
         texts = run.reader.texts(run.raw, stays, diagnoses, run.protocol)
         write_table(folder / _TEXTS, texts.sort(*note_selection.ORDER).to_arrow())
 
-    measurements = {run.raw.name(path) for source in run.reader.events if (path := run.raw.locate(source.table))}
+    measurements = {location.name for source in run.reader.events if (location := run.raw.locate(source.table))}
     others = {name: digest for name, digest in run.inputs.items() if name not in measurements}
     settings = [asdict(run.protocol.notes), run.protocol.retrospective, run.protocol.known_at]
     return pl.read_parquet(run.step("texts", [frame_hash(stays), others, settings], make) / _TEXTS)

@@ -40,6 +40,22 @@ def show(
         f"{carry}.",
         soft_wrap=True,
     )
+    if where := _where(cohort):
+        console.print(where, soft_wrap=True)
+
+
+def _where(cohort: CohortCounts) -> str:
+    """Hospitals, networks and periods, as far as they are known.
+
+    >>> _where({"hospitals": 184, "networks": 1, "periods": {"2014": 832, "2015": 902}})
+    'From 184 hospitals and 1 network; periods: 2014 (832 stays), 2015 (902 stays).'
+    """
+    counts = {"hospital": cohort.get("hospitals", 0), "network": cohort.get("networks", 0)}
+    sites = " and ".join(f"{count:,} {name}{'s' * (count > 1)}" for name, count in counts.items() if count)
+    periods = ", ".join(f"{name} ({stays:,} stays)" for name, stays in cohort.get("periods", {}).items())
+    parts = [f"from {sites}" if sites else "", f"periods: {periods}" if periods else ""]
+    sentence = "; ".join(part for part in parts if part)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
 
 
 def warn(warnings: Iterable[str], console: Console) -> None:

@@ -17,8 +17,8 @@ from mimic_prep.sections import KNOWN_AT_ADMISSION, SECTIONS
 KnownAt = Literal["storetime", "charttime"]
 #: What is done about ICD-9 codes that lost a zero and may be two.
 AmbiguousCodes = Literal["refuse", "as_written"]
-#: What is drawn into one split as a whole: a patient, or all patients of a hospital or of a network of hospitals.
-SplitBy = Literal["patient", "hospital", "network"]
+#: What is drawn or held out as a whole: a patient, a hospital, a network of hospitals, or a period.
+SplitBy = Literal["patient", "hospital", "network", "period"]
 #: For which stays text is made of structured data: those without notes, all, none.
 DigestFor = Literal["missing", "always", "never"]
 
@@ -109,7 +109,8 @@ class Splits:
     salt: str = "clinragen"
     test_subjects: str | None = None  # a text file of subject ids, one per line, that form the test split
     dataset: bool = True  # use the splits of a MEDS dataset
-    by: SplitBy = "patient"  # or hospital, network: the test split then has only sites that training has not seen
+    by: SplitBy = "patient"  # or hospital, network, period: the test split has only those that training has not seen
+    held_out: list[str] = field(default_factory=list)  # the hospitals, networks or periods that form the test split
 
     def __post_init__(self) -> None:
         shares = [self.train, self.validation, self.test]
@@ -119,6 +120,8 @@ class Splits:
             )
         if self.by != "patient" and self.test_subjects is not None:
             raise ValueError(f"splits.by: {self.by} and splits.test_subjects both say who is held out; give one")
+        if self.by == "patient" and self.held_out:
+            raise ValueError("splits.held_out needs splits.by: hospital, network or period")
 
 
 @dataclass

@@ -11,9 +11,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import override
 
 from clinragen.errors import UserError
 from mimic_prep.releases import table_names
+from mimic_prep.table_files import TableFile
+from mimic_prep.table_source import Part, TableLocation, TableSource
 from mimic_prep.tables import Table
 
 SUFFIXES = (".csv.gz", ".csv", ".parquet")
@@ -26,19 +29,14 @@ _SAME_TABLE = re.compile(  # formats that are not read: archives, unfinished dow
 
 
 @dataclass(frozen=True)
-class TableFiles:
+class _TableFiles:
     """The files of a table. ``path`` is its file, or the common path of its parts."""
 
     path: Path
     parts: tuple[Path, ...]
 
-    @property
-    def bytes(self) -> int:
-        """Size on disk."""
-        return sum(part.stat().st_size for part in self.parts)
 
-
-class RawFiles:
+class RawFiles(TableSource):
     """The data files below ``root``.
 
     Raises:
@@ -47,6 +45,9 @@ class RawFiles:
 
     def __init__(self, root: Path, release: str) -> None:
         self.root = root
+        self.shown = str(root)
+        self.paths = (root,)
+        self._release = release
         self._files: dict[str, list[Path]] = {}  # by the table's name in lower case, as below
         self._folders: dict[str, list[Path]] = {}
         self._shards: dict[str, list[Path]] = {}
@@ -57,7 +58,11 @@ class RawFiles:
             for path in sorted(root.glob("*/" * depth + "*")):
                 self._enter(path)
         if not self._files:
-            raise UserError(f"{root} holds no .csv, .csv.gz or .parquet file: --raw expects the tables of {release}")
+            resources = any(root.glob("*.ndjson*"))
+            fhir = ", and .ndjson files, which mimic-prep fhir reads" * resources
+            raise UserError(
+                f"{root} holds no .csv, .csv.gz or .parquet file{fhir}: --raw expects the tables of {release}"
+            )
 
     def _enter(self, path: Path) -> None:
         name = path.name.lower()
@@ -72,7 +77,7 @@ class RawFiles:
         elif other := _SAME_TABLE.fullmatch(name):
             self._others.setdefault(other["table"], []).append(path)
 
-    def locate(self, table: Table) -> TableFiles | None:
+    def locate(self, table: Table) -> TableLocation | None:
         """The files of a table; None if it is absent.
 
         Raises:
@@ -92,7 +97,30 @@ class RawFiles:
         for part in places[0].parts if places else ():
             if not part.is_file():
                 raise UserError(f"{part} is no file (a link to nothing?): put the table {table.name} in its place")
-        return places[0] if places else None
+        return self._place(places[0]) if places else None
+
+    def _place(self, files: _TableFiles) -> TableLocation:
+        parts = (TableFile(part, self._name(part)) for part in files.parts)
+        return TableLocation(self._name(files.path), tuple(parts))
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    @override
+    def absent(self, table: Table) -> str:
+        return f"table {table.path}.csv.gz (or .csv) of {self._release} not found; download it, or check --raw"
+
+    @override
+    def published(self) -> dict[Part, str]:
+        """By every SHA256SUMS file at or below the folder; the paths in it are relative to it."""
+        sums: dict[Path, str] = {}
+        for listing in sorted(path for depth in ("", "*/", "*/*/") for path in self.root.glob(f"{depth}SHA256SUMS*")):
+            for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+                digest, _, name = line.strip().partition(" ")
+                if len(digest) == 64 and name:
+                    sums[(listing.parent / name.strip().lstrip("*")).resolve()] = digest.lower()
+        data = [path for paths in self._files.values() for path in paths]
+        return {TableFile(path, self._name(path)): sums[path.resolve()] for path in data if path.resolve() in sums}
 
     def has(self, name: str) -> bool:
         """Whether a table (by its name in lower case) exists."""
@@ -101,12 +129,12 @@ class RawFiles:
     def _below(self, path: Path) -> str:
         return stem(path.relative_to(self.root).as_posix().lower())
 
-    def _places(self, name: str) -> list[TableFiles]:
+    def _places(self, name: str) -> list[_TableFiles]:
         files = self._files.get(name, [])
-        places = [TableFiles(path, (path,)) for path in files]
+        places = [_TableFiles(path, (path,)) for path in files]
         for folder in self._folders.get(name, []):
             if not any(folder in path.parents for path in files) and (parts := _parts(folder)):
-                places.append(TableFiles(folder, parts))
+                places.append(_TableFiles(folder, parts))
         shards = [path for path in self._shards.get(name, []) if stem(path.name.lower()) not in table_names()]
         for parent in dict.fromkeys(path.parent for path in shards):
             if not any(parent == entry.path for entry in places):  # part-0 of a folder is counted with the folder
@@ -130,14 +158,14 @@ def _parts(folder: Path) -> tuple[Path, ...]:
     return _together(folder, parts).parts
 
 
-def _together(path: Path, parts: list[Path]) -> TableFiles:
+def _together(path: Path, parts: list[Path]) -> _TableFiles:
     by_name: dict[Path, Path] = {}
     for part in parts:
         bare = part.with_name(stem(part.name.lower()))
         if bare in by_name:
             raise UserError(f"{by_name[bare]} and {part.name} are the same part of a table twice: keep one")
         by_name[bare] = part
-    return TableFiles(path, tuple(parts))
+    return _TableFiles(path, tuple(parts))
 
 
 def _hidden(path: Path) -> bool:

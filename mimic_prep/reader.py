@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 if TYPE_CHECKING:
+    from clinragen.cohort.manifest import Clock
     from mimic_prep.inclusion import Attrition, Population
-    from mimic_prep.ingest import RawFolder
+    from mimic_prep.ingest import RawTables
     from mimic_prep.protocol import Protocol
     from mimic_prep.splits import GivenSplits
     from mimic_prep.tables import EventTable, Table
@@ -30,6 +31,8 @@ class Reader(ABC):
         account: stored in the manifest unchanged.
         inputs: SHA-256 of further input files, by name.
         splits: splits of the dataset, if any.
+        clock: what the dates of its stays are, see ``sites.of_stays``.
+        files: further files of the cohort's folder: name -> content.
     """
 
     version: int = 1
@@ -38,25 +41,30 @@ class Reader(ABC):
     events: tuple[EventTable, ...]
     diagnosis_table: Table
     label_key: Literal["hadm_id", "stay_id"] = "hadm_id"
+    clock: Clock = "none"
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self.account: dict[str, object] = {}
         self.inputs: dict[str, str] = {}
         self.splits: GivenSplits | None = None
+        self.files: dict[str, str] = {}
 
     @abstractmethod
     def tables(self) -> list[Table]:
         """All tables that a preparation may read, each once."""
 
     @abstractmethod
-    def population(self, raw: RawFolder, attrition: Attrition) -> Population:
+    def population(self, raw: RawTables, attrition: Attrition) -> Population:
         """All stays; unusable ones are counted in ``attrition``."""
 
     @abstractmethod
-    def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
+    def diagnoses(self, raw: RawTables, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
         """code, version (9 or 10) and the column ``label_key`` of every coded diagnosis of the cohort's patients."""
 
     @abstractmethod
-    def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    def texts(self, raw: RawTables, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         """Text that each stay may read (columns ``note_selection.NOTES``)."""
+
+    def conclude(self, raw: RawTables) -> None:  # noqa: B027 (most readers have nothing to add)
+        """Called when all tables have been read; may add to ``account``, ``files`` and ``warnings``."""

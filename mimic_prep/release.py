@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from clinragen.cohort.manifest import CohortManifest
     from mimic_prep.prepare import PreparationRequest
+    from mimic_prep.raw_place import RawPlace
     from mimic_prep.reader import Reader
     from mimic_prep.release_check import ReleaseCheck
     from mimic_prep.tables import Table
@@ -55,8 +56,9 @@ class Release:
         command: its subcommand of ``mimic-prep``, and its name as ``source`` in Python.
         about: one line about the command.
         raw_help: help of ``--raw``.
-        recognise: whether the files below a folder are this database; ``has_column`` makes such a test. It may raise a
-            UserError for a folder without tables, which then does not match.
+        recognise: whether the tables below a folder or in a DuckDB or PostgreSQL database are this release;
+            ``has_column`` makes such a test, ``in_folder`` one that no DuckDB or PostgreSQL database passes. It may
+            raise a UserError for a folder without tables, which then does not match.
         reader: creates the reader of its tables (``mimic_prep.reader.Reader``), which knows their columns; None if
             ``prepare`` does everything.
         versions: published row counts, newest first; optional.
@@ -75,7 +77,7 @@ class Release:
     command: str
     about: str
     raw_help: str
-    recognise: Callable[[Path], bool]
+    recognise: Callable[[RawPlace], bool]
     reader: Callable[[], Reader] | None = None
     versions: tuple[Published, ...] = ()
     items: Items = field(default_factory=dict)
@@ -94,16 +96,20 @@ class Release:
         return self.reader().tables() if self.reader is not None else []
 
 
-def has_column(table: str, column: str) -> Callable[[Path], bool]:
+def in_folder(test: Callable[[Path], bool]) -> Callable[[RawPlace], bool]:
+    """A test of a folder of files, which no database passes."""
+    return lambda raw: isinstance(raw, Path) and test(raw)
+
+
+def has_column(table: str, column: str) -> Callable[[RawPlace], bool]:
     """A test whether the table at its usual path, such as ``icu/icustays``, has this column."""
 
-    def recognise(root: Path) -> bool:
-        from mimic_prep.ingest import RawFolder
-        from mimic_prep.release_check import columns_of
+    def recognise(raw_place: RawPlace) -> bool:
+        from mimic_prep.ingest import RawTables
         from mimic_prep.tables import Table
 
-        raw, looked_for = RawFolder(root, "a known release"), Table(table, {}, required=False)
+        raw, looked_for = RawTables(raw_place, "a known release"), Table(table, {}, required=False)
         parts = raw.parts(looked_for) if raw.has(looked_for.name) else ()
-        return bool(parts) and column in columns_of(parts[0])
+        return bool(parts) and column in parts[0].columns()
 
     return recognise

@@ -1,29 +1,21 @@
-"""Check whether a folder of raw tables is complete, and which release it is, in one pass over each file."""
+"""Check whether raw tables are complete, and of which release, in one pass over each file or table."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from clinragen.errors import UserError
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
+from mimic_prep.raw_place import RawPlace
 from mimic_prep.reader import Reader
 from mimic_prep.release import Published, Release
 from mimic_prep.releases import recognised
+from mimic_prep.table_source import Part, Scan
 from mimic_prep.tables import Table
-
-CHUNK = 1 << 22
-_GZIP, _QUOTE, _NEWLINE = b"\x1f\x8b", ord('"'), ord("\n")
 
 
 @dataclass
@@ -74,27 +66,27 @@ class ReleaseCheck:
 
 
 def check_release(
-    root: Path, *, count: bool = True, workers: int = 2, progress: Callable[[int], None] = lambda _: None
+    raw: RawPlace, *, count: bool = True, workers: int = 2, progress: Callable[[int], None] = lambda _: None
 ) -> ReleaseCheck:
     """Check the tables that a preparation would read.
 
     Args:
-        root: folder of the raw tables.
+        raw: folder or database of the raw tables.
         count: read every file to its end, for its row count and SHA-256; otherwise only headers are read.
         workers: number of files read in parallel.
         progress: called from worker threads with the bytes read since the last call.
 
     Raises:
-        UserError: ``root`` is no folder, or of no known release.
+        UserError: ``raw`` is no folder, or of no known release.
     """
-    release = recognised(root)
-    if release.check is not None:
-        return release.check(root)
+    release = recognised(raw)
+    if release.check is not None and isinstance(raw, Path):
+        return release.check(raw)
     reader = _reader(release)
-    raw = RawFolder(root, reader.name)
-    sums = _published_sums(root) if count else {}
+    source = RawTables(raw, reader.name)
+    sums = source.published() if count else {}
     with ThreadPoolExecutor(workers) as pool:
-        tables = list(pool.map(lambda table: _check_table(raw, table, sums, count, progress), reader.tables()))
+        tables = list(pool.map(lambda table: _check_table(source, table, sums, count, progress), reader.tables()))
     problems = []
     events = {source.table.name for source in reader.events if not source.beside}
     if not any(table.file for table in tables if table.table in events):
@@ -109,200 +101,63 @@ def _reader(release: Release) -> Reader:
     return release.reader()
 
 
-def size_of(root: Path) -> int:
+def size_of(raw: RawPlace) -> int:
     """Bytes that ``check_release`` will read."""
-    release = recognised(root)
+    release = recognised(raw)
     if release.check is not None:
         return 0
-    raw = RawFolder(root, release.name)
-    return sum(path.stat().st_size for table in release.tables() for path in _parts(raw, table))
+    source = RawTables(raw, release.name)
+    return sum(part.size() for table in release.tables() for part in _parts(source, table))
 
 
-def _parts(raw: RawFolder, table: Table) -> tuple[Path, ...]:
-    """The files of a table; none if it is ambiguous, which its check reports."""
+def _parts(raw: RawTables, table: Table) -> tuple[Part, ...]:
+    """The parts of a table; none if it is ambiguous, which its check reports."""
     try:
         return raw.parts(table)
     except UserError:
         return ()
 
 
-def columns_of(path: Path) -> list[str]:
-    """Column names of a table in lower case; none if it cannot be read, or is truncated within its first line."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            return [name.lower() for name in pq.read_schema(path).names]
-        with path.open("rb") as handle:
-            head = handle.read(1 << 16)
-        if head.startswith(_GZIP):
-            head = zlib.decompressobj(31).decompress(head, 1 << 16)
-    except (pa.ArrowException, zlib.error, OSError):
-        return []
-    first, end, _ = head.partition(b"\n")
-    if not end:
-        return []
-    line = first.decode("utf-8-sig", errors="replace").rstrip("\r")
-    try:
-        return [name.strip().lower() for name in next(csv.reader([line]), [])]
-    except csv.Error:
-        return []
-
-
 def _check_table(
-    raw: RawFolder, table: Table, sums: dict[Path, str], count: bool, progress: Callable[[int], None]
+    raw: RawTables, table: Table, sums: Mapping[Part, str], count: bool, progress: Callable[[int], None]
 ) -> TableCheck:
     check = TableCheck(table.name)
     try:
-        path = raw.locate(table)
+        location = raw.locate(table)
     except UserError as error:
-        check.problems.append(str(error).removeprefix(f"{raw.root}: "))
+        check.problems.append(str(error).removeprefix(f"{raw.shown}: "))
         return check
-    if path is None:
+    if location is None:
         return check
-    check.file = raw.name(path)
-    for part in raw.parts(table):
-        where = f"{part.name}: " if part != path else ""
+    check.file = location.name
+    for part in location.parts:
+        where = f"{part.label}: " if part.name != location.name else ""
         check.problems += [where + problem for problem in _header_problems(part, table)]
         if count:
-            _check_contents(check, part, where, _scan(part, table.multiline, progress), sums.get(part.resolve()))
+            _check_contents(check, where, part.scan(table, progress), sums.get(part))
     if count and not check.rows and table.required and not any("cut off" in problem for problem in check.problems):
         check.problems.append("no rows")
     return check
 
 
-def _check_contents(check: TableCheck, part: Path, where: str, scan: _Scan, published: str | None) -> None:
-    """Add the content of one file of a table; ``where`` names the file if the table has several."""
+def _check_contents(check: TableCheck, where: str, scan: Scan, published: str | None) -> None:
+    """Add the content of one part of a table; ``where`` names the part if the table has several."""
     check.rows = (check.rows or 0) + scan.rows
     if not scan.whole:
         check.problems.append(f"{where}cut off or corrupt: download it again")
-    if published and published != scan.sha256:
+    if published and published != scan.digest:
         check.problems.append(f"{where}SHA-256 differs from the published one: download it again")
         check.sha256 = "wrong"
     elif published:
         check.sha256 = check.sha256 or "ok"
 
 
-def _header_problems(path: Path, table: Table) -> list[str]:
-    columns = columns_of(path)
+def _header_problems(part: Part, table: Table) -> list[str]:
+    columns = part.columns_for(table)
     if not columns or columns == [""]:
         return ["no header: empty, or not a readable file"]
     missing = [column.raw for column in table.columns.values() if column.required and column.raw not in columns]
     return [f"columns missing: {', '.join(missing)}"] if missing else []
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """Result of one pass over a file: its hash, its rows without the header, and whether it is complete."""
-
-    sha256: str
-    rows: int
-    whole: bool
-
-
-def _scan(path: Path, multiline: bool, progress: Callable[[int], None]) -> _Scan:
-    digest = hashlib.sha256()
-    pieces = _pieces(path, digest.update, progress)
-    if path.suffix.lower() == ".parquet":
-        rows = _parquet_rows(path)
-        whole = rows is not None
-    else:
-        rows, whole = _count_rows(pieces, multiline)
-    for _ in pieces:  # hash the rest, too: of a damaged file, and all of a Parquet file
-        pass
-    return _Scan(digest.hexdigest(), rows or 0, whole)
-
-
-def _pieces(path: Path, hashed: Callable[[bytes], None], progress: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of a file; each piece is hashed and its length reported before it is returned."""
-    with path.open("rb") as handle:
-        while data := handle.read(CHUNK):
-            hashed(data)
-            progress(len(data))
-            yield data
-
-
-def _parquet_rows(path: Path) -> int | None:
-    """Rows of a Parquet file; None if it is damaged."""
-    try:
-        return pq.read_metadata(path).num_rows
-    except (pa.ArrowException, OSError):
-        return None
-
-
-def _count_rows(pieces: Iterator[bytes], multiline: bool) -> tuple[int, bool]:
-    """Rows of a CSV file without the header, compressed or not, and whether it is complete."""
-    counter = _RowCounter(multiline)
-    first = next(pieces, b"")
-    try:
-        for data in _unpacked(first, pieces) if first.startswith(_GZIP) else _chained(first, pieces):
-            counter.add(data)
-    except zlib.error:
-        return counter.rows, False
-    return counter.rows, True
-
-
-def _chained(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from pieces
-
-
-def _unpacked(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The contents of concatenated gzip members, possibly with zeros between them.
-
-    Raises:
-        zlib.error: a member is damaged or truncated.
-    """
-    unpack = None
-    for data in _chained(first, pieces):
-        while data:
-            unpack = unpack or zlib.decompressobj(31)
-            yield unpack.decompress(data, CHUNK)
-            data = unpack.unconsumed_tail
-            if unpack.eof:
-                data, unpack = unpack.unused_data.lstrip(b"\0"), None
-    if unpack is not None:  # output that was still held back
-        yield unpack.flush()
-        if not unpack.eof:
-            raise zlib.error("cut off")
-
-
-class _RowCounter:
-    """Counts rows without the header; in multi-line tables a line break inside quotes ends no row."""
-
-    def __init__(self, multiline: bool) -> None:
-        self._multiline = multiline
-        self._quoted = 0
-        self._ends = 0
-        self._last = _NEWLINE
-
-    def add(self, data: bytes) -> None:
-        """Count the row ends in the next piece of the file."""
-        if not data:
-            return
-        self._last = data[-1]
-        if not self._multiline:
-            self._ends += data.count(b"\n")
-            return
-        signs = np.frombuffer(data, dtype=np.uint8)
-        signs = signs[(signs == _QUOTE) | (signs == _NEWLINE)]
-        quoted = (np.cumsum(signs == _QUOTE) + self._quoted) % 2
-        self._ends += int(((signs == _NEWLINE) & (quoted == 0)).sum())
-        self._quoted = int(quoted[-1]) if len(quoted) else self._quoted
-
-    @property
-    def rows(self) -> int:
-        """Rows so far, without the header; the last one may lack its line break."""
-        return max(self._ends + (self._last != _NEWLINE) - 1, 0)
-
-
-def _published_sums(root: Path) -> dict[Path, str]:
-    """File -> SHA-256, from every SHA256SUMS file at or below ``root``; its paths are relative to it."""
-    sums: dict[Path, str] = {}
-    for listing in sorted(path for depth in ("", "*/", "*/*/") for path in root.glob(f"{depth}SHA256SUMS*")):
-        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
-            digest, _, name = line.strip().partition(" ")
-            if len(digest) == 64 and name:
-                sums[(listing.parent / name.strip().lstrip("*")).resolve()] = digest.lower()
-    return sums
 
 
 def _compare(versions: tuple[Published, ...], tables: list[TableCheck]) -> str | None:

@@ -1,7 +1,9 @@
-"""Train, validation and test splits: of patients by a salted SHA-256, a list or the dataset's own, or of whole sites.
+"""Train, validation and test splits: of patients by a salted SHA-256, a list or the dataset's own, of whole sites or of
+periods.
 
 A patient's split does not depend on the rest of the cohort, so cohorts of different size or release stay disjoint.
-When hospitals or networks are drawn (``splits.by``), it depends on the sizes of the others.
+When hospitals or networks are drawn (``splits.by``), it depends on the sizes of the others. Named ones
+(``splits.held_out``), or the latest periods, form the test split; no patient of theirs is in another one.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from clinragen.errors import UserError
+from mimic_prep.inclusion import Attrition
 from mimic_prep.protocol import Splits
 
 
@@ -66,27 +69,109 @@ def _by_share(point: float, train: float, validation: float) -> str:
     return "validation" if point < train + validation else "test"
 
 
-def of_stays(stays: pl.DataFrame, splits: Splits, given: GivenSplits | None, source: str) -> pl.DataFrame:
-    """subject_id, split: one row for each patient of ``stays``.
+def held_out(placed: pl.DataFrame, splits: Splits, source: str) -> list[str]:
+    """The sites or periods that form the test split; none where patients or sites are drawn.
 
     Args:
-        stays: subject_id and, where the source knows the site, ``hospital`` and ``network``.
-        splits: shares, and whether patients or sites are drawn.
-        given: the dataset's own splits, if any.
+        placed: subject_id, and the columns of ``schema.SITES``.
+        splits: the settings.
         source: name of the database, for errors.
 
     Raises:
-        UserError: the source does not know the sites that are to be drawn, or a problem of :func:`assign`.
+        UserError: the source does not know them, one that is named does not exist, or none would be left.
     """
     if splits.by == "patient":
-        return assign(stays["subject_id"], splits, given)
-    unknown = stays[splits.by].null_count() if splits.by in stays.columns else stays.height
-    if unknown:
+        return []
+    if unknown := placed[splits.by].null_count():
         raise UserError(
-            f"splits.by: {source} does not say the {splits.by} of {unknown:,} of {stays.height:,} stays; "
+            f"splits.by: {source} does not say the {splits.by} of {unknown:,} of {placed.height:,} stays; "
             "draw patients instead (splits.by=patient)"
         )
-    return _assign_sites(stays.select("subject_id", site=splits.by), splits)
+    names = sorted(set(placed[splits.by]), key=_in_order)
+    if absent := [name for name in splits.held_out if name not in names]:
+        quotes = ' (a name of digits in quotes: ["002"])' if absent[0].isdigit() else ""
+        raise UserError(
+            f"splits.held_out: no {splits.by} is called '{absent[0]}'{quotes}; the cohort has {', '.join(names)}"
+        )
+    held = splits.held_out or (_latest(placed, names, splits) if splits.by == "period" else [])
+    if held and set(held) == set(names):
+        raise UserError(
+            f"splits.by: every {splits.by} would be held out ({', '.join(names)}): nothing is left to train on"
+        )
+    return held
+
+
+def _in_order(name: str) -> tuple[bool, int, str]:
+    """Numbers by their size, then words."""
+    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
+
+
+def without_elsewhere(
+    stays: pl.DataFrame, placed: pl.DataFrame, splits: Splits, held: list[str], attrition: Attrition
+) -> pl.DataFrame:
+    """``stays`` without those that patients of the held-out sites or periods had at others.
+
+    Such a stay fits no split: the test split has only the named sites, and no patient may be in two.
+
+    Args:
+        stays: in the order of ``placed``.
+        placed: subject_id, and the columns of ``schema.SITES``.
+        splits: the settings.
+        held: by :func:`held_out`.
+        attrition: counts the stays that are left out.
+    """
+    if not held:
+        return stays
+    inside = placed[splits.by].is_in(held)
+    returns = placed["subject_id"].is_in(placed.filter(inside)["subject_id"].implode())
+    reason = f"of a patient of the held-out {splits.by}s, but elsewhere"
+    return attrition.exclude(stays, pl.lit(returns & ~inside), reason)
+
+
+def of_stays(placed: pl.DataFrame, splits: Splits, held: list[str], given: GivenSplits | None) -> pl.DataFrame:
+    """subject_id, split: one row for each patient of the stays.
+
+    Args:
+        placed: subject_id, and the columns of ``schema.SITES``.
+        splits: shares, and whether patients, sites or periods are drawn or held out.
+        held: by :func:`held_out`.
+        given: the dataset's own splits, if any.
+
+    Raises:
+        UserError: a problem of :func:`assign`.
+    """
+    if splits.by == "patient":
+        return assign(placed["subject_id"], splits, given)
+    if not held:
+        return _assign_sites(placed.select("subject_id", site=splits.by), splits)
+    inside = placed[splits.by].is_in(held)
+    return _with_test(sorted(set(placed["subject_id"])), set(placed.filter(inside)["subject_id"]), splits)
+
+
+def _latest(placed: pl.DataFrame, periods: list[str], splits: Splits) -> list[str]:
+    """The latest periods, as few as hold the test split's share of the patients."""
+    patients = placed.group_by("subject_id").agg(pl.col("period").max())["period"]
+    held: list[str] = []
+    for period in reversed(periods):
+        if held and patients.is_in(held).mean() >= splits.test:  # type: ignore[operator]
+            break
+        held.append(period)
+    return held
+
+
+def _with_test(subjects: list[int], listed: set[int], splits: Splits) -> pl.DataFrame:
+    """Splits of which the ``listed`` patients are the test split; the others share the rest in proportion."""
+    shared = splits.train + splits.validation
+    train = splits.train / shared if shared else 1.0
+    chosen = [
+        "test" if subject in listed else _by_share(_point(subject, splits.salt), train, 1 - train)
+        for subject in subjects
+    ]
+    return _table(subjects, chosen)
+
+
+def _table(subjects: list[int], chosen: list[str]) -> pl.DataFrame:
+    return pl.DataFrame({"subject_id": subjects, "split": chosen}, schema={"subject_id": pl.Int64, "split": pl.String})
 
 
 def _assign_sites(stays: pl.DataFrame, splits: Splits) -> pl.DataFrame:
@@ -131,13 +216,8 @@ def assign(subjects: pl.Series, splits: Splits, given: GivenSplits | None = None
             raise UserError(
                 f"splits.test_subjects: none of the {len(listed):,} subjects of {splits.test_subjects} is in the cohort"
             )
-        shared = splits.train + splits.validation
-        train = splits.train / shared if shared else 1.0
-        chosen = [
-            "test" if subject in listed else _by_share(_point(subject, splits.salt), train, 1 - train)
-            for subject in unique
-        ]
-    return pl.DataFrame({"subject_id": unique, "split": chosen}, schema={"subject_id": pl.Int64, "split": pl.String})
+        return _with_test(unique, listed, splits)
+    return _table(unique, chosen)
 
 
 def test_subjects(splits: Splits) -> set[int]:

@@ -44,9 +44,9 @@ class StayIndex:
             return np.full(len(subjects), -1)
         keys, is_patient = self._keys(subjects, times)
         ranks = np.searchsorted(self._sorted_keys, keys, side="right") - 1
-        latest_key = self._sorted_keys[np.maximum(ranks, 0)]
+        latest_key = self._sorted_keys.take(np.maximum(ranks, 0))
         same = is_patient & (ranks >= 0) & (latest_key >= keys - keys % _SPAN) & (keys % _SPAN < _SPAN - 1)
-        return np.where(same, self._order[np.maximum(ranks, 0)], -1)
+        return np.where(same, self._order.take(np.maximum(ranks, 0)), -1)
 
 
 def seconds(times: pl.Series) -> np.ndarray:
@@ -59,4 +59,4 @@ def _position(sorted_values: np.ndarray, values: np.ndarray) -> tuple[np.ndarray
     if not len(sorted_values):
         return np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=bool)
     position = np.minimum(np.searchsorted(sorted_values, values), len(sorted_values) - 1)
-    return position, sorted_values[position] == values
+    return position, sorted_values.take(position) == values

@@ -13,10 +13,10 @@ from functools import cache
 from typing import Literal
 
 from clinragen.artifacts import sha256_file, sha256_json
-from clinragen.catalog import read_data_file
+from clinragen.catalog import added_digest, read_data_file
 from clinragen.config import CONFIG_ROOT
 
-Step = Literal["stays", "events", "series", "texts", "labels", "outcomes", "quarantine"]
+Step = Literal["stays", "events", "series", "texts", "labels", "outcomes", "sites", "quarantine"]
 
 VERSIONS: dict[Step, int] = {
     "stays": 1,  # who is included, the window, the split
@@ -25,6 +25,7 @@ VERSIONS: dict[Step, int] = {
     "texts": 1,  # sections of notes, and text composed from structured data
     "labels": 1,  # labels from diagnosis codes, after repair
     "outcomes": 1,  # death and discharge
+    "sites": 1,  # hospital, network and period
     "quarantine": 1,  # which rows could not be used
 }
 #: the steps on which each cached step depends
@@ -42,8 +43,16 @@ def versions_into(step: str) -> dict[str, int]:
 
 @cache
 def catalogue_hash() -> str:
-    """Hash of the content of ``configs/concepts`` (variables, items, units, labels, codes), without its comments."""
+    """Hash of the content of ``configs/concepts`` (variables, items, units, labels, codes), without its comments.
+
+    Variables that a user adds are not in it: a cohort's manifest holds them in full. ``catalogue_key`` has both.
+    """
     folder = CONFIG_ROOT / "concepts"
     contents = {path.name: read_data_file(path) for path in sorted(folder.glob("*.yaml"))}
     tables = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
     return hashlib.sha256(f"{sha256_json(contents)} {sha256_json(tables)}".encode()).hexdigest()
+
+
+def catalogue_key() -> str:
+    """What cached steps depend on: the hash of the catalogue, and of the variables added to it, if there are any."""
+    return f"{catalogue_hash()} {added_digest()}".rstrip()

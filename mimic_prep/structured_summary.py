@@ -12,7 +12,7 @@ import polars as pl
 
 from clinragen.icd import code_map, normalise, version_of
 from mimic_prep.accounting import RowFilter
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.note_selection import NOTES
 from mimic_prep.tables import MimicLayout
 
@@ -44,7 +44,7 @@ _ADMISSION_TYPES = {
 }  # fmt: skip
 
 
-def build(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFrame:
+def build(raw: RawTables, release: MimicLayout, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> pl.DataFrame:
     """One digest (columns ``notes.NOTES``) for each of ``stays``.
 
     ``diagnoses`` holds subject_id, hadm_id, position, code, version of all admissions of these patients, and their
@@ -66,7 +66,7 @@ def build(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, diagnoses: 
 
 
 def _earlier_diagnoses(
-    raw: RawFolder, release: MimicLayout, stays: pl.DataFrame, diagnoses: pl.DataFrame
+    raw: RawTables, release: MimicLayout, stays: pl.DataFrame, diagnoses: pl.DataFrame
 ) -> pl.DataFrame:
     """stay_id, history: names of the diagnoses of earlier admissions, latest admission first."""
     earlier = (
@@ -81,14 +81,23 @@ def _earlier_diagnoses(
     names = _names(raw, release, earlier.select("code", "version").unique())
     return (
         earlier.join(names, on=["code", "version"])
-        .sort("stay_id", "dischtime", "hadm_id", "position", "code", descending=[False, True, False, False, False])
+        .sort(
+            "stay_id",
+            "dischtime",
+            "hadm_id",
+            "position",
+            "code",
+            "version",
+            "title",
+            descending=[False, True, False, False, False, False, False],
+        )
         .unique(["stay_id", "title"], keep="first", maintain_order=True)
         .group_by("stay_id", maintain_order=True)
         .agg(pl.col("title").head(MOST_DIAGNOSES).alias("history"))
     )
 
 
-def _names(raw: RawFolder, release: MimicLayout, codes: pl.DataFrame) -> pl.DataFrame:
+def _names(raw: RawTables, release: MimicLayout, codes: pl.DataFrame) -> pl.DataFrame:
     """code, version, title: from the release's dictionary, or else the official description; others are left out."""
     released: dict[tuple[str, int], str] = {}
     if release.diagnosis_names is not None:
@@ -104,9 +113,8 @@ def _names(raw: RawFolder, release: MimicLayout, codes: pl.DataFrame) -> pl.Data
             row_filter.skip(~pl.col("code").is_in(codes_used), "code not used")
 
         table = raw.read(release.diagnosis_names, rules)
-        released = {
-            (code, version): title for code, version, title in table.select("code", "version", "title").iter_rows()
-        }
+        rows = table.select("code", "version", "title").sort("code", "version", "title")  # of two titles one counts
+        released = {(code, version): title for code, version, title in rows.iter_rows()}
     titles = [released.get(key) or _official(*key) for key in codes.select("code", "version").iter_rows()]
     return codes.with_columns(pl.Series("title", titles, dtype=pl.String)).drop_nulls("title")
 
@@ -116,7 +124,7 @@ def _official(code: str, version: int) -> str | None:
     return mapping.name(code) if mapping else None
 
 
-def _known_drugs(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame) -> pl.DataFrame:
+def _known_drugs(raw: RawTables, release: MimicLayout, stays: pl.DataFrame) -> pl.DataFrame:
     """stay_id, ordered, earlier: drugs of this admission before intensive care, and of the previous one."""
     if release.prescriptions is None:
         return pl.DataFrame(schema={"stay_id": pl.Int64, "ordered": pl.List(pl.String), "earlier": pl.List(pl.String)})
@@ -132,7 +140,8 @@ def _known_drugs(raw: RawFolder, release: MimicLayout, stays: pl.DataFrame) -> p
     spans = stays.select("stay_id", "subject_id", "intime", pl.col("hadm_id").alias("current"))
     late = pl.duration(days=1 if release.dated_prescriptions else 0)
     parts = [pl.DataFrame(schema=_DRUGS)]
-    for block in raw.stream(release.prescriptions, rules):
+    tables = (release.prescriptions, *release.more_prescriptions)
+    for block in (block for table in tables for block in raw.stream(table, rules)):
         earlier = block.join(spans, on="subject_id").filter(pl.col("time") + late < pl.col("intime"))
         parts.append(_last_order(earlier.with_columns(now=pl.col("hadm_id") == pl.col("current"))))
     last = _last_order(pl.concat(parts)).sort("stay_id", "last", "drug", descending=[False, True, False])

@@ -6,14 +6,21 @@ A column has a canonical name, shared by all releases and used in the rest of ``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from clinragen.cohort.manifest import Clock
+    from mimic_prep.accounting import RowFilter
 
 INTEGER = pa.int64()
 NUMBER = pa.float64()
 TEXT = pa.string()
 TIME = pa.timestamp("s")
+INSTANT = pa.timestamp("s", "UTC")  # a time with an offset from UTC, read as the clock time of UTC
 WORD = pa.dictionary(pa.int32(), pa.string())  # text with few distinct values, such as units
 
 
@@ -27,6 +34,17 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Derivation:
+    """A rule that completes the rows of a table before all others: it adds canonical columns, such as ``item``.
+
+    Rows that it leaves out are counted like those of any rule. ``key`` differs for rules with other results.
+    """
+
+    rule: Callable[[RowFilter], None]
+    key: str
+
+
+@dataclass(frozen=True)
 class Table:
     """One raw file. ``path`` is its usual place below the release's folder, without ``.csv`` or ``.csv.gz``."""
 
@@ -34,7 +52,9 @@ class Table:
     columns: dict[str, Column]
     required: bool = True
     multiline: bool = False  # text columns hold line breaks inside quotes
+    tabs: bool = False  # may be separated by tabs, with quotes that are not special, as Athena exports vocabularies
     part: str = ""  # part that is read, if another pass reads the rest; shown in its row counts
+    derived: Derivation | None = None
 
     @property
     def name(self) -> str:
@@ -60,14 +80,18 @@ class EventTable:
     """A table of measurements, one per row: canonical columns item, time, value, and perhaps others.
 
     ``unit``, ``error``; ``known``, when the row was entered; ``words`` and ``comment``, whose text may hold what is no
-    number; ``specimen``, the sample that several rows are of.
+    number; ``specimen``, the sample that several rows are of; ``rank``, added to the priority of the item among values
+    of the same minute.
 
     ``key`` is ``stay_id``, or ``subject_id`` where rows carry no stay and belong to the stay that holds their time.
     The catalogue lists the table's item ids under ``Table.name``. ``time`` is a time, or minutes from ICU admission.
     In a ``wide`` table the items are columns, in place of item and value, and every filled cell counts as a row.
     ``unless`` names the tables in whose absence this one counts. Where the item is the word ``generic``, the canonical
     column ``label`` holds it. ``minute`` is that of all rows of a table without times. A table that is only ``beside``
-    others makes no series by itself.
+    others makes no series by itself. ``items`` is the key of its items in the catalogue, if it is not the reader's.
+
+    ``interval``: its rows last from ``time`` to ``end`` (``mimic_prep.intervals``). ``if_used``: it is read only if a
+    variable has items in it: those of the catalogue have none.
     """
 
     table: Table
@@ -77,6 +101,9 @@ class EventTable:
     generic: str | None = None
     minute: int | None = None
     beside: bool = False
+    items: str = ""
+    interval: bool = False
+    if_used: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +133,8 @@ class MimicLayout:
     events: tuple[EventTable, ...]
     notes: tuple[NoteTable, ...] = ()
     prescriptions: Table | None = None
+    more_prescriptions: tuple[Table, ...] = ()  # further tables of drugs
     diagnosis_names: Table | None = None
+    clock: Clock = "none"  # what the dates are
     icd_version: int | None = None  # ICD version of all codes, if the tables do not state it
     dated_prescriptions: bool = False  # orders have a date without a time: known from the end of that day

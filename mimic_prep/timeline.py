@@ -18,6 +18,8 @@ from clinragen.schema import SERIES
 from mimic_prep.qualify import BIN_SECONDS, last_versions
 
 MAX_BINS = 1 << 16  # most hours of a stay: more than seven years
+#: Hours in which the last value of a part still counts in a weighted sum.
+_CARRIED_HOURS = 4
 _VARIABLE_BITS, _SECOND_BITS, _PRIORITY_BITS = 9, 12, 8
 _BIN_BITS = 16
 _ORDER_BITS = _SECOND_BITS + _PRIORITY_BITS
@@ -34,6 +36,7 @@ def hourly(events: pl.DataFrame, stay_ids: np.ndarray) -> pa.Table:
     bins = pl.concat([_last(settled), _sums(events.filter(is_sum)), *_ratios(settled)])
     untested = bins["value"].is_nan()
     bins = _totals(bins.filter(~untested), bins.filter(untested)) if untested.any() else _totals(bins, bins.clear())
+    bins = _weighted(bins)
     order = np.argsort(_pack(bins, _first_stay(bins)), kind="stable")  # a merge sort, since nearly all are in order
     return _as_series(bins[order], stay_ids)
 
@@ -199,6 +202,39 @@ def _totals(bins: pl.DataFrame, untested: pl.DataFrame) -> pl.DataFrame:
             .select(*_KEY, "value")
         )
         bins = pl.concat([bins, whole.join(bins.filter(pl.col("variable") == total), on=_KEY, how="anti")])
+    return bins
+
+
+def _weighted(bins: pl.DataFrame) -> pl.DataFrame:
+    """The bins, plus those of variables that are weighted sums of others, in hours that have any of these.
+
+    Of each the last value of the hours before counts, too, since rates are not charted every hour. One without any is
+    not given, and adds nothing.
+    """
+    keys = list(variables())
+    for key, variable in variables().items():
+        if not variable.weighted_sum_of:
+            continue
+        total = keys.index(key)
+        weights = pl.DataFrame(
+            {"variable": [keys.index(part) for part in variable.weighted_sum_of],
+             "weight": [float(weight) for weight in variable.weighted_sum_of.values()]},
+            schema={"variable": pl.Int16, "weight": pl.Float64},
+        )  # fmt: skip
+        parts = bins.join(weights, on="variable")
+        carried = [parts.with_columns(bin=pl.col("bin") + age, age=pl.lit(age)) for age in range(_CARRIED_HOURS)]
+        sums = (
+            pl.concat(carried)
+            .sort(*_KEY, "age")  # in one order, as the last bits of a sum depend on it
+            .unique(_KEY, keep="first", maintain_order=True)
+            .join(parts.select("stay", "bin").unique(), on=["stay", "bin"], how="semi", maintain_order="left")
+            .group_by("stay", "bin", maintain_order=True)
+            .agg((pl.col("value") * pl.col("weight")).sum().round(variable.decimals + 3))
+            .filter(pl.col("value").is_between(*variable.plausible))
+            .with_columns(variable=pl.lit(total, dtype=pl.Int16))
+            .select(*_KEY, "value")
+        )
+        bins = pl.concat([bins, sums.join(bins.filter(pl.col("variable") == total), on=_KEY, how="anti")])
     return bins
 
 

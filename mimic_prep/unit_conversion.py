@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from clinragen.catalog import Variable, variables
+from clinragen.catalog import Variable, per_catalogue, variables
 
 _ALIASES = {
     "°f": "degf", "?f": "degf", "f": "degf", "deg.f": "degf", "°c": "degc", "?c": "degc", "c": "degc", "deg.c": "degc",
@@ -41,7 +39,7 @@ def conversion(variable: Variable, unit: str | None) -> tuple[float, float] | No
     return next((pair for name, pair in variable.accepts.items() if normalise(name) == spelling), None)
 
 
-@cache
+@per_catalogue
 def _spellings() -> frozenset[str]:
     return frozenset(
         normalise(unit) for variable in variables().values() for unit in (variable.unit, *variable.accepts)

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -110,6 +111,15 @@ def unflushed() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def only_shipped_variables() -> Iterator[None]:
+    """Variables that a test adds are gone after it."""
+    from clinragen import catalog
+
+    with catalog.only({}, {}, ""):
         yield
 
 
@@ -245,3 +255,34 @@ def make_runs(made: Runs, hospital: Hospital) -> None:
     assert call(*train, "multimodal", *options, "--out", made.multimodal, "--parent", made.series) == 0
     predict = ("clinragen", "predict", "--model", made.multimodal, "--cohort", hospital.cohort)
     assert call(*predict, "--out", made.predictions) == 0
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Any]:
+    """A PostgreSQL server, where it is installed; without it tests skip, and fail where everything is required."""
+    import raw_databases
+
+    with raw_databases.server() as running:
+        if running is None:
+            if os.environ.get("CLINRAGEN_REQUIRE_ALL") == "1":
+                pytest.fail("PostgreSQL is required (CLINRAGEN_REQUIRE_ALL=1) and its initdb is not installed")
+            pytest.skip("PostgreSQL is not installed")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, where there is one; without it tests skip, and fail where everything is required."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((path for name in names if (path := shutil.which(name))), None)
+    if program is None:
+        if os.environ.get("CLINRAGEN_REQUIRE_ALL") == "1":
+            pytest.fail("Chromium is required (CLINRAGEN_REQUIRE_ALL=1) and not on the PATH")
+        pytest.skip("Chromium is not on the PATH")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        opened = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield opened
+        opened.close()

@@ -40,8 +40,9 @@ VERSIONS: dict[str, int] = {
 }
 #: Objects under these names are keyed by data (files, labels, reasons, ...), so only their values have a layout.
 KEYED_BY_DATA = {
-    "citations", "classes", "cost_of_control", "files", "inputs", "labels", "out_of_scope", "outputs", "phenotypes",
-    "probabilities", "quarantined", "remarks", "sizes", "sources", "tables", "thresholds",
+    "arguments", "cells", "citations", "classes", "cost_of_control", "files", "inputs", "interval", "labels",
+    "out_of_scope", "outputs", "periods", "phenotypes", "probabilities", "quarantined", "remarks", "sizes", "sources",
+    "tables", "thresholds",
 }  # fmt: skip
 _ANY, _OPTIONAL = "*", "?"
 
@@ -176,6 +177,21 @@ def of_samples(folder: Path) -> Layout:
     return {path.name: of_lines(path)}
 
 
+def of_rating_files(pack: Path) -> Layout:
+    """What is written of the ratings of a pack, with everything that may stand in it."""
+    from clinragen.rating.criteria import criteria
+    from clinragen.rating.key import read_pack
+    from clinragen.rating.rating_file import Preference, Rating, write_judged
+
+    opened = read_pack(pack)
+    item, authors = opened.items[0].name, [author.name for author in opened.key.authors]
+    ratings = [Rating(item, author, dict.fromkeys(criteria(), score)) for author, score in zip(authors, (3, None))]  # noqa: B905
+    preferences = [Preference(item, *authors, dict.fromkeys(criteria(), verdict)) for verdict in ("tie", None)]
+    path = pack / "ratings.json"
+    write_judged(path, opened.key, opened.key.raters[-1], "m", ratings, preferences)
+    return {"ratings-*.json": of_json(json.loads(path.read_text(encoding="utf-8")))}
+
+
 def of_tokens(model: Path, cohort: Path) -> Layout:
     """The arrays that a run keeps of its stays while it lasts."""
     from dataclasses import replace
@@ -197,6 +213,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
     """
     from clinragen.api.assessment import evaluate
     from clinragen.api.prediction import predict
+    from clinragen.api.rating import pack_ratings
     from tests.conftest import EXACT, MICRO_MODEL, call
 
     run, pretrained = runs / "multimodal", scratch / "pretrained"
@@ -205,6 +222,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
     assert call("clinragen", "train", "pretrain", *options, "--out", pretrained) == 0
     predict(run, cohort, predictions, limit=8, explain=True)
     evaluate(predictions, cohort, evaluation, replicates=2)
+    pack_ratings(predictions, cohort, scratch / "pack", teacher="evidence", stays=2, raters=1)
     written = {
         "COHORT": of_folder(cohort, leave_out=("rationales", "audit")),
         "RATIONALES": of_folder(cohort / "rationales") | {"*.logprobs.parquet": of_columns(LOGPROBS)},
@@ -216,6 +234,8 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
         "PREDICTIONS": of_folder(predictions),
         "EVALUATION": of_folder(evaluation),
         "SAMPLES": of_samples(scratch),
+        "RATING_PACK": of_folder(scratch / "pack"),
+        "RATINGS": of_rating_files(scratch / "pack"),
         "ENCODING": of_tokens(run, cohort),
     }
     return {name: {"version": VERSIONS[name], "layout": layout} for name, layout in written.items()}

@@ -19,6 +19,7 @@ import yaml
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser
 
+from clinragen import added_variables
 from clinragen.cli import PROGRAM
 from clinragen.errors import UserError
 from mimic_prep.cli import PROGRAM as PREPARATION
@@ -156,12 +157,27 @@ def stage(text: str, folder: Path) -> None:
     config.load("stage", str(folder / "stage.yaml"), StageConfig)
 
 
+def mapping(text: str, folder: Path) -> None:
+    from mimic_prep.releases.fhir.vocabulary import load_mapping
+
+    (folder / "mapping.yaml").write_text(text)
+    load_mapping(str(folder / "mapping.yaml"))
+
+
+def more_variables(text: str, tmp_path: Path) -> None:
+    """A file of variables beside those of the catalogue."""
+    (tmp_path / "variables.yaml").write_text(text)
+    added_variables.load([str(tmp_path / "variables.yaml")])
+
+
 #: A key at the top of a block of YAML -> the code that reads such a file.
 READERS: dict[str, Callable[[str, Path], None]] = {
     **dict.fromkeys(("labels",), labels),
     **dict.fromkeys(("server", "engine", "sampling"), teacher),
     **dict.fromkeys(("window", "rules", "notes", "splits"), protocol),
     **dict.fromkeys(("inputs", "targets"), stage),
+    **dict.fromkeys(("codes", "units", "diagnoses"), mapping),
+    **dict.fromkeys(("variables",), more_variables),
 }
 
 

@@ -7,6 +7,7 @@ Codes, with their stay in the extra column ``stay_id``:
 - ``VARIABLE//<key>//<unit>``: a value of the hourly grid, at the start of its hour
 - ``HOSPITAL_DISCHARGE//DIED`` or ``//ALIVE`` (neither if unknown), without a time if that is unknown,
   and ``MEDS_DEATH``: outcomes of the stay
+- ``SITE//hospital``, ``SITE//network``, ``SITE//period`` at admission, what they are called in ``text_value``
 - ``NOTE//<kind>//<section>``: a section of a note, text in ``text_value``, id in the extra column ``note_id``
 
 Diagnoses are labels, not events: ``labels/<phenotype>.parquet`` in MEDS's label schema. Every table is checked against
@@ -21,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from clinragen import __version__, label_sets, versions
+from clinragen import __version__, added_variables, label_sets, versions
+from clinragen.adapters.readable import until_prediction
 from clinragen.artifacts import read_json, read_table, sha256_file, write_json, write_table
 from clinragen.catalog import variables
 from clinragen.cohort.folder import Cohort, frame
 from clinragen.errors import UserError, missing_extra
 from clinragen.integrity import outputs_of
 from clinragen.outputs import COHORT, MEDS, output_folder
-from clinragen.schema import NOTES, OUTCOMES, SERIES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import NOTES, OUTCOMES, SERIES, SITES, STAYS, CohortPaths, labels_schema
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -41,18 +43,20 @@ _EVENTS = {
 _ETL = "clinragen"
 _DISCHARGE, _DEATH = "HOSPITAL_DISCHARGE", "MEDS_DEATH"
 _DISPOSITIONS = {"DIED": True, "ALIVE": False}
+_SITE = "SITE//"
 _LABEL_SET = "metadata/label_set.json"  # in older exports with labels other than the 25 phenotypes
 _COHORT = "metadata/cohort.json"
 _OWN = ("kind", "schema_version", "created_by", "inputs", "outputs", "sizes")  # about the folder
 
 
 def export_cohort(cohort: Cohort, out: Path, *, overwrite: bool = False) -> None:
-    """Write ``cohort`` as a MEDS dataset into the folder ``out``.
+    """Write ``cohort`` as a MEDS dataset into the folder ``out``, without rows of the series after the prediction time.
 
     Raises:
         UserError: the package ``meds`` is not installed, or ``out`` exists.
     """
     meds = _meds()
+    cohort = until_prediction(cohort)
     events = _events(cohort)
     splits = cohort.stays.select("subject_id", pl.col("split").replace_strict(SPLIT_NAMES)).unique().sort("subject_id")
     if splits["subject_id"].is_duplicated().any():
@@ -93,6 +97,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
     inputs = [*shards, root / meds.subject_splits_filepath, *sorted((root / "labels").glob("*.parquet"))]
     labels = stays.select("stay_id", "subject_id", time=pl.col("prediction_time").cast(pl.Datetime("us")))
     described = _described(root)
+    added_variables.opened(described, root / _COHORT)
     keys = list(label_sets.of_manifest(described))
     labelled = (root / "labels").is_dir()
     for key in keys if labelled else ():
@@ -109,6 +114,8 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
         write_table(paths.notes, _typed(_notes(events), NOTES))
         if events["code"].str.starts_with(_DISCHARGE).any():  # older exports have none
             write_table(paths.outcomes, _typed(_outcomes(events, stays), OUTCOMES))
+        if described.get("clock"):  # older exports have none
+            write_table(paths.sites, _typed(_sites(events, stays), SITES))
         if labelled:
             write_table(paths.labels, _typed(labels, labels_schema(keys)))
         write_json(
@@ -201,6 +208,11 @@ def _events(cohort: Cohort) -> pl.DataFrame:
         discharge = pl.concat_str(pl.lit(_DISCHARGE), died, separator="//", ignore_nulls=True)
         parts.append(outcomes.select(*ids, time="hospital_outtime", code=discharge))
         parts.append(outcomes.drop_nulls("death_time").select(*ids, time="death_time", code=pl.lit(_DEATH)))
+    sites = cohort.sites.unpivot(index="stay_id", variable_name="site", value_name="text_value").drop_nulls(
+        "text_value"
+    )
+    ids = owner.rename({"intime": "time"})
+    parts.append(sites.join(ids, on="stay_id").select(pl.exclude("site"), code=pl.concat_str(pl.lit(_SITE), "site")))
     parts = [part.with_columns(pl.col("time").cast(_EVENTS["time"])) for part in parts]
     return pl.concat([pl.DataFrame(schema=_EVENTS), *parts], how="diagonal").select(list(_EVENTS))
 
@@ -266,6 +278,15 @@ def _outcomes(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
     deaths = events.filter(code == _DEATH).select("stay_id", death_time="time")
     outcomes = stays.select("stay_id").join(discharges, on="stay_id", how="left", maintain_order="left")
     return outcomes.join(deaths, on="stay_id", how="left", maintain_order="left")
+
+
+def _sites(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
+    """Hospital, network and period of each stay; null where there is no event of it."""
+    sites = stays.select("stay_id")
+    for name in SITES.names[1:]:
+        named = events.filter(pl.col("code") == _SITE + name).select("stay_id", pl.col("text_value").alias(name))
+        sites = sites.join(named, on="stay_id", how="left", maintain_order="left")
+    return sites
 
 
 def _series(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:

@@ -1,9 +1,8 @@
-"""Evaluation from Python: scores compared with controls, claims checked against the chart, and the report."""
+"""Evaluation from Python: scores compared with controls, and claims checked against the chart."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +16,17 @@ from clinragen.api.values import (
     formerly,
     graph_folder,
     open_cohort,
+    open_predictions,
     path,
+    predictions_folder,
 )
 from clinragen.artifacts import write_json
-from clinragen.choices import Device, RationaleKind
-from clinragen.errors import UserError
+from clinragen.choices import EVALUATION_FORMS, Device, EvaluationForm, RationaleKind
+from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import thorough
 from clinragen.manifests import RunManifest
 from clinragen.names import teacher_name
+from clinragen.outputs import MEDS_DEV, check_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,19 +90,6 @@ class CheckedClaims:
         return self.frame().to_pandas()
 
 
-@dataclass(frozen=True)
-class WrittenReport:
-    """A report on disk.
-
-    Attributes:
-        index: the page to open.
-        stays: number of stays that have a page.
-    """
-
-    index: Path
-    stays: int
-
-
 @formerly(predictions_shuffled="predictions_permuted")
 def evaluate(
     predictions: str | Path | Predictions,
@@ -116,6 +105,7 @@ def evaluate(
     graph: GraphLike = None,
     replicates: int = 1000,
     seed: int = 0,
+    form: EvaluationForm = "json",
     device: Device = "auto",
     overwrite: bool = False,
     verify: bool = False,
@@ -135,6 +125,8 @@ def evaluate(
         graph: concept graph for reading claims; the model's by default.
         replicates: number of bootstrap replicates.
         seed: seed of the bootstrap.
+        form: json writes ``evaluation.json``; meds-dev also the folder ``meds-dev`` beside it, with predictions and
+            results of each label as MEDS-DEV takes them.
         device: where the model runs for the controls.
         overwrite: replace an evaluation; controls that are not run again are kept.
         verify: also check the hashes of large files before reading them.
@@ -142,7 +134,7 @@ def evaluate(
     Raises:
         UserError: the folders do not belong together, or the evaluation exists.
     """
-    from clinragen.evaluation import faithfulness, stored
+    from clinragen.evaluation import faithfulness, meds_dev, stored
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
     from clinragen.evaluation.reasons import load_causes, strangers
     from clinragen.evaluation.reasons import summarize as summarize_reasons
@@ -152,16 +144,20 @@ def evaluate(
     for name, value, least, most in bounds:
         if not least <= value <= most:
             raise UserError(f"--{name} {value}: expected a number from {least} to {most:,}")
+    if form not in EVALUATION_FORMS:
+        raise unknown_choice("form", form, EVALUATION_FORMS)
     if teacher is not None:
         teacher_name(teacher)
-    root = _root(predictions)
+    root = predictions_folder(predictions)
     folder = Path(out) if out is not None else root
     altered = {"zeroed": path(predictions_zeroed), "permuted": path(predictions_permuted)}
     with graph_folder(graph) as graph_path, thorough(verify):
         before = stored.replaceable(
             folder, overwrite=overwrite, inputs=(cohort_folder(cohort), graph_path, *altered.values())
         )
-        opened = _predictions(predictions)
+        if form == "meds-dev":
+            check_output(folder / meds_dev.FOLDER, MEDS_DEV, overwrite=overwrite, inputs=(cohort_folder(cohort),))
+        opened = open_predictions(predictions)
         truth_rows = load_truth(opened, open_cohort(cohort))
         concepts = graph_of(opened, graph_path)
         causes = load_causes(Path(truth), concepts) if truth is not None else None
@@ -195,6 +191,8 @@ def evaluate(
         evaluation = stored.keep_controls(file, before, evaluation)
         write_json(file, evaluation)
         faithfulness.write(file.with_name(stored.CLAIMS), opened, claims)
+        if form == "meds-dev":
+            meds_dev.write(opened, truth_rows, folder / meds_dev.FOLDER, overwrite=overwrite)
     return Evaluation(file, evaluation)
 
 
@@ -292,7 +290,7 @@ def verify(
     from clinragen.evaluation.inputs import graph_of, load_truth
 
     with graph_folder(graph) as graph_path, thorough(verify):
-        opened = _predictions(predictions)
+        opened = open_predictions(predictions)
         truth = load_truth(opened, open_cohort(cohort), needs_labels=False)
         checked = faithfulness.check(opened, truth, graph_of(opened, graph_path))
     return CheckedClaims(
@@ -310,79 +308,3 @@ def verify(
             for claim in claims
         ]
     )
-
-
-def report(
-    predictions: str | Path | Predictions,
-    cohort: CohortLike,
-    out: str | Path,
-    *,
-    graph: GraphLike = None,
-    evaluation: str | Path | Evaluation | None = None,
-    teacher: str | None = None,
-    overwrite: bool = False,
-    verify: bool = False,
-    progress: bool = False,
-) -> WrittenReport:
-    """Write predictions as a static HTML site: an index, and a page per stay with rationales and plots.
-
-    Args:
-        predictions: the result of :func:`clinragen.predict`, or its folder.
-        cohort: the one they were made from.
-        out: folder to write the site to.
-        graph: concept graph, for claims and names; the model's by default.
-        evaluation: the result of :func:`clinragen.evaluate`, or its file; by default the one beside the predictions.
-        teacher: name of the rationale set to show for comparison; evidence by default, if it exists.
-        overwrite: replace the folder if it exists.
-        verify: also check the hashes of large files before reading them.
-        progress: show a bar on standard error.
-
-    Raises:
-        UserError: the folders do not belong together, or the output exists.
-    """
-    from rich.progress import Progress
-
-    from clinragen.evaluation import faithfulness
-    from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
-    from clinragen.outputs import REPORT, check_output
-    from clinragen.reporting.build import ReportInput, check_evaluation, write_report
-
-    if teacher is not None:
-        teacher_name(teacher)
-    root = _root(predictions)
-    scores_path = evaluation.path if isinstance(evaluation, Evaluation) else path(evaluation)
-    with graph_folder(graph) as graph_path, thorough(verify):
-        inputs = (root, cohort_folder(cohort), graph_path, scores_path)
-        check_output(Path(out), REPORT, overwrite=overwrite, inputs=inputs)
-        opened = _predictions(predictions)
-        truth = load_truth(opened, open_cohort(cohort), needs_labels=False)
-        file = scores_path or root / "evaluation.json"
-        scores = check_evaluation(file, opened) if scores_path or file.is_file() else None
-        concepts = graph_of(opened, graph_path)
-        with Progress(console=console(progress), transient=True) as bar:
-
-            def counted(title: str) -> Callable[[], None]:
-                task = bar.add_task(title, total=len(opened.stay_ids))
-                return lambda: bar.advance(task)
-
-            pages = ReportInput(
-                predictions=opened,
-                truth=truth,
-                claims=faithfulness.check(opened, truth, concepts, counted("claims")),
-                nodes=dict(concepts.nodes),
-                evaluation=scores,
-                teacher=teacher or default_teacher(truth.cohort),
-                graph=concepts,
-            )
-            count = write_report(pages, Path(out), overwrite=overwrite, progress=counted("stays"))
-    return WrittenReport(Path(out) / "index.html", count)
-
-
-def _root(predictions: str | Path | Predictions) -> Path:
-    return Path(predictions) if isinstance(predictions, str | Path) else predictions.root
-
-
-def _predictions(predictions: str | Path | Predictions) -> Predictions:
-    from clinragen.evaluation.inputs import load_predictions
-
-    return load_predictions(Path(predictions)) if isinstance(predictions, str | Path) else predictions

@@ -11,17 +11,28 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from clinragen.api.values import CohortLike, ModelLike, cohort_folder, console, open_cohort, path
-from clinragen.choices import FORMER_SERIES_INPUTS, Decoding, Device, SeriesInput, Split
-from clinragen.errors import UserError, hint
+from clinragen.choices import (
+    ENGINES,
+    FORMER_SERIES_INPUTS,
+    Decoding,
+    Device,
+    EngineName,
+    NumberFormat,
+    SeriesInput,
+    Split,
+)
+from clinragen.errors import UserError, hint, unknown_choice
 from clinragen.integrity import thorough
 
 if TYPE_CHECKING:
     from clinragen.cohort.folder import Cohort
     from clinragen.evaluation.explanation import Explanation
     from clinragen.evaluation.inputs import Predictions
+    from clinragen.inference.engines import Engine
     from clinragen.inference.finished import FinishedRun
     from clinragen.inference.predict import TrainedModel
     from clinragen.inference.prediction import Prediction
+    from clinragen.inference.ray_engine import RayCluster
     from clinragen.manifests import PredictionsManifest, RunManifest
 
 
@@ -55,6 +66,14 @@ def predict(
     limit: int | None = None,
     explain: bool = False,
     diagnoses_only: bool = False,
+    beams: int = 1,
+    samples: int | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
+    precision: NumberFormat = "auto",
+    engine: EngineName = "local",
+    workers: int | None = None,
+    attestation: str | Path | None = None,
     device: Device = "auto",
     overwrite: bool = False,
     verify: bool = False,
@@ -75,6 +94,16 @@ def predict(
         limit: only the first stays.
         explain: also write what each diagnosis rests on; slower.
         diagnoses_only: write no rationales, which takes a fraction of the time.
+        beams: with ``decoding="free"``: beams of a stay, of which the likeliest is written; 1 decodes greedily.
+        samples: with ``decoding="free"``: texts that are drawn of a stay; that whose claims the chart supports best is
+            written.
+        temperature: of the samples, by default 1.
+        seed: of the samples, by default 0.
+        precision: numbers in which the language model computes; auto is bf16 on a GPU that has it, else fp32.
+        engine: ``local`` predicts in this process, ``ray`` on several GPUs or machines; ``vllm`` writes free
+            text of causal language models with vLLM.
+        workers: of Ray, each with the model; by default one for each of its GPUs, or CPUs without any.
+        attestation: a file that allows the cluster of RAY_ADDRESS to read patient text.
         device: where a model that is given as a folder runs.
         overwrite: replace earlier predictions in ``out``.
         verify: also check the hashes of large files before reading them.
@@ -88,11 +117,21 @@ def predict(
     """
     from clinragen.evaluation.inputs import load_predictions
     from clinragen.inference.prediction import Prediction
+    from clinragen.inference.search import Search
 
     if series_input in FORMER_SERIES_INPUTS:
         hint(f"series_input {series_input!r} is now {FORMER_SERIES_INPUTS[series_input]!r}")
         series_input = FORMER_SERIES_INPUTS[series_input]
-    prediction = Prediction(split, series_input, decoding, batch_size, limit, diagnoses_only)
+    prediction = Prediction(
+        split,
+        series_input,
+        decoding,
+        batch_size,
+        limit,
+        diagnoses_only,
+        search=Search.of_options(beams, samples, temperature, seed),
+        precision=precision,
+    )
     scratch = mkdtemp(prefix="clinragen-predictions-") if out is None else None
     folder = Path(scratch) / "predictions" if scratch else Path(str(out))
     try:
@@ -102,6 +141,9 @@ def predict(
             folder,
             prediction,
             explain=explain,
+            engine=engine,
+            workers=workers,
+            attestation=attestation,
             device=device,
             overwrite=overwrite,
             verify=verify,
@@ -124,6 +166,9 @@ def write(
     prediction: Prediction,
     *,
     explain: bool = False,
+    engine: EngineName = "local",
+    workers: int | None = None,
+    attestation: str | Path | None = None,
     device: Device = "auto",
     overwrite: bool = False,
     verify: bool = False,
@@ -137,6 +182,10 @@ def write(
         out: folder to write.
         prediction: which stays to predict, and how.
         explain: also write what each diagnosis rests on.
+        engine: ``local`` predicts in this process, ``ray`` on several GPUs or machines; ``vllm`` writes free
+            text of causal language models with vLLM.
+        workers: of Ray, each with the model; by default one for each of its GPUs, or CPUs without any.
+        attestation: a file that allows the cluster of RAY_ADDRESS to read patient text.
         device: where a model that is given as a folder runs.
         overwrite: replace earlier predictions in ``out``.
         verify: also check the hashes of large files before reading them.
@@ -154,17 +203,31 @@ def write(
     terminal = console(progress)
     inputs = (path(model) if isinstance(model, str | Path) else model.folder, cohort_folder(cohort))
     check_output(out, PREDICTIONS, overwrite=overwrite, inputs=inputs)
+    cluster = _cluster(engine, workers, path(attestation), device)
+    if engine == "vllm" and (prediction.decoding != "free" or prediction.diagnoses_only):
+        raise UserError("--engine vllm writes free text: pass --decoding free, or use --engine local")
+    if engine == "vllm" and (prediction.search.samples or prediction.search.beams > 1):
+        raise UserError("--engine vllm decodes greedily: leave --beams and --samples out, or use --engine local")
     with thorough(verify):
         finished, opened = _finished(model), open_cohort(cohort)
         opened.split(prediction.split)
         remarks = finished.remarks(opened, prediction.decoding)
+        remarks += [cluster.remark] if cluster and cluster.remark else []
         for text in remarks:
             remark(terminal, text)
         phase(terminal, "loading torch and the model")
         from clinragen.attribution.explain import explanations
-        from clinragen.inference.predict import TrainedModel, write_predictions
+        from clinragen.inference.predict import LocalEngine, TrainedModel, write_predictions
+        from clinragen.inference.ray_engine import RayEngine
 
-        trained = TrainedModel.load(finished, device) if isinstance(model, str | Path) else model
+        here = device if cluster is None else "cpu"
+        trained = TrainedModel.load(finished, here) if isinstance(model, str | Path) else model
+        attributions = explanations if explain else None
+        predicting: Engine = RayEngine(cluster, attributions, verify) if cluster else LocalEngine(attributions)
+        if engine == "vllm":
+            from clinragen.inference.vllm_engine import VllmEngine
+
+            predicting = VllmEngine(attributions)
         return write_predictions(
             trained,
             opened,
@@ -173,8 +236,22 @@ def write(
             terminal,
             overwrite=overwrite,
             remarks=remarks,
-            explain=(lambda dataset: explanations(trained, dataset)) if explain else None,
+            engine=predicting,
         )
+
+
+def _cluster(engine: EngineName, workers: int | None, attestation: Path | None, device: Device) -> RayCluster | None:
+    """The cluster that predicts; None if it is this process."""
+    if engine not in ENGINES:
+        raise unknown_choice("engine", engine, ENGINES)
+    if engine != "ray":
+        if workers is not None or attestation is not None:
+            raise UserError("--workers and --attestation belong to --engine ray: pass that, too")
+        return None
+    from clinragen.attestation import Attestation
+    from clinragen.inference.ray_engine import RayCluster
+
+    return RayCluster.of(workers, device, Attestation.read(attestation) if attestation else None)
 
 
 @dataclass(frozen=True)

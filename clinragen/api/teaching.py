@@ -188,14 +188,19 @@ def check_foreign(
 
 
 @contextmanager
-def stays_done(progress: bool) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
-    """A progress line of finished stays: a function that advances it, and one that prints a line above it."""
+def stays_done(progress: bool, what: str = "stays") -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+    """A progress line of finished stays: a function that advances it, and one that prints a line above it.
+
+    Args:
+        progress: print it at all.
+        what: is counted.
+    """
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     terminal = console(progress)
-    columns = (TextColumn("{task.completed} stays done"), TimeElapsedColumn())
+    columns = (TextColumn("{task.completed} {task.description} done"), TimeElapsedColumn())
     with Progress(*columns, console=terminal, transient=True) as bar:
-        task = bar.add_task("stays", total=None)
+        task = bar.add_task(what, total=None)
         yield (
             lambda done: bar.update(task, completed=done),
             lambda line: terminal.print(f"  {line}", highlight=False, markup=False, style="dim", soft_wrap=True),

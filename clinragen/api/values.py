@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from clinragen.cohort.folder import Cohort
+    from clinragen.evaluation.inputs import Predictions
     from clinragen.inference.predict import TrainedModel
     from clinragen.knowledge.graph import ConceptGraph
 
 type CohortLike = str | Path | Cohort
 type GraphLike = str | Path | ConceptGraph | None
 type ModelLike = str | Path | TrainedModel
+type PredictionsLike = str | Path | Predictions
 type SettingsLike = Sequence[str] | Mapping[str, object]
 
 
@@ -34,6 +36,18 @@ def open_cohort(cohort: CohortLike) -> Cohort:
     from clinragen.cohort.folder import Cohort
 
     return Cohort.load(cohort) if isinstance(cohort, str | Path) else cohort
+
+
+def predictions_folder(predictions: PredictionsLike) -> Path:
+    """The folder of predictions."""
+    return Path(predictions) if isinstance(predictions, str | Path) else predictions.root
+
+
+def open_predictions(predictions: PredictionsLike) -> Predictions:
+    """The predictions; read from disk if a folder is given."""
+    from clinragen.evaluation.inputs import load_predictions
+
+    return load_predictions(Path(predictions)) if isinstance(predictions, str | Path) else predictions
 
 
 @contextmanager

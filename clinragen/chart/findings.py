@@ -15,7 +15,7 @@ from clinragen.chart.reference_range import width
 #: Changes smaller than this fraction of the reference range are no trend.
 TREND = 0.3
 #: Charted every hour, so single values outside the range are common and mean little.
-HOURLY = ("vital", "ventilation", "coma", "output")
+HOURLY = ("vital", "ventilation", "coma", "output", "treatment")
 #: Redundant variables: parts of a sum, and measures of the same thing. One of them is enough.
 _FAMILIES = (
     ("gcs_total", "gcs_motor", "gcs_verbal", "gcs_eye"),

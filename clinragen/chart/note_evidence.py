@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,14 +49,6 @@ class NoteEvidence:
 
 
 @dataclass(frozen=True)
-class _Denial:
-    """A denial of a concept in the note: whether it is in a copied list, and its position."""
-
-    carried_over: bool
-    position: int
-
-
-@dataclass(frozen=True)
 class NoteReading:
     """What a note says of the patient.
 
@@ -94,21 +86,21 @@ def gather(sections: Iterable[tuple[str, str]], linker: Linker, graph: ConceptGr
 
 
 def _affirmed(mentions: list[NoteMention], linker: Linker, graph: ConceptGraph) -> list[NoteEvidence]:
-    affirmed: dict[tuple[str, bool], list[tuple[int, NoteEvidence]]] = {}
-    denied: dict[str, list[_Denial]] = {}
+    affirmed: dict[tuple[str, bool], list[tuple[int, NoteMention]]] = {}
+    denied: dict[tuple[str, bool], int] = {}  # where the last denial of a concept is, in a copied list or elsewhere
     for position, one in enumerate(mentions):
-        _, section, text, mention = one
+        concept = one.mention.concept
         if one.standing == "denied":
-            denied.setdefault(mention.concept, []).append(_Denial(section in _CARRIED_OVER, position))
+            denied[concept, one.section in _CARRIED_OVER] = position
         elif one.standing == "affirmed":
-            past = _is_past(mention)
-            phrase = _phrase(text, mention, linker, graph)
-            evidence = NoteEvidence(mention.concept, section, mention.start, mention.end, phrase, past)
-            affirmed.setdefault((mention.concept, past), []).append((position, evidence))
+            affirmed.setdefault((concept, _is_past(one.mention)), []).append((position, one))
     outcome: list[NoteEvidence] = []
     for (concept, past), places in affirmed.items():
-        denials = denied.get(concept, ())
-        outcome += [item for position, item in places if past or not _outweighed(item, position, denials)][:1]
+        holds = (one for position, one in places if past or not _outweighed(one, position, denied))
+        if (first := next(holds, None)) is not None:
+            phrase = _phrase(first.text, first.mention, linker, graph)
+            span = first.mention.start, first.mention.end
+            outcome.append(NoteEvidence(concept, first.section, *span, phrase, past))
     return outcome
 
 
@@ -133,14 +125,12 @@ def signs(evidence: Iterable[NoteEvidence]) -> list[NoteEvidence]:
     return [item for item in evidence if item.concept.split(":")[0] in ("symptom", "finding") and not item.past]
 
 
-def _outweighed(item: NoteEvidence, position: int, denials: Iterable[_Denial]) -> bool:
+def _outweighed(one: NoteMention, position: int, denied: Mapping[tuple[str, bool], int]) -> bool:
     """Whether a denial outweighs this mention: it is in a section of more weight, or comes later."""
-    carried_over = item.section in _CARRIED_OVER
-    judgement = item.concept.split(":")[0] in _DISEASES
-    return any(
-        carried_over if denial.carried_over != carried_over else judgement and denial.position > position
-        for denial in denials
-    )
+    carried_over, concept = one.section in _CARRIED_OVER, one.mention.concept
+    if carried_over and (concept, False) in denied:
+        return True
+    return concept.split(":")[0] in _DISEASES and denied.get((concept, carried_over), -1) > position
 
 
 def _phrase(text: str, mention: Mention, linker: Linker, graph: ConceptGraph) -> str:

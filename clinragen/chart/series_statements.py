@@ -68,7 +68,7 @@ def statement(finding: Finding, graph: ConceptGraph, wording: Wording) -> Series
     if direction == "normal":
         return SeriesStatement(variable, direction, "normal", normal_values([name(variable)]), finding.last)
     if finding.spec.unit == "flag":  # present or absent, without a number
-        text = graph.nodes[finding.concept]["name"]
+        text = graph.name(finding.concept) if finding.concept in graph.nodes else f"{direction} {name(variable)}"
         return SeriesStatement(variable, direction, "level", text, finding.extreme)
     if _moves(finding):
         begin, end = _rounded(finding.first, finding), _rounded(finding.last, finding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -12,9 +13,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clinragen import label_sets, versions
+from clinragen import added_variables, label_sets, versions
 from clinragen.artifacts import read_json, read_table, sha256_file
-from clinragen.cohort.manifest import CohortManifest
+from clinragen.catalog import variables
+from clinragen.cohort.manifest import Clock, CohortManifest
 from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import complete, hold_output
 from clinragen.manifests import RationalesManifest
@@ -26,11 +28,15 @@ from clinragen.schema import (
     RATIONALE_KINDS,
     RATIONALES,
     SERIES,
+    SITES,
     SPLITS,
     STAYS,
     CohortPaths,
     labels_schema,
 )
+
+_CALENDAR = datetime.min, datetime.max
+_TIMES = ("intime", "outtime", "prediction_time")
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,12 @@ class Cohort:
     partial: bool = False
 
     @classmethod
-    def load(cls, root: str | Path) -> Cohort:
+    def load(cls, root: str | Path, *, undated: bool = False) -> Cohort:
         """Open a cohort folder written by ``mimic-prep``.
+
+        Args:
+            root: the folder.
+            undated: stays may lack times, as an audit tells.
 
         Raises:
             UserError: a file is missing, damaged, or of another schema version.
@@ -58,7 +68,8 @@ class Cohort:
         manifest = read_json(paths.manifest, "the manifest of a cohort made by mimic-prep")
         versions.COHORT.check(manifest, paths.manifest)
         manifest = cast(CohortManifest, manifest)
-        stays = frame(read_recorded(paths.stays, STAYS, manifest)).sort("stay_id")
+        added_variables.opened(manifest, paths.manifest)
+        stays = complete(frame(read_recorded(paths.stays, STAYS, manifest)), ("stay_id",), paths.stays).sort("stay_id")
         if stays.is_empty():
             raise UserError(f"{paths.stays} has no stays")
         if stays["stay_id"].n_unique() != len(stays):
@@ -67,6 +78,7 @@ class Cohort:
             raise UserError(f"{paths.stays}: unknown split {sorted(map(str, alien))}; expected {', '.join(SPLITS)}")
         if not _finite(stays["age"]):
             raise UserError(f"{paths.stays}: age is missing or not finite for some stays")
+        _dated(stays if undated else complete(stays, _TIMES, paths.stays), paths.stays)
         return cls(paths, manifest, stays)
 
     def of_stays(self, stay_ids: np.ndarray) -> Cohort:
@@ -89,17 +101,25 @@ class Cohort:
 
     @cached_property
     def series(self) -> pl.DataFrame:
-        """Measurement bins: stay_id, hour, variable, value (canonical unit, always finite)."""
+        """Measurement bins: stay_id, hour, variable, value (canonical unit, always finite).
+
+        Raises:
+            UserError: the file is missing or damaged, a value or hour is none, or a variable not in the catalogue.
+        """
         table = self._table(self.paths.series, SERIES)
         complete(table, ("stay_id", "variable"), self.paths.series)
+        if alien := set(table["variable"].unique()) - set(variables()):
+            raise UserError(f"{self.paths.series}: {unknown_choice('variable', min(alien), variables())}")
         if not _finite(table["value"]) or not _finite(table["hour"]):
             raise UserError(f"{self.paths.series}: value or hour is not finite in some rows: prepare the cohort anew")
+        if len(table) and table["hour"].min() < 0:  # type: ignore[operator]
+            raise UserError(f"{self.paths.series}: some hours lie before the stay: prepare the cohort anew")
         return table
 
     @cached_property
     def notes_as_written(self) -> pl.DataFrame:
         """Note sections without checks for missing values, for the audit."""
-        return self._table(self.paths.notes, NOTES)
+        return _dated(self._table(self.paths.notes, NOTES), self.paths.notes)
 
     @cached_property
     def notes(self) -> pl.DataFrame:
@@ -111,6 +131,11 @@ class Cohort:
     def label_set(self) -> label_sets.LabelSet:
         """The labels of this cohort, in the order of ``labels``."""
         return label_sets.of_manifest(self.manifest)
+
+    @cached_property
+    def added(self) -> added_variables.AddedVariables:
+        """The variables that the cohort has beside those of the catalogue."""
+        return added_variables.of_manifest(self.manifest, str(self.paths.manifest))
 
     @property
     def labelled(self) -> bool:
@@ -149,11 +174,37 @@ class Cohort:
                 f"{self.paths.root} has no outcomes ({path.name}): it was prepared before clinragen read them: prepare "
                 "it anew"
             )
-        table = self._table(path, OUTCOMES)
+        table = _dated(self._table(path, OUTCOMES), path)
         table = self.stays.select("stay_id").join(table, on="stay_id", how="left", maintain_order="left")
         if len(table) != len(self.stays):
             raise UserError(f"{path}: expected exactly one row of outcomes for each stay: prepare the cohort anew")
         return table.select(OUTCOMES.names)
+
+    @cached_property
+    def sites(self) -> pl.DataFrame:
+        """Where and when stays were, in the order of ``stays``: stay_id, hospital, network, period.
+
+        Each is null where the source does not say it, and all are in a cohort from before sites were read. No model
+        reads them.
+
+        Raises:
+            UserError: the file is missing though the manifest lists it, or damaged.
+        """
+        path = self.paths.sites
+        if not path.exists() and path.name not in self.manifest.get("outputs", {}):
+            unknown = (pl.lit(None, dtype=pl.String).alias(name) for name in SITES.names[1:])
+            return self.stays.select("stay_id", *unknown)
+        table = self.stays.select("stay_id").join(
+            self._table(path, SITES), on="stay_id", how="left", maintain_order="left"
+        )
+        if len(table) != len(self.stays):
+            raise UserError(f"{path}: expected exactly one row of sites for each stay: prepare the cohort anew")
+        return table.select(SITES.names)
+
+    @property
+    def clock(self) -> Clock:
+        """What the periods of ``sites`` are; none in a cohort from before sites were read."""
+        return self.manifest.get("clock", "none")
 
     def label_matrix(self, stay_ids: np.ndarray) -> np.ndarray:
         """Labels of the given stays, bool [n, phenotypes], in catalogue order."""
@@ -243,6 +294,14 @@ def read_recorded(
     if path.exists():  # a missing file is reported by the reader
         hold_output(path, manifest, remedy="prepare the cohort anew")
     return read_table(path, schema, rows=rows)
+
+
+def _dated(table: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """The table, if all of its times are dates of the calendar: others cannot be converted."""
+    for name, kind in table.schema.items():
+        if isinstance(kind, pl.Datetime) and not table[name].drop_nulls().is_between(*_CALENDAR).all():
+            raise UserError(f"{path}: {name} is no date of the years 1 to 9999 in some rows: prepare the cohort anew")
+    return table
 
 
 def _finite(column: pl.Series) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 WindowKind = Literal["first", "last", "whole"]
+#: What the periods of stays are: calendar years of true dates, years of a source without dates, spans of years, none.
+Clock = Literal["absolute", "year", "year_group", "none"]
 
 
 class WindowRecord(TypedDict):
@@ -29,7 +31,7 @@ class ProtocolRecord(TypedDict):
     known_at: str
     rules: dict[str, float | bool | str | None]
     notes: dict[str, list[str] | str]
-    splits: dict[str, float | bool | str | None]
+    splits: dict[str, float | bool | str | list[str] | None]
 
 
 class Origin(TypedDict, total=False):
@@ -39,6 +41,7 @@ class Origin(TypedDict, total=False):
     created_by: str
     source: str
     protocol: ProtocolRecord
+    added_variables: dict[str, object]  # as added_variables.AddedVariables.to_json gives it, if there are any
     label_set: dict[str, object]  # as label_sets.LabelSet.to_json gives it
     config_hash: str  # version of the protocol
     steps: dict[str, int]  # versions of the steps, and of the reader
@@ -85,6 +88,9 @@ class CohortCounts(TypedDict):
     phenotypes: NotRequired[dict[str, int]]
     splits_from: NotRequired[str]
     stays_without_codes: NotRequired[int]
+    hospitals: NotRequired[int]  # distinct ones, where they are known
+    networks: NotRequired[int]
+    periods: NotRequired[dict[str, int]]  # stays of each
 
 
 class Account(TypedDict, total=False):
@@ -94,6 +100,7 @@ class Account(TypedDict, total=False):
     tables: dict[str, RowCounts]
     cohort: CohortCounts
     warnings: list[str]
+    clock: Clock
     rows: dict[str, int]  # for sources that are no tables of a hospital
 
 

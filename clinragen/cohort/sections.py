@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from clinragen.knowledge.readable import readable
@@ -36,6 +37,20 @@ def written(section: str, text: str) -> str:
     return f"{section_title(section)}: {' '.join(text.split())}\n"
 
 
+def written_places(section: str, text: str) -> np.ndarray:
+    """Where each character of a section stands in it as the model reads it, int64 [characters].
+
+    >>> text = "Fever\\n\\n since  today"
+    >>> start = written_places("plan", text)[text.index("today")]
+    >>> written("plan", text)[start:]
+    'today\\n'
+    """
+    blank = np.fromiter(map(str.isspace, text), bool, len(text))
+    begun = np.cumsum(~blank & np.r_[True, blank[:-1]]) if text else np.zeros(0, dtype=np.int64)
+    before = np.cumsum(~blank) - ~blank
+    return len(written(section, "")) - 1 + before + np.maximum(begun - 1, 0)
+
+
 def note_text(sections: list[tuple[str, str]]) -> str:
     """All sections of a stay as one text."""
     return "".join(written(name, text) for name, text in sections)
@@ -65,16 +80,3 @@ def sections_by_stay(
         passage = text if whole else readable(text, section, labels)
         by_stay.setdefault(stay_id, []).append((section, passage if layout else " ".join(passage.split())))
     return by_stay
-
-
-def fit(token_counts: list[int], budget: int) -> list[int]:
-    """How many tokens of each section to keep: earlier sections first, each whole before the next gets any.
-
-    >>> fit([10, 50, 30], budget=70)
-    [10, 50, 10]
-    """
-    lengths = []
-    for count in token_counts:
-        lengths.append(min(count, budget))
-        budget -= lengths[-1]
-    return lengths

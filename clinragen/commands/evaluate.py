@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from clinragen.choices import EvaluationForm
 from clinragen.command_line import answer
 from clinragen.options import (
     AsJson,
@@ -37,6 +38,7 @@ def command(
     overwrite: Overwrite = False,
     replicates: WholeNumber = 1000,
     seed: Seed = 0,
+    form: EvaluationForm = "json",
     device: OneOfDevices = "auto",
     verify: Verify = False,
     as_json: AsJson = False,
@@ -56,6 +58,7 @@ def command(
         out: Folder for evaluation.json. Default: the predictions folder.
         replicates: Bootstrap replicates.
         seed: Seed of the bootstrap.
+        form: json: evaluation.json; meds-dev: beside it a folder meds-dev, for MEDS-DEV and meds-evaluation.
     """
     from rich.console import Console
 
@@ -75,6 +78,7 @@ def command(
         graph=graph,
         replicates=replicates,
         seed=seed,
+        form=form,
         device=device,
         overwrite=overwrite,
         verify=verify,

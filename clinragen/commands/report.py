@@ -1,11 +1,16 @@
-"""``clinragen report``: write predictions as a static HTML site."""
+"""``clinragen report``: write predictions with their reasons as pages, PDF, FHIR, CSV or JSON."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from clinragen.choices import ReportForm
 from clinragen.command_line import answer
-from clinragen.options import AsJson, CohortFolder, Out, Overwrite, PredictionsFolder, Verify
+from clinragen.options import AsJson, CohortFolder, Flag, Out, Overwrite, PredictionsFolder, Verify, WholeNumbers
 
 
 def command(
@@ -13,29 +18,44 @@ def command(
     predictions: PredictionsFolder,
     cohort: CohortFolder,
     out: Out,
+    form: ReportForm = "html",
+    stays: Annotated[WholeNumbers, Parameter(name="--stay")] = (),
+    with_recorded_codes: Flag = False,
     graph: Path | None = None,
     evaluation: Path | None = None,
     teacher: str | None = None,
+    single_file: Flag = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write predictions as a static HTML site: an index, and a page per stay with rationales and plots.
+    """Write predictions with their checked rationales.
+
+    html is a static site: an index, and a page per stay with rationales and plots; pdf are these pages, printed by
+    Chromium; fhir are R4 bundles, csv two tables, json a file per stay.
 
     Args:
+        stays: Id of a stay to report; may be repeated. Default: all that were predicted.
+        with_recorded_codes: Say what was coded, too, in forms other than html.
         graph: Concept graph, for claims and names. Default: the model's.
         evaluation: Scores to show. Default: evaluation.json beside the predictions, if it exists.
         teacher: Name of the rationale set to show for comparison. Default: evidence, if it exists.
+        single_file: Make each page a single file that needs no other, to be sent or kept by itself.
     """
-    from clinragen.api.assessment import report
+    from clinragen.api.reporting import report
 
     written = report(
         predictions,
         cohort,
         out,
+        form=form,
+        stays=stays,
+        with_recorded_codes=with_recorded_codes,
         graph=graph,
         evaluation=evaluation,
         teacher=teacher,
+        single_file=single_file,
+        processes=os.cpu_count() or 1,
         overwrite=overwrite,
         verify=verify,
         progress=True,

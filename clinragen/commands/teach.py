@@ -146,7 +146,7 @@ def _dry_run(
     resolved.check()
     stays = Stays(files.cohort, parse_shard(shard))
     bands = stays.bands() if resolved.band == "statistical" else None
-    prompts = Prompts(resolved, open_graph(graph, stays.labels), bands)
+    prompts = Prompts(resolved, open_graph(graph, stays.labels, stays.added), bands)
     total, rendered = estimate(stays, prompts, structured=resolved.structured != "plain", show=show)
     lines = total.lines(resolved)
     answer("\n\n".join([*rendered, "\n".join(lines)]), {"prompts": rendered, "estimate": lines}, as_json)

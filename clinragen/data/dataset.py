@@ -17,12 +17,13 @@ from clinragen import tasks, versions
 from clinragen.artifacts import sha256_json
 from clinragen.chart.captions import TITLE, caption
 from clinragen.chart.findings import Finding, findings
-from clinragen.choices import SERIES_INPUTS, SeriesInput
+from clinragen.choices import SERIES_INPUTS, NotePassages, SeriesInput
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.sections import fit, note_text, sections_by_stay, written
+from clinragen.cohort.sections import note_text, sections_by_stay
 from clinragen.data.batch import IGNORED, Batch
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
+from clinragen.data.passages import NoteReader
 from clinragen.data.series import SeriesStatistics, grid, rows_within
 from clinragen.data.soft_targets import NOTHING, Alignment, Soft, SoftTargets
 from clinragen.data.store import Ragged, file_hashes, stored
@@ -72,6 +73,7 @@ class StayDataset(Dataset[Stay]):
     that opens a target is the prefix of its task.
     ``task`` gives the labels, and which stays are eligible for each.
     ``max_caption_tokens`` is the room for the series in words; 0 for a model that reads no captions.
+    ``note_passages`` are read of a note that is longer than ``max_note_tokens``.
     """
 
     cohort: Cohort
@@ -91,6 +93,7 @@ class StayDataset(Dataset[Stay]):
     soft_targets: bool = False
     task: Task = field(default_factory=lambda: tasks.load(tasks.DEFAULT))
     max_caption_tokens: int = 0
+    note_passages: NotePassages = "named"
 
     def __post_init__(self) -> None:
         self.values, self.observed = self.statistics.standardise(self._grid())
@@ -98,6 +101,7 @@ class StayDataset(Dataset[Stay]):
         self.labels, self.eligible = self._labels()
         notes = self.cohort.notes.filter(pl.col("stay_id").is_in(pl.Series(self.stay_ids).implode()))
         self.sections = sections_by_stay(notes, labels=self.cohort.label_set, layout=True)
+        self.reader = NoteReader(self.tokenizer, self.link, self.max_note_tokens, self.note_passages)
         self.epoch = 0
         self.alignment = Alignment()
         arrays = stored(self.store, self._origin() if self.store else None, self._encode)
@@ -132,6 +136,7 @@ class StayDataset(Dataset[Stay]):
             "targets": [list(self.targets.sections), list(self.targets.label_names)] if self.teacher else None,
             "separate": self.separate,
             "limits": [self.max_note_tokens, self.max_target_tokens],
+            "passages": self.note_passages,
             "concepts": self.link.fingerprint,
             "version": versions.ENCODING,
             "labels": sha256_json([self.labels.tolist(), self.eligible.tolist(), asdict(self.targets.wording)]),
@@ -223,14 +228,11 @@ class StayDataset(Dataset[Stay]):
 
     def encode_note(self, sections: Sequence[tuple[str, str]]) -> list[int]:
         """Token ids of a note; without one a single end-of-sequence token, since attention needs at least one token."""
-        texts = [written(name, text) for name, text in sections]
-        encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        lengths = fit([len(ids) for ids in encoded], self.max_note_tokens)
-        surplus = sum(map(len, encoded)) - sum(lengths)
+        note = self.reader(sections)
+        surplus = note.tokens - len(note.ids)
         self.cuts.notes += surplus > 0
         self.cuts.tokens += surplus
-        note_ids = [token for ids, count in zip(encoded, lengths, strict=True) for token in ids[:count]]
-        return note_ids or [self.tokenizer.eos_token_id]
+        return note.ids or [self.tokenizer.eos_token_id]
 
     def _encode_captions(self) -> dict[str, np.ndarray]:
         """Token ids of the series in words, as many whole statements as fit."""
@@ -264,10 +266,15 @@ class StayDataset(Dataset[Stay]):
         self.alignment = encoder.alignment
         return encoded
 
+    @property
+    def patients(self) -> np.ndarray:
+        """Whose each stay is, [n] ids."""
+        subjects = dict(self.cohort.stays.select("stay_id", "subject_id").iter_rows())
+        return np.array([subjects[int(stay)] for stay in self.stay_ids])
+
     def _strangers(self) -> np.ndarray:
         """For each stay the row of another patient's stay: a fixed rotation of a fixed permutation."""
-        subjects = dict(self.cohort.stays.select("stay_id", "subject_id").iter_rows())
-        patient = np.array([subjects[int(stay)] for stay in self.stay_ids])
+        patient = self.patients
         if len(np.unique(patient)) < 2:
             raise UserError("series input 'permuted' needs stays of at least two patients: take more stays")
         order = np.random.default_rng(0).permutation(len(patient))

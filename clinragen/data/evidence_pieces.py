@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from itertools import batched
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from clinragen.chart.note_mentions import note_mentions
-from clinragen.cohort.sections import fit, note_text, written
+from clinragen.cohort.sections import note_text, written, written_places
 from clinragen.data.dataset import Stay, StayDataset
 
 
@@ -67,7 +68,21 @@ class StayEvidence:
 
     def terms_without(self, concepts: Sequence[str]) -> csr_matrix:
         """Terms of the note without the words that name one concept, for each of the concepts, [concepts, terms]."""
-        return self.dataset.lexicon.encode([note_text(self._cut([concept])) for concept in concepts])
+        starts, parts, length = [], [], 0
+        for name, text in self.sections:
+            title = written(name, "").removesuffix("\n")
+            starts.append(length + len(title))
+            parts += [title, text, "\n"]
+            length += len(title) + len(text) + 1
+        cuts = [
+            [
+                (offset + start, offset + end)
+                for section, offset in enumerate(starts)
+                for start, end in self._places([concept], section)
+            ]
+            for concept in concepts
+        ]
+        return self.dataset.lexicon.encode_without("".join(parts), cuts)
 
     def columns_of(self, concepts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Positions of those of the concepts that are among the model's mentions, and their columns there, int64 each.
@@ -81,20 +96,21 @@ class StayEvidence:
 
     def tokens_of(self, concepts: Sequence[str]) -> np.ndarray:
         """The tokens of the note as the model reads it that name each concept, bool [concepts, N]."""
-        tokenizer, length = self.dataset.tokenizer, len(self.stay.note_ids)
-        covered = np.zeros((len(concepts), length), dtype=bool)
-        if not self.sections or not tokenizer.is_fast:
+        note = self.dataset.reader(self.sections)
+        covered = np.zeros((len(concepts), len(self.stay.note_ids)), dtype=bool)
+        if not note.ids or note.places is None:
             return covered
-        texts = [written(name, text) for name, text in self.sections]
-        offsets = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        first = 0
-        for section, count in enumerate(fit([len(each) for each in offsets], self.dataset.max_note_tokens)):
-            places = np.array(offsets[section][:count]).reshape(-1, 2)
+        for section, (name, text) in enumerate(self.sections):
+            tokens = np.flatnonzero(note.sections == section)
+            if not len(tokens):
+                continue
+            starts, ends = note.places[tokens].T
+            where = written_places(name, text)
             for row, concept in enumerate(concepts):
-                for start, end in self.spans[concept].get(section, ()):
-                    begin, after = _as_written(*self.sections[section], start, end)
-                    covered[row, first : first + count] |= (places[:, 0] < after) & (places[:, 1] > begin)
-            first += count
+                spans = np.array(self.spans[concept].get(section, ()), dtype=np.int64).reshape(-1, 2)
+                begins, afters = where[spans[:, 0]], np.maximum.accumulate(where[spans[:, 1] - 1] + 1)
+                before = np.searchsorted(begins, ends)  # spans that begin before a token ends
+                covered[row, tokens] = (before > 0) & (np.r_[0, afters][before] > starts)
         return covered
 
     def _cells(self, pieces: Collection[EvidencePiece]) -> np.ndarray:
@@ -117,9 +133,8 @@ class StayEvidence:
     def _cut(self, concepts: Collection[str]) -> list[tuple[str, str]]:
         sections = []
         for index, (name, text) in enumerate(self.sections):
-            for start, end in reversed(self._places(concepts, index)):
-                text = text[:start] + text[end:]
-            sections.append((name, text))
+            cuts = [0, *(offset for span in self._places(concepts, index) for offset in span), len(text)]
+            sections.append((name, "".join(text[start:end] for start, end in batched(cuts, 2))))
         return sections
 
     def _left(self, concepts: Collection[str]) -> list[tuple[str, str]]:
@@ -158,17 +173,3 @@ def without_cells(stay: Stay, cells: np.ndarray) -> Stay:
 
 def _concepts(pieces: Iterable[EvidencePiece]) -> set[str]:
     return {piece.name for piece in pieces if piece.kind == "concept"}
-
-
-def _as_written(name: str, text: str, start: int, end: int) -> tuple[int, int]:
-    """Where ``text[start:end]`` of a section stands in it as it is read, its blanks made one.
-
-    >>> section = "plan", "Fever\\n\\n since  today"
-    >>> start, end = _as_written(*section, section[1].index("today"), len(section[1]))
-    >>> written(*section)[start:end]
-    'today'
-    """
-    before = " ".join(text[:start].split())
-    gap = bool(before) and text[start - 1].isspace()
-    begin = len(written(name, "")) - 1 + len(before) + gap
-    return begin, begin + len(" ".join(text[start:end].split()))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from clinragen.data.term_counts import Spans, TermCounts
+
 if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 
 MIN_NOTES = 3  # rarer terms are not informative and may identify a person
 
@@ -38,6 +40,21 @@ class Lexicon:
         if not self.terms:
             return csr_matrix((len(texts), 0), dtype=np.float32)
         return csr_matrix(self._vectorizer.transform(texts), dtype=np.float32)
+
+    def encode_without(self, text: str, cuts: Sequence[Spans]) -> csr_matrix:
+        """Weights of a text's terms without some passages, for each set of passages, [cuts, terms]."""
+        if not self.terms or not cuts:
+            return csr_matrix((len(cuts), len(self.terms)), dtype=np.float32)
+        counts = TermCounts(text, self._vectorizer.vocabulary_).without(cuts)
+        return csr_matrix(self._weights.transform(counts), dtype=np.float32)
+
+    @cached_property
+    def _weights(self) -> TfidfTransformer:
+        from sklearn.feature_extraction.text import TfidfTransformer
+
+        transformer = TfidfTransformer(sublinear_tf=True)
+        transformer.idf_ = np.asarray(self.idf)
+        return transformer
 
     @cached_property
     def _vectorizer(self) -> TfidfVectorizer:

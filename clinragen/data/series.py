@@ -182,7 +182,8 @@ class SeriesStatistics:
         observed = np.isfinite(values)
         centre = np.asarray(self.centre, dtype=np.float32)[:, None]
         scale = np.asarray(self.scale, dtype=np.float32)[:, None]
-        scaled = np.clip((values - centre) / scale, -self.clip, self.clip)
+        with np.errstate(over="ignore"):  # what is beyond any number is clipped like the rest
+            scaled = np.clip((values - centre) / scale, -self.clip, self.clip)
         return np.where(observed, scaled, 0).astype(np.float32), observed
 
     def to_json(self) -> dict[str, Any]:

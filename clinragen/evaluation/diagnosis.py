@@ -93,7 +93,7 @@ def calibration_curve(
     """
     if eligible is not None:
         gold, probabilities = gold[eligible], probabilities[eligible]
-    index = _bins(probabilities, bins).ravel()
+    index = bins_of(probabilities, bins).ravel()
     count = np.bincount(index, minlength=bins)
     totals = np.bincount(index, probabilities.ravel(), bins)
     real = np.bincount(index, gold.ravel().astype(float), bins)
@@ -104,7 +104,8 @@ def calibration_curve(
     ]
 
 
-def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
+def bins_of(probabilities: np.ndarray, bins: int) -> np.ndarray:
+    """Which of so many bins of equal width each probability is in."""
     return np.minimum((probabilities * bins).astype(int), bins - 1)
 
 
@@ -129,7 +130,7 @@ class Scorer:
         self.squared_error = ((system.probabilities - gold) ** 2 * self.eligible).mean(axis=1)
         # [n, bins]: contribution of each sample to the signed gap of each bin, so that a replicate is one product
         self.gap = np.zeros((len(gold), CALIBRATION_BINS))
-        index = _bins(system.probabilities, CALIBRATION_BINS)
+        index = bins_of(system.probabilities, CALIBRATION_BINS)
         rows = np.broadcast_to(np.arange(len(gold))[:, None], gold.shape)
         np.add.at(self.gap, (rows, index), (system.probabilities - gold) * self.eligible)
 

@@ -8,7 +8,8 @@ of the listed diagnoses have a stated ground.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,9 @@ import numpy as np
 import polars as pl
 
 from clinragen.artifacts import write_text
-from clinragen.chart.measurements import cells_by_stay, measurements
+from clinragen.chart.measurements import Cells, cells_by_stay, measurements
 from clinragen.choices import RationaleKind
+from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import sections_by_stay
 from clinragen.evaluation.diagnosis import patient_bootstrap, ratio_interval
 from clinragen.evaluation.inputs import Predictions, Truth
@@ -34,6 +36,26 @@ VERDICTS = tuple(Verdict)
 StayClaims = dict[RationaleKind, list[Checked]]
 
 
+@dataclass(frozen=True)
+class StayCharts:
+    """Notes and measurements of some stays, by stay.
+
+    Attributes:
+        sections: (section, text) of the note, blanks in place of what no model reads.
+        cells: the measurements, by ascending hour.
+    """
+
+    sections: Mapping[int, list[tuple[str, str]]]
+    cells: Mapping[int, Cells]
+
+    @classmethod
+    def of(cls, cohort: Cohort, stay_ids: np.ndarray) -> StayCharts:
+        """The charts of these stays, [n]."""
+        chosen = pl.col("stay_id").is_in(pl.Series(stay_ids).implode())
+        sections = sections_by_stay(cohort.notes.filter(chosen), labels=cohort.label_set, layout=True)
+        return cls(sections, cells_by_stay(cohort.series.filter(chosen).sort("stay_id", "hour")))
+
+
 class ClaimChecker:
     """The charts of the predicted stays, and the reader of claims, for holding rationales against them.
 
@@ -41,15 +63,21 @@ class ClaimChecker:
         predictions: of ``n`` stays.
         truth: the cohort's rows for them.
         graph: by which claims are read.
+        verifier: of that graph, if one is at hand: to make one takes some tenths of a second.
+        charts: of these stays, if they are at hand.
     """
 
-    def __init__(self, predictions: Predictions, truth: Truth, graph: ConceptGraph) -> None:
+    def __init__(
+        self,
+        predictions: Predictions,
+        truth: Truth,
+        graph: ConceptGraph,
+        verifier: Verifier | None = None,
+        charts: StayCharts | None = None,
+    ) -> None:
         self._predictions = predictions
-        self._verifier = Verifier(graph)
-        stays = pl.Series("stay_id", predictions.stay_ids).implode()
-        notes = truth.cohort.notes.filter(pl.col("stay_id").is_in(stays))
-        self._sections = sections_by_stay(notes, labels=truth.cohort.label_set, layout=True)
-        self._cells = cells_by_stay(truth.cohort.series.filter(pl.col("stay_id").is_in(stays)))
+        self._verifier = verifier or Verifier(graph)
+        self._charts = charts or StayCharts.of(truth.cohort, predictions.stay_ids)
         self._affirmable = _affirmable(predictions, truth, graph)
 
     def check(
@@ -63,7 +91,7 @@ class ClaimChecker:
         """
         checked = []
         for row, stay in enumerate(self._predictions.stay_ids.tolist()):
-            sections, chart = self._sections.get(stay, []), measurements(self._cells.get(stay, {}))
+            sections, chart = self._charts.sections.get(stay, []), measurements(self._charts.cells.get(stay, {}))
             texts = self._predictions.rationales(row if authors is None else authors[row])
             claims = {
                 kind: self._verifier.check(text, kind, sections, chart, self._affirmable[row])

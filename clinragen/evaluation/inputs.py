@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from clinragen import tasks
-from clinragen.artifacts import read_table, sha256_file
+from clinragen.added_variables import NONE, AddedVariables, opened
+from clinragen.artifacts import sha256_file
 from clinragen.catalog import variables
 from clinragen.choices import RationaleKind
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
+from clinragen.evaluation import prediction_columns as columns
 from clinragen.evaluation.diagnosis import System
 from clinragen.evaluation.explanation import ExplainedDiagnosis, Explanation
+from clinragen.evaluation.prediction_columns import AGAIN, Contribution
 from clinragen.integrity import complete, hold_output
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_known_graph
@@ -35,40 +36,6 @@ if TYPE_CHECKING:
 
 #: Files of a predictions folder besides its manifest.
 FILES = ("predictions.parquet", "predictions.jsonl", "attributions.jsonl")
-_AGAIN = "run clinragen predict anew"
-
-#: Columns of ``predictions.parquet``: the expected content in words, and a check of the type.
-_COLUMNS: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
-    "stay_id": ("whole numbers", pa.types.is_integer),
-    "diagnoses": ("lists of texts", lambda kind: _is_list(kind) and _is_text(kind.value_type)),
-    "probabilities": ("a number for each label", lambda kind: pa.types.is_struct(kind) and all(map(_is_float, kind))),
-    "note_rationale": ("texts", lambda kind: _is_text(kind)),
-    "series_rationale": ("texts", lambda kind: _is_text(kind)),
-    "parsed": ("true or false", pa.types.is_boolean),
-    "concepts": ("lists of concepts with weights", lambda kind: _is_list(kind) and _is_weighed(kind.value_type)),
-}
-#: Columns that predictions of earlier releases lack.
-_LATER: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
-    "contributions": (
-        "lists of evidence with shares",
-        lambda kind: _is_list(kind) and _is_contribution(kind.value_type),
-    ),
-}
-MOST_LETTERS = 50_000  # most characters of a rationale: a hundred times the allowed length
-
-
-class Contribution(TypedDict):
-    """What a piece of a stay's evidence contributes to a diagnosis.
-
-    Attributes:
-        diagnosis: key of the label.
-        evidence: node of the concept graph: a variable, or a concept of the note.
-        share: what the logit loses without it, as a part of all that speaks for the diagnosis; negative where it gains.
-    """
-
-    diagnosis: str
-    evidence: str
-    share: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +54,8 @@ class Predictions:
     attributions: dict[int, list[ExplainedDiagnosis]] = field(default_factory=dict)  # stay id -> explained diagnoses
     contributions: list[list[Contribution]] = field(default_factory=list)  # per stay; empty where not held
     abstains: list[list[str]] = field(default_factory=list)  # per stay the reasons; empty where not held
+    added: AddedVariables = NONE  # variables beside the catalogue's
+    intervals: np.ndarray | None = None  # [n, L, 2]: low and high end of each probability; None where not held
 
     @property
     def task(self) -> Task:
@@ -96,6 +65,38 @@ class Predictions:
     def rationales(self, row: int) -> dict[RationaleKind, str]:
         """The rationales of the stay of a row."""
         return {"note": self.note_rationales[row], "series": self.series_rationales[row]}
+
+    def take(self, rows: Sequence[int]) -> Predictions:
+        """The predictions of some rows, in this order."""
+        system = self.system
+        written = None if system.written is None else system.written[rows]
+        stays = self.stay_ids[rows]
+        return replace(
+            self,
+            stay_ids=stays,
+            system=System(system.probabilities[rows], system.thresholds, written),
+            parsed=self.parsed[rows],
+            note_rationales=[self.note_rationales[row] for row in rows],
+            series_rationales=[self.series_rationales[row] for row in rows],
+            concepts=[self.concepts[row] for row in rows],
+            attributions={stay: self.attributions[stay] for stay in stays.tolist() if stay in self.attributions},
+            contributions=[self.contributions[row] for row in rows] if self.contributions else [],
+            abstains=[self.abstains[row] for row in rows] if self.abstains else [],
+            intervals=None if self.intervals is None else self.intervals[rows],
+        )
+
+    def of_stays(self, stays: Sequence[int]) -> Predictions:
+        """The predictions of some stays, in the order of the file.
+
+        Raises:
+            UserError: a stay was not predicted.
+        """
+        if absent := sorted(set(stays) - set(self.stay_ids.tolist())):
+            raise UserError(
+                f"{self.root} holds no stay {absent[0]}{f' and {len(absent) - 1} more' * (len(absent) > 1)}: "
+                f"its {len(self.stay_ids)} stays are those of split '{self.manifest.split}'"
+            )
+        return self.take(np.flatnonzero(np.isin(self.stay_ids, list(stays))).tolist())
 
     def frame(self) -> pl.DataFrame:
         """One row per stay: stay_id, diagnoses, both rationales, whether they parsed, why the model abstains,
@@ -136,6 +137,21 @@ class Truth:
     training_eligible: np.ndarray  # [m, L] bool
     labelled: bool = True  # if false, ``gold`` and ``training`` are meaningless
 
+    def take(self, rows: Sequence[int], stay_ids: np.ndarray) -> Truth:
+        """The rows of some predictions, in this order; the cohort is their part of it.
+
+        Args:
+            rows: of the predictions.
+            stay_ids: of these rows.
+        """
+        return replace(
+            self,
+            cohort=self.cohort.of_stays(stay_ids),
+            stays=self.stays[list(rows)],
+            gold=self.gold[rows],
+            eligible=self.eligible[rows],
+        )
+
 
 def load_predictions(root: Path) -> Predictions:
     """Read a folder written by ``clinragen predict``, checked against the hashes of its manifest.
@@ -146,30 +162,33 @@ def load_predictions(root: Path) -> Predictions:
     """
     manifest = PredictionsManifest.read(root / "manifest.json")
     for name in FILES:
-        hold_output(root / name, manifest.stored, remedy=_AGAIN)
+        hold_output(root / name, manifest.stored, remedy=AGAIN)
         if manifest.outputs is not None and name not in manifest.outputs and (root / name).exists():
-            raise UserError(f"{root / name} is not recorded in the manifest beside it: {_AGAIN}")
+            raise UserError(f"{root / name} is not recorded in the manifest beside it: {AGAIN}")
+    added = opened(manifest.stored, root / "manifest.json", AGAIN)
     labels = _label_set(root / "manifest.json", manifest)
     path = root / "predictions.parquet"
-    table = _table(path)
+    table = columns.read_columns(path)
     stay_ids = table["stay_id"].to_numpy().astype(np.int64)
     ids, counts = np.unique(stay_ids, return_counts=True)
     if (counts > 1).any():
         raise UserError(f"{path}: stay {ids[counts > 1][0]} occurs more than once")
-    probabilities = _probabilities(path, table["probabilities"], labels)
+    probabilities = columns.probabilities(path, table["probabilities"], labels)
     thresholds = np.array([float(manifest.thresholds[label]) for label in labels])
     return Predictions(
         root=root,
         manifest=manifest,
         labels=labels,
+        added=added,
         stay_ids=stay_ids,
-        system=System(probabilities, thresholds, _written(path, table, labels)),
+        system=System(probabilities, thresholds, columns.written(path, table, labels)),
         parsed=table["parsed"].to_numpy(zero_copy_only=False).astype(bool),
-        note_rationales=_texts(path, table, "note_rationale"),
-        series_rationales=_texts(path, table, "series_rationale"),
-        concepts=_concepts(path, table["concepts"]),
-        contributions=_contributions(path, table),
-        abstains=_abstains(path, table),
+        note_rationales=columns.texts(path, table, "note_rationale"),
+        series_rationales=columns.texts(path, table, "series_rationale"),
+        concepts=columns.concepts(path, table["concepts"]),
+        contributions=columns.contributions(path, table),
+        abstains=columns.abstains(path, table),
+        intervals=columns.intervals(path, table, labels, probabilities),
         attributions=_attributions(root / "attributions.jsonl", set(stay_ids.tolist()), set(labels)),
     )
 
@@ -178,98 +197,12 @@ def _label_set(path: Path, manifest: PredictionsManifest) -> LabelSet:
     """The labels of the predictions; for those of an earlier release with names from the catalogue, or their keys."""
     keys = manifest.labels
     if manifest.label_set:
-        labels = of_manifest(manifest.stored, _AGAIN)
+        labels = of_manifest(manifest.stored, AGAIN)
         if list(labels) != keys:
-            raise UserError(f"{path}: labels and label_set differ; {_AGAIN}")
+            raise UserError(f"{path}: labels and label_set differ; {AGAIN}")
         return labels
     default = shipped()
     return LabelSet.of("labels", (default.get(key) or Phenotype(key, key.replace("_", " ")) for key in keys))
-
-
-def _table(path: Path) -> pa.Table:
-    """``predictions.parquet``, with the type of every column checked."""
-    table = read_table(path)
-    absent = [name for name in _COLUMNS if name not in table.column_names]
-    if absent:
-        raise UserError(f"{path}: columns missing: {', '.join(absent)}; {_AGAIN}")
-    if not table.num_rows:
-        raise UserError(f"{path} holds no stay: predict a split that has some")
-    later = {name: check for name, check in _LATER.items() if name in table.column_names}
-    for name, (expected, holds) in (_COLUMNS | later).items():
-        kind = table.schema.field(name).type
-        if not holds(kind):
-            raise UserError(f"{path}: column '{name}' is {str(kind)[:60]}, expected {expected}; {_AGAIN}")
-        if name in ("stay_id", "parsed", "probabilities") and table[name].null_count:
-            raise UserError(f"{path}: column '{name}' is empty in {table[name].null_count} rows; {_AGAIN}")
-    return table
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
-
-
-def _is_float(field: pa.Field) -> bool:
-    return pa.types.is_floating(field.type)
-
-
-def _is_weighed(kind: pa.DataType) -> bool:
-    if not pa.types.is_struct(kind) or {field.name for field in kind} < {"concept", "weight"}:
-        return False
-    return _is_text(kind.field("concept").type) and _is_float(kind.field("weight"))
-
-
-def _is_contribution(kind: pa.DataType) -> bool:
-    if not pa.types.is_struct(kind) or {field.name for field in kind} < {"diagnosis", "evidence", "share"}:
-        return False
-    return all(_is_text(kind.field(name).type) for name in ("diagnosis", "evidence")) and _is_float(kind.field("share"))
-
-
-def _texts(path: Path, table: pa.Table, name: str) -> list[str]:
-    texts = [text or "" for text in table[name].to_pylist()]
-    for row, text in enumerate(texts):
-        if len(text) > MOST_LETTERS:
-            raise UserError(f"{path}: row {row}, {name}: {len(text):,} letters, at most {MOST_LETTERS:,} are read")
-    return texts
-
-
-def _concepts(path: Path, column: pa.ChunkedArray) -> list[list[tuple[str, float]]]:
-    by_stay = []
-    for row, weighed in enumerate(column.to_pylist()):
-        if not all(one and isinstance(one["concept"], str) and _finite(one["weight"]) for one in weighed or []):
-            raise UserError(f"{path}: row {row}, concepts: expected names with finite weights; {_AGAIN}")
-        pairs = [(one["concept"], float(one["weight"])) for one in weighed or []]
-        by_stay.append(sorted(pairs, key=lambda pair: -pair[1]))
-    return by_stay
-
-
-def _contributions(path: Path, table: pa.Table) -> list[list[Contribution]]:
-    """What contributes to each stay's diagnoses; nothing in predictions of earlier releases."""
-    if "contributions" not in table.column_names:
-        return []
-    rows = table["contributions"].to_pylist()
-    for row, of_stay in enumerate(rows):
-        if not all(one and None not in one.values() and _finite(one["share"]) for one in of_stay or []):
-            raise UserError(f"{path}: row {row}, contributions: expected evidence with finite shares; {_AGAIN}")
-    return [of_stay or [] for of_stay in rows]
-
-
-def _abstains(path: Path, table: pa.Table) -> list[list[str]]:
-    """Why the model abstains on each stay; nothing in predictions of earlier releases."""
-    if "abstains" not in table.column_names:
-        return []
-    rows = table["abstains"].to_pylist()
-    for row, reasons in enumerate(rows):
-        if not all(isinstance(reason, str) and len(reason) <= MOST_LETTERS for reason in reasons or []):
-            raise UserError(f"{path}: row {row}, abstains: expected reasons in words; {_AGAIN}")
-    return [reasons or [] for reasons in rows]
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
 
 
 def _attributions(path: Path, stays: set[int], labels: set[str]) -> dict[int, list[ExplainedDiagnosis]]:
@@ -305,44 +238,11 @@ def _belongs(row: Explanation, stays: set[int], labels: set[str]) -> str | None:
         return f"stay {row['stay_id']} is none of those predicted"
     for each in row["diagnoses"]:
         if each["diagnosis"] not in labels:
-            return f"the diagnosis '{_shown(each['diagnosis'])}' is not among the labels"
+            return f"the diagnosis '{columns.shown(each['diagnosis'])}' is not among the labels"
         for block in each["occlusion"]["hours"]:
             if block["variable"] not in variables():
-                return f"the variable '{_shown(block['variable'])}' is not in the catalogue"
+                return f"the variable '{columns.shown(block['variable'])}' is not in the catalogue"
     return None
-
-
-def _shown(name: str) -> str:
-    """A name from a damaged file, shortened and without terminal control characters."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name[:60])
-
-
-def _probabilities(path: Path, column: pa.ChunkedArray, labels: LabelSet) -> np.ndarray:
-    fields = {field.name for field in column.type}
-    if fields != set(labels):
-        odd = [_shown(name) for name in sorted(fields ^ set(labels))]
-        raise UserError(f"{path}: probabilities and the manifest's labels differ in {', '.join(odd[:9])}")
-    structs = pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
-    values = np.stack([structs.field(label).to_numpy(zero_copy_only=False).astype(float) for label in labels], axis=1)
-    wrong = ~((values >= 0) & (values <= 1))
-    if wrong.any():
-        row, label = np.argwhere(wrong)[0]
-        raise UserError(
-            f"{path}: row {row}, probabilities, {list(labels)[label]}: {values[row, label]} is no probability (0 to 1)"
-        )
-    return values
-
-
-def _written(path: Path, table: pa.Table, labels: LabelSet) -> np.ndarray:
-    index = {label: i for i, label in enumerate(labels)}
-    written = np.zeros((table.num_rows, len(labels)), dtype=bool)
-    for row, listed in enumerate(table["diagnoses"].to_pylist()):
-        for label in listed or []:
-            if label not in index:
-                named = f"the diagnosis '{_shown(label)}'" if label is not None else "no diagnosis in its diagnoses"
-                raise UserError(f"{path}: row {row} names {named}, which is not among the labels")
-            written[row, index[label]] = True
-    return written
 
 
 def load_truth(predictions: Predictions, cohort: Cohort, *, needs_labels: bool = True) -> Truth:
@@ -413,23 +313,10 @@ def load_control(root: Path, expected: str, predictions: Predictions) -> Predict
     order = {stay: row for row, stay in enumerate(control.stay_ids)}
     if set(order) != set(predictions.stay_ids):
         raise UserError(f"{root} is no control of {predictions.root}: they hold different stays")
-    rows = [order[stay] for stay in predictions.stay_ids]
-    system = control.system
-    written = None if system.written is None else system.written[rows]
-    return Predictions(
-        root=root,
-        manifest=control.manifest,
-        labels=control.labels,
-        stay_ids=predictions.stay_ids,
-        system=System(system.probabilities[rows], system.thresholds, written),
-        parsed=control.parsed[rows],
-        note_rationales=[control.note_rationales[row] for row in rows],
-        series_rationales=[control.series_rationales[row] for row in rows],
-        concepts=[control.concepts[row] for row in rows],
-    )
+    return control.take([order[stay] for stay in predictions.stay_ids])
 
 
-def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> dict[str, list[str | None]]:
+def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> dict[RationaleKind, list[str | None]]:
     """``note`` and ``series`` rationales of a teacher, one per stay; None for stays without one.
 
     Raises:
@@ -443,10 +330,11 @@ def teacher_rationales(cohort: Cohort, teacher: str, stay_ids: np.ndarray) -> di
 def graph_of(predictions: Predictions, graph: Path | None) -> ConceptGraph:
     """The concept graph for reading claims: the user's, or the model's if it still exists, or the curated core."""
     if graph is not None:
-        return open_known_graph(graph, predictions.labels)
+        return open_known_graph(graph, predictions.labels, predictions.added)
     recorded = predictions.manifest.graph
     places = [Path(predictions.manifest.model) / "model" / "graph", *([Path(recorded)] if recorded else [])]
-    return open_known_graph(next((folder for folder in places if is_folder(folder)), None), predictions.labels)
+    folder = next((folder for folder in places if is_folder(folder)), None)
+    return open_known_graph(folder, predictions.labels, predictions.added)
 
 
 def is_folder(path: Path) -> bool:

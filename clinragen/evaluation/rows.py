@@ -192,6 +192,72 @@ class LabelSets(TypedDict):
     size: Interval
 
 
+class IntervalBin(TypedDict):
+    """Probabilities of like size: how many, their mean and mean interval, and the share that came true."""
+
+    count: Count
+    probability: Share
+    low: Share
+    high: Share
+    observed: Interval
+
+
+class Intervals(TypedDict):
+    """Intervals of probabilities: their level and mean width, and in what share of the bins of labels they contain the
+    share that came true, or do so within the error of so few stays; ``expected_inside`` of intervals that are right."""
+
+    level: Share
+    width: Share
+    bins: Count
+    inside: Interval
+    expected_inside: Share
+    within_error: Interval
+    curve: list[IntervalBin]
+
+
+class ReasonCount(TypedDict):
+    """A kind of reason to abstain, and for how many stays it is given."""
+
+    reason: str
+    stays: Count
+
+
+class Abstention(TypedDict):
+    """Stays that the model abstains on, and the scores without them; None where that is all of them, or none."""
+
+    stays: Count
+    reasons: list[ReasonCount]
+    answered: dict[str, Interval] | None
+
+
+class SiteRow(TypedDict):
+    """A hospital, network or period, by its name; None: those with too few stays together. ``labels`` are those that
+    some of its stays carry and others do not; ``scores`` are None where even together they are too few."""
+
+    name: str | None
+    stays: Count
+    patients: Count
+    labels: Count
+    scores: dict[str, Interval] | None
+
+
+class SiteTable(TypedDict):
+    """Scores by hospital, network or period: how many stays are of an unknown one, and how many are small."""
+
+    by: str
+    unknown: Count
+    rows: list[SiteRow]
+    small: Count
+
+
+class SitesPart(TypedDict):
+    """Scores by site: what the periods are, and the fewest stays of a site that is scored on its own."""
+
+    clock: str
+    fewest: Count
+    tables: list[SiteTable]
+
+
 class EvaluationFile(TypedDict):
     """The file: ``systems`` and ``cost_of_control`` by name, ``claims`` by kind of rationale and kind of claim."""
 
@@ -212,3 +278,6 @@ class EvaluationFile(TypedDict):
     coverage: Coverage
     reasons: NotRequired[ReasonsPart | None]
     label_sets: NotRequired[LabelSets | None]
+    intervals: NotRequired[Intervals | None]
+    abstention: NotRequired[Abstention | None]
+    sites: NotRequired[SitesPart | None]

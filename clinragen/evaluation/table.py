@@ -9,12 +9,28 @@ from rich.table import Table
 from rich.text import Text
 
 from clinragen import tasks
-from clinragen.evaluation.rows import Coverage, EvaluationFile, Interval, LabelSets, ReasonsPart
+from clinragen.evaluation.rows import (
+    Abstention,
+    Coverage,
+    EvaluationFile,
+    Interval,
+    Intervals,
+    LabelSets,
+    ReasonsPart,
+    SitesPart,
+    SiteTable,
+)
 from clinragen.schema import RATIONALE_KINDS
 
 TITLES = {"zeroed": "the model with zeroed series", "permuted": "the model with permuted series"}
 #: A ratio beyond this says only that random evidence is worth next to nothing.
 MOST_TIMES = 1000
+#: Scores by hospital, network and period that are shown; the file has more.
+SITE_SCORES = {
+    "macro_auroc": "macro AUROC",
+    "micro_auroc": "micro AUROC",
+    "thresholded_micro_f1": "micro F1, threshold",
+}
 _COLUMNS = {
     "macro_auroc": "macro\nAUROC",
     "macro_auprc": "macro\nAUPRC",
@@ -66,6 +82,12 @@ def render(evaluation: EvaluationFile, *, per_phenotype: bool = True) -> Rendera
         parts.append(_phenotypes(evaluation))
     if sets := evaluation.get("label_sets"):
         parts.append(Text(sets_text(sets)))
+    if intervals := evaluation.get("intervals"):
+        parts.append(Text(intervals_text(intervals)))
+    if abstained := evaluation.get("abstention"):
+        parts.append(Text(abstention_text(abstained, evaluation)))
+    if placed := evaluation.get("sites"):
+        parts += [_by_site(table, placed) for table in placed["tables"]]
     parts += [_texts(evaluation), _claims(evaluation)]
     if _task(evaluation).argued:
         parts.append(Text(coverage_text(evaluation["coverage"])))
@@ -120,6 +142,62 @@ def _phenotypes(evaluation: EvaluationFile) -> Table:
             *(number((row.get("scores") or {}).get(name)) for name in task.scorers),
         )
     return table
+
+
+def _by_site(sites: SiteTable, part: SitesPart) -> Table:
+    """Scores by hospital, network or period; the largest sites first, periods in order."""
+    table = Table(title=f"By {sites['by']}; 95 % interval by patient", caption=site_note(sites, part), show_edge=False)
+    table.add_column(sites["by"], no_wrap=True)
+    for title in ("stays", "patients", "labels", *SITE_SCORES.values()):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in sites["rows"]:
+        scores = row["scores"]
+        cells = ["–" if scores is None else with_interval(scores[score]) for score in SITE_SCORES]
+        name = f"small ones: {sites['small']}" if row["name"] is None else row["name"]
+        table.add_row(Text(name), *(str(row[count]) for count in ("stays", "patients", "labels")), *cells)
+    return table
+
+
+def site_note(sites: SiteTable, part: SitesPart) -> str:
+    """What the figures by site do not show.
+
+    >>> table = {"by": "hospital", "unknown": 3, "rows": [], "small": 2}
+    >>> site_note(table, {"clock": "none", "fewest": 20, "tables": [table]}).split(". ")[1:]
+    ['2 hospitals with fewer than 20 stays have no figures of their own', 'Of 3 stays the hospital is not known.']
+    """
+    by = sites["by"]
+    lines = ["Macro AUROC is over the labels that the stays of a row carry in part, so it is over others in each."]
+    if sites["small"]:
+        many = f"1 {by}" if sites["small"] == 1 else f"{sites['small']} {by}s"
+        ending = "has no figures of its own" if sites["small"] == 1 else "have no figures of their own"
+        lines.append(f"{many} with fewer than {part['fewest']} stays {ending}.")
+    if sites["unknown"]:
+        lines.append(f"Of {sites['unknown']} stay{'s' * (sites['unknown'] > 1)} the {by} is not known.")
+    return " ".join(lines)
+
+
+def site_ranges(part: SitesPart | None) -> list[str]:
+    """How much the scores differ by hospital, network and period, without their names: for a model card.
+
+    >>> named = {"name": "x", "stays": 90, "patients": 80, "labels": 9}
+    >>> at = lambda score: named | {"scores": dict.fromkeys(SITE_SCORES, score)}
+    >>> rows = [at({"value": 0.7, "low": 0.6, "high": 0.8}), at({"value": 0.9, "low": 0.8, "high": 1.0})]
+    >>> table = {"by": "network", "unknown": 0, "rows": rows, "small": 3}
+    >>> site_ranges({"clock": "year", "fewest": 20, "tables": [table]})[0].split("; ")[0]
+    'By network, of 2 with at least 20 stays: macro AUROC from .700 to .900'
+    """
+    if part is None:
+        return []
+    lines = []
+    for table in part["tables"]:
+        scored: list[dict[str, Interval]] = [row["scores"] or {} for row in table["rows"] if row["name"] is not None]
+        ranges = []
+        for score, title in SITE_SCORES.items():
+            values = [value for scores in scored if (value := scores[score]["value"]) is not None]
+            if values:
+                ranges.append(f"{title} from {number(min(values))} to {number(max(values))}")
+        lines.append(f"By {table['by']}, of {len(scored)} with at least {part['fewest']} stays: {'; '.join(ranges)}")
+    return lines
 
 
 def _texts(evaluation: EvaluationFile) -> Table:
@@ -195,6 +273,35 @@ def sets_text(sets: LabelSets) -> str:
         f"Sets of possible labels hold {held} of those of a stay, promised {number(sets['promised'])}, with "
         f"{size or 0:.1f} labels on average"
     )
+
+
+def intervals_text(intervals: Intervals) -> str:
+    """The coverage of the intervals of probabilities, as a sentence."""
+    return (
+        f"Intervals of probabilities ({intervals['level']:.0%}, {number(intervals['width'])} wide on average) contain "
+        f"the share that came true in {with_interval(intervals['inside'])} of {intervals['bins']} bins of labels, "
+        f"where right ones would in {number(intervals['expected_inside'])}; within the error of so few stays in "
+        f"{with_interval(intervals['within_error'])}"
+    )
+
+
+def abstention_text(abstained: Abstention, evaluation: EvaluationFile) -> str:
+    """On how many stays the model abstains, why, and its scores with and without them."""
+    stays = evaluation["cohort"]["stays"]
+    if not abstained["stays"]:
+        return f"The model abstains on none of {stays} stays"
+    why = ", ".join(f"{row['reason']} {row['stays']}" for row in abstained["reasons"])
+    line = f"The model abstains on {abstained['stays']} of {stays} stays ({why})"
+    if abstained["answered"] is None:
+        return line
+    scores, shown = evaluation["systems"]["model"]["scores"], ("macro_auroc", "thresholded_micro_f1", "ece")
+    compared = [
+        f"{_COLUMNS[name].replace(chr(10), ' ')} {with_interval(abstained['answered'][name])} "
+        f"(with them {number(scores[name]['value'])})"
+        for name in shown
+        if name in abstained["answered"]
+    ]
+    return f"{line}; without them {', '.join(compared)}"
 
 
 def coverage_text(coverage: Coverage) -> str:

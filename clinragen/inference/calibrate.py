@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from clinragen.errors import UserError
-from clinragen.schema import SETS_HOLD
+from clinragen.inference.intervals import CalibrationVariance
+from clinragen.schema import INTERVAL_QUANTILE, SETS_HOLD
 
 FOLDS = 10  # of the stays, for probabilities that the calibration was not fitted to
 MIN_POSITIVES = 20  # with fewer validation positives than this a phenotype keeps the common threshold
@@ -22,6 +23,8 @@ class Calibration:
 
     ``possible`` is the probability from which on a label belongs to the set of possible ones, which holds ``SETS_HOLD``
     of a stay's labels on average (:func:`set_threshold`); None for a model from before there were such sets.
+
+    ``variance`` says how certain slope and offsets are; None for a model from before there were intervals.
     """
 
     labels: list[str]
@@ -29,6 +32,7 @@ class Calibration:
     offsets: list[float]
     thresholds: list[float]
     possible: float | None = None
+    variance: CalibrationVariance | None = None
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, [n, phenotypes].
@@ -39,7 +43,17 @@ class Calibration:
         if not np.isfinite(logits).all():
             row, label = np.argwhere(~np.isfinite(logits))[0]
             raise UserError(f"the model's score of {self.labels[label]} is not finite (row {row}): train anew")
-        return np.exp(-np.logaddexp(0, -(self.slope * logits + np.asarray(self.offsets))))
+        return _logistic(self.slope * logits + np.asarray(self.offsets))
+
+    def intervals(self, logits: np.ndarray) -> np.ndarray | None:
+        """Low and high end of each probability, [n, phenotypes, 2]; None for a model without variance."""
+        if self.variance is None:
+            return None
+        calibrated, reach = (
+            self.slope * logits + np.asarray(self.offsets),
+            INTERVAL_QUANTILE * self.variance.deviations(logits),
+        )
+        return np.stack([_logistic(calibrated - reach), _logistic(calibrated + reach)], axis=-1)
 
     def beliefs(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities with each phenotype's odds divided by its threshold's: above 0.5 if predicted, never 0 or 1."""
@@ -49,7 +63,8 @@ class Calibration:
 
     def moved(self, shift: np.ndarray) -> Calibration:
         """The calibration of logits that lack ``shift``, [phenotypes]."""
-        return replace(self, offsets=(np.asarray(self.offsets) + self.slope * shift).tolist())
+        offsets = (np.asarray(self.offsets) + self.slope * shift).tolist()
+        return replace(self, offsets=offsets, variance=self.variance and self.variance.moved(shift))
 
     def to_json(self) -> dict[str, Any]:
         """The calibration as plain values for ``calibration.json``."""
@@ -68,7 +83,13 @@ class Calibration:
         possible = values.get("possible")
         if not (possible is None or (_numbers([possible]) and 0 <= possible <= 1)):
             raise UserError("calibration.json: `possible` is no probability: train anew")
-        return cls(labels, slope, offsets, thresholds, possible)
+        described = values.get("variance")
+        variance = None if described is None else CalibrationVariance.from_json(described, len(labels))
+        return cls(labels, slope, offsets, thresholds, possible, variance)
+
+
+def _logistic(values: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -values))
 
 
 def _numbers(values: Any, count: int = 1) -> bool:
@@ -77,7 +98,11 @@ def _numbers(values: Any, count: int = 1) -> bool:
 
 
 def fit_calibration(
-    logits: np.ndarray, labels: np.ndarray, names: list[str], eligible: np.ndarray | None = None
+    logits: np.ndarray,
+    labels: np.ndarray,
+    names: list[str],
+    eligible: np.ndarray | None = None,
+    patients: np.ndarray | None = None,
 ) -> Calibration:
     """Fit on validation logits and labels, both [n, phenotypes].
 
@@ -88,6 +113,7 @@ def fit_calibration(
         labels: [n, phenotypes], 0 or 1.
         names: keys of the phenotypes, in the order of the columns.
         eligible: [n, phenotypes], the pairs that count; all by default.
+        patients: [n], whose the stays are; each is a patient's only one by default.
 
     Raises:
         UserError: none of these pairs is positive, or all are.
@@ -108,7 +134,8 @@ def fit_calibration(
         for i in range(width)
     ]
     possible = set_threshold(_held_out(logits, labels, names, counts), labels, counts)
-    return Calibration(names, slope, offsets, thresholds, possible)
+    variance = CalibrationVariance.fit(logits, labels, probabilities, counts, patients)
+    return Calibration(names, slope, offsets, thresholds, possible, variance)
 
 
 def _scaled(logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np.ndarray) -> Calibration | None:
@@ -141,6 +168,8 @@ def _held_out(logits: np.ndarray, labels: np.ndarray, names: list[str], counts: 
 def set_threshold(probabilities: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> float:
     """The probability from which on labels form sets that hold ``SETS_HOLD`` of a new stay's labels on average.
 
+    The average is over stays that have any of the labels: others lose nothing, and would hide what these lose.
+
     Conformal risk control (Angelopoulos et al. 2024), which holds for any model and any number of stays, if new stays
     are exchangeable with these: the largest threshold at which the average share of a stay's labels that are left out
     is at most what is allowed, where one more stay, of which all are left out, is counted with them.
@@ -154,7 +183,8 @@ def set_threshold(probabilities: np.ndarray, labels: np.ndarray, eligible: np.nd
         The threshold; 0, which keeps all labels, where there are too few stays for any other.
     """
     gold = labels.astype(bool) if eligible is None else labels.astype(bool) & eligible
-    each = 1 / np.maximum(1, gold.sum(axis=1, keepdims=True))  # a stay without any loses none
+    gold, probabilities = gold[gold.any(axis=1)], probabilities[gold.any(axis=1)]
+    each = 1 / gold.sum(axis=1, keepdims=True)
     order = np.argsort(probabilities[gold])
     lost = np.concatenate([[0.0], np.cumsum(np.broadcast_to(each, gold.shape)[gold][order])])
     allowed = (1 - SETS_HOLD) * (len(gold) + 1) - 1

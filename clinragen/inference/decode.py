@@ -8,8 +8,9 @@ text of a grounded section follows its own grammar (``grounded``) of statements 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,8 @@ class ReportGrammar(LogitsProcessor):
             ``HEAD_WEIGHT``, is multiplied with the language model's wherever the list branches (a product of experts),
             so that the written diagnoses agree with the probabilities.
         grounded: the grammar of each sequence by section; other sections are unconstrained.
+        beams: sequences of each stay, one after the other, which beam search reorders at each step; not for grounded
+            sections.
     """
 
     def __init__(
@@ -65,14 +68,23 @@ class ReportGrammar(LogitsProcessor):
         skip: int,
         beliefs: np.ndarray | None = None,
         grounded: Mapping[str, Sequence[Grounded[Any]]] | None = None,
+        beams: int = 1,
     ):
+        assert beams == 1 or not grounded, "a grounded text is tracked along one sequence"
         self.target = target
         self.text_budget = text_budget
         self.skip = skip
         self.grounded = grounded or {}
         self.eos: int = target.tokenizer.eos_token_id
         self.states: list[_State] = []
-        self.beliefs = None if beliefs is None else beliefs.tolist()
+        self.beams = beams
+        self._rows: list[list[int]] = []  # the sequences of the states, where beams may reorder them
+        self.beliefs = None if beliefs is None else beliefs.repeat(beams, axis=0).tolist()
+
+    def of_row(self, row: int) -> Callable[[], ReportGrammar]:
+        """What makes the grammar of one sequence alone, in its initial state; not for grounded text."""
+        beliefs = None if self.beliefs is None else np.array([self.beliefs[row]])
+        return partial(ReportGrammar, self.target, self.text_budget, 0, beliefs)
 
     @property
     def longest(self) -> int:
@@ -83,36 +95,90 @@ class ReportGrammar(LogitsProcessor):
         bodies = sum(listed if name == "diagnoses" else texts.get(name, self.text_budget) for name in target.sections)
         return bodies + sum(len(target.markers[name]) for name in target.sections) + 1
 
+    def begin(self, texts: int) -> None:
+        """Stand before the first token of so many texts."""
+        self.states = [_State(tokens=[], forced=self.target.opening(0)) for _ in range(texts)]
+
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores of the next tokens [B, vocabulary] after ids [B, S], -inf where the grammar forbids a token."""
         rows = input_ids[:, self.skip :].tolist()
         if not rows[0]:
-            self.states = [_State(tokens=[], forced=self.target.opening(0)) for _ in rows]
+            self.begin(len(rows))
         else:
-            for position, (state, row) in enumerate(zip(self.states, rows, strict=True)):
-                grounded = self._grounded(position, state)
-                self._advance(state, row[-1], None if grounded else self.text_budget)
-                if grounded is not None and grounded is self._grounded(position, state):
-                    grounded.advance(row[-1])
-        for position, state in enumerate(self.states):
-            beliefs = self.beliefs[position] if self.beliefs else None
-            grounded = self._grounded(position, state)
-            allowed = grounded.allowed() if grounded is not None else self._allowed(state, beliefs)
+            if self.beams > 1:
+                self.states = self._followed(rows)
+            for position, row in enumerate(rows):
+                self._move(position, row[-1])
+        self._rows = rows if self.beams > 1 else []
+        for position in range(len(self.states)):
+            allowed = self._options(position)
             if allowed is None:
-                if state.section + 1 < len(self.target.sections):
+                if self._must_go_on(position):
                     scores[position, self.eos] = -torch.inf
                 continue
-            ids = list(allowed)
+            ids = list(allowed) or [self.eos]  # nothing can follow what a beam without any probability holds
             if len(ids) == 1:
                 scores[position] = -torch.inf
                 scores[position, ids[0]] = 0.0
                 continue
-            log_probs = scores[position, ids].float().log_softmax(0).nan_to_num(nan=0.0, neginf=-1e4)
-            masses = [math.log(max(mass, 1e-30)) for mass in allowed.values()]
-            log_probs += (HEAD_WEIGHT if grounded is None else 1.0) * torch.tensor(masses, device=log_probs.device)
+            log_probs = self._weighed(position, scores[position], allowed)
             scores[position] = -torch.inf
             scores[position, ids] = log_probs.to(scores.dtype)
         return scores
+
+    def certain(self, text: int) -> list[int]:
+        """Move a text on by the tokens that have to follow, up to the next choice or the end of sequence."""
+        tokens: list[int] = []
+        while tokens[-1:] != [self.eos] and (allowed := self._options(text)) is not None and len(allowed) == 1:
+            tokens += allowed
+            self._move(text, tokens[-1])
+        return tokens
+
+    def choose(self, text: int, logits: Tensor) -> int:
+        """Move a text on by the token that is best by logits [vocabulary], where there is a choice."""
+        allowed = self._options(text)
+        if allowed is None:
+            if self._must_go_on(text):
+                logits[self.eos] = -torch.inf
+            token = int(logits.argmax())
+        else:
+            ids = sorted(allowed)  # of equals the first of the vocabulary
+            token = ids[int(self._weighed(text, logits, {each: allowed[each] for each in ids}).argmax())]
+        self._move(text, token)
+        return token
+
+    def _options(self, position: int) -> dict[int, float] | None:
+        """Ids that may follow in a sequence, each with the probability of its best completion; None for any."""
+        state = self.states[position]
+        grounded = self._grounded(position, state)
+        return grounded.allowed() if grounded is not None else self._allowed(state, position)
+
+    def _must_go_on(self, position: int) -> bool:
+        """Whether a free text may not end the sequence: sections are missing."""
+        return self.states[position].section + 1 < len(self.target.sections)
+
+    def _weighed(self, position: int, logits: Tensor, allowed: Mapping[int, float]) -> Tensor:
+        """Log-probabilities of the allowed ids by logits [vocabulary], times what is believed of each."""
+        log_probs = logits[[*allowed]].float().log_softmax(0).nan_to_num(nan=0.0, neginf=-1e4)
+        masses = [math.log(max(mass, 1e-30)) for mass in allowed.values()]
+        weight = HEAD_WEIGHT if self._grounded(position, self.states[position]) is None else 1.0
+        return log_probs + weight * torch.tensor(masses, device=log_probs.device)
+
+    def _move(self, position: int, token: int) -> None:
+        """Move a sequence on by a token."""
+        state = self.states[position]
+        grounded = self._grounded(position, state)
+        self._advance(position, token, None if grounded else self.text_budget)
+        if grounded is not None and grounded is self._grounded(position, state):
+            grounded.advance(token)
+
+    def _followed(self, rows: list[list[int]]) -> list[_State]:
+        """The state of the sequence that each row continues, a copy for each."""
+        before = {
+            (at // self.beams, *row): state for at, (row, state) in enumerate(zip(self._rows, self.states, strict=True))
+        }
+        parents = [before[position // self.beams, *row[:-1]] for position, row in enumerate(rows)]
+        return [_State(each.section, [*(each.tokens or ())], [*(each.forced or ())]) for each in parents]
 
     def _grounded(self, position: int, state: _State) -> Grounded[Any] | None:
         """The grammar of the current section, if it has one."""
@@ -121,13 +187,15 @@ class ReportGrammar(LogitsProcessor):
         texts = self.grounded.get(self.target.sections[state.section])
         return texts[position] if texts else None
 
-    def _advance(self, state: _State, token: int, budget: int | None) -> None:
+    def _advance(self, position: int, token: int, budget: int | None) -> None:
         """Advance by a token; ``budget`` is the limit of free text, None if a grammar ends it."""
+        state = self.states[position]
         assert state.tokens is not None
         if state.forced:
             state.forced.pop(0)
             if not state.forced:
                 state.section, state.tokens = state.section + 1, []
+                state.forced = self._sure_list(position)
             return
         if state.section >= len(self.target.sections):
             return
@@ -139,11 +207,20 @@ class ReportGrammar(LogitsProcessor):
         following = self.target.opening(state.section + 1)
         if len(state.tokens) >= len(following) and state.tokens[-len(following) :] == following:
             state.section, state.tokens = state.section + 1, []
+            state.forced = self._sure_list(position)
         elif budget is not None and (token == self.eos or len(state.tokens) >= budget):
             state.forced = following
 
-    def _allowed(self, state: _State, beliefs: list[float] | None) -> dict[int, float] | None:
+    def _sure_list(self, position: int) -> list[int] | None:
+        """The rest of a list of diagnoses that begins and that probabilities of 0 and 1 determine, and what follows."""
+        section, beliefs = self.states[position].section, self.beliefs[position] if self.beliefs else [0.5]
+        if self.target.sections[section : section + 1] != ("diagnoses",) or not {0.0, 1.0}.issuperset(beliefs):
+            return None
+        return self.target.diagnoses([belief == 1 for belief in beliefs]) + self.target.opening(section + 1)
+
+    def _allowed(self, state: _State, position: int) -> dict[int, float] | None:
         """Allowed ids with the head's probability of each; None for free text (which may end in the last section)."""
+        beliefs = self.beliefs[position] if self.beliefs else None
         assert state.tokens is not None
         if state.forced:
             return {state.forced[0]: 1.0}

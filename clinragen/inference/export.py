@@ -9,16 +9,15 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
-import jinja2
 import torch
 
 from clinragen import __version__
 from clinragen.artifacts import sha256_file, write_json, write_text
-from clinragen.config import CONFIG_ROOT
+from clinragen.cards import card
 from clinragen.errors import UserError
 from clinragen.evaluation.rows import EvaluationFile
 from clinragen.evaluation.stored import load_evaluation
-from clinragen.evaluation.table import coverage_text, with_interval
+from clinragen.evaluation.table import coverage_text, site_ranges, with_interval
 from clinragen.inference.predict import TrainedModel
 from clinragen.integrity import record
 from clinragen.manifests import RunManifest
@@ -81,15 +80,8 @@ def _card(trained: TrainedModel, evaluation: EvaluationFile | None, title: str, 
     scores = []
     if evaluation:
         scores = [(n, s) for n, s in evaluation["systems"]["model"]["scores"].items() if s and s["value"] is not None]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(CONFIG_ROOT / "export"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown built from counts
-    )
-    return environment.get_template("card.md.j2").render(
+    return card(
+        "export/card.md.j2",
         title=title,
         manifest=manifest,
         labels=list(trained.model.labels.names.values()),
@@ -102,6 +94,7 @@ def _card(trained: TrainedModel, evaluation: EvaluationFile | None, title: str, 
         scores=scores,
         claims=_claims(evaluation),
         coverage=coverage_text(evaluation["coverage"]) if evaluation else None,
+        by_site=site_ranges(evaluation.get("sites")) if evaluation else [],
         validation=_validation(trained),
     )
 

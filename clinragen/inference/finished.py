@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinragen import tasks
+from clinragen.added_variables import NONE, AddedVariables, opened
 from clinragen.artifacts import read_json
 from clinragen.choices import PRETRAIN, Decoding, Target
 from clinragen.cohort.folder import Cohort
@@ -30,6 +31,7 @@ class FinishedRun:
         window: the hours that the model reads.
         labels: label set, in the order of the logits.
         task: the predicted task.
+        added: the variables beside the catalogue's that the model was trained with.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class FinishedRun:
     window: Window
     labels: LabelSet
     task: Task
+    added: AddedVariables = NONE
 
     @classmethod
     def open(cls, run: str | Path) -> FinishedRun:
@@ -70,7 +73,8 @@ class FinishedRun:
             raise UserError(f"{path} is damaged (statistics): train anew") from None
         if window.kind not in KINDS or not isinstance(window.hours, int) or window.hours < 1:
             raise UserError(f"{path} is damaged (statistics.hours, statistics.kind): train anew")
-        return cls(run, folder, manifest, window, of_model(path), tasks.load(manifest.task or tasks.DEFAULT))
+        added = opened(described, path, "train anew")
+        return cls(run, folder, manifest, window, of_model(path), tasks.load(manifest.task or tasks.DEFAULT), added)
 
     def sections(self, decoding: Decoding) -> list[Target]:
         """The sections to generate, of those that the model was trained to write.
@@ -101,8 +105,17 @@ class FinishedRun:
         self.task.label_set(cohort).check_same(self.labels.names, self.folder)
         left_out = [name for name in self.manifest.targets if name not in self.sections(decoding)]
         unread = f"the model reads no {' or '.join(left_out)}: it writes no rationale of it" if left_out else None
-        candidates = [self.window.check(cohort), self._other_source(cohort), unread]
+        candidates = [self.window.check(cohort), self._other_source(cohort), *self._other_variables(cohort), unread]
         return [remark for remark in candidates if remark]
+
+    def _other_variables(self, cohort: Cohort) -> list[str]:
+        """Remarks on variables that only the model or only the cohort has; of the others the meaning is the same."""
+        unknown = sorted(cohort.added.rows.keys() - self.added.rows.keys())
+        lacking = sorted(self.added.rows.keys() - cohort.added.rows.keys())
+        return [
+            *([f"the model was trained without {', '.join(unknown)}, and does not read it"] if unknown else []),
+            *([f"{cohort.paths.root} has no {', '.join(lacking)}: never measured to the model"] if lacking else []),
+        ]
 
     def _other_source(self, cohort: Cohort) -> str | None:
         """A remark if the source differs: hospitals and releases chart, code and write differently."""

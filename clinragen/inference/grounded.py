@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Protocol
 
@@ -194,10 +194,10 @@ class Piece[State]:
 
 @dataclass(frozen=True, slots=True)
 class _Thread[State]:
-    """A piece being written: its tokens, the next of them, and the following state."""
+    """A piece being written: its tokens, how many were written before it, and the following state."""
 
     tokens: list[int]
-    at: int
+    begun: int
     belief: float
     then: State | None
     words: int  # length of the whole text after this piece
@@ -219,7 +219,7 @@ class Grounded[State](ABC):
         self.spelling = spelling
         self.limit = limit
         self.reached: State | None = None
-        self._end: list[_Thread[State]] = [_Thread(following, 0, 1.0, None, 0)]
+        self._behind = following
         self._tokens = 0
         self._threads: list[_Thread[State]] = []
 
@@ -244,40 +244,45 @@ class Grounded[State](ABC):
         """Allowed next token ids, each with the probability of its best piece."""
         beliefs: dict[int, float] = {}
         for thread in self._threads:
-            token = thread.tokens[thread.at]
+            token = thread.tokens[self._tokens - thread.begun]
             beliefs[token] = max(beliefs.get(token, 0.0), thread.belief)
         return beliefs
 
     def advance(self, token: int) -> None:
         """Advance by the generated token."""
+        at = self._tokens
         self._tokens += 1
         threads: list[_Thread[State]] = []
         for thread in self._threads:
-            if thread.tokens[thread.at] != token:
+            if thread.tokens[at - thread.begun] != token:
                 continue
-            if thread.at + 1 < len(thread.tokens):
-                threads.append(replace(thread, at=thread.at + 1))
+            if self._tokens - thread.begun < len(thread.tokens):
+                threads.append(thread)
             elif thread.then is None:
-                threads += self._end
+                threads.append(_Thread(self._behind, self._tokens, 1.0, None, 0))
             else:
                 self.reached = thread.then
                 threads += self._from(thread.then, thread.words)
         self._threads = threads
-
-    def fits(self, text: str, then: State | None, left: Size) -> bool:
-        """Whether a piece fits, together with the least length of its next state."""
-        size = self.spelling.size(text)
-        return (size if then is None else size + self.least(then)).within(left)
 
     def _from(self, state: State, count: int) -> list[_Thread[State]]:
         """All pieces that can be written from a state after this many words."""
         left = self.limit - Size(self._tokens, count)
         pieces = self.pieces(state, left)
         self.spelling.learn(piece.text for piece in pieces)
-        fitting = [piece for piece in pieces if self.fits(piece.text, piece.then, left)]
+        rooms: dict[int, Size] = {}  # by state, of which many pieces that differ in wording share one
+        fitting: list[Piece[State]] = []
+        for piece in pieces:
+            size, then = self.spelling.size(piece.text), piece.then
+            if then is not None:
+                if id(then) not in rooms:
+                    rooms[id(then)] = self.least(then)
+                size = size + rooms[id(then)]
+            if size.within(left):
+                fitting.append(piece)
         likely = NEARLY * max((piece.belief for piece in fitting), default=0.0)
         return [self._thread(piece, count) for piece in fitting if piece.belief >= likely]
 
     def _thread(self, piece: Piece[State], count: int) -> _Thread[State]:
         ids, size = self.spelling.ids(piece.text), self.spelling.size(piece.text)
-        return _Thread(ids, 0, piece.belief, piece.then, count + size.words)
+        return _Thread(ids, self._tokens, piece.belief, piece.then, count + size.words)

@@ -7,7 +7,7 @@ most to the diagnoses for which note and series have cited little yet is preferr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import log
@@ -73,6 +73,15 @@ class _State:
         return self.findings[len(self.findings) - self.group :]
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A finding that may be stated: the called diagnoses that it speaks for, and those that it is a known sign of."""
+
+    finding: Finding
+    keys: frozenset[str]
+    tied: frozenset[str]
+
+
 class GroundedSeries(Grounded[_State]):
     """Tracks one series sentence during generation.
 
@@ -112,7 +121,12 @@ class GroundedSeries(Grounded[_State]):
         silent = [key for key in called if all(key not in self.points[finding] for finding in self.findings)]
         self.silent = [f" {no_value_points_to(keys, graph.labels)}" for keys in _some(silent, 2)]
         tied = constraints.grounds.tied
-        self.tied = {(finding, key) for finding, shares in self.points.items() for key in shares if tied(finding, key)}
+        self.tied = {
+            finding: frozenset(key for key in keys if tied(finding, key)) for finding, keys in self.points.items()
+        }
+        self.offers = [
+            _Offer(finding, frozenset(self.points[finding]), self.tied[finding]) for finding in self.findings
+        ]
         links = [f" {pointing(link, [key], graph.labels)}" for link in (*LINKS, *ADDING) for key in called]
         self.linking = spelling.longest(links, _ENDS)
         self.closing = spelling.longest(self.normal) if self.normal else spelling.longest(self.silent, _ENDS)
@@ -178,42 +192,49 @@ class GroundedSeries(Grounded[_State]):
     def _marks(self, state: _State) -> list[tuple[str, _State | None, float]]:
         """The marks that may stand behind a statement, each with its next state and the belief in it."""
         marks: list[tuple[str, _State | None, float]] = []
+        links = self._links(state)
         others = (
             []
             if state.last or state.group == MOST_GROUPED or len(state.findings) == MOST_SAID
             else self._joining(state)
         )
-        worth = any(self.points[other].get(key, 0.0) >= WORTH_SAYING for other in others for key in self._links(state))
+        worth = any(self.points[other].get(key, 0.0) >= WORTH_SAYING for other in others for key in links)
         if others:
             more = replace(state, expects="statement", listing=True)
             marks.append((" and", replace(more, last=True), 1.0))
-            if state.group < MOST_GROUPED - 1 and len(state.findings) < MOST_SAID - 1 and self._listed(more):
+            room = state.group < MOST_GROUPED - 1 and len(state.findings) < MOST_SAID - 1
+            if room and any(self._joining(then) for _, then in self._after(more)):
                 marks.append((",", more, 1.0))
         if state.listing and not state.last:
             return marks
-        if self._links(state):
+        if links:
             early = TOGETHER if worth else 1.0
             return [*marks, (",", replace(state, expects="link", listing=False), early)]
         return [*marks, *((mark, then, 1.0) for mark, then in self._ends(replace(state, closed=True)))]
 
     def _listed(self, state: _State) -> list[tuple[Finding, _State]]:
         """The findings that may be stated next if another is to follow them, each with the state it leads to."""
-        following = [(finding, _with(state, finding)) for finding in self._joining(state)]
-        return [(finding, then) for finding, then in following if self._joining(then)]
+        return [(finding, then) for finding, then in self._after(state) if self._joining(then)]
+
+    def _after(self, state: _State) -> Iterator[tuple[Finding, _State]]:
+        """The findings that may be stated next, each with the state it leads to."""
+        return ((finding, _with(state, finding)) for finding in self._joining(state))
 
     def _joining(self, state: _State) -> list[Finding]:
         """The findings that may be stated after those of the group that is being written: they speak for the same
         diagnoses, in the same way, and are normal where those are."""
-        left = self._left(state.findings)
+        spent = _spent(state.findings)
         if not state.group:
-            return left
-        usual, links, pointed = state.grouped[-1].direction == "normal", self._links(state), self._pointed(state)
+            return [offer.finding for offer in self.offers if offer.finding.variable not in spent]
+        usual, links = state.grouped[-1].direction == "normal", self._links(state)
+        pointed = self._pointed(state, links)
         return [
-            finding
-            for finding in left
-            if (finding.direction == "normal") == usual
-            and self._links(then := _with(state, finding)) == links
-            and self._pointed(then) == pointed
+            offer.finding
+            for offer in self.offers
+            if offer.finding.variable not in spent
+            and (offer.finding.direction == "normal") == usual
+            and offer.keys.issuperset(links)
+            and offer.tied.issuperset(pointed)
         ]
 
     def _gain(self, finding: Finding, state: _State) -> float:
@@ -223,7 +244,7 @@ class GroundedSeries(Grounded[_State]):
         for key in self._links(_with(state, finding)):
             share = self.points[finding][key]
             cited = WORTH_SAYING + state.cited.get(key, 0.0) + noted.get(key, 0.0)
-            gain += (1.0 if (finding, key) in self.tied else BESIDE) * log(1 + share / cited)
+            gain += (1.0 if key in self.tied[finding] else BESIDE) * log(1 + share / cited)
         return gain
 
     def _worthwhile(self, state: _State) -> bool:
@@ -234,8 +255,9 @@ class GroundedSeries(Grounded[_State]):
 
     def _linked(self, state: _State) -> list[Piece[_State]]:
         """The diagnoses that a group points to, or adds to the estimate of: rather all of them than some."""
-        shares = {key: sum(self.points[finding][key] for finding in state.grouped) for key in self._links(state)}
-        pointed = self._pointed(state)
+        shared = self._links(state)
+        shares = {key: sum(self.points[finding][key] for finding in state.grouped) for key in shared}
+        pointed = self._pointed(state, shared)
         ranked = sorted(shares, key=lambda key: -shares[key])  # where two are equal, in the order of the labels
         endings = [
             (links, keys) for links, points in ((LINKS, True), (ADDING, False))
@@ -286,7 +308,7 @@ class GroundedSeries(Grounded[_State]):
         return len(state.findings) < MOST_SAID and not state.closed and bool(self._left(state.findings))
 
     def _left(self, stated: Sequence[Finding]) -> list[Finding]:
-        spent = {variable for finding in stated for variable in finding.kin}
+        spent = _spent(stated)
         return [finding for finding in self.findings if finding.variable not in spent]
 
     def _shortest(self, findings: Iterable[Finding]) -> Size:
@@ -299,11 +321,12 @@ class GroundedSeries(Grounded[_State]):
         """Called diagnoses that every statement of the present group speaks for."""
         if state.also or not state.group:
             return []
-        return [key for key in self.called if all(key in self.points[finding] for finding in state.grouped)]
+        shares = [self.points[finding] for finding in state.grouped]
+        return [key for key in self.called if all(key in each for each in shares)]
 
-    def _pointed(self, state: _State) -> set[str]:
+    def _pointed(self, state: _State, links: Iterable[str]) -> set[str]:
         """Those of the linked diagnoses that every statement of the present group is a known sign of."""
-        return {key for key in self._links(state) if all((finding, key) in self.tied for finding in state.grouped)}
+        return set(links).intersection(*(self.tied[finding] for finding in state.grouped))
 
     def _silent(self, state: _State) -> list[str]:
         """Statements about predicted diagnoses without evidence in the series, one or two at a time."""
@@ -315,6 +338,11 @@ class GroundedSeries(Grounded[_State]):
     def _wordings(self, finding: Finding) -> list[str]:
         statements = every(lambda wording: statement(finding, self.graph, wording))
         return list(dict.fromkeys(f" {each.statement}" for each in statements))
+
+
+def _spent(stated: Iterable[Finding]) -> set[str]:
+    """The variables of which nothing more is stated."""
+    return {variable for finding in stated for variable in finding.kin}
 
 
 def _with(state: _State, finding: Finding) -> _State:

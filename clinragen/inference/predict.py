@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
-from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import LogitsProcessorList
 
 from clinragen import __version__, versions
 from clinragen.artifacts import read_json, sha256_json, write_json
@@ -27,31 +23,26 @@ from clinragen.choices import Device, Modality, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset, collate
-from clinragen.data.evidence_pieces import StayEvidence
 from clinragen.data.familiarity import Familiarity
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.sampler import BucketedBatches
 from clinragen.errors import UserError
-from clinragen.evaluation.explanation import Explanation
-from clinragen.evaluation.inputs import Contribution
 from clinragen.inference.calibrate import Calibration
-from clinragen.inference.contributions import Contributions, contributions
-from clinragen.inference.decode import DecodedReport, ReportGrammar, read_report
+from clinragen.inference.engines import Engine, Explain, PartProgress, Work
 from clinragen.inference.finished import FinishedRun
-from clinragen.inference.grounded_report import NEARLY_CALLED, GroundedReports
+from clinragen.inference.memory import release
 from clinragen.inference.parts import STAYS, Parts
 from clinragen.inference.prediction import WHOLE, Prediction
+from clinragen.inference.prediction_rows import PredictionRow, attended, largest, row_of, schema_of
+from clinragen.inference.writing import Writer, grounded_sections
 from clinragen.integrity import outputs_of
 from clinragen.manifests import PredictionsManifest, RunManifest
-from clinragen.model.clinragen import ClinRaGen, Output
+from clinragen.model.clinragen import ClinRaGen
+from clinragen.model.precision import number_format, numbers_of
 from clinragen.outputs import PREDICTIONS, output_folder
-from clinragen.quiet import phase
 
 #: What the charts of training look like, in the folder of a model.
 FAMILIARITY = "familiarity.json"
-TOP_CONCEPTS = 15
-#: Contributions that are kept for each diagnosis, for and against it, from this share on.
-TOP_FOR, TOP_AGAINST, LEAST_SHARE = 24, 6, 0.005
 
 
 @dataclass(frozen=True)
@@ -130,6 +121,7 @@ class TrainedModel:
             lexicon=self.model.lexicon,
             task=self.run.task,
             max_caption_tokens=self.model.config.max_caption_tokens,
+            note_passages=self.model.config.note_passages,
         )
 
 
@@ -180,28 +172,6 @@ def score(
     return logits, dataset.labels.astype(np.float32)
 
 
-class KeyWeight(TypedDict):
-    """How much attention a key of the knowledge received."""
-
-    concept: str
-    weight: float
-
-
-class PredictionRow(TypedDict):
-    """A line of ``predictions.jsonl`` and a row of ``predictions.parquet``: ``probabilities`` by label."""
-
-    stay_id: int
-    diagnoses: list[str]
-    possible: list[str]
-    probabilities: dict[str, float]
-    note_rationale: str
-    series_rationale: str
-    parsed: bool
-    abstains: list[str]
-    concepts: list[KeyWeight]
-    contributions: list[Contribution]
-
-
 def write_predictions(
     trained: TrainedModel,
     cohort: Cohort,
@@ -211,7 +181,7 @@ def write_predictions(
     *,
     overwrite: bool = False,
     remarks: Sequence[str] = (),
-    explain: Callable[[StayDataset], Iterator[Explanation]] | None = None,
+    engine: Engine | None = None,
 ) -> PredictionsManifest | None:
     """Predict stays and write ``predictions.jsonl``, ``predictions.parquet`` and ``manifest.json``.
 
@@ -225,7 +195,7 @@ def write_predictions(
         console: where progress is shown.
         overwrite: replace predictions that ``out`` holds.
         remarks: remarks on this model and cohort, for the manifest.
-        explain: returns the attributions of each stay of a dataset, the lines of ``attributions.jsonl``.
+        engine: predicts the parts; by default this process, without attributions.
 
     Returns:
         The manifest; None if parts of other shards are missing.
@@ -235,9 +205,13 @@ def write_predictions(
     """
     stays = cohort.split(prediction.split)[: prediction.limit]
     size = len(stays) if prediction.series_input == "permuted" else STAYS  # stays take each other's series
-    identity = _identity(trained, cohort, prediction, size, explained=explain is not None)
+    engine = engine or LocalEngine()
+    explained = engine.explain is not None
+    identity = identity_of(trained, cohort, prediction, size, explained=explained)
     parts = Parts.begin(out, stays, size, identity, overwrite=overwrite)
-    _predict(trained, cohort, prediction, parts, console, explain)
+    waiting = parts.of_shard(prediction.shard)
+    with PartProgress(console, parts, waiting) as progress:
+        engine.predict(trained, cohort, Work(prediction, parts, identity), waiting, progress)
     if not parts.complete:
         return None
     with (
@@ -248,14 +222,14 @@ def write_predictions(
     ):
         if folder is None:  # another process has done it
             return PredictionsManifest.read(out / "manifest.json")
-        counts = _assemble(parts, folder, list(trained.model.labels), explained=explain is not None)
+        counts = _assemble(parts, folder, list(trained.model.labels), explained=explained)
         manifest = _manifest(trained, cohort, prediction, counts, remarks)
         manifest = replace(manifest, **outputs_of(folder.iterdir()))
         manifest.write(folder / "manifest.json")
     return manifest
 
 
-def _identity(trained: TrainedModel, cohort: Cohort, prediction: Prediction, size: int, *, explained: bool) -> str:
+def identity_of(trained: TrainedModel, cohort: Cohort, prediction: Prediction, size: int, *, explained: bool) -> str:
     """Hash of everything that the parts depend on."""
     read = [
         trained.manifest.model_sha256,
@@ -268,28 +242,47 @@ def _identity(trained: TrainedModel, cohort: Cohort, prediction: Prediction, siz
     return sha256_json([*read, versions.PREDICTIONS.version])
 
 
-def _predict(
+@dataclass(frozen=True)
+class LocalEngine:
+    """Predicts parts in this process, one after the other."""
+
+    explain: Explain | None = None
+
+    def predict(
+        self, trained: TrainedModel, cohort: Cohort, work: Work, numbers: list[int], progress: PartProgress
+    ) -> None:
+        """Predict the parts of these numbers."""
+        for number in numbers:
+            progress.begin(len(work.parts.ids(number)))
+            predict_part(trained, cohort, work, number, self.explain, progress.advance)
+            progress.ready(number)
+
+
+def predict_part(
     trained: TrainedModel,
     cohort: Cohort,
-    prediction: Prediction,
-    parts: Parts,
-    console: Console,
-    explain: Callable[[StayDataset], Iterator[Explanation]] | None,
+    work: Work,
+    number: int,
+    explain: Explain | None,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Predict the parts of the shard that are not done yet."""
-    waiting = parts.of_shard(prediction.shard)
-    total = sum(len(parts.ids(number)) for number in waiting)
-    began, ready, left = time.monotonic(), 0, ""
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as progress:
-        bar = progress.add_task("  predicting", total=total)
-        for number in waiting:
-            ids = parts.ids(number)
-            phase(console, f"predicting {len(ids):,} stays, {ready:,} of {total:,} are ready{left}")
-            dataset = trained.stays(cohort.of_stays(ids), ids, prediction.series_input)
-            rows = predicted(trained, dataset, prediction, lambda count: progress.advance(bar, count))
-            parts.write(number, rows, explain(dataset) if explain else None)
-            ready += len(ids)
-            left = f", about {(time.monotonic() - began) / ready * (total - ready) / 60:.1f} minutes left"
+    """Predict the part of a number and store it; ``advance`` is called with the stays of each batch that is done."""
+    _store_part(trained, cohort, work, number, explain, advance)
+    release()  # by now nothing holds the stays of the part
+
+
+def _store_part(
+    trained: TrainedModel,
+    cohort: Cohort,
+    work: Work,
+    number: int,
+    explain: Explain | None,
+    advance: Callable[[int], object],
+) -> None:
+    ids = work.parts.ids(number)
+    dataset = trained.stays(cohort.of_stays(ids), ids, work.prediction.series_input)
+    rows = predicted(trained, dataset, work.prediction, advance)
+    work.parts.write(number, rows, explain(trained, dataset) if explain else None)
 
 
 class _Counts(NamedTuple):
@@ -303,7 +296,7 @@ class _Counts(NamedTuple):
 def _assemble(parts: Parts, folder: Path, labels: list[str], *, explained: bool) -> _Counts:
     """Put the parts together, one at a time."""
     stays = parsed = abstained = 0
-    schema = _schema(labels)
+    schema = schema_of(labels)
     with (
         open(folder / "predictions.jsonl", "w", encoding="utf-8", newline="") as lines,
         pq.ParquetWriter(folder / "predictions.parquet", schema, compression="zstd") as table,
@@ -321,7 +314,6 @@ def _assemble(parts: Parts, folder: Path, labels: list[str], *, explained: bool)
     return _Counts(stays, parsed, abstained)
 
 
-@torch.inference_mode()
 def predicted(
     trained: TrainedModel,
     dataset: StayDataset,
@@ -336,69 +328,37 @@ def predicted(
         prediction: how they are predicted.
         advance: called with the number of stays of each batch that is done.
     """
-    model, inputs, where = trained.model, trained.manifest.inputs, trained.device
-    model.to(where).eval()
-    sections = _grounded_sections(trained, prediction)
-    reports = GroundedReports.of(dataset, sections)
+    model, where = trained.model.to(trained.device).eval(), trained.device
+    numbers = number_format(prediction.precision, where, model.language_model.hidden_size)
+    with numbers_of(model, numbers), torch.inference_mode():
+        rows = _rows(trained, dataset, prediction, advance)
+    for index, reasons in enumerate(trained.familiarity.reasons(dataset) if trained.familiarity else ()):
+        rows[index]["abstains"] = reasons
+    return rows
+
+
+def _rows(
+    trained: TrainedModel, dataset: StayDataset, prediction: Prediction, advance: Callable[[int], object]
+) -> list[PredictionRow]:
+    writer = Writer.of(trained, dataset, prediction)
     rows: dict[int, PredictionRow] = {}
-    for indices, batch in batches(model, dataset, prediction.batch_size):
-        batch = batch.to(where)
-        output = model(batch, inputs, targets=False, explain=True)
-        probabilities = trained.calibration.probabilities(output.logits.float().cpu().numpy())
-        beliefs = trained.calibration.beliefs(probabilities)
-        contributed = _contributed(trained, dataset, indices, batch, output) if sections else []
-        written = _written(trained, prediction, reports, batch, beliefs, contributed)
+    for indices, batch in batches(trained.model, dataset, prediction.batch_stays):
+        batch = batch.to(trained.device)
+        output = trained.model(batch, trained.manifest.inputs, targets=False, explain=True)
+        logits = output.logits.float().cpu().numpy()
+        beliefs = trained.calibration.beliefs(trained.calibration.probabilities(logits))
+        contributed = writer.contributed(batch, output, indices)
+        written = writer.written(batch, output, beliefs, contributed)
         for position, index in enumerate(indices):
             weights = output.concept_weights[position] if output.concept_weights is not None else None
             stay = int(batch.stay_ids[position])
-            row = _row(trained, stay, probabilities[position], written[position], weights)
+            row = row_of(stay, trained.calibration, logits[position], written[position])
+            row["concepts"] = attended(trained.model.concepts.keys, weights)
             if contributed:
-                row["contributions"] = _largest(contributed[position], beliefs[position])
+                row["contributions"] = largest(contributed[position], beliefs[position])
             rows[index] = row
         advance(len(indices))
-    for index, reasons in enumerate(trained.familiarity.reasons(dataset) if trained.familiarity else ()):
-        rows[index]["abstains"] = reasons
     return [rows[index] for index in range(len(dataset))]
-
-
-def _written(
-    trained: TrainedModel,
-    prediction: Prediction,
-    reports: GroundedReports,
-    batch: Batch,
-    beliefs: np.ndarray,
-    contributed: Sequence[Contributions],
-) -> list[DecodedReport]:
-    """What is written about each stay of a batch: nothing but the called diagnoses if no rationales are wanted."""
-    model = trained.model
-    if prediction.diagnoses_only:
-        return [DecodedReport({}, np.flatnonzero(row > 0.5).tolist(), parsed=True) for row in beliefs]
-    target = model.target_format(trained.run.sections(prediction.decoding))
-    grounded = (
-        reports.grammars(model, target, batch, beliefs, model.rationale_tokens, contributed) if contributed else None
-    )
-    # grounded rationales argue for what the head calls: the list must not name anything else
-    listed = (beliefs > 0.5).astype(float) if grounded else beliefs
-    free = model.config.max_target_tokens // 2  # tokens of one rationale that is not held to a chart
-    grammar = ReportGrammar(target, free, model.language_model.decoder_start, listed, grounded)
-    ids = model.generate(batch, trained.manifest.inputs, LogitsProcessorList([grammar]), grammar.longest)
-    return [read_report(target, row.tolist()) for row in ids]
-
-
-def _contributed(
-    trained: TrainedModel, dataset: StayDataset, indices: Sequence[int], batch: Batch, output: Output
-) -> list[Contributions]:
-    """What the evidence of each stay of a batch contributes to its logits."""
-    evidence = [StayEvidence(dataset, index, trained.manifest.inputs) for index in indices]
-    return contributions(trained.model, batch, output, evidence)
-
-
-def _grounded_sections(trained: TrainedModel, prediction: Prediction) -> list[str]:
-    """The grounded sections: rationales of the modalities that the model reads."""
-    if prediction.decoding == "free" or prediction.diagnoses_only:
-        return []
-    sections = trained.model.target_format(trained.run.sections(prediction.decoding)).sections
-    return [name for name in sections if name in trained.manifest.inputs]
 
 
 def _manifest(
@@ -409,7 +369,7 @@ def _manifest(
     remarks: Sequence[str],
 ) -> PredictionsManifest:
     """Manifest of the predictions: inputs, settings and counts."""
-    labels, grounded = trained.model.labels, _grounded_sections(trained, prediction)
+    labels, grounded = trained.model.labels, grounded_sections(trained, prediction)
     written = [name for name in trained.run.sections(prediction.decoding) if name != "diagnoses"]
     written = [] if prediction.diagnoses_only else written
     return PredictionsManifest(
@@ -423,6 +383,7 @@ def _manifest(
         task=trained.run.task.name,
         labels=list(labels),
         label_set=labels.to_json(),
+        added_variables=(trained.model.added | cohort.added).to_json() if trained.model.added or cohort.added else None,
         thresholds=dict(zip(labels, trained.calibration.thresholds, strict=True)),
         possible_from=trained.calibration.possible,
         series_input=prediction.series_input,
@@ -433,67 +394,7 @@ def _manifest(
         stays=counts.stays,
         parsed=counts.parsed,
         abstained=counts.abstained,
+        search=asdict(prediction.search),
+        precision=prediction.precision,
         training=trained.manifest.to_json(),
-    )
-
-
-def _row(
-    trained: TrainedModel, stay_id: int, probabilities: np.ndarray, report: DecodedReport, weights: Tensor | None
-) -> PredictionRow:
-    labels, least = list(trained.model.labels), trained.calibration.possible
-    concepts: list[KeyWeight] = []
-    if weights is not None:
-        top = weights.float().topk(min(TOP_CONCEPTS, len(weights)))
-        names = trained.model.concepts.keys
-        concepts = [
-            {"concept": names[i], "weight": round(w, 6)}
-            for w, i in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-        ]
-    return {
-        "stay_id": stay_id,
-        "diagnoses": [labels[index] for index in report.diagnoses],
-        "possible": [] if least is None else [key for key, p in zip(labels, probabilities, strict=True) if p >= least],
-        "probabilities": {key: round(float(p), 6) for key, p in zip(labels, probabilities, strict=True)},
-        "note_rationale": report.rationales.get("note", ""),
-        "series_rationale": report.rationales.get("series", ""),
-        "parsed": report.parsed,
-        "abstains": [],
-        "concepts": concepts,
-        "contributions": [],
-    }
-
-
-def _largest(contributed: Contributions, beliefs: np.ndarray) -> list[Contribution]:
-    """The largest contributions for and against each diagnosis that is called, or nearly."""
-    rows: list[Contribution] = []
-    for key, belief in zip(contributed.labels, beliefs.tolist(), strict=True):
-        if belief >= NEARLY_CALLED:
-            shares = {
-                piece: contributed.share(piece, key) - contributed.against(piece, key) for piece in contributed.falls
-            }
-            ranked = sorted(shares, key=lambda piece: (-shares[piece], piece))
-            for piece in [*ranked[:TOP_FOR], *ranked[TOP_FOR:][-TOP_AGAINST:]]:
-                if abs(shares[piece]) >= LEAST_SHARE:
-                    node = f"variable:{piece.name}" if piece.kind == "variable" else piece.name
-                    rows.append({"diagnosis": key, "evidence": node, "share": round(shares[piece], 4)})
-    return rows
-
-
-def _schema(labels: list[str]) -> pa.Schema:
-    return pa.schema(
-        [
-            ("stay_id", pa.int64()),
-            ("diagnoses", pa.list_(pa.string())),
-            ("possible", pa.list_(pa.string())),
-            ("probabilities", pa.struct([(key, pa.float64()) for key in labels])),
-            ("note_rationale", pa.string()),
-            ("series_rationale", pa.string()),
-            ("parsed", pa.bool_()),
-            ("abstains", pa.list_(pa.string())),
-            ("concepts", pa.list_(pa.struct([("concept", pa.string()), ("weight", pa.float64())]))),
-            (
-                "contributions",
-                pa.list_(pa.struct([("diagnosis", pa.string()), ("evidence", pa.string()), ("share", pa.float64())])),
-            ),
-        ]
     )

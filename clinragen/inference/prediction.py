@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clinragen.choices import DECODINGS, SERIES_INPUTS, SPLITS, Decoding, SeriesInput, Split
+from clinragen.choices import (
+    DECODINGS,
+    NUMBER_FORMATS,
+    SERIES_INPUTS,
+    SPLITS,
+    Decoding,
+    NumberFormat,
+    SeriesInput,
+    Split,
+)
 from clinragen.errors import UserError, unknown_choice
+from clinragen.inference.search import GREEDY, Search
 
 
 @dataclass(frozen=True)
@@ -43,10 +53,12 @@ class Prediction:
         series_input: ``observed``, or a control: ``zeroed`` or ``permuted``.
         decoding: ``constrained`` allows only statements that note and series support, and in the list of labels only
             those that the head predicts and the rationales argue for; ``free`` leaves both to the language model.
-        batch_size: stays per batch.
+        batch_size: texts per batch: stays, or as many fewer as a stay has beams or samples.
         limit: only the first stays.
         diagnoses_only: write no rationales: one pass of the model over each stay, and nothing generated.
         shard: the parts to predict, if several processes share them; the one that finishes last puts them together.
+        search: how free text is searched for.
+        precision: numbers in which the language model computes; the rest of the model computes in fp32.
     """
 
     split: Split = "test"
@@ -56,6 +68,8 @@ class Prediction:
     limit: int | None = None
     diagnoses_only: bool = False
     shard: Shard = WHOLE
+    search: Search = GREEDY
+    precision: NumberFormat = "auto"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or (self.limit is not None and self.limit < 1):
@@ -64,6 +78,13 @@ class Prediction:
             ("split", self.split, SPLITS),
             ("series input", self.series_input, SERIES_INPUTS),
             ("decoding", self.decoding, DECODINGS),
+            ("precision", self.precision, NUMBER_FORMATS),
         ):
             if value not in valid:
                 raise unknown_choice(name, value, valid)
+        self.search.check(self.decoding, diagnoses_only=self.diagnoses_only)
+
+    @property
+    def batch_stays(self) -> int:
+        """Stays per batch: beams and samples share the room of a batch."""
+        return max(1, self.batch_size // self.search.width)

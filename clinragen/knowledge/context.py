@@ -89,27 +89,42 @@ def contexts(items: Sequence[Item], named: Sequence[tuple[str, int, int]] = ()) 
     reached: list[set[str]] = []
     active: set[str] = set()
     idle = False  # whether an adjective has no mention yet
-    clause: list[int] = []  # mentions since the last comma or terminator, which a following modifier may act on
+    # Since the last comma or terminator: mentions, which a following modifier may act on, and what such modifiers do.
+    clause: list[int | set[str]] = []
+    latest = -1  # the last mention of the clause
     for item in items:
         if item is None:
-            clause = []
+            clause = _acted_on(clause, reached)
             if idle:
                 active, idle = active - {"negated"}, False
         elif isinstance(item, int):
             clause.append(item)
+            latest = item
             reached.append(active)
             idle = False
         elif item.terminates:
-            active, clause, idle = set(), [], False
+            clause = _acted_on(clause, reached)
+            active, idle = set(), False
         elif item.after and clause:
-            for mention in clause:
-                reached[mention] = reached[mention] | item.after
+            clause.append(item.after)
         elif item.before:
             idle = item.adjective and "negated" not in active
             active = active | item.before
-        elif item.purpose and clause and named and named[clause[-1]][0].startswith(_TREATMENTS):
+        elif item.purpose and clause and named and named[latest][0].startswith(_TREATMENTS):
             active = active - {"negated"}
+    _acted_on(clause, reached)
     return [_first(kinds) if kinds else "affirmed" for kinds in reached]
+
+
+def _acted_on(clause: Sequence[int | set[str]], reached: list[set[str]]) -> list[int | set[str]]:
+    """Let the modifiers of a clause act on the mentions before them, and begin the next clause, which is empty."""
+    acting: set[str] = set()
+    for each in reversed(clause):
+        if not isinstance(each, int):
+            acting = acting | each
+        elif acting:
+            reached[each] = reached[each] | acting
+    return []
 
 
 def _spelled(phrase: str, words: dict[str, list[str]]) -> list[str]:

@@ -111,6 +111,11 @@ class ConceptGraph:
         edges = self.graph.out_edges(node, data=True)
         return _links(((tail, data) for _, tail, data in edges), relations)
 
+    def between(self, head: str, tail: str, relations: Iterable[str] | None = None) -> list[Link]:
+        """Edges from one node to another, highest weight first."""
+        edges = self.graph.get_edge_data(head, tail, default={})
+        return _links(((tail, data) for data in edges.values()), relations)
+
     def findings_of(self, phenotype: str) -> list[Link]:
         """High/low findings that suggest a phenotype (a key such as ``shock``), highest weight first."""
         return [

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import networkx as nx
 
+from clinragen.added_variables import NONE, AddedVariables
 from clinragen.artifacts import sha256_json
+from clinragen.knowledge.added import with_variables
 from clinragen.knowledge.concepts import EVIDENCE_RELATIONS, NodeEntry
 from clinragen.knowledge.graph import ConceptGraph, build
 from clinragen.label_sets import LabelSet, Phenotype
@@ -20,17 +22,20 @@ _ORIGIN = "labels"
 _CITATION = "The label set of the cohort: a label holds most of the codes of the phenotype"
 
 
-def open_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
-    """The graph of a folder, or the curated core without one, with the labels of a cohort or model."""
-    return relabel(ConceptGraph.load(folder) if folder else build(), labels)
+def open_graph(folder: Path | None, labels: LabelSet, added: AddedVariables = NONE) -> ConceptGraph:
+    """The graph of a folder, or the curated core without one, with the labels and variables of a cohort or model."""
+    graph = with_variables(ConceptGraph.load(folder) if folder else build(), added)
+    return with_variables(relabel(graph, labels), added)  # again: a finding may suggest a label that was not there
 
 
-def open_known_graph(folder: Path | None, labels: LabelSet) -> ConceptGraph:
-    """The same, for labels that may have no concepts: if the graph knows none of them, it is returned unchanged."""
-    graph = ConceptGraph.load(folder) if folder else build()
+def open_known_graph(folder: Path | None, labels: LabelSet, added: AddedVariables = NONE) -> ConceptGraph:
+    """The same, for labels that may have no concepts: if the graph knows none of them, they are not added to it."""
+    graph = with_variables(ConceptGraph.load(folder) if folder else build(), added)
     concepts = {f"{kind}:{key}" for kind in ("phenotype", "disease") for key in labels}
     covered = any(label.covers for label in labels.values())
-    return relabel(graph, labels) if covered or not concepts.isdisjoint(graph.graph) else graph
+    if not covered and concepts.isdisjoint(graph.graph):
+        return graph
+    return with_variables(relabel(graph, labels), added)
 
 
 def relabel(graph: ConceptGraph, labels: LabelSet) -> ConceptGraph:

@@ -33,7 +33,7 @@ def warrant(concept: str, key: str, graph: ConceptGraph) -> Warrant | None:
         return None
     if concept == tail:
         return Warrant(f"a record of {graph.name(tail)} itself", "")
-    links = [link for link in graph.out_of(concept, EVIDENCE_RELATIONS) if link.node == tail]
+    links = graph.between(concept, tail, EVIDENCE_RELATIONS)
     if not links:
         return None
     best = max(links, key=lambda link: link.weight * EVIDENCE_RELATIONS[link.relation])

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import LogitsProcessorList
 
-from clinragen import versions
+from clinragen import added_variables, versions
+from clinragen.added_variables import NONE, AddedVariables
 from clinragen.artifacts import read_json
 from clinragen.choices import Modality, Target
 from clinragen.config import build
@@ -29,6 +30,7 @@ from clinragen.label_sets import LabelSet, of_model
 from clinragen.model.concept_attention import ConceptAttention, Knowledge, uniform
 from clinragen.model.concepts import Concepts, export_concepts
 from clinragen.model.config import ModelConfig
+from clinragen.model.guided import Guide
 from clinragen.model.head import LabelHead, NoteStates, SeriesStates, todays_weight
 from clinragen.model.knowledge_prior import KnowledgePrior
 from clinragen.model.language_model import Context, LanguageModel, Sampling, create, restore
@@ -83,6 +85,7 @@ class ClinRaGen(nn.Module):
         wording: ListWording | None = None,
     ):
         super().__init__()
+        self.added = NONE  # variables beside the catalogue's
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config = config
@@ -167,7 +170,9 @@ class ClinRaGen(nn.Module):
         reading = self.language_model.read(context, batch.target_ids if targets else None, soft)
         note = signal = None
         if "note" in inputs:
-            note = NoteStates(reading.states, reading.mask, batch.mentions, batch.term_ids, batch.term_weights)
+            # the language model alone may compute in shorter numbers (``precision.numbers_of``)
+            states = reading.states if self.training else reading.states.to(self.head.out_bias.dtype)
+            note = NoteStates(states, reading.mask, batch.mentions, batch.term_ids, batch.term_weights)
         if series is not None and knowledge is not None:
             signal = SeriesStates(knowledge.hidden, knowledge.mask, series.bins, batch.values, batch.observed)
         logits = self.head(note, signal)
@@ -184,17 +189,55 @@ class ClinRaGen(nn.Module):
         processors: LogitsProcessorList,
         max_new_tokens: int,
         sampling: Sampling | None = None,
+        *,
+        output: Output | None = None,
+        beams: int = 1,
+        copies: int = 1,
     ) -> Tensor:
-        """Greedy decoding of target ids, or sampling, [B, <= max_new_tokens]."""
-        context, *_ = self._context(batch, inputs, captions=True)
-        return self.language_model.generate(context, processors, max_new_tokens, sampling)
+        """Decode target ids greedily, by beam search, or by sampling.
+
+        Args:
+            batch: B stays, on the device of the model.
+            inputs: the modalities to read.
+            processors: alter the scores of the next tokens.
+            max_new_tokens: most tokens of a target.
+            sampling: how tokens are drawn; None takes the likeliest.
+            output: what the model made of the batch when asked to explain: what it has read, it does not read again.
+            beams: of each stay; the likeliest is returned.
+            copies: of each stay, one after the other.
+
+        Returns:
+            Ids [B * copies, <= max_new_tokens].
+        """
+        context, states = self._reread(batch, inputs, output)
+        if copies > 1:
+            context = context.repeated(copies)
+            states = None if states is None else states.repeat_interleave(copies, dim=0)
+        return self.language_model.generate(context, processors, max_new_tokens, sampling, beams, states)
+
+    def guided(self, batch: Batch, inputs: Sequence[Modality], guide: Guide, *, output: Output | None = None) -> Tensor:
+        """Decode target ids greedily along a grammar, for the arguments of :meth:`generate`: ids [B, longest]."""
+        context, states = self._reread(batch, inputs, output)
+        return self.language_model.guided(context, guide, states)
+
+    def _reread(self, batch: Batch, inputs: Sequence[Modality], output: Output | None) -> tuple[Context, Tensor | None]:
+        """The context to write from, and its hidden states if it was read before."""
+        knowledge, note = (output.knowledge, output.note) if output else (None, None)
+        context, *_ = self._context(batch, inputs, captions=True, knowledge=knowledge)
+        return context, None if note is None else note.states.to(context.embeddings.dtype)
 
     def _context(
-        self, batch: Batch, inputs: Sequence[Modality], *, explain: bool = False, captions: bool = False
+        self,
+        batch: Batch,
+        inputs: Sequence[Modality],
+        *,
+        explain: bool = False,
+        captions: bool = False,
+        knowledge: Knowledge | None = None,
     ) -> tuple[Context, SeriesTokens | None, Knowledge | None]:
         """The input of the language model; and the series with its knowledge-augmented form, if it is read."""
-        series = knowledge = None
-        if "series" in inputs:
+        series = None
+        if "series" in inputs and knowledge is None:
             series = self.series_encoder(batch.values, batch.observed)
             mentions = batch.mentions if "note" in inputs else None
             knowledge = self.concept_attention(series, self.language_model.embedding_weight, mentions, explain=explain)
@@ -227,6 +270,7 @@ class ClinRaGen(nn.Module):
             "base": self.language_model.base,
             "lexicon": asdict(self.lexicon),
         }
+        described |= self.added.marked()
         if self.wording != ListWording():
             described["wording"] = asdict(self.wording)
         (folder / "clinragen.json").write_text(json.dumps(described), encoding="utf-8")
@@ -277,14 +321,17 @@ class ClinRaGen(nn.Module):
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder: expected a model written by `clinragen train`")
         described = read_json(folder / "clinragen.json", "the description of a clinragen model")
-        versions.MODEL.check(described, folder)
+        version = versions.MODEL.check(described, folder)
         if absent := {"config", "statistics", "concepts", "labels", "lexicon"} - set(described):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: {', '.join(sorted(absent))} missing; train anew")
         if not isinstance(described["labels"], dict) or not isinstance(described["config"], dict):
             raise UserError(f"{folder / 'clinragen.json'} is damaged: labels and config must be mappings; train anew")
+        if version < versions.NOTE_PASSAGES:
+            described["config"].setdefault("note_passages", "first")
         labels = of_model(folder / "clinragen.json")
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
         config.check(str(folder / "clinragen.json"))
+        added = added_variables.opened(described, folder / "clinragen.json", "train anew")
         language_model = restore(config.language_model, folder / "language_model", described.get("base"))
         graph = ConceptGraph.load(folder / "graph")
         if set(graph.of_kind("phenotype")) == {f"phenotype:{key}" for key in labels}:
@@ -304,6 +351,7 @@ class ClinRaGen(nn.Module):
             raise UserError(
                 f"{folder / 'clinragen.json'} describes no model ({type(error).__name__}: {reason(error)}): train anew"
             ) from None
+        model.added = added
         weights = folder / "model.safetensors"
         try:
             model.load_weights(load_file(weights))
@@ -323,6 +371,7 @@ def assemble(
     lexicon: Lexicon | None = None,
     labels: LabelSet | None = None,
     wording: ListWording | None = None,
+    added: AddedVariables = NONE,
 ) -> ClinRaGen:
     """Create a new student.
 
@@ -334,6 +383,7 @@ def assemble(
         lexicon: note terms of the linear probe; None for no terms.
         labels: predicted labels; by default those of the graph.
         wording: wording of the list of labels.
+        added: variables beside the catalogue's, which its cohort has.
     """
     language_model = create(config.language_model, tokenizer)
     attention = config.attention
@@ -341,4 +391,6 @@ def assemble(
         graph, statistics.variables, language_model.tokenizer, attention.knowledge, attention.seed, attention.vocabulary
     )
     labels, lexicon = labels or graph.labels, lexicon or Lexicon([], [])
-    return ClinRaGen(config, statistics, concepts, language_model, labels, graph, lexicon, wording)
+    model = ClinRaGen(config, statistics, concepts, language_model, labels, graph, lexicon, wording)
+    model.added = added
+    return model

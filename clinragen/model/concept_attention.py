@@ -105,6 +105,7 @@ class ConceptAttention(nn.Module):
         now = (weight.data_ptr(), weight._version)
         if self._pooled is None or self._pooled[0] != now:
             with torch.inference_mode(False), torch.no_grad():
+                weight = weight.to(self.gain.dtype)  # the language model alone may compute in shorter numbers
                 self._pooled = now, F.embedding_bag(self.token_ids, weight, self.offsets, mode="mean")
         return self._pooled[1]
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from clinragen.choices import TargetOrder
+from clinragen.choices import NotePassages, TargetOrder
 from clinragen.config import setting
 from clinragen.errors import UserError
 
@@ -110,7 +110,8 @@ class ModelConfig:
     """All settings of a model.
 
     ``max_caption_tokens`` lets the language model read the series in words, too, behind the note; 0 for prompts only.
-    Whatever it is, the label head does not read them.
+    Whatever it is, the label head does not read them. ``note_passages`` are read of a longer note: those that name
+    concepts before all others, or its first tokens.
     """
 
     language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
@@ -118,6 +119,7 @@ class ModelConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     max_note_tokens: int = 512
+    note_passages: NotePassages = "named"
     max_target_tokens: int = 256
     max_caption_tokens: int = 0
     hours: int | None = None  # length of the window, taken from the cohort

@@ -9,7 +9,9 @@ them before it, and an encoder reads the caption apart (fusion in the decoder; I
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
+    DynamicCache,
+    EncoderDecoderCache,
     LogitsProcessorList,
     PreTrainedTokenizerFast,
 )
@@ -27,8 +31,10 @@ from transformers.modeling_outputs import BaseModelOutput
 from clinragen.artifacts import read_json
 from clinragen.data.batch import IGNORED, SoftBatch
 from clinragen.errors import UserError
+from clinragen.model.chat import chat_frame
 from clinragen.model.choice import check_sizes
 from clinragen.model.config import LanguageModelConfig
+from clinragen.model.guided import Cursor, Guide, write
 from clinragen.model.pretrained import (
     ADAPTER,
     AUTO,
@@ -56,6 +62,16 @@ class Context:
     mask: Tensor
     uncaptioned: Tensor | None = None
     caption: tuple[Tensor, Tensor] | None = None
+
+    def repeated(self, times: int) -> Context:
+        """Each stay this many times, one after the other."""
+        caption = self.caption and (_repeated(self.caption[0], times), _repeated(self.caption[1], times))
+        uncaptioned = None if self.uncaptioned is None else _repeated(self.uncaptioned, times)
+        return Context(_repeated(self.embeddings, times), _repeated(self.mask, times), uncaptioned, caption)
+
+
+#: Generates target ids from contexts, greedily, in place of the model's own generation.
+type Writer = Callable[[Context, LogitsProcessorList, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
+        self.writer: Writer | None = None  # generates in place of the model
         self.base: str | None = None  # with adapters, the fingerprint of the base weights
         self._scored: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._keep_scored)
@@ -158,23 +175,75 @@ class LanguageModel(nn.Module):
         processors: LogitsProcessorList,
         max_new_tokens: int,
         sampling: Sampling | None = None,
+        beams: int = 1,
+        states: Tensor | None = None,
     ) -> Tensor:
-        """Greedy decoding, or sampling; returns target ids [B, <= max_new_tokens], padded after the end of sequence."""
+        """Greedy decoding, beam search or sampling.
+
+        Args:
+            context: of B stays.
+            processors: alter the scores of the next tokens.
+            max_new_tokens: most tokens of a target.
+            sampling: how tokens are drawn; None takes the likeliest.
+            beams: of each stay.
+            states: hidden states of the context, [B, S, d], if it was read before.
+
+        Returns:
+            Target ids [B, <= max_new_tokens], padded after the end of sequence; of beams, the likeliest.
+        """
+        if self.writer is not None and sampling is None and beams == 1:
+            return self.writer(context, processors, max_new_tokens)
         drawn: dict[str, Any] = {"do_sample": False}
         if sampling is not None:  # top_k=0: transformers would otherwise draw among fifty
             drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         generated = self.model.generate(
-            **self._input(context),
+            **self._input(context, states),
             logits_processor=processors,
             max_new_tokens=max_new_tokens,
             **drawn,
-            num_beams=1,
+            num_beams=beams,
             pad_token_id=self.tokenizer.pad_token_id,
             eos_token_id=self.tokenizer.eos_token_id,
         )
         return generated[:, self.decoder_start :]
 
-    def _input(self, context: Context) -> dict[str, Any]:
+    def guided(self, context: Context, guide: Guide, states: Tensor | None = None) -> Tensor:
+        """Greedy decoding along a grammar.
+
+        Args:
+            context: of B stays.
+            guide: their grammar.
+            states: hidden states of the context, [B, S, d], if it was read before.
+
+        Returns:
+            Target ids [B, longest] with the end of sequence, padded.
+        """
+        cursor = self._before(context, states)
+        return write(self, cursor, guide, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id)
+
+    def _before(self, context: Context, states: Tensor | None) -> Cursor:
+        """The cursor before the first token of a text."""
+        raise NotImplementedError(f"{type(self).__name__}._before")
+
+    def read_on(self, cursor: Cursor, ids: Tensor, choosing: Tensor) -> Tensor:
+        """Read ids [B, S] on from a cursor: the logits after the last of them, [rows that are choosing, vocabulary]."""
+        self._scored = torch.zeros_like(ids, dtype=torch.bool)
+        self._scored[:, -1] = choosing
+        try:
+            return self.model(**self._next(cursor, ids), past_key_values=cursor.cache, use_cache=True).logits
+        finally:
+            self._scored = None
+
+    def _next(self, cursor: Cursor, ids: Tensor) -> dict[str, Any]:
+        """The inputs of a pass over the next ids."""
+        raise NotImplementedError(f"{type(self).__name__}._next")
+
+    @property
+    def _cache(self) -> DynamicCache:
+        """An empty memory of the model that writes."""
+        return DynamicCache(config=self.model.config.get_text_config(decoder=True))
+
+    def _input(self, context: Context, states: Tensor | None) -> dict[str, Any]:
         """The context as the language model's own generation takes it."""
         return {"inputs_embeds": context.embeddings, "attention_mask": context.mask.long()}
 
@@ -222,11 +291,18 @@ class Seq2Seq(LanguageModel):
         embeddings, mask = context.caption
         return torch.cat([states, self._encode(embeddings, mask)], dim=1), torch.cat([context.mask, mask], dim=1)
 
-    def _input(self, context: Context) -> dict[str, Any]:
-        if context.caption is None:
-            return super()._input(context)
-        states, mask = self._with_caption(context, self._encode(context.embeddings, context.mask))
+    def _input(self, context: Context, states: Tensor | None) -> dict[str, Any]:
+        if states is None:
+            states = self._encode(context.embeddings, context.mask)
+        states, mask = self._with_caption(context, states)
         return {"encoder_outputs": BaseModelOutput(last_hidden_state=states), "attention_mask": mask.long()}
+
+    def _before(self, context: Context, states: Tensor | None) -> Cursor:
+        start = [self.model.config.decoder_start_token_id]
+        return Cursor(start, EncoderDecoderCache(self._cache, self._cache), self._input(context, states))
+
+    def _next(self, cursor: Cursor, ids: Tensor) -> dict[str, Any]:
+        return {**cursor.inputs, "decoder_input_ids": ids}
 
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
         """Encode the context [B, S, d]; the decoder scores targets [B, M]."""
@@ -283,6 +359,27 @@ class Causal(LanguageModel):
         plain = torch.cat([plain, torch.zeros_like(behind)], dim=1)
         return Context(*framed, uncaptioned=plain.gather(1, order))
 
+    def _before(self, context: Context, states: Tensor | None) -> Cursor:
+        """The context but for its last token, which is that of the frame."""
+        mask = context.mask[:, :-1].long()
+        cursor = Cursor(self.close_ids[-1:].tolist(), self._cache, {"attention_mask": mask})
+        embeddings, cache = context.embeddings[:, :-1], cursor.cache
+        positions = self._positions(mask, mask.shape[1])
+        self.model.base_model(
+            inputs_embeds=embeddings, attention_mask=mask, past_key_values=cache, use_cache=True, **positions
+        )
+        return cursor
+
+    def _next(self, cursor: Cursor, ids: Tensor) -> dict[str, Any]:
+        mask = cursor.inputs["attention_mask"] = F.pad(cursor.inputs["attention_mask"], (0, ids.shape[1]), value=1)
+        return {"input_ids": ids, "attention_mask": mask, **self._positions(mask, ids.shape[1])}
+
+    def _positions(self, mask: Tensor, count: int) -> dict[str, Tensor]:
+        """Where the last so many tokens stand if padding is not counted, for a model that does not see it itself."""
+        if "position_ids" not in signature(self.model.forward).parameters:
+            return {}
+        return {"position_ids": (mask.cumsum(1) - 1).clamp_min(0)[:, -count:]}
+
     def read(self, context: Context, target_ids: Tensor | None, soft: SoftBatch | None = None) -> Reading:
         """Read the context [B, S, d], directly followed by targets [B, M], in one pass."""
         embeddings, mask = context.embeddings, context.mask
@@ -304,32 +401,13 @@ class Causal(LanguageModel):
         return Reading(states[:, :length], mask, nll, kl)
 
 
+def _repeated(rows: Tensor, times: int) -> Tensor:
+    return rows.repeat_interleave(times, dim=0)
+
+
 def _taken(states: Tensor, order: Tensor) -> Tensor:
     """The positions [B, S] of states [B, S, d], in that order."""
     return states.gather(1, order[..., None].expand_as(states))
-
-
-_ASSESSMENT = "\nAssessment:"
-_SENTINEL = "\u241f"  # placeholder of the context, which no template contains
-
-
-def chat_frame(tokenizer: Any, chat: bool) -> tuple[str, str]:
-    """Text before and after the context of a causal model, from its chat template, if any.
-
-    Raises:
-        UserError: the template cannot be rendered.
-    """
-    if not chat or not getattr(tokenizer, "chat_template", None):
-        return "", _ASSESSMENT
-    messages = [{"role": "user", "content": _SENTINEL + _ASSESSMENT}]
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # noqa: BLE001 (a template is a program of its author's; transformers runs it in a sandbox)
-        raise UserError(
-            f"the language model's chat template fails ({reason(error)}): --set model.language_model.chat=false"
-        ) from None
-    before, sentinel, after = str(text).partition(_SENTINEL)
-    return (before, after) if sentinel else ("", _ASSESSMENT)
 
 
 _KINDS: dict[str, type[LanguageModel]] = {"seq2seq": Seq2Seq, "causal": Causal}

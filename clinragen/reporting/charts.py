@@ -207,28 +207,6 @@ def range_text(variable: Variable) -> str:
     return f"up to {_plain(high)}{unit}" if high is not None else ""
 
 
-def probability_bar(probability: float, threshold: float, name: str) -> Markup:
-    """A bar from 0 to 1 with a tick at the threshold."""
-    label = escape(f"{name}: probability {probability:.2f}, threshold {threshold:.2f}")
-    over = " over" if probability >= threshold else ""
-    tick = 100 * min(max(threshold, 0.0), 1.0)
-    return Markup(
-        f'<svg class="bar{over}" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{label}">'
-        f"<title>{label}</title>"
-        f'<rect class="track" width="100" height="10"/><rect class="fill" width="{100 * probability:.1f}" height="10"/>'
-        f'<path class="tick" d="M{tick:.1f} 0v10"/></svg>'
-    )
-
-
-def weight_bar(weight: float, heaviest: float) -> Markup:
-    """A bar with length in proportion to the highest weight."""
-    share = 100 * weight / heaviest if heaviest > 0 else 0.0
-    return Markup(
-        '<svg class="bar weight" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="track" width="100" height="10"/><rect class="fill" width="{share:.1f}" height="10"/></svg>'
-    )
-
-
 def reliability_chart(curve: Sequence[Bin]) -> Markup:
     """Observed share over mean probability per bin; on the diagonal the model is calibrated.
 

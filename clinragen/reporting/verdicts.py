@@ -9,11 +9,17 @@ from typing import Any
 
 from clinragen.catalog import variables
 from clinragen.reporting.charts import range_text, unit_text
+from clinragen.reporting.citations import passage_id
 from clinragen.verification.claims import ABSENCE, Checked, Verdict
 from clinragen.verification.rebuttals import REBUTTAL
 
 #: The worst verdict of claims on the same words is shown; an absence never looks like a supported claim.
-_WORST = (Verdict.CONTRADICTED, Verdict.NOT_IN_CHART, ABSENCE, Verdict.SUPPORTED)
+_WORST = {
+    str(Verdict.CONTRADICTED): 0,
+    str(Verdict.NOT_IN_CHART): 1,
+    ABSENCE: 2,
+    str(Verdict.SUPPORTED): 3,
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class ClaimText:
     about: str
     evidence: str
     target: str  # id of the element with the evidence, possibly empty
+    number: int = 0  # of its citation; 0: it cites nothing
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,17 @@ class Marked:
     @property
     def verdict(self) -> str:
         """The worst of the claims."""
-        return min((claim.verdict for claim in self.claims), key=[str(v) for v in _WORST].index)
+        return min((claim.verdict for claim in self.claims), key=_WORST.__getitem__)
 
     @property
-    def hint(self) -> str:
-        """Verdict and evidence of each claim, a line each."""
-        return "\n".join(f"{claim.verdict}: {claim.about}. {claim.evidence}".strip() for claim in self.claims)
+    def affirms(self) -> bool:
+        """Whether the words only name a diagnosis that the output lists."""
+        return self.verdict == Verdict.SUPPORTED and not any(self.numbers)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of the claims that cite evidence."""
+        return [claim.number for claim in self.claims if claim.number]
 
     @property
     def target(self) -> str:
@@ -56,6 +68,7 @@ def claim_text(
     sections: Sequence[tuple[str, str]],
     titles: Sequence[str],
     names: Mapping[str, Mapping[str, Any]],
+    number: int = 0,
 ) -> ClaimText:
     """A claim as text.
 
@@ -64,6 +77,7 @@ def claim_text(
         sections: (key, text) of the note's sections, which the claim's places refer to.
         titles: titles of the sections.
         names: attributes of the concept graph's nodes by id.
+        number: of its citation; 0: it cites nothing.
     """
     if claim.kind == "absence":
         about, evidence, target = "nothing to hold against the chart", "", ""
@@ -76,14 +90,14 @@ def claim_text(
         about, target = _name(claim, names), ""
         evidence = _placed(claim, sections, titles)
         if claim.places:
-            target = f"note-{claim.places[0].section}"
+            target = passage_id(claim.places[0].section, claim.places[0].start)
         elif claim.kind == "diagnosis" and claim.negated:
             about, evidence = f"no {about}", "A statement of absence: nothing supports it. It gives no reason."
         elif claim.kind == "diagnosis":
             about, target = f"{about}, as a diagnosis", "diagnoses"
             listed = "among" if claim.verdict == Verdict.SUPPORTED else "not among"
             evidence = f"It is {listed} the diagnoses of this output."
-    return ClaimText(claim.start, claim.end, claim.standing, about, evidence, target)
+    return ClaimText(claim.start, claim.end, claim.standing, about, evidence, target, number)
 
 
 def _name(claim: Checked, names: Mapping[str, Mapping[str, Any]]) -> str:

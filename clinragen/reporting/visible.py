@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 #: Most combining marks on one letter that are shown; no language of notes has more.
 _MOST_ACCENTS = 4
@@ -21,6 +21,8 @@ _UNSEEN = (
 )
 #: One mark for each match.
 HIDDEN = re.compile(f"[{_UNSEEN}]|(?<=[{_ACCENTS}]{{{_MOST_ACCENTS}}})[{_ACCENTS}]+")
+#: Those that an ASCII text may hold: the search for all takes seven times as long.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def visible(text: str) -> str:
@@ -29,21 +31,41 @@ def visible(text: str) -> str:
     >>> visible("no \\u202ekcohs")
     'no ⟦U+202E⟧kcohs'
     """
-    return HIDDEN.sub(lambda match: _mark(match.group()), text)
+    return text if _plain(text) else HIDDEN.sub(lambda match: _mark(match.group()), text)
+
+
+def markup(text: str) -> str:
+    """The same as HTML, for the content of an element: the text escaped but for quotation marks, the marks muted."""
+    if _plain(text):
+        return _escaped(text)
+    parts, start = [], 0
+    for match in HIDDEN.finditer(text):
+        parts += [_escaped(text[start : match.start()]), f"<span class=unseen>{_mark(match.group())}</span>"]
+        start = match.end()
+    return "".join([*parts, _escaped(text[start:])])
 
 
 def marked_up(text: str) -> Markup:
-    """The same as HTML: the text escaped, the marks muted."""
-    parts, start = [], 0
-    for match in HIDDEN.finditer(text):
-        parts += [escape(text[start : match.start()]), Markup(f'<span class="unseen">{_mark(match.group())}</span>')]
-        start = match.end()
-    return Markup("").join([*parts, escape(text[start:])])
+    """The same, for templates."""
+    return Markup(markup(text))
+
+
+def _plain(text: str) -> bool:
+    """Whether nothing is hidden: most texts need no search."""
+    if text.isascii():
+        return text.isprintable() or not _CONTROLS.search(text)
+    return not HIDDEN.search(text)
+
+
+def _escaped(text: str) -> str:
+    if "&" in text or "<" in text or ">" in text:
+        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text
 
 
 def finalize(value: object) -> object:
     """Applied to all template output; our own markup is not changed."""
-    if not isinstance(value, str) or not HIDDEN.search(value):
+    if not isinstance(value, str) or _plain(value):
         return value
     return Markup(visible(str(value))) if isinstance(value, Markup) else visible(value)
 

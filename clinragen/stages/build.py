@@ -52,7 +52,7 @@ def new_model(
     if pretrained:
         pretrained.check(config.model, window)
         statistics = pretrained.standardise_alike(statistics)
-    opened = open_graph(graph, cohort.label_set)
+    opened = open_graph(graph, cohort.label_set, cohort.added)
     tokenizer = None
     if config.model.language_model.scratch:
         texts = _training_text(cohort, config, opened)
@@ -63,7 +63,7 @@ def new_model(
         lexicon = Lexicon.fit([note_text(sections.get(int(stay), [])) for stay in train], config.model.head.lexicon)
     task = tasks.load(config.task)
     labels = task.label_set(cohort)
-    model = assemble(config.model, statistics, opened, tokenizer, lexicon, labels, task.wording)
+    model = assemble(config.model, statistics, opened, tokenizer, lexicon, labels, task.wording, cohort.added)
     if pretrained:
         pretrained.load_into(model.series_encoder, variables)
     return model
@@ -120,6 +120,7 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store
         soft_targets=config.stage.token_weight > 0,
         task=task,
         max_caption_tokens=config.model.max_caption_tokens,
+        note_passages=config.model.note_passages,
     )
 
 

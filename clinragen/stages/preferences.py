@@ -13,18 +13,15 @@ from torch.utils.data import Dataset
 
 from clinragen.chart import note_statements, series_statements
 from clinragen.chart.limits import most_words
-from clinragen.chart.measurements import SeriesChart, cells_by_stay, measurements
 from clinragen.choices import RationaleKind
-from clinragen.cohort.sections import sections_by_stay
 from clinragen.data.batch import Batch
 from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.data.targets import TargetFormat
+from clinragen.inference.chart_claims import ChartClaims
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.stages.samples import Sample
-from clinragen.verification.claims import Checked, Verdict
+from clinragen.verification.claims import Verdict
 from clinragen.verification.edits import without_claims
-from clinragen.verification.grounds import with_absences
-from clinragen.verification.rationale import Verifier
 from clinragen.verification.reward import Reward, reward
 
 OPENINGS: dict[RationaleKind, str] = {"note": note_statements.OPENING, "series": series_statements.OPENING}
@@ -40,30 +37,21 @@ class Judge:
     """
 
     def __init__(self, dataset: StayDataset, graph: ConceptGraph, others: int) -> None:
+        self._claims = ChartClaims(dataset, graph)
         cohort, ids = dataset.cohort, dataset.stay_ids.tolist()
-        self._verifier = Verifier(graph)
-        series = cohort.series.filter(cohort.series["stay_id"].is_in(ids))
-        cells = cells_by_stay(series)
-        notes = cohort.notes.filter(cohort.notes["stay_id"].is_in(ids))
-        self._sections = sections_by_stay(notes, labels=cohort.label_set, layout=True)
-        self._charts: dict[int, SeriesChart] = {stay: measurements(cells.get(stay, {})) for stay in ids}
         self._others = _others(ids, dict(cohort.stays.select("stay_id", "subject_id").iter_rows()), others)
 
     def reward(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> Reward:
         """The reward of one rationale of a stay, beside which these diagnoses are listed."""
-        claims, *elsewhere = (self._claims(text, kind, each, listed) for each in (stay, *self._others[stay]))
+        claims, *elsewhere = (self._claims.of(text, kind, each, listed) for each in (stay, *self._others[stay]))
         return reward(text, claims, elsewhere, listed, most_words(kind, len(listed)))
 
     def mended(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> Iterator[tuple[str, Reward]]:
         """The rationale without what is unsupported, if something sound is left."""
-        doubtful = [claim for claim in self._claims(text, kind, stay, listed) if claim.verdict != Verdict.SUPPORTED]
+        doubtful = [claim for claim in self._claims.of(text, kind, stay, listed) if claim.verdict != Verdict.SUPPORTED]
         for shorter in without_claims(text, doubtful, OPENINGS[kind]):
             if (rewarded := self.reward(shorter, kind, stay, listed)).sound:
                 yield shorter, rewarded
-
-    def _claims(self, text: str, kind: RationaleKind, stay: int, listed: Sequence[str]) -> list[Checked]:
-        claims = self._verifier.check(text, kind, self._sections.get(stay, []), self._charts[stay], listed)
-        return with_absences(text, claims)
 
 
 def _others(ids: Sequence[int], patient: dict[int, int], most: int) -> dict[int, list[int]]:

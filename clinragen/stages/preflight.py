@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from clinragen import tasks
+from clinragen.added_variables import NONE
 from clinragen.choices import PRETRAIN
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.window import training_window
@@ -115,7 +116,8 @@ def _check_start(request: Request, cohort: Cohort | None, mistakes: _Mistakes) -
         return
     if request.graph:
         labels = (mistakes.attempt(lambda: cohort.label_set) if cohort else None) or shipped()
-        mistakes.attempt(lambda: open_graph(request.graph, labels))
+        added = (mistakes.attempt(lambda: cohort.added) if cohort else None) or NONE
+        mistakes.attempt(lambda: open_graph(request.graph, labels, added))
     mistakes.attempt(lambda: expected_parent(request))
     if pretrained := request.pretrained:
         mistakes.attempt(lambda: finished(StageManifest, pretrained, PRETRAIN, "--pretrained"))

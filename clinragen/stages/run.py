@@ -108,7 +108,9 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     fits = fit_linear_probes(model, data, config.stage.inputs, config.stage.batch_size, console)
     phase(console, "calibrating on the validation stays and writing the model")
     logits, labels = score(model, data["validation"], config.stage.inputs, config.stage.batch_size)
-    calibration = fit_calibration(logits, labels, list(model.labels), data["validation"].eligible)
+    calibration = fit_calibration(
+        logits, labels, list(model.labels), data["validation"].eligible, data["validation"].patients
+    )
     if fits is not None:
         calibration = calibration.moved(refit_linear_probes(model, data, fits, console))
     fusion = fits.described() if fits is not None else {}

@@ -8,13 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypedDict
 
-import jinja2
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clinragen import cards
 from clinragen.artifacts import write_text
 from clinragen.chart.wording import words
-from clinragen.config import CONFIG_ROOT
 from clinragen.manifests import RationalesManifest
 from clinragen.schema import RATIONALE_KINDS
 
@@ -61,15 +60,8 @@ def write(card: Path, examples: Path, table: pa.Table, manifest: RationalesManif
             "claims": (manifest.first_draft_claims or {}).get(kind, {}),
             "taught": (manifest.taught_claims or {}).get(kind, {}),
         }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(CONFIG_ROOT / "teacher"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     for path, template in ((card, "card.md.j2"), (examples, "examples.md.j2")):
-        text = environment.get_template(template).render(manifest=manifest, kinds=kinds, examples=examples.name)
-        write_text(path, text + "\n")
+        write_text(path, cards.card(f"teacher/{template}", manifest=manifest, kinds=kinds, examples=examples.name))
 
 
 def _grams(tokens: list[str], size: int) -> list[tuple[str, ...]]:

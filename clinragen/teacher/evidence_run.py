@@ -58,7 +58,7 @@ def generate(
     stays = Stays(files.cohort)
     by_stay = findings(stays.series, normal=True)
     say("opening the concept graph ...")
-    concepts = open_graph(graph, stays.labels)
+    concepts = open_graph(graph, stays.labels, stays.added)
     if silent := unknown(concepts):
         say(
             f"note: the concept graph has no evidence for {', '.join(silent)}: the evidence teacher will "

@@ -105,7 +105,7 @@ def teach(
     say("reading the cohort ...")
     stays = Stays(files.cohort, request.shard)
     say("opening the concept graph ...")
-    concepts = open_graph(request.graph, stays.labels)
+    concepts = open_graph(request.graph, stays.labels, stays.added)
     prompts = Prompts(settings, concepts, stays.bands() if settings.band == "statistical" else None)
     run = _Run(source, stays, concepts, prompts, progress, say)
     generator, outcomes = asyncio.run(run.outcomes(client))

@@ -12,40 +12,13 @@ import ipaddress
 import re
 import socket
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from typing import TypedDict
 from urllib.parse import urlsplit
 
+from clinragen.attestation import Attestation
 from clinragen.errors import UserError
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-
-
-@dataclass
-class Attestation:
-    """A signed statement that a host may receive the data. ``signature`` repeats ``who``; all fields are needed."""
-
-    host: str = ""  # host or host:port, as in base_url
-    who: str = ""  # full name and role
-    agreement: str = ""  # data use agreement and contract with the host, with numbers
-    retention: str = ""  # what the host keeps, and for how long
-    signed_on: str = ""  # YYYY-MM-DD
-    signature: str = ""  # who, typed again
-
-    def refusal(self, host: str, port: int) -> str | None:
-        """Why this attestation does not cover a host, or None."""
-        for name, value in asdict(self).items():
-            if len(value.strip()) < 3:
-                return f"attestation.{name} is empty"
-        if self.host.lower() not in (host, f"{host}:{port}"):
-            return f"attestation.host is '{self.host}'"
-        if self.signature.split() != self.who.split():
-            return "attestation.signature must repeat attestation.who word for word"
-        try:
-            signed = date.fromisoformat(self.signed_on)
-        except ValueError:
-            return f"attestation.signed_on '{self.signed_on}' is no date (YYYY-MM-DD)"
-        return "attestation.signed_on lies in the future" if signed > date.today() else None
 
 
 class EndpointRecord(TypedDict):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
+from clinragen.attestation import attested_cluster
 from clinragen.errors import UserError
+from clinragen.ray_environment import keep_to_itself
 from clinragen.teacher.batches import PromptRequest
 from clinragen.teacher.client import NoAnswerError
 from clinragen.teacher.completions import Answer
@@ -32,7 +33,7 @@ class RayEngine:
 
     def __init__(self, settings: EngineSettings, ray: Any = None) -> None:
         address = cluster(settings)
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        keep_to_itself()
         try:
             self._ray = importlib.import_module("ray") if ray is None else ray
             self._data = importlib.import_module(f"{self._ray.__name__}.data")
@@ -89,15 +90,9 @@ def cluster(settings: EngineSettings) -> str:
     """
     if not settings.cluster:
         return "local"
-    host, _, port = settings.cluster.rpartition(":")
-    if not host or not port.isdigit():
-        raise UserError(f"teacher config: engine.cluster is '{settings.cluster}', expected HOST:PORT of its head node")
-    if why := settings.attestation.refusal(host.lower(), int(port)):
-        raise UserError(
-            f"teacher config: engine.cluster '{settings.cluster}' is refused: {why}. Prompts would go to its machines: "
-            "engine.attestation must name it; see docs/privacy.md"
-        )
-    return settings.cluster
+    return attested_cluster(
+        settings.cluster, settings.attestation, "teacher config: engine.cluster", "engine.attestation must name it"
+    )
 
 
 def _row(request: PromptRequest) -> dict[str, Any]:

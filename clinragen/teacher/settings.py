@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal, NotRequired, TypedDict
 
+from clinragen.attestation import Attestation
 from clinragen.cohort.rationale_authors import MOST_DROPPED
 from clinragen.errors import UserError
-from clinragen.teacher.policy import Attestation
 
 Mode = Literal["rationalize", "reason"]
 Structured = Literal["auto", "json_schema", "plain"]

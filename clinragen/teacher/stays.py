@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 
+from clinragen.added_variables import NONE, AddedVariables, opened
 from clinragen.artifacts import read_json, read_table
 from clinragen.chart.measurements import Cells
 from clinragen.cohort.folder import without_labels
@@ -40,13 +41,14 @@ class Stays:
 
     Attributes:
         labels: their label set.
+        added: the variables that their cohort has beside the catalogue's.
 
     Raises:
         UserError: a table is missing, damaged, changed since preparation, or lacks a stay's labels.
     """
 
     def __init__(self, paths: CohortPaths, shard: tuple[int, int] = (0, 1)) -> None:
-        self.labels = _checked(paths)
+        self.labels, self.added = _checked(paths)
         table = read_table(paths.stays, STAYS).select(["stay_id", "split"]).to_pylist()
         self._training = {row["stay_id"] for row in table if row["split"] == "train"}
         ids = sorted(row["stay_id"] for row in table)
@@ -83,15 +85,15 @@ class Stays:
         return bands(self.series.filter(pl.col("stay_id").is_in(list(self._training))))
 
 
-def _checked(paths: CohortPaths) -> LabelSet:
-    """The label set of the cohort; its tables are checked against the manifest, if it has one."""
+def _checked(paths: CohortPaths) -> tuple[LabelSet, AddedVariables]:
+    """Labels and added variables of the cohort; its tables are checked against the manifest, if it has one."""
     if not paths.manifest.exists():
-        return of_manifest({})
+        return of_manifest({}), NONE
     manifest = read_json(paths.manifest, "the manifest of a cohort made by mimic-prep")
     for path in (paths.stays, paths.series, paths.notes, paths.labels):
         if path.exists():  # a missing file is reported by the reader
             hold_output(path, manifest, remedy="prepare the cohort anew")
-    return of_manifest(manifest)
+    return of_manifest(manifest), opened(manifest, paths.manifest)
 
 
 def frame(paths: CohortPaths, schema: pa.Schema) -> pl.DataFrame:

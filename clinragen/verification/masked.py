@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from clinragen.verification.needed import may_match
+
 #: Characters that stand for others, one for one: a raised decimal point, ordinal signs for degrees, kinds of hyphen.
 _ALIKE = str.maketrans("·∙º˚／％‐‑‒﹣－’≦≧", ".." + "°°/%-----'≤≥")
 #: The character that masks text that has been read. No pattern's blank or word matches it.
@@ -36,9 +38,13 @@ class Masked:
     def __init__(self, text: str) -> None:
         self.text = text.replace(BLANK, " ").translate(_ALIKE)
         self.cues: list[Cue] = []
+        self._lowered = self.text.lower() if self.text.isascii() else None
 
     def read(self, pattern: re.Pattern[str], meaning: Meaning, group: str | int = 0) -> None:
         """Turn the matches of a pattern, or of one group of it, into cues and mask them."""
+
+        if self._lowered is not None and not may_match(pattern, self._lowered):
+            return
 
         def one(match: re.Match[str]) -> str:
             reading = None if match[group] is None else meaning(match)

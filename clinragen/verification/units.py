@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 
-from clinragen.catalog import Variable, variables
+from clinragen.catalog import Variable, per_catalogue, variables
 
 _MICRO = r"[µμu]"  # the micro sign, the Greek letter, and u
 _BASE = (
@@ -94,7 +93,7 @@ def conversion(unit: str, spec: Variable) -> tuple[float, float] | None:
     return _table(spec.key).get(plain(unit)) or _converted(plain(unit), spec)
 
 
-@cache
+@per_catalogue
 def _table(key: str) -> dict[str, tuple[float, float]]:
     """The units that the catalogue knows for a variable, in their one spelling."""
     spec = variables()[key]

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import unknown_choice
-from mimic_prep.audit import duplicates, later, named_diagnoses, row_checks, value_checks
+from mimic_prep.audit import duplicates, later, named_diagnoses, row_checks, site_checks, value_checks
 from mimic_prep.audit.check import STATUSES, Check, CheckRecord, Status
 from mimic_prep.audit.cohort_tables import CohortTables
 
@@ -89,6 +89,8 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
     for title, step in steps:
         progress(title)
         checks.append(step())
+    progress("hospitals, networks and periods")
+    checks += site_checks.sites(tables)
     manifest = cohort.manifest
     about: Audited = {
         "source": manifest.get("source"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from clinragen.command_line import answer
 from clinragen.options import Texts, WholeNumber
@@ -14,7 +15,14 @@ from clinragen.options import Texts, WholeNumber
 if TYPE_CHECKING:
     from clinragen.cohort.manifest import CohortManifest
 
-Raw = Annotated[Path, Parameter(name="--raw")]
+
+def _folder_or_url(kind: Any, tokens: Sequence[Token]) -> Path | str:
+    """A URL is no path: its two slashes stay."""
+    return tokens[0].value if "://" in tokens[0].value else Path(tokens[0].value)
+
+
+#: a path, so that shells complete it
+Raw = Annotated[Path | str, Parameter(name="--raw", converter=_folder_or_url)]
 CohortOut = Annotated[Path, Parameter(name="--out", help="The cohort folder to write.")]
 ProtocolName = Annotated[
     str,
@@ -24,6 +32,13 @@ ProtocolName = Annotated[
     ),
 ]
 ProtocolSettings = Annotated[Texts, Parameter(name="--set", help="Change one key of the protocol; may be repeated.")]
+Variables = Annotated[
+    Texts,
+    Parameter(
+        name="--variables",
+        help="A YAML file of variables beside those of the catalogue, or a shipped name; may be repeated.",
+    ),
+]
 Workers = Annotated[WholeNumber, Parameter(name="--workers", help="Threads that parse.")]
 CORES = os.cpu_count() or 1
 

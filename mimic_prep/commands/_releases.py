@@ -10,7 +10,16 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from clinragen.options import AsJson, Overwrite
-from mimic_prep.commands._options import CORES, CohortOut, ProtocolName, ProtocolSettings, Raw, Workers, show_cohort
+from mimic_prep.commands._options import (
+    CORES,
+    CohortOut,
+    ProtocolName,
+    ProtocolSettings,
+    Raw,
+    Variables,
+    Workers,
+    show_cohort,
+)
 from mimic_prep.release import Release
 from mimic_prep.releases import releases
 
@@ -46,12 +55,14 @@ def _arguments(release: Release) -> Iterator[Argument]:
     def keyword(name: str, kind: Any, default: Any = Argument.empty) -> Argument:
         return Argument(name, Argument.KEYWORD_ONLY, annotation=kind, default=default)
 
-    expects = f"{release.raw_help[:1].upper()}{release.raw_help[1:]}."
+    database = ", or a database of them: a DuckDB file, or a postgresql:// URL" if release.reader is not None else ""
+    expects = f"{release.raw_help[:1].upper()}{release.raw_help[1:]}{database}."
     yield keyword("raw", Annotated[Raw, Parameter(name="--raw", help=expects)])
     yield keyword("out", CohortOut)
     if release.protocol:
         yield keyword("protocol", ProtocolName, "admission")
         yield keyword("settings", ProtocolSettings, ())
+        yield keyword("variables", Variables, ())
     for option in release.options:
         about = f"{option.help[:1].upper()}{option.help[1:]}."
         yield keyword(option.name, Annotated[str, Parameter(name=f"--{option.name}", help=about)], option.default)

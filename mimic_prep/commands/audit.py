@@ -46,7 +46,7 @@ def command(
     replace = overwrite or out is None  # an audit in the cohort's own folder may be replaced without --overwrite
     check_output(folder, AUDIT, overwrite=replace, inputs=(cohort,))
     with Console(stderr=True).status("reading the cohort") as status:
-        opened = Cohort.load(cohort)
+        opened = Cohort.load(cohort, undated=True)
         result = audit(opened, allow, lambda title: status.update(f"checking {title}"))
     with output_folder(folder, AUDIT, overwrite=replace, inputs=(cohort,)) as unfinished:
         write_json(unfinished / "audit.json", result.as_json())

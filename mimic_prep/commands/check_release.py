@@ -22,23 +22,23 @@ def command(*, raw: Raw, quick: Flag = False, workers: Workers = CORES, as_json:
     Ends with exit code 2 if something must be fixed first.
 
     Args:
-        raw: The folder with the raw tables.
+        raw: The folder with the raw tables, or a database of them: a DuckDB file, or a postgresql:// URL.
         quick: Check names and headers only; no counts, no SHA-256.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     from clinragen.errors import UserError
+    from mimic_prep.raw_place import opened
     from mimic_prep.release_check import check_release, size_of
 
     if workers < 1:
         raise UserError(f"--workers {workers}: expected a positive number")
     bars = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
-    total = size_of(raw)
-    with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=total)
+    with opened(raw) as source, Progress(*bars, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=size_of(source))
         checked = check_release(
-            raw, count=not quick, workers=workers, progress=lambda size: progress.advance(task, size)
+            source, count=not quick, workers=workers, progress=lambda size: progress.advance(task, size)
         )
     code = None if checked.sound else EXIT_USER_ERROR
     if as_json:

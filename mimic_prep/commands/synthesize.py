@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from clinragen.command_line import answer
-from clinragen.options import AsJson, MaybeWholeNumber, Out, Overwrite, Seed, WholeNumber
+from clinragen.options import AsJson, MaybeWholeNumber, Number, Out, Overwrite, Seed, WholeNumber
 
 
 def command(
     *,
     patients: WholeNumber,
     seed: Seed = 0,
+    sites: WholeNumber = 1,
+    drift: Number = 0.0,
     out: Out,
     workers: MaybeWholeNumber = None,
     overwrite: Overwrite = False,
@@ -20,11 +22,13 @@ def command(
     Args:
         patients: Number of patients.
         seed: The same seed gives the same bytes.
+        sites: Hospitals that differ in patients, charting and notes; truth/sites.json says in what.
+        drift: Change of patients and charting over the years; 0: none, 1: clear.
         workers: Processes. Default: one per core.
     """
     from mimic_prep.synthetic.write import synthesize
 
-    counts = synthesize(patients, seed, out, workers=workers, overwrite=overwrite)
+    counts = synthesize(patients, seed, out, sites=sites, drift=drift, workers=workers, overwrite=overwrite)
     stays, rows = counts["icu/icustays"], sum(counts.values())
     answer(
         f"{out}: {patients} patients, {stays} stays in intensive care, {rows:,} rows; ground truth in truth/",

@@ -6,9 +6,13 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinragen.errors import UserError, unknown_choice
 from mimic_prep.release import Items, Release
+
+if TYPE_CHECKING:
+    from mimic_prep.raw_place import RawPlace
 
 
 @cache
@@ -35,25 +39,25 @@ def release_of(command: str) -> Release:
     return releases()[command]
 
 
-def recognised(root: Path) -> Release:
-    """The release whose files are below a folder.
+def recognised(raw: RawPlace) -> Release:
+    """The release whose tables are below a folder or in a database.
 
     Raises:
         UserError: no known release, or no folder.
     """
-    if not root.is_dir():
-        raise UserError(f"{root} not found: --raw expects the folder that holds the tables of a database")
+    if isinstance(raw, Path) and not raw.is_dir():
+        raise UserError(f"{raw} not found: --raw expects the folder that holds the tables of a database")
     problem: UserError | None = None
     for release in releases().values():
         try:
-            if release.recognise(root):
+            if release.recognise(raw):
                 return release
         except UserError as error:  # such as a duplicate table: reported only if no other release matches
             problem = problem or error
     if problem is not None:
         raise problem
     names = ", ".join(release.name for release in releases().values())
-    raise UserError(f"{root} is no known release: expected the tables of one of {names}; check --raw")
+    raise UserError(f"{raw} is no known release: expected the tables of one of {names}; check --raw")
 
 
 @cache

@@ -15,6 +15,7 @@ from clinragen.catalog import variable
 from mimic_prep.synthetic.hospital import RELEASE, Hospital
 from mimic_prep.synthetic.patients import HOUR, Admission, SimulatedStay
 from mimic_prep.synthetic.physiology import Trajectory
+from mimic_prep.synthetic.sites import Charting
 
 _DENSE_HOURS = 48.0  # later hours are charted a quarter as often
 _ARTEFACT = 0.0012  # share of monitor values that are device errors
@@ -37,12 +38,17 @@ class Rows:
     time: list[np.ndarray] = field(default_factory=list)
     value: list[np.ndarray] = field(default_factory=list)
     specimen: list[np.ndarray] = field(default_factory=list)
+    charting: Charting | None = None  # what a hospital writes of a patient, and how
 
     def add(
         self, subject: int, hadm: int, stay: int, item: int, time: np.ndarray, value: np.ndarray,
         specimen: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         """Append rows of one item; ``time`` in seconds, ``value`` and ``specimen`` have the same shape (rows,)."""
+        written = value if self.charting is None else self.charting(hadm, item, value)
+        if written is None:
+            return
+        value = written
         self.keys.append((subject, hadm, stay, item))
         self.time.append(time)
         self.value.append(value)

@@ -16,6 +16,8 @@ from mimic_prep.synthetic.laboratory import Sampling, draw
 from mimic_prep.synthetic.note_writer import write_note
 from mimic_prep.synthetic.patients import DAY, HOUR, Admission, Patient, SimulatedStay, draw_patients
 from mimic_prep.synthetic.physiology import Trajectory, baselines, simulate
+from mimic_prep.synthetic.sites import COLUMNS as SITE_COLUMNS
+from mimic_prep.synthetic.sites import Group, in_style
 from mimic_prep.synthetic.truth import TruthRow, stay_rows
 
 CHUNK = 250  # patients; fixed, so that the bytes do not depend on the number of processes
@@ -47,11 +49,14 @@ _MARITAL = {"MARRIED": 0.45, "SINGLE": 0.3, "WIDOWED": 0.15, "DIVORCED": 0.1}
 
 @dataclass(frozen=True)
 class Chunk:
-    """Compressed CSV per table, truth rows, the stays, and the number of rows written per table."""
+    """Compressed CSV per table, truth rows, the stays, and the number of rows written per table.
+
+    ``stays`` are of each stay its id, the index of its patient and the group of years.
+    """
 
     parts: dict[str, bytes]
     truth: list[TruthRow]
-    stay_ids: list[int]
+    stays: list[tuple[int, int, str]]
     counts: dict[str, int]
 
 
@@ -62,6 +67,7 @@ class _ChunkTables:
         self.rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in _SCHEMAS}
         self.events = raw_tables.EventRows(raw_tables.Rows(), raw_tables.Rows(), raw_tables.Rows())
         self.truth: list[TruthRow] = []
+        self.stays: list[tuple[int, int, str]] = []
 
 
 _TIME = pl.Int64
@@ -86,17 +92,20 @@ _SCHEMAS: dict[str, dict[str, type[pl.DataType] | None]] = {
 }
 
 
-def make_chunk(seed: int, first: int, last: int) -> Chunk:
-    """Patients ``first`` to ``last`` - 1, as compressed tables; the first chunk has the header."""
+def make_chunk(of: Group, first: int, last: int) -> Chunk:
+    """Patients ``first`` to ``last`` - 1 of a hospital group, as compressed tables; the first chunk has the header."""
     hospital = load()
     tables = _ChunkTables()
-    for patient, rng in draw_patients(hospital, seed, range(first, last)):
-        _patient(hospital, patient, tables, rng)
+    for patient, rng in draw_patients(hospital, of, range(first, last)):
+        _patient(hospital, of, patient, tables, rng)
+    schemas = dict(_SCHEMAS)
+    if of.sites > 1:
+        schemas["hosp/admissions"] = schemas["hosp/admissions"] | _schema(SITE_COLUMNS)
     frames = {
         name: pl.DataFrame(tables.rows[name], schema=schema, orient="row", infer_schema_length=None).with_columns(
             raw_tables.seconds(column) for column, kind in schema.items() if kind is _TIME
         )
-        for name, schema in _SCHEMAS.items()
+        for name, schema in schemas.items()
     }
     frames["icu/chartevents"] = raw_tables.chartevents(hospital, tables.events.charts)
     frames["icu/outputevents"] = raw_tables.outputevents(tables.events.outputs)
@@ -105,7 +114,7 @@ def make_chunk(seed: int, first: int, last: int) -> Chunk:
     return Chunk(
         parts={name: raw_tables.compress(name, frame, header) for name, frame in frames.items()},
         truth=tables.truth,
-        stay_ids=frames["icu/icustays"]["stay_id"].to_list(),
+        stays=tables.stays,
         counts={name: frame.height for name, frame in frames.items()},
     )
 
@@ -118,6 +127,7 @@ class _PatientRows:
     """
 
     hospital: Hospital
+    of: Group
     patient: Patient
     tables: _ChunkTables
     rng: np.random.Generator
@@ -151,7 +161,7 @@ class _PatientRows:
                 "DIED" if admission.died else self.choice(_TO), insurance, "ENGLISH", marital, race,
                 arrival if admission.emergency else None,
                 admission.admittime + int(self.rng.uniform(0, 2) * HOUR) if admission.emergency else None,
-                int(admission.died),
+                int(admission.died), *self.of.names(self.patient.index),
             )
         )  # fmt: skip
 
@@ -179,6 +189,7 @@ class _PatientRows:
         self.tables.rows["icu/icustays"].append(
             (subject, admission.hadm_id, stay.stay_id, unit, unit, stay.intime, stay.outtime, days)
         )
+        self.tables.stays.append((stay.stay_id, self.patient.index, self.patient.anchor_year_group))
         return body, carried
 
     def _ward(self, admission: Admission) -> Trajectory:
@@ -206,15 +217,19 @@ class _PatientRows:
             day = admission.dischtime // DAY * DAY
             filed = day + int(self.rng.uniform(8, 40) * HOUR)
             name = f"{patient.subject_id}-DS-{order + 1}"
+            text = in_style(note.text, self.of.habits(patient.index, patient.anchor_year_group).notes)
             self.tables.rows["note/discharge"].append(
-                (name, patient.subject_id, admission.hadm_id, "DS", order + 1, day, filed, note.text)
+                (name, patient.subject_id, admission.hadm_id, "DS", order + 1, day, filed, text)
             )
         evidence = note.evidence if admission.has_note else {}
         self.tables.truth += stay_rows(self.hospital, patient, admission, evidence)
 
 
-def _patient(hospital: Hospital, patient: Patient, tables: _ChunkTables, rng: np.random.Generator) -> None:
-    writer = _PatientRows(hospital, patient, tables, rng, level=baselines(hospital, rng), specimens=[0])
+def _patient(hospital: Hospital, of: Group, patient: Patient, tables: _ChunkTables, rng: np.random.Generator) -> None:
+    writer = _PatientRows(hospital, of, patient, tables, rng, level=baselines(hospital, rng), specimens=[0])
+    charting = of.charting(hospital, patient.index, patient.anchor_year_group)
+    for rows in (tables.events.charts, tables.events.labs):
+        rows.charting = charting
     insurance, race, marital = writer.choice(_INSURANCE), writer.choice(_RACE), writer.choice(_MARITAL)
     tables.rows["hosp/patients"].append(
         (

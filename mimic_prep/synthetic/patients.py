@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from mimic_prep.synthetic.hospital import FACTORS, Condition, Hospital, Variant
+from mimic_prep.synthetic.sites import YEAR_GROUPS, Group
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -22,7 +23,6 @@ _RANGE, _STEP = 9_999_991, 7_368_787
 _MAX_ADMISSIONS, _MAX_STAYS = 4, 2
 MAX_PATIENTS = _RANGE // (_MAX_ADMISSIONS * _MAX_STAYS)
 
-_YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
 _MILD = 0.3  # share of the acute conditions of an intensive care patient that occur on the ward
 FORGOTTEN = 0.025  # share of present conditions the coder leaves out
 _ICD10_FROM = 2015.75  # 1 October 2015 in the United States
@@ -144,9 +144,16 @@ def _intercepts(names: tuple[str, ...]) -> dict[str, float]:
 
 
 def _present(
-    hospital: Hospital, factors: dict[str, float], chronic: set[str] | None, rng: np.random.Generator
+    hospital: Hospital,
+    factors: dict[str, float],
+    chronic: set[str] | None,
+    case_mix: dict[str, float],
+    rng: np.random.Generator,
 ) -> set[str]:
-    """Draw the conditions of an admission in file order; ``chronic`` ones are kept when given."""
+    """Draw the conditions of an admission in file order; ``chronic`` ones are kept when given.
+
+    ``case_mix`` are log odds that are added to those of a condition.
+    """
     intercepts = _intercepts(tuple(hospital.conditions))
     attributes = {name: np.array([value]) for name, value in factors.items()}
     present: set[str] = set()
@@ -154,7 +161,7 @@ def _present(
         if condition.chronic and chronic is not None:
             has = name in chronic
         else:
-            odds = float(_log_odds(condition, attributes)[0]) + intercepts[name]
+            odds = float(_log_odds(condition, attributes)[0]) + intercepts[name] + case_mix.get(name, 0.0)
             has = bool(_possible(condition, attributes)[0]) and draw < 1 / (1 + np.exp(-odds))
         attributes[name] = np.array([float(has)])
         if has:
@@ -245,14 +252,19 @@ def _admission(
     )
 
 
-def draw_patient(hospital: Hospital, seed: int, index: int) -> tuple[Patient, np.random.Generator]:
-    """Draw patient ``index``; also returns the generator for measurements and notes."""
+def draw_patient(
+    hospital: Hospital, seed: int, index: int, of: Group | None = None
+) -> tuple[Patient, np.random.Generator]:
+    """Draw patient ``index``; also returns the generator for measurements and notes.
+
+    ``of`` is the hospital group; by default a single hospital that does not change.
+    """
     latent, measuring = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(2))
     age = float(np.clip(latent.normal(65, 16), 18, 97))
     factors = {name: float(value) for name, value in zip(FACTORS, latent.normal(size=len(FACTORS)), strict=True)}
     factors["age"] = (age - 65) / 16
     year = int(latent.integers(2110, 2196))
-    group = int(latent.integers(len(_YEAR_GROUPS)))
+    group = int(latent.integers(len(YEAR_GROUPS)))
     real = 2008 + 3 * group + float(latent.uniform(0, 3))
     start = int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) + int(latent.uniform(0, 364) * DAY)
     patient = Patient(
@@ -261,15 +273,16 @@ def draw_patient(hospital: Hospital, seed: int, index: int) -> tuple[Patient, np
         sex="F" if latent.random() < 0.45 else "M",
         anchor_age=int(age) if age <= 89 else 91,  # as MIMIC-IV masks every age above 89
         anchor_year=year,
-        anchor_year_group=_YEAR_GROUPS[group],
+        anchor_year_group=YEAR_GROUPS[group],
         factors=factors,
     )
     earlier = int(latent.choice(_MAX_ADMISSIONS, p=[0.5, 0.28, 0.15, 0.07]))
-    chronic = {n for n in _present(hospital, factors, None, latent) if hospital.conditions[n].chronic}
+    case_mix = (of or Group(seed)).habits(index, YEAR_GROUPS[group]).case_mix
+    chronic = {n for n in _present(hospital, factors, None, case_mix, latent) if hospital.conditions[n].chronic}
     time = start
     for order in range(earlier + 1):
         icu = order == earlier or bool(latent.random() < 0.12)
-        present = _present(hospital, factors, chronic, latent)
+        present = _present(hospital, factors, chronic, case_mix, latent)
         number = index * _MAX_ADMISSIONS + order
         when = real + (time - start) / (365.25 * DAY)
         admission = _admission(hospital, number, time, when, present, icu, latent)
@@ -280,7 +293,7 @@ def draw_patient(hospital: Hospital, seed: int, index: int) -> tuple[Patient, np
     return patient, measuring
 
 
-def draw_patients(hospital: Hospital, seed: int, indices: range) -> Iterator[tuple[Patient, np.random.Generator]]:
-    """Draw several patients, each from their own seed."""
+def draw_patients(hospital: Hospital, of: Group, indices: range) -> Iterator[tuple[Patient, np.random.Generator]]:
+    """Draw several patients of a hospital group, each from their own seed."""
     for index in indices:
-        yield draw_patient(hospital, seed, index)
+        yield draw_patient(hospital, of.seed, index, of)

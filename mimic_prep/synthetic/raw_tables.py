@@ -16,6 +16,7 @@ from mimic_prep.synthetic.charting import Rows, chart_unit
 from mimic_prep.synthetic.hospital import RELEASE, ROOT, Hospital
 from mimic_prep.synthetic.laboratory import lab_unit
 from mimic_prep.synthetic.patients import HOUR
+from mimic_prep.synthetic.sites import COLUMNS as SITE_COLUMNS
 
 #: Path below the output folder -> columns in order, as in MIMIC-IV 2.2 and MIMIC-IV-Note 2.2.
 COLUMNS: dict[str, list[str]] = {
@@ -57,9 +58,10 @@ class EventRows:
 
 def compress(name: str, frame: pl.DataFrame, header: bool) -> bytes:
     """A gzip member holding the rows as CSV; members follow each other in the file. Deterministic."""
-    absent = [pl.lit(None, dtype=pl.String).alias(column) for column in COLUMNS[name] if column not in frame.columns]
+    columns = [*COLUMNS[name], *(column for column in SITE_COLUMNS if column in frame.columns)]
+    absent = [pl.lit(None, dtype=pl.String).alias(column) for column in columns if column not in frame.columns]
     buffer = io.BytesIO()
-    frame.with_columns(absent).select(COLUMNS[name]).write_csv(
+    frame.with_columns(absent).select(columns).write_csv(
         buffer, include_header=header, datetime_format="%Y-%m-%d %H:%M:%S"
     )
     return gzip.compress(buffer.getvalue(), compresslevel=_GZIP_LEVEL, mtime=0)

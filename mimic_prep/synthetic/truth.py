@@ -79,6 +79,14 @@ for what the other conditions of a patient betray.
 """
 
 
+SITES_README = """
+`sites.parquet` has the hospital, the network of hospitals and the group of years of each stay, and `sites.json` what
+each hospital does otherwise than the first, and what changes over the years: log odds of conditions (`case_mix`),
+variables that are charted in a share of the stays only (`rarely`), values in another unit under the label of the usual
+one (`unit`), and the style of the notes.
+"""
+
+
 def oracle(stay_ids: list[int], rows: list[TruthRow]) -> pa.Table:
     """Probability of each label for a reader that is misled by no decoy and sees every planted sign: an upper bound.
 

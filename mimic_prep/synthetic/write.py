@@ -22,6 +22,7 @@ from mimic_prep.synthetic import raw_tables, truth
 from mimic_prep.synthetic.chunk import CHUNK, Chunk, make_chunk
 from mimic_prep.synthetic.hospital import load
 from mimic_prep.synthetic.patients import MAX_PATIENTS
+from mimic_prep.synthetic.sites import Group, checked
 
 
 class TruthManifest(TypedDict):
@@ -36,24 +37,40 @@ class TruthManifest(TypedDict):
 
 
 def synthesize(
-    patients: int, seed: int, out: Path, *, workers: int | None = None, overwrite: bool = False
+    patients: int,
+    seed: int,
+    out: Path,
+    *,
+    sites: int = 1,
+    drift: float = 0.0,
+    workers: int | None = None,
+    overwrite: bool = False,
 ) -> dict[str, int]:
     """Write raw tables and ``truth/`` below ``out``; the number of rows per table comes back.
 
-    The bytes depend only on ``patients`` and ``seed``. Patient *i* is the same for any number of patients.
+    The bytes depend only on ``patients``, ``seed``, ``sites`` and ``drift``. Patient *i* is the same for any number of
+    patients.
+
+    Args:
+        patients: number of patients.
+        seed: of all random draws.
+        out: folder to write.
+        sites: number of hospitals, which differ as ``configs/synthetic/sites.yaml`` says.
+        drift: how much changes from the first years to the last; 0: nothing, 1: as stated there.
+        workers: processes; one per core by default.
+        overwrite: replace a synthetic hospital.
 
     Raises:
         UserError: a number out of range, or ``out`` exists and ``overwrite`` is false.
     """
     if not 1 <= patients <= MAX_PATIENTS:
         raise UserError(f"--patients {patients}: expected 1 to {MAX_PATIENTS}")
-    if seed < 0:
-        raise UserError(f"--seed {seed}: expected 0 or more")
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
+    of = checked(seed, sites, drift)
     counts: Counter[str] = Counter()
     rows: list[truth.TruthRow] = []
-    stay_ids: list[int] = []
+    stays: list[tuple[int, int, str]] = []
     with output_folder(out, SYNTHETIC, overwrite=overwrite) as folder:
         for name in raw_tables.COLUMNS:
             (folder / name).parent.mkdir(exist_ok=True)
@@ -63,30 +80,31 @@ def synthesize(
         with ExitStack() as stack:
             names = [name for name in raw_tables.COLUMNS if name not in raw_tables.DICTIONARIES]
             files = {name: stack.enter_context(open(folder / f"{name}.csv.gz", "wb")) for name in names}
-            for chunk in _chunks(patients, seed, workers or os.cpu_count() or 1):
+            for chunk in _chunks(patients, of, workers or os.cpu_count() or 1):
                 for name, part in chunk.parts.items():
                     files[name].write(part)
                 counts.update(chunk.counts)
                 rows += chunk.truth
-                stay_ids += chunk.stay_ids
+                stays += chunk.stays
         table = pa.Table.from_pylist(rows, schema=truth.CONDITIONS)
         write_table(folder / "truth" / "conditions.parquet", table)
-        write_table(folder / "truth" / "oracle.parquet", truth.oracle(stay_ids, rows))
-        write_text(folder / "truth" / "README.md", truth.README)
+        write_table(folder / "truth" / "oracle.parquet", truth.oracle([stay for stay, *_ in stays], rows))
+        if not of.is_usual:
+            write_table(folder / "truth" / "sites.parquet", of.table(stays))
+            write_json(folder / "truth" / "sites.json", of.planted())
+        write_text(folder / "truth" / "README.md", truth.README + ("" if of.is_usual else truth.SITES_README))
         write_json(folder / "truth" / "manifest.json", _manifest(patients, seed, dict(counts), rows))
     return dict(counts)
 
 
-def _chunks(patients: int, seed: int, workers: int) -> Iterator[Chunk]:
+def _chunks(patients: int, of: Group, workers: int) -> Iterator[Chunk]:
     """Chunks in order of the patients; small hospitals are generated in this process."""
     bounds = [(first, min(first + CHUNK, patients)) for first in range(0, patients, CHUNK)]
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("making patients", total=patients)
         with _mapper(min(workers, len(bounds))) as mapped:
             firsts, lasts = zip(*bounds, strict=True)
-            for chunk, (first, last) in zip(
-                mapped(make_chunk, [seed] * len(bounds), firsts, lasts), bounds, strict=True
-            ):
+            for chunk, (first, last) in zip(mapped(make_chunk, [of] * len(bounds), firsts, lasts), bounds, strict=True):
                 progress.advance(task, last - first)
                 yield chunk
 

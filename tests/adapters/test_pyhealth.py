@@ -86,3 +86,23 @@ def test_text_becomes_the_concepts_it_states(cohort: Cohort) -> None:
     assert "symptom:chest_pain" in noted[0]["concepts"]
     assert not any("dyspnea" in concept for concept in noted[0]["concepts"])
     assert next(sample for stay, sample in found.items() if int(stay) % 2)["concepts"] == ["no_concept"]
+
+
+def test_samples_from_disk_are_those_of_the_cohort(cohort: Cohort, tmp_path: Path) -> None:
+    pytest.importorskip("pyhealth")
+    from clinragen.adapters.pyhealth import export_samples, open_samples, sample_datasets
+    from clinragen.errors import UserError
+
+    written = export_samples(cohort, tmp_path / "samples")
+    opened, straight = open_samples(tmp_path / "samples"), sample_datasets(cohort)
+    assert written == {name: len(part) for name, part in opened.items()}
+    for name, part in straight.items():
+        for ours, theirs in zip(opened[name], part, strict=True):
+            assert ours.keys() == theirs.keys()
+            assert all(str(ours[key]) == str(theirs[key]) for key in ours)
+            assert ours["series"].equal(theirs["series"])
+    (tmp_path / "samples" / "test.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="export the cohort anew"):
+        open_samples(tmp_path / "samples")
+    with pytest.raises(UserError, match="holds no PyHealth samples"):
+        open_samples(cohort.paths.root)

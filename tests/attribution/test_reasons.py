@@ -107,7 +107,7 @@ def test_the_tokens_of_a_concept_spell_its_words(dataset):
             ]
             letters = "".join(spelled.split())
             read += len(letters) > 0
-            assert not letters or tokens[-1] or any(word in letters for word in words)  # or cut at the end
+            assert not letters or any(word in letters or word.startswith(letters) for word in words)  # or cut
     assert read > len(dataset)
 
 

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from clinragen.abstention import kind_of
 from clinragen.cohort.folder import Cohort
 from clinragen.data.familiarity import INSTRUCTED, NO_NOTE, NO_SERIES, Familiarity
 from clinragen.errors import UserError
@@ -63,11 +64,58 @@ def test_a_stay_without_note_or_series_is_foreign_where_training_stays_have_both
     assert not any({NO_NOTE, NO_SERIES} & set(reasons) for reasons in usual.reasons(held_out))
 
 
-def test_values_in_another_unit_are_foreign(trained, held_out):
-    clip = held_out.statistics.clip
-    held_out.values = np.where(held_out.observed, np.clip(held_out.values * 4 + 6, -clip, clip), 0)
+def in_another_unit(stays):
+    clip = stays.statistics.clip
+    stays.values = np.where(stays.observed, np.clip(stays.values * 4 + 6, -clip, clip), 0)
+
+
+def two_variables(stays):
+    stays.observed = stays.observed & (np.arange(stays.observed.shape[1]) < 2)[None, :, None]
+
+
+def constant(stays):
+    counts = np.maximum(1, stays.observed.sum(axis=2, keepdims=True))
+    means = (stays.values * stays.observed).sum(axis=2, keepdims=True) / counts
+    stays.values = np.where(stays.observed, means, 0)
+
+
+def a_template(stays):
+    stays.values, stays.observed = np.zeros_like(stays.values), np.ones_like(stays.observed)
+
+
+def shuffled(stays):
+    random = np.random.default_rng(0)
+    stays.sections = {
+        stay: [("history_of_present_illness", " ".join(random.permutation(" ".join(t for _, t in sections).split())))]
+        for stay, sections in stays.sections.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("alter", "kinds"),
+    [
+        (in_another_unit, {"extreme values", "unlike training"}),
+        (two_variables, {"few variables", "no series"}),
+        (constant, {"constant values"}),
+        (a_template, {"constant values", "unlike training"}),
+        (shuffled, {"word order"}),
+    ],
+)
+def test_what_no_training_stay_is_like_is_foreign(trained, held_out, alter, kinds):
+    usual = trained.familiarity.strangeness(held_out)
+    alter(held_out)
     for reasons in trained.familiarity.reasons(held_out):
-        assert any("lie far outside" in reason or "unlike training stays" in reason for reason in reasons)
+        assert kinds & {kind_of(reason) for reason in reasons}
+    strange = trained.familiarity.strangeness(held_out)
+    assert (strange > 1).all()
+    assert np.median(usual) < 1 < strange.min()
+
+
+def test_a_stay_is_abstained_on_where_its_strangeness_exceeds_one(trained, cohort):
+    for split in ("train", "validation", "test"):
+        data = trained.dataset(cohort, split)
+        told = [bool(reasons) for reasons in trained.familiarity.reasons(data)]
+        assert (trained.familiarity.strangeness(data) > 1).tolist() == told
 
 
 def test_a_note_that_speaks_to_its_reader_is_named_as_such(trained, cohort, held_out):
@@ -87,11 +135,27 @@ def test_a_note_that_speaks_to_its_reader_is_named_as_such(trained, cohort, held
 
 def test_what_is_stored_is_what_was_fitted_and_damage_is_named(trained):
     stored = trained.familiarity.to_json()
-    count = len(stored["measured"])
+    count = len(stored["profile"]["centre"]) // 3
     assert Familiarity.from_json(json.loads(json.dumps(stored)), count) == trained.familiarity
-    for damage in ({"most_unlike": None}, {"measured": stored["measured"][1:]}, {"centre": ["a"] * count}):
+    profile = stored["profile"]
+    for damage in (
+        {"known_words": None}, {"limits": {"unlike training": [2.0, 1.0]}}, {"limits": {"the moon": [0.0, 1.0]}},
+        {"limits": {"few variables": [1.0]}}, {"profile": None}, {"profile": {**profile, "rest": 0}},
+        {"profile": {**profile, "centre": profile["centre"][1:]}}, {"profile": {**profile, "axes": [["a"]]}},
+    ):  # fmt: skip
         with pytest.raises(UserError, match=r"familiarity.json is damaged"):
             Familiarity.from_json({**stored, **damage}, count)
+
+
+def test_a_model_of_the_release_before_abstains_on_what_it_knows(trained, held_out):
+    former = {"without_series": 0.0, "without_note": 0.0, "known_words": 0.98, "least_known": 0.8, "most_extreme": 0.1}
+    former |= {"measured": [0.5], "centre": [0.0], "spread": [1.0], "most_unlike": 3.0}
+    read = Familiarity.from_json(former, len(held_out.values[0]))
+    assert not any(read.reasons(held_out))
+    held_out.sections = {int(stay): [("history_of_present_illness", FOREIGN["French"])] for stay in held_out.stay_ids}
+    assert all({kind_of(one) for one in reasons} == {"unknown words"} for reasons in read.reasons(held_out))
+    with pytest.raises(UserError, match=r"familiarity.json is damaged"):
+        Familiarity.from_json({**former, "least_known": "a"}, 3)
 
 
 def test_predictions_and_report_say_why(runs, hospital, command, tmp_path, capsys):

@@ -82,6 +82,16 @@ def test_possible_labels_are_those_from_one_probability_on(predicted, runs, hosp
     assert sets["size"]["value"] == pytest.approx(sum(sizes) / len(sizes))
 
 
+def test_every_probability_lies_within_its_interval(predicted, runs):
+    from clinragen.evaluation.inputs import load_predictions
+
+    loaded = load_predictions(runs.predictions)
+    low, high = loaded.intervals[..., 0], loaded.intervals[..., 1]
+    assert ((low < loaded.system.probabilities) & (loaded.system.probabilities < high)).all()
+    one = next(predicted.iter_rows(named=True))
+    assert one["interval"]["shock"] == loaded.intervals[0, list(loaded.labels).index("shock")].tolist()
+
+
 def test_predicting_again_in_other_batches_gives_the_same(runs, hospital, predicted, command, tmp_path):
     predict = ("clinragen", "predict", "--model", runs.multimodal, "--cohort", hospital.cohort)
     assert command(*predict, "--out", tmp_path / "again", "--batch-size", 3) == 0
@@ -106,7 +116,7 @@ def test_evaluate_shows_the_controls_and_report_writes_a_page_per_stay(
         assert re.search(r"\s+".join(word.split()), shown), word
     scored = tmp_path / "evaluation" / "evaluation.json"
     assert command("clinragen", "report", *given, "--evaluation", scored, "--out", tmp_path / "report") == 0
-    index = (tmp_path / "report" / "index.html").read_text()
+    index = (tmp_path / "report" / "shared" / "rows.js").read_text()
     for stay in predicted["stay_id"].to_list():
         assert str(stay) in index
     assert len(list((tmp_path / "report").rglob("*.html"))) >= len(predicted) + 1

@@ -36,7 +36,7 @@ def places(value: Any, place: tuple = ()) -> Iterator[tuple]:
     if place:
         yield place
     keys: list = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
-    for key in dict.fromkeys([*keys[:2], *keys[-1:]]) if len(keys) > 17 else keys:
+    for key in dict.fromkeys([*keys[:2], *keys[-1:]]) if len(keys) > 24 else keys:
         yield from places(value[key], (*place, key))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from typing import Any
 
 import pytest
 import torch
 from transformers import LlamaForCausalLM
 
 from clinragen.cohort.folder import Cohort
-from clinragen.inference.export import export
+from clinragen.inference.export import _card, export
 from clinragen.inference.predict import TrainedModel, score
 
 pytestmark = pytest.mark.slow  # what its fixtures make takes seconds
@@ -91,3 +92,32 @@ def test_the_card_and_the_files(runs, hospital, command, tmp_path):
     first = TrainedModel.load(runs.multimodal).model.state_dict()
     assert all(torch.equal(tensor, first[name]) for name, tensor in TrainedModel.load(out).model.state_dict().items())
     assert command("clinragen", "export", "--model", runs.multimodal, "--out", out) == 2  # not overwritten by accident
+
+
+def test_the_card_says_how_much_sites_differ_without_their_names(runs):
+    def score(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.1, "high": value + 0.05}
+
+    metrics = ("macro_auroc", "micro_auroc", "thresholded_micro_f1")
+    rows = [
+        {"name": name, "stays": 50, "patients": 40, "labels": 9, "scores": dict.fromkeys(metrics, score(value))}
+        for name, value in (("St Mary", 0.6), ("St Luke", 0.8))
+    ]
+    claims = {"claims": 3, "supported": score(0.9)}
+    evaluation: Any = {
+        "cohort": {"stays": 100, "patients": 80},
+        "systems": {"model": {"scores": {"macro_auroc": score(0.7)}}},
+        "claims": {kind: {"all": claims} for kind in ("note", "series")},
+        "coverage": {"listed": 2, "grounded": 1, "share": score(0.5)},
+        "sites": {
+            "clock": "none",
+            "fewest": 20,
+            "tables": [{"by": "hospital", "unknown": 0, "small": 1, "rows": rows}],
+        },
+    }
+    card = _card(TrainedModel.load(runs.multimodal), evaluation, "student", False)
+    assert "| macro_auroc | 0.700 | 0.600 to 0.750 |\n\n- By hospital, of 2 with at least 20 stays: macro AUROC" in card
+    assert "macro AUROC from .600 to .800; " in card
+    assert "St " not in card
+    older = _card(TrainedModel.load(runs.multimodal), {**evaluation, "sites": None}, "student", False)
+    assert "By hospital" not in older

@@ -14,7 +14,7 @@ import pytest
 
 from clinragen.schema import CohortPaths
 from mimic_prep import protocol
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
 from mimic_prep.releases.mimic_iv.tables import MIMIC4
@@ -228,7 +228,7 @@ def hospital() -> Hospital:
 def good(tmp_path_factory) -> Cohort:
     """The cohort of the undamaged hospital, from plain CSV files."""
     folder = tmp_path_factory.mktemp("good")
-    raw = RawFolder(Hospital().write(folder / "raw", packed=False), "MIMIC-IV", 1)
+    raw = RawTables(Hospital().write(folder / "raw", packed=False), "MIMIC-IV", 1)
     return Cohort(folder / "cohort", prepare(MimicReader(MIMIC4), raw, folder / "cohort", protocol.load("admission")))
 
 
@@ -243,7 +243,7 @@ def prepared(tmp_path: Path):
         chosen = protocol.load(name, [f"{key.replace('__', '.')}={value}" for key, value in settings.items()])
         out = tmp_path / f"cohort{number}"
         manifest = prepare(
-            MimicReader(MIMIC4), RawFolder(raw, "MIMIC-IV", workers), out, chosen, stays_per_shard=stays_per_shard
+            MimicReader(MIMIC4), RawTables(raw, "MIMIC-IV", workers), out, chosen, stays_per_shard=stays_per_shard
         )
         return Cohort(out, manifest)
 

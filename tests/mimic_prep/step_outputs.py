@@ -27,7 +27,7 @@ from tests.mimic_prep.test_prepare_mimic_iii import _TABLES as MIMIC3
 RECORDED = Path(__file__).with_suffix(".json")
 _FILES: dict[Step, str] = {
     "stays": "stays", "series": "series", "texts": "notes", "labels": "labels", "outcomes": "outcomes",
-    "quarantine": "quarantine",
+    "sites": "sites", "quarantine": "quarantine",
 }  # fmt: skip
 #: the steps whose output a step reads, itself among them
 _INTO: dict[Step, tuple[Step, ...]] = {
@@ -37,6 +37,7 @@ _INTO: dict[Step, tuple[Step, ...]] = {
     "texts": ("stays", "events", "series", "texts", "labels"),
     "labels": ("stays", "events", "series", "labels"),
     "outcomes": ("stays", "events", "series", "outcomes"),
+    "sites": ("stays", "events", "series", "sites"),
     "quarantine": tuple(VERSIONS),
 }
 
@@ -93,9 +94,8 @@ def _of_steps(raw: Path, out: Path) -> dict[str, dict[str, Any]]:
 
 def _of_reader(name: str, raw: Path, out: Path) -> dict[str, Any]:
     prepare(raw, out, source=name, workers=1, settings=["rules.max_bad_share=1"])
-    files = [
-        frame_hash(pl.read_parquet(out / f"{table}.parquet")) for table in ("stays", "notes", "labels", "outcomes")
-    ]
+    tables = ("stays", "notes", "labels", "outcomes", "sites")
+    files = [frame_hash(pl.read_parquet(out / f"{table}.parquet")) for table in tables]
     return {
         "versions": {**VERSIONS, "reader": reader_version(name)},
         "sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest(),

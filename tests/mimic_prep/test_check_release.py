@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from clinragen.errors import UserError
 from mimic_prep.cli import main
+from mimic_prep.file_scan import RowCounter
 from mimic_prep.release import Release
-from mimic_prep.release_check import _RowCounter, check_release
+from mimic_prep.release_check import check_release
 from mimic_prep.releases import recognised, releases
 
 
@@ -101,7 +102,7 @@ def test_rows_are_counted_as_csv_counts_them(rows: list[list[str]], size: int, e
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["h", "i"], *rows])
     data = text.getvalue().encode()
-    counter = _RowCounter(multiline=True)
+    counter = RowCounter(multiline=True)
     data = data if ends else data.removesuffix(b"\n")
     for start in range(0, len(data), size):
         counter.add(data[start : start + size])

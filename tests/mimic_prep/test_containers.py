@@ -15,7 +15,7 @@ import pytest
 from clinragen.errors import UserError
 from mimic_prep import csv_stream, parquet_rows
 from mimic_prep.cli import main
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.release_check import check_release
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, Column, Table
 
@@ -321,7 +321,7 @@ def read(tmp_path, monkeypatch):
     def run(content: bytes, table: Table = _NOTE, block: int = 1 << 16):
         monkeypatch.setattr(csv_stream, "BLOCK_BYTES", block)
         (tmp_path / "events.csv").write_bytes(content)
-        folder = RawFolder(tmp_path, "a test", workers=2)
+        folder = RawTables(tmp_path, "a test", workers=2)
         frame = folder.read(table)
         count = folder.ledger.tables["events.csv"]
         assert count.read == count.kept + sum(count.quarantined.values())
@@ -406,7 +406,7 @@ def _smaller(monkeypatch) -> None:
 def test_a_row_without_end(tmp_path, monkeypatch, table, chunk):
     _smaller(monkeypatch)
     _packed(tmp_path / "events.csv.gz", b"id,text\n1,", chunk * (1 << 18), 64)
-    folder = RawFolder(tmp_path, "a test", workers=1)
+    folder = RawTables(tmp_path, "a test", workers=1)
     peak, said = _peak(lambda: folder.read(table))
     assert "a row is longer than 1,048,576 bytes" in said
     assert "events.csv.gz" in said
@@ -415,7 +415,7 @@ def test_a_row_without_end(tmp_path, monkeypatch, table, chunk):
 
 def test_a_row_without_end_is_not_read_to_its_end(tmp_path):
     _packed(tmp_path / "events.csv.gz", b"id,text\n1,", b"a" * (1 << 24), 12)  # 200 MB
-    peak, said = _peak(lambda: RawFolder(tmp_path, "a test", workers=1).read(_LINE))
+    peak, said = _peak(lambda: RawTables(tmp_path, "a test", workers=1).read(_LINE))
     assert "a row is longer than 33,554,432 bytes" in said
     assert peak < 200
 
@@ -424,7 +424,7 @@ def test_a_row_without_end_is_not_read_to_its_end(tmp_path):
 def test_line_ends_without_rows(tmp_path, monkeypatch, table):
     _smaller(monkeypatch)
     _packed(tmp_path / "events.csv.gz", b"id,text\n1,x\n", b"\n" * (1 << 20), 5)
-    folder = RawFolder(tmp_path, "a test", workers=1)
+    folder = RawTables(tmp_path, "a test", workers=1)
     frame = folder.read(table)
     assert frame.rows() == [(1, "x", 2)]
     assert folder.ledger.tables["events.csv.gz"].read == 1
@@ -440,7 +440,7 @@ def test_rows_after_many_line_ends_keep_their_line_numbers(read, tmp_path):
 def test_an_open_quote_and_line_ends_take_time_in_proportion(tmp_path, monkeypatch):
     _smaller(monkeypatch)
     _packed(tmp_path / "events.csv.gz", b'id,text\n1,"open', b"\n" * (1 << 20), 3)
-    folder = RawFolder(tmp_path, "a test", workers=1)
+    folder = RawTables(tmp_path, "a test", workers=1)
     folder.read(_NOTE)  # minutes, when each line is looked at by itself
     count = folder.ledger.tables["events.csv.gz"]
     assert count.read == count.kept + sum(count.quarantined.values())
@@ -457,7 +457,7 @@ def test_a_parquet_file_of_endless_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_rows, "MOST_UNPACKED", 1 << 20)
     table = pa.table({"itemid": pl.repeat(1, 2_000_000, eager=True, dtype=pl.Int64).to_arrow()})
     pq.write_table(table, tmp_path / "events.parquet", compression="zstd")
-    _, said = _peak(lambda: RawFolder(tmp_path, "a test").read(_EVENTS))
+    _, said = _peak(lambda: RawTables(tmp_path, "a test").read(_EVENTS))
     assert "unpacks to more than 1,000 times its" in said
     assert "events.parquet" in said
 
@@ -467,7 +467,7 @@ def test_a_parquet_file_of_one_long_text_many_times(tmp_path, monkeypatch):
     words = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * 1_000_000]))
     table = pa.table({"itemid": pa.array(range(100_000)), "text": words.cast(pa.dictionary(pa.int32(), pa.string()))})
     pq.write_table(table, tmp_path / "events.parquet", compression="zstd")  # 100 GB of text
-    _, said = _peak(lambda: RawFolder(tmp_path, "a test").read(_EVENTS))
+    _, said = _peak(lambda: RawTables(tmp_path, "a test").read(_EVENTS))
     assert "unpacks to more than 1,000 times its" in said
 
 
@@ -475,7 +475,7 @@ def test_long_texts_come_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_rows, "TEXT_AT_ONCE", 1000)
     texts = ["x" * 400] * 9 + ["y"]
     pl.DataFrame({"itemid": range(10), "text": texts}).write_parquet(tmp_path / "events.parquet")
-    frame = RawFolder(tmp_path, "a test").read(_EVENTS)
+    frame = RawTables(tmp_path, "a test").read(_EVENTS)
     assert frame["text"].to_list() == texts
     assert frame["line"].to_list() == list(range(2, 12))
 
@@ -484,7 +484,7 @@ def test_a_parquet_file_with_bytes_that_are_no_text(tmp_path):
     bad = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
     pq.write_table(pa.table({"itemid": [1], "text": bad}), tmp_path / "events.parquet")
     with pytest.raises(UserError, match="is not readable Parquet"):
-        RawFolder(tmp_path, "a test").read(_EVENTS)
+        RawTables(tmp_path, "a test").read(_EVENTS)
 
 
 def test_a_parquet_file_that_is_cut_anywhere(tmp_path):
@@ -494,7 +494,7 @@ def test_a_parquet_file_that_is_cut_anywhere(tmp_path):
     for end in range(0, len(data), 37):
         (tmp_path / "events.parquet").write_bytes(data[:end])
         with pytest.raises(UserError, match=r"events\.parquet"):
-            RawFolder(tmp_path, "a test").read(_EVENTS)
+            RawTables(tmp_path, "a test").read(_EVENTS)
 
 
 @pytest.mark.parametrize("name", ["a table twice", "zip", "a folder without parts"])

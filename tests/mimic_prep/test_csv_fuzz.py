@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clinragen.errors import UserError
 from mimic_prep import csv_stream
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD, Column, Only, Table
 
 _COLUMNS = {
@@ -42,7 +42,7 @@ def _read(content: bytes, table: Table, block: int = 1 << 16, only: Only | None 
         folder = Path(name)
         path = folder / ("events.csv.gz" if packed else "events.csv")
         path.write_bytes(gzip.compress(content) if packed else content)
-        raw = RawFolder(folder, "a test", workers=1)
+        raw = RawTables(folder, "a test", workers=1)
         size, csv_stream.BLOCK_BYTES = csv_stream.BLOCK_BYTES, block
         try:
             frames = list(raw.stream(table, lambda row_filter: row_filter.reject_missing("item"), only))

@@ -12,7 +12,7 @@ import pytest
 from clinragen.catalog import variables
 from mimic_prep.accounting import RowFilter
 from mimic_prep.events import EVENTS, EventRules
-from mimic_prep.releases.eicu.tables import EVENTS as EICU_EVENTS
+from mimic_prep.releases.eicu.tables import events as eicu_events
 from mimic_prep.releases.mimic_iv.tables import CHARTEVENTS, MIMIC4
 from mimic_prep.stay_index import StayIndex
 
@@ -28,7 +28,7 @@ INDEX = StayIndex(
         orient="row",
     )
 )
-CHART, LAB, _ = MIMIC4.events
+CHART, LAB, *_ = MIMIC4.events
 KEYS = list(variables())
 PULSE, FAHRENHEIT, WEIGHT, PEEP = 220045, 223761, 224639, 220339
 CREATININE = 50912
@@ -209,7 +209,9 @@ def test_of_two_items_of_a_variable_the_first_in_the_catalogue_comes_first():
 
 def ran_eicu(table: str, rows: list[dict[str, Any]], **options: Any) -> RowFilter:
     """The rows of a table of eICU, the first in line 2, after its rules; a value is text where the table holds text."""
-    source = next(source for source in EICU_EVENTS if source.table.name == table and (source.wide or "item" in rows[0]))
+    source = next(
+        source for source in eicu_events() if source.table.name == table and (source.wide or "item" in rows[0])
+    )
     columns = [name for name in source.table.columns if name != "time" or source.minute is None]
     types = {"stay_id": pl.Int64, "time": pl.Int64, "known": pl.Int64, "item": pl.String, "label": pl.String,
              "words": pl.String, "unit": pl.String}  # fmt: skip
@@ -259,7 +261,7 @@ def test_a_cell_of_a_wide_table_is_a_measurement():
 
 
 def test_rows_of_a_wide_table_that_were_refused_before_are_still_counted_as_read():
-    source = next(source for source in EICU_EVENTS if source.table.name == "vitalperiodic")
+    source = next(source for source in eicu_events() if source.table.name == "vitalperiodic")
     frame = pl.DataFrame({"stay_id": [100], "time": [5], "heartrate": [80.0], "line": [2]})
     row_filter = RowFilter(frame)
     row_filter.quarantined = [("too few fields", np.array([3, 4])), ("no number", np.array([5]))]
@@ -298,9 +300,9 @@ def test_an_item_without_a_name_of_its_own_is_that_of_its_label():
 
 def test_a_table_of_generic_items_lets_the_generic_one_through():
     """The reader drops rows by item before the label is looked at."""
-    source = next(source for source in EICU_EVENTS if source.generic)
+    source = next(source for source in eicu_events() if source.generic)
     only = EventRules(source, "eicu", INDEX, drop_warnings=False).only
     assert only is not None
     assert {"Heart Rate", source.generic} <= set(only.values)
-    wide = next(source for source in EICU_EVENTS if source.wide)
+    wide = next(source for source in eicu_events() if source.wide)
     assert EventRules(wide, "eicu", INDEX, drop_warnings=False).only is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clinragen.errors import UserError
 from mimic_prep import protocol
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
 from mimic_prep.releases.eicu.reader import EicuReader
@@ -181,7 +181,7 @@ def test_mimic_iii(tmp_path, known_at):
     for name, text in _THIRD.items():
         (tmp_path / f"{name}.csv").write_text(text)
     chosen = protocol.load("admission", [f"known_at={known_at}", "notes.kinds=[nursing,radiology]"])
-    prepare(MimicReader(MIMIC3), RawFolder(tmp_path, "MIMIC-III", 1), tmp_path / "cohort", chosen)
+    prepare(MimicReader(MIMIC3), RawTables(tmp_path, "MIMIC-III", 1), tmp_path / "cohort", chosen)
     series, notes = (pl.read_parquet(tmp_path / "cohort" / f"{name}.parquet") for name in ("series", "notes"))
     found = {(row["variable"], row["hour"]): row["value"] for row in series.to_dicts()}
     late = {("heart_rate", 47.0): 99.0, ("urine_output", 47.0): 90.0} if known_at == "charttime" else {}
@@ -218,7 +218,7 @@ def _eicu(folder, known_at: str = "storetime", **tables: list[str]) -> dict[tupl
     for name, lines in files.items():
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
     out = folder / "cohort"
-    prepare(EicuReader(), RawFolder(folder, "eICU", 1), out, protocol.load("admission", [f"known_at={known_at}"]))
+    prepare(EicuReader(), RawTables(folder, "eICU", 1), out, protocol.load("admission", [f"known_at={known_at}"]))
     rows = pl.read_parquet(out / "series.parquet").select("variable", "hour", "value").rows()
     return {(variable, hour): round(value, 3) for variable, hour, value in rows}
 

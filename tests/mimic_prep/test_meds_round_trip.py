@@ -15,7 +15,7 @@ pytest.importorskip("meds")
 
 from clinragen.adapters.meds import export_cohort
 
-_KEPT = ("protocol", "label_set", "source", "cohort", "attrition", "warnings", "config_hash")
+_KEPT = ("protocol", "label_set", "source", "cohort", "attrition", "warnings", "config_hash", "clock")
 
 
 def _meds(raw: Path, out: Path, *options: str) -> int:
@@ -27,13 +27,14 @@ def test_there_and_back_is_the_same(hospital, prepared, tmp_path, capsys, protoc
     hospital.radiology(1, "2151-03-01 09:00:00", "2151-03-01 09:30:00", "FINDINGS:\nClear lungs.\n")
     first, second, *_ = hospital.tables["hosp/admissions"][1:]
     first.update(hospital_expire_flag=1, deathtime="2151-03-09 12:00:00")
-    second.update(hospital_expire_flag=0)
+    second.update(hospital_expire_flag=0, hospital_id="St Mary")
+    hospital.tables["hosp/patients"][0]["anchor_year_group"] = "2014 - 2016"
     cohort = prepared(hospital, protocol, notes__kinds="[radiology]", window__hours=24)
     export_cohort(Cohort.load(cohort.root), tmp_path / "meds")
     assert _meds(tmp_path / "meds", tmp_path / "back") == 0
     shown = capsys.readouterr().out
     assert "3 stays of 2 patients" in shown
-    for name in ("stays", "series", "notes", "labels", "outcomes"):
+    for name in ("stays", "series", "notes", "labels", "outcomes", "sites"):
         first, second = ((root / f"{name}.parquet").read_bytes() for root in (cohort.root, tmp_path / "back"))
         assert first == second, name
     manifest = json.loads((tmp_path / "back" / "manifest.json").read_text())

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from mimic_prep import protocol
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
 from mimic_prep.releases.mimic_iii.tables import MIMIC3
@@ -44,7 +44,7 @@ def iii(tmp_path: Path) -> Callable[..., pl.DataFrame]:
         for table, text in {**_TABLES, "NOTEEVENTS": header + "".join(rows)}.items():
             (tmp_path / f"{table}.csv").write_text(text)
         out = tmp_path / "cohort"
-        raw = RawFolder(tmp_path, "MIMIC-III", 1)
+        raw = RawTables(tmp_path, "MIMIC-III", 1)
         prepare(MimicReader(MIMIC3), raw, out, protocol.load(name), overwrite=True)
         return pl.read_parquet(out / "notes.parquet").filter(pl.col("stay_id") == 100, kind="discharge")
 

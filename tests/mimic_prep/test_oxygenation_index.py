@@ -9,7 +9,7 @@ import pytest
 
 from clinragen.catalog import variable
 from mimic_prep import protocol
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.pipeline import prepare
 from mimic_prep.releases.eicu.reader import EicuReader
 
@@ -90,7 +90,7 @@ def test_eicu(tmp_path):
     }  # fmt: skip
     for name, lines in files.items():
         (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    prepare(EicuReader(), RawFolder(tmp_path, "eICU", 1), tmp_path / "out", protocol.load("admission"))
+    prepare(EicuReader(), RawTables(tmp_path, "eICU", 1), tmp_path / "out", protocol.load("admission"))
     rows = pl.read_parquet(tmp_path / "out" / "series.parquet").select("variable", "hour", "value").rows()
     assert ("pao2_fio2", 1.0, 150.0) in rows
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clinragen.errors import UserError
 from mimic_prep import protocol
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.pipeline import prepare
 from mimic_prep.releases.eicu.reader import EicuReader
 
@@ -91,7 +91,7 @@ def cohort(tmp_path):
         number = next(count)
         raw, out = tmp_path / f"raw{number}", tmp_path / f"cohort{number}"
         _write(tables, raw)
-        prepare(EicuReader(), RawFolder(raw, "eICU", 1), out, protocol.load("admission", list(settings)))
+        prepare(EicuReader(), RawTables(raw, "eICU", 1), out, protocol.load("admission", list(settings)))
         return lambda name: pl.read_parquet(out / f"{name}.parquet")
 
     return run
@@ -250,6 +250,14 @@ def test_whole_hospitals_and_networks_are_held_out(cohort):
         site = (stays["stay_id"] - 100) % number
         assert stays.with_columns(site=site).group_by("site").agg(pl.col("split").n_unique())["split"].max() == 1
         assert set(stays["split"]) == {"train", "validation", "test"}
+    read = cohort(tables, "splits.by=network", 'splits.held_out=["003"]')
+    sites = read("stays").join(read("sites"), on="stay_id")
+    assert (
+        set(sites.filter(pl.col("split") == "test")["network"])
+        == {"003"}
+        == set(sites["network"]) - set(sites.filter(pl.col("split") != "test")["network"])
+    )
+    assert sites.filter(stay_id=104).select("hospital", "network", "period").rows() == [("4", "004", "2014")]
     with pytest.raises(UserError, match="eICU does not say the hospital of 2 of 2 stays"):
         cohort(_TABLES, "splits.by=hospital")
 

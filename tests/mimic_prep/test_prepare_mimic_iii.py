@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from mimic_prep import protocol
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
 from mimic_prep.releases.mimic_iii.tables import MIMIC3
@@ -49,7 +49,7 @@ def cohort(tmp_path):
     def run(*settings: str):
         out = tmp_path / "cohort"
         chosen = protocol.load("admission", list(settings))
-        prepare(MimicReader(MIMIC3), RawFolder(tmp_path, "MIMIC-III", 1), out, chosen, overwrite=True)
+        prepare(MimicReader(MIMIC3), RawTables(tmp_path, "MIMIC-III", 1), out, chosen, overwrite=True)
         return lambda name: pl.read_parquet(out / f"{name}.parquet")
 
     return run

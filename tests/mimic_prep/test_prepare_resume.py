@@ -14,7 +14,7 @@ import pytest
 from clinragen.errors import UserError
 from mimic_prep import protocol
 from mimic_prep.cache import cache_of
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
 from mimic_prep.releases.mimic_iv.tables import MIMIC4
@@ -35,7 +35,7 @@ def run(tmp_path):
     def prepared(overwrite: bool = False, **settings) -> list[str]:
         told: list[str] = []
         chosen = protocol.load("admission", [f"{key.replace('__', '.')}={value}" for key, value in settings.items()])
-        raw = RawFolder(tmp_path / "raw", "MIMIC-IV", 1)
+        raw = RawTables(tmp_path / "raw", "MIMIC-IV", 1)
         prepare(MimicReader(MIMIC4), raw, tmp_path / "cohort", chosen, overwrite=overwrite, tell=told.append)
         return [line.removeprefix(str(tmp_path)) for line in told]
 
@@ -148,7 +148,7 @@ def test_killed_at_random_moments_and_resumed(tmp_path):
 
     raw = tmp_path / "raw"
     synthesize(12, 0, raw, workers=1)
-    prepare(MimicReader(MIMIC4), RawFolder(raw, "MIMIC-IV", 1), tmp_path / "whole", protocol.load("admission"))
+    prepare(MimicReader(MIMIC4), RawTables(raw, "MIMIC-IV", 1), tmp_path / "whole", protocol.load("admission"))
     rng = random.Random(3)
     command = ["mimic-iv", "--raw", str(raw), "--out", str(tmp_path / "cohort")]
     killed = 0

@@ -7,7 +7,7 @@ import pytest
 from clinragen.errors import UserError
 from mimic_prep import csv_rows, csv_stream
 from mimic_prep.accounting import RowFilter
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, Column, Table
 
 _TABLE = Table(
@@ -31,7 +31,7 @@ def read(tmp_path, monkeypatch):
     def run(content: bytes, table: Table = _TABLE, block: int = 1 << 16):
         monkeypatch.setattr(csv_stream, "BLOCK_BYTES", block)
         (tmp_path / "events.csv").write_bytes(content)
-        raw = RawFolder(tmp_path, "a test", workers=2)
+        raw = RawTables(tmp_path, "a test", workers=2)
         frame = raw.read(table)
         count = raw.ledger.tables["events.csv"]
         assert count.read == count.kept + sum(count.quarantined.values())
@@ -154,3 +154,27 @@ def test_bad_rows_here_and_there_leave_the_fast_way_to_the_others(read, monkeypa
     assert frame["item"].to_list() == [number for number in range(20_000) if number % 997 != 5]
     assert frame["line"].to_list() == [number + 2 for number in range(20_000) if number % 997 != 5]
     assert sum(slow) < len(b"".join(lines)) / 4
+
+
+@pytest.mark.parametrize("held", [0, 1, 3], ids="{} blocks in use".format)
+@pytest.mark.parametrize("block", [7, 64, 1 << 10])
+def test_memory_that_is_used_again_changes_no_row(tmp_path, monkeypatch, block, held):
+    """Blocks that the parsers have done with are filled again, whatever is left in them, but not while in use."""
+    monkeypatch.setattr(csv_stream, "BLOCK_BYTES", block)
+    lines = [
+        b"itemid,charttime,valuenum,valueuom",
+        *(b"%d,2150-01-01 00:00:00,%d,bpm" % (n, n * n) for n in range(300)),
+    ]
+    (tmp_path / "events.csv").write_bytes(b"\n".join(lines) + b"\n")
+    spent, waiting, rows = [], [], []
+    for _, part in csv_stream.read_blocks(tmp_path / "events.csv", _TABLE, lambda _: None, spent):
+        rows.append(bytes(part))
+        waiting.append((part, memoryview(part)))
+        if len(waiting) > held:
+            done, view = waiting.pop(0)
+            spent.append(done)
+            if not held:  # otherwise somebody still looks at it
+                view.release()
+                done[:] = b"?" * len(done)
+    assert b"".join(rows).splitlines() == lines[1:]
+    assert all(bytes(view).count(b"?") == 0 for _, view in waiting if held)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from mimic_prep import protocol
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.mimic import MimicReader
 from mimic_prep.pipeline import prepare
 from mimic_prep.releases.eicu.reader import EicuReader
@@ -159,7 +159,7 @@ def test_mimic_iii_gases_scores_limits_and_irrigation(tmp_path):
     }
     for name, text in files.items():
         (tmp_path / f"{name}.csv").write_text(text)
-    prepare(MimicReader(MIMIC3), RawFolder(tmp_path, "MIMIC-III", 1), tmp_path / "out", protocol.load("admission"))
+    prepare(MimicReader(MIMIC3), RawTables(tmp_path, "MIMIC-III", 1), tmp_path / "out", protocol.load("admission"))
     rows = pl.read_parquet(tmp_path / "out" / "series.parquet").select("variable", "hour", "value").rows()
     assert {(variable, hour): round(value, 3) for variable, hour, value in rows} == {
         ("gcs_eye", 0.0): 4, ("gcs_motor", 0.0): 6, ("gcs_verbal", 1.0): 4, ("gcs_total", 1.0): 14,
@@ -228,7 +228,7 @@ def test_eicu_texts_of_results_and_scores(tmp_path):
     }  # fmt: skip
     for name, lines in files.items():
         (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    prepare(EicuReader(), RawFolder(tmp_path, "eICU", 1), tmp_path / "out", protocol.load("admission"))
+    prepare(EicuReader(), RawTables(tmp_path, "eICU", 1), tmp_path / "out", protocol.load("admission"))
     rows = pl.read_parquet(tmp_path / "out" / "series.parquet").select("variable", "hour", "value").rows()
     assert {(variable, hour): round(value, 3) for variable, hour, value in rows} == {
         ("troponin_i", 0.0): 0.02, ("ptt", 0.0): 200, ("sodium", 0.0): 140, ("inr", 0.0): 10,

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinragen.errors import UserError
+from clinragen.model.chat import chat_frame
 from clinragen.model.choice import choose, source
 from clinragen.model.config import LanguageModelConfig
 from clinragen.model.gguf_header import read_header
-from clinragen.model.language_model import chat_frame, create, restore
+from clinragen.model.language_model import create, restore
 
 from .conftest import make_model
 

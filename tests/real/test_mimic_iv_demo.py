@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import raw_databases
 
 from clinragen.catalog import phenotypes, variables
 from clinragen.icd import code_map
@@ -184,3 +185,17 @@ def test_the_maps_agree_on_every_code_of_the_25_phenotypes(shared):
         mapping = code_map(version)
         assert mapping is not None
         assert {(code, category) for code, category in mapping.items() if category in wanted} == theirs
+
+
+@pytest.mark.parametrize("form", ["duckdb", "postgresql"])
+def test_a_database_of_the_tables_gives_the_same_cohort(request, raw, cohort, manifest, tmp_path, form):
+    tables = tmp_path / "raw"
+    for name in manifest["inputs"]:  # only what is read
+        (tables / name).parent.mkdir(parents=True, exist_ok=True)
+        (tables / name).symlink_to((raw / name).resolve())
+    if form == "duckdb":
+        database = str(raw_databases.to_duckdb(tables, tmp_path / "mimic4.db", "mimiciv_"))
+    else:
+        database = request.getfixturevalue("postgresql").load(tables, "demo", "mimiciv_")
+    assert main(["mimic-iv", "--raw", database, "--out", str(tmp_path / "cohort")]) == 0
+    assert raw_databases.same(cohort, tmp_path / "cohort", lines=form == "duckdb")

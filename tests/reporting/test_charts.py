@@ -72,9 +72,5 @@ def test_ticks_are_few_and_inside(low, width, decimals):
     assert all(low - slack <= tick <= low + width + slack for tick in found)
 
 
-def test_names_in_bars_are_escaped():
-    assert "<script>" not in charts.probability_bar(0.4, 0.5, "<script>")
-
-
 def test_reliability_of_a_single_bin():
     ElementTree.fromstring(charts.reliability_chart([{"count": 3, "probability": 0.1, "observed": 0.0}]))

@@ -30,7 +30,7 @@ def evidence(graph):
 @pytest.fixture
 def one_graph(graph, verifier, evidence, monkeypatch):
     """The curated graph and what checks against it are the same each time: made once."""
-    monkeypatch.setattr("clinragen.teacher.llm.open_graph", lambda folder, labels: graph)
+    monkeypatch.setattr("clinragen.teacher.llm.open_graph", lambda folder, labels, added: graph)
     monkeypatch.setattr("clinragen.teacher.llm.EvidenceTeacher", lambda graph: evidence)
     monkeypatch.setattr("clinragen.teacher.claim_check.Verifier", lambda graph: verifier)
 

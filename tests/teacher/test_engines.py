@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import pytest
 
+from clinragen.attestation import Attestation
 from clinragen.errors import UserError
 from clinragen.teacher.batches import Batches
 from clinragen.teacher.client import NoAnswerError
-from clinragen.teacher.policy import Attestation
 from clinragen.teacher.ray_engine import RayEngine
 from clinragen.teacher.settings import EngineSettings, SamplingSettings, TeacherSettings
 from clinragen.teacher.vllm_engine import VllmEngine

@@ -10,10 +10,11 @@ import httpx2
 import openai
 import pytest
 
+from clinragen.attestation import Attestation
 from clinragen.errors import UserError
 from clinragen.teacher import http_client, policy
 from clinragen.teacher.http_client import http_client as client
-from clinragen.teacher.policy import Attestation, Endpoint, endpoint
+from clinragen.teacher.policy import Endpoint, endpoint
 
 SIGNED = Attestation(
     host="llm.example.org",

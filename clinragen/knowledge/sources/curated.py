@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clinragen.artifacts import sha256_file
-from clinragen.catalog import Variable, variables
+from clinragen.catalog import Variable, shipped_variables
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError, unknown_choice
 from clinragen.knowledge.concepts import DIRECTIONS, Contribution, Edge, Node, finding_id, slug
@@ -60,7 +60,7 @@ def contribute(folder: Path = FOLDER) -> Contribution:
     identifiers = read(IdentifiersFile, folder / "identifiers.yaml")["identifiers"]
     sources = read(SourcesFile, folder / "sources.yaml")
     nodes = [
-        *_variables(finding_file["findings"]),
+        *variable_nodes(shipped_variables(), finding_file["findings"]),
         *_findings(finding_file["findings"], folder),
         *_entities("symptom", symptoms),
         *_drug_nodes(drugs),
@@ -71,7 +71,7 @@ def contribute(folder: Path = FOLDER) -> Contribution:
     ]
     nodes = _identified(nodes, identifiers, folder)
     edges = [
-        *_measures(finding_file),
+        *measures(shipped_variables(), finding_file["findings"], finding_file["source"]),
         *_drug_edges(drugs),
         *_disease_edges(diseases),
         *_procedure_edges(procedures),
@@ -96,8 +96,9 @@ def findings(folder: Path = FOLDER) -> dict[str, FindingSides]:
     return read(FindingsFile, folder / "findings.yaml")["findings"]
 
 
-def _variables(findings: dict[str, FindingSides]) -> Iterator[Node]:
-    for variable in variables().values():
+def variable_nodes(variables: Mapping[str, Variable], findings: Mapping[str, FindingSides]) -> Iterator[Node]:
+    """The node of each variable."""
+    for variable in variables.values():
         unit = f" in {variable.unit}" if variable.unit not in ("score", "ratio", "units", "flag") else ""
         yield Node(
             f"variable:{variable.key}",
@@ -105,17 +106,22 @@ def _variables(findings: dict[str, FindingSides]) -> Iterator[Node]:
             variable.label,
             tuple(findings[variable.key].get("names", ()) if variable.key in findings else ()),
             definition=f"The {variable.kind} variable {variable.label}{unit}.",
-            identifiers={"LOINC": variable.loinc},
+            identifiers={"LOINC": variable.loinc} if variable.loinc else {},
         )
 
 
 def _findings(findings: dict[str, FindingSides], folder: Path) -> Iterator[Node]:
     for key, sides in findings.items():
-        if key not in variables():
-            raise UserError(f"{folder / 'findings.yaml'}: {unknown_choice('variable', key, variables())}")
-        for direction in DIRECTIONS:
-            if entity := sides.get(direction):
-                yield _node(finding_id(key, direction), "finding", entity, key, direction)
+        if key not in shipped_variables():
+            raise UserError(f"{folder / 'findings.yaml'}: {unknown_choice('variable', key, shipped_variables())}")
+        yield from finding_nodes(key, sides)
+
+
+def finding_nodes(variable: str, sides: FindingSides) -> Iterator[Node]:
+    """The nodes of a variable's findings."""
+    for direction in DIRECTIONS:
+        if entity := sides.get(direction):
+            yield _node(finding_id(variable, direction), "finding", entity, variable, direction)
 
 
 def _entities(kind: str, rows: Mapping[str, Entity]) -> Iterator[Node]:
@@ -165,22 +171,24 @@ def _identified(nodes: list[Node], codes: dict[str, dict[str, Any]], folder: Pat
     for node in nodes:
         more = {system.upper(): str(code) for system, code in codes.get(node.id, {}).items()}
         if node.kind == "finding" and node.variable:
-            more["LOINC"] = variables()[node.variable].loinc
+            more["LOINC"] = shipped_variables()[node.variable].loinc
         coded.append(replace(node, identifiers={**node.identifiers, **more}))
     return coded
 
 
-def _measures(file: FindingsFile) -> Iterator[Edge]:
-    for key, sides in file["findings"].items():
-        variable = variables()[key]
+def measures(
+    variables: Mapping[str, Variable], findings: Mapping[str, FindingSides], source: str, origin: str = "curated"
+) -> Iterator[Edge]:
+    """The edge from each variable to each of its findings; ``source`` is cited where a finding cites none."""
+    for key, sides in findings.items():
         for direction in DIRECTIONS:
             if entity := sides.get(direction):
-                source = entity.get("source", file["source"])
-                evidence = _sentence(variable, direction)
-                yield Edge(f"variable:{key}", finding_id(key, direction), "measures", 1.0, source, evidence)
+                cited, evidence = entity.get("source", source), sentence(variables[key], direction)
+                yield Edge(f"variable:{key}", finding_id(key, direction), "measures", 1.0, cited, evidence, origin)
 
 
-def _sentence(variable: Variable, direction: str) -> str:
+def sentence(variable: Variable, direction: str) -> str:
+    """What a finding says of its variable."""
     if direction in ("rising", "falling"):
         return f"{variable.label} {direction} against the patient's own earlier values"
     bound, word = (variable.high, "above") if direction == "high" else (variable.low, "below")

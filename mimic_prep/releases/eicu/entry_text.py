@@ -7,7 +7,7 @@ from typing import TypedDict, cast
 import polars as pl
 
 from mimic_prep.accounting import RowFilter
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
 from mimic_prep.note_selection import NOTES
 from mimic_prep.protocol import Protocol
 from mimic_prep.releases.eicu.tables import TEXTS, TextTable
@@ -23,7 +23,7 @@ class _Arrival(TypedDict):
     care_unit: str | None
 
 
-def build(raw: RawFolder, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+def build(raw: RawTables, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
     """Sections (columns ``notes.NOTES``) of the protocol, and one about patient and admission for each stay."""
     parts = [_arrival(stays)] if protocol.notes.digest != "never" else []
     for source in TEXTS:
@@ -61,7 +61,7 @@ def _who(row: _Arrival) -> str:
     return f"{article} {age} {who}, admitted to the {unit}{origin}."
 
 
-def _sections(raw: RawFolder, source: TextTable, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+def _sections(raw: RawTables, source: TextTable, stays: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
     limit = (pl.col("prediction_time") - pl.col("intime")).dt.total_minutes().alias("limit")
     limits = stays.select("stay_id", limit)
     ids = stays["stay_id"].implode()

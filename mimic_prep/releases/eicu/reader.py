@@ -7,16 +7,20 @@ correct distances; the order of hospital stays is unknown.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from mimic_prep.accounting import RowFilter
 from mimic_prep.inclusion import Attrition, Population
-from mimic_prep.ingest import RawFolder
+from mimic_prep.ingest import RawTables
+from mimic_prep.items import used
 from mimic_prep.protocol import Protocol
 from mimic_prep.reader import Reader
 from mimic_prep.releases.eicu import entry_text
 from mimic_prep.releases.eicu import tables as eicu
 from mimic_prep.releases.eicu.diagnosis_strings import filled
+from mimic_prep.releases.eicu.infusions import with_weights
 from mimic_prep.tables import Table
 
 _OLDEST = 91.0  # ages over 89 are masked as "> 89"; the same number as in MIMIC-IV
@@ -28,17 +32,22 @@ class EicuReader(Reader):
     version = 3  # 1: of a treatment only the last step of its path was read; 2: without its organ system
     name = eicu.RELEASE
     items = eicu.ITEMS
-    events = eicu.EVENTS
     diagnosis_table = eicu.DIAGNOSIS
+    clock = "year"  # of discharge from hospital
     label_key = "stay_id"  # diagnoses are entered for the unit stay
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events = used(eicu.events(), eicu.ITEMS)
 
     def tables(self) -> list[Table]:
         """All tables that a preparation may read."""
         parts = [part.table for part in (*self.events, *eicu.TEXTS)]
         return [eicu.PATIENT, eicu.DIAGNOSIS, *(table for table in parts if not table.part)]
 
-    def population(self, raw: RawFolder, attrition: Attrition) -> Population:
+    def population(self, raw: RawTables, attrition: Attrition) -> Population:
         """Intensive care stays; step-down stays and rows without ids are counted."""
+        self._weigh(raw)
         rows = raw.read(eicu.PATIENT, _identify)
         attrition.entered = raw.rows_read(eicu.PATIENT)
         attrition.excluded["stay row that cannot be read"] = attrition.entered - rows.height
@@ -48,9 +57,20 @@ class EicuReader(Reader):
         rows = attrition.exclude(rows, stepdown, "step-down unit, not intensive care")
         stays = _with_times(rows)
         admissions = stays.select("hadm_id", dischtime=_minutes("admittime", "hospital_leave_offset", "admit_offset"))
-        return Population(stays.drop("hospital_status"), admissions, _outcomes(stays))
+        sites = stays.select("stay_id", "hospital", "network", period="year")
+        return Population(stays.drop("hospital_status", "hospital", "network"), admissions, _outcomes(stays), sites)
 
-    def diagnoses(self, raw: RawFolder, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
+    def _weigh(self, raw: RawTables) -> None:
+        """Give rates of infusions the weight of the admission form, if they are read."""
+        if not any(source.table == eicu.INFUSIONS for source in self.events) or not raw.locate(eicu.INFUSIONS):
+            return
+        weights = raw.read(eicu.WEIGHTS, lambda rows: rows.reject_missing("stay_id"))
+        table = replace(eicu.INFUSIONS, derived=with_weights(weights))
+        self.events = tuple(
+            replace(source, table=table) if source.table == eicu.INFUSIONS else source for source in self.events
+        )
+
+    def diagnoses(self, raw: RawTables, stays: pl.DataFrame, population: Population) -> pl.DataFrame:
         """stay_id, code, version: each entry names its disease in ICD-9, ICD-10 or both, or only by a string."""
         ids = stays["stay_id"].unique().implode()
 
@@ -73,7 +93,7 @@ class EicuReader(Reader):
         version = pl.when(is_icd9).then(9).otherwise(10).cast(pl.Int64)
         return codes.select("stay_id", code, version=version).filter(pl.col("code") != "").unique(maintain_order=True)
 
-    def texts(self, raw: RawFolder, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    def texts(self, raw: RawTables, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         """Sections composed of the entries before the prediction time, and one about patient and admission."""
         return entry_text.build(raw, stays, protocol)
 

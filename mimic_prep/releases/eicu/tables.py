@@ -106,6 +106,22 @@ INTAKE_OUTPUT = Table(
     },
     required=False,
 )
+INFUSIONS = Table(
+    "infusionDrug",
+    {
+        "stay_id": _STAY,
+        "time": Column("infusionoffset", INTEGER),
+        "drug": Column("drugname", TEXT),
+        "written": Column("drugrate", TEXT),
+        "weight": Column("patientweight", NUMBER, required=False),
+    },
+    required=False,
+)
+WEIGHTS = Table(
+    "patient",
+    {"stay_id": _STAY, "admission_weight": Column("admissionweight", NUMBER, required=False)},
+    part="weights for rates",
+)
 BODY = Table(
     "patient",
     {
@@ -117,16 +133,22 @@ BODY = Table(
     required=False,
     part="height and weight",
 )
-EVENTS = (
-    EventTable(LAB, key="stay_id"),
-    EventTable(_wide("vitalperiodic", "observationoffset"), key="stay_id", wide=True),
-    EventTable(_wide("vitalaperiodic", "observationoffset"), key="stay_id", wide=True),
-    EventTable(NURSE_CHARTING, key="stay_id", generic="Value"),
-    EventTable(RESPIRATORY_CHARTING, key="stay_id", beside=True),
-    EventTable(INTAKE_OUTPUT, key="stay_id", beside=True),
-    EventTable(BODY, key="stay_id", wide=True, minute=0, beside=True),
-    EventTable(_wide("hourly_dyn", "time", stay="stay_id"), key="stay_id", wide=True, unless=("lab", "vitalperiodic")),
-)
+
+
+def events() -> tuple[EventTable, ...]:
+    """The tables of measurements; the columns of wide ones are those of the variables in use."""
+    hourly = _wide("hourly_dyn", "time", stay="stay_id")
+    return (
+        EventTable(LAB, key="stay_id"),
+        EventTable(_wide("vitalperiodic", "observationoffset"), key="stay_id", wide=True),
+        EventTable(_wide("vitalaperiodic", "observationoffset"), key="stay_id", wide=True),
+        EventTable(NURSE_CHARTING, key="stay_id", generic="Value"),
+        EventTable(RESPIRATORY_CHARTING, key="stay_id", beside=True),
+        EventTable(INTAKE_OUTPUT, key="stay_id", beside=True),
+        EventTable(BODY, key="stay_id", wide=True, minute=0, beside=True),
+        EventTable(INFUSIONS, key="stay_id", beside=True, if_used=True),
+        EventTable(hourly, key="stay_id", wide=True, unless=("lab", "vitalperiodic")),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimic_prep.release import Option, Release
+from mimic_prep.release import Option, Release, in_folder
 
 if TYPE_CHECKING:
     from clinragen.cohort.manifest import CohortManifest
@@ -42,7 +42,7 @@ RELEASE = Release(
     command="meds",
     about="prepare a cohort from a MEDS dataset",
     raw_help="the folder of the dataset, with data/ and metadata/",
-    recognise=_recognise,
+    recognise=in_folder(_recognise),
     laid_out=_tables,
     options=(Option("codes", "what the codes mean: a name in configs/meds, or a YAML file"),),
     prepare=_prepare,

@@ -16,11 +16,11 @@ from typing import TypedDict
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import lock_descriptor
 
 from clinragen.artifacts import read_table, sha256_file
 from clinragen.cohort.folder import frame
 from clinragen.errors import UserError
+from mimic_prep.cache import held_beside
 from mimic_prep.cells import TYPES, converted
 from mimic_prep.releases.meds.layout import TableWriters
 from mimic_prep.releases.meds.vocabulary import Codes, Vocabulary, head
@@ -58,13 +58,7 @@ def scratch_beside(out: Path) -> Iterator[Path]:
     Raises:
         UserError: another process is preparing the same cohort.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = out.with_name(f".{out.name}.meds")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    folder.chmod(0o700)
-    with open(folder / "lock", "w") as lock:
-        if not lock_descriptor(lock.fileno(), blocking=False):
-            raise UserError(f"{out} is being prepared by another process: wait for it, or choose another")
+    with held_beside(out, "meds") as folder:
         tables = folder / "tables"
         shutil.rmtree(tables, ignore_errors=True)  # left by a killed process
         tables.mkdir(mode=0o700)

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mimic_prep.releases.meds.tables import EVENTS
+from mimic_prep.releases.meds.tables import events as event_tables
 from mimic_prep.releases.meds.vocabulary import KINDS
 
 _BASE = {"subject_id": pl.Int64, "time": pl.Datetime("ms"), "hadm_id": pl.Int64, "stay_id": pl.Int64}
@@ -33,7 +33,7 @@ class TableWriters:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self.stays = 0
         self.rows: dict[str, int] = {}
-        for source in EVENTS:  # written even if empty: an empty table is not a missing one
+        for source in event_tables():  # written even if empty: an empty table is not a missing one
             (root / source.table.path).parent.mkdir(parents=True, exist_ok=True)
 
     def add(self, events: pl.DataFrame) -> None:
@@ -83,7 +83,7 @@ class TableWriters:
         drawn = drawn_times(of["result"], of["specimen"])["drawn"]
         results = of["result"].with_columns(storetime="time").with_columns(time=pl.coalesce(drawn, "time"))
         values = pl.concat([of["measurement"].with_columns(storetime="known"), results])
-        for source in EVENTS:
+        for source in event_tables():
             mine = values.filter(pl.col("table") == source.table.name)
             self._write(
                 source.table.path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,11 +12,12 @@ from clinragen.artifacts import read_json, sha256_file
 from clinragen.errors import UserError
 from clinragen.outputs import check_place
 from clinragen.schema import CohortPaths
+from mimic_prep.file_scan import columns_of
 from mimic_prep.mimic import MimicReader
-from mimic_prep.release_check import ReleaseCheck, TableCheck, columns_of
+from mimic_prep.release_check import ReleaseCheck, TableCheck
 from mimic_prep.releases.meds.convert import NEEDED, Converted, convert, scratch_beside, shards_of
 from mimic_prep.releases.meds.dataset_splits import FILE, read_splits
-from mimic_prep.releases.meds.tables import MEDS
+from mimic_prep.releases.meds.tables import MEDS, events
 from mimic_prep.releases.meds.vocabulary import load_codes
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class MedsReader(MimicReader):
     """Reads the tables of a converted dataset."""
 
     def __init__(self, root: Path, converted: Converted) -> None:
-        super().__init__(MEDS)
+        super().__init__(replace(MEDS, events=events()))
         self.warnings = list(converted.warnings)
         self.account = {
             "meds": {"shards": converted.shards, "events": converted.account, "unknown_codes": converted.unknown},
@@ -46,7 +48,7 @@ def prepare(request: PreparationRequest) -> CohortManifest:
     from clinragen.adapters.meds import is_export
     from mimic_prep.prepare import prepare_tables
 
-    raw = request.raw
+    raw = request.folder("MEDS")
     if not raw.is_dir():
         raise UserError(f"{raw} not found: --raw expects the folder of a MEDS dataset")
     check_place(request.out, (raw,))
@@ -71,7 +73,7 @@ def _bring_back(request: PreparationRequest) -> CohortManifest:
             f"{request.raw} is a cohort that clinragen exported, with the protocol it was prepared by: {odd[0]} cannot "
             "apply; leave it out, or prepare the raw tables anew"
         )
-    import_cohort(request.raw, request.out, overwrite=request.overwrite)
+    import_cohort(request.folder("MEDS"), request.out, overwrite=request.overwrite)
     return cast("CohortManifest", read_json(CohortPaths(request.out).manifest, "the manifest of a cohort"))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from clinragen.catalog import shipped_variables, variables
 from mimic_prep.releases.mimic_iv.tables import ADMISSIONS, DIAGNOSES, ICUSTAYS, PRESCRIPTIONS
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventTable, MimicLayout, Table
 
+ITEMS = "mimic4"
 _SUBJECT = Column("subject_id", INTEGER)
 
 PATIENTS = Table(
@@ -12,7 +14,7 @@ PATIENTS = Table(
 )  # fmt: skip
 
 
-def _events(name: str) -> EventTable:
+def _events(name: str, items: str = "") -> EventTable:
     columns = {
         "subject_id": _SUBJECT,
         "item": Column("itemid", INTEGER),
@@ -22,13 +24,28 @@ def _events(name: str) -> EventTable:
         "words": Column("value", TEXT, required=False),
         "unit": Column("valueuom", WORD, required=False),
     }
-    return EventTable(Table(name, columns, required=False), key="subject_id")
+    return EventTable(Table(name, columns, required=False), key="subject_id", items=items)
 
 
 EVENTS = tuple(_events(name) for name in ("icu/chartevents", "hosp/labevents", "icu/outputevents"))
+#: Added variables without item ids of MIMIC-IV, by their LOINC codes.
+OBSERVATIONS = _events("meds/observations", items="loinc")
+
+
+def events() -> tuple[EventTable, ...]:
+    """The tables of measurements, for the variables in use."""
+    return (*EVENTS, OBSERVATIONS) if by_code() else EVENTS
+
+
+def by_code() -> dict[str, int]:
+    """Added variable -> its item in ``OBSERVATIONS``, for those without item ids of MIMIC-IV."""
+    added = (variable for key, variable in variables().items() if key not in shipped_variables())
+    return {one.key: int(next(iter(one.items["loinc"]["observations"]))) for one in added if not one.items.get(ITEMS)}
+
+
 MEDS = MimicLayout(
     name="MEDS",
-    items="mimic4",
+    items=ITEMS,
     stays=ICUSTAYS,
     patients=PATIENTS,
     admissions=ADMISSIONS,

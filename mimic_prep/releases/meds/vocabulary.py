@@ -12,7 +12,7 @@ from clinragen import config
 from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError
 from mimic_prep.qualify import companions
-from mimic_prep.releases.meds.tables import EVENTS, MEDS
+from mimic_prep.releases.meds.tables import EVENTS, MEDS, OBSERVATIONS, by_code
 from mimic_prep.unit_conversion import conversion
 
 _NOTHING = "UNK"  # MIMIC-IV's conversion writes this for an empty cell
@@ -104,7 +104,9 @@ class Vocabulary:
                 for item in items:
                     self._items[int(item)] = table
                     self._home.setdefault(key, (table, int(item)))
-            if key in self._home:
+            if key in by_code():
+                self._home[key] = OBSERVATIONS.table.name, by_code()[key]
+            if key in self._home and variable.loinc:
                 self._loinc.setdefault(variable.loinc, key)
 
         for source in EVENTS:

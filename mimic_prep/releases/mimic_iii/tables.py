@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mimic_prep.doses import charted_doses
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventTable, MimicLayout, NoteTable, Table
 
 _SUBJECT = Column("subject_id", INTEGER)
@@ -101,6 +102,37 @@ LABEVENTS = Table(  # no time of entry: results count from the time they were dr
         "words": Column("value", TEXT, required=False),
     },
 )
+_LASTING = {
+    "stay_id": _STAY,
+    "item": Column("itemid", INTEGER),
+    "time": Column("starttime", TIME),
+    "end": Column("endtime", TIME),
+    "known": _STORED,
+    "status": Column("statusdescription", TEXT, required=False),
+}
+_DOSE = {
+    "rate": Column("rate", NUMBER),
+    "rate_unit": Column("rateuom", WORD),
+    "amount": Column("amount", NUMBER),
+    "amount_unit": Column("amountuom", WORD),
+}
+INPUTEVENTS_MV = Table(
+    "INPUTEVENTS_MV", _LASTING | _DOSE | {"weight": Column("patientweight", NUMBER, required=False)}, required=False
+)
+PROCEDUREEVENTS_MV = Table("PROCEDUREEVENTS_MV", _LASTING, required=False)
+INPUTEVENTS_CV = Table(  # charted at points in time, without the weight
+    "INPUTEVENTS_CV",
+    {
+        "stay_id": _STAY,
+        "item": Column("itemid", INTEGER),
+        "time": Column("charttime", TIME),
+        "known": _STORED,
+        **_DOSE,
+        "stopped": Column("stopped", TEXT, required=False),
+    },
+    required=False,
+    derived=charted_doses("mimic3", "inputevents_cv"),
+)
 NOTEEVENTS = Table(
     "NOTEEVENTS",
     {
@@ -130,6 +162,9 @@ MIMIC3 = MimicLayout(
         EventTable(CHARTEVENTS, key="stay_id"),
         EventTable(LABEVENTS, key="subject_id"),
         EventTable(OUTPUTEVENTS, key="stay_id"),
+        EventTable(INPUTEVENTS_MV, key="stay_id", beside=True, interval=True, if_used=True),
+        EventTable(INPUTEVENTS_CV, key="stay_id", beside=True, if_used=True),
+        EventTable(PROCEDUREEVENTS_MV, key="stay_id", beside=True, interval=True, if_used=True),
     ),
     notes=(
         NoteTable(NOTEEVENTS, kind="discharge", categories=("Discharge summary",)),

@@ -26,6 +26,7 @@ PATIENTS = Table(
         "sex": Column("gender", TEXT),
         "anchor_age": Column("anchor_age", NUMBER),
         "anchor_year": Column("anchor_year", INTEGER),
+        "period": Column("anchor_year_group", TEXT, required=False),
     },
 )
 ADMISSIONS = Table(
@@ -39,6 +40,9 @@ ADMISSIONS = Table(
         "admission_location": Column("admission_location", TEXT, required=False),
         "expire_flag": Column("hospital_expire_flag", TEXT, required=False),
         "deathtime": Column("deathtime", TEXT, required=False),
+        # not of MIMIC-IV, which is of one hospital: of a hospital group's own tables in its layout
+        "hospital": Column("hospital_id", TEXT, required=False),
+        "network": Column("network_id", TEXT, required=False),
     },
 )
 DIAGNOSES = Table(
@@ -111,6 +115,35 @@ LABEVENTS = Table(
         "unit": Column("valueuom", WORD, required=False),
     },
 )
+INPUTEVENTS = Table(
+    "icu/inputevents",
+    {
+        "stay_id": Column("stay_id", INTEGER),
+        "item": Column("itemid", INTEGER),
+        "time": Column("starttime", TIME),
+        "end": Column("endtime", TIME),
+        "known": _STORED,
+        "rate": Column("rate", NUMBER),
+        "rate_unit": Column("rateuom", WORD),
+        "amount": Column("amount", NUMBER),
+        "amount_unit": Column("amountuom", WORD),
+        "weight": Column("patientweight", NUMBER, required=False),
+        "status": Column("statusdescription", TEXT, required=False),
+    },
+    required=False,
+)
+PROCEDUREEVENTS = Table(
+    "icu/procedureevents",
+    {
+        "stay_id": Column("stay_id", INTEGER),
+        "item": Column("itemid", INTEGER),
+        "time": Column("starttime", TIME),
+        "end": Column("endtime", TIME),
+        "known": _STORED,
+        "status": Column("statusdescription", TEXT, required=False),
+    },
+    required=False,
+)
 _NOTE_COLUMNS = {
     "note_id": Column("note_id", TEXT),
     "subject_id": _SUBJECT,
@@ -134,6 +167,8 @@ MIMIC4 = MimicLayout(
         EventTable(CHARTEVENTS, key="stay_id"),
         EventTable(LABEVENTS, key="subject_id"),
         EventTable(OUTPUTEVENTS, key="stay_id"),
+        EventTable(INPUTEVENTS, key="stay_id", beside=True, interval=True, if_used=True),
+        EventTable(PROCEDUREEVENTS, key="stay_id", beside=True, interval=True, if_used=True),
     ),
     notes=(
         NoteTable(DISCHARGE, kind="discharge", categories=("DS", "AD"), addenda=("AD",)),
@@ -141,4 +176,5 @@ MIMIC4 = MimicLayout(
     ),
     prescriptions=PRESCRIPTIONS,
     diagnosis_names=DIAGNOSIS_NAMES,
+    clock="year_group",
 )

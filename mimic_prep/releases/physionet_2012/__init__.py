@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimic_prep.release import Release
+from mimic_prep.release import Release, in_folder
 
 if TYPE_CHECKING:
     from clinragen.cohort.manifest import CohortManifest
@@ -23,7 +23,7 @@ def _prepare(request: PreparationRequest) -> CohortManifest:
     from mimic_prep.protocol import load
     from mimic_prep.releases.physionet_2012.challenge import prepare
 
-    return prepare(request.raw, request.out, load("admission"), overwrite=request.overwrite)
+    return prepare(request.folder("the Challenge 2012"), request.out, load("admission"), overwrite=request.overwrite)
 
 
 def _check(root: Path) -> ReleaseCheck:
@@ -37,7 +37,7 @@ RELEASE = Release(
     command="physionet-2012",
     about="prepare unlabelled stays of the PhysioNet Challenge 2012, to pretrain the series encoder",
     raw_help="the folder with set-a, set-b, set-c",
-    recognise=_recognise,
+    recognise=in_folder(_recognise),
     prepare=_prepare,
     check=_check,
     protocol=False,

@@ -15,12 +15,13 @@ from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT, check_output, output_folder
-from clinragen.schema import SERIES, STAYS, CohortPaths
+from clinragen.schema import SERIES, SITES, STAYS, CohortPaths
 from mimic_prep.canonical import made_from, typed, write_manifest, write_series
+from mimic_prep.file_scan import columns_of
 from mimic_prep.outcomes import build as build_outcomes
 from mimic_prep.protocol import Protocol
-from mimic_prep.release_check import ReleaseCheck, TableCheck, columns_of
-from mimic_prep.splits import assign
+from mimic_prep.release_check import ReleaseCheck, TableCheck
+from mimic_prep.splits import assign, held_out
 from mimic_prep.unit_conversion import conversion
 
 VERSION = 1  # raised when the same files give other rows
@@ -207,6 +208,8 @@ def _stays(rows: pl.DataFrame, events: pl.DataFrame, protocol: Protocol) -> pl.D
     measured = events.select(pl.col("stay_id").unique()).rename({"stay_id": "RecordID"})
     stays = measured.join(first("Age"), on="RecordID").join(first("Gender"), on="RecordID", how="left")
     stays = stays.filter(pl.col("Age") >= protocol.rules.min_age).rename({"RecordID": "stay_id"})
+    unknown = (pl.lit(None, dtype=pl.String).alias(name) for name in SITES.names[1:])
+    held_out(stays.select("stay_id", *unknown), protocol.splits, "the Challenge 2012")  # an error where sites are drawn
     splits = assign(stays["stay_id"], protocol.splits)
     return (
         stays.with_columns(subject_id=pl.col("stay_id"), hadm_id=pl.col("stay_id"))

@@ -1,0 +1,57 @@
+"""``clinragen serve``: answer for stays over HTTP on this machine, with a page to try it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from clinragen.options import ModelFolder, OneOfDevices, Verify, WholeNumber
+
+
+def command(
+    *,
+    model: ModelFolder,
+    host: str = "127.0.0.1",
+    port: WholeNumber = 8765,
+    token_file: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    max_stays: WholeNumber = 16,
+    max_megabytes: WholeNumber = 8,
+    max_waiting: WholeNumber = 8,
+    timeout: Annotated[WholeNumber, Parameter(name="--timeout")] = 120,
+    device: OneOfDevices = "auto",
+    verify: Verify = False,
+) -> None:
+    """Answer for stays over HTTP on this machine, with a page to try it.
+
+    Stays come in the schema of a cohort or as a FHIR R4 bundle; answers are those of `predict` and `report`.
+    Any address but loopback needs a token, in a file or in the variable CLINRAGEN_SERVE_TOKEN.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        token_file: File with the token that every request must have.
+        certificate: Certificate for HTTPS, in PEM.
+        key: Private key of the certificate, in PEM.
+        max_stays: Most stays of a request.
+        max_megabytes: Largest body of a request, in MiB.
+        max_waiting: Most requests that wait for the model; further ones are refused with 503.
+        timeout: Seconds after which a request is refused with 503.
+    """
+    from clinragen.quiet import quiet_libraries
+    from clinragen.serve.start import Address, start
+
+    quiet_libraries()
+    start(
+        model,
+        Address(host, port, token_file, certificate, key),
+        stays=max_stays,
+        megabytes=max_megabytes,
+        waiting=max_waiting,
+        seconds=timeout,
+        device=device,
+        verify=verify,
+    )

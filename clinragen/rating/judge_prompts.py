@@ -1,0 +1,168 @@
+"""Prompts of the language model that judges, and how its answers are read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clinragen.config import CONFIG_ROOT
+from clinragen.knowledge.readable import readable
+from clinragen.rating.criteria import SCALE, criteria
+from clinragen.rating.items import Argument, Item
+from clinragen.rating.rating_file import VERDICTS
+from clinragen.teacher.answers import BadAnswerError
+from clinragen.teacher.prompts import SHIPPED as TEACHERS
+from clinragen.teacher.prompts import shortened
+from clinragen.teacher.sanitize import sanitize
+from clinragen.teacher.serialize import serialized
+from clinragen.teacher.settings import TeacherSettings
+from clinragen.teacher.templates import Templates
+from clinragen.teacher.tokens import Messages
+from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
+
+SHIPPED = CONFIG_ROOT / "rating" / "prompts"
+#: What an answer says of two rationales -> the verdict.
+_SAID = {"1": "first", "2": "second", "tie": "tie", "equal": "tie", "both": "tie", "0": "tie"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question to the judge: to rate the rationales of one author, or to compare those of two in this order."""
+
+    item: Item
+    authors: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Names of the stay and the authors, which tell questions of a pack apart."""
+        return (self.item.name, *self.authors)
+
+    @property
+    def template(self) -> str:
+        """Name of the prompt template."""
+        return "score.j2" if len(self.authors) == 1 else "compare.j2"
+
+
+class JudgePrompts:
+    """Fills the templates. The same stay, authors and settings always give the same prompt."""
+
+    def __init__(self, settings: TeacherSettings) -> None:
+        self._settings = settings
+        self._templates = Templates([SHIPPED, TEACHERS])  # the fence of the chart is the teachers'
+
+    def messages(self, question: Question) -> Messages:
+        """System and user message."""
+        chart = question.item.chart
+        fence = hashlib.sha256(f"{question.item.name}:judge".encode()).hexdigest()[:12]
+        sections = [(name, readable(text, name)) for name, text in chart.sections]
+        lines = serialized(chart.cells)[: self._settings.series_lines]
+        values: dict[str, Any] = {
+            "fence": fence,
+            "sections": [
+                (sanitize(name.replace("_", " "), fence), sanitize(text, fence))
+                for name, text in shortened(sections, self._settings.note_words)
+            ],
+            "series_lines": [line.text for line in lines],
+            "arguments": [_safe(question.item.arguments[author], fence) for author in question.authors],
+            "criteria": [
+                {"key": each.key, "question": each.question, "anchors": each.anchors} for each in criteria().values()
+            ],
+        }
+        return [
+            {"role": "system", "content": self._templates.render("system.j2", values)},
+            {"role": "user", "content": self._templates.render(question.template, values)},
+        ]
+
+    @staticmethod
+    def schema(question: Question) -> dict[str, Any]:
+        """JSON schema of an answer."""
+        single = len(question.authors) == 1
+        value: dict[str, Any] = {"type": "integer", "enum": list(SCALE)} if single else {"enum": ["1", "2", "tie"]}
+        return {
+            "type": "object",
+            "properties": dict.fromkeys(criteria(), value if single else {"type": "string", **value}),
+            "required": list(criteria()),
+            "additionalProperties": False,
+        }
+
+
+def _safe(argument: Argument, fence: str) -> dict[str, Any]:
+    return {
+        "diagnoses": [sanitize(name, fence) for name in argument.diagnoses],
+        "note": sanitize(argument.note, fence),
+        "series": sanitize(argument.series, fence),
+    }
+
+
+def scores(text: str) -> dict[str, int]:
+    """Ratings from an answer.
+
+    Raises:
+        BadAnswerError: no number from 1 to 5 for each criterion.
+
+    >>> sorted(scores('{"correctness": 4, "readability": "5", "soundness": 3, "consistency": 4, "persuasiveness": 2}'))
+    ['consistency', 'correctness', 'persuasiveness', 'readability', 'soundness']
+    """
+    return _read(text, {str(point): point for point in SCALE})
+
+
+def verdicts(text: str) -> dict[str, str]:
+    """Verdicts of a comparison, each one of :data:`VERDICTS`, from an answer.
+
+    Raises:
+        BadAnswerError: none of 1, 2 and tie for a criterion.
+    """
+    assert set(_SAID.values()) == set(VERDICTS)
+    return _read(text, _SAID)
+
+
+def _read[T](text: str, meanings: dict[str, T]) -> dict[str, T]:
+    answers = _object(text)
+    read = {}
+    for criterion in criteria():
+        value = answers.get(criterion)
+        word = "" if isinstance(value, bool | float | dict | list) or value is None else str(value).strip().lower()
+        if word not in meanings:
+            raise BadAnswerError("a criterion without a valid answer")
+        read[criterion] = meanings[word]
+    return read
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object of an answer, with keys in lower case."""
+    try:
+        text = unwrap(text, ("{",))
+    except NoAnswerFoundError:
+        raise BadAnswerError("reasoning without an answer") from None
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text[text.find("{") :] if "{" in text else text)
+    except (ValueError, RecursionError):
+        raise BadAnswerError("answer is no JSON") from None
+    if not isinstance(value, dict):
+        raise BadAnswerError("JSON of another form")
+    return {str(key).strip().lower(): answer for key, answer in value.items()}
+
+
+#: Reads the answer to a question.
+Reader = Callable[[str], dict[str, Any]]
+
+
+def reader(question: Question) -> Reader:
+    """How the answer to a question is read."""
+    return scores if len(question.authors) == 1 else verdicts
+
+
+def questions(items: Sequence[Item]) -> list[Question]:
+    """Every question of a pack: each author's rationales alone, then each pair of authors in both orders."""
+    asked_alone = [Question(item, (author,)) for item in items for author in item.arguments]
+    pairs = [
+        Question(item, (first, second))
+        for item in items
+        for first in item.arguments
+        for second in item.arguments
+        if first != second
+    ]
+    return asked_alone + pairs

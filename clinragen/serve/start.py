@@ -1,0 +1,108 @@
+"""Start the service: everything that can be wrong is, before the model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinragen.choices import Device
+from clinragen.errors import UserError, missing_extra
+from clinragen.integrity import thorough
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clinragen.serve.access import Access
+    from clinragen.serve.limits import Limits
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the service is reached, and by whom.
+
+    Attributes:
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        token_file: file with the token.
+        certificate: of TLS, in PEM.
+        key: of the certificate.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def start(
+    model: Path,
+    address: Address,
+    *,
+    stays: int = 16,
+    megabytes: int = 8,
+    waiting: int = 8,
+    seconds: int = 120,
+    device: Device = "auto",
+    verify: bool = False,
+) -> None:
+    """Load a model and answer requests until SIGTERM or Ctrl-C.
+
+    Args:
+        model: run folder.
+        address: where the service is reached, and by whom.
+        stays: most stays of a request.
+        megabytes: largest body of a request, in MiB.
+        waiting: most requests that wait for the model.
+        seconds: within which a request must be answered.
+        device: where the model runs.
+        verify: also check the hashes of large files before reading them.
+
+    Raises:
+        UserError: the address, the token, a limit or the model is not as expected.
+    """
+    from rich.console import Console
+
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError:
+        raise missing_extra("clinragen serve", "serve") from None
+    from clinragen.serve.access import Access
+    from clinragen.serve.limits import Limits
+
+    limits = Limits(stays=stays, body=megabytes << 20, waiting=waiting, seconds=float(seconds))
+    if address.key and not address.certificate:
+        raise UserError("--key is given without --certificate: give both")
+    access = Access.decide(address.host, address.token_file)
+    with thorough(verify):
+        _run(model, address, access, limits, device, Console(stderr=True))
+
+
+def _run(model: Path, address: Address, access: Access, limits: Limits, device: Device, console: Console) -> None:
+    """Take the address first: a port that is taken need not wait for the model."""
+    from clinragen.inference.finished import FinishedRun
+    from clinragen.quiet import phase, remark
+    from clinragen.serve.server import address_of, listen, make_server, serve
+
+    FinishedRun.open(model)
+    opened = listen(address.host, address.port)
+    with opened:
+        if not access.loopback and address.certificate is None:
+            remark(console, "without --certificate the token and patient text travel as they are: use a TLS proxy")
+        phase(console, "loading torch and the model")
+        from clinragen.serve.app import Service
+        from clinragen.serve.assess import Assessor
+
+        assessor = Assessor.load(model, device)
+        phase(console, "answering for an invented stay")
+        assessor.warm_up()
+        url = address_of(opened, address.certificate is not None)
+
+        def ready() -> None:
+            console.print(f"{url} answers; Ctrl-C ends it", highlight=False, soft_wrap=True)
+
+        service = Service(assessor, access, limits)
+        serve(make_server(service, ready, certificate=address.certificate, key=address.key), opened)

@@ -1,0 +1,211 @@
+"""Times of FHIR as wall clock: ``dateTime`` and ``instant``, with offsets, fractions and missing parts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clinragen.errors import UserError
+
+WRITTEN = "written"
+PARTIAL = "time without an hour"
+UNREADABLE = "time that cannot be read"
+_TIME = re.compile(
+    r"\s*(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([Zz]|[+-]\d{2}:?\d{2})?\s*"
+)
+_DATE = re.compile(r"\s*(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?\s*")
+_USUAL = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:Z|[+-]\d{2}:\d{2})$"
+_HEAD = "%Y-%m-%dT%H:%M:%S"
+_EPOCH = datetime(1970, 1, 1)
+_SECOND, _QUARTER = timedelta(seconds=1), 900  # seconds
+
+
+class Clock:
+    """Reads times as the clock of one site.
+
+    Attributes:
+        offsets: how often each offset from UTC was read, in minutes; None for times without one.
+    """
+
+    def __init__(self, zone: str) -> None:
+        """With the name of a time zone, or ``written`` for the clock that each time states.
+
+        Raises:
+            UserError: no such time zone.
+        """
+        self._zone: ZoneInfo | None = None
+        self.offsets: Counter[int | None] = Counter()
+        if zone not in (WRITTEN, "default"):
+            try:
+                self._zone = ZoneInfo(zone)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                raise UserError(
+                    f"--zone {zone}: no such time zone; expected a name such as America/New_York, or {WRITTEN}"
+                ) from None
+
+    def read(self, text: object) -> tuple[datetime | None, str | None]:
+        """The clock time, and why there is none; both None for an absent value."""
+        return self._read(text, 1)
+
+    def _read(self, text: object, rows: int) -> tuple[datetime | None, str | None]:
+        if text is None:
+            return None, None
+        match = _TIME.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            return None, PARTIAL if isinstance(text, str) and _DATE.fullmatch(text) else UNREADABLE
+        year, month, day, hour, minute = (int(part) for part in match.groups()[:5])
+        try:
+            moment = datetime(year, month, day) + _of_day(hour, minute, int(match[6] or 0))
+            offset = _minutes(match[8])
+            moment = self._here(moment, offset)
+        except (ValueError, OverflowError):
+            return None, UNREADABLE
+        self.offsets[offset] += rows
+        return moment, None
+
+    def day(self, text: object) -> date | None:
+        """The day of a date or time; the middle of a year or the first of a month, if no more is stated."""
+        match = _DATE.match(text) if isinstance(text, str) else None
+        if match is None:
+            return None
+        try:
+            return date(int(match[1]), int(match[2] or 7), int(match[3] or 1))
+        except ValueError:
+            return None
+
+    def _here(self, moment: datetime, offset: int | None) -> datetime:
+        if self._zone is None or offset is None:
+            return moment
+        return (moment - timedelta(minutes=offset)).replace(tzinfo=UTC).astimezone(self._zone).replace(tzinfo=None)
+
+    def column(self, texts: list[str | None]) -> tuple[pl.Series, pl.Series]:
+        """Clock times of a column in whole milliseconds, and why there is none; reads each distinct text once."""
+        encoded = pa.array(texts, pa.string()).dictionary_encode()
+        index = pl.Series(encoded.indices)
+        distinct = pl.Series(encoded.dictionary.cast(pa.large_string())).cast(pl.String)
+        counts = np.bincount(index.drop_nulls().to_numpy(), minlength=len(distinct))
+        times, problems = self._distinct(distinct, pl.Series(counts, dtype=pl.Int64))
+        return times.gather(index), problems.gather(index)
+
+    def _distinct(self, texts: pl.Series, counts: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Of distinct texts, with how many rows have each."""
+        rows = pl.DataFrame({"text": texts, "rows": counts}).with_columns(
+            head=pl.col("text").str.slice(0, 19),
+            zone=pl.when(pl.col("text").str.contains(_USUAL)).then(pl.col("text").str.slice(19)),
+        )
+        read_head = (
+            pl.when(pl.col("zone").is_not_null()).then("head").str.to_datetime(_HEAD, time_unit="ms", strict=False)
+        )
+        rows = rows.with_columns(time=read_head).with_columns(zone=pl.when(pl.col("time").is_not_null()).then("zone"))
+        by_zone = rows.group_by("zone").agg(pl.col("rows").sum()).drop_nulls("zone")
+        minutes = {zone: _minutes(zone) for zone in by_zone["zone"]}
+        for zone, count in by_zone.iter_rows():
+            self.offsets[minutes[zone]] += count
+        times = rows["time"]
+        if self._zone is not None:
+            times = self._brought_here(times, rows["zone"].replace_strict(minutes, default=None, return_dtype=pl.Int64))
+        problems = pl.Series([None], dtype=pl.String).new_from_index(0, len(texts))
+        odd = rows["zone"].is_null().arg_true().to_list()
+        if not odd:
+            return times, problems
+        read = [self._read(texts[row], counts[row]) for row in odd]
+        times = times.scatter(odd, pl.Series([time for time, _ in read], dtype=pl.Datetime("ms")))
+        return times, problems.scatter(odd, pl.Series([why for _, why in read], dtype=pl.String))
+
+    def _brought_here(self, times: pl.Series, stated: pl.Series) -> pl.Series:
+        """Times with an offset on the clock of the zone; a quarter of an hour has one offset.
+
+        Not by polars, which knows of no summer time from 2038 on, where shifted times lie.
+        """
+        instants = times.dt.epoch("s") - stated * 60
+        quarters = (instants // _QUARTER).unique().drop_nulls()
+        here = [self._offset(quarter * _QUARTER) for quarter in quarters]
+        shift = (instants // _QUARTER).replace_strict(quarters, here, default=None, return_dtype=pl.Int64)
+        local = pl.from_epoch(instants + shift, time_unit="s").cast(pl.Datetime("ms"))
+        return local.fill_null(times)
+
+    def _offset(self, instant: int) -> int:
+        """Seconds from UTC at an instant, in seconds since 1970."""
+        moment = (_EPOCH + timedelta(seconds=instant)).replace(tzinfo=UTC).astimezone(self._zone)
+        return (moment.utcoffset() or timedelta()) // _SECOND
+
+    def check(self, origin: object) -> None:
+        """Refuse times of different zones that would be mixed.
+
+        Raises:
+            UserError: the offsets lie further apart than summer time, and no zone was given.
+        """
+        check_offsets(self.offsets, self._zone is not None, origin)
+
+
+def check_offsets(offsets: Counter[int | None], zoned: bool, origin: object) -> None:
+    """See ``Clock.check``.
+
+    Args:
+        offsets: how often each was read, in minutes.
+        zoned: whether times were brought to one zone.
+        origin: what errors name.
+    """
+    stated = sorted(offset for offset in offsets if offset is not None and offsets[offset])
+    if not zoned and stated and stated[-1] - stated[0] > 60:
+        shown = ", ".join(_shown(offset) for offset in stated[:6])
+        raise UserError(
+            f"{origin}: its times carry different offsets ({shown}): say which clock the hospital goes by, such as "
+            "--zone America/New_York"
+        )
+
+
+def version_of(text: object) -> int:
+    """Microseconds since 1970 of ``meta.lastUpdated``; -1 if it is absent or cannot be read."""
+    match = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return -1
+    try:
+        moment = datetime.fromisoformat(f"{match[1]}-{match[2]}-{match[3]}")
+        moment += _of_day(int(match[4]), int(match[5]), int(match[6] or 0)) - timedelta(minutes=_minutes(match[8]) or 0)
+        fraction = int((match[7] or "0")[:6].ljust(6, "0"))
+        return (moment - _EPOCH) // timedelta(microseconds=1) + fraction
+    except (ValueError, OverflowError):
+        return -1
+
+
+def versions_of(texts: list[str | None]) -> pl.Series:
+    """``version_of`` of a column; reads each distinct text once."""
+    encoded = pa.array(texts, pa.string()).dictionary_encode()
+    read = pa.array([version_of(text) for text in encoded.dictionary.to_pylist()], pa.int64())
+    return pl.Series(pc.fill_null(read.take(encoded.indices), -1))
+
+
+def _of_day(hour: int, minute: int, second: int) -> timedelta:
+    """A time of day; 24:00 and a leap second are the next minute.
+
+    Raises:
+        ValueError: there is no such time.
+    """
+    if hour > 24 or minute > 59 or second > 60 or (hour == 24 and (minute or second)):
+        raise ValueError
+    return timedelta(hours=hour, minutes=minute, seconds=second)
+
+
+def _minutes(offset: str | None) -> int | None:
+    """
+    >>> _minutes("-05:00"), _minutes("Z"), _minutes("+0530")
+    (-300, 0, 330)
+    """
+    if not offset:
+        return None
+    if offset in "Zz":
+        return 0
+    minutes = int(offset[1:3]) * 60 + int(offset[-2:])
+    return -minutes if offset[0] == "-" else minutes
+
+
+def _shown(offset: int) -> str:
+    return "Z" if offset == 0 else f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"

@@ -1,0 +1,299 @@
+"""Lay the parts of an export out as the tables of ``tables.FHIR``: ids for references, stays for times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from mimic_prep.dates_as_times import MIDNIGHT
+from mimic_prep.releases.fhir.organizations import sites
+from mimic_prep.releases.fhir.resources import died
+from mimic_prep.releases.fhir.specimens import ARTERIAL, FLUID, OTHER_BLOOD, OTHER_SPECIMEN, SAID, least_excluded
+from mimic_prep.releases.fhir.stays import Placed, made_id, place
+from mimic_prep.releases.fhir.versions import Parts
+from mimic_prep.releases.fhir.vocabulary import TABLES
+from mimic_prep.stay_index import StayIndex, seconds
+
+_BATCH = 1 << 17
+_CLOCK = "%Y-%m-%d %H:%M:%S"
+_MOSTLY = 0.9
+_DATED = (
+    "nearly all times of Observations are midnight: dates that became times, so values are read before they are "
+    "known: ask for the time of day"
+)
+_STRANGER = "patient that the export does not hold"
+_NO_STAY = "of no stay"
+
+
+@dataclass
+class LaidOut:
+    """What the tables do not say.
+
+    Attributes:
+        placed: stays and admissions.
+        identities: stay_id, subject_id, hadm_id, encounter, patient.
+    """
+
+    placed: Placed
+    identities: pl.DataFrame
+
+
+def lay_out(parts: Parts, root: Path, stays: str) -> LaidOut:
+    """Write the tables below ``root``.
+
+    Args:
+        parts: the parts of the export.
+        root: folder of the tables.
+        stays: how stays are recognised, see ``stays.place``.
+
+    Raises:
+        UserError: there is no stay.
+    """
+    return _Layout(parts, root).write(stays)
+
+
+class _Layout:
+    def __init__(self, parts: Parts, root: Path) -> None:
+        self._parts = parts
+        self._root = root
+        self._aliases = parts.aliases()
+        for name in ("icu", "hosp", "fhir"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+
+    def write(self, stays: str) -> LaidOut:
+        patients = self._parts.table("Patient")
+        patients = patients.filter(~pl.col("key").is_in(list(self._aliases)))  # merged into another patient
+        patients = patients.with_columns(
+            subject_id=pl.Series([_number(row) for row in patients.iter_rows(named=True)], dtype=pl.Int64)
+        )
+        self._subjects: dict[str, int] = dict(patients.select("key", "subject_id").iter_rows())
+        encounters = self._resolved(self._parts.table("Encounter"), "subject", "part_of", "provider")
+        encounters = encounters.with_columns(
+            locations=pl.Series([self._renamed(spans) for spans in encounters["locations"]], dtype=pl.String)
+        )
+        locations = self._resolved(self._parts.table("Location"), "part_of")
+        placed = self._placed = place(encounters, locations, self._subjects, stays)
+        patient_named = dict(encounters.drop_nulls("subject").select("key", "subject").iter_rows())
+        for key, subject in placed.subject_of.items():  # patients of encounters whose own resource is missing
+            self._subjects.setdefault(patient_named[key], subject)
+        self._write("icu/icustays", placed.stays.select(
+            "subject_id", "hadm_id", "stay_id", first_careunit="unit", intime="intime", outtime="outtime"))  # fmt: skip
+        self._write("hosp/patients", patients.select("subject_id", gender="sex", dob="birth"))
+        organizations = self._resolved(self._parts.table("Organization"), "part_of")
+        named = sites(placed, encounters, organizations)
+        admissions = _admissions(placed, patients).join(named, on="hadm_id", how="left", maintain_order="left")
+        self._write("hosp/admissions", admissions)
+        self._diagnoses()
+        self._drugs()
+        self._notes()
+        self._observations()
+        patient_of = {number: key for key, number in self._subjects.items()}
+        identities = placed.stays.select("stay_id", "subject_id", "hadm_id", "encounter").with_columns(
+            patient=pl.col("subject_id").replace_strict(patient_of, default=None, return_dtype=pl.String)
+        )
+        return LaidOut(placed, identities)
+
+    def _renamed(self, spans: str | None) -> str | None:
+        for name, key in self._aliases.items() if spans else ():
+            if name in (spans or ""):
+                spans = (spans or "").replace(f'"{name}"', f'"{key}"')
+        return spans
+
+    def _resolved(self, rows: pl.DataFrame, *names: str) -> pl.DataFrame:
+        """References under other names replaced by keys."""
+        if not self._aliases:
+            return rows
+        return rows.with_columns(pl.col(name).replace(self._aliases) for name in names)
+
+    def _write(self, name: str, rows: pl.DataFrame) -> None:
+        rows.write_parquet(self._root / f"{name}.parquet", compression="zstd", compression_level=1)
+
+    def _of_patient(self, table: str) -> pl.DataFrame:
+        """Rows of a table with subject_id and hadm_id; those of no patient of the export enter the account."""
+        rows = self._resolved(self._parts.table(table), "subject", "encounter")
+        subject = pl.col("subject").replace_strict(self._subjects, default=None, return_dtype=pl.Int64)
+        by_encounter = pl.col("encounter").replace_strict(self._placed.subject_of, default=None, return_dtype=pl.Int64)
+        admission = pl.col("encounter").replace_strict(self._placed.admission_of, default=None, return_dtype=pl.Int64)
+        rows = rows.with_columns(subject_id=pl.coalesce(subject, by_encounter), hadm_id=admission)
+        self._parts.reject(rows.filter(pl.col("subject_id").is_null()), _STRANGER)
+        return rows.drop_nulls("subject_id")
+
+    def _at(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Fill in the admission by patient and time where a resource names no encounter."""
+        spans = (
+            self._placed.admissions.drop_nulls("start")
+            .sort("start")
+            .select("subject_id", "start", "end", latest="hadm_id")
+        )
+        located = rows.sort("time", nulls_last=True).join_asof(
+            spans, left_on="time", right_on="start", by="subject_id", strategy="backward", check_sortedness=False
+        )
+        within = pl.col("time") <= pl.coalesce("end", "time")
+        nameless = pl.col("encounter").is_null() & within
+        return located.with_columns(hadm_id=pl.coalesce("hadm_id", pl.when(nameless).then("latest")))
+
+    def _diagnoses(self) -> None:
+        rows = self._of_patient("Condition")
+        self._write(
+            "fhir/problems",
+            rows.filter("history").select("subject_id", "time", "title").drop_nulls("title").sort(pl.all()),
+        )
+        coded = rows.filter(~pl.col("history"))
+        ranks = self._ranks()
+        position = pl.col("key").replace_strict(ranks, default=None, return_dtype=pl.Int64)
+        coded = coded.select(
+            "subject_id", "hadm_id", seq_num=position, icd_code="code", icd_version=pl.col("icd").cast(pl.String)
+        )
+        self._parts.skip(
+            rows.filter(~pl.col("history") & pl.col("hadm_id").is_null()),
+            "diagnosis of an encounter that the export does not hold",
+        )
+        self._write("hosp/diagnoses_icd", coded.drop_nulls("hadm_id").sort(pl.all()))
+
+    def _ranks(self) -> dict[str, int]:
+        from msgspec import json
+
+        ranks: dict[str, int] = {}
+        for text in self._parts.table_again("Encounter")["ranks"].drop_nulls():
+            for key, rank in json.decode(text).items():
+                ranks[self._aliases.get(str(key), str(key))] = int(rank)
+        return ranks
+
+    def _drugs(self) -> None:
+        names = dict(self._parts.table("Medication").drop_nulls("name").select("key", "name").iter_rows())
+        rows = self._at(self._resolved(self._of_patient("Drug"), "medication"))
+        named = pl.col("medication").replace_strict(names, default=None, return_dtype=pl.String)
+        rows = rows.with_columns(drug=pl.coalesce(named, "drug"))
+        self._parts.skip(rows.filter(pl.col("drug").is_null()), "drug without a name")
+        self._parts.skip(
+            rows.filter(pl.col("drug").is_not_null() & pl.col("hadm_id").is_null()), "drug of no admission"
+        )
+        rows = rows.drop_nulls(["drug", "hadm_id"])
+        self._write(
+            "hosp/prescriptions", rows.select("subject_id", "hadm_id", "drug", starttime="time").unique().sort(pl.all())
+        )
+
+    def _notes(self) -> None:
+        binaries = dict(self._parts.table("Binary").drop_nulls("text").select("key", "text").iter_rows())
+        rows = self._at(self._resolved(self._of_patient("Note"), "binary"))
+        body = pl.col("binary").replace_strict(binaries, default=None, return_dtype=pl.String)
+        rows = rows.with_columns(text=pl.coalesce("text", body))
+        self._parts.skip(rows.filter(pl.col("text").is_null()), "note whose Binary is not in the export")
+        rows = rows.drop_nulls("text").select(
+            "subject_id", "hadm_id", "kind", "text", note_id="key", charttime="time", storetime="available"
+        )
+        self._write("fhir/notes", rows.sort("note_id"))
+
+    def _observations(self) -> None:
+        placed = self._placed
+        specimens = self._parts.table("Specimen").filter(pl.col("level") > ARTERIAL)
+        self._specimens = self._by_any_name(dict(specimens.select("key", "level").iter_rows()))
+        self._specimens |= {f"{SAID}{level}": level for level in (OTHER_BLOOD, FLUID)}
+        self._excluded = least_excluded()
+        subject_of, of_encounter, own_stay = (
+            self._by_any_name(ids) for ids in (self._subjects, placed.subject_of, placed.stay_of)
+        )
+        spans = placed.stays.drop_nulls(["intime", "outtime"])
+        index = StayIndex(spans.with_columns(window_start="intime", prediction_time="outtime"))
+        writers: dict[str, pq.ParquetWriter] = {}
+        timed = midnight = 0
+        for block in self._parts.observations(_BATCH):
+            rows = block.with_columns(
+                subject_id=_numbers(block["subject"], subject_of),
+                of_encounter=_numbers(block["encounter"], of_encounter),
+                own_stay=_numbers(block["encounter"], own_stay),
+            ).with_columns(pl.coalesce("subject_id", "of_encounter").alias("subject_id"))
+            rows = self._without(rows, rows["subject_id"].is_null(), self._parts.reject, _STRANGER)
+            rows = rows.with_columns(stay_id=rows["own_stay"].fill_null(_by_time(index, rows)))
+            rows = self._without(rows, rows["stay_id"] < 0, self._parts.skip, _NO_STAY)
+            rows = self._without(rows, self._of_other_specimen(rows), self._parts.skip, OTHER_SPECIMEN)
+            timed += rows.height
+            midnight += int((rows["time"].dt.time() == MIDNIGHT).sum())
+            for number, name in enumerate(TABLES):
+                self._append(writers, name, rows.filter(pl.col("table") == number))
+        for writer in writers.values():
+            writer.close()
+        if midnight > _MOSTLY * timed:
+            placed.warnings.append(_DATED)
+
+    def _of_other_specimen(self, rows: pl.DataFrame) -> pl.Series:
+        """Which values are of a specimen that their variable is not of."""
+        other = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
+        if not self._specimens:
+            return other
+        named = rows["specimen"].replace_strict(self._specimens, default=ARTERIAL, return_dtype=pl.Int8)
+        telling = (named > ARTERIAL).arg_true()
+        if not len(telling):
+            return other
+        limits = pl.Series(
+            [self._excluded.get(pair, FLUID + 1) for pair in rows.select("table", "item")[telling].iter_rows()],
+            dtype=pl.Int8,
+        )
+        return other.scatter(telling, named.gather(telling) >= limits)
+
+    def _by_any_name(self, numbers: Mapping[str, int]) -> dict[str, int]:
+        return {name: numbers[key] for name, key in self._aliases.items() if key in numbers} | dict(numbers)
+
+    def _without(
+        self, rows: pl.DataFrame, left_out: pl.Series, enter: Callable[[pl.DataFrame, str], None], why: str
+    ) -> pl.DataFrame:
+        if not left_out.any():
+            return rows
+        enter(rows.filter(left_out), why)
+        return rows.filter(~left_out)
+
+    def _append(self, writers: dict[str, pq.ParquetWriter], name: str, rows: pl.DataFrame) -> None:
+        if not rows.height:
+            return
+        specimen = pl.col("specimen")
+        table = rows.select(
+            "stay_id", itemid="item", charttime="time", storetime="known", valuenum="value", value="words",
+            valueuom="unit", comments="comment", rank="rank",
+            specimen_id=pl.when(specimen.is_not_null()).then(specimen.hash(seed=0).reinterpret(signed=True)),
+        ).to_arrow(compat_level=pl.CompatLevel.oldest())  # fmt: skip
+        if name not in writers:
+            path = self._root / f"fhir/{name}.parquet"
+            writers[name] = pq.ParquetWriter(path, table.schema, compression="zstd", compression_level=1)
+        writers[name].write_table(table)
+
+
+def _numbers(keys: pl.Series, numbers: Mapping[str, int]) -> pl.Series:
+    """What each key means; each distinct one is looked up once."""
+    categories = keys.cat.get_categories()
+    meant = pl.Series([numbers.get(key) for key in categories], dtype=pl.Int64)
+    return meant.gather(keys.to_physical())
+
+
+def _by_time(index: StayIndex, rows: pl.DataFrame) -> pl.Series:
+    """The patient's latest stay that began at or before each time; -1 without one."""
+    if not len(index):
+        return pl.repeat(-1, rows.height, dtype=pl.Int64, eager=True)
+    rank = index.by_time(rows["subject_id"].to_numpy(), seconds(rows["time"]))
+    return pl.Series(np.where(rank >= 0, index.stay_ids[np.maximum(rank, 0)], -1), dtype=pl.Int64)
+
+
+def _number(row: dict[str, Any]) -> int:
+    return row["number"] if row["number"] is not None else made_id(row["key"])
+
+
+def _admissions(placed: Placed, patients: pl.DataFrame) -> pl.DataFrame:
+    """Admissions with what became of the patient: the disposition, else the time of death."""
+    rows = placed.admissions.join(
+        patients.select("subject_id", "death", "death_day"), on="subject_id", how="left", maintain_order="left"
+    )
+    flag = pl.Series([died(text) for text in rows["disposition"]], dtype=pl.Boolean)
+    start, end, death, day = (pl.col(name) for name in ("start", "end", "death", "death_day"))
+    dated = death.is_null() & day.dt.date().is_between(start.dt.date(), end.dt.date())
+    within = death.is_between(start, end) | dated
+    rows = rows.with_columns(died=pl.coalesce(flag, pl.when(day.is_not_null() & end.is_not_null()).then(within)))
+    return rows.select(
+        "subject_id", "hadm_id", admittime="start", dischtime="end", admission_type="kind", admission_location="source",
+        hospital_expire_flag=pl.col("died").cast(pl.Int8),
+        deathtime=pl.when(pl.col("died") & within).then(death).dt.strftime(_CLOCK),
+    )  # fmt: skip

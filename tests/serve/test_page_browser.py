@@ -1,0 +1,130 @@
+"""The pages in a real browser: a stay is typed or uploaded, and its report is seen; nothing else is asked for."""
+
+import json
+import re
+
+import pytest
+from serve.bundles import bundle, document, observation
+from serve.server_thread import served
+from serve.stand_in import request_of
+
+from clinragen.serve.access import Access
+from clinragen.serve.app import Service
+from clinragen.serve.limits import Limits
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]  # Chromium takes seconds
+TOKEN = "a-token-of-enough-letters"
+
+
+@pytest.fixture(scope="module")
+def address(assessor):
+    with served(Service(assessor, Access(None), Limits())) as port:
+        yield f"http://localhost:{port}/"
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page that fails the test if it logs anything, raises, or asks for anything but the service."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(30_000)
+    troubles: list[str] = []
+    opened.on("console", lambda message: troubles.append(f"console {message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+    allowed = (address, "data:")
+    opened.on("request", lambda r: None if r.url.startswith(allowed) else troubles.append(f"request: {r.url}"))
+    opened.goto(address)
+    yield opened
+    context.close()
+    assert troubles == []
+
+
+def send(page):
+    page.get_by_role("button", name="Show the report").click()
+
+
+def report(page):
+    """The report in its frame, once it is there."""
+    page.get_by_text("The report is below.").wait_for()
+    return page.frame_locator("#report")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_typed_stay_is_reported(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.get_by_label("Age, years").fill("71")
+    page.get_by_label("Sex").select_option("female")
+    page.get_by_label("Note", exact=True).fill("Cough, fever and dyspnea for three days. COPD.")
+    page.get_by_label("Measurements").fill("1 heart_rate 118\n2, temperature, 102.2, degF\n2 lactate 3.4")
+    send(page)
+    shown = report(page)
+    assert shown.locator("h1").inner_text().startswith("Stay 1")
+    assert "dyspnea" in shown.locator("body").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("input[name=request]").input_value() == ""
+
+
+def test_a_file_is_reported(page, hospital, runs, tmp_path):
+    rows = (runs.predictions / "predictions.jsonl").read_text().splitlines()
+    stays = [json.loads(row)["stay_id"] for row in rows[:2]]
+    (tmp_path / "stays.json").write_text(json.dumps(request_of(hospital.cohort, stays)))
+    page.get_by_label("JSON in the cohort's schema").set_input_files(tmp_path / "stays.json")
+    page.get_by_label("Which stay of the file").fill("2")
+    send(page)
+    assert str(sorted(stays)[1]) in report(page).locator("h1").inner_text()
+    (tmp_path / "bundle.json").write_text(json.dumps(bundle(observation("8867-4", 118, "/min"), document())))
+    page.get_by_label("JSON in the cohort's schema").set_input_files(tmp_path / "bundle.json")
+    page.get_by_label("Which stay of the file").fill("1")
+    send(page)
+    report(page).locator("h1", has_text=re.compile("^Stay 1 ")).wait_for()  # in place of the former report
+
+
+def test_what_is_wrong_is_said_where_it_is_typed(page, tmp_path):
+    alert = page.get_by_role("alert")
+    send(page)
+    assert "Age is needed" in alert.inner_text()
+    page.get_by_label("Age, years").fill("71")
+    page.get_by_label("Measurements").fill("1 heart_rate 118\nquickly")
+    send(page)
+    assert "line 2" in alert.inner_text()
+    (tmp_path / "broken.json").write_text("{")
+    page.get_by_label("JSON in the cohort's schema").set_input_files(tmp_path / "broken.json")
+    send(page)
+    assert "not valid JSON" in alert.inner_text()
+
+
+def test_axe_and_keyboard(page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    for path in ("", "docs"):
+        page.goto(page.url.partition("docs")[0] + path)
+        violations = Axe().run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["target"]) for one in violations] == []
+    page.goto(page.url.removesuffix("docs"))
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "age"
+
+
+def test_a_refused_stay_and_a_token(browser, assessor):
+    """What the service refuses is shown beside the form; its page is an error of the browser's console."""
+    import hashlib
+
+    access = Access(hashlib.sha256(TOKEN.encode()).digest())
+    context = browser.new_context()
+    with served(Service(assessor, access, Limits())) as port:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.get_by_label("Age, years").fill("71")
+        page.get_by_label("Token").fill("another-token-than-that")
+        send(page)
+        alert = page.get_by_role("alert")
+        alert.get_by_text("a token is needed").wait_for()
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_label("Measurements").fill("1 heart_speed 118")
+        send(page)
+        alert.get_by_text("series[0].variable").wait_for()
+        page.get_by_label("Measurements").fill("1 heart_rate 118")
+        send(page)
+        assert report(page).locator("h1").inner_text().startswith("Stay 1")
+        context.close()
