@@ -407,6 +407,7 @@ TREATMENT_TABLES: dict[str, tuple[str, ...]] = {
     "mimic3": ("inputevents_mv", "inputevents_cv", "procedureevents_mv"),
     "eicu": ("infusiondrug",),
     "clif": ("clif_medication_admin_continuous",),
+    "fhir": ("administrations", "procedures"),
 }
 
 

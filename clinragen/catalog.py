@@ -165,6 +165,10 @@ def variable_of(key: str, row: Mapping[str, Any], source: str, position: int) ->
     codes = [code for code in (row["loinc"], *also) if code]
     ids = [loinc_item(code) for code in codes] or [_WITHOUT_LOINC + position]
     items["loinc"] = {"observations": dict.fromkeys(ids)}
+    if row["kind"] == "treatment":  # tables that are written while an export is read
+        items["loinc"]["infusions"] = dict.fromkeys(ids[:1])
+        if row["unit"] != "flag" and row.get("bin") != "sum":
+            items["loinc"]["rates"] = dict.fromkeys(ids[:1])
     return Variable(
         key=key,
         label=row["label"],

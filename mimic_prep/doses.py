@@ -22,13 +22,19 @@ NO_CONCENTRATION = "rate as a volume, of an unknown concentration: left out"
 NO_WEIGHT = "rate without the weight that its unit needs: left out"
 NO_RATE = "row without a rate"
 NO_VOLUME = "row without a volume"
+AVERAGED = "no rate: the amount over the time in which it ran in"
 ALIEN_UNIT = "unit of a rate that is not known for its drug"
 #: In place of the unit of a row that only says that an infusion was stopped.
 STOPPED = "stopped"
 _STOPPED = ["stopped", "d/c'd", "discontinued"]
-_RATE = re.compile(r"(mcg|ug|mg|gm|g|ng|units?|u|iu)(?:/|per|-)?(kg)?(?:/|per|-)?(minutes?|mins?|hours?|hrs?|h)")
-_VOLUME = re.compile(r"(ml|cc|mls)(/|per)?(hours?|hrs?|h|min|minutes?)")
-_MICROGRAMS = {"ng": 0.001, "mcg": 1.0, "ug": 1.0, "mg": 1000.0, "g": 1e6, "gm": 1e6}
+_AMOUNT = r"(mcg|ug|micrograms?|mg|milligrams?|gm|grams?|g|ng|nanograms?|units?|u|iu|unt)(?:/|per|-)?(kg)?"
+_RATE = re.compile(_AMOUNT + r"(?:/|per|-)?(minutes?|mins?|hours?|hrs?|h)")
+_VOLUME = re.compile(r"(mls?|cc|milliliters?|millilitres?|l)(?:/|per)?(kg)?(?:/|per)?(hours?|hrs?|hr|h|mins?|minutes?)")
+_MICROGRAMS = {
+    "ng": 0.001, "nanogram": 0.001, "mcg": 1.0, "ug": 1.0, "microgram": 1.0, "mg": 1000.0, "milligram": 1000.0,
+    "g": 1e6, "gm": 1e6, "gram": 1e6,
+}  # fmt: skip
+_MILLILITRES = {"l": 1000.0}
 
 Trouble = Literal["no unit", "volume", "alien"]
 
@@ -45,7 +51,7 @@ def factor(unit: str | None, canonical: str) -> tuple[float, int] | Trouble:
     >>> factor("mL/hour", "mcg/kg/min"), factor("mcg/min", "units/min")
     ('volume', 'alien')
     """
-    plain = re.sub(r"[\s().]", "", (unit or "").casefold().replace("µ", "u").replace("μ", "u"))
+    plain = _plain(unit)
     if plain == STOPPED:
         return 0.0, 0
     if not plain or plain == "unknown":
@@ -58,13 +64,30 @@ def factor(unit: str | None, canonical: str) -> tuple[float, int] | Trouble:
     return written[1] / target[1], int(written[2]) - int(target[2])
 
 
+def _plain(unit: str | None) -> str:
+    """A unit without what spellings of it differ in: case, blanks, brackets, and UCUM's dot for a product."""
+    return re.sub(r"[\s().\[\]{}]", "", (unit or "").casefold().replace("µ", "u").replace("μ", "u"))
+
+
+def hourly_volume(unit: str | None) -> float | None:
+    """What a rate in ``unit`` is multiplied by to give millilitres an hour; None if it is no such rate.
+
+    >>> hourly_volume("mL/hour"), hourly_volume("ml/min"), hourly_volume("mcg/min")
+    (1.0, 60.0, None)
+    """
+    match = _VOLUME.fullmatch(_plain(unit))
+    if match is None or match[2]:
+        return None
+    return _MILLILITRES.get(match[1], 1.0) * (60.0 if match[3].startswith("m") else 1.0)
+
+
 def _parts(unit: str) -> tuple[str, float, bool] | None:
     """What is given, how much of it in a minute, and whether by kilogram."""
     match = _RATE.fullmatch(unit)
     if match is None:
         return None
     what, by_weight, time = match.groups()
-    mass = _MICROGRAMS.get(what)
+    mass = _MICROGRAMS.get(what, _MICROGRAMS.get(what.removesuffix("s")))
     minutes = 60.0 if time.startswith("h") else 1.0
     return ("units" if mass is None else "mass"), (mass or 1.0) / minutes, by_weight is not None
 
@@ -75,20 +98,41 @@ def is_volume(unit: str | None) -> bool:
     >>> is_volume("ml"), is_volume("mg")
     (True, False)
     """
-    return (unit or "").strip().casefold() in ("ml", "mls", "cc")
+    return (unit or "").strip().casefold() in ("ml", "mls", "cc", "milliliter", "millilitre", "milliliters")
 
 
 def read_values(row_filter: RowFilter, items: Mapping[int | str, Variable], volume: pl.Expr) -> None:
-    """Add ``value``: of variables that are summed ``volume``, in millilitres; of the others as ``read_rates``."""
+    """Add ``value``: 1 of states, ``volume`` of variables that are summed, in millilitres; of others ``read_rates``."""
+    states = [item for item, spec in items.items() if spec.unit == "flag"]
     volumes = [item for item, spec in items.items() if spec.bin == "sum"]
-    row_filter.frame = row_filter.frame.with_columns(flows=pl.col("item").is_in(volumes), volume=volume)
-    row_filter.skip(pl.col("flows") & pl.col("volume").is_null(), NO_VOLUME)
-    row_filter.reject(pl.col("flows") & (pl.col("volume") < 0), "negative volume")
+    state = pl.col("item").is_in(states)
+    row_filter.frame = row_filter.frame.with_columns(
+        plain=state | pl.col("item").is_in(volumes), volume=pl.when(state).then(1.0).otherwise(volume)
+    )
+    row_filter.skip(pl.col("plain") & pl.col("volume").is_null(), NO_VOLUME)
+    row_filter.reject(pl.col("plain") & (pl.col("volume") < 0), "negative volume")
     whole = row_filter.frame
-    row_filter.frame = whole.filter(~pl.col("flows"))
-    read_rates(row_filter, {item: spec for item, spec in items.items() if spec.bin != "sum"})
-    fluids = whole.filter("flows").with_columns(value=pl.col("volume"), rate_unit=pl.col("rate_unit").cast(pl.String))
-    row_filter.frame = pl.concat([row_filter.frame, fluids.select(row_filter.frame.columns)], how="vertical_relaxed")
+    row_filter.frame = whole.filter(~pl.col("plain"))
+    read_rates(row_filter, {item: spec for item, spec in items.items() if item not in (*states, *volumes)})
+    plain = whole.filter("plain").with_columns(value=pl.col("volume"), rate_unit=pl.col("rate_unit").cast(pl.String))
+    row_filter.frame = pl.concat([row_filter.frame, plain.select(row_filter.frame.columns)], how="vertical_relaxed")
+
+
+def charted_rates(release: str, table: str) -> Derivation:
+    """The derivation of a table of rates at points in time: columns ``item``, ``rate`` and ``rate_unit``.
+
+    Args:
+        release: key of its items in the catalogue.
+        table: the table's name in lower case.
+    """
+
+    def rule(row_filter: RowFilter) -> None:
+        items = variable_of(release, table)
+        row_filter.skip(~pl.col("item").is_in(list(items)), "item not used")
+        row_filter.reject(pl.col("rate").is_infinite() | (pl.col("rate") < 0), "no numeric value")
+        read_rates(row_filter, items)
+
+    return Derivation(rule, "1")
 
 
 def charted_doses(release: str, table: str) -> Derivation:
@@ -111,6 +155,28 @@ def charted_doses(release: str, table: str) -> Derivation:
         read_values(row_filter, items, volume_of(row_filter.frame["amount_unit"]))
 
     return Derivation(rule, "1")
+
+
+def average_rates(row_filter: RowFilter) -> None:
+    """Fill in ``rate`` where a row has only the amount that ran in from ``time`` to ``end``, and say so: ``averaged``.
+
+    Such a rate tells when the infusion ended and how much it gave, so it counts only once it has run in. A volume is no
+    such amount, and what lasts a minute at most is a bolus, which has no rate.
+    """
+    frame = row_filter.frame
+    minutes = (pl.col("end") - pl.col("time")).dt.total_seconds() / 60
+    unit = pl.col("amount_unit").cast(pl.String)
+    named = [one for one in frame["amount_unit"].cast(pl.String).drop_nulls().unique() if _is_amount(one)]
+    averaged = pl.col("rate").is_null() & pl.col("amount").is_not_null() & unit.is_in(named) & (minutes > 1)
+    row_filter.frame = frame.with_columns(averaged=averaged.fill_null(False)).with_columns(
+        rate=pl.when("averaged").then(pl.col("amount") / minutes).otherwise("rate"),
+        rate_unit=pl.when("averaged").then(unit + "/min").otherwise(pl.col("rate_unit").cast(pl.String)),
+    )
+
+
+def _is_amount(unit: str) -> bool:
+    """Whether a unit is one of a mass or of units, perhaps by weight."""
+    return re.fullmatch(_AMOUNT, _plain(unit)) is not None
 
 
 def volume_of(units: pl.Series) -> pl.Expr:

@@ -14,7 +14,7 @@ import polars as pl
 
 from clinragen.catalog import variables
 from mimic_prep.accounting import RowFilter, Screen
-from mimic_prep.doses import read_values, volume_of
+from mimic_prep.doses import AVERAGED, hourly_volume, read_values, volume_of
 from mimic_prep.events import EVENTS
 from mimic_prep.items import items_of
 from mimic_prep.qualify import BIN_SECONDS
@@ -26,7 +26,8 @@ from mimic_prep.unit_screen import variable_of
 INTERVALS = {**EVENTS, "end": pl.Int32, "running": pl.Boolean}
 _LEFT_OUT = ["rewritten", "cancelled", "canceled"]
 _LATE_VOLUME = "volume that is known only when it has run in, after the prediction time: left out"
-_HOURLY = ["ml/hour", "ml/hr", "ml/h", "mlhr", "cc/hour", "cc/hr", "cc/h", "cchr"]
+_LATE_DOSE = "amount that is known only when it has run in, after the prediction time: left out"
+_MOST_RANKS = 10_000
 _SHORTEST = 60  # seconds that a bolus without a duration lasts
 _TOO_MUCH = "more at once than is plausible: left out"
 
@@ -55,8 +56,11 @@ class IntervalRules:
             row_filter.skip(pl.col("status").str.to_lowercase().is_in(_LEFT_OUT), "rewritten or cancelled")
         self._attach(row_filter)
         self._read_values(row_filter)
+        priority = self._of_item(row_filter, self._priority)
+        if "rank" in row_filter.frame.columns:  # tells rows of one item apart, which would be taken for one row
+            priority = priority + row_filter.frame["rank"].fill_null(0).clip(0, _MOST_RANKS).cast(pl.Int16)
         row_filter.frame = row_filter.frame.with_columns(
-            variable=self._of_item(row_filter, self._codes), priority=self._of_item(row_filter, self._priority)
+            variable=self._of_item(row_filter, self._codes), priority=priority
         ).select(pl.col(name).cast(kind) for name, kind in INTERVALS.items())
 
     def _of_item(self, row_filter: RowFilter, numbers: dict[int | str, int]) -> pl.Series:
@@ -70,7 +74,12 @@ class IntervalRules:
         screen.reject(frame["item"].is_null(), "no item")
         key = frame[self._source.key]
         screen.skip(key.is_null(), f"no {key.name}")
-        rank = self._index.by_stay(key.fill_null(-1).to_numpy())
+        keys = key.fill_null(-1).to_numpy()
+        if key.name == "stay_id":
+            rank = self._index.by_stay(keys)
+        else:
+            screen.skip(~np.isin(keys, self._index.subjects), "patient not in the cohort")
+            rank = self._index.by_span(keys, seconds(frame["time"]), seconds(frame["end"]))
         screen.skip(rank < 0, "stay not in the cohort")
         screen.reject(frame["time"].is_null() | frame["end"].is_null(), "no time")
         origin = self._index.intime[rank]
@@ -100,11 +109,17 @@ class IntervalRules:
         if states and "rate" not in frame.columns:
             row_filter.frame = frame.with_columns(value=1.0)
             return
-        rate = pl.col("rate_unit").cast(pl.String).str.to_lowercase().str.replace_all(" ", "")
-        hourly = rate.is_in(_HOURLY).fill_null(False)
-        row_filter.skip(pl.col("item").is_in(volumes) & pl.col("running") & ~hourly, _LATE_VOLUME)
+        units = frame["rate_unit"].cast(pl.String).drop_nulls().unique()
+        scales = {unit: scale for unit in units if (scale := hourly_volume(unit)) is not None}
+        scale = pl.col("rate_unit").cast(pl.String).replace_strict(scales, default=None, return_dtype=pl.Float64)
+        hourly = pl.col("rate") * scale
+        late = pl.col("running") & hourly.is_null()
+        row_filter.skip(pl.col("item").is_in(volumes) & late, _LATE_VOLUME)
+        if "averaged" in frame.columns:
+            row_filter.skip(pl.col("averaged") & pl.col("running"), _LATE_DOSE)
+            row_filter.remarks[AVERAGED] += int(row_filter.frame["averaged"].sum())
         flow = volume_of(frame["amount_unit"]) * BIN_SECONDS / pl.col("length")
-        read_values(row_filter, self._variables, pl.when(hourly).then("rate").otherwise(flow))
+        read_values(row_filter, self._variables, pl.coalesce(hourly, flow))
         self._check_range(row_filter, volumes)
 
     def _check_range(self, row_filter: RowFilter, volumes: list[int | str]) -> None:

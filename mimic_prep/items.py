@@ -35,7 +35,8 @@ def used(events: Iterable[EventTable], release: str) -> tuple[EventTable, ...]:
     return tuple(
         source
         for source in events
-        if not source.if_used or any(items_of(one, release, source.table.name) for one in variables().values())
+        if not source.if_used
+        or any(items_of(one, source.items or release, source.table.name) for one in variables().values())
     )
 
 

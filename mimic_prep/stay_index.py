@@ -48,6 +48,19 @@ class StayIndex:
         same = is_patient & (ranks >= 0) & (latest_key >= keys - keys % _SPAN) & (keys % _SPAN < _SPAN - 1)
         return np.where(same, self._order.take(np.maximum(ranks, 0)), -1)
 
+    def by_span(self, subjects: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Rank of the patient's stay in whose window a span begins; if in none, of the latest that began during it.
+
+        Args:
+            subjects: patient of each span.
+            starts: first second of each, since 1970.
+            ends: the second after its last.
+        """
+        rank = self.by_time(subjects, starts)
+        outside = (rank < 0) | (starts - self.intime.take(rank) >= self.end.take(rank)) if len(self) else rank < 0
+        during = self.by_time(subjects, np.maximum(ends - 1, starts))
+        return np.where(outside & (during >= 0), during, rank)
+
 
 def seconds(times: pl.Series) -> np.ndarray:
     """Epoch seconds of a datetime column; 0 for null."""

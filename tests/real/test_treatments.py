@@ -1,4 +1,4 @@
-"""Infusions of the same 30 patients from two conversions: rows that last, and what was charted when a rate changed.
+"""Treatments of the same 30 patients of MIMIC-IV from its tables and other forms, hour by hour.
 
 The demo of MIMIC-IV lacks inputevents: they are laid out from the administrations of its FHIR export.
 """
@@ -53,14 +53,26 @@ def _rates(cohort: clinragen.Cohort, hours_ahead: int) -> pl.DataFrame:
     return rates.join(stays, on="stay_id").select("begins", "hour", "variable", "value")
 
 
-def test_rates_of_rows_that_last_are_those_charted_in_each_hour(shared, tmp_path):
-    raw, clif = shared("mimic-iv-demo"), shared("clif-mimic-iv-demo-30")
-    for folder in ("hosp", "icu"):
-        (tmp_path / "raw" / folder).mkdir(parents=True)
-        for file in (raw / folder).iterdir():
-            (tmp_path / "raw" / folder / file.name).symlink_to(file)
-    _inputevents(shared("fhir-mimic-iv-demo-30"), tmp_path / "raw" / "icu" / "inputevents.csv.gz")
-    lasting = clinragen.prepare(tmp_path / "raw", tmp_path / "a", source="mimic-iv", variables="treatments")
+@pytest.fixture(scope="module")
+def lasting(shared, tmp_path_factory) -> clinragen.Cohort:
+    """The cohort of MIMIC's tables."""
+    raw, folder = shared("mimic-iv-demo"), tmp_path_factory.mktemp("lasting")
+    for name in ("hosp", "icu"):
+        (folder / "raw" / name).mkdir(parents=True)
+        for file in (raw / name).iterdir():
+            (folder / "raw" / name / file.name).symlink_to(file)
+    _inputevents(shared("fhir-mimic-iv-demo-30"), folder / "raw" / "icu" / "inputevents.csv.gz")
+    return clinragen.prepare(folder / "raw", folder / "cohort", source="mimic-iv", variables="treatments")
+
+
+def _treatments(cohort: clinragen.Cohort, *stays: int) -> pl.DataFrame:
+    """stay_id, hour, variable, value of treatments, perhaps of some stays."""
+    rows = cohort.series.filter(pl.col("variable").is_in(list(cohort.added.rows)))
+    return rows.filter(pl.col("stay_id").is_in(list(stays))) if stays else rows
+
+
+def test_rates_of_rows_that_last_are_those_charted_in_each_hour(lasting, shared, tmp_path):
+    clif = shared("clif-mimic-iv-demo-30")
     charted = clinragen.prepare(clif, tmp_path / "b", source="clif", variables="treatments")
     both = _rates(lasting, 0).join(_rates(charted, 5), on=["begins", "hour", "variable"], suffix="_charted")
     counts = dict(both["variable"].value_counts().iter_rows())
@@ -72,3 +84,19 @@ def test_rates_of_rows_that_last_are_those_charted_in_each_hour(shared, tmp_path
     }
     assert both.filter((pl.col("value") - pl.col("value_charted")).abs() > 0.001).is_empty()
     assert both.height == _rates(charted, 5).height  # every hour that was charted
+
+
+def test_treatments_of_fhir_are_those_of_the_tables_hour_by_hour(lasting, shared, tmp_path):
+    """Ventilation is that of MIMIC's own table; rates and fluids are laid out from the export itself."""
+    fhir = clinragen.prepare(
+        shared("fhir-mimic-iv-demo-30"), tmp_path / "fhir", source="fhir", variables="treatments", workers=1
+    )
+    ours, raw = _treatments(fhir), _treatments(lasting, *fhir.stays["stay_id"])
+    key = ["stay_id", "hour", "variable"]
+    assert ours.sort(key).equals(raw.sort(key))
+    assert dict(ours["variable"].value_counts().iter_rows()) == {
+        "norepinephrine_rate": 246, "phenylephrine_rate": 211, "vasopressin_rate": 104, "epinephrine_rate": 1,
+        "vasopressor_dose": 392, "fluids_in": 1332, "invasive_ventilation": 641,
+    }  # fmt: skip
+    tables = fhir.manifest["tables"]
+    assert not any(counts["quarantined"] for name, counts in tables.items() if "nfusion" in name or "Proc" in name)

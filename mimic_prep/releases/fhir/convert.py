@@ -29,11 +29,12 @@ from mimic_prep.releases.fhir.elements import items, key_of, part, text
 from mimic_prep.releases.fhir.numbers import NumberReader, entries_of
 from mimic_prep.releases.fhir.observations import ROWS, ObservationReader
 from mimic_prep.releases.fhir.resources import SCHEMAS, ResourceReader, Row
+from mimic_prep.releases.fhir.treatments import TreatmentReader
 from mimic_prep.releases.fhir.vocabulary import Mapping as CodeMapping
 from mimic_prep.releases.fhir.vocabulary import Vocabulary
 from mimic_prep.steps import catalogue_key
 
-VERSION = 4  # raised when the same lines give other rows
+VERSION = 5  # raised when the same lines give other rows
 LINE = 0xFFFFFFFF  # the part of a row's number that is its line
 ACCOUNT, OBSERVATIONS = "account.json", "observations.parquet"
 NOTHING_ADDED = AddedVariables()
@@ -159,6 +160,7 @@ class _FileReader:
         self._numbers = NumberReader(vocabulary, clock)
         self._observations = ObservationReader(vocabulary, clock)
         self._resources = ResourceReader(vocabulary, clock)
+        self._treatments = TreatmentReader(vocabulary, clock)
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._rows: dict[str, list[Row]] = {}
         self._slow: list[Row] = []
@@ -262,7 +264,7 @@ class _FileReader:
             for entry in _entries(resource):
                 self._entry(entry, self._inner(number), resource)
             return
-        if kind != "Observation" and not self._resources.reads(kind):
+        if kind != "Observation" and not self._resources.reads(kind) and not self._treatments.reads(kind):
             self._read += 1
             shown = kind if kind.isalpha() and len(kind) < 40 else "unknown type"
             self._not_read[f"{shown}: not read"] += 1
@@ -276,12 +278,17 @@ class _FileReader:
                 rows = self._observations.rows(resource)
                 self._slow += [{"entry": name, "version": version, "line": number, **row} for row in rows]
                 return
-            table, row = self._resources.row(resource)
             aliases = self._resources.aliases(resource, key, url)
+            rows = [self._resources.row(resource)] if self._resources.reads(kind) else []
+            if self._treatments.reads(kind):
+                sound = not rows or not (rows[0][1].get("skip") or rows[0][1].get("bad"))
+                table, row = self._treatments.row(resource)
+                rows.append((table, row if sound else {"skip": "see its other row"}))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
             self._bad.setdefault(NO_SHAPE, []).append(number)  # whatever an element holds that FHIR does not allow
             return
-        self._add(table, {"key": key, "version": version, "line": number, **row})
+        for table, row in rows:
+            self._add(table, {"key": key, "version": version, "line": number, **row})
         for alias in aliases:
             self._add("Alias", {"version": version, "line": number, **alias})
 

@@ -91,6 +91,7 @@ class _Layout:
         self._write("hosp/admissions", admissions)
         self._diagnoses()
         self._drugs()
+        self._treatments()
         self._notes()
         self._observations()
         patient_of = {number: key for key, number in self._subjects.items()}
@@ -116,13 +117,16 @@ class _Layout:
 
     def _of_patient(self, table: str) -> pl.DataFrame:
         """Rows of a table with subject_id and hadm_id; those of no patient of the export enter the account."""
-        rows = self._resolved(self._parts.table(table), "subject", "encounter")
+        rows = self._with_ids(self._parts.table(table))
+        self._parts.reject(rows.filter(pl.col("subject_id").is_null()), _STRANGER)
+        return rows.drop_nulls("subject_id")
+
+    def _with_ids(self, rows: pl.DataFrame) -> pl.DataFrame:
+        rows = self._resolved(rows, "subject", "encounter")
         subject = pl.col("subject").replace_strict(self._subjects, default=None, return_dtype=pl.Int64)
         by_encounter = pl.col("encounter").replace_strict(self._placed.subject_of, default=None, return_dtype=pl.Int64)
         admission = pl.col("encounter").replace_strict(self._placed.admission_of, default=None, return_dtype=pl.Int64)
-        rows = rows.with_columns(subject_id=pl.coalesce(subject, by_encounter), hadm_id=admission)
-        self._parts.reject(rows.filter(pl.col("subject_id").is_null()), _STRANGER)
-        return rows.drop_nulls("subject_id")
+        return rows.with_columns(subject_id=pl.coalesce(subject, by_encounter), hadm_id=admission)
 
     def _at(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Fill in the admission by patient and time where a resource names no encounter."""
@@ -190,6 +194,33 @@ class _Layout:
         )
         self._write("fhir/notes", rows.sort("note_id"))
 
+    def _index(self) -> StayIndex:
+        spans = self._placed.stays.drop_nulls(["intime", "outtime"])
+        return StayIndex(spans.with_columns(window_start="intime", prediction_time="outtime"))
+
+    def _treatments(self) -> None:
+        """Administrations and procedures of the stay that they name, else of the patient's stay at that time."""
+        given = dict(self._parts.table("Given", counted=False).drop_nulls("item").select("key", "item").iter_rows())
+        administered = self._with_ids(self._parts.table("Administration", counted=False)).drop_nulls("subject_id")
+        rows = self._resolved(pl.concat([administered, self._of_patient("Procedure")]), "medication")
+        meant = pl.col("medication").replace_strict(given, default=None, return_dtype=pl.Int64)
+        rows = rows.with_columns(item=pl.coalesce("item", meant)).drop_nulls("item")
+        if not rows.height:
+            return
+        own_stay = pl.col("encounter").replace_strict(self._placed.stay_of, default=None, return_dtype=pl.Int64)
+        index = self._index()
+        subjects, starts = rows["subject_id"].to_numpy(), seconds(rows["start"])
+        rank = index.by_span(subjects, starts, np.maximum(seconds(rows["end"]), starts))
+        rows = rows.with_columns(stay_id=pl.coalesce(own_stay, _stay_ids(index, rank))).select(
+            "stay_id", "charted", "rate", "elsewhere", itemid="item", starttime="start", endtime="end",
+            rateuom="rate_unit", amount="amount", amountuom="amount_unit",
+            rank=pl.col("code").fill_null("").rank("dense").over("item").cast(pl.Int64) - 1,
+        )  # fmt: skip
+        of_point = pl.col("charted") & pl.col("rate").is_not_null()
+        for name, mine in (("infusions", rows.filter(~of_point)), ("rates", rows.filter(of_point))):
+            if mine.height:
+                self._write(f"fhir/{name}", mine.drop("charted").sort(pl.all()))
+
     def _observations(self) -> None:
         placed = self._placed
         specimens = self._parts.table("Specimen").filter(pl.col("level") > ARTERIAL)
@@ -199,8 +230,7 @@ class _Layout:
         subject_of, of_encounter, own_stay = (
             self._by_any_name(ids) for ids in (self._subjects, placed.subject_of, placed.stay_of)
         )
-        spans = placed.stays.drop_nulls(["intime", "outtime"])
-        index = StayIndex(spans.with_columns(window_start="intime", prediction_time="outtime"))
+        index = self._index()
         writers: dict[str, pq.ParquetWriter] = {}
         timed = midnight = 0
         for block in self._parts.observations(_BATCH):
@@ -274,8 +304,15 @@ def _by_time(index: StayIndex, rows: pl.DataFrame) -> pl.Series:
     """The patient's latest stay that began at or before each time; -1 without one."""
     if not len(index):
         return pl.repeat(-1, rows.height, dtype=pl.Int64, eager=True)
-    rank = index.by_time(rows["subject_id"].to_numpy(), seconds(rows["time"]))
-    return pl.Series(np.where(rank >= 0, index.stay_ids[np.maximum(rank, 0)], -1), dtype=pl.Int64)
+    return _stay_ids(index, index.by_time(rows["subject_id"].to_numpy(), seconds(rows["time"]))).fill_null(-1)
+
+
+def _stay_ids(index: StayIndex, rank: np.ndarray) -> pl.Series:
+    """The stay of each rank; null for -1."""
+    if not len(index):
+        return pl.repeat(None, len(rank), dtype=pl.Int64, eager=True)
+    ids = pl.Series(index.stay_ids[np.maximum(rank, 0)], dtype=pl.Int64)
+    return pl.select(pl.when(pl.Series(rank >= 0)).then(ids)).to_series()
 
 
 def _number(row: dict[str, Any]) -> int:

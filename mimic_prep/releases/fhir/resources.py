@@ -16,6 +16,7 @@ from mimic_prep.releases.fhir.elements import codings, contained, identifiers, i
 from mimic_prep.releases.fhir.note_content import NoteReader
 from mimic_prep.releases.fhir.observations import NO_PATIENT, NO_TIME, WITHDRAWN
 from mimic_prep.releases.fhir.specimens import SpecimenTypes
+from mimic_prep.releases.fhir.treatments import TREATMENT
 from mimic_prep.releases.fhir.vocabulary import Vocabulary
 
 type Row = dict[str, Any]
@@ -42,6 +43,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
              "binary": pl.String},
     "Binary": {**_COMMON, "text": pl.String},
     "Specimen": {**_COMMON, "level": pl.Int8},
+    "Given": {**_COMMON, "item": pl.Int64},
+    "Administration": {**_COMMON, **TREATMENT},
+    "Procedure": {**_COMMON, **TREATMENT},
     "Alias": {**_COMMON, "target": pl.String},
     "Deleted": _COMMON,
 }  # fmt: skip

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import polars as pl
+
+from mimic_prep.accounting import RowFilter
+from mimic_prep.doses import average_rates, charted_rates
 from mimic_prep.releases.fhir.vocabulary import TABLES
 from mimic_prep.releases.meds.tables import PATIENTS
 from mimic_prep.releases.mimic_iv.tables import ADMISSIONS, DIAGNOSES, ICUSTAYS, PRESCRIPTIONS
-from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventTable, MimicLayout, NoteTable, Table
+from mimic_prep.tables import (
+    INTEGER,
+    NUMBER,
+    TEXT,
+    TIME,
+    WORD,
+    Column,
+    Derivation,
+    EventTable,
+    MimicLayout,
+    NoteTable,
+    Table,
+)
 
 _SUBJECT = Column("subject_id", INTEGER)
 #: kinds of notes with their own time, besides discharge summaries
@@ -50,7 +66,52 @@ PROBLEMS = Table(
     {"subject_id": _SUBJECT, "time": Column("time", TIME, required=False), "title": Column("title", TEXT)},
     required=False,
 )
-EVENTS = tuple(_events(name) for name in TABLES)
+_ADMINISTERED = {
+    "stay_id": Column("stay_id", INTEGER),
+    "item": Column("itemid", INTEGER),
+    "time": Column("starttime", TIME),
+    "rate": Column("rate", NUMBER),
+    "rate_unit": Column("rateuom", WORD),
+    "elsewhere": Column("elsewhere", INTEGER),
+}
+
+
+_RATE_RULE = charted_rates("loinc", "rates")
+
+
+def _lasting(row_filter: RowFilter) -> None:
+    _by_vein(row_filter)
+    row_filter.skip(pl.col("end").is_null(), "no end, and not said to go on: how long it lasted is unknown")
+    average_rates(row_filter)
+
+
+def _charted(row_filter: RowFilter) -> None:
+    _by_vein(row_filter)
+    _RATE_RULE.rule(row_filter)
+
+
+def _by_vein(row_filter: RowFilter) -> None:
+    row_filter.skip(pl.col("elsewhere") == 1, "not given by vein")
+
+
+INFUSIONS = Table(
+    "fhir/infusions",
+    {
+        **_ADMINISTERED,
+        "end": Column("endtime", TIME),
+        "amount": Column("amount", NUMBER),
+        "amount_unit": Column("amountuom", WORD),
+        "rank": Column("rank", INTEGER),
+    },
+    required=False,
+    derived=Derivation(_lasting, "1"),
+)
+RATES = Table("fhir/rates", _ADMINISTERED, required=False, derived=Derivation(_charted, "1"))
+EVENTS = (
+    *(_events(name) for name in TABLES),
+    EventTable(INFUSIONS, key="stay_id", items="loinc", beside=True, interval=True, if_used=True),
+    EventTable(RATES, key="stay_id", items="loinc", beside=True, if_used=True),
+)
 FHIR = MimicLayout(
     name="FHIR",
     items="mimic4",

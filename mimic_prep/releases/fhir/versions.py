@@ -48,8 +48,13 @@ class Parts:
                 frames.append(pl.read_parquet(path).with_columns(file=pl.lit(number, dtype=pl.Int32)))
         return pl.concat(frames)
 
-    def table(self, table: str) -> pl.DataFrame:
-        """The usable rows of a table, newest versions only, sorted by key; the others enter the account."""
+    def table(self, table: str, *, counted: bool = True) -> pl.DataFrame:
+        """The usable rows of a table, newest versions only, sorted by key; the others enter the account.
+
+        Args:
+            table: a key of ``resources.SCHEMAS``.
+            counted: whether they do; not where another table counts the same resources.
+        """
         rows = self._all(table).join(self._deleted, on="key", how="left", maintain_order="left")
         content = [name for name in SCHEMAS[table] if name != "line"]
         rows = rows.with_columns(content=pl.struct(content).hash(seed=0)).sort(
@@ -61,6 +66,8 @@ class Parts:
         why = pl.when(_is_deleted()).then(pl.lit(DELETED)).when(~newest & same).then(pl.lit(REPEATED))
         why = why.when(~newest).then(pl.lit(OLDER)).otherwise("skip")
         rows = rows.with_columns(skip=why)
+        if not counted:
+            rows = rows.filter(pl.col("skip").is_null() & pl.col("bad").is_null())
         for file, skip, count in rows.drop_nulls("skip").group_by("file", "skip").len().iter_rows():
             self._skipped[file][skip] += count
         rows = rows.filter(pl.col("skip").is_null())

@@ -66,6 +66,9 @@ class Mapping:
     not_intensive_care: str = ""
     notes: dict[str, list[str]] = field(default_factory=dict)
     specimens: dict[str, list[str]] = field(default_factory=dict)
+    treatments: dict[str, str] = field(default_factory=dict)
+    intravenous: str = ""
+    not_infusions: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ def load_mapping(name: str) -> Mapping:
         [*mine.patient_ids, *shipped.patient_ids], [*mine.encounter_ids, *shipped.encounter_ids],
         mine.intensive_care or shipped.intensive_care, mine.not_intensive_care or shipped.not_intensive_care,
         {**shipped.notes, **mine.notes}, {**shipped.specimens, **mine.specimens},
+        {**shipped.treatments, **mine.treatments}, mine.intravenous or shipped.intravenous,
+        mine.not_infusions or shipped.not_infusions,
     )  # fmt: skip
 
 
@@ -160,6 +165,11 @@ class Vocabulary:
         if other:
             return other[0], None, None
         return None, unused or (NO_CODE if first is None else UNMAPPED), None if unused else first
+
+    def of_site(self, system: str, code: str) -> Variable | None:
+        """The variable that the site lists for a code of a system in its usual spelling."""
+        meaning = self._site.get((system, code))
+        return meaning.variable if meaning else None
 
     def _by_loinc(self, key: str, code: str, other: list[Meaning]) -> Meaning:
         """A variable by its LOINC code, after the codes that the site lists; unless it lists this one."""
