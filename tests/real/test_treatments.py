@@ -18,7 +18,18 @@ import pytest
 import clinragen
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-_COLUMNS = ("stay_id", "itemid", "starttime", "endtime", "storetime", "rate", "rateuom", "amount", "amountuom")
+_COLUMNS = (
+    "subject_id",
+    "stay_id",
+    "itemid",
+    "starttime",
+    "endtime",
+    "storetime",
+    "rate",
+    "rateuom",
+    "amount",
+    "amountuom",
+)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -30,17 +41,21 @@ def _inputevents(fhir: Path, path: Path) -> None:
     stays = {
         f"Encounter/{one['id']}": one["identifier"][0]["value"] for one in _lines(fhir / "MimicEncounterICU.ndjson.gz")
     }
+    subjects = {
+        f"Patient/{one['id']}": one["identifier"][0]["value"] for one in _lines(fhir / "MimicPatient.ndjson.gz")
+    }
     with gzip.open(path, "wt", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for one in _lines(fhir / "MimicMedicationAdministrationICU.ndjson.gz"):
             period, dosage = one.get("effectivePeriod", {}), one.get("dosage", {})
             start = period.get("start") or one["effectiveDateTime"]
+            times = [time[:19].replace("T", " ") for time in (start, period.get("end") or start)]
             rate, dose = dosage.get("rateQuantity", {}), dosage.get("dose", {})
             writer.writerow(
-                [stays[one["context"]["reference"]], one["medicationCodeableConcept"]["coding"][0]["code"],
-                 start[:19], (period.get("end") or start)[:19], "", rate.get("value"), rate.get("unit"),
-                 dose.get("value"), dose.get("unit")]
+                [subjects[one["subject"]["reference"]], stays[one["context"]["reference"]],
+                 one["medicationCodeableConcept"]["coding"][0]["code"],
+                 *times, "", rate.get("value"), rate.get("unit"), dose.get("value"), dose.get("unit")]
             )  # fmt: skip
 
 
@@ -54,15 +69,22 @@ def _rates(cohort: clinragen.Cohort, hours_ahead: int) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def lasting(shared, tmp_path_factory) -> clinragen.Cohort:
-    """The cohort of MIMIC's tables."""
-    raw, folder = shared("mimic-iv-demo"), tmp_path_factory.mktemp("lasting")
+def tables(shared, tmp_path_factory) -> Path:
+    """The tables of MIMIC-IV, with inputevents."""
+    raw, folder = shared("mimic-iv-demo"), tmp_path_factory.mktemp("raw")
     for name in ("hosp", "icu"):
-        (folder / "raw" / name).mkdir(parents=True)
+        (folder / name).mkdir()
         for file in (raw / name).iterdir():
-            (folder / "raw" / name / file.name).symlink_to(file)
-    _inputevents(shared("fhir-mimic-iv-demo-30"), folder / "raw" / "icu" / "inputevents.csv.gz")
-    return clinragen.prepare(folder / "raw", folder / "cohort", source="mimic-iv", variables="treatments")
+            (folder / name / file.name).symlink_to(file)
+    _inputevents(shared("fhir-mimic-iv-demo-30"), folder / "icu" / "inputevents.csv.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lasting(tables, tmp_path_factory) -> clinragen.Cohort:
+    """The cohort of MIMIC's tables."""
+    out = tmp_path_factory.mktemp("lasting") / "cohort"
+    return clinragen.prepare(tables, out, source="mimic-iv", variables="treatments")
 
 
 def _treatments(cohort: clinragen.Cohort, *stays: int) -> pl.DataFrame:
@@ -100,3 +122,64 @@ def test_treatments_of_fhir_are_those_of_the_tables_hour_by_hour(lasting, shared
     }  # fmt: skip
     tables = fhir.manifest["tables"]
     assert not any(counts["quarantined"] for name, counts in tables.items() if "nfusion" in name or "Proc" in name)
+
+
+def _meds(raw: Path, root: Path) -> Path:
+    """Treatments and what they need as events, in the codes and columns of MIMIC-IV's conversion."""
+
+    def table(name: str) -> pl.DataFrame:
+        return pl.read_csv(raw / f"{name}.csv.gz", infer_schema_length=0).with_columns(pl.col("subject_id").cast(int))
+
+    def events(name: str, time: str, code: pl.Expr | str, **more: pl.Expr) -> pl.DataFrame:
+        code = pl.lit(code) if isinstance(code, str) else code
+        kinds = {"numeric_value": pl.Float32, "unit": pl.String, "order_id": pl.String, "statusdescription": pl.String,
+                 "hadm_id": pl.Int64, "icustay_id": pl.Int64}  # fmt: skip
+        cells = [more.get(key, pl.lit(None)).cast(kind, strict=False).alias(key) for key, kind in kinds.items()]
+        when = pl.col(time).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
+        return table(name).select("subject_id", *cells, time=when, code=code)
+
+    admission, stay = pl.col("hadm_id"), pl.col("stay_id")
+    item = pl.col("itemid")
+    known = {"hadm_id": admission, "icustay_id": stay}
+    row = (pl.int_range(pl.len())).cast(pl.String)  # the demo lacks orders: a row is one
+    rate = {"numeric_value": pl.col("rate"), "unit": pl.col("rateuom"), "order_id": row}
+    amount = {"numeric_value": pl.col("amount"), "unit": pl.col("amountuom"), "order_id": row}
+    state = {"statusdescription": pl.col("statusdescription")}
+    heart = events("icu/chartevents", "charttime", "LAB//" + item + "//bpm", numeric_value=pl.col("valuenum"))
+    parts = [
+        events("hosp/admissions", "admittime", "HOSPITAL_ADMISSION//UNK//UNK", hadm_id=admission),
+        events("hosp/admissions", "dischtime", "HOSPITAL_DISCHARGE//UNK", hadm_id=admission),
+        events("icu/icustays", "intime", "ICU_ADMISSION//" + pl.col("first_careunit"), **known),
+        events("icu/icustays", "outtime", "ICU_DISCHARGE//" + pl.col("last_careunit"), **known),
+        heart.filter(pl.col("code") == "LAB//220045//bpm"),
+        events("icu/inputevents", "starttime", "INFUSION_START//" + item, **rate),
+        events("icu/inputevents", "endtime", "INFUSION_END//" + item, **amount),
+        events("icu/procedureevents", "starttime", "PROCEDURE//START//" + item, **known),
+        events("icu/procedureevents", "endtime", "PROCEDURE//END//" + item, **known, **state),
+    ]
+    patients = table("hosp/patients")
+    static = patients.select("subject_id", code="GENDER//" + pl.col("gender"))
+    birth = patients.select(
+        "subject_id", code=pl.lit("MEDS_BIRTH"),
+        time=pl.datetime(pl.col("anchor_year").cast(int) - pl.col("anchor_age").cast(int), 1, 1),
+    )  # fmt: skip
+    (root / "data").mkdir(parents=True)
+    whole = pl.concat([*parts, static, birth.with_columns(pl.col("time").cast(pl.Datetime("us")))], how="diagonal")
+    whole.sort("subject_id", "time", nulls_last=False).write_parquet(root / "data" / "0.parquet")
+    return root
+
+
+def test_treatments_of_meds_are_those_of_the_tables_and_each_difference_has_a_cause(lasting, tables, tmp_path):
+    meds = clinragen.prepare(_meds(tables, tmp_path / "meds"), tmp_path / "out", source="meds", variables="treatments")
+    both = _treatments(meds).join(
+        _treatments(lasting), on=["stay_id", "hour", "variable"], how="full", coalesce=True, suffix="_raw"
+    )
+    entered_later = pl.col("value_raw").is_null() & (pl.col("variable") == "invasive_ventilation")
+    # MEDS has no time of entry: in the tables, one row was entered after the prediction time
+    assert both.filter(entered_later)["stay_id"].value_counts().rows() == [(34617352, 42)]
+    both = both.filter(~entered_later)
+    assert both.height == 3_931
+    assert not both["value"].null_count() + both["value_raw"].null_count()
+    apart = (pl.col("value") - pl.col("value_raw")).abs()
+    assert both.filter(apart > 2e-5).is_empty()
+    assert both.filter(apart > 0).height == 14  # the numbers of MEDS are of single precision

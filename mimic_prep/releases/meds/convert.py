@@ -23,6 +23,7 @@ from clinragen.errors import UserError
 from mimic_prep.cache import held_beside
 from mimic_prep.cells import TYPES, converted
 from mimic_prep.releases.meds.layout import TableWriters
+from mimic_prep.releases.meds.tables import lasting
 from mimic_prep.releases.meds.vocabulary import Codes, Vocabulary, head
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME
 
@@ -171,15 +172,17 @@ def _known(events: pl.DataFrame, vocabulary: Vocabulary, counts: Counter[str], u
 
 
 def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
-    """subject_id, code, time, numeric_value, text_value, own_unit, stay_id, hadm_id, known of one shard.
+    """subject_id, code, time, numeric_value, text_value, own_unit, stay_id, hadm_id, known, order, status of one shard.
 
     Missing columns are null. Events with a cell of the wrong kind are left out and counted in ``bad``.
     """
     names = _columns(path)
+    treated = bool(lasting())
+    orders, states = (codes.order_columns, codes.status_columns) if treated else ([], [])
     kinds = {
         "subject_id": INTEGER, "code": TEXT, "time": TIME, "numeric_value": NUMBER, "text_value": TEXT, "unit": TEXT,
         **dict.fromkeys([*codes.stay_columns, *codes.admission_columns], INTEGER),
-        **dict.fromkeys(codes.known_columns, TIME),
+        **dict.fromkeys(codes.known_columns, TIME), **dict.fromkeys([*orders, *states], TEXT),
     }  # fmt: skip
     have = [name for name in kinds if name in names]
     table = frame(read_table(path, columns=have))
@@ -204,7 +207,8 @@ def _load(path: Path, codes: Codes, bad: Counter[str]) -> pl.DataFrame:
         "subject_id", "code", "time", numeric_value=first(["numeric_value"], pl.Float64),
         text_value=first(["text_value"], pl.String), own_unit=first(["unit"], pl.String),
         stay_id=first(codes.stay_columns, pl.Int64), hadm_id=first(codes.admission_columns, pl.Int64),
-        known=first(codes.known_columns, pl.Datetime("ms")),
+        known=first(codes.known_columns, pl.Datetime("ms")), order=first(orders, pl.String),
+        status=first(states, pl.String),
     )  # fmt: skip
 
 

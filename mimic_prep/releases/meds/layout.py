@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mimic_prep.releases.meds.tables import events as event_tables
+from mimic_prep.releases.meds import tables
 from mimic_prep.releases.meds.vocabulary import KINDS
 
 _BASE = {"subject_id": pl.Int64, "time": pl.Datetime("ms"), "hadm_id": pl.Int64, "stay_id": pl.Int64}
@@ -33,7 +33,7 @@ class TableWriters:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self.stays = 0
         self.rows: dict[str, int] = {}
-        for source in event_tables():  # written even if empty: an empty table is not a missing one
+        for source in tables.events():  # written even if empty: an empty table is not a missing one
             (root / source.table.path).parent.mkdir(parents=True, exist_ok=True)
 
     def add(self, events: pl.DataFrame) -> None:
@@ -67,6 +67,8 @@ class TableWriters:
         drugs = _within(of["drug"].rename({"time": "start"}), admissions).drop_nulls("hadm_id")
         self._write("hosp/prescriptions", drugs.select("subject_id", "hadm_id", "drug", starttime="start"))
         self._measurements(of)
+        if tables.lasting():
+            self._treatments(of)
 
     def _patients(self, events: pl.DataFrame, of: dict[str, pl.DataFrame]) -> None:
         patients = events.select("subject_id").unique(maintain_order=True)
@@ -83,7 +85,7 @@ class TableWriters:
         drawn = drawn_times(of["result"], of["specimen"])["drawn"]
         results = of["result"].with_columns(storetime="time").with_columns(time=pl.coalesce(drawn, "time"))
         values = pl.concat([of["measurement"].with_columns(storetime="known"), results])
-        for source in event_tables():
+        for source in tables.measured():
             mine = values.filter(pl.col("table") == source.table.name)
             self._write(
                 source.table.path,
@@ -92,6 +94,25 @@ class TableWriters:
                     valuenum="numeric_value", valueuom=pl.coalesce("unit", "own_unit"),
                 ),
             )  # fmt: skip
+
+    def _treatments(self, of: dict[str, pl.DataFrame]) -> None:
+        """Infusions with the rate of their start, the amount of their end, and the weight that was stated with them."""
+        weights = of["infusion_weight"].select("subject_id", "time", patientweight="numeric_value").unique()
+        weights = weights.drop_nulls().unique(["subject_id", "time"], keep="none")
+        infusions = spans(of["infusion_start"], of["infusion_end"])
+        infusions = infusions.join(
+            weights, left_on=["subject_id", "starttime"], right_on=["subject_id", "time"], how="left"
+        )
+        self._write(
+            tables.INFUSIONS.table.path,
+            infusions.select(
+                "subject_id", "itemid", "starttime", "endtime", "patientweight", rate="value", rateuom="unit",
+                amount="value_end", amountuom="unit_end", statusdescription="status",
+            ).sort(pl.all()),
+        )  # fmt: skip
+        procedures = spans(of["procedure_start"], of["procedure_end"])
+        columns = ["subject_id", "itemid", "starttime", "endtime", pl.col("status").alias("statusdescription")]
+        self._write(tables.PROCEDURES.table.path, procedures.select(columns).sort(pl.all()))
 
     def _write(self, name: str, rows: pl.DataFrame) -> None:
         table = rows.to_arrow()
@@ -107,6 +128,41 @@ class TableWriters:
         """Finish all files."""
         for writer in self._writers.values():
             writer.close()
+
+
+def spans(starts: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
+    """Each start with its end, and those that have no other: null there.
+
+    With an order they belong together by patient, item and order, in turn. Without one, the first end of the item after
+    a start ends it: of infusions that overlap none is lost, but the end of one may be taken for that of another.
+
+    Returns:
+        subject_id, itemid, starttime, endtime, value, unit, value_end, unit_end, status (of the end, else the start).
+    """
+    key = ["subject_id", "item"]
+    first, last = (
+        rows.select(
+            *key, "time", "order", "status", value="numeric_value", unit=pl.coalesce("unit", "own_unit"),
+        ).sort(*key, "order", "time", "value", nulls_last=True)
+        for rows in (starts, ends)
+    )  # fmt: skip
+    ordered = [rows.drop_nulls("order") for rows in (first, last)]
+    ordered = [rows.with_columns(turn=pl.int_range(pl.len()).over(*key, "order")) for rows in ordered]
+    named = ordered[0].join(ordered[1], on=[*key, "order", "turn"], how="full", coalesce=True, suffix="_end")
+    begun, ended = (rows.filter(pl.col("order").is_null()).sort("time") for rows in (first, last))
+    ended = ended.with_columns(at="time", row=pl.int_range(pl.len()))
+    nameless = begun.join_asof(
+        ended, on="time", by=key, strategy="forward", allow_exact_matches=False, suffix="_end", check_sortedness=False
+    ).rename({"at": "time_end"})
+    used_rows = nameless["row"].drop_nulls().unique().implode()
+    unused = ended.filter(~pl.col("row").is_in(used_rows)).select(
+        *key, time_end="at", value_end="value", unit_end="unit", status_end="status"
+    )
+    whole = pl.concat([named, nameless, unused], how="diagonal")
+    return whole.select(
+        "subject_id", "value", "unit", "value_end", "unit_end", itemid="item", starttime="time", endtime="time_end",
+        status=pl.coalesce("status_end", "status"),
+    )  # fmt: skip
 
 
 def drawn_times(results: pl.DataFrame, specimens: pl.DataFrame) -> pl.DataFrame:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from clinragen.catalog import shipped_variables, variables
-from mimic_prep.releases.mimic_iv.tables import ADMISSIONS, DIAGNOSES, ICUSTAYS, PRESCRIPTIONS
+from mimic_prep.items import used
+from mimic_prep.releases.mimic_iv.tables import (
+    ADMISSIONS,
+    DIAGNOSES,
+    ICUSTAYS,
+    INPUTEVENTS,
+    PRESCRIPTIONS,
+    PROCEDUREEVENTS,
+)
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, TIME, WORD, Column, EventTable, MimicLayout, Table
 
 ITEMS = "mimic4"
@@ -32,9 +42,29 @@ EVENTS = tuple(_events(name) for name in ("icu/chartevents", "hosp/labevents", "
 OBSERVATIONS = _events("meds/observations", items="loinc")
 
 
-def events() -> tuple[EventTable, ...]:
+def _lasting(table: Table) -> EventTable:
+    """A table of treatments of MIMIC-IV; its rows name the patient, and no time of entry."""
+    others = {name: column for name, column in table.columns.items() if name not in ("stay_id", "known")}
+    ours = replace(table, columns={"subject_id": _SUBJECT, **others})
+    return EventTable(ours, key="subject_id", beside=True, interval=True, if_used=True)
+
+
+INFUSIONS, PROCEDURES = _lasting(INPUTEVENTS), _lasting(PROCEDUREEVENTS)
+
+
+def measured() -> tuple[EventTable, ...]:
     """The tables of measurements, for the variables in use."""
     return (*EVENTS, OBSERVATIONS) if by_code() else EVENTS
+
+
+def lasting() -> tuple[EventTable, ...]:
+    """The tables of treatments that a variable in use is read from."""
+    return used((INFUSIONS, PROCEDURES), ITEMS)
+
+
+def events() -> tuple[EventTable, ...]:
+    """All tables that become series, for the variables in use."""
+    return (*measured(), *lasting())
 
 
 def by_code() -> dict[str, int]:

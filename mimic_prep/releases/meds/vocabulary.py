@@ -12,8 +12,10 @@ from clinragen import config
 from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError
 from mimic_prep.qualify import companions
-from mimic_prep.releases.meds.tables import EVENTS, MEDS, OBSERVATIONS, by_code
+from mimic_prep.releases.meds.tables import EVENTS, INFUSIONS, MEDS, OBSERVATIONS, PROCEDURES, by_code
+from mimic_prep.tables import EventTable
 from mimic_prep.unit_conversion import conversion
+from mimic_prep.unit_screen import variable_of
 
 _NOTHING = "UNK"  # MIMIC-IV's conversion writes this for an empty cell
 
@@ -35,18 +37,30 @@ class Codes:
     measurement: list[str] = field(default_factory=list)
     not_given: list[str] = field(default_factory=list)
     drug: list[str] = field(default_factory=list)
+    infusion_start: list[str] = field(default_factory=list)
+    infusion_end: list[str] = field(default_factory=list)
+    infusion_weight: list[str] = field(default_factory=list)
+    procedure_start: list[str] = field(default_factory=list)
+    procedure_end: list[str] = field(default_factory=list)
     stay_columns: list[str] = field(default_factory=list)
     admission_columns: list[str] = field(default_factory=list)
     known_columns: list[str] = field(default_factory=list)
+    order_columns: list[str] = field(default_factory=list)
+    status_columns: list[str] = field(default_factory=list)
 
 
 #: Kinds of events, in the order in which their patterns are tried.
 Kind = Literal[
     "stay_start", "stay_end", "admission_start", "admission_end", "death", "birth", "sex", "diagnosis", "specimen",
-    "result", "measurement", "not_given", "drug",
+    "result", "measurement", "not_given", "drug", "infusion_start", "infusion_end", "infusion_weight",
+    "procedure_start", "procedure_end",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _MEASURED = ("specimen", "result", "measurement")
+_LASTING: dict[Kind, EventTable] = {
+    "infusion_start": INFUSIONS, "infusion_end": INFUSIONS, "infusion_weight": INFUSIONS,
+    "procedure_start": PROCEDURES, "procedure_end": PROCEDURES,
+}  # fmt: skip
 
 
 def load_codes(name: str) -> Codes:
@@ -101,7 +115,7 @@ class Vocabulary:
         self._loinc: dict[str, str] = {}
         for key, variable in variables().items():
             for table, items in variable.items.get(MEDS.items, {}).items():
-                for item in items:
+                for item in items if table not in (INFUSIONS.table.name, PROCEDURES.table.name) else ():
                     self._items[int(item)] = table
                     self._home.setdefault(key, (table, int(item)))
             if key in by_code():
@@ -120,10 +134,23 @@ class Vocabulary:
                 named = {name: value for name, value in match.groupdict().items() if value not in (None, _NOTHING)}
                 if kind in _MEASURED:
                     return self._measured(kind, named)
+                if kind in _LASTING:
+                    return self._lasts(kind, named)
                 if kind == "drug" and "drug" not in named:
                     return {"kind": None}
                 return cast(Meaning, {"kind": kind, **named})  # the groups of a pattern bear the names of the keys
         return {"kind": None}
+
+    def _lasts(self, kind: Kind, named: dict[str, str]) -> Meaning:
+        """The start or end of a treatment that a variable in use is read from; the weight is of no item."""
+        table = _LASTING[kind].table.name
+        items = variable_of(MEDS.items, table)
+        if kind == "infusion_weight":
+            return {"kind": kind if items else None}
+        item = int(named["item"]) if named.get("item", "").isdecimal() else None
+        if item is None or item not in items:
+            return {"kind": None}
+        return {"kind": kind, "table": table, "item": item, "unit": named.get("unit")}
 
     def _measured(self, kind: Kind, named: dict[str, str]) -> Meaning:
         unit = named.get("unit")
