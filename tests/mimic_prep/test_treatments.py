@@ -303,3 +303,74 @@ def test_carevue_charts_rates_at_points_in_time_and_when_they_stop(tmp_path):
     }  # fmt: skip
     counts = manifest["tables"]["INPUTEVENTS_CV.csv"]
     assert counts["out_of_scope"] == {"not known by the prediction time": 1, "row without a volume": 1}
+
+
+_CELL = "flowsheet|Flowsheet Cell Labels|I&O|"
+
+
+def _eicu(
+    folder, *cells: str, head: str = "intakeoutputoffset,intaketotal,cellpath,celllabel,cellvaluenumeric"
+) -> dict:
+    """The fluids of a stay by hour, and the counts of the two parts of intakeOutput; a cell lacks the stay's id."""
+    tables = {
+        "patient": "patientunitstayid,patienthealthsystemstayid,gender,age,hospitaladmittime24,hospitaladmitoffset,"
+        "hospitaldischargeyear,hospitaldischargeoffset,unittype,unitadmitsource,unitstaytype,unitdischargeoffset,"
+        "uniquepid\n1,7,Female,60,23:36:00,-8,2015,9000,MICU,Floor,admit,5000,002-1039\n",
+        "diagnosis": 'patientunitstayid,icd9code\n1,"486, J18.9"\n',
+        "lab": "patientunitstayid,labresultoffset,labname,labresult\n1,30,creatinine,1.5\n",
+        "intakeoutput": f"patientunitstayid,{head}\n" + "".join(f"1,{cell}\n" for cell in cells),
+    }
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+    manifest = prepare(EicuReader(), RawTables(folder, "eICU", 1), folder / "cohort", protocol.load("admission"))
+    rows = pl.read_parquet(folder / "cohort" / "series.parquet").filter(pl.col("variable") != "creatinine")
+    values = {(name, hour): value for name, hour, value in rows.select("variable", "hour", "value").iter_rows()}
+    return {"values": values, "counts": manifest["tables"].get("intakeoutput.csv (fluids)")}
+
+
+def test_fluids_of_eicu_are_volumes_of_cells_and_no_totals(tmp_path):
+    intake, generic = f"{_CELL}Intake (ml)|", f"{_CELL}Intake (ml)|Generic Intake (ml)|"
+    made = _eicu(
+        tmp_path,
+        f"60,500,{intake}Crystalloids (ml)|NS ,NS ,100",
+        f"60,500,{intake}Crystalloids (ml)|LR,LR,100",  # another cell of the same minute, with the same volume
+        f"60,500,{intake}Blood Products (ml)|pRBCs,pRBCs,250",
+        f"70,550,{generic}D51/2NS IVF,D51/2NS IVF,50",
+        f"130,600,{generic}Volume (mL)-0.9 %  sodium chloride infusion,x,40",
+        f"130,600,{generic}IV Total,IV Total,9000",
+        f"130,600,{intake}Crystalloids (ml)|24 hr total,24 hr total,9000",
+        f"130,600,{generic}P.O.,P.O.,120",
+        f"130,600,{intake}Crystalloids (ml)|TPN,TPN,80",
+        f"130,600,{intake}Nutrition (ml)|Enteral formula,x,80",
+        f"130,600,{generic}Bolus,Bolus,80",
+        f"130,600,{_CELL}Output (ml)|Urine,Urine,70",
+        f"130,600,{intake}Colloids (ml)|5% Albumin,x,-5",
+    )
+    assert made["values"] == {("fluids_in", 1.0): 500, ("fluids_in", 2.0): 40, ("urine_output", 2.0): 70}
+    assert made["counts"]["out_of_scope"] == {
+        "total of other cells": 2,
+        "intake that is not by vein, or food": 3,
+        "no intake of a variable in use": 2,
+    }
+    assert made["counts"]["quarantined"] == {"implausible fluids_in": 1}
+
+
+def test_a_volume_of_eicu_that_was_corrected_or_entered_late_counts_as_it_was_known(tmp_path):
+    head = "intakeoutputoffset,intakeoutputentryoffset,cellpath,celllabel,cellvaluenumeric"
+    cell = f"{_CELL}Intake (ml)|Crystalloids (ml)|"
+    made = _eicu(
+        tmp_path,
+        f"60,61,{cell}NS,NS,100",
+        f"60,90,{cell}NS,NS,150",  # a correction of the same cell
+        f"60,61,{cell}LR,LR,10",  # another cell, which was entered before it
+        f"120,9000,{cell}NS,NS,70",
+        head=head,
+    )
+    assert made["values"] == {("fluids_in", 1.0): 160}
+    assert made["counts"]["out_of_scope"] == {"not known by the prediction time": 1}
+
+
+def test_intake_is_read_only_where_a_variable_asks_for_it(tmp_path):
+    with catalog.only({}, {}, ""):
+        made = _eicu(tmp_path, f"60,500,{_CELL}Intake (ml)|Crystalloids (ml)|NS ,NS ,100")
+    assert made == {"values": {}, "counts": None}

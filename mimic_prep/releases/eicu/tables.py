@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clinragen.catalog import variables
-from mimic_prep.tables import INTEGER, NUMBER, TEXT, WORD, Column, EventTable, Table
+from mimic_prep.releases.eicu.intake import paths, read_intake
+from mimic_prep.tables import INTEGER, NUMBER, TEXT, WORD, Column, Derivation, EventTable, Table
 
 RELEASE = "eICU"
 ITEMS = "eicu"
@@ -106,6 +107,19 @@ INTAKE_OUTPUT = Table(
     },
     required=False,
 )
+FLUIDS = Table(
+    "intakeOutput",
+    {
+        "stay_id": _STAY,
+        "time": Column("intakeoutputoffset", INTEGER),
+        "known": Column("intakeoutputentryoffset", INTEGER, required=False),
+        "path": Column("cellpath", WORD),
+        "value": Column("cellvaluenumeric", NUMBER),
+    },
+    required=False,
+    part="fluids",
+    derived=Derivation(read_intake, "1"),
+)
 INFUSIONS = Table(
     "infusionDrug",
     {
@@ -147,6 +161,7 @@ def events() -> tuple[EventTable, ...]:
         EventTable(INTAKE_OUTPUT, key="stay_id", beside=True),
         EventTable(BODY, key="stay_id", wide=True, minute=0, beside=True),
         EventTable(INFUSIONS, key="stay_id", beside=True, if_used=True),
+        *([EventTable(FLUIDS, key="stay_id", beside=True)] if paths() else []),
         EventTable(hourly, key="stay_id", wide=True, unless=("lab", "vitalperiodic")),
     )
 
