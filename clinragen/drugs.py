@@ -124,11 +124,13 @@ def drug_of(name: str) -> Drug | None:
     words = _words(name)
     mentions, others = _mentions(words, lexicon)
     if not mentions:
-        supply = bool(others & lexicon.containers) and others <= lexicon.containers | lexicon.fillers
+        supply = any(word in lexicon.containers for word in others.values()) and _fill(others, len(words), lexicon)
         return Drug("supply", "supply") if supply else None
     drugs = [mention for mention in mentions if not mention.entry.yields]
-    if all(mention.entry.carrier for mention in mentions) and not others <= lexicon.fillers | lexicon.containers:
-        return None
+    if all(mention.entry.carrier for mention in mentions):
+        fluids = [mention.start for mention in mentions if mention.entry.drug_class in lexicon.fluids]
+        if not _fill(others, min(fluids, default=len(words)), lexicon):
+            return None
     fluid = _fluid(mentions, drugs, lexicon)
     entries = _combined([mention.entry for mention in drugs or mentions], lexicon)
     if not drugs:
@@ -211,9 +213,14 @@ def _shortest(word: str) -> str:
     return word.rstrip("0").rstrip(".") if "." in word else word
 
 
-def _mentions(words: Words, lexicon: _Lexicon) -> tuple[list[_Mention], set[str]]:
-    """The drugs that are named, from left to right, and the words (no figures) that belong to none."""
-    mentions, others = [], set()
+def _fill(others: dict[int, str], end: int, lexicon: _Lexicon) -> bool:
+    """Whether all of the words before an offset say nothing of a drug."""
+    return all(word in lexicon.fillers or word in lexicon.containers for start, word in others.items() if start < end)
+
+
+def _mentions(words: Words, lexicon: _Lexicon) -> tuple[list[_Mention], dict[int, str]]:
+    """The drugs that are named, from left to right, and the words (no figures) that belong to none, by offset."""
+    mentions, others = [], {}
     start = 0
     while start < len(words):
         for candidate, entry in lexicon.names.get(words[start], ()):
@@ -223,7 +230,7 @@ def _mentions(words: Words, lexicon: _Lexicon) -> tuple[list[_Mention], set[str]
                 break
         else:
             if words[start].isalpha():
-                others.add(words[start])
+                others[start] = words[start]
             start += 1
     return mentions, others
 
@@ -308,7 +315,7 @@ def _read(orders: dict[str, Any], curated: dict[str, Any]) -> _Lexicon:
     entries = {}
     for key, home in homes.items():
         name = orders["names"].get(key, key)
-        carrier = home in carriers["classes"] or key in carriers["drugs"]
+        carrier = home in (*carriers["fluids"], *carriers["classes"]) or key in carriers["drugs"]
         yields = carrier or key in orders["general"]
         entries[key] = _Entry(_ROUTE.sub("", name), home, bool(_ROUTE.search(name)), yields, carrier)
     names: dict[str, list[tuple[Words, _Entry]]] = defaultdict(list)
@@ -324,7 +331,7 @@ def _read(orders: dict[str, Any], curated: dict[str, Any]) -> _Lexicon:
         classes={key: name for key, name in class_names.items() if key in mentioned},
         combinations=_combinations(orders, entries),
         mixtures={key: frozenset(absorbed) for key, absorbed in orders["mixtures"].items()},
-        fluids=frozenset(carriers["classes"]),
+        fluids=frozenset(carriers["fluids"]),
         rules=rules,
         fillers=frozenset(orders["fillers"]),
         containers=frozenset(orders["containers"]),
@@ -406,6 +413,7 @@ def _check(
     ingredients = {entry.ingredient for entry in entries.values()}
     classes = {entry.drug_class for entry in entries.values()} | {rule.to for rule in rules}
     classes |= {name for rule in rules for name in rule.classes} | set(orders["carriers"]["classes"])
+    classes |= set(orders["carriers"]["fluids"])
     classes |= {name for absorbed in orders["mixtures"].values() for name in absorbed} - {"any"}
     drugs = {drug for rule in rules for drug in rule.drugs} | set(orders["mixtures"])
     drugs |= {name for parts in orders["combinations"].values() for names in parts for name in names}
