@@ -99,7 +99,9 @@ class Outcome:
         self.skipped: Counter[str] = Counter()
         self.bad: Counter[str] = Counter()
         self.remarks: Counter[str] = Counter()
-        for count in parts.ledger().tables.values():
+        ledger = parts.ledger()
+        self.quarantine = {(row["line"], row["reason"]) for row in ledger.quarantine().to_pylist()}
+        for count in ledger.tables.values():
             assert count.read == count.kept + sum(count.out_of_scope.values()) + sum(count.quarantined.values())
             self.skipped += count.out_of_scope
             self.bad += count.quarantined

@@ -28,7 +28,7 @@ TIMES = st.lists(
 @given(TIMES, st.sampled_from(["written", "America/New_York", "Europe/Berlin"]))
 def test_a_column_reads_as_its_times_do(texts, zone):
     whole, single = Clock(zone), Clock(zone)
-    times, problems = whole.column(texts)
+    times, problems = whole.column(texts, [1] * len(texts))
     assert list(zip(times.to_list(), problems.to_list(), strict=True)) == [single.read(text) for text in texts]
     assert whole.offsets == single.offsets
 
@@ -49,7 +49,7 @@ def test_the_zone_of_the_site_counts(text, zone, time):
 
 def test_offsets_that_do_not_belong_to_one_clock_are_refused():
     clock = Clock("written")
-    clock.column(["2030-01-05T12:00:00-05:00", "2030-07-05T12:00:00-04:00"])  # summer time
+    clock.column(["2030-01-05T12:00:00-05:00", "2030-07-05T12:00:00-04:00"], [1, 1])  # summer time
     clock.check("here")
     clock.read("2030-01-05T12:00:00Z")
     with pytest.raises(UserError, match="--zone"):

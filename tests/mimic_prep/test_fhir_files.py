@@ -8,11 +8,13 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clinragen.errors import UserError
 from mimic_prep.cli import main
 from mimic_prep.releases.fhir.clock import Clock
+from mimic_prep.releases.fhir.files import Block
 from mimic_prep.releases.fhir.numbers import NumberReader
 from mimic_prep.releases.fhir.observations import ROWS, ObservationReader
 from mimic_prep.releases.fhir.vocabulary import Vocabulary, load_mapping
@@ -201,26 +203,73 @@ def test_names_order_and_repetition_change_no_byte(tmp_path):
     assert _bytes(tmp_path / "plain-cohort") == _bytes(tmp_path / "mixed-cohort")
 
 
+def _read(lines: list[Resource]) -> tuple[dict[int, dict[str, object]], set[int]]:
+    """Rows of the reader of numbers by number of their line, and the lines that it leaves to the other reader."""
+    written = [json.dumps(line, ensure_ascii=False).encode(errors="replace") for line in lines]
+    reader = NumberReader(Vocabulary(load_mapping("default")), Clock("written"))
+    others = reader.add(Block(1, b"\n".join(written), np.cumsum([len(line) + 1 for line in written])[:-1] - 1))
+    rows, more = reader.take()
+    assert all(written[number - 1] == line for number, line in [*others, *more])
+    return {row["line"]: row for row in rows.to_pylist()}, {number for number, _ in [*others, *more]}
+
+
+def _compare(line: Resource, row: dict[str, object]) -> None:
+    (expected,) = ObservationReader(Vocabulary(load_mapping("default")), Clock("written")).rows(line)
+    names = [name for name in ROWS if name not in ("entry", "version", "line")]
+    if row["skip"] or row["bad"]:
+        names = ["skip", "bad"]
+    assert {name: row[name] for name in names} == {name: expected.get(name) for name in names}, line
+
+
 def test_many_at_a_time_reads_as_one_at_a_time():
     changes: list[Resource] = [
         {}, {"code": concept("x", "urn:y")}, {"code": {}}, {"valueQuantity": {"value": 3}}, {"issued": None},
         {"valueQuantity": {"value": 3, "unit": "mm[Hg]"}}, {"effectiveDateTime": "2030"}, {"encounter": None},
         {"subject": {"reference": "Patient/a/_history/1"}}, {"meta": {"lastUpdated": at(3)}},
         {"specimen": {"reference": "Specimen/1"}}, {"effectiveDateTime": "x", "code": concept("1-8")},
+        {"code": concept("8867-4", text="Fr\u00e9quence"), "meta": {}},
+        {"valueQuantity": {"value": 3, "code": " /min"}},
     ]  # fmt: skip
     lines = [observation(number, **change) for number, change in enumerate(changes)]
-    mapping = load_mapping("default")
-    fast = NumberReader(Vocabulary(mapping), Clock("written"))
-    rows, others = fast.read([json.dumps(line).encode() for line in lines], 1)
+    rows, others = _read(lines)
     assert not others
-    slow = ObservationReader(Vocabulary(mapping), Clock("written"))
-    compared = [name for name in ROWS if name not in ("entry", "version", "line")]
-    for line, row in zip(lines, rows.iter_rows(named=True), strict=True):
-        (expected,) = slow.rows(line)
-        if row["skip"] or row["bad"]:
-            assert (row["skip"], row["bad"]) == (expected.get("skip"), expected.get("bad")), line
-        else:
-            assert {name: row[name] for name in compared} == {name: expected.get(name) for name in compared}, line
+    for number, line in enumerate(lines, 1):
+        _compare(line, rows[number])
+
+
+UNUSUAL: list[Resource] = [
+    {"encounter": {"identifier": {"value": "4"}}}, {"encounter": {"reference": " "}}, {"context": {"reference": "E/1"}},
+    {"encounter": None, "context": {"reference": "Encounter/icu1"}}, {"comment": "hemolyzed"}, {"component": []},
+    {"note": [{"text": "x"}]}, {"id": "a b"}, {"id": ""}, {"id": 7}, {"id": 'a"b'}, {"id": "\u00e9"}, {"id": [1]},
+    {"valueQuantity": {"value": 1e301}}, {"valueQuantity": {"value": "3"}}, {"valueQuantity": {"value": True}},
+    {"valueQuantity": {"value": 3, "unit": 5}}, {"valueQuantity": {"value": 3, "comparator": "<"}},
+    {"valueQuantity": [{"value": 3}]}, {"subject": {"reference": "Group/1"}}, {"subject": {"display": "x"}},
+    {"specimen": {"reference": "#s"}}, {"specimen": {"display": "x"}}, {"meta": {"lastUpdated": 3}},
+    {"effectiveDateTime": 2030}, {"issued": 2030}, {"status": "Final"}, {"status": "cancelled"},
+    {"resourceType": "Observations"}, {"dataAbsentReason": {"text": "x"}}, {"modifierExtension": [{"url": "x"}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_unusual_lines_are_read_one_at_a_time(together):
+    lines = [observation(number, **change) for number, change in enumerate(UNUSUAL)]
+    for group in [lines] if together else [[observation(90), line, observation(91)] for line in lines]:
+        rows, others = _read(group)
+        unusual = [number for number, line in enumerate(group, 1) if line in lines]
+        assert sorted(others) == unusual
+        assert sorted(rows) == [number for number in range(1, len(group) + 1) if number not in unusual]
+
+
+def test_lines_are_numbered_as_they_stand_in_the_file(tmp_path):
+    whole = json.dumps(observation(1, "8480-6"))
+    broken = json.dumps(observation(2)).replace('"code"', '\n"code"', 1)
+    lines = [json.dumps(observation(10)), f"{whole} {whole}", broken, json.dumps(observation(13, unit="x"))]
+    outcome = _of(tmp_path, a__ndjson="\n".join([*_lines(base()), *lines]))
+    first = len(base()) + 1
+    assert outcome.quarantine == {
+        (first + 1, "line that is no JSON"), (first + 2, "line that is no JSON"), (first + 3, "line that is no JSON"),
+        (first + 4, "unit that is unknown for the variable"),
+    }  # fmt: skip
 
 
 def _note(text: str | bytes, content_type: str, **more: object) -> Resource:

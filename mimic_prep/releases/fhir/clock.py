@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from clinragen.errors import UserError
 
@@ -85,37 +83,30 @@ class Clock:
             return moment
         return (moment - timedelta(minutes=offset)).replace(tzinfo=UTC).astimezone(self._zone).replace(tzinfo=None)
 
-    def column(self, texts: list[str | None]) -> tuple[pl.Series, pl.Series]:
-        """Clock times of a column in whole milliseconds, and why there is none; reads each distinct text once."""
-        encoded = pa.array(texts, pa.string()).dictionary_encode()
-        index = pl.Series(encoded.indices)
-        distinct = pl.Series(encoded.dictionary.cast(pa.large_string())).cast(pl.String)
-        counts = np.bincount(index.drop_nulls().to_numpy(), minlength=len(distinct))
-        times, problems = self._distinct(distinct, pl.Series(counts, dtype=pl.Int64))
-        return times.gather(index), problems.gather(index)
+    def column(self, texts: Sequence[object], counts: Sequence[int]) -> tuple[pl.Series, pl.Series]:
+        """Clock times of many texts in whole milliseconds, and why there is none.
 
-    def _distinct(self, texts: pl.Series, counts: pl.Series) -> tuple[pl.Series, pl.Series]:
-        """Of distinct texts, with how many rows have each."""
-        rows = pl.DataFrame({"text": texts, "rows": counts}).with_columns(
-            head=pl.col("text").str.slice(0, 19),
-            zone=pl.when(pl.col("text").str.contains(_USUAL)).then(pl.col("text").str.slice(19)),
+        Args:
+            texts: what is stated.
+            counts: rows that state each.
+        """
+        stated = pl.Series("text", [text if isinstance(text, str) else None for text in texts], dtype=pl.String)
+        text, usual = pl.col("text"), pl.col("text").str.contains(_USUAL)
+        head = pl.when(usual).then(text.str.slice(0, 19))
+        rows = stated.to_frame().select(
+            time=head.str.to_datetime(_HEAD, time_unit="ms", strict=False), zone=pl.when(usual).then(text.str.slice(19))
         )
-        read_head = (
-            pl.when(pl.col("zone").is_not_null()).then("head").str.to_datetime(_HEAD, time_unit="ms", strict=False)
-        )
-        rows = rows.with_columns(time=read_head).with_columns(zone=pl.when(pl.col("time").is_not_null()).then("zone"))
-        by_zone = rows.group_by("zone").agg(pl.col("rows").sum()).drop_nulls("zone")
-        minutes = {zone: _minutes(zone) for zone in by_zone["zone"]}
-        for zone, count in by_zone.iter_rows():
-            self.offsets[minutes[zone]] += count
-        times = rows["time"]
+        times, zones = rows["time"], rows["zone"].set(rows["time"].is_null(), None)
+        minutes = {zone: _minutes(zone) for zone in zones.unique().drop_nulls()}
+        for zone, offset in minutes.items():
+            self.offsets[offset] += int(pl.Series(counts).filter(zones == zone).sum())
         if self._zone is not None:
-            times = self._brought_here(times, rows["zone"].replace_strict(minutes, default=None, return_dtype=pl.Int64))
-        problems = pl.Series([None], dtype=pl.String).new_from_index(0, len(texts))
-        odd = rows["zone"].is_null().arg_true().to_list()
+            times = self._brought_here(times, zones.replace_strict(minutes, default=None, return_dtype=pl.Int64))
+        problems = pl.Series([None], dtype=pl.String).new_from_index(0, len(stated))
+        odd = zones.is_null().arg_true().to_list()
         if not odd:
             return times, problems
-        read = [self._read(texts[row], counts[row]) for row in odd]
+        read = [self._read(stated[row], counts[row]) for row in odd]
         times = times.scatter(odd, pl.Series([time for time, _ in read], dtype=pl.Datetime("ms")))
         return times, problems.scatter(odd, pl.Series([why for _, why in read], dtype=pl.String))
 
@@ -174,13 +165,6 @@ def version_of(text: object) -> int:
         return (moment - _EPOCH) // timedelta(microseconds=1) + fraction
     except (ValueError, OverflowError):
         return -1
-
-
-def versions_of(texts: list[str | None]) -> pl.Series:
-    """``version_of`` of a column; reads each distinct text once."""
-    encoded = pa.array(texts, pa.string()).dictionary_encode()
-    read = pa.array([version_of(text) for text in encoded.dictionary.to_pylist()], pa.int64())
-    return pl.Series(pc.fill_null(read.take(encoded.indices), -1))
 
 
 def _of_day(hour: int, minute: int, second: int) -> timedelta:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import MsgspecError, json
 
@@ -27,18 +28,19 @@ from mimic_prep.releases.fhir import files
 from mimic_prep.releases.fhir.clock import Clock, version_of
 from mimic_prep.releases.fhir.elements import items, key_of, part, text
 from mimic_prep.releases.fhir.numbers import NumberReader, entries_of
-from mimic_prep.releases.fhir.observations import ROWS, ObservationReader
+from mimic_prep.releases.fhir.observations import PART, ROWS, ObservationReader
 from mimic_prep.releases.fhir.resources import SCHEMAS, ResourceReader, Row
 from mimic_prep.releases.fhir.treatments import TreatmentReader
 from mimic_prep.releases.fhir.vocabulary import Mapping as CodeMapping
 from mimic_prep.releases.fhir.vocabulary import Vocabulary
 from mimic_prep.steps import catalogue_key
 
-VERSION = 5  # raised when the same lines give other rows
+VERSION = 6  # raised when the same lines give other rows
 LINE = 0xFFFFFFFF  # the part of a row's number that is its line
 ACCOUNT, OBSERVATIONS = "account.json", "observations.parquet"
 NOTHING_ADDED = AddedVariables()
 _ROWS_AT_ONCE = 50_000
+_BYTES_AT_ONCE = 1 << 25  # of lines of numbers, whose columns are read and written together
 _BYTES_OF_PROCESS = 1 << 26  # a process takes as long to begin as to read so much
 #: columns of few distinct values
 _REPEATED = ["unit", "words", "comment", "specimen", "subject", "encounter", "skip", "bad", "table", "item", "version"]
@@ -173,11 +175,12 @@ class _FileReader:
     def read(self, path: Path, shown: str, progress: Callable[[int], None]) -> None:
         """Read the file, and write the part."""
         if files.is_lines(path):
-            for first, lines in files.blocks(path, shown, progress):
-                self._block(first, lines)
+            for block in files.blocks(path, shown, progress):
+                self._block(block)
         else:
             progress(path.stat().st_size)
             self._document(files.document(path, shown))
+        self._take_numbers()
         self._flush()
         for writer in self._writers.values():
             writer.close()
@@ -192,13 +195,20 @@ class _FileReader:
         }
         write_json(self._folder / ACCOUNT, account)
 
-    def _block(self, first: int, lines: list[bytes]) -> None:
-        usual, others = self._numbers.read(lines, first)
-        self._read += usual.height
-        self._write(OBSERVATIONS, usual)
+    def _block(self, block: files.Block) -> None:
+        for number, line in self._numbers.add(block):
+            self._line(number, line)
+        if len(self._slow) >= _ROWS_AT_ONCE:
+            self._flush_observations()
+        if self._numbers.size >= _BYTES_AT_ONCE:
+            self._take_numbers()
+
+    def _take_numbers(self) -> None:
+        rows, others = self._numbers.take()
+        self._read += rows.num_rows
+        self._write(OBSERVATIONS, rows)
         for number, line in others:
             self._line(number, line)
-        self._flush_observations()
 
     def _line(self, number: int, line: bytes) -> None:
         if not line.strip(b" \t\r\n\0"):
@@ -314,28 +324,28 @@ class _FileReader:
 
     def _flush_table(self, table: str) -> None:
         rows = self._rows.pop(table, [])
-        self._write(f"{table}.parquet", _framed(rows, SCHEMAS[table]))
+        self._write(f"{table}.parquet", _framed(rows, SCHEMAS[table]).to_arrow(compat_level=pl.CompatLevel.oldest()))
 
     def _flush_observations(self) -> None:
         if self._slow:
             ids = entries_of([row["entry"] for row in self._slow])
             frame = _framed([{**row, "entry": None} for row in self._slow], ROWS).with_columns(entry=ids)
             self._slow = []
-            self._write(OBSERVATIONS, frame)
+            self._write(OBSERVATIONS, frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(PART))
 
-    def _write(self, name: str, rows: pl.DataFrame) -> None:
-        if not rows.height:
+    def _write(self, name: str, rows: pa.Table) -> None:
+        if not rows.num_rows:
             return
-        table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
         if name not in self._writers:
             self._writers[name] = pq.ParquetWriter(
                 self._folder / name,
-                table.schema,
+                rows.schema,
                 compression="lz4",
                 use_dictionary=_REPEATED,  # type: ignore[arg-type]
                 write_statistics=False,
+                store_schema=False,  # texts are read as texts unless a reader asks for their dictionary
             )
-        self._writers[name].write_table(table)
+        self._writers[name].write_table(rows)
 
 
 def _framed(rows: list[Row], schema: Mapping[str, Any]) -> pl.DataFrame:

@@ -157,8 +157,8 @@ def check(root: Path) -> ReleaseCheck:
         row = TableCheck("resources", path.relative_to(root).as_posix(), rows=0)
         try:
             if files.is_lines(path):
-                for _, lines in files.blocks(path, str(path), lambda _: None):
-                    row.rows = (row.rows or 0) + sum(1 for line in lines if line.strip())
+                for block in files.blocks(path, str(path), lambda _: None):
+                    row.rows = (row.rows or 0) + sum(1 for line in block.lines if line.strip())
             else:
                 content = files.document(path, str(path))
                 entries = content.get("entry") if isinstance(content, dict) else content

@@ -10,18 +10,39 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
+import numpy as np
 from msgspec import MsgspecError, json
 
 from clinragen.errors import UserError
 
 SUFFIXES = (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz")
-LINES = 1 << 15  # of a block
 LONGEST_LINE = 64 << 20  # bytes: a note of the longest kind in base64 has a fiftieth
 LARGEST_DOCUMENT = 1 << 30  # bytes
 _DEPTH = 4
-_CHUNK = 1 << 24
+_CHUNK = 1 << 18  # bytes: what a block gives stays in the processor's cache until it is used
+_TOLD = 1 << 24  # bytes between reports of progress
+_NEWLINE = ord("\n")
+
+
+class Block(NamedTuple):
+    """Whole lines of a file.
+
+    Attributes:
+        first: number of the first line.
+        content: the lines, the last one without its end.
+        breaks: where the other lines end.
+    """
+
+    first: int
+    content: bytes
+    breaks: np.ndarray
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Each line without its end."""
+        return self.content.split(b"\n")
 
 
 def export_files(root: Path) -> list[Path]:
@@ -84,17 +105,20 @@ def is_lines(path: Path) -> bool:
     return True
 
 
-def blocks(path: Path, shown: str, progress: Callable[[int], None]) -> Iterator[tuple[int, list[bytes]]]:
-    """Blocks of lines of an NDJSON file with the number of their first line.
+def blocks(path: Path, shown: str, progress: Callable[[int], None]) -> Iterator[Block]:
+    """The lines of an NDJSON file, some at a time.
 
     Raises:
         UserError: the file is damaged, or a line is too long.
     """
-    first = 1
+    first, untold = 1, 0
     unfinished = b""
     with open_export(path) as file:
-        while chunk := _read(file, _CHUNK, shown):
-            progress(len(chunk))
+        while chunk := _read(file, max(_CHUNK, len(unfinished)), shown):
+            untold += len(chunk)
+            if untold >= _TOLD:
+                progress(untold)
+                untold = 0
             chunk = unfinished + chunk
             end = chunk.rfind(b"\n")
             if end < 0:
@@ -103,12 +127,15 @@ def blocks(path: Path, shown: str, progress: Callable[[int], None]) -> Iterator[
                     raise UserError(f"{shown}: line {first} is longer than {LONGEST_LINE >> 20} MiB: export it again")
                 continue
             unfinished = chunk[end + 1 :]
-            lines = chunk[:end].split(b"\n")
-            for start in range(0, len(lines), LINES):
-                yield first + start, lines[start : start + LINES]
-            first += len(lines)
+            yield (block := _block(first, chunk[:end]))
+            first += len(block.breaks) + 1
+    progress(untold)
     if unfinished:
-        yield first, [unfinished]
+        yield _block(first, unfinished)
+
+
+def _block(first: int, content: bytes) -> Block:
+    return Block(first, content, np.flatnonzero(np.frombuffer(content, np.uint8) == _NEWLINE))
 
 
 def document(path: Path, shown: str) -> Any:

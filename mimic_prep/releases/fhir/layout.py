@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,19 +234,29 @@ class _Layout:
         writers: dict[str, pq.ParquetWriter] = {}
         timed = midnight = 0
         for block in self._parts.observations(_BATCH):
-            rows = block.with_columns(
-                subject_id=_numbers(block["subject"], subject_of),
-                of_encounter=_numbers(block["encounter"], of_encounter),
-                own_stay=_numbers(block["encounter"], own_stay),
-            ).with_columns(pl.coalesce("subject_id", "of_encounter").alias("subject_id"))
-            rows = self._without(rows, rows["subject_id"].is_null(), self._parts.reject, _STRANGER)
-            rows = rows.with_columns(stay_id=rows["own_stay"].fill_null(_by_time(index, rows)))
-            rows = self._without(rows, rows["stay_id"] < 0, self._parts.skip, _NO_STAY)
-            rows = self._without(rows, self._of_other_specimen(rows), self._parts.skip, OTHER_SPECIMEN)
+            subject = _numbers(block["subject"], subject_of)
+            if subject.null_count():
+                subject = subject.zip_with(subject.is_not_null(), _numbers(block["encounter"], of_encounter))
+            stay = _numbers(block["encounter"], own_stay)
+            if stay.null_count():
+                stay = stay.fill_null(_by_time(index, subject, block["time"]))
+            stranger = subject.is_null()
+            nowhere = ~stranger & (stay < 0)
+            other = ~stranger & ~nowhere & self._of_other_specimen(block)
+            for left_out, enter, why in (
+                (stranger, self._parts.reject, _STRANGER),
+                (nowhere, self._parts.skip, _NO_STAY),
+                (other, self._parts.skip, OTHER_SPECIMEN),
+            ):
+                if left_out.any():
+                    enter(block.select("file", "line").filter(left_out), why)
+            rows = block.with_columns(stay_id=stay).drop("entry", "version", "line", "subject", "encounter", "file")
+            if (left_out := stranger | nowhere | other).any():
+                rows = rows.filter(~left_out)
             timed += rows.height
             midnight += int((rows["time"].dt.time() == MIDNIGHT).sum())
-            for number, name in enumerate(TABLES):
-                self._append(writers, name, rows.filter(pl.col("table") == number))
+            for (number,), of_table in rows.partition_by("table", as_dict=True).items():
+                self._append(writers, TABLES[number], of_table)
         for writer in writers.values():
             writer.close()
         if midnight > _MOSTLY * timed:
@@ -270,18 +280,8 @@ class _Layout:
     def _by_any_name(self, numbers: Mapping[str, int]) -> dict[str, int]:
         return {name: numbers[key] for name, key in self._aliases.items() if key in numbers} | dict(numbers)
 
-    def _without(
-        self, rows: pl.DataFrame, left_out: pl.Series, enter: Callable[[pl.DataFrame, str], None], why: str
-    ) -> pl.DataFrame:
-        if not left_out.any():
-            return rows
-        enter(rows.filter(left_out), why)
-        return rows.filter(~left_out)
-
     def _append(self, writers: dict[str, pq.ParquetWriter], name: str, rows: pl.DataFrame) -> None:
-        if not rows.height:
-            return
-        specimen = pl.col("specimen")
+        specimen = pl.col("specimen").cast(pl.String)
         table = rows.select(
             "stay_id", itemid="item", charttime="time", storetime="known", valuenum="value", value="words",
             valueuom="unit", comments="comment", rank="rank",
@@ -300,11 +300,11 @@ def _numbers(keys: pl.Series, numbers: Mapping[str, int]) -> pl.Series:
     return meant.gather(keys.to_physical())
 
 
-def _by_time(index: StayIndex, rows: pl.DataFrame) -> pl.Series:
+def _by_time(index: StayIndex, subjects: pl.Series, times: pl.Series) -> pl.Series:
     """The patient's latest stay that began at or before each time; -1 without one."""
     if not len(index):
-        return pl.repeat(-1, rows.height, dtype=pl.Int64, eager=True)
-    return _stay_ids(index, index.by_time(rows["subject_id"].to_numpy(), seconds(rows["time"]))).fill_null(-1)
+        return pl.repeat(-1, len(subjects), dtype=pl.Int64, eager=True)
+    return _stay_ids(index, index.by_time(subjects.fill_null(-1).to_numpy(), seconds(times))).fill_null(-1)
 
 
 def _stay_ids(index: StayIndex, rank: np.ndarray) -> pl.Series:

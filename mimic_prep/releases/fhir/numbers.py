@@ -1,29 +1,59 @@
 """The usual shape of Observations, a number at a time of one patient, many at a time.
 
-Only the elements that are read are decoded. Whatever is unusual about a line leaves it to ``observations``, which gives
-the same rows.
+Of each line only the elements that are read are taken, as they are written: a column of JSON for each. What a column
+repeats, such as codes, patients and units, is then read once for all rows. Whatever is unusual about a line leaves it
+to ``observations``, which gives the same rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from msgspec import MsgspecError, Raw, Struct, json
+from msgspec import Meta, MsgspecError, Raw, Struct, json
 
-from mimic_prep.releases.fhir.clock import Clock, versions_of
+from mimic_prep.releases.fhir.clock import Clock, version_of
 from mimic_prep.releases.fhir.elements import key_of
-from mimic_prep.releases.fhir.observations import ROWS, USED
+from mimic_prep.releases.fhir.files import Block
+from mimic_prep.releases.fhir.observations import LARGEST, PART
 from mimic_prep.releases.fhir.vocabulary import CONFLICT, NO_CODE, Meaning, Vocabulary
 
-_UNUSUAL = Raw(b"")  # stands for the absence of an element that makes a line unusual
+type _Meant = tuple[Meaning | None, str | None, tuple[str, str, str] | None]
 _MOST = 50_000  # codes whose meaning is remembered
+_UNUSUAL = object()  # stands for an element that makes a line unusual
+_PLAIN_ID = re.compile(rb'"[!#-\[\]-~]+"\n')  # without blanks, escapes and letters beyond ASCII
+_QUOTE = ord('"')
+_FAULTS = (MsgspecError, UnicodeDecodeError)
+
+
+class _Line(Struct, frozen=True, gc=False, kw_only=True):
+    """An Observation of the usual shape. Elements of type None make it unusual; so does a value of another type."""
+
+    resourceType: Literal["Observation"]  # noqa: N815
+    status: Literal["final", "amended", "corrected", "preliminary"]
+    id: Raw
+    code: Raw
+    valueQuantity: Raw  # noqa: N815
+    effectiveDateTime: Raw  # noqa: N815
+    subject: Raw
+    encounter: Raw = Raw(b"null")
+    meta: Raw = Raw(b"null")
+    issued: Raw = Raw(b'""')
+    specimen: Raw = Raw(b"null")
+    component: None = None
+    note: None = None
+    comment: None = None
+    context: None = None
+    dataAbsentReason: None = None  # noqa: N815
+    modifierExtension: None = None  # noqa: N815
 
 
 class _Reference(Struct, frozen=True, gc=False):
-    reference: str = ""
+    reference: Annotated[str, Meta(min_length=1)]
 
 
 class _Meta(Struct, frozen=True, gc=False):
@@ -34,157 +64,266 @@ class _Quantity(Struct, frozen=True, gc=False):
     value: float
     unit: str | None = None
     code: str | None = None
-    comparator: str | None = None
+    comparator: None = None
 
 
-_NOBODY, _UNDATED = _Reference(), _Meta()
-
-
-class _Observation(Struct, frozen=True, gc=False):
-    id: str
-    status: str
-    code: Raw
-    valueQuantity: _Quantity  # noqa: N815
-    effectiveDateTime: str  # noqa: N815
-    subject: _Reference
-    resourceType: str  # noqa: N815
-    encounter: _Reference = _NOBODY
-    meta: _Meta = _UNDATED
-    issued: str | None = None
-    component: Raw = _UNUSUAL
-    note: Raw = _UNUSUAL
-    dataAbsentReason: Raw = _UNUSUAL  # noqa: N815
-    modifierExtension: Raw = _UNUSUAL  # noqa: N815
-    specimen: _Reference = _NOBODY
-
-
+_ELEMENTS = ("id", "code", "valueQuantity", "effectiveDateTime", "subject", "encounter", "meta", "issued", "specimen")
+_SHAPES = {
+    "valueQuantity": _Quantity, "effectiveDateTime": str, "subject": _Reference, "encounter": _Reference | None,
+    "meta": _Meta | None, "issued": str, "specimen": _Reference | None,
+}  # fmt: skip
+_ONE = {name: json.Decoder(shape).decode for name, shape in _SHAPES.items()}
+_MANY = {name: json.Decoder(list[shape]).decode for name, shape in _SHAPES.items()}  # type: ignore[valid-type]
+_LINES = json.Decoder(_Line)
 #: An Observation of the usual shape from its line.
-decode = json.Decoder(_Observation).decode
+decode = _LINES.decode
 
 
 class NumberReader:
-    """Reads lines of the usual shape."""
+    """Reads lines of the usual shape.
+
+    Attributes:
+        size: bytes of the blocks that were added since the last rows were taken.
+    """
 
     def __init__(self, vocabulary: Vocabulary, clock: Clock) -> None:
         self._vocabulary = vocabulary
         self._clock = clock
-        self._meanings: list[tuple[Meaning | None, str | None, tuple[str, str, str] | None]] = []
+        self._meanings: list[_Meant] = []
         self._index: dict[bytes, int] = {}
+        self._start()
 
-    def read(self, lines: Sequence[bytes], first: int) -> tuple[pl.DataFrame, list[tuple[int, bytes]]]:
-        """Rows (``observations.ROWS``) of the usual lines; and the others with their numbers.
+    def _start(self) -> None:
+        self._pieces: dict[str, list[bytes]] = {name: [] for name in _ELEMENTS}
+        self._numbers: list[np.ndarray] = []
+        self._blocks: list[Block] = []
+        self.size = 0
 
-        Args:
-            lines: of a file.
-            first: number of the first one.
-        """
-        usual: list[_Observation] = []
-        numbers: list[int] = []
+    def add(self, block: Block) -> list[tuple[int, bytes]]:
+        """Add the usual lines of a block; returns the others with their numbers."""
+        usual, numbers, others = _decoded(block)
+        if usual:
+            columns = (  # loops of their own take half of the time of attrgetter
+                [one.id for one in usual], [one.code for one in usual], [one.valueQuantity for one in usual],
+                [one.effectiveDateTime for one in usual], [one.subject for one in usual],
+                [one.encounter for one in usual], [one.meta for one in usual], [one.issued for one in usual],
+                [one.specimen for one in usual],
+            )  # fmt: skip
+            for name, column in zip(_ELEMENTS, columns, strict=True):
+                self._pieces[name].append(b"\n".join(column))
+            self._numbers.append(numbers)
+            self._blocks.append(block)
+            self.size += len(block.content)
+        return others
+
+    def take(self) -> tuple[pa.Table, list[tuple[int, bytes]]]:
+        """The rows (``observations.PART``) of the lines added since the last time; and those that are not usual."""
+        if not self._blocks:
+            return PART.empty_table(), []
+        lines = np.concatenate(self._numbers)
+        ids, *columns = (_column(self._pieces[name]) for name in _ELEMENTS)
+        read = {name: _Distinct(column, name) for name, column in zip(_ELEMENTS[1:], columns, strict=True)}
+        unusual = _odd_ids(ids)
+        for column in read.values():
+            unusual |= column.unusual()
+        others = self._lines(unusual)
+        if others:
+            usual = np.flatnonzero(~unusual)
+            lines, ids = lines[usual], ids.take(pa.array(usual))
+            for column in read.values():
+                column.index = column.index[usual]
+        self._start()
+        return self._rows(lines, ids, read), others
+
+    def _lines(self, rows: np.ndarray) -> list[tuple[int, bytes]]:
+        """Numbers and lines of the rows of a mask."""
         others: list[tuple[int, bytes]] = []
-        add, number_add = usual.append, numbers.append
-        for number, line in enumerate(lines, first):
-            try:
-                one = decode(line)
-            except (MsgspecError, UnicodeDecodeError):
-                others.append((number, line))
-                continue
-            if (
-                one.component is one.note is one.dataAbsentReason is one.modifierExtension is _UNUSUAL
-                and one.resourceType == "Observation"
-                and one.valueQuantity.comparator is None
-                and one.status in USED
-                and one.subject.reference[:8] == "Patient/"
-                and (one.specimen is _NOBODY or one.specimen.reference[:1] not in ("", "#"))
-            ):
-                add(one)
-                number_add(number)
-            else:
-                others.append((number, line))
-        return self._rows(usual, numbers), others
+        begin = 0
+        for block, numbers in zip(self._blocks, self._numbers, strict=True):
+            odd = numbers[rows[begin : begin + len(numbers)]].tolist()
+            begin += len(numbers)
+            lines = block.lines if odd else []
+            others += [(number, lines[number - block.first]) for number in odd]
+        return others
 
-    def _rows(self, usual: list[_Observation], numbers: list[int]) -> pl.DataFrame:
-        quantities = [one.valueQuantity for one in usual]
-        codes = self._codes([bytes(one.code) for one in usual])
-        for code, rows in enumerate(np.bincount(codes).tolist()):
-            if rows and (coding := self._meanings[code][2]):
-                self._vocabulary.count_unmapped(coding, rows)
-        unit, odd = self._spelt(codes, [one.code for one in quantities], [one.unit for one in quantities])
-        time, late = self._clock.column([one.effectiveDateTime for one in usual])
-        entered, _ = self._clock.column([one.issued for one in usual])
-        frame = pl.DataFrame(
-            {
-                "entry": entries_of([one.id for one in usual]),
-                "version": versions_of([one.meta.lastUpdated for one in usual]),
-                "line": pl.Series(numbers, dtype=pl.Int64),
-                "table": self._of_codes(
-                    codes, [meaning.table if meaning else None for meaning, _, _ in self._meanings], pl.Int8
-                ),
-                "item": self._of_codes(
-                    codes, [meaning.item if meaning else None for meaning, _, _ in self._meanings], pl.Int64
-                ),
-                "rank": self._of_codes(
-                    codes, [meaning.rank if meaning else None for meaning, _, _ in self._meanings], pl.Int16
-                ),
-                "time": time,
-                "known": entered,
-                "value": pl.Series([quantity.value for quantity in quantities], dtype=pl.Float64),
-                "unit": unit,
-                "words": _nothing(len(usual)),
-                "comment": _nothing(len(usual)),
-                "specimen": _keys([one.specimen.reference for one in usual]),
-                "subject": _keys([one.subject.reference for one in usual]),
-                "encounter": _keys([one.encounter.reference for one in usual]),
-                "skip": self._of_codes(
-                    codes, [why if why and not _bad(why) else None for _, why, _ in self._meanings], pl.String
-                ),
-                "bad": self._of_codes(
-                    codes, [why if why and _bad(why) else None for _, why, _ in self._meanings], pl.String
-                ),
-            },
-            schema=ROWS,
+    def _rows(self, lines: np.ndarray, ids: pa.Array, read: dict[str, _Distinct]) -> pa.Table:
+        code, quantity, begun = read["code"], read["valueQuantity"], read["effectiveDateTime"]
+        meant = self._meant(code)
+        time, late = self._clock.column(begun.values, begun.counts())
+        entered, _ = self._clock.column(read["issued"].values, read["issued"].counts())
+        versions = np.array(
+            [version_of(one.lastUpdated if isinstance(one, _Meta) else None) for one in read["meta"].values]
         )
-        if odd.null_count() < len(odd) or late.null_count() < len(late):
-            frame = frame.with_columns(bad=pl.when(pl.col("skip").is_null()).then(pl.coalesce("bad", odd, late)))
-        return frame
+        pairs = _Numbering((one.unit, one.code) if one is not _UNUSUAL else (None, None) for one in quantity.values)
+        packed = code.index.astype(np.int64) * len(pairs.values) + pairs.index[quantity.index]
+        combined = pa.array(packed).dictionary_encode()
+        which = combined.indices.to_numpy()
+        units: list[str | None] = []
+        skip: list[str | None] = []
+        bad: list[str | None] = []
+        for number in combined.dictionary.to_pylist():
+            meaning, why, _ = meant[number // len(pairs.values)]
+            unit, ucum = pairs.values[number % len(pairs.values)]
+            spelt, odd = self._vocabulary.unit(meaning, ucum, unit) if meaning else (None, None)
+            units.append(spelt)
+            skip.append(why if why and not _bad(why) else None)
+            bad.append(why if why and _bad(why) else odd)
+        meanings = [meaning for meaning, _, _ in meant]
+        numbers = np.array([one.value if one is not _UNUSUAL else 0 for one in quantity.values], dtype=np.float64)
+        return pa.table(
+            [
+                pl.Series(ids).hash(seed=0).to_arrow(),
+                versions.take(read["meta"].index),
+                lines,
+                _of_codes(code, [one and one.table for one in meanings], pa.int8()),
+                _of_codes(code, [one and one.item for one in meanings], pa.int64()),
+                _of_codes(code, [one and one.rank for one in meanings], pa.int16()),
+                time.to_arrow().take(pa.array(begun.index)),
+                entered.to_arrow().take(pa.array(read["issued"].index)),
+                numbers.take(quantity.index),
+                _words(which, units),
+                pa.nulls(len(lines), PART.field("words").type),
+                pa.nulls(len(lines), PART.field("comment").type),
+                *(_words(read[name].index, read[name].keys()) for name in ("specimen", "subject", "encounter")),
+                _words(which, skip),
+                _problems(which, skip, bad, late.to_list(), begun.index),
+            ],
+            schema=PART,
+        )
 
-    def _codes(self, concepts: list[bytes]) -> np.ndarray:
-        """The index among ``_meanings`` of each ``code``, as it is written."""
-        if len(self._index) >= _MOST:
+    def _meant(self, code: _Distinct) -> list[_Meant]:
+        """The meaning of each distinct ``code``, as it is written; rows without one are counted."""
+        if len(self._index) + len(code.written) > _MOST:
             self._index.clear()
             self._meanings.clear()
-        index = self._index
-        codes = [index.get(concept, -1) for concept in concepts]
-        if -1 in codes:
-            for concept in set(concepts) - index.keys():
-                index[concept] = len(self._meanings)
+        for concept in code.written:
+            if concept not in self._index:
+                self._index[concept] = len(self._meanings)
                 self._meanings.append(self._vocabulary.meaning(_lenient(concept)))
-            codes = [index[concept] for concept in concepts]
-        return np.array(codes, dtype=np.int64)
-
-    def _of_codes(self, codes: np.ndarray, values: list[object], kind: object) -> pl.Series:
-        series = pl.Series(values, dtype=kind, strict=False)  # type: ignore[arg-type]
-        return series.gather(codes) if len(series) else series
-
-    def _spelt(self, codes: np.ndarray, ucum: list[str | None], unit: list[str | None]) -> tuple[pl.Series, pl.Series]:
-        """Unit of each row, and why it cannot be read; each distinct combination is looked up once."""
-        sides = [pa.array(side, pa.string()).dictionary_encode(null_encoding="encode") for side in (ucum, unit)]
-        first, second = (side.dictionary.to_pylist() for side in sides)
-        indices = [side.indices.to_numpy() for side in sides]
-        packed = (codes * max(len(first), 1) + indices[0]) * max(len(second), 1) + indices[1]
-        combinations, places = np.unique(packed, return_inverse=True)
-        looked_up = []
-        for combination in combinations.tolist():
-            rest_of, b = divmod(combination, max(len(second), 1))
-            code, a = divmod(rest_of, max(len(first), 1))
-            meaning = self._meanings[code][0]
-            looked_up.append(self._vocabulary.unit(meaning, first[a], second[b]) if meaning else (None, None))
-        spelt, why = (pl.Series([pair[side] for pair in looked_up], dtype=pl.String) for side in (0, 1))
-        return spelt.gather(places), why.gather(places)
+        meant = [self._meanings[self._index[concept]] for concept in code.written]
+        for (_, _, coding), rows in zip(meant, code.counts(), strict=True):
+            if coding and rows:
+                self._vocabulary.count_unmapped(coding, rows)
+        return meant
 
 
-def entries_of(ids: list[str]) -> pl.Series:
+class _Distinct:
+    """A column of elements as they are written, of which each distinct one is read once.
+
+    Attributes:
+        written: the distinct elements in JSON.
+        index: which of them each row has.
+        values: what they are; ``_UNUSUAL`` for one of another shape.
+    """
+
+    def __init__(self, column: pa.Array, name: str) -> None:
+        encoded = column.dictionary_encode()
+        self.written: list[bytes] = encoded.dictionary.to_pylist()
+        self.index: np.ndarray = encoded.indices.to_numpy()
+        self.values: list[Any] = []
+        if name in _SHAPES:
+            self.values = _values(self.written, name)
+
+    def counts(self) -> list[int]:
+        """Rows of each distinct element."""
+        return np.bincount(self.index, minlength=len(self.written)).tolist()
+
+    def unusual(self) -> np.ndarray:
+        """Which rows have an element that makes their line unusual."""
+        odd = [number for number, value in enumerate(self.values) if value is _UNUSUAL]
+        return np.isin(self.index, odd) if odd else np.zeros(len(self.index), dtype=bool)
+
+    def keys(self) -> list[str | None]:
+        """The keys of references."""
+        return [key_of(one.reference) if isinstance(one, _Reference) else None for one in self.values]
+
+
+class _Numbering:
+    """Distinct values in the order of their first occurrence, and the index among them of each."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        numbers: dict[Any, int] = {}
+        self.index = np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int32)
+        self.values = list(numbers)
+
+
+def _decoded(block: Block) -> tuple[list[_Line], np.ndarray, list[tuple[int, bytes]]]:
+    """The usual lines of a block, their numbers, and the others."""
+    try:
+        usual = _LINES.decode_lines(block.content)
+        if len(usual) == len(block.breaks) + 1 and _apart(block):
+            return usual, np.arange(block.first, block.first + len(usual)), []
+    except _FAULTS:
+        pass
+    usual, numbers = [], []
+    others: list[tuple[int, bytes]] = []
+    for number, line in enumerate(block.lines, block.first):
+        try:
+            usual.append(decode(line))
+            numbers.append(number)
+        except _FAULTS:
+            others.append((number, line))
+    return usual, np.array(numbers, dtype=np.int64), others
+
+
+def _apart(block: Block) -> bool:
+    """Whether each end of a line is between two objects, so that as many objects as lines are one in each line."""
+    if not len(block.breaks):
+        return True
+    content = np.frombuffer(block.content, np.uint8)
+    before, after = content[block.breaks - 1], content[np.minimum(block.breaks + 1, len(content) - 1)]
+    return bool((before == ord("}")).all() and (after == ord("{")).all())
+
+
+def _column(pieces: list[bytes]) -> pa.Array:
+    """Elements that stand in lines of their own, each with the end of its line."""
+    content = b"\n".join([*pieces, b""])
+    ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
+    offsets = np.zeros(len(ends) + 1, dtype=np.int32)
+    offsets[1:] = ends + 1
+    return pa.Array.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(content)])
+
+
+def _values(written: list[bytes], name: str) -> list[Any]:
+    """What elements are, ``_UNUSUAL`` for those of another shape than ``_SHAPES`` says."""
+    try:
+        values = _MANY[name](b"[" + b",".join(written) + b"]")
+    except _FAULTS:
+        values = [_value(element, name) for element in written]
+    refuses = _REFUSES.get(name)
+    return [_UNUSUAL if value is not None and refuses(value) else value for value in values] if refuses else values
+
+
+def _value(element: bytes, name: str) -> Any:
+    try:
+        return _ONE[name](element)
+    except _FAULTS:
+        return _UNUSUAL
+
+
+#: Elements of the usual shape that are unusual by what they hold.
+_REFUSES = {
+    "valueQuantity": lambda one: one is _UNUSUAL or not abs(one.value) <= LARGEST,
+    "subject": lambda one: one is _UNUSUAL or not one.reference.startswith("Patient/"),
+    "encounter": lambda one: one is _UNUSUAL or not one.reference.strip(),
+    "specimen": lambda one: one is _UNUSUAL or one.reference.strip()[:1] in ("", "#"),
+}
+
+
+def _odd_ids(ids: pa.Array) -> np.ndarray:
+    """Which ids need care: texts with escapes, blanks or letters beyond ASCII, empty ones, and other types."""
+    _, offsets, content = ids.buffers()
+    begins = np.frombuffer(offsets, np.int32)
+    plain = bytes(content)
+    quoted = (np.frombuffer(content, np.uint8)[begins[:-1]] == _QUOTE).all() and (np.diff(begins) > len('""\n')).all()
+    if quoted and plain.isascii() and b"\\" not in plain and b" " not in plain:
+        return np.zeros(len(ids), dtype=bool)
+    return np.array([not _PLAIN_ID.fullmatch(one) for one in ids.to_pylist()])
+
+
+def entries_of(ids: Sequence[str]) -> pl.Series:
     """Hashes of resource ids, by which observations are told apart."""
-    return pl.Series(ids, dtype=pl.String).hash(seed=0)
+    return pl.Series([b'"%s"\n' % name.encode(errors="replace") for name in ids], dtype=pl.Binary).hash(seed=0)
 
 
 def _lenient(concept: bytes) -> object:
@@ -198,12 +337,35 @@ def _bad(why: str) -> bool:
     return why in (CONFLICT, NO_CODE)
 
 
-def _nothing(rows: int) -> pl.Series:
-    return pl.Series([None], dtype=pl.String).new_from_index(0, rows)
+def _of_codes(code: _Distinct, values: list[Any], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, kind).take(pa.array(code.index))
 
 
-def _keys(references: list[str]) -> pl.Series:
-    """Keys of references, of which each distinct one is read once; null for empty ones."""
-    encoded = pa.array(references, pa.string()).dictionary_encode()
-    keys = pl.Series([key_of(text) or None for text in encoded.dictionary.to_pylist()], dtype=pl.String)
-    return keys.gather(pl.Series(encoded.indices))
+def _words(index: np.ndarray, texts: list[str | None]) -> pa.Array:
+    """The text of each row by its index, as a dictionary."""
+    places, distinct = _places(texts)
+    return _as_dictionary(places.take(index), distinct)
+
+
+def _problems(
+    index: np.ndarray, skip: list[str | None], bad: list[str | None], late: list[str | None], at: np.ndarray
+) -> pa.Array:
+    """Why each row cannot be trusted: for its code or unit, else for its time; unless it is out of scope."""
+    bad = [None if out else why for out, why in zip(skip, bad, strict=True)]
+    if not any(late):
+        return _words(index, bad)
+    places, distinct = _places([*bad, *late])
+    out = np.array([why is not None for why in skip])
+    first, second = places[: len(bad)].take(index), places[len(bad) :].take(at)
+    return _as_dictionary(np.where((first < 0) & ~out.take(index), second, first), distinct)
+
+
+def _places(texts: list[str | None]) -> tuple[np.ndarray, list[str]]:
+    """The index of each text among the distinct ones, -1 for none; and these."""
+    numbers: dict[str, int] = {}
+    places = [-1 if text is None else numbers.setdefault(text, len(numbers)) for text in texts]
+    return np.array(places, dtype=np.int32), list(numbers)
+
+
+def _as_dictionary(places: np.ndarray, texts: list[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(places, mask=places < 0), pa.array(texts, pa.string()))

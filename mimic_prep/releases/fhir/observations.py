@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from mimic_prep.releases.fhir.clock import Clock
 from mimic_prep.releases.fhir.elements import contained, items, part, reference, text, words
@@ -23,10 +24,17 @@ ROWS = {
     "comment": pl.String, "specimen": pl.String, "subject": pl.String, "encounter": pl.String, "skip": pl.String,
     "bad": pl.String,
 }  # fmt: skip
+#: The same on disk, where texts, which repeat, are dictionaries.
+PART = pa.schema(
+    [
+        (name, pa.dictionary(pa.int32(), pa.string()) if kind == pl.String else kind_)
+        for (name, kind), kind_ in zip(ROWS.items(), pl.DataFrame(schema=ROWS).to_arrow().schema.types, strict=True)
+    ]
+)
 USED = frozenset(("final", "amended", "corrected", "preliminary"))
 WITHDRAWN = {"entered-in-error": "entered in error", "cancelled": "cancelled"}
 NO_TIME, NO_PATIENT, NO_VALUE = "no time", "no patient", "no value"
-_LARGEST = 1e300
+LARGEST = 1e300
 _ABSENT = "value absent, as dataAbsentReason says"
 _VALUES = ("valueQuantity", "valueInteger", "valueDecimal", "valueString", "valueCodeableConcept", "valueBoolean",
            "valueRange", "valueRatio", "valueSampledData", "valueTime", "valueDateTime", "valuePeriod")  # fmt: skip
@@ -169,6 +177,6 @@ class ObservationReader:
                 return None
             self.remarks["number written as text"] += 1
             return number
-        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > _LARGEST:
+        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > LARGEST:
             return None
         return float(value)

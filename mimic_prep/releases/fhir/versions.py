@@ -18,6 +18,7 @@ from clinragen.catalog import variables
 from mimic_prep.accounting import Ledger, RowFilter
 from mimic_prep.releases.fhir.convert import ACCOUNT, LINE, OBSERVATIONS
 from mimic_prep.releases.fhir.numbers import entries_of
+from mimic_prep.releases.fhir.observations import ROWS
 from mimic_prep.releases.fhir.resources import SCHEMAS
 from mimic_prep.releases.fhir.vocabulary import ODD_UNIT
 
@@ -116,7 +117,10 @@ class Parts:
         return resolved
 
     def observations(self, batch: int) -> Iterator[pl.DataFrame]:
-        """The usable rows of the newest Observations, some at a time; the others enter the account."""
+        """The usable rows of the newest Observations, some at a time; the others enter the account.
+
+        Columns are those of ``observations.ROWS`` without ``skip`` and ``bad``, texts as categories, and ``file``.
+        """
         left_out = self._left_out()
         for number, folder in enumerate(self._folders):
             path = folder / OBSERVATIONS
@@ -126,15 +130,15 @@ class Parts:
             for frame in _batches(path, batch):
                 if mine.height:
                     frame = frame.join(mine, on="line", how="left", maintain_order="left")
-                    frame = frame.with_columns(skip=pl.coalesce("why", "skip")).drop("why")
+                    frame = frame.with_columns(skip=pl.coalesce("why", pl.col("skip").cast(pl.String))).drop("why")
                 yield self._usable(number, frame).with_columns(file=pl.lit(number, dtype=pl.Int32))
 
     def _usable(self, number: int, frame: pl.DataFrame) -> pl.DataFrame:
         left = frame["skip"].is_not_null() | frame["bad"].is_not_null()
         if not left.any():
-            return frame
-        others = frame.filter(left)
-        usable = frame.filter(~left)
+            return frame.drop("skip", "bad")
+        others = frame.select("line", "skip", "bad").filter(left)
+        usable = frame.drop("skip", "bad").filter(~left)
         others = others.unique("line", keep="first", maintain_order=True)
         if usable.height:
             others = others.filter(~pl.col("line").is_in(usable["line"].implode()))
@@ -230,7 +234,8 @@ def _not_newest(rows: pl.DataFrame, deleted: pl.DataFrame) -> pl.DataFrame:
 def _batches(path: Path, batch: int) -> Iterator[pl.DataFrame]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, read_dictionary=["subject", "encounter"]) as file:
+    texts = [name for name, kind in ROWS.items() if kind == pl.String]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
         for rows in file.iter_batches(batch):
             frame = pl.from_arrow(rows)
             assert isinstance(frame, pl.DataFrame)

@@ -12,7 +12,7 @@ from clinragen import config
 from clinragen.catalog import Variable, loinc_variables, per_catalogue, ucum_spellings, variables
 from clinragen.errors import UserError, unknown_choice
 from mimic_prep.qualify import companions
-from mimic_prep.releases.fhir.elements import codings
+from mimic_prep.releases.fhir.elements import codings, text
 from mimic_prep.unit_conversion import conversion
 
 LOINC = "http://loinc.org"
@@ -187,7 +187,7 @@ class Vocabulary:
     def unit(self, meaning: Meaning, code: str | None, unit: str | None) -> tuple[str | None, str | None]:
         """The unit in a spelling of the catalogue; or as it is stated, and why the value cannot be read."""
         if meaning.variable is None:
-            return unit or code, None
+            return text(unit) or text(code), None
         stated = [name.strip() for name in (code, unit) if name and name.strip().casefold() not in _NOTHING]
         if not stated:
             usual = meaning.unit or (meaning.variable.unit if meaning.variable.unit in _BARE else None)
