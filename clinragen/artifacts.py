@@ -13,14 +13,16 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import lock_descriptor
 
 from clinragen.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: All output may contain patient text, so it is readable by its owner only.

@@ -7,7 +7,8 @@ of all codes with their longest known prefix, if these agree. `tools/icd_ccs.py`
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 import polars as pl
 
@@ -39,15 +40,23 @@ def version_of(text: pl.Expr) -> pl.Expr:
 
 
 class CodeMap:
-    """The map of one ICD version: code -> (CCS category, name)."""
+    """The map of one ICD version, 9 or 10: code -> (CCS category, name)."""
 
-    def __init__(self, categories: dict[str, int], names: dict[str, str]) -> None:
-        self._categories = categories
-        self._names = names
-        self._sorted = sorted(categories)
-        self._members: dict[int, list[str]] = {}
+    def __init__(self, version: int) -> None:
+        self._version = version
+        self._categories: dict[str, int] = _column("category", version)
+        self._sorted = sorted(self._categories)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return _column("name", self._version)  # long, and few commands ask for one
+
+    @cached_property
+    def _members(self) -> dict[int, list[str]]:
+        members: dict[int, list[str]] = {}
         for code in self._sorted:
-            self._members.setdefault(categories[code], []).append(code)
+            members.setdefault(self._categories[code], []).append(code)
+        return members
 
     def ccs(self, code: str) -> int | None:
         """The category of a normalised code; None if unknown."""
@@ -100,11 +109,11 @@ class CodeMap:
 @cache
 def code_map(version: int) -> CodeMap | None:
     """The map of ICD version 9 or 10; None for others."""
-    if version not in (9, 10):
-        return None
-    rows = pl.read_parquet(CONFIG_ROOT / "concepts" / "icd_ccs.parquet").filter(pl.col("version") == version)
-    categories, names = rows.drop_nulls("category"), rows.drop_nulls("name")
-    return CodeMap(
-        dict(zip(categories["code"], categories["category"], strict=True)),
-        dict(zip(names["code"], names["name"], strict=True)),
-    )
+    return CodeMap(version) if version in (9, 10) else None
+
+
+def _column(name: str, version: int) -> dict[str, Any]:
+    """Code -> its cell, where there is one."""
+    rows = pl.read_parquet(CONFIG_ROOT / "concepts" / "icd_ccs.parquet", columns=["version", "code", name])
+    rows = rows.filter(pl.col("version") == version).drop_nulls(name)
+    return dict(zip(rows["code"].to_list(), rows[name].to_list(), strict=True))

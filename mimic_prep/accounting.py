@@ -77,9 +77,9 @@ class RowFilter:
 
     def count_unused(self, condition: pl.Expr, kind: str, column: str) -> None:
         """Count the rows that meet ``condition`` by their code in ``column``; ``kind`` says what kind of code it is."""
-        codes = self.frame.filter(condition.fill_null(False)).select(pl.col(column).cast(pl.String)).to_series()
+        codes = self.frame.select(pl.col(column).filter(condition.fill_null(False))).to_series()
         for code, rows in codes.drop_nulls().value_counts().iter_rows():
-            self.unused[kind, code] += rows
+            self.unused[kind, str(code)] += rows
 
     def _hit(self, condition: pl.Expr) -> pl.Series:
         return self.frame.select(hit=condition.fill_null(False)).to_series()

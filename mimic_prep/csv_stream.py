@@ -33,6 +33,7 @@ except ImportError:
 
 BLOCK_BYTES = 1 << 24  # smaller ones cost more per row, larger ones memory
 LONGEST_HEADER = 1 << 20
+_HEADER_BYTES = 1 << 16  # read at once until a line ends
 LONGEST_ROW = 1 << 25  # most bytes of a row; the longest note of a release is below a megabyte
 _AHEAD = 3  # blocks that wait for the parsers
 _QUOTE, _NEWLINE = ord('"'), ord("\n")
@@ -78,9 +79,12 @@ def read_blocks(
         with ThreadPoolExecutor(1) as pool:
             blocks = _blocks(_text(raw, path), path, table, [] if spent is None else spent)
             ahead = [pool.submit(next, blocks, None) for _ in range(_AHEAD)]
-            while (block := ahead.pop(0).result()) is not None:
-                ahead.append(pool.submit(next, blocks, None))
-                yield block
+            try:
+                while (block := ahead.pop(0).result()) is not None:
+                    ahead.append(pool.submit(next, blocks, None))
+                    yield block
+            finally:
+                pool.shutdown(cancel_futures=True)  # nobody asks for the blocks ahead any more
     except BAD_GZIP:
         raise UserError(
             f"{path} is cut off or corrupt (not a whole gzip file): download it again and compare its SHA-256"
@@ -103,7 +107,8 @@ def _blocks(
 ) -> Iterator[tuple[list[str], bytearray]]:
     """(header, bytes that end at the end of a row)."""
     pending = bytearray()
-    while b"\n" not in pending and len(pending) < LONGEST_HEADER and (chunk := handle.read(BLOCK_BYTES)):
+    size = min(_HEADER_BYTES, BLOCK_BYTES)
+    while b"\n" not in pending and len(pending) < LONGEST_HEADER and (chunk := handle.read(size)):
         pending += chunk
     header_line, _, pending = pending.partition(b"\n")
     tabbed = table.tabs and b"\t" in header_line

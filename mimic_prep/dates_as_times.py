@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import time
 
-import polars as pl
-
-from mimic_prep.accounting import Ledger
 from mimic_prep.ingest import RawTables
 from mimic_prep.tables import Table
 
 MIDNIGHT = time(0)
 _MOSTLY = 0.9
+_FIRST = 1 << 16  # rows that tell
 
 
 def are_dates(raw: RawTables, table: Table, column: str) -> bool:
@@ -22,9 +21,6 @@ def are_dates(raw: RawTables, table: Table, column: str) -> bool:
         table: of it; False if it is absent.
         column: canonical name of a column of times.
     """
-    if not raw.locate(table):
-        return False
-    with raw.booked_in(Ledger()):  # its rows are counted when all of them are read
-        first = next(raw.stream(table, lambda _: None), None)
-    times = first[column].drop_nulls() if first is not None else pl.Series([], dtype=pl.Datetime("ms"))
+    columns = {name: about for name, about in table.columns.items() if about.required or name == column}
+    times = raw.first_rows(replace(table, columns=columns), _FIRST)[column].drop_nulls()
     return int((times.dt.time() == MIDNIGHT).sum()) > _MOSTLY * len(times)

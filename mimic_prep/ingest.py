@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -114,11 +114,22 @@ class RawTables:
         frames = list(self.stream(table, rules))
         if frames:
             return pl.concat(frames)
-        none = parse(b"", [column.raw for column in table.columns.values()], table)
+        none = _no_rows(table)
         if table.derived is not None:
             table.derived.rule(none)
         rules(none)  # columns that they add are there, too
         return none.frame
+
+    def first_rows(self, table: Table, number: int) -> pl.DataFrame:
+        """At most ``number`` first rows of a table as they are written: without its rule, and not counted."""
+        frames = [_no_rows(table).frame]
+        for part in self.parts(table):
+            with closing(part.blocks(table, None, self.shown_as(part, table), lambda _: None)) as blocks:
+                for block in blocks:
+                    frames.append(block().frame)
+                    if sum(frame.height for frame in frames) >= number:
+                        return pl.concat(frames).head(number)
+        return pl.concat(frames)
 
     def stream(self, table: Table, rules: Rules, only: Only | None = None) -> Iterator[pl.DataFrame]:
         """The rows of each block after ``rules``, which run in worker threads; blocks in file order.
@@ -181,3 +192,7 @@ class RawTables:
 
         blocks = part.blocks(table, only, self.shown_as(part, table), self._progress)
         yield from in_order(sift, blocks, self.workers)
+
+
+def _no_rows(table: Table) -> RowFilter:
+    return parse(b"", [column.raw for column in table.columns.values()], table)

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from clinragen import config
+from clinragen.catalog import read_data_file
 from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError, unknown_choice
 
@@ -24,7 +25,8 @@ def load_over_default[T](group: str, name: str, schema: type[T]) -> tuple[T, Pat
         if name not in config.names(group):
             raise unknown_choice(f"{group} config", name, config.names(group))
         path = CONFIG_ROOT / group / f"{name}.yaml"
-    values = config.load_yaml(CONFIG_ROOT / group / "default.yaml") | config.load_yaml(path)
+    default = CONFIG_ROOT / group / "default.yaml"
+    values = read_data_file(default) | (config.load_yaml(path) if path != default else {})
     return config.build(schema, values, str(path)), path
 
 

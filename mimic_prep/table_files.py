@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,9 @@ class TableFile(Part):
         return sha256_file(self.path)
 
     @override
-    def blocks(self, table: Table, only: Only | None, shown: str, progress: Callable[[int], None]) -> Iterator[Block]:
+    def blocks(
+        self, table: Table, only: Only | None, shown: str, progress: Callable[[int], None]
+    ) -> Generator[Block, None, None]:
         if self.path.suffix.lower() != ".parquet":
             spent: list[bytearray] = []  # blocks whose memory is filled again
 

@@ -7,7 +7,7 @@ give its rows in blocks, and say what identifies its content.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,9 @@ class Part(ABC):
         """SHA-256 that differs if the content does."""
 
     @abstractmethod
-    def blocks(self, table: Table, only: Only | None, shown: str, progress: Callable[[int], None]) -> Iterator[Block]:
+    def blocks(
+        self, table: Table, only: Only | None, shown: str, progress: Callable[[int], None]
+    ) -> Generator[Block, None, None]:
         """The rows from start to end, in blocks of bounded size that are still to be parsed.
 
         Args:

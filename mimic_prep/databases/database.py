@@ -7,7 +7,7 @@ of a CSV file: numbers of fixed precision and of single precision as the text th
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self, override
@@ -75,7 +75,9 @@ class DatabaseTable(Part):
         return self.database.content(self).digest
 
     @override
-    def blocks(self, table: Table, only: Only | None, shown: str, progress: Callable[[int], None]) -> Iterator[Block]:
+    def blocks(
+        self, table: Table, only: Only | None, shown: str, progress: Callable[[int], None]
+    ) -> Generator[Block, None, None]:
         check_columns(self.columns(), shown, table)
         rows = max(self.database.content(self).rows, 1)
         reported = read = 0

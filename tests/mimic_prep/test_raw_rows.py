@@ -178,3 +178,20 @@ def test_memory_that_is_used_again_changes_no_row(tmp_path, monkeypatch, block, 
                 done[:] = b"?" * len(done)
     assert b"".join(rows).splitlines() == lines[1:]
     assert all(bytes(view).count(b"?") == 0 for _, view in waiting if held)
+
+
+@pytest.mark.parametrize("block", [40, 1 << 16])
+def test_the_first_rows_of_a_table_in_parts_are_read_without_being_counted(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(csv_stream, "BLOCK_BYTES", block)
+    (tmp_path / "events").mkdir()
+    for part in range(3):
+        rows = [b"%d,2150-01-01 00:00:00,%d,bpm\n" % (part, row) for row in range(4)]
+        (tmp_path / "events" / f"{part}.csv").write_bytes(_HEADER + b"".join(rows))
+    raw = RawTables(tmp_path, "a test")
+    expected = [(part, float(row)) for part in range(3) for row in range(4)]
+    for number in (1, 4, 6, 12, 100):
+        assert raw.first_rows(_TABLE, number).select("item", "value").rows() == expected[:number]
+    assert not raw.ledger.tables
+    absent = Table("t/other", _TABLE.columns, required=False)
+    assert raw.first_rows(absent, 5).is_empty()
+    assert "time" in raw.first_rows(absent, 5).columns

@@ -113,7 +113,7 @@ class Rows:
             if count := row_filter.frame.select(late.sum()).item():
                 row_filter.remarks[_UNORDERED] += count
             row_filter.frame = row_filter.frame.with_columns(time=pl.coalesce("time", "known"))
-            screen(row_filter, by_item)
+            screen(row_filter, ITEMS, table.name)
         if table.name == ASSESSMENTS.name:  # a score of 0 means that a tube prevented the test
             untested = pl.col("item").str.starts_with("gcs_") & (pl.col("value") == 0)
             row_filter.frame = row_filter.frame.with_columns(

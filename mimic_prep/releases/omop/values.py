@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 
-import numpy as np
 import polars as pl
 
 from clinragen.catalog import variables
 from mimic_prep.accounting import RowFilter
 from mimic_prep.dates_as_times import MIDNIGHT
+from mimic_prep.distinct import of_pairs, of_values
 from mimic_prep.items import items_of
 from mimic_prep.releases.omop.settings import OmopSettings
 from mimic_prep.releases.omop.tables import ITEMS
 from mimic_prep.releases.omop.vocabulary import OWN, Vocabulary
 from mimic_prep.tables import Derivation, Table
 from mimic_prep.unit_conversion import conversion
-from mimic_prep.unit_screen import of_pairs, screen, variable_of
+from mimic_prep.unit_screen import screen, variable_of
 
 _NO_DAYS = [date(1900, 1, 1), date(1899, 12, 30), date(1970, 1, 1)]  # of a time of day that was cast to a time
 _NO_DAY = "time without its day: on the day of the date column"
 _BY_SOURCE = "no standard concept: read from the source"
 _DATED = "date without a time: counts at the end of that day"
 _FROM_TEXT = "number read from the source value"
+_MOST_PAIRS = 1 << 14  # of an item and a unit whose spelling is remembered
 CONCEPT, SOURCE = "concept", "source value"  # kinds of codes that no variable has
 END_OF_DAY = pl.duration(hours=23, minutes=59, seconds=59)
 
@@ -43,29 +44,15 @@ def time_of(moment: str, date: str, *, dated: bool) -> pl.Expr:
     return pl.coalesce(stated, pl.coalesce(date, moment) + END_OF_DAY)
 
 
-class _Items:
-    """The item of each concept; null where it has none."""
-
-    def __init__(self, items: Mapping[int, int]) -> None:
-        self._concepts = np.array(sorted(items), dtype=np.int64)
-        self._of_concept = np.array([items[concept] for concept in self._concepts.tolist()], dtype=np.int64)
-
-    def __call__(self, concepts: pl.Series) -> pl.Series:
-        if not len(self._concepts):
-            return pl.repeat(None, len(concepts), dtype=pl.Int64, eager=True)
-        concept_ids = concepts.fill_null(-1).to_numpy()
-        position = np.minimum(np.searchsorted(self._concepts, concept_ids), len(self._concepts) - 1)
-        hit = (self._concepts.take(position) == concept_ids) & concepts.is_not_null().to_numpy()
-        return pl.select(pl.when(pl.Series(hit)).then(pl.Series(self._of_concept.take(position)))).to_series()
-
-
 class _Values:
     def __init__(self, table: Table, vocabulary: Vocabulary, settings: OmopSettings, *, dated: bool) -> None:
         self._clock = "clock" in table.columns
         self._dated = dated
-        self._items = _Items(vocabulary.items[table.name])
+        self._name = table.name
+        self._items = vocabulary.items[table.name]
         self._units = vocabulary.units
         self._variables = variable_of(ITEMS, table.name)
+        self._spelling_of = lru_cache(_MOST_PAIRS)(self._spelling)
         self._source_items: dict[str, int] = {}
         self._source_units: dict[str, str] = {}
         self._concept_units = {
@@ -91,7 +78,7 @@ class _Values:
     def _find_items(self, row_filter: RowFilter) -> None:
         """By the standard concept; where there is none, by the source concept or the source value."""
         frame = row_filter.frame
-        item = self._items(frame["concept"])
+        item = of_values(frame["concept"], self._items.get, pl.Int64())
         unmapped = (
             item.is_null()
             & frame.select(
@@ -111,7 +98,7 @@ class _Values:
             row_filter.remarks[_BY_SOURCE] += count
 
     def _by_source(self, rows: pl.DataFrame) -> pl.Series:
-        item = self._items(rows["source_concept"])
+        item = of_values(rows["source_concept"], self._items.get, pl.Int64())
         if self._source_items:
             source = rows["source"].str.strip_chars().str.to_lowercase()
             by_value = source.replace_strict(self._source_items, default=None, return_dtype=pl.Int64)
@@ -160,7 +147,7 @@ class _Values:
     def _find_units(self, row_filter: RowFilter) -> None:
         """The unit concept if it is known, else the unit as written, else that of the source value."""
         frame = row_filter.frame
-        frame = frame.with_columns(unit=of_pairs(frame["item"], frame["unit_concept"], self._spelling))
+        frame = frame.with_columns(unit=of_pairs(frame["item"], frame["unit_concept"], self._spelling_of))
         source = pl.col("source").str.strip_chars().str.to_lowercase()
         usual = pl.lit(None, dtype=pl.String)
         if self._source_units:
@@ -170,7 +157,7 @@ class _Values:
             usual = pl.coalesce(usual, of_concept)
         written = pl.when(pl.col("unit_source").str.strip_chars() != "").then(pl.col("unit_source"))
         row_filter.frame = frame.with_columns(unit=pl.coalesce("unit", written, usual))
-        screen(row_filter, self._variables)
+        screen(row_filter, ITEMS, self._name)
 
     def _spelling(self, item: int, concept: int) -> str | None:
         """The spelling of a unit that the variable knows; None for "no unit", and for units that are not known."""
