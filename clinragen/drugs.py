@@ -310,7 +310,11 @@ def _read(orders: dict[str, Any], curated: dict[str, Any]) -> _Lexicon:
     """
     homes = _homes(orders, curated)
     spellings = _curated_names(orders, curated) | _order_names(orders)
-    class_names = {key: curated.get(key, entry)["name"] for key, entry in orders["classes"].items()}
+    class_names = {
+        key: entry.get("name") or curated.get(key, {}).get("name") for key, entry in orders["classes"].items()
+    }
+    if nameless := [key for key, name in class_names.items() if not name]:
+        raise UserError(f"{_ORDERS}: class '{nameless[0]}' has no name")
     carriers = orders["carriers"]
     entries = {}
     for key, home in homes.items():
