@@ -61,19 +61,23 @@ def said_of(cohort: Path) -> dict:
 _TYPES = (
     (r"(?:chart|store|in|out|admit|disch|death|start|stop|edreg|edout)time", "TIMESTAMP(0)"),
     (r".*_datetime", "TIMESTAMP"),
+    (r".*_dttm", "TIMESTAMPTZ"),
+    (r"dob|startdate|chartdate", "TIMESTAMP(0)"),
     (r"dod|.*_date", "DATE"),
-    (r"icd_version|warning|hospital_expire_flag|anchor_age|anchor_year|seq_num|note_seq", "SMALLINT"),
-    (r"valuenum|labresult|cellvaluenumeric|los|value_as_number", "DOUBLE PRECISION"),
+    (r"icd_version|warning|(?:is)?error|hospital_expire_flag|anchor_age|anchor_year|seq_num|note_seq", "SMALLINT"),
+    (r"valuenum|labresult|cellvaluenumeric|los|value_as_number|vital_value|lab_value_numeric", "DOUBLE PRECISION"),
+    (r"numerical_value|fio2_set|peep_set", "DOUBLE PRECISION"),
     (r"temperature|sao2|heartrate|respiration|admissionweight|admissionheight", "NUMERIC(11,4)"),
     (r"icd_code", "CHAR(7)"),
     (r"(?:note|poe|.*_provider|vocabulary|domain|relationship|concept_class)_id|uniquepid", "VARCHAR(80)"),
+    (r"(?:patient|hospitalization|hospital)_id", "VARCHAR(80)"),
     (r".*_id|itemid|.*offset|patientunitstayid|patienthealthsystemstayid|hospitaldischargeyear|.*_of_birth", "BIGINT"),
 )  # fmt: skip
 
 
 def type_of(table: str, column: str) -> str:
     """The type of a column in SQL."""
-    if table == "outputevents" and column == "value":
+    if table.lower() == "outputevents" and column == "value":
         return "REAL"
     return next((kind for names, kind in _TYPES if re.fullmatch(names, column.lower())), "TEXT")
 
