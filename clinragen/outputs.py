@@ -39,7 +39,7 @@ class OutputKind:
 
 COHORT = OutputKind(
     "cohort", "mimic-prep",
-    ("*.parquet", "attrition.svg", "audit", "rationales", "*_to_fill.yaml", "identities.csv"),
+    ("*.parquet", "attrition.svg", "audit", "rationales", "*_to_fill.yaml", "identities.csv", "drugs_*.csv"),
 )  # fmt: skip
 AUDIT = OutputKind("audit", "mimic-prep audit", ("audit.json", "audit.html"))
 SYNTHETIC = OutputKind("synthetic hospital", "mimic-prep synthesize", ("hosp", "icu", "note", "truth"))

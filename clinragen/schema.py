@@ -73,6 +73,20 @@ SITES = pa.schema(
         ("period", pa.string()),  # a year, or a span of years: see the manifest's clock
     ]
 )
+#: Drugs of the whole hospital admission, also after the prediction time: ``cohort.orders`` gives what may be read.
+ORDERS = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("kind", pa.string()),  # order, infusion, or home: taken before admission
+        ("entered", pa.timestamp("ms")),  # when the order was entered, null where not known
+        ("start", pa.timestamp("ms")),
+        ("stop", pa.timestamp("ms")),  # null where not known
+        ("name", pa.string()),  # as written; null where the source gives only a code
+        ("ingredient", pa.string()),  # null where the name is not known
+        ("drug_class", pa.string()),  # key of a class of clinragen.drugs, null likewise
+        ("source", pa.string()),  # the raw table
+    ]
+)
 RATIONALES = pa.schema(
     [
         ("stay_id", pa.int64()),
@@ -136,6 +150,11 @@ class CohortPaths:
     def sites(self) -> Path:
         """Hospital, network and period of each stay; never an input."""
         return self.root / "sites.parquet"
+
+    @property
+    def orders(self) -> Path:
+        """Drugs ordered, infused or taken at home, also after the prediction time."""
+        return self.root / "orders.parquet"
 
     @property
     def manifest(self) -> Path:

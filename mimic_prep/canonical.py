@@ -16,6 +16,7 @@ from clinragen.added_variables import MANIFEST as ADDED
 from clinragen.added_variables import NONE, AddedVariables
 from clinragen.artifacts import read_json, sha256_file, sha256_json, write_json, write_table
 from clinragen.cohort.manifest import Account, CohortManifest, Origin, ProtocolRecord
+from clinragen.drugs import drugs_digest
 from clinragen.integrity import Outputs, outputs_of
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT
@@ -99,6 +100,7 @@ def made_from(
         "config_hash": sha256_json(settings),
         "steps": dict(steps),
         "catalogue": catalogue_hash(),
+        "drugs": drugs_digest(),
         "inputs": dict(sorted(inputs.items())),
         **added.marked(),
     }

@@ -13,6 +13,7 @@ from mimic_prep.inclusion import Attrition, Population
 from mimic_prep.ingest import RawTables
 from mimic_prep.items import used
 from mimic_prep.note_selection import read_notes
+from mimic_prep.orders import OrderTable, orders_of
 from mimic_prep.outcomes import of_admissions as outcomes_of_admissions
 from mimic_prep.protocol import Protocol
 from mimic_prep.reader import Reader
@@ -37,6 +38,7 @@ class MimicReader(Reader):
         named = [release.stays, release.patients, release.admissions, release.diagnoses]
         optional = [table for table in (release.prescriptions, release.diagnosis_names) if table is not None]
         parts = [source.table for source in (*self.events, *release.notes)]
+        parts += [table for source in self.order_tables() for table in source.tables()]
         return list({table.path: table for table in (*named, *parts, *optional)}.values())
 
     def population(self, raw: RawTables, attrition: Attrition) -> Population:
@@ -73,6 +75,10 @@ class MimicReader(Reader):
         coded = raw.read(self.release.diagnoses, rules).drop("line").cast({"version": pl.Int64})
         ends = population.admissions.group_by("hadm_id").agg(pl.col("dischtime").max())
         return coded.join(ends, on="hadm_id", how="left", maintain_order="left")
+
+    def order_tables(self) -> tuple[OrderTable, ...]:
+        """Prescriptions, and infusions as they were given."""
+        return orders_of(self.release)
 
     def texts(self, raw: RawTables, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         """Note sections, and digests as configured by the protocol."""

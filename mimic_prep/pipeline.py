@@ -22,7 +22,19 @@ from clinragen.errors import UserError
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT, check_kind, check_place, output_folder
 from clinragen.schema import JOURNAL, SERIES, SITES, SPLITS, CohortPaths
-from mimic_prep import canonical, cautions, consort, inclusion, labels, note_selection, outcomes, shards, sites, splits
+from mimic_prep import (
+    canonical,
+    cautions,
+    consort,
+    inclusion,
+    labels,
+    note_selection,
+    orders,
+    outcomes,
+    shards,
+    sites,
+    splits,
+)
 from mimic_prep.accounting import Ledger
 from mimic_prep.cache import StepCache, cache_of, frame_hash
 from mimic_prep.code_repair import repaired
@@ -40,7 +52,7 @@ from mimic_prep.steps import VERSIONS
 from mimic_prep.tables import EventTable, Table
 from mimic_prep.timeline import hourly
 
-_MEASURED, _TEXTS = "measured.parquet", "texts.parquet"
+_MEASURED, _TEXTS, _ORDERS = "measured.parquet", "texts.parquet", "orders.parquet"
 
 
 def prepare(
@@ -143,6 +155,7 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortMan
         stays = attrition.exclude(stays, has_none, "no measurement in the window")
     if not stays.height:
         raise UserError(f"{raw.shown}: no stay has a measurement of a known variable in its window; check the protocol")
+    order_table, order_counts, without_class = orders.build(_orders(run, stays))
     split = splits.of_stays(placed.of(stays), protocol.splits, held, reader.splits)
     diagnoses = _diagnoses(run, reader.diagnoses(raw, stays, population))
     texts = _texts(run, stays, diagnoses)
@@ -151,6 +164,8 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortMan
     label_table = labels.build(diagnoses, stays, run.labels, reader.label_key) if coded else None
     outcome_table, site_table = outcomes.build(stays, population.outcomes), canonical.typed(placed.of(stays), SITES)
     canonical.write_tables(paths, stays, texts, label_table, outcome_table, site_table)
+    if order_table.num_rows:
+        write_table(paths.orders, order_table)
     for file in raw.ledger.tables:
         raw.ledger.check(file, raw.max_bad_share)  # a cached step may have been read with a larger allowed share
     write_table(paths.root / "quarantine.parquet", raw.ledger.quarantine())
@@ -163,6 +178,9 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortMan
     cohort["splits_from"] = given.name if given else "settings"
     cohort["stays_without_codes"] = stays.height - coded
     cohort |= sites.counts(placed.of(stays))
+    if order_table.num_rows:
+        cohort["orders"] = order_counts
+        write_text(paths.root / orders.UNNAMED, without_class)
     reader.conclude(raw)
     counts: Account = {
         "attrition": attrition.as_json(),
@@ -273,6 +291,19 @@ def _texts(run: _Preparation, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> p
     others = {name: digest for name, digest in run.inputs.items() if name not in measurements}
     settings = [asdict(run.protocol.notes), run.protocol.retrospective, run.protocol.known_at]
     return pl.read_parquet(run.step("texts", [frame_hash(stays), others, settings], make) / _TEXTS)
+
+
+def _orders(run: _Preparation, stays: pl.DataFrame) -> pl.DataFrame:
+    """Drugs of each stay (columns ``orders.FRAME``), a step that depends on the tables of drugs alone."""
+
+    def make(folder: Path) -> None:
+        write_table(folder / _ORDERS, run.reader.orders(run.raw, stays).sort(*orders.FRAME).to_arrow())
+
+    files = [table for source in run.reader.order_tables() for table in source.tables()]
+    names = sorted({location.name for table in files if (location := run.raw.locate(table))})
+    inputs = {name: run.inputs.get(name) for name in names}
+    of_stays = stays.select("stay_id", "hadm_id", "intime")
+    return pl.read_parquet(run.step("orders", [frame_hash(of_stays), inputs], make) / _ORDERS)
 
 
 def _summary(stays: pl.DataFrame, labels: pl.DataFrame | None, texts: pl.DataFrame, rows: int) -> CohortCounts:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from clinragen.cohort.manifest import Clock
     from mimic_prep.inclusion import Attrition, Population
     from mimic_prep.ingest import RawTables
+    from mimic_prep.orders import OrderTable
     from mimic_prep.protocol import Protocol
     from mimic_prep.splits import GivenSplits
     from mimic_prep.tables import EventTable, Table
@@ -65,6 +66,17 @@ class Reader(ABC):
     @abstractmethod
     def texts(self, raw: RawTables, stays: pl.DataFrame, diagnoses: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
         """Text that each stay may read (columns ``note_selection.NOTES``)."""
+
+    def orders(self, raw: RawTables, stays: pl.DataFrame) -> pl.DataFrame:
+        """Drugs of the stays' admissions (columns ``orders.FRAME``), from ``order_tables``."""
+        from mimic_prep import orders
+
+        parts = [orders.read(raw, source, stays) for source in self.order_tables()]
+        return pl.concat([pl.DataFrame(schema=orders.FRAME), *parts])
+
+    def order_tables(self) -> tuple[OrderTable, ...]:
+        """The tables of drugs that were ordered, infused or taken before admission; none by default."""
+        return ()
 
     def conclude(self, raw: RawTables) -> None:  # noqa: B027 (most readers have nothing to add)
         """Called when all tables have been read; may add to ``account``, ``files`` and ``warnings``."""

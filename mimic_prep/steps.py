@@ -16,7 +16,7 @@ from clinragen.artifacts import sha256_file, sha256_json
 from clinragen.catalog import added_digest, read_data_file
 from clinragen.config import CONFIG_ROOT
 
-Step = Literal["stays", "events", "series", "texts", "labels", "outcomes", "sites", "quarantine"]
+Step = Literal["stays", "events", "series", "texts", "labels", "outcomes", "sites", "orders", "quarantine"]
 
 VERSIONS: dict[Step, int] = {
     "stays": 1,  # who is included, the window, the split
@@ -26,12 +26,14 @@ VERSIONS: dict[Step, int] = {
     "labels": 1,  # labels from diagnosis codes, after repair
     "outcomes": 1,  # death and discharge
     "sites": 1,  # hospital, network and period
+    "orders": 1,  # drugs that were ordered, infused or taken before admission
     "quarantine": 1,  # which rows could not be used
 }
 #: the steps on which each cached step depends
 INTO: dict[str, tuple[Step, ...]] = {
     "events": ("stays", "events"),
     "series": ("stays", "events", "series"),
+    "orders": ("stays", "orders"),
     "texts": ("stays", "texts", "labels"),  # composed text names the diagnoses of earlier admissions
 }
 

@@ -134,6 +134,9 @@ class MimicLayout:
     notes: tuple[NoteTable, ...] = ()
     prescriptions: Table | None = None
     more_prescriptions: tuple[Table, ...] = ()  # further tables of drugs
+    order_entries: Table | None = None  # when prescriptions were entered
+    infusions: Table | None = None  # drugs and fluids as given, by item
+    item_names: Table | None = None  # names of these items
     diagnosis_names: Table | None = None
     clock: Clock = "none"  # what the dates are
     icd_version: int | None = None  # ICD version of all codes, if the tables do not state it

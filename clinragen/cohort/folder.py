@@ -24,6 +24,7 @@ from clinragen.schema import (
     LOGPROBS,
     NOTES,
     NOTES_KEYS,
+    ORDERS,
     OUTCOMES,
     RATIONALE_KINDS,
     RATIONALES,
@@ -200,6 +201,28 @@ class Cohort:
         if len(table) != len(self.stays):
             raise UserError(f"{path}: expected exactly one row of sites for each stay: prepare the cohort anew")
         return table.select(SITES.names)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the cohort has orders of drugs: not every source has any, nor does a cohort of an older version."""
+        return self.paths.orders.exists() or self.paths.orders.name in self.manifest.get("outputs", {})
+
+    @cached_property
+    def orders(self) -> pl.DataFrame:
+        """Drugs of the stays' admissions, in the columns of ``schema.ORDERS``, also after the prediction time.
+
+        What a model may read of them is in ``cohort.orders``.
+
+        Raises:
+            UserError: the cohort has none, or the file is missing or damaged.
+        """
+        if not self.ordered:
+            raise UserError(
+                f"{self.paths.root} has no orders of drugs ({self.paths.orders.name}): its source has none, or it was "
+                "prepared before clinragen read them: prepare it anew from tables with prescriptions"
+            )
+        table = _dated(self._table(self.paths.orders, ORDERS), self.paths.orders)
+        return complete(table, ("stay_id", "kind", "start"), self.paths.orders)
 
     @property
     def clock(self) -> Clock:

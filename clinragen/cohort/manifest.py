@@ -46,6 +46,7 @@ class Origin(TypedDict, total=False):
     config_hash: str  # version of the protocol
     steps: dict[str, int]  # versions of the steps, and of the reader
     catalogue: str  # hash of configs/concepts
+    drugs: str  # hash of the names and classes of drugs
     inputs: dict[str, str]  # SHA-256 by file
 
 
@@ -74,6 +75,15 @@ class RowCounts(TypedDict):
     remarks: NotRequired[dict[str, int]]  # on rows kept
 
 
+class OrderCounts(TypedDict):
+    """Counts of ``orders.parquet``."""
+
+    rows: int
+    with_class: int  # whose name, or whose code by other rows, is known
+    without_name: int  # with neither a name nor a class, only a code
+    names_without_class: int  # distinct names
+
+
 class CohortCounts(TypedDict):
     """Counts of a cohort's content; those of labels only if any stay is coded."""
 
@@ -91,6 +101,7 @@ class CohortCounts(TypedDict):
     hospitals: NotRequired[int]  # distinct ones, where they are known
     networks: NotRequired[int]
     periods: NotRequired[dict[str, int]]  # stays of each
+    orders: NotRequired[OrderCounts]
 
 
 class Account(TypedDict, total=False):

@@ -27,7 +27,7 @@ from tests.mimic_prep.test_prepare_mimic_iii import _TABLES as MIMIC3
 RECORDED = Path(__file__).with_suffix(".json")
 _FILES: dict[Step, str] = {
     "stays": "stays", "series": "series", "texts": "notes", "labels": "labels", "outcomes": "outcomes",
-    "sites": "sites", "quarantine": "quarantine",
+    "sites": "sites", "orders": "orders", "quarantine": "quarantine",
 }  # fmt: skip
 #: the steps whose output a step reads, itself among them
 _INTO: dict[Step, tuple[Step, ...]] = {
@@ -38,6 +38,7 @@ _INTO: dict[Step, tuple[Step, ...]] = {
     "labels": ("stays", "events", "series", "labels"),
     "outcomes": ("stays", "events", "series", "outcomes"),
     "sites": ("stays", "events", "series", "sites"),
+    "orders": ("stays", "events", "series", "orders"),
     "quarantine": tuple(VERSIONS),
 }
 

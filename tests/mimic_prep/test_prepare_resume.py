@@ -50,7 +50,7 @@ def _stages(told: list[str]) -> set[str]:
     return {line.split(":")[0] for line in told}
 
 
-_ALL = {"events-chartevents", "events-labevents", "events-outputevents", "series", "texts"}
+_ALL = {"events-chartevents", "events-labevents", "events-outputevents", "series", "texts", "orders"}
 
 
 def test_the_same_again_does_nothing(hospital, run, tmp_path):
@@ -76,8 +76,8 @@ def test_a_changed_one_is_not_overwritten_unasked(hospital, run, tmp_path):
     [
         ({"splits__salt": "other"}, _ALL),
         ({"notes__digest": "always"}, _ALL - {"texts"}),
-        ({"rules__drop_warnings": True}, {"texts"}),
-        ({"window__hours": 24}, set()),
+        ({"rules__drop_warnings": True}, {"texts", "orders"}),
+        ({"window__hours": 24}, {"orders"}),
     ],
 )
 def test_a_changed_setting_redoes_what_depends_on_it(hospital, run, tmp_path, settings, reused):

@@ -18,6 +18,7 @@ from mimic_prep.inclusion import Attrition, Population
 from mimic_prep.ingest import RawTables
 from mimic_prep.items import used
 from mimic_prep.note_selection import NOTES
+from mimic_prep.orders import OrderTable
 from mimic_prep.protocol import Protocol
 from mimic_prep.reader import Reader
 from mimic_prep.releases.clif import tables as clif
@@ -159,6 +160,11 @@ class ClifReader(Reader):
             diagnoses=clif.DIAGNOSIS, events=self.events, prescriptions=drugs, more_prescriptions=tuple(more),
         )  # fmt: skip
         return structured_summary.build(raw, layout, stays, diagnoses)
+
+    def order_tables(self) -> tuple[OrderTable, ...]:
+        """Drugs that were given, at times and continuously."""
+        single, continuous = (self._rows.placed(table) for table in clif.DRUGS)
+        return OrderTable(single), OrderTable(continuous, kind="infusion")
 
     def conclude(self, raw: RawTables) -> None:
         """List categories that no variable has."""

@@ -15,6 +15,7 @@ from mimic_prep.accounting import RowFilter
 from mimic_prep.inclusion import Attrition, Population
 from mimic_prep.ingest import RawTables
 from mimic_prep.items import used
+from mimic_prep.orders import OrderTable
 from mimic_prep.protocol import Protocol
 from mimic_prep.reader import Reader
 from mimic_prep.releases.eicu import entry_text
@@ -42,8 +43,13 @@ class EicuReader(Reader):
 
     def tables(self) -> list[Table]:
         """All tables that a preparation may read."""
-        parts = [part.table for part in (*self.events, *eicu.TEXTS)]
-        return [eicu.PATIENT, eicu.DIAGNOSIS, *(table for table in parts if not table.part)]
+        parts = [part.table for part in (*self.events, *eicu.TEXTS, *eicu.ORDERS)]
+        files = {table.path: table for table in parts if not table.part}
+        return [eicu.PATIENT, eicu.DIAGNOSIS, *files.values()]
+
+    def order_tables(self) -> tuple[OrderTable, ...]:
+        """Orders of the pharmacy, drugs taken before admission, and charted infusions."""
+        return eicu.ORDERS
 
     def population(self, raw: RawTables, attrition: Attrition) -> Population:
         """Intensive care stays; step-down stays and rows without ids are counted."""

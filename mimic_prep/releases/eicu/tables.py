@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clinragen.catalog import variables
+from mimic_prep.orders import OrderTable
 from mimic_prep.releases.eicu.intake import paths, read_intake
 from mimic_prep.tables import INTEGER, NUMBER, TEXT, WORD, Column, Derivation, EventTable, Table
 
@@ -164,6 +165,47 @@ def events() -> tuple[EventTable, ...]:
         *([EventTable(FLUIDS, key="stay_id", beside=True)] if paths() else []),
         EventTable(hourly, key="stay_id", wide=True, unless=("lab", "vitalperiodic")),
     )
+
+
+def _drugs(name: str, time: str, **others: Column) -> Table:
+    """A table of drugs; ``others`` are its further columns."""
+    return Table(
+        name,
+        {
+            "stay_id": _STAY,
+            "time": Column(time, INTEGER, required=False),
+            "drug": Column("drugname", TEXT),
+            "group": Column("drughiclseqno", TEXT, required=False),
+            **others,
+        },
+        required=False,
+    )
+
+
+def _minutes(raw: str) -> Column:
+    return Column(raw, INTEGER, required=False)
+
+
+ORDERS = (
+    OrderTable(
+        _drugs(
+            "medication",
+            "drugstartoffset",
+            entered=_minutes("drugorderoffset"),
+            stop=_minutes("drugstopoffset"),
+            cancelled=Column("drugordercancelled", TEXT, required=False),
+        ),
+        key="stay_id",
+        minutes=True,
+    ),
+    OrderTable(
+        _drugs("admissionDrug", "drugoffset", entered=_minutes("drugenteredoffset")),
+        kind="home",
+        key="stay_id",
+        minutes=True,
+    ),
+    OrderTable(_drugs("infusionDrug", "infusionoffset"), kind="infusion", key="stay_id", minutes=True),
+)
 
 
 @dataclass(frozen=True)

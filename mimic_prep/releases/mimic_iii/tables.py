@@ -65,6 +65,7 @@ PRESCRIPTIONS = Table(
         "subject_id": _SUBJECT,
         "hadm_id": _HADM,
         "time": Column("startdate", TIME),
+        "stop": Column("enddate", TIME, required=False),
         "drug_type": Column("drug_type", TEXT, required=False),
         "drug": Column("drug", TEXT),
     },
@@ -120,6 +121,19 @@ INPUTEVENTS_MV = Table(
     "INPUTEVENTS_MV", _LASTING | _DOSE | {"weight": Column("patientweight", NUMBER, required=False)}, required=False
 )
 PROCEDUREEVENTS_MV = Table("PROCEDUREEVENTS_MV", _LASTING, required=False)
+GIVEN = Table(
+    "INPUTEVENTS_MV",
+    {
+        "stay_id": _STAY,
+        "item": Column("itemid", INTEGER),
+        "time": Column("starttime", TIME),
+        "stop": Column("endtime", TIME),
+        "entered": _STORED,
+        "status": Column("statusdescription", TEXT, required=False),
+    },
+    required=False,
+)
+ITEM_NAMES = Table("D_ITEMS", {"item": Column("itemid", INTEGER), "label": Column("label", TEXT)}, required=False)
 INPUTEVENTS_CV = Table(  # charted at points in time, without the weight
     "INPUTEVENTS_CV",
     {
@@ -175,6 +189,8 @@ MIMIC3 = MimicLayout(
         NoteTable(NOTEEVENTS, kind="echo", categories=("Echo",)),
     ),
     prescriptions=PRESCRIPTIONS,
+    infusions=GIVEN,
+    item_names=ITEM_NAMES,
     diagnosis_names=DIAGNOSIS_NAMES,
     icd_version=9,
     dated_prescriptions=True,

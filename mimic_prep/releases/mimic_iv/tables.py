@@ -71,8 +71,19 @@ PRESCRIPTIONS = Table(
         "subject_id": _SUBJECT,
         "hadm_id": _HADM,
         "time": Column("starttime", TIME),
+        "stop": Column("stoptime", TIME, required=False),
+        "order": Column("pharmacy_id", TEXT, required=False),
         "drug_type": Column("drug_type", TEXT, required=False),
         "drug": Column("drug", TEXT),
+    },
+    required=False,
+)
+PHARMACY = Table(
+    "hosp/pharmacy",
+    {
+        "hadm_id": _HADM,
+        "order": Column("pharmacy_id", TEXT),
+        "entered": Column("entertime", TIME, required=False),
     },
     required=False,
 )
@@ -132,6 +143,19 @@ INPUTEVENTS = Table(
     },
     required=False,
 )
+GIVEN = Table(
+    "icu/inputevents",
+    {
+        "stay_id": Column("stay_id", INTEGER),
+        "item": Column("itemid", INTEGER),
+        "time": Column("starttime", TIME),
+        "stop": Column("endtime", TIME),
+        "entered": _STORED,
+        "status": Column("statusdescription", TEXT, required=False),
+    },
+    required=False,
+)
+ITEM_NAMES = Table("icu/d_items", {"item": Column("itemid", INTEGER), "label": Column("label", TEXT)}, required=False)
 PROCEDUREEVENTS = Table(
     "icu/procedureevents",
     {
@@ -175,6 +199,9 @@ MIMIC4 = MimicLayout(
         NoteTable(RADIOLOGY, kind="radiology", addenda=("AR",)),
     ),
     prescriptions=PRESCRIPTIONS,
+    order_entries=PHARMACY,
+    infusions=GIVEN,
+    item_names=ITEM_NAMES,
     diagnosis_names=DIAGNOSIS_NAMES,
     clock="year_group",
 )

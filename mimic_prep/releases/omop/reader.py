@@ -16,6 +16,7 @@ from mimic_prep.inclusion import Attrition, Population
 from mimic_prep.ingest import RawTables
 from mimic_prep.note_markup import plain_html, plain_rtf
 from mimic_prep.note_selection import read_notes
+from mimic_prep.orders import OrderTable, orders_of
 from mimic_prep.protocol import Protocol
 from mimic_prep.reader import Reader
 from mimic_prep.releases.omop import tables as omop
@@ -114,6 +115,10 @@ class OmopReader(Reader):
         if not lacking.height:
             return notes
         return pl.concat([notes, structured_summary.build(raw, layout, lacking, diagnoses)])
+
+    def order_tables(self) -> tuple[OrderTable, ...]:
+        """Exposures to drugs."""
+        return orders_of(self._layout())
 
     def conclude(self, raw: RawTables) -> None:
         """List concepts and source values that no variable has."""
