@@ -408,6 +408,7 @@ TREATMENT_TABLES: dict[str, tuple[str, ...]] = {
     "eicu": ("infusiondrug",),
     "clif": ("clif_medication_admin_continuous",),
     "fhir": ("administrations", "procedures"),
+    "omop": ("drug_exposure", "procedure_occurrence", "device_exposure"),
 }
 
 

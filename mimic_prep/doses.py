@@ -92,6 +92,15 @@ def _parts(unit: str) -> tuple[str, float, bool] | None:
     return ("units" if mass is None else "mass"), (mass or 1.0) / minutes, by_weight is not None
 
 
+def is_rate(unit: str) -> bool:
+    """Whether a unit is one of a rate: of a mass, of units, or of a volume.
+
+    >>> is_rate("ug/kg/min"), is_rate("mL/h"), is_rate("mg")
+    (True, True, False)
+    """
+    return _parts(_plain(unit)) is not None or hourly_volume(unit) is not None
+
+
 def is_volume(unit: str | None) -> bool:
     """Whether a unit is millilitres.
 
@@ -101,7 +110,9 @@ def is_volume(unit: str | None) -> bool:
     return (unit or "").strip().casefold() in ("ml", "mls", "cc", "milliliter", "millilitre", "milliliters")
 
 
-def read_values(row_filter: RowFilter, items: Mapping[int | str, Variable], volume: pl.Expr) -> None:
+def read_values(
+    row_filter: RowFilter, items: Mapping[int | str, Variable], volume: pl.Expr, *, weighed_later: bool = False
+) -> None:
     """Add ``value``: 1 of states, ``volume`` of variables that are summed, in millilitres; of others ``read_rates``."""
     states = [item for item, spec in items.items() if spec.unit == "flag"]
     volumes = [item for item, spec in items.items() if spec.bin == "sum"]
@@ -113,8 +124,11 @@ def read_values(row_filter: RowFilter, items: Mapping[int | str, Variable], volu
     row_filter.reject(pl.col("plain") & (pl.col("volume") < 0), "negative volume")
     whole = row_filter.frame
     row_filter.frame = whole.filter(~pl.col("plain"))
-    read_rates(row_filter, {item: spec for item, spec in items.items() if item not in (*states, *volumes)})
-    plain = whole.filter("plain").with_columns(value=pl.col("volume"), rate_unit=pl.col("rate_unit").cast(pl.String))
+    rated = {item: spec for item, spec in items.items() if item not in (*states, *volumes)}
+    read_rates(row_filter, rated, weighed_later=weighed_later)
+    plain = whole.filter("plain").with_columns(
+        value=pl.col("volume"), rate_unit=pl.col("rate_unit").cast(pl.String), power=pl.lit(0, dtype=pl.Int64)
+    )
     row_filter.frame = pl.concat([row_filter.frame, plain.select(row_filter.frame.columns)], how="vertical_relaxed")
 
 
@@ -185,9 +199,10 @@ def volume_of(units: pl.Series) -> pl.Expr:
     return pl.when(pl.col("amount_unit").cast(pl.String).is_in(named)).then("amount")
 
 
-def read_rates(row_filter: RowFilter, items: Mapping[int | str, Variable]) -> None:
+def read_rates(row_filter: RowFilter, items: Mapping[int | str, Variable], *, weighed_later: bool = False) -> None:
     """Add ``value`` in the unit of each row's variable, from ``rate``, ``rate_unit`` and perhaps ``weight``.
 
+    ``power`` is that of the kilograms by which a value is still to be multiplied: 0, unless rows are ``weighed_later``.
     Rows whose rate cannot be read in it are left out, those in an unknown unit quarantined. A rate of 0 is no
     exception: of a drug whose rates are left out, it would be all that is seen.
     """
@@ -209,7 +224,9 @@ def read_rates(row_filter: RowFilter, items: Mapping[int | str, Variable]) -> No
     if "weight" in row_filter.frame.columns:
         least, most = variable("weight").plausible
         weight = pl.when(pl.col("weight").is_between(least, most)).then("weight")
-    row_filter.skip((pl.col("power") != 0) & weight.is_null(), NO_WEIGHT)
+    if not weighed_later:
+        row_filter.skip((pl.col("power") != 0) & weight.is_null(), NO_WEIGHT)
     by_weight = pl.when(pl.col("power") == 0).then(1.0).when(pl.col("power") > 0).then(weight).otherwise(1 / weight)
-    value = pl.col("rate") * pl.col("scale") * by_weight
-    row_filter.frame = row_filter.frame.with_columns(value=value).drop("scale", "power", "trouble")
+    value = pl.col("rate") * pl.col("scale") * (pl.lit(1.0) if weighed_later else by_weight)
+    power = pl.col("power") if weighed_later else pl.lit(0, dtype=pl.Int64)
+    row_filter.frame = row_filter.frame.with_columns(value=value, power=power).drop("scale", "trouble")

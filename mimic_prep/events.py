@@ -72,7 +72,7 @@ class EventRules:
         self._drop_warnings = drop_warnings
         self._by_entry = known_at == "storetime"
         self._specimen = ["specimen"] if "specimen" in source.table.columns else []
-        items = _items(release, source.table.name)
+        items = _items(release, source.named)
         self._ids = list(items)
         item_ids = (*items, source.generic) if source.generic else tuple(items)
         listed = "item" in source.table.columns and not source.wide  # otherwise the table's derivation drops the rest

@@ -14,7 +14,7 @@ import polars as pl
 
 from clinragen.catalog import variables
 from mimic_prep.accounting import RowFilter, Screen
-from mimic_prep.doses import AVERAGED, hourly_volume, read_values, volume_of
+from mimic_prep.doses import AVERAGED, NO_WEIGHT, hourly_volume, read_values, volume_of
 from mimic_prep.events import EVENTS
 from mimic_prep.items import items_of
 from mimic_prep.qualify import BIN_SECONDS
@@ -22,13 +22,17 @@ from mimic_prep.stay_index import StayIndex, seconds
 from mimic_prep.tables import EventTable, Only
 from mimic_prep.unit_screen import variable_of
 
-#: Columns of intervals, until all of a stay are together: a rate, or millilitres an hour, from ``second`` to ``end``.
-INTERVALS = {**EVENTS, "end": pl.Int32, "running": pl.Boolean}
+#: Columns of intervals, until all of a stay are together: a rate, or millilitres an hour, from ``second`` to ``end``;
+#: ``power`` is that of the kilograms by which it is still to be multiplied.
+INTERVALS = {**EVENTS, "end": pl.Int32, "running": pl.Boolean, "power": pl.Int8}
+VERSION = 2  # raised when the same rows give other intervals
 _LEFT_OUT = ["rewritten", "cancelled", "canceled"]
 _LATE_VOLUME = "volume that is known only when it has run in, after the prediction time: left out"
 _LATE_DOSE = "amount that is known only when it has run in, after the prediction time: left out"
 _MOST_RANKS = 10_000
 _SHORTEST = 60  # seconds that a bolus without a duration lasts
+_BY_WEIGHT = "rate without a weight: by the weight that was charted"
+_ODD_BY_WEIGHT = "rate that is implausible by the weight that was charted: left out"
 _TOO_MUCH = "more at once than is plausible: left out"
 
 
@@ -39,15 +43,16 @@ class IntervalRules:
         self._source = source
         self._index = index
         self._by_entry = by_entry
-        self._variables = variable_of(release, source.table.name)
+        self._variables = variable_of(release, source.named)
         keys = list(variables())
         self._codes = {item: keys.index(variable.key) for item, variable in self._variables.items()}
         self._priority = {
             item: rank
             for variable in self._variables.values()
-            for rank, item in enumerate(items_of(variable, release, source.table.name))
+            for rank, item in enumerate(items_of(variable, release, source.named))
         }
-        self.only = Only("item", tuple(self._variables), "item not used")
+        listed = "item" in source.table.columns  # otherwise the table's derivation drops the rest
+        self.only = Only("item", tuple(self._variables), "item not used") if listed else None
 
     def __call__(self, row_filter: RowFilter) -> None:
         """Turn the rows of one block into intervals."""
@@ -107,7 +112,7 @@ class IntervalRules:
         states = [item for item, variable in self._variables.items() if variable.unit == "flag"]
         frame = row_filter.frame
         if states and "rate" not in frame.columns:
-            row_filter.frame = frame.with_columns(value=1.0)
+            row_filter.frame = frame.with_columns(value=1.0, power=0)
             return
         units = frame["rate_unit"].cast(pl.String).drop_nulls().unique()
         scales = {unit: scale for unit in units if (scale := hourly_volume(unit)) is not None}
@@ -119,7 +124,8 @@ class IntervalRules:
             row_filter.skip(pl.col("averaged") & pl.col("running"), _LATE_DOSE)
             row_filter.remarks[AVERAGED] += int(row_filter.frame["averaged"].sum())
         flow = volume_of(frame["amount_unit"]) * BIN_SECONDS / pl.col("length")
-        read_values(row_filter, self._variables, pl.coalesce(hourly, flow))
+        weighed_later = "weight" not in frame.columns
+        read_values(row_filter, self._variables, pl.coalesce(hourly, flow), weighed_later=weighed_later)
         self._check_range(row_filter, volumes)
 
     def _check_range(self, row_filter: RowFilter, volumes: list[int | str]) -> None:
@@ -127,17 +133,24 @@ class IntervalRules:
             mine = [item for item, one in self._variables.items() if one.key == key]
             low, high = next(one.plausible for one in self._variables.values() if one.key == key)
             bound = pl.col("value").is_between(low, high) if not set(mine) & set(volumes) else pl.col("value") >= 0
-            row_filter.reject(pl.col("item").is_in(mine) & ~bound, f"implausible {key}")
+            weighed = pl.col("power") == 0
+            row_filter.reject(pl.col("item").is_in(mine) & weighed & ~bound, f"implausible {key}")
 
 
 class Spreader:
     """Turns the intervals of some stays into values at hours: events (``events.EVENTS``), and remarks."""
 
-    def __call__(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, Counter[str]]:
-        """One event for each stay, hour and variable in which something runs or ends."""
+    def __call__(self, rows: pl.DataFrame, charted: pl.DataFrame | None = None) -> tuple[pl.DataFrame, Counter[str]]:
+        """One event for each stay, hour and variable in which something runs or ends.
+
+        Args:
+            rows: intervals (``INTERVALS``).
+            charted: events of the same stays, whose weights serve rates that need one.
+        """
         specs = list(variables().values())
         remarks: Counter[str] = Counter()
         rows = rows.unique().sort(list(INTERVALS))  # a row that is there twice is one; sums in one order
+        rows = _weighed(rows, charted, remarks)
         last = pl.when("running").then((pl.col("end") - 1) // BIN_SECONDS).otherwise(pl.col("end") // BIN_SECONDS)
         rows = rows.with_columns(bin=pl.int_ranges(pl.col("second") // BIN_SECONDS, last + 1)).explode("bin")
         hour_start, hour_end = pl.col("bin") * BIN_SECONDS, (pl.col("bin") + 1) * BIN_SECONDS
@@ -165,3 +178,38 @@ class Spreader:
         second = (pl.col("bin") * BIN_SECONDS).cast(pl.Int32)
         hours = hours.with_columns(second=second, known=second)
         return hours.select(pl.col(name).cast(kind) for name, kind in EVENTS.items()), remarks
+
+
+def _weighed(rows: pl.DataFrame, charted: pl.DataFrame | None, remarks: Counter[str]) -> pl.DataFrame:
+    """Rates that need a weight by the last one charted before they began, else by the first one after."""
+    wanting = rows.filter(pl.col("power") != 0)
+    if not wanting.height:
+        return rows
+    keys = list(variables())
+    weights = pl.DataFrame(schema=EVENTS) if charted is None else charted
+    weights = weights.filter((pl.col("variable") == keys.index("weight")) & pl.col("value").is_not_nan())
+    weights = weights.sort("second", "priority", "known", "value", descending=[False, True, False, False])
+    weights = weights.select("stay", "second", kilograms="value")
+    wanting = wanting.with_columns(row=pl.int_range(pl.len())).sort("second")
+    for strategy in ("backward", "forward"):
+        wanting = wanting.join_asof(
+            weights.rename({"kilograms": strategy}).sort("second"),
+            on="second", by="stay", strategy=strategy, check_sortedness=False,
+        )  # fmt: skip
+    kilograms = pl.coalesce("backward", "forward")
+    wanting = wanting.sort("row").with_columns(
+        kilograms=kilograms, value=pl.col("value") * kilograms ** pl.col("power")
+    )
+    without = wanting.filter(pl.col("kilograms").is_null()).height
+    wanting = wanting.drop_nulls("kilograms")
+    bounds = pl.DataFrame(
+        {"variable": range(len(keys)), "low": [float(one.plausible[0]) for one in variables().values()],
+         "high": [float(one.plausible[1]) for one in variables().values()]},
+        schema={"variable": pl.Int16, "low": pl.Float64, "high": pl.Float64},
+    )  # fmt: skip
+    wanting = wanting.join(bounds, on="variable", how="left", maintain_order="left")
+    sane = wanting.filter(pl.col("value").is_between("low", "high"))
+    counts = {NO_WEIGHT: without, _ODD_BY_WEIGHT: wanting.height - sane.height, _BY_WEIGHT: sane.height}
+    remarks.update({remark: count for remark, count in counts.items() if count})
+    weighed = sane.with_columns(power=pl.lit(0, dtype=pl.Int8)).select(rows.columns)
+    return pl.concat([rows.filter(pl.col("power") == 0), weighed]).sort(rows.columns)

@@ -36,7 +36,7 @@ def used(events: Iterable[EventTable], release: str) -> tuple[EventTable, ...]:
         source
         for source in events
         if not source.if_used
-        or any(items_of(one, source.items or release, source.table.name) for one in variables().values())
+        or any(items_of(one, source.items or release, source.named) for one in variables().values())
     )
 
 

@@ -27,6 +27,7 @@ from mimic_prep import (
     cautions,
     consort,
     inclusion,
+    intervals,
     labels,
     note_selection,
     orders,
@@ -216,10 +217,8 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
         if run.raw.locate(source.table) and not any(run.raw.has(name) for name in source.unless)
     ]
     events = [_events(run, source, index, windows) for source in sources]
-    qualifiers = [
-        Spreader() if source.interval else Qualifier(source.items or run.reader.items, source.table.name)
-        for source in sources
-    ]
+    qualifiers = [Qualifier(source.items or run.reader.items, source.named) for source in sources]
+    read = list(zip(sources, events, qualifiers, strict=True))
 
     silent = ("body", "treatment")  # alone they make no series of a stay
     body = [index for index, variable in enumerate(variables().values()) if variable.kind in silent]
@@ -232,12 +231,7 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
         remarks: list[tuple[Table, Counter[str]]] = []  # for all threads together
 
         def part(shard: int) -> pa.Table:
-            tables: list[pl.DataFrame] = []
-            for source, step, qualify in zip(sources, events, qualifiers, strict=True):
-                if (rows_of_table := shards.load(step, shard)) is not None:
-                    rows_of_table, remark = qualify(rows_of_table)
-                    tables.append(rows_of_table)
-                    remarks.append((source.table, remark))
+            tables = _of_shard(read, shard, remarks)
             if not tables:
                 return SERIES.empty_table()
             rows = pl.concat(tables)
@@ -254,6 +248,25 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
             run.raw.remark(table, remark)
 
     return run.step("series", [windows, required, [step.name for step in events]], make)
+
+
+def _of_shard(
+    read: list[tuple[EventTable, Path, Qualifier]], shard: int, remarks: list[tuple[Table, Counter[str]]]
+) -> list[pl.DataFrame]:
+    """The events of a shard's stays by table; those of intervals are made last, as the others hold the weights."""
+    tables: list[pl.DataFrame] = []
+    for source, step, qualify in read:
+        if not source.interval and (rows := shards.load(step, shard)) is not None:
+            rows, remark = qualify(rows)
+            tables.append(rows)
+            remarks.append((source.table, remark))
+    charted = pl.concat(tables) if tables else None
+    for source, step, _ in read:
+        if source.interval and (rows := shards.load(step, shard)) is not None:
+            rows, remark = Spreader()(rows, charted)
+            tables.append(rows)
+            remarks.append((source.table, remark))
+    return tables
 
 
 def _events(run: _Preparation, source: EventTable, index: StayIndex, windows: str) -> Path:
@@ -277,6 +290,8 @@ def _events(run: _Preparation, source: EventTable, index: StayIndex, windows: st
     key = [name, run.inputs.get(name), windows, drop_warnings, known_at, run.stays_per_shard]
     if source.table.derived is not None:
         key.append(source.table.derived.key)
+    if source.interval:
+        key.append(f"intervals {intervals.VERSION}")
     return run.step(f"events-{source.table.name}", key, make)
 
 
@@ -287,7 +302,8 @@ def _texts(run: _Preparation, stays: pl.DataFrame, diagnoses: pl.DataFrame) -> p
         texts = run.reader.texts(run.raw, stays, diagnoses, run.protocol)
         write_table(folder / _TEXTS, texts.sort(*note_selection.ORDER).to_arrow())
 
-    measurements = {location.name for source in run.reader.events if (location := run.raw.locate(source.table))}
+    whole = [source.table for source in run.reader.events if not source.table.part]  # of others text may be made, too
+    measurements = {location.name for table in whole if (location := run.raw.locate(table))}
     others = {name: digest for name, digest in run.inputs.items() if name not in measurements}
     settings = [asdict(run.protocol.notes), run.protocol.retrospective, run.protocol.known_at]
     return pl.read_parquet(run.step("texts", [frame_hash(stays), others, settings], make) / _TEXTS)

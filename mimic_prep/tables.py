@@ -91,7 +91,8 @@ class EventTable:
     others makes no series by itself. ``items`` is the key of its items in the catalogue, if it is not the reader's.
 
     ``interval``: its rows last from ``time`` to ``end`` (``mimic_prep.intervals``). ``if_used``: it is read only if a
-    variable has items in it: those of the catalogue have none.
+    variable has items in it: those of the catalogue have none. ``listed`` is the table under which the catalogue lists
+    its items, if that is not its own name.
     """
 
     table: Table
@@ -104,6 +105,12 @@ class EventTable:
     items: str = ""
     interval: bool = False
     if_used: bool = False
+    listed: str = ""
+
+    @property
+    def named(self) -> str:
+        """The table under which the catalogue lists its items."""
+        return self.listed or self.table.name
 
 
 @dataclass(frozen=True)

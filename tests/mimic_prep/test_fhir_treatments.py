@@ -10,7 +10,7 @@ import pytest
 
 import clinragen
 from mimic_prep.cli import main
-from tests.mimic_prep.fhir_export import UCUM, Resource, at, base, concept, write
+from tests.mimic_prep.fhir_export import UCUM, Resource, at, base, concept, observation, write
 
 pytestmark = pytest.mark.slow
 _RXNORM, _ATC = "http://www.nlm.nih.gov/research/umls/rxnorm", "http://www.whocc.no/atc"
@@ -167,7 +167,6 @@ def test_what_tells_no_rate_is_left_out_or_quarantined_and_counted(tmp_path):
         {
             "rate without a unit: left out": 1,
             "rate as a volume, of an unknown concentration: left out": 1,
-            "rate without the weight that its unit needs: left out": 1,
             "no end, and not said to go on: how long it lasted is unknown": 1,
             "row without a rate": 1,
             "no stay_id": 1,
@@ -178,8 +177,30 @@ def test_what_tells_no_rate_is_left_out_or_quarantined_and_counted(tmp_path):
             "implausible norepinephrine_rate": 1,
         },
     )
+    remarks = made.cohort.manifest["tables"]["fhir/infusions.parquet"]["remarks"]
+    assert remarks == {"rate without the weight that its unit needs: left out": 1}
     skipped = {"entered in error": 1, "drug not given": 1, "drug of no admission": 1}
     assert made.counts("export.ndjson")[0] == skipped
+
+
+def test_a_rate_that_needs_a_weight_takes_the_last_one_charted_before_it_or_the_first_after(tmp_path):
+    made = Prepared(
+        tmp_path,
+        [
+            *(given(hour, _NOREPINEPHRINE, period(hour, hour + 1), dosage=rate(8, "ug/min")) for hour in (1, 4, 7)),
+            observation(2, "29463-7", 80, "kg", id="w1"),
+            observation(6, "29463-7", 176.4, "[lb_av]", id="w2"),
+            observation(9, "29463-7", 100, "kg", id="w3"),
+            given(20, {"medicationCodeableConcept": concept("3992", _RXNORM)}, period(20, 21),
+                  dosage=rate(1, "mg/min")),  # 10 mcg/kg/min
+        ],
+    )  # fmt: skip
+    assert made.of("norepinephrine_rate") == {1: 0.1, 2: 0, 4: 0.1, 5: 0, 7: 0.1, 8: 0}
+    assert made.of("epinephrine_rate") == {}
+    assert made.cohort.manifest["tables"]["fhir/infusions.parquet"]["remarks"] == {
+        "rate without a weight: by the weight that was charted": 3,
+        "rate that is implausible by the weight that was charted: left out": 1,
+    }
 
 
 def test_the_newest_version_counts_and_an_error_withdraws_the_one_before(tmp_path):

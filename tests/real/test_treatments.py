@@ -183,3 +183,26 @@ def test_treatments_of_meds_are_those_of_the_tables_and_each_difference_has_a_ca
     apart = (pl.col("value") - pl.col("value_raw")).abs()
     assert both.filter(apart > 2e-5).is_empty()
     assert both.filter(apart > 0).height == 14  # the numbers of MEDS are of single precision
+
+
+def test_ventilation_of_omop_is_that_of_the_tables_and_its_drugs_are_orders(lasting, shared, tmp_path):
+    omop = clinragen.prepare(
+        shared("omop-mimic-iv-demo-30"), tmp_path / "omop", source="omop", variables="treatments",
+        options={"concepts": "mimic"},
+    )  # fmt: skip
+    begun = [cohort.stays.select("stay_id", "intime") for cohort in (omop, lasting)]
+    ours, raw = (
+        _treatments(cohort).join(stays, on="stay_id").select("intime", "hour", "variable", "value")
+        for cohort, stays in zip((omop, lasting), begun, strict=True)
+    )
+    raw = raw.filter(pl.col("intime").is_in(omop.stays["intime"].implode()))
+    assert set(ours["variable"]) == {"invasive_ventilation"}  # drug_exposure has no unit of a dose but bags and vials
+    ventilated = raw.filter(pl.col("variable") == "invasive_ventilation")
+    assert ventilated.height == 641
+    assert ours.sort(pl.all()).equals(ventilated.sort(pl.all()))
+    counts = omop.manifest["tables"]["drug_exposure.csv.gz (infusions)"]
+    assert counts["kept"] == 0
+    assert counts["out_of_scope"].keys() == {
+        "an order, a prescription or a dispensing, not an administration", "drug not used",
+    }  # fmt: skip
+    assert counts["out_of_scope"]["an order, a prescription or a dispensing, not an administration"] == 161

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from clinragen.catalog import Variable, per_catalogue, variables
+from mimic_prep.drug_names import named
 from mimic_prep.releases.fhir.clock import Clock
 from mimic_prep.releases.fhir.elements import codings, contained, part, reference, text, words
 from mimic_prep.releases.fhir.observations import NO_PATIENT, WITHDRAWN
@@ -133,12 +134,9 @@ class TreatmentReader:
     def _named(self, word: str) -> str | None:
         """The variable of the first name in a text, in whole words; none of a flush, or what is no infusion."""
         if word not in self._of_word:
-            pattern, of_name = _names()
-            match = pattern.search(word.casefold()) if pattern else None
-            no_infusion = match is None or self._no_infusion.search(word)
             if len(self._of_word) >= _MOST_WORDS:
                 self._of_word.clear()
-            self._of_word[word] = None if match is None or no_infusion else of_name[match[1]]
+            self._of_word[word] = named(word, self._no_infusion)
         return self._of_word[word]
 
 
@@ -177,15 +175,6 @@ def _infused() -> tuple[Variable, ...]:
 def _listed(table: str) -> dict[str, str]:
     """What the catalogue lists of a table, in small letters -> variable."""
     return {str(item).casefold(): one.key for one in _infused() for item in one.items.get("fhir", {}).get(table, {})}
-
-
-@per_catalogue
-def _names() -> tuple[re.Pattern[str] | None, dict[str, str]]:
-    coded = re.compile(r"(?:rxnorm|atc|snomed) \S+")
-    names = {name: key for name, key in _listed(ADMINISTRATIONS).items() if not coded.fullmatch(name)}
-    longest_first = sorted(names, key=lambda name: (-len(name), name))
-    pattern = "|".join(map(re.escape, longest_first))
-    return re.compile(rf"(?<!\w)({pattern})(?!\w)") if names else None, names
 
 
 @per_catalogue

@@ -21,8 +21,9 @@ from mimic_prep.protocol import Protocol
 from mimic_prep.reader import Reader
 from mimic_prep.releases.omop import tables as omop
 from mimic_prep.releases.omop.diagnoses import read_diagnoses
-from mimic_prep.releases.omop.settings import OmopSettings, load_settings
+from mimic_prep.releases.omop.settings import OmopSettings, load_settings, treatments
 from mimic_prep.releases.omop.stays import read_stays
+from mimic_prep.releases.omop.treatments import treatment_tables
 from mimic_prep.releases.omop.values import CONCEPT, SOURCE, time_of, with_values
 from mimic_prep.releases.omop.vocabulary import names_of, of_catalogue, read_vocabulary
 from mimic_prep.tables import Derivation, EventTable, MimicLayout, NoteTable, Table
@@ -64,19 +65,21 @@ class OmopReader(Reader):
         self.events = self._events()
 
     def _events(self) -> tuple[EventTable, ...]:
-        return tuple(
+        values = (
             EventTable(
                 with_values(table, self._vocabulary, self.settings, dated=self._dated.get(table.name, False)),
                 key="subject_id",
             )
             for table in (omop.MEASUREMENTS, omop.OBSERVATIONS)
         )
+        return *values, *treatment_tables(self._vocabulary, self.settings, self._dated)
 
     def tables(self) -> list[Table]:
         """All tables that a preparation may read."""
         return [
             omop.PERSON, omop.VISITS, omop.VISIT_DETAILS, omop.CARE_SITES, omop.DEATHS, omop.MEASUREMENTS,
             omop.OBSERVATIONS, omop.CONDITIONS, omop.DRUGS, omop.NOTE, *omop.CONCEPTS, *omop.RELATIONS,
+            *((omop.PROCEDURES, omop.DEVICES, omop.ANCESTORS) if treatments() else ()),
         ]  # fmt: skip
 
     def population(self, raw: RawTables, attrition: Attrition) -> Population:
@@ -85,7 +88,8 @@ class OmopReader(Reader):
         population, dated = read_stays(raw, self.settings, attrition)
         if dated:
             self.warnings.append(_DATED)
-        timed = (omop.MEASUREMENTS, omop.OBSERVATIONS, omop.DRUGS, omop.NOTE)
+        timed = [omop.MEASUREMENTS, omop.OBSERVATIONS, omop.DRUGS, omop.NOTE]
+        timed += [omop.PROCEDURES, omop.DEVICES] if treatments() else []
         self._dated = {
             table.name: dated or are_dates(raw, table, "time" if "time" in table.columns else "moment")
             for table in timed

@@ -6,9 +6,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from clinragen.artifacts import sha256_json
-from clinragen.catalog import variables
+from clinragen.catalog import Variable, variables
 from clinragen.errors import UserError, unknown_choice
 from mimic_prep.site_settings import check_words, load_over_default
+
+_OF_TREATMENTS = (
+    "administration_types",
+    "intravenous_routes",
+    "intravenous_words",
+    "not_infusions",
+    "procedure_minutes",
+)
+
+
+def treatments() -> list[Variable]:
+    """The treatments among the variables in use."""
+    return [one for one in variables().values() if one.kind == "treatment"]
 
 
 @dataclass
@@ -46,10 +59,18 @@ class OmopSettings:
     concepts: dict[int, SourceValue] = field(default_factory=dict)
     source_values: dict[str, SourceValue] = field(default_factory=dict)
     notes: dict[str, NoteKind] = field(default_factory=dict)
+    administration_types: list[int] = field(default_factory=list)
+    intravenous_routes: list[int] = field(default_factory=list)
+    intravenous_words: list[str] = field(default_factory=list)
+    not_infusions: list[str] = field(default_factory=list)
+    procedure_minutes: bool = False
 
     def digest(self) -> str:
-        """A hash of all values."""
-        return sha256_json(asdict(self))
+        """A hash of all values; of those of treatments only if any are in use, so that other cohorts stay the same."""
+        values = asdict(self)
+        if not treatments():
+            values = {key: value for key, value in values.items() if key not in _OF_TREATMENTS}
+        return sha256_json(values)
 
 
 def load_settings(name: str = "default") -> OmopSettings:
@@ -65,7 +86,10 @@ def load_settings(name: str = "default") -> OmopSettings:
 
 def _check(settings: OmopSettings, path: Path) -> None:
     words = {f"notes.{kind}.words": rule.words for kind, rule in settings.notes.items()}
-    words |= {name: getattr(settings, name) for name in ("icu_units", "other_units", "died_words")}
+    words |= {
+        name: getattr(settings, name)
+        for name in ("icu_units", "other_units", "died_words", "intravenous_words", "not_infusions")
+    }
     check_words(words, path)
     for key, meanings in (("concepts", settings.concepts), ("source_values", settings.source_values)):
         for code, meaning in meanings.items():

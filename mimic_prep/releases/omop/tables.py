@@ -165,6 +165,45 @@ DRUGS = Table(
     },
     required=False,
 )
+
+
+def _lasting(name: str, columns: dict[str, Column]) -> Table:
+    """A table of what lasts: drugs, procedures or devices."""
+    short = name.split("_")[0]
+    common = {
+        "subject_id": _PERSON,
+        "concept": Column(f"{short}_concept_id", INTEGER),
+        "source_concept": _number(f"{short}_source_concept_id"),
+        "source": _text(f"{short}_source_value"),
+        "quantity": Column("quantity", NUMBER, required=False),
+    }
+    return Table(name, {**common, **columns}, required=False)
+
+
+def _between(start: str, end: str) -> dict[str, Column]:
+    return {"moment": Column(start, TIME, required=False), "end_moment": Column(end, TIME, required=False)}
+
+
+ADMINISTRATIONS = _lasting(
+    "drug_exposure",
+    {
+        **_between("drug_exposure_start_datetime", "drug_exposure_end_datetime"),
+        "type": _number("drug_type_concept_id"),
+        "dose_unit": Column("dose_unit_source_value", WORD, required=False),
+        "route": _number("route_concept_id"),
+        "route_source": _text("route_source_value"),
+        "sig": _text("sig"),
+    },
+)
+#: ``procedure_end_datetime`` is of 5.4
+PROCEDURES = _lasting("procedure_occurrence", _between("procedure_datetime", "procedure_end_datetime"))
+DEVICES = _lasting("device_exposure", _between("device_exposure_start_datetime", "device_exposure_end_datetime"))
+ANCESTORS = Table(
+    "concept_ancestor",
+    {"ancestor": Column("ancestor_concept_id", INTEGER), "descendant": Column("descendant_concept_id", INTEGER)},
+    required=False,
+    tabs=True,
+)
 NOTE = Table(
     "note",
     {

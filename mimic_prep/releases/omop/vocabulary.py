@@ -6,18 +6,28 @@ the ICD codes of source concepts, units and names of drugs; ``concept_relationsh
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from clinragen.artifacts import sha256_json
-from clinragen.catalog import variables
+from clinragen.catalog import Variable, variables
 from mimic_prep.accounting import Ledger, RowFilter
+from mimic_prep.drug_names import named
 from mimic_prep.ingest import RawTables
 from mimic_prep.items import items_of
 from mimic_prep.qualify import companions
-from mimic_prep.releases.omop.settings import OmopSettings
-from mimic_prep.releases.omop.tables import CONCEPTS, ITEMS, RELATIONS
+from mimic_prep.releases.omop.settings import OmopSettings, treatments
+from mimic_prep.releases.omop.tables import (
+    ADMINISTRATIONS,
+    ANCESTORS,
+    CONCEPTS,
+    DEVICES,
+    ITEMS,
+    PROCEDURES,
+    RELATIONS,
+)
 
 OWN = 2_000_000_000  # concepts of sites begin here
 _DRUG_CLASSES = ["Ingredient", "Clinical Drug", "Clinical Drug Comp", "Branded Drug", "Prescription Drug"]
@@ -33,6 +43,7 @@ class Vocabulary:
         icd: concept -> (code, version).
         drugs: concept -> name.
         loinc: LOINC code -> concept of the catalogue, for each table of values.
+        treatments: concept -> number of its variable, for each table of treatments; empty unless any are in use.
     """
 
     items: dict[str, dict[int, int]]
@@ -40,10 +51,11 @@ class Vocabulary:
     loinc: dict[str, dict[str, int]]
     icd: dict[int, tuple[str, int]] = field(default_factory=dict)
     drugs: dict[int, str] = field(default_factory=dict)
+    treatments: dict[str, dict[int, int]] = field(default_factory=dict)
 
     def digest(self) -> str:
         """A hash of what concerns values."""
-        content = (self.items, self.units, self.loinc)
+        content = (self.items, self.units, self.loinc, *([self.treatments] if self.treatments else []))
         return sha256_json([sorted((str(key), str(value)) for key, value in part.items()) for part in content])
 
     def merge(self, listed: Vocabulary) -> None:
@@ -69,7 +81,29 @@ def of_catalogue(settings: OmopSettings) -> Vocabulary:
         for concept, meaning in settings.concepts.items():
             if meaning.variable and (ids := list(items_of(variables()[meaning.variable], ITEMS, table))):
                 items[table][concept] = int(ids[0])
-    return Vocabulary(items, dict(settings.units) | {concept: [] for concept in settings.no_unit}, loinc)
+    units = dict(settings.units) | {concept: [] for concept in settings.no_unit}
+    return Vocabulary(items, units, loinc, treatments=_treatments_of(settings))
+
+
+def _treatments_of(settings: OmopSettings) -> dict[str, dict[int, int]]:
+    """Concepts of treatments in use, as the catalogue and the settings list them."""
+    used = treatments()
+    listed = {
+        table.name: {int(item): number_of(one) for one in used for item in items_of(one, ITEMS, table.name)}
+        for table in (ADMINISTRATIONS, PROCEDURES, DEVICES)
+    }
+    of_site = {
+        concept: number_of(one)
+        for concept, meaning in settings.concepts.items()
+        for one in used
+        if one.key == meaning.variable
+    }
+    return {table: items | of_site for table, items in listed.items()} if used else {}
+
+
+def number_of(variable: Variable) -> int:
+    """The item under which converted tables of treatments hold a variable."""
+    return int(next(iter(variable.items["loinc"]["infusions"])))
 
 
 def read_vocabulary(raw: RawTables, settings: OmopSettings) -> Vocabulary:
@@ -80,10 +114,30 @@ def read_vocabulary(raw: RawTables, settings: OmopSettings) -> Vocabulary:
         for block in raw.stream(table, _used(vocabulary)):
             _add(listed, block)
         vocabulary.merge(listed)
+    if vocabulary.treatments:
+        _add_drugs(raw, vocabulary, settings)
     for table in RELATIONS:
         maps_to = raw.read(table, _maps_to)
         _follow(vocabulary, maps_to)
     return vocabulary
+
+
+def _add_drugs(raw: RawTables, vocabulary: Vocabulary, settings: OmopSettings) -> None:
+    """Products of the ingredients that the catalogue lists: by ``concept_ancestor``, else by their names."""
+    items = vocabulary.treatments[ADMINISTRATIONS.name]
+    ingredients = dict(items)
+
+    def rules(row_filter: RowFilter) -> None:
+        row_filter.reject_missing("ancestor", "descendant")
+        row_filter.skip(~pl.col("ancestor").is_in(list(ingredients)), "ancestor not used")
+
+    for block in raw.stream(ANCESTORS, rules):
+        for ancestor, product in block.select("ancestor", "descendant").sort("ancestor", "descendant").iter_rows():
+            items.setdefault(product, ingredients[ancestor])
+    no_infusion = re.compile("|".join(settings.not_infusions) or r"(?!)", re.IGNORECASE)
+    for concept, name in vocabulary.drugs.items():
+        if key := named(name, no_infusion):
+            items.setdefault(concept, number_of(variables()[key]))
 
 
 def names_of(raw: RawTables, concepts: set[int]) -> dict[str, str]:
@@ -147,7 +201,7 @@ def _maps_to(row_filter: RowFilter) -> None:
 
 def _follow(vocabulary: Vocabulary, maps_to: pl.DataFrame) -> None:
     for source, target in maps_to.select("source", "target").sort("source", "target").iter_rows():
-        for items in vocabulary.items.values():
+        for items in (*vocabulary.items.values(), *vocabulary.treatments.values()):
             if target in items:
                 items.setdefault(source, items[target])
         if target in vocabulary.units:
