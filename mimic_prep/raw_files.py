@@ -108,7 +108,8 @@ class RawFiles(TableSource):
 
     @override
     def absent(self, table: Table) -> str:
-        return f"table {table.path}.csv.gz (or .csv) of {self._release} not found; download it, or check --raw"
+        form = f"table {table.path}.csv.gz (or .csv, .parquet) of {self._release}"
+        return f"{form} not found; download or export it, or check --raw"
 
     @override
     def published(self) -> dict[Part, str]:

@@ -101,6 +101,18 @@ def in_folder(test: Callable[[Path], bool]) -> Callable[[RawPlace], bool]:
     return lambda raw: isinstance(raw, Path) and test(raw)
 
 
+def has_table(*tables: str) -> Callable[[RawPlace], bool]:
+    """A test whether any of these tables is there, so that ``check-release`` can name those that are not."""
+
+    def recognise(raw_place: RawPlace) -> bool:
+        from mimic_prep.ingest import RawTables
+
+        raw = RawTables(raw_place, "a known release")
+        return any(raw.has(table) for table in tables)
+
+    return recognise
+
+
 def has_column(table: str, column: str) -> Callable[[RawPlace], bool]:
     """A test whether the table at its usual path, such as ``icu/icustays``, has this column."""
 

@@ -279,7 +279,10 @@ class Cohort:
             raise unknown_choice("split", name, SPLITS)
         ids = self.stays.filter(pl.col("split") == name)["stay_id"].to_numpy()
         if len(ids) == 0:
-            raise UserError(f"{self.paths.stays}: split '{name}' has no stays")
+            raise UserError(
+                f"{self.paths.stays}: split '{name}' has no stays: prepare the cohort again with a larger share of "
+                f"patients (--set splits.{name}=SHARE, the three sum to 1) or another draw (--set splits.salt=WORD)"
+            )
         return ids
 
     @cached_property

@@ -213,7 +213,7 @@ _STOPS = {
     "a binary file": (_replace(_CHART, bytes(range(256)) * 9), "is missing"),
     "UTF-16": (_replace(_CHART, "stay_id,charttime,itemid,valuenum\n1,2,3,4\n".encode("utf-16")), "is missing"),
     "a folder as a table": (lambda raw: ((raw / _CHART).unlink(), (raw / _CHART).mkdir()), "not found"),
-    "no such table": (lambda raw: (raw / _STAYS).unlink(), "table icu/icustays.csv.gz (or .csv) of MIMIC-IV not found"),
+    "no such table": (lambda raw: (raw / _STAYS).unlink(), "icustays.csv.gz (or .csv, .parquet) of MIMIC-IV not found"),
     "no such folder": (shutil.rmtree, "not found"),
     "a cut download": (_replace(f"{_CHART}.gz", gzip.compress(_chart() * 99)[:-9]), "is cut off or corrupt"),
     "not Parquet": (_replace("icu/chartevents.parquet", b"PAR1, not really"), "is not readable Parquet"),

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from clinragen.errors import UserError
+from mimic_prep.release_check import check_release
 from tests.mimic_prep.exports import (
     Export,
     Outcome,
@@ -173,6 +174,25 @@ def test_the_clock_of_the_hospital_moves_every_time_alike(good, tmp_path):
     assert tables["stays"] != moved["stays"]
 
 
+def test_a_clock_that_nobody_gave_is_told(good, tmp_path):
+    told = [line for line in good[0]["warnings"] if "--clock" in line]
+    assert len(told) == 1
+    assert "those of UTC" in told[0]
+    manifest, tables = made("clif", _GOOD.write(tmp_path / "export"), tmp_path / "cohort", clock="0")
+    assert not any("--clock" in line for line in manifest["warnings"])
+    assert tables == good[1]
+
+
+@pytest.mark.parametrize("table", [_P, _H, _ADT])
+def test_the_check_of_a_release_names_the_table_that_is_missing(table, tmp_path):
+    export = _GOOD.copy()
+    del export.tables[table]
+    result = check_release(export.write(tmp_path / "export"))
+    assert (result.release, result.sound) == ("CLIF", False)
+    [problem] = [problem for one in result.tables for problem in one.problems]
+    assert problem.startswith(f"table {table}.csv.gz (or .csv, .parquet) of CLIF not found")
+
+
 def _edit(table: str, row: int = 0, **cells: Any):
     return lambda export: export.tables[table][row].update(cells)
 
@@ -305,13 +325,16 @@ _CASES: dict[str, tuple[Any, Outcome]] = {
     "no table of drugs": (_drop_table(_X), Outcome(same=False)),
     "no table of diagnoses": (_drop_table(_G), Outcome(same=False)),
     "no respiratory support": (_drop_table(_R), Outcome(same=False)),
-    "no patients": (_drop_table(_P), refused("table clif_patient.csv.gz (or .csv) of CLIF not found")),
-    "no hospitalizations": (_drop_table(_H), refused("table clif_hospitalization.csv.gz (or .csv) of CLIF not found")),
-    "no locations": (_drop_table(_ADT), refused("table clif_adt.csv.gz (or .csv) of CLIF not found")),
+    "no patients": (_drop_table(_P), refused("table clif_patient.csv.gz (or .csv, .parquet) of CLIF not found")),
+    "no hospitalizations": (
+        _drop_table(_H),
+        refused("table clif_hospitalization.csv.gz (or .csv, .parquet) of CLIF not found"),
+    ),
+    "no locations": (_drop_table(_ADT), refused("table clif_adt.csv.gz (or .csv, .parquet) of CLIF not found")),
     "no values": (_drop_table(_V, _L, _R, _S), refused("no table of measurements found")),
     "names without clif_": (
         _files(lambda folder: (folder / f"{_P}.csv").rename(folder / "patient.csv")),
-        refused("table clif_patient.csv.gz (or .csv) of CLIF not found"),
+        refused("table clif_patient.csv.gz (or .csv, .parquet) of CLIF not found"),
     ),
     "no column of ids": (_drop_column(_V, "hospitalization_id"), refused("column 'hospitalization_id' is missing")),
     "no column of categories": (_drop_column(_L, "lab_category"), refused("column 'lab_category' is missing")),

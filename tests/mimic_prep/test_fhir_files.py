@@ -13,6 +13,7 @@ import pytest
 
 from clinragen.errors import UserError
 from mimic_prep.cli import main
+from mimic_prep.release_check import check_release
 from mimic_prep.releases.fhir.clock import Clock
 from mimic_prep.releases.fhir.files import Block
 from mimic_prep.releases.fhir.numbers import NumberReader
@@ -158,12 +159,20 @@ def test_a_broken_line_is_quarantined_with_its_number(case, tmp_path):
     assert made.values() == USUAL
 
 
+def _without(name: str, kind: str = "IMP") -> list[Resource]:
+    """The export without the resources whose type or id begins so; ``kind``: the class of its encounters."""
+    others = [one for one in base() if not one["resourceType"].startswith(name) and not one["id"].startswith(name)]
+    return [one | {"class": {"code": kind}} if one["resourceType"] == "Encounter" else one for one in others]
+
+
 REFUSED: dict[str, tuple[dict[str, str | bytes], str]] = {
     "nothing": ({"readme__txt": "x"}, "holds no .ndjson"),
     "packed otherwise": ({"a__ndjson__zip": b"PK"}, "in a form that is not read"),
     "cut off gzip": ({"a__ndjson__gz": gzip.compress(b'{"resourceType": "Patient"}\n' * 9999)[:60]}, "damaged"),
     "cut off document": ({"a__json": '{\n"resourceType": "Bundle", "entry": ['}, "is no JSON"),
-    "no encounter": ({"a__ndjson": '{"resourceType": "Patient", "id": "1"}'}, "no Encounter is a stay"),
+    "no patient": ({"a__ndjson": "\n".join(_lines(_without("Patient")))}, "no Patient that can be used: it needs"),
+    "no encounter": ({"a__ndjson": '{"resourceType": "Patient", "id": "1"}'}, "no Encounter that can be used"),
+    "no stay": ({"a__ndjson": "\n".join(_lines(_without("icu", kind="AMB")))}, "no Encounter is a stay"),
     "offsets of two zones": (
         {"a__ndjson": "\n".join(_lines([*base(), observation(9, effectiveDateTime="2030-01-05T15:00:00Z")]))}, "--zone",
     ),
@@ -425,6 +434,40 @@ def test_the_number_of_processes_that_read_changes_no_byte(tmp_path, monkeypatch
     assert b"procalcitonin" in made[1]["series.parquet"]
     (raw / "4.ndjson.gz").write_bytes(gzip.compress("\n".join(lines).encode())[:-9])
     assert main(["fhir", "--raw", str(raw), "--out", str(tmp_path / "cut"), "--workers", "3"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["Patient", "Encounter", "Observation"])
+@pytest.mark.parametrize("form", ["lines", "bundle"])
+def test_the_check_of_an_export_names_the_type_that_is_missing(kind, form, tmp_path):
+    for absent in (None, kind):
+        resources = [one for one in base() if one["resourceType"] != absent]
+        if form == "bundle":
+            entries = [{"resource": one} for one in resources]
+            raw = tmp_path / f"{absent}"
+            raw.mkdir()
+            (raw / "all.json").write_text(json.dumps({"resourceType": "Bundle", "entry": entries}, indent=1))
+        else:
+            raw = write(tmp_path / f"{absent}", resources)
+        assert check_release(raw).problems == ([f"no {kind} in any file: ask for it, too"] if absent else [])
+
+
+def test_what_the_clock_or_the_encounters_lack_is_told(tmp_path):
+    """Times that are all in UTC without a zone, and stays that are part of an encounter which is not there."""
+
+    def warned(name: str, resources: list[Resource], *more: str) -> str:
+        raw = write(tmp_path / name, resources)
+        out = tmp_path / f"{name}-cohort"
+        assert main(["fhir", "--raw", str(raw), "--out", str(out), *more]) == 0
+        return " ".join(json.loads((out / "manifest.json").read_text())["warnings"])
+
+    in_utc = [json.loads(line.replace("-05:00", "Z")) for line in _lines(base())]
+    assert "the times are in UTC" in warned("utc", in_utc)
+    assert "the times are in UTC" not in warned("zoned", in_utc, "--zone", "America/New_York")
+    usual = warned("usual", base())
+    assert "the times are in UTC" not in usual
+    assert "part of an Encounter" not in usual
+    lone = [one for one in base() if one["id"] != "h1"]
+    assert "1 of 2 stays are part of an Encounter that the export does not have" in warned("lone", lone)
 
 
 def test_a_folder_of_another_kind_is_told_apart(tmp_path, capsys):

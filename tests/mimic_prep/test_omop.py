@@ -383,10 +383,10 @@ _CASES: dict[str, tuple[Any, Outcome]] = {
     "no table of notes": (_drop_table("note"), Outcome(same=False)),
     "no table of drugs": (_drop_table("drug_exposure"), Outcome(same=True)),
     "no table of diagnoses": (_drop_table(_C, "observation"), Outcome(same=False)),
-    "no persons": (_drop_table("person"), refused("table person.csv.gz (or .csv) of OMOP not found")),
+    "no persons": (_drop_table("person"), refused("table person.csv.gz (or .csv, .parquet) of OMOP not found")),
     "no visits": (
         _drop_table("visit_occurrence"),
-        refused("table visit_occurrence.csv.gz (or .csv) of OMOP not found"),
+        refused("table visit_occurrence.csv.gz (or .csv, .parquet) of OMOP not found"),
     ),
     "no values": (_drop_table(_M, "observation"), refused("no table of measurements found")),
     "no column of persons": (_drop_column(_M, "person_id"), refused("column 'person_id' is missing")),

@@ -153,6 +153,11 @@ def check_offsets(offsets: Counter[int | None], zoned: bool, origin: object) -> 
         )
 
 
+def only_utc(offsets: Counter[int | None]) -> bool:
+    """Whether all times with an offset are in UTC, which few hospitals go by."""
+    return [offset for offset in offsets if offset is not None and offsets[offset]] == [0]
+
+
 def version_of(text: object) -> int:
     """Microseconds since 1970 of ``meta.lastUpdated``; -1 if it is absent or cannot be read."""
     match = _TIME.fullmatch(text) if isinstance(text, str) else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+from msgspec import json
 
 from clinragen.artifacts import sha256_file, sha256_json
 from clinragen.errors import UserError
@@ -20,9 +22,9 @@ from mimic_prep.note_selection import NOTES
 from mimic_prep.protocol import Protocol
 from mimic_prep.release_check import ReleaseCheck, TableCheck
 from mimic_prep.releases.fhir import files
-from mimic_prep.releases.fhir.clock import WRITTEN, check_offsets
+from mimic_prep.releases.fhir.clock import WRITTEN, check_offsets, only_utc
 from mimic_prep.releases.fhir.convert import convert
-from mimic_prep.releases.fhir.layout import LaidOut, lay_out
+from mimic_prep.releases.fhir.layout import REQUIRED, LaidOut, lay_out
 from mimic_prep.releases.fhir.tables import FHIR, PROBLEMS
 from mimic_prep.releases.fhir.template import template
 from mimic_prep.releases.fhir.versions import Parts
@@ -143,6 +145,11 @@ def prepare(request: PreparationRequest) -> CohortManifest:
         parts = Parts(of_file)
         check_offsets(parts.offsets(), zone not in ("default", WRITTEN), root)
         laid_out = lay_out(parts, work / "tables", request.options["stays"])
+        if zone == "default" and only_utc(parts.offsets()):
+            laid_out.placed.warnings.append(
+                "the times are in UTC, and so are days and hours without --zone: name the hospital's, such as "
+                "--zone America/New_York"
+            )
         inputs = dict(digests)
         inputs["options"] = sha256_json(
             [request.options["codes"] == "default" or sha256_file(Path(request.options["codes"])), zone]
@@ -151,22 +158,32 @@ def prepare(request: PreparationRequest) -> CohortManifest:
 
 
 def check(root: Path) -> ReleaseCheck:
-    """Check the files of an export: readable to their end, resources in them."""
+    """Check the files of an export: readable to their end, resources in them, and those of the required types."""
     checks = []
+    absent = set(REQUIRED)
     for path in files.export_files(root):
         row = TableCheck("resources", path.relative_to(root).as_posix(), rows=0)
         try:
             if files.is_lines(path):
                 for block in files.blocks(path, str(path), lambda _: None):
                     row.rows = (row.rows or 0) + sum(1 for line in block.lines if line.strip())
+                    absent -= {kind for kind in absent if _holds(block.content, kind)}
             else:
                 content = files.document(path, str(path))
                 entries = content.get("entry") if isinstance(content, dict) else content
                 row.rows = len(entries) if isinstance(entries, list) else 1
+                absent -= {kind for kind in absent if _holds(json.encode(content), kind)}
         except UserError as error:
             row.rows = None
             row.problems.append(str(error))
         if row.rows == 0:
             row.problems.append("no resource: the file is empty")
         checks.append(row)
-    return ReleaseCheck("FHIR", None, checks, [])
+    problems = [f"no {kind} in any file: ask for it, too" for kind in REQUIRED if kind in absent]
+    return ReleaseCheck("FHIR", None, checks, problems)
+
+
+def _holds(content: bytes, kind: str) -> bool:
+    """Whether a JSON text has a resource of a type."""
+    name = f'"{kind}"'.encode()
+    return name in content and re.search(rb'"resourceType"\s*:\s*' + name, content) is not None

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from clinragen.errors import UserError
 from mimic_prep.dates_as_times import MIDNIGHT
 from mimic_prep.releases.fhir.organizations import sites
 from mimic_prep.releases.fhir.resources import died
@@ -27,6 +28,7 @@ _DATED = (
     "nearly all times of Observations are midnight: dates that became times, so values are read before they are "
     "known: ask for the time of day"
 )
+REQUIRED = ("Patient", "Encounter", "Observation")  # types of resources without which there is no cohort
 _STRANGER = "patient that the export does not hold"
 _NO_STAY = "of no stay"
 
@@ -72,8 +74,10 @@ class _Layout:
         patients = patients.with_columns(
             subject_id=pl.Series([_number(row) for row in patients.iter_rows(named=True)], dtype=pl.Int64)
         )
+        _require("Patient", patients)
         self._subjects: dict[str, int] = dict(patients.select("key", "subject_id").iter_rows())
         encounters = self._resolved(self._parts.table("Encounter"), "subject", "part_of", "provider")
+        _require("Encounter", encounters)
         encounters = encounters.with_columns(
             locations=pl.Series([self._renamed(spans) for spans in encounters["locations"]], dtype=pl.String)
         )
@@ -291,6 +295,15 @@ class _Layout:
             path = self._root / f"fhir/{name}.parquet"
             writers[name] = pq.ParquetWriter(path, table.schema, compression="zstd", compression_level=1)
         writers[name].write_table(table)
+
+
+def _require(kind: str, rows: pl.DataFrame) -> None:
+    """Raise a UserError if no resource of a kind can be used."""
+    if not rows.height:
+        raise UserError(
+            f"the export has no {kind} that can be used: it needs {', '.join(REQUIRED)}; ask for the missing ones, or "
+            "check --raw"
+        )
 
 
 def _numbers(keys: pl.Series, numbers: Mapping[str, int]) -> pl.Series:

@@ -74,6 +74,11 @@ def place(encounters: pl.DataFrame, locations: pl.DataFrame, subjects: dict[str,
             "encounters; say with --codes what the site calls intensive care, or pass --stays hospital"
         )
     placed = _placed(places, spans, subjects, kind)
+    if orphans := sum(places.is_orphan(key) for key, *_ in spans):
+        placed.warnings.append(
+            f"{orphans:,} of {len(spans):,} stays are part of an Encounter that the export does not have: without it "
+            "they have no times of admission and discharge, and no diagnoses; ask for all Encounters"
+        )
     if kind != "hospital" and chosen in (AUTO, "default"):
         others = {key for way in ("location", "class") if way != kind for key, *_ in places.spans(way)}  # type: ignore[arg-type]
         missed = {places.admission(key) for key in others} - {places.admission(key) for key, *_ in spans}
@@ -122,6 +127,11 @@ class _Places:
             return True
         located = self._located(row)
         return row["part_of"] is not None and bool(located) and all(intensive for _, intensive, *_ in located)
+
+    def is_orphan(self, key: str) -> bool:
+        """Whether an encounter is part of one that the export does not have."""
+        whole = self.encounters[key]["part_of"]
+        return whole is not None and whole not in self.encounters
 
     def spans(self, kind: StayKind) -> list[_Span]:
         """Encounter, start, end and unit of each stay."""
