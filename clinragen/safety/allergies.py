@@ -22,7 +22,7 @@ _Mode = Literal["allergen", "tolerated", "denied", "treatment"]
 _SECTION = "allergies"
 _WORD = re.compile(r"[^\W_]+|_{2,}|[()\[\]]")
 #: Between entries. After a strong one a reaction no longer concerns the entries before it.
-_STRONG = re.compile(r"[;\n•]|(?<=\s)/(?=\s)|\.(?=\s)|\s[*-](?=\S)")
+_STRONG = re.compile(r"[;\n•]|(?<=\s)/(?=\s)|\.(?=\s)")
 _WEAK = re.compile(r",|\band\b|&", re.IGNORECASE)
 _REACTIONS: tuple[Reaction, ...] = get_args(Reaction)
 _SUPPLIES = ("supply", "diluent")

@@ -142,7 +142,7 @@ def _drug(order: DrugOrder) -> Drug:
 def _by_allergy(drug: Drug, allergies: AllergyList) -> Iterator[Caution]:
     for allergy in allergies.allergies:
         caution = _same_allergy(drug, allergy)
-        if caution is None and drug.ingredient not in allergies.tolerated:
+        if caution is None and not names_of(drug) & allergies.tolerated:
             caution = _cross_reaction(drug, allergy)
         if caution is not None:
             yield caution

@@ -53,6 +53,8 @@ def test_drugs_and_groups_are_named(text, named):
         ("codeine: nausea and itching", ["allergic"]),
         ("lisinopril: cough", ["intolerance"]),
         ("heparin (HIT)", ["severe"]),
+        ("ACE inhibitors -- angioedema", ["severe"]),
+        ("Lisinopril -> cough; simvastatin -> myalgias", ["intolerance", "intolerance"]),
         ("vancomycin (Red Man Syndrome)", ["intolerance"]),
         ("aspirin - no anaphylaxis, upset stomach", ["intolerance"]),
         ("penicillin, sulfa: anaphylaxis", ["severe", "severe"]),  # it may be of both
@@ -76,6 +78,7 @@ def test_an_allergy_without_a_reaction_says_so():
         "NKDA",
         "None.",
         "Denies any allergies",
+        "Patient denies any drug allergies",
     ],
 )
 def test_a_list_without_allergies_is_told_from_one_that_cannot_be_read(text):

@@ -59,6 +59,7 @@ def _cautions(name: str, patient: PatientContext) -> list[tuple[str, str]]:
         ("Penicillins", "cephalexin", [("cross_reaction", "caution")]),
         ("amoxicillin", "cefadroxil", [("cross_reaction", "avoid")]),
         ("Penicillins (tolerates cephalexin)", "cephalexin", []),
+        ("Penicillins: anaphylaxis (tolerates cephalosporins)", "ceftriaxone", []),
         ("ceftazidime: hives", "aztreonam", [("cross_reaction", "avoid")]),
         ("penicillin: nausea", "meropenem", []),  # an intolerance is no allergy to others
         ("penicillin: nausea", "penicillin G potassium", [("allergy", "caution")]),
