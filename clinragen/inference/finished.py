@@ -53,6 +53,11 @@ class FinishedRun:
         if not run.is_dir():
             raise UserError(f"{run} is not a folder: expected a run folder written by `clinragen train`")
         path = run / "manifest.json"
+        if not path.exists() and (inside := [one.parents[1] for one in sorted(run.glob("*/model/clinragen.json"))]):
+            last = run / "multimodal" if run / "multimodal" in inside else inside[-1]
+            raise UserError(
+                f"{run} holds {len(inside)} runs, as `clinragen distill` writes them: name one, such as {last}"
+            )
         stored = read_json(path, RunManifest.DESCRIBED)
         if stored.get("stage") == PRETRAIN:
             raise UserError(

@@ -284,6 +284,10 @@ def test_unfinished_run(predict, run):
     predict(model=run, says="a finished training run")
 
 
+def test_the_folder_of_all_stages_names_the_last(predict, runs):
+    predict(model=runs.root, says=f"name one, such as {runs.multimodal}")
+
+
 def test_unknown_split_and_series_input(predict):
     predict("--split", "tset", says="did you mean 'test'?")
     predict("--series-input", "zerod", says="did you mean 'zeroed'?")
