@@ -74,6 +74,7 @@ def _cautions(name: str, patient: PatientContext) -> list[tuple[str, str]]:
         ("lisinopril: cough", "enalapril", [("cross_reaction", "caution")]),
         ("lisinopril: cough", "losartan", []),
         ("Dilantin: rash", "carbamazepine", [("cross_reaction", "avoid")]),
+        ("Dilantin: rash", "lamotrigine", [("cross_reaction", "caution")]),
         ("Dilantin: rash", "levetiracetam", []),
         ("morphine", "hydromorphone", [("cross_reaction", "caution")]),
         ("morphine", "fentanyl", []),
