@@ -89,6 +89,8 @@ def converted(column: pl.Series, kind: pa.DataType) -> tuple[pl.Series, pl.Serie
         raise TypeError(str(dtype))
     if kind in (INTEGER, NUMBER) and dtype.is_temporal() and not isinstance(dtype, pl.Duration):
         raise TypeError(str(dtype))  # dates are not ids
+    if dtype == pl.String and column.null_count() == len(column):
+        return pl.Series(name, [None], dtype=TYPES[kind][0]).new_from_index(0, len(column)), column.is_not_null()
     if dtype == pl.String:
         text = without_null_words(column.to_frame()).to_series()
         cells = text.to_frame().select(read_text(name, kind)).to_series()

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clinragen.errors import UserError
-from mimic_prep.dates_as_times import MIDNIGHT
+from mimic_prep.releases.fhir.columns import as_arrow, as_numpy, numbers_of
 from mimic_prep.releases.fhir.organizations import sites
 from mimic_prep.releases.fhir.resources import died
 from mimic_prep.releases.fhir.specimens import ARTERIAL, FLUID, OTHER_BLOOD, OTHER_SPECIMEN, SAID, least_excluded
@@ -23,7 +24,8 @@ from mimic_prep.stay_index import StayIndex, seconds
 
 _BATCH = 1 << 17
 _CLOCK = "%Y-%m-%d %H:%M:%S"
-_MOSTLY = 0.9
+_REPEATED = ["itemid", "value", "valueuom", "comments", "rank"]  # columns of few distinct values
+_MOSTLY, _DAY = 0.9, 24 * 3600 * 1000  # milliseconds
 _DATED = (
     "nearly all times of Observations are midnight: dates that became times, so values are read before they are "
     "known: ask for the time of day"
@@ -235,66 +237,59 @@ class _Layout:
             self._by_any_name(ids) for ids in (self._subjects, placed.subject_of, placed.stay_of)
         )
         index = self._index()
-        writers: dict[str, pq.ParquetWriter] = {}
+        writers = [_EventWriter(self._root / f"fhir/{name}.parquet") for name in TABLES]
         timed = midnight = 0
-        for block in self._parts.observations(_BATCH):
-            subject = _numbers(block["subject"], subject_of)
-            if subject.null_count():
-                subject = subject.zip_with(subject.is_not_null(), _numbers(block["encounter"], of_encounter))
-            stay = _numbers(block["encounter"], own_stay)
-            if stay.null_count():
-                stay = stay.fill_null(_by_time(index, subject, block["time"]))
-            stranger = subject.is_null()
+        for file, rows in self._parts.observations(_BATCH):
+            subject = numbers_of(rows["subject"], subject_of)
+            if (subject < 0).any():
+                subject = np.where(subject < 0, numbers_of(rows["encounter"], of_encounter), subject)
+            stay = numbers_of(rows["encounter"], own_stay)
+            if (stay < 0).any():
+                stay = np.where(stay < 0, _by_time(index, subject, rows["time"]), stay)
+            stranger = subject < 0
             nowhere = ~stranger & (stay < 0)
-            other = ~stranger & ~nowhere & self._of_other_specimen(block)
+            other = ~stranger & ~nowhere & self._of_other_specimen(rows)
             for left_out, enter, why in (
                 (stranger, self._parts.reject, _STRANGER),
                 (nowhere, self._parts.skip, _NO_STAY),
                 (other, self._parts.skip, OTHER_SPECIMEN),
             ):
                 if left_out.any():
-                    enter(block.select("file", "line").filter(left_out), why)
-            rows = block.with_columns(stay_id=stay).drop("entry", "version", "line", "subject", "encounter", "file")
-            if (left_out := stranger | nowhere | other).any():
-                rows = rows.filter(~left_out)
-            timed += rows.height
-            midnight += int((rows["time"].dt.time() == MIDNIGHT).sum())
-            for (number,), of_table in rows.partition_by("table", as_dict=True).items():
-                self._append(writers, TABLES[number], of_table)
-        for writer in writers.values():
+                    enter(pl.DataFrame({"line": as_numpy(rows["line"])[left_out]}).with_columns(file=file), why)
+            usable = ~(stranger | nowhere | other)
+            time = as_numpy(rows["time"].cast(pa.int64()))[usable]
+            timed += len(time)
+            midnight += int((time % _DAY == 0).sum())
+            table = as_numpy(rows["table"])
+            for number in np.unique(table[usable]).tolist():
+                writers[number].add(self._table(rows, stay, usable & (table == number)))
+        for writer in writers:
             writer.close()
         if midnight > _MOSTLY * timed:
             placed.warnings.append(_DATED)
 
-    def _of_other_specimen(self, rows: pl.DataFrame) -> pl.Series:
+    def _of_other_specimen(self, rows: pa.RecordBatch) -> np.ndarray:
         """Which values are of a specimen that their variable is not of."""
-        other = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
-        if not self._specimens:
-            return other
-        named = rows["specimen"].replace_strict(self._specimens, default=ARTERIAL, return_dtype=pl.Int8)
-        telling = (named > ARTERIAL).arg_true()
-        if not len(telling):
-            return other
-        limits = pl.Series(
-            [self._excluded.get(pair, FLUID + 1) for pair in rows.select("table", "item")[telling].iter_rows()],
-            dtype=pl.Int8,
-        )
-        return other.scatter(telling, named.gather(telling) >= limits)
+        other = np.zeros(rows.num_rows, dtype=bool)
+        named = numbers_of(rows["specimen"], self._specimens)
+        telling = np.flatnonzero(named > ARTERIAL)
+        pairs = zip(*(rows[name].take(as_arrow(telling)).to_pylist() for name in ("table", "item")), strict=True)
+        other[telling] = named[telling] >= [self._excluded.get(pair, FLUID + 1) for pair in pairs]
+        return other
 
     def _by_any_name(self, numbers: Mapping[str, int]) -> dict[str, int]:
         return {name: numbers[key] for name, key in self._aliases.items() if key in numbers} | dict(numbers)
 
-    def _append(self, writers: dict[str, pq.ParquetWriter], name: str, rows: pl.DataFrame) -> None:
-        specimen = pl.col("specimen").cast(pl.String)
-        table = rows.select(
-            "stay_id", itemid="item", charttime="time", storetime="known", valuenum="value", value="words",
-            valueuom="unit", comments="comment", rank="rank",
-            specimen_id=pl.when(specimen.is_not_null()).then(specimen.hash(seed=0).reinterpret(signed=True)),
-        ).to_arrow(compat_level=pl.CompatLevel.oldest())  # fmt: skip
-        if name not in writers:
-            path = self._root / f"fhir/{name}.parquet"
-            writers[name] = pq.ParquetWriter(path, table.schema, compression="zstd", compression_level=1)
-        writers[name].write_table(table)
+    def _table(self, rows: pa.RecordBatch, stay: np.ndarray, mine: np.ndarray) -> pa.Table:
+        specimens = rows["specimen"]
+        hashed = pl.Series(specimens.dictionary, dtype=pl.String).hash(seed=0).reinterpret(signed=True).to_arrow()
+        columns = {
+            "stay_id": as_arrow(stay), "itemid": rows["item"], "charttime": rows["time"], "storetime": rows["known"],
+            "valuenum": rows["value"], "value": rows["words"], "valueuom": rows["unit"], "comments": rows["comment"],
+            "rank": rows["rank"], "specimen_id": hashed.take(specimens.indices),
+        }  # fmt: skip
+        table = pa.Table.from_arrays(list(columns.values()), names=list(columns))
+        return table if mine.all() else table.filter(as_arrow(mine))
 
 
 def _require(kind: str, rows: pl.DataFrame) -> None:
@@ -306,18 +301,42 @@ def _require(kind: str, rows: pl.DataFrame) -> None:
         )
 
 
-def _numbers(keys: pl.Series, numbers: Mapping[str, int]) -> pl.Series:
-    """What each key means; each distinct one is looked up once."""
-    categories = keys.cat.get_categories()
-    meant = pl.Series([numbers.get(key) for key in categories], dtype=pl.Int64)
-    return meant.gather(keys.to_physical())
+class _EventWriter:
+    """Writes a table of measurements, many rows at a time: each batch costs its reader as much as thousands of rows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, rows: pa.Table) -> None:
+        self._waiting.append(rows)
+        self._rows += rows.num_rows
+        if self._rows >= _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows = pa.concat_tables(self._waiting).unify_dictionaries().combine_chunks()
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._path, rows.schema, compression="lz4", use_dictionary=_REPEATED,  # type: ignore[arg-type]
+                write_statistics=False, store_schema=False,
+            )  # fmt: skip
+        self._writer.write_table(rows)
+        self._waiting, self._rows = [], 0
+
+    def close(self) -> None:
+        if self._rows:
+            self._flush()
+        if self._writer is not None:
+            self._writer.close()
 
 
-def _by_time(index: StayIndex, subjects: pl.Series, times: pl.Series) -> pl.Series:
+def _by_time(index: StayIndex, subjects: np.ndarray, times: pa.Array) -> np.ndarray:
     """The patient's latest stay that began at or before each time; -1 without one."""
-    if not len(index):
-        return pl.repeat(-1, len(subjects), dtype=pl.Int64, eager=True)
-    return _stay_ids(index, index.by_time(subjects.fill_null(-1).to_numpy(), seconds(times))).fill_null(-1)
+    rank = index.by_time(subjects, seconds(pl.Series(times)))
+    return np.where(rank >= 0, index.stay_ids[np.maximum(rank, 0)], -1) if len(index) else rank
 
 
 def _stay_ids(index: StayIndex, rank: np.ndarray) -> pl.Series:

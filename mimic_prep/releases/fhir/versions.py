@@ -9,21 +9,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clinragen.artifacts import read_json
 from clinragen.catalog import variables
 from mimic_prep.accounting import Ledger, RowFilter
+from mimic_prep.releases.fhir.columns import as_arrow, as_numpy, has_text
 from mimic_prep.releases.fhir.convert import ACCOUNT, LINE, OBSERVATIONS
 from mimic_prep.releases.fhir.numbers import entries_of
 from mimic_prep.releases.fhir.observations import ROWS
 from mimic_prep.releases.fhir.resources import SCHEMAS
 from mimic_prep.releases.fhir.vocabulary import ODD_UNIT
 
-ENTRIES_AT_ONCE = 5_000_000  # observations whose versions are compared at once
+ENTRIES_AT_ONCE = 1 << 22  # observations whose versions are compared at once
 OLDER, REPEATED, DELETED = "older version of a resource", "repeated resource", "deleted, as the export says"
+_ROWS_AT_ONCE = 1 << 17
 _MOST_LINES = 1_000_000  # quarantined lines of a file that are listed
 
 
@@ -116,67 +121,62 @@ class Parts:
             resolved[key] = target
         return resolved
 
-    def observations(self, batch: int) -> Iterator[pl.DataFrame]:
+    def observations(self, batch: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The usable rows of the newest Observations, some at a time; the others enter the account.
 
-        Columns are those of ``observations.ROWS`` without ``skip`` and ``bad``, texts as categories, and ``file``.
+        Yields:
+            Number of the file, and columns of ``observations.ROWS``, with texts as dictionaries.
         """
         left_out = self._left_out()
-        for number, folder in enumerate(self._folders):
-            path = folder / OBSERVATIONS
-            if not path.exists():
-                continue
+        for number, path in self._of_observations():
             mine = left_out.filter(pl.col("file") == number).select("line", "why")
-            for frame in _batches(path, batch):
+            for rows in _batches(path, batch):
+                left = has_text(rows["skip"]) | has_text(rows["bad"])
                 if mine.height:
-                    frame = frame.join(mine, on="line", how="left", maintain_order="left")
-                    frame = frame.with_columns(skip=pl.coalesce("why", pl.col("skip").cast(pl.String))).drop("why")
-                yield self._usable(number, frame).with_columns(file=pl.lit(number, dtype=pl.Int32))
+                    left |= np.isin(as_numpy(rows["line"]), mine["line"].to_numpy())
+                if not left.any():
+                    yield number, rows
+                    continue
+                others = cast(pl.DataFrame, pl.from_arrow(rows.select(["line", "skip", "bad"]).filter(as_arrow(left))))
+                others = others.with_columns(pl.col("skip", "bad").cast(pl.String))
+                others = others.join(mine, on="line", how="left", maintain_order="left")
+                usable = rows.filter(as_arrow(~left))
+                self._enter(number, others.with_columns(skip=pl.coalesce("why", "skip")), as_numpy(usable["line"]))
+                yield number, usable
 
-    def _usable(self, number: int, frame: pl.DataFrame) -> pl.DataFrame:
-        left = frame["skip"].is_not_null() | frame["bad"].is_not_null()
-        if not left.any():
-            return frame.drop("skip", "bad")
-        others = frame.select("line", "skip", "bad").filter(left)
-        usable = frame.drop("skip", "bad").filter(~left)
+    def _of_observations(self) -> list[tuple[int, Path]]:
+        """Number of each file with Observations, and their rows."""
+        paths = [folder / OBSERVATIONS for folder in self._folders]
+        return [(number, path) for number, path in enumerate(paths) if path.exists()]
+
+    def _enter(self, number: int, others: pl.DataFrame, usable: np.ndarray) -> None:
+        """Enter the lines of rows into the account that have no usable row; several rows of a line count once."""
         others = others.unique("line", keep="first", maintain_order=True)
-        if usable.height:
-            others = others.filter(~pl.col("line").is_in(usable["line"].implode()))
+        others = others.filter(pl.Series(~np.isin(others["line"].to_numpy(), usable)))
         for why, count in others["skip"].drop_nulls().value_counts().iter_rows():
             self._skipped[number][why] += count
         for why, lines in others.filter(pl.col("skip").is_null()).group_by("bad").agg("line").iter_rows():
             self._bad[number].setdefault(why, []).extend(lines)
-        return usable
 
     def _left_out(self) -> pl.DataFrame:
         """file, line, why of Observations that are not the newest version of theirs, or deleted."""
-        paths = [(number, folder / OBSERVATIONS) for number, folder in enumerate(self._folders)]
-        paths = [(number, path) for number, path in paths if path.exists()]
-        schema = {"file": pl.Int32, "line": pl.Int64, "why": pl.String}
-        if not paths:
-            return pl.DataFrame(schema=schema)
-        scans = [pl.scan_parquet(path).with_columns(file=pl.lit(number, dtype=pl.Int32)) for number, path in paths]
-        rows = sum(int(scan.select(pl.len()).collect().item()) for scan in scans)
+        paths = self._of_observations()
         deleted = self._deleted.filter(pl.col("key").str.starts_with("Observation/"))
         deleted = deleted.select(
             entry=entries_of(deleted["key"].str.slice(len("Observation/")).to_list()), deleted="deleted"
         )
-        pieces = 1 + rows // ENTRIES_AT_ONCE
-        frames = [pl.DataFrame(schema=schema)]
-        for piece in range(pieces):
-            chosen = [scan.filter(pl.col("entry") % pieces == piece) for scan in scans]
-            slim = pl.concat([scan.select("entry", "file", "line") for scan in chosen]).collect()
-            # neighbours of one line belong to one resource
-            slim = slim.filter(
-                (slim["line"] != slim["line"].shift()) | (slim["file"] != slim["file"].shift()).fill_null(True)
-            )
-            entries = slim["entry"].sort()
-            several = entries.filter(entries == entries.shift()).unique()
-            doubtful = pl.concat([several, deleted["entry"]]).implode()
+        frames = [pl.DataFrame(schema={"file": pl.Int32, "line": pl.Int64, "why": pl.String})]
+        pieces = 1 << (sum(pq.read_metadata(path).num_rows for _, path in paths) // ENTRIES_AT_ONCE).bit_length()
+        for piece in range(pieces) if paths else ():
+            entries = np.concatenate([_entries(path, piece, pieces) for _, path in paths])
+            entries.sort()
+            several = np.unique(entries[1:][entries[1:] == entries[:-1]])
+            doubtful = pl.concat([pl.Series(several), deleted["entry"]]).implode()
             if not len(doubtful[0]):
                 continue
-            all_rows = pl.concat([scan.filter(pl.col("entry").is_in(doubtful)) for scan in chosen]).collect()
-            frames.append(_not_newest(all_rows, deleted))
+            scans = [pl.scan_parquet(path).with_columns(file=pl.lit(number, dtype=pl.Int32)) for number, path in paths]
+            mine = (pl.col("entry") % pieces == piece) & pl.col("entry").is_in(doubtful)
+            frames.append(_not_newest(pl.concat([scan.filter(mine) for scan in scans]).collect(), deleted))
         return pl.concat(frames)
 
     def ledger(self, more: Mapping[str, Counter[str]] | None = None) -> Ledger:
@@ -231,12 +231,20 @@ def _not_newest(rows: pl.DataFrame, deleted: pl.DataFrame) -> pl.DataFrame:
     return each.drop_nulls("why").select("file", "line", "why")
 
 
-def _batches(path: Path, batch: int) -> Iterator[pl.DataFrame]:
-    import pyarrow.parquet as pq
-
+def _batches(path: Path, batch: int) -> Iterator[pa.RecordBatch]:
     texts = [name for name, kind in ROWS.items() if kind == pl.String]
     with pq.ParquetFile(path, read_dictionary=texts) as file:
-        for rows in file.iter_batches(batch):
-            frame = pl.from_arrow(rows)
-            assert isinstance(frame, pl.DataFrame)
-            yield frame
+        yield from file.iter_batches(batch)
+
+
+def _entries(path: Path, piece: int, pieces: int) -> np.ndarray:
+    """The entries of one piece; once for each line, whose rows, which are neighbours, are of one resource."""
+    chosen = [np.empty(0, np.uint64)]
+    last = -1
+    with pq.ParquetFile(path) as file:
+        for rows in file.iter_batches(_ROWS_AT_ONCE, columns=["entry", "line"]):
+            entry, line = as_numpy(rows["entry"]), as_numpy(rows["line"])
+            first = np.diff(line, prepend=last) != 0
+            chosen.append(entry[first & (entry % pieces == piece) if pieces > 1 else first])
+            last = line[-1]
+    return np.concatenate(chosen)
