@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
 import polars as pl
 
 from clinragen.errors import UserError
@@ -19,8 +20,9 @@ _TIME = re.compile(
     r"\s*(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([Zz]|[+-]\d{2}:?\d{2})?\s*"
 )
 _DATE = re.compile(r"\s*(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?\s*")
-_USUAL = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:Z|[+-]\d{2}:\d{2})$"
-_HEAD = "%Y-%m-%dT%H:%M:%S"
+#: where the usual form has which marks, digits, and digits of the offset
+_MARKS, _MARK = [4, 7, 10, 13, 16], np.frombuffer(b"--T::", np.uint8)
+_DIGITS, _OFFSET, _ZERO = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18], [20, 21, 23, 24], np.uint8(ord("0"))
 _EPOCH = datetime(1970, 1, 1)
 _SECOND, _QUARTER = timedelta(seconds=1), 900  # seconds
 
@@ -90,23 +92,17 @@ class Clock:
             texts: what is stated.
             counts: rows that state each.
         """
-        stated = pl.Series("text", [text if isinstance(text, str) else None for text in texts], dtype=pl.String)
-        text, usual = pl.col("text"), pl.col("text").str.contains(_USUAL)
-        head = pl.when(usual).then(text.str.slice(0, 19))
-        rows = stated.to_frame().select(
-            time=head.str.to_datetime(_HEAD, time_unit="ms", strict=False), zone=pl.when(usual).then(text.str.slice(19))
-        )
-        times, zones = rows["time"], rows["zone"].set(rows["time"].is_null(), None)
-        minutes = {zone: _minutes(zone) for zone in zones.unique().drop_nulls()}
-        for zone, offset in minutes.items():
-            self.offsets[offset] += int(pl.Series(counts).filter(zones == zone).sum())
+        instant, minutes, usual = _usual(texts)
+        times = pl.Series(instant).cast(pl.Datetime("ms"))
+        for offset in np.unique(minutes[usual]).tolist():
+            self.offsets[offset] += int(np.asarray(counts)[usual & (minutes == offset)].sum())
+        odd = np.flatnonzero(~usual).tolist()
         if self._zone is not None:
-            times = self._brought_here(times, zones.replace_strict(minutes, default=None, return_dtype=pl.Int64))
-        problems = pl.Series([None], dtype=pl.String).new_from_index(0, len(stated))
-        odd = zones.is_null().arg_true().to_list()
+            times = self._brought_here(times, pl.Series(minutes).scatter(odd, None))
+        problems = pl.Series([None], dtype=pl.String).new_from_index(0, len(texts))
         if not odd:
             return times, problems
-        read = [self._read(stated[row], counts[row]) for row in odd]
+        read = [self._read(texts[row] if isinstance(texts[row], str) else None, counts[row]) for row in odd]
         times = times.scatter(odd, pl.Series([time for time, _ in read], dtype=pl.Datetime("ms")))
         return times, problems.scatter(odd, pl.Series([why for _, why in read], dtype=pl.String))
 
@@ -156,6 +152,35 @@ def check_offsets(offsets: Counter[int | None], zoned: bool, origin: object) -> 
 def only_utc(offsets: Counter[int | None]) -> bool:
     """Whether all times with an offset are in UTC, which few hospitals go by."""
     return [offset for offset in offsets if offset is not None and offsets[offset]] == [0]
+
+
+def _usual(texts: Sequence[object]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times of the usual form, such as 2030-01-05T12:00:00Z or 2030-01-05T12:00:00-05:00.
+
+    Returns:
+        Milliseconds since 1970 on the clock that each time states, minutes of its offset, and whether a text is such a
+        time.
+    """
+    in_form = [text if isinstance(text, str) and len(text) in (20, 25) and text.isascii() else "" for text in texts]
+    content = np.frombuffer("".join([text.ljust(25) for text in in_form]).encode(), np.uint8)
+    letters = content.reshape(len(texts), 25).T.copy()  # a row for each place in the texts
+    digits = letters - _ZERO  # others than digits become larger than 9
+    usual = (letters[_MARKS] == _MARK[:, None]).all(axis=0) & (digits[_DIGITS] <= 9).all(axis=0)
+    zulu, ahead, behind = (letters[19] == ord(sign) for sign in "Z+-")
+    stated = (ahead | behind) & (digits[_OFFSET] <= 9).all(axis=0) & (letters[22] == ord(":"))
+    usual &= (zulu & (letters[20] == ord(" "))) | stated
+    digits = digits.astype(np.int32)
+    year = digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3]
+    month, day, hour, minute, second, east, more = (
+        digits[at] * 10 + digits[at + 1] for at in (5, 8, 11, 14, 17, 20, 23)
+    )
+    first = ((year - 1970) * np.int64(12) + month - 1).astype("datetime64[M]")
+    begin, end = (moment.astype("datetime64[D]").astype(np.int64) for moment in (first, first + 1))
+    usual &= (year > 0) & (month > 0) & (month <= 12) & (day > 0) & (day <= end - begin)
+    usual &= (hour < 24) & (minute < 60) & (second < 60)
+    instant = (((begin + day - 1) * 24 + hour) * 60 + minute) * 60 + second
+    minutes = np.where(zulu, 0, np.where(behind, -1, 1) * (east * 60 + more))
+    return np.where(usual, instant * 1000, 0), minutes, usual
 
 
 def version_of(text: object) -> int:
