@@ -82,6 +82,21 @@ def test_labels_are_classes_of_orders():
         ("Heparin Sodium IV", "heparin", "parenteral_antithrombotic"),
         ("Vancocin Oral", "vancomycin", "gut_antibiotic"),
         ("Sodium phosphate INTRAVEN", "sodium phosphate", "phosphate"),
+        ("potassium chloride 40 mEq in NS 250 mL", "potassium chloride", "potassium"),
+        ("NS with potassium chloride 40 mEq", "fluid with potassium", "maintenance_fluid"),
+        ("Insulin 100 units in NS 100 mL", "insulin", "insulin"),
+        ("Heparin 25,000 units", "heparin", "parenteral_antithrombotic"),
+        (".45% NaCl", "sodium chloride 0.45%", "maintenance_fluid"),
+        ("NaCl 0.450 %", "sodium chloride 0.45%", "maintenance_fluid"),
+        ("DEXTROSE 5 %-NACL 0.45 %", "dextrose-sodium chloride", "maintenance_fluid"),
+        ("Goodys powder", "acetaminophen-aspirin-caffeine", "non_opioid_analgesic"),
+        ("Goody's powder", "acetaminophen-aspirin-caffeine", "non_opioid_analgesic"),
+        ("\uff2c\uff41\uff53\uff49\uff58 40", "furosemide", "loop_diuretic"),  # letters of East Asian width
+        ("fluticasone (Flovent)", "fluticasone", "inhaled_steroid"),
+        ("Flonase 50 mcg inhaler", "fluticasone", "nasal"),
+        ("Unasyn 3 g (ampicillin 2 g)", "ampicillin-sulbactam", "penicillin"),
+        ("acetaminophen / chlorpheniramine", "acetaminophen-chlorpheniramine", "non_opioid_analgesic"),
+        ("acetaminophen / phenylephrine", "cold remedy", "cough_mucus"),
         ("Insulin syringe 1 mL", "supply", "supply"),
         ("Syringe", "supply", "supply"),
     ],
@@ -102,6 +117,7 @@ def test_form_and_route_decide_where_the_drug_alone_does_not(name, ingredient, d
         "zzzate potassium",
         "hydralazyne",
         "INH soln",
+        "CTX 1 g",
     ],
 )
 def test_what_is_not_listed_has_no_drug(name):
@@ -184,6 +200,8 @@ def test_the_digest_is_of_the_content_without_comments(edited):
     digest = drugs_digest()
     edited("classes:\n", "# one more comment\nclasses:\n")
     assert drugs_digest() == digest
+    edited("classes:\n", "classes:\n  biguanide: {}\n")  # the same, in another order of classes
+    assert drugs_digest() != digest
     edited("[Diflucan]", "[Diflucan, Diflukan]")
     assert drugs_digest() != digest
     assert drug_of("diflukan 100 mg") == Drug("fluconazole", "antifungal")
