@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,25 +29,28 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.preprocessing import StandardScaler
 from synthetic_baselines import series_statistics
 
 from clinragen import tasks
 from clinragen.artifacts import read_json, write_json
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.orders import already_ordered, readable
 from clinragen.cohort.sections import note_text, sections_by_stay
 from clinragen.evaluation.diagnosis import interval
 from clinragen.inference.predict import TrainedModel, score
+from clinragen.prescription.history import History
+from clinragen.prescription.rankers import Neighbours, Popularity
 from clinragen.quiet import quiet_libraries
 from clinragen.stages.run import Request, run_stage
 from clinragen.tasks import Labels
 from clinragen.teacher.evidence_run import generate
 from mimic_prep.cli import main as mimic_prep
 
-HOURS, FEW, LISTED, NEIGHBOURS = 12, 20, 5, 40
+HOURS, FEW, LISTED = 12, 20, 5
 TASK = "prescription"
 REPLICATES = 500
+#: a list of all classes, which a language model must have room to write, takes about 750 tokens
+ROOM = ("model.language_model.scratch.max_position_embeddings=1536",)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class Split:
         return self.labels_of(self.stays["stay_id"].to_numpy())
 
     @cached_property
+    def trained(self) -> Labels:
+        """Of the stays that rows without settings learn from."""
+        train = self.rows("train", "validation")
+        return Labels(*(part[train] for part in self.labels))
+
+    @cached_property
     def keys(self) -> list[str]:
         """Keys of the classes."""
         return list(tasks.load(TASK).label_set(self.cohort))
@@ -83,16 +91,18 @@ class Split:
         return self.stays["split"].is_in(splits).to_numpy()
 
     @cached_property
-    def drugs(self) -> np.ndarray:
-        """Classes ordered so far, then those taken at home, [n, 2 classes]."""
-        home = readable(self.cohort).filter(kind="home").select("stay_id", "drug_class")
-        known = readable(self.cohort).filter(pl.col("kind") != "home").select("stay_id", "drug_class")
-        return np.hstack([self._wide(known), self._wide(home)])
+    def history(self) -> History:
+        """The drugs of ``stays`` as they are known at the prediction time."""
+        return self.history_of(self.stays["stay_id"].to_numpy())
+
+    def history_of(self, stay_ids: np.ndarray) -> History:
+        """The same of other stays."""
+        return History(self.cohort, stay_ids, tuple(self.keys))
 
     @cached_property
-    def before(self) -> np.ndarray:
-        """Classes that had been ordered or started, [n, classes]."""
-        return self._wide(already_ordered(self.cohort))
+    def drugs(self) -> np.ndarray:
+        """Classes ordered so far, then those taken at home, [n, 2 classes]."""
+        return np.hstack([self.history.ordered, self.history.at_home]).astype(float)
 
     @cached_property
     def texts(self) -> list[str]:
@@ -105,29 +115,18 @@ class Split:
         """Statistics of the series, [n, features], NaN where nothing was measured."""
         return series_statistics(self.cohort.series, self.stays.select("stay_id"))
 
-    def _wide(self, rows: pl.DataFrame) -> np.ndarray:
-        wide = np.zeros((self.stays.height, len(self.keys)))
-        row = {stay: number for number, stay in enumerate(self.stays["stay_id"])}
-        column = {key: number for number, key in enumerate(self.keys)}
-        for stay, key in rows.drop_nulls().iter_rows():
-            if stay in row:
-                wide[row[stay], column[key]] = 1
-        return wide
-
 
 Row = Callable[[Split], np.ndarray]
 
 
 def popularity(split: Split) -> np.ndarray:
     """The share of training stays that started a class, of those that could."""
-    train = split.rows("train", "validation")
-    started, could = (part[train].sum(0) for part in split.labels)
-    return np.tile((started + 0.5) / (could + 1), (split.stays.height, 1))
+    return Popularity.fit(split.trained).probabilities(split.history)
 
 
 def in_force(split: Split) -> np.ndarray:
     """A copy of what had been ordered, and nothing else."""
-    return split.before
+    return split.history.ordered.astype(float)
 
 
 def regression(*parts: str) -> Row:
@@ -170,21 +169,8 @@ def _regressed(split: Split, read: csr_matrix, train: np.ndarray, strength: floa
 
 def neighbours(split: Split) -> np.ndarray:
     """Votes of the most similar training stays, by drugs and text, over popularity."""
-    train = split.rows("train", "validation")
-    near = _likeness(_features(split, "text"), train) + _likeness(split.drugs, train)
-    subjects = split.stays["subject_id"].to_numpy()
-    near[subjects[:, None] == subjects[train][None]] = -1
-    nearest = np.argsort(-near, axis=1)[:, :NEIGHBOURS]
-    weights = np.take_along_axis(near, nearest, 1).clip(0)[:, :, None]
-    started, could = (part[train].astype(float)[nearest] for part in split.labels)
-    prior = popularity(split)
-    return ((started * weights).sum(1) + 5 * prior) / ((could * weights).sum(1) + 5)
-
-
-def _likeness(features: np.ndarray | csr_matrix, train: np.ndarray) -> np.ndarray:
-    """Cosines of all stays with those where ``train``, [n, training stays]."""
-    unit: Any = normalize(csr_matrix(features))
-    return np.asarray((unit @ unit[train].T).todense())
+    train = split.history_of(split.stays.filter(pl.Series(split.rows("train", "validation")))["stay_id"].to_numpy())
+    return Neighbours(split.cohort, train, split.trained).probabilities(split.history)
 
 
 def student(split: Split) -> np.ndarray:
@@ -193,7 +179,7 @@ def student(split: Split) -> np.ndarray:
     for stage, epochs in {"notes": 3, "series": 2, "multimodal": 4}.items():
         here = split.out / "tiny" / stage
         if not (here / "manifest.json").exists():
-            given = ("stage.batch_size=8", f"stage.epochs={epochs}")
+            given = (*(ROOM if parent is None else ()), "stage.batch_size=8", f"stage.epochs={epochs}")
             root = split.cohort.paths.root
             run_stage(Request(stage, root, here, "tiny", parent, overrides=given, task=TASK), Console(stderr=True))
         parent = here

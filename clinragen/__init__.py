@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clinragen.api.knowledge import build_graph
     from clinragen.api.prediction import explain, export, load, predict
     from clinragen.api.preparation import prepare
+    from clinragen.api.prescription import prescribe
     from clinragen.api.rating import import_ratings, judge_ratings, pack_ratings
     from clinragen.api.reporting import report
     from clinragen.api.teaching import teach
@@ -47,6 +48,7 @@ __all__ = [
     "pack_ratings",
     "predict",
     "prepare",
+    "prescribe",
     "report",
     "teach",
     "train",
@@ -69,6 +71,7 @@ _HOMES = {
     "pack_ratings": "clinragen.api.rating",
     "predict": "clinragen.api.prediction",
     "prepare": "clinragen.api.preparation",
+    "prescribe": "clinragen.api.prescription",
     "report": "clinragen.api.reporting",
     "teach": "clinragen.api.teaching",
     "train": "clinragen.api.training",

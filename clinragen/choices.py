@@ -31,6 +31,8 @@ Target = Literal["note", "series", "diagnoses"]
 #: whether rationales or diagnoses are written first
 TargetOrder = Literal["rationales_first", "diagnoses_first"]
 
+#: what ranks classes of drugs: how often they are started, what similar stays were started on, or a student
+PrescriptionEngine = Literal["neighbours", "popularity", "student"]
 #: forms of a report: pages, a printed page per stay, FHIR R4 bundles, tables, plain values
 ReportForm = Literal["html", "pdf", "fhir", "csv", "json"]
 

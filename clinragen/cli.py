@@ -19,6 +19,7 @@ PROGRAM = Program(
         "train",
         "predict",
         "explain",
+        "prescribe",
         "evaluate",
         "export",
         "export-cohort",

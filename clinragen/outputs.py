@@ -53,6 +53,7 @@ PREDICTIONS = OutputKind(
     "predictions", "clinragen predict",
     ("predictions.*", "attributions.jsonl", "evaluation.json", "claims.jsonl", "evaluation", "meds-dev"),
 )  # fmt: skip
+PRESCRIPTIONS = OutputKind("prescriptions", "clinragen prescribe", ("prescriptions.jsonl",))
 EVALUATION = OutputKind("evaluation", "clinragen evaluate", ("evaluation.json", "claims.jsonl", "meds-dev"))
 REPORT = OutputKind(
     "report", "clinragen report", ("index.html", "stays", "shared", "*.css", "*.js", "*.json", "*.csv", "*.ndjson")

@@ -65,7 +65,9 @@ class SeriesEncoder(nn.Module):
         super().__init__()
         self.variables = len(statistics.variables)
         self.patch_hours = config.patch_hours
-        self.patches = -(-statistics.window.bins // config.patch_hours)
+        # a window no longer than one patch is padded to two, of which nothing was observed in the second: PatchTST
+        # takes no single one
+        self.patches = max(2, -(-statistics.window.bins // config.patch_hours))
         width = 2 * config.patch_hours + config.identity
         self.identity = nn.Parameter(torch.randn(self.variables, config.identity) * 0.5)
         self.patch_transformer = PatchTSTModel(

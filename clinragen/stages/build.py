@@ -125,6 +125,18 @@ def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store
 
 
 def _eligible(task: Task, cohort: Cohort, stay_ids: np.ndarray, targets: Sequence[Target]) -> np.ndarray:
-    """Stays eligible for some label; for all of them if the list of labels is the only target."""
-    eligible = task.labels(cohort, stay_ids).eligible
-    return stay_ids[eligible.all(1) if list(targets) == ["diagnoses"] else eligible.any(1)]
+    """Stays eligible for some label; for all of them if the list of labels is the only target.
+
+    Raises:
+        UserError: the list is the only target, and no stay is eligible for all labels.
+    """
+    labels = task.labels(cohort, stay_ids)
+    if list(targets) != ["diagnoses"]:
+        return stay_ids[labels.eligible.any(1)]
+    whole = labels.eligible.all(1)
+    if not whole.any() and labels.eligible.any():
+        raise UserError(
+            f"{cohort.paths.root}: no stay is eligible for all labels of task '{task.name}', so none has a list to "
+            "learn: add note or series to stage.targets"
+        )
+    return stay_ids[whole]

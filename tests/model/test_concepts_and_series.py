@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from clinragen.data.series import SUMMARIES
 from clinragen.model.concept_attention import _neighbourhoods
 from clinragen.model.concepts import Concepts, export_concepts
+from clinragen.model.series_encoder import SeriesEncoder
 
 
 def test_a_variable_sees_itself_and_its_own_findings_first(model):
@@ -68,3 +71,15 @@ def test_piecewise_linear_encoding_never_falls_as_the_value_rises(model, low, st
 def test_bin_edges_ascend(model):
     edges = torch.tensor(model.statistics.edges)
     assert (edges.diff(dim=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("bins", [1, 5, 6, 7, 12, 13])
+def test_a_window_of_any_length_is_encoded(model, bins):
+    """Also one that is no longer than a patch; of a patch beyond the window nothing is observed."""
+    config = replace(model.config.series, patch_hours=6)
+    encoder = SeriesEncoder(config, replace(model.statistics, hours=bins, kind="first")).eval()
+    variables = len(model.statistics.variables)
+    with torch.inference_mode():
+        tokens = encoder(torch.randn(2, variables, bins), torch.ones(2, variables, bins, dtype=torch.bool))
+    assert torch.isfinite(tokens.tokens).all()
+    assert tokens.mask[:, :, :-1].sum(-1).unique().tolist() == [-(-bins // 6)]

@@ -1,0 +1,129 @@
+"""What in the chart of a stay speaks for a class of drugs: what it treats, and what was taken at home.
+
+A class treats phenotypes by an edge of the concept graph, whose source is cited; the note or the series shows a sign of
+the phenotype by another. Everything that is named can be looked up: a phrase by its place in the note, a measurement by
+its hour, a drug by its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from clinragen.chart.findings import Finding
+from clinragen.chart.note_evidence import NoteEvidence, read_note
+from clinragen.chart.support import SUPPORTS, tie
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.linker import Linker
+
+#: Phenotypes of a class that are named, at most, and signs of each.
+_MOST_TREATED, _MOST_SIGNS = 2, 2
+_SOURCE_OF_ORDERS = "orders of the cohort"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One reason to start a class of drugs.
+
+    Attributes:
+        kind: ``treats``: the class treats a phenotype that the chart shows signs of; ``home``: taken before admission;
+            ``cases``: similar stays were started on it.
+        text: the reason in one sentence.
+        source: what states it: a citation of the graph, or where in the cohort it is.
+        evidence: places in the chart: section, start and end of a phrase; or variable, hour and value.
+    """
+
+    kind: Literal["treats", "home", "cases"]
+    text: str
+    source: str
+    evidence: tuple[dict[str, object], ...] = field(default=(), hash=False)
+
+    def as_json(self) -> dict[str, object]:
+        """The ground as an object of JSON."""
+        return {**asdict(self), "evidence": list(self.evidence)}
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What note and series of a stay show.
+
+    Attributes:
+        note: phrases that the note affirms.
+        series: abnormal findings.
+    """
+
+    note: tuple[NoteEvidence, ...]
+    series: tuple[Finding, ...]
+
+    @classmethod
+    def read(
+        cls, sections: Sequence[tuple[str, str]], findings: Iterable[Finding], linker: Linker, graph: ConceptGraph
+    ) -> Signs:
+        """Read a stay: (section, text) pairs of its note, and findings of its series."""
+        reading = read_note(sections, linker, graph)
+        return cls(tuple(reading.evidence), tuple(one for one in findings if one.direction != "normal"))
+
+
+def treated(key: str, signs: Signs, graph: ConceptGraph) -> list[Ground]:
+    """The phenotypes that a class treats and the chart shows signs of, those with the strongest signs first."""
+    concept = f"drug:{key}"
+    if concept not in graph.graph:
+        return []
+    grounds: list[tuple[float, Ground]] = []
+    for phenotype in graph.labels:
+        links = graph.between(concept, f"phenotype:{phenotype}", ("treats",))
+        if not links:
+            continue
+        ranked = _ranked(signs, phenotype, concept, graph)
+        if not ranked:
+            continue
+        link, name = links[0], graph.labels[phenotype].name
+        signs_shown = ", ".join(words for _, words, _ in ranked)
+        text = f"{graph.name(concept)} treats {name}; the chart shows {signs_shown}"
+        source = graph.manifest.citations.get(link.source, link.source)
+        evidence = tuple(shown for _, _, shown in ranked)
+        grounds.append((link.weight * ranked[0][0], Ground("treats", text, source, evidence)))
+    grounds.sort(key=lambda pair: -pair[0])
+    return [ground for _, ground in grounds[:_MOST_TREATED]]
+
+
+def _ranked(
+    signs: Signs, phenotype: str, concept: str, graph: ConceptGraph
+) -> list[tuple[float, str, dict[str, object]]]:
+    """The strongest signs of a phenotype: how strong, in words, where. No drug is a sign of what it is for."""
+    ranked: list[tuple[float, str, dict[str, object]]] = []
+    for item in signs.note:
+        strength = tie(item, phenotype, graph)
+        if strength >= SUPPORTS and item.kind != "drug":
+            past = " (history)" if item.past else ""
+            ranked.append((strength, f"“{item.phrase}”{past}", item.as_json()))
+    for finding in signs.series:
+        strength = tie(finding, phenotype, graph)
+        if strength >= SUPPORTS:
+            spec = finding.spec
+            words = f"{spec.label} {spec.format(finding.extreme)} at hour {finding.extreme_hour:.0f}"
+            measured: dict[str, object] = {
+                "variable": finding.variable, "hour": finding.extreme_hour, "value": spec.written(finding.extreme),
+            }  # fmt: skip
+            ranked.append((strength * (0.5 + 0.5 * finding.weight), words, measured))
+    ranked.sort(key=lambda one: -one[0])
+    distinct: dict[str, tuple[float, str, dict[str, object]]] = {}
+    for one in ranked:
+        distinct.setdefault(one[1].casefold(), one)
+    return list(distinct.values())[:_MOST_SIGNS]
+
+
+def from_home(ingredients: Sequence[str]) -> list[Ground]:
+    """That members of a class were taken before admission."""
+    if not ingredients:
+        return []
+    return [Ground("home", f"{', '.join(ingredients)} was taken before admission", _SOURCE_OF_ORDERS)]
+
+
+def from_cases(started: int, could: int) -> list[Ground]:
+    """That similar stays were started on a class; nothing where none was."""
+    if not started:
+        return []
+    text = f"{started} of {could} similar stays of the training split that had not had it were started on it"
+    return [Ground("cases", text, "training split of the cohort")]

@@ -1,0 +1,113 @@
+"""How likely each class is to be started: by how often it is, and by what similar stays were started on.
+
+Both learn from the training split of a cohort, and give the probability of a new start within 24 hours for a stay that
+has not had the class, shrunk towards its rate where few stays tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import note_text, sections_by_stay
+from clinragen.prescription.history import History
+from clinragen.tasks import Labels
+
+NEIGHBOURS = 40
+#: Stays' worth of the general rate that the votes of neighbours are mixed with.
+_PRIOR = 5.0
+
+
+class Ranker(Protocol):
+    """Anything that gives probabilities of new starts."""
+
+    def probabilities(self, history: History) -> np.ndarray:
+        """Probabilities of the stays of a history, [n, classes]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """The share of training stays that were started on a class, of those that had not had it.
+
+    Attributes:
+        rates: [classes].
+    """
+
+    rates: np.ndarray
+
+    @classmethod
+    def fit(cls, labels: Labels) -> Popularity:
+        """Learn from the labels of task ``prescription`` on training stays."""
+        started, could = (part.sum(0) for part in labels)
+        return cls((started + 0.5) / (could + 1.0))
+
+    def probabilities(self, history: History) -> np.ndarray:
+        """The same rates for every stay, [n, classes]."""
+        return np.tile(self.rates, (len(history.stay_ids), 1))
+
+
+class Neighbours:
+    """What the most similar training stays were started on; a stay of the same patient never counts.
+
+    Similarity is the cosine of the words of the notes (TF-IDF) plus that of the classes ordered so far.
+
+    Args:
+        cohort: the cohort of the training stays.
+        train: their history.
+        labels: of task ``prescription`` on them.
+    """
+
+    def __init__(self, cohort: Cohort, train: History, labels: Labels) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self._words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+        texts = _texts(cohort, train.stay_ids)
+        self._read_words = any(text.strip() for text in texts)
+        self._text = self._words.fit_transform(texts) if self._read_words else None
+        self._drugs = _unit(train.ordered)
+        self._labels = labels
+        self._subjects = _subjects(train)
+        self._popularity = Popularity.fit(labels)
+
+    def probabilities(self, history: History) -> np.ndarray:
+        """Weighted votes of the neighbours, mixed with the general rate, [n, classes]."""
+        nearest, weights = self._nearest(history)
+        started, could = (part[nearest].astype(float) * weights[:, :, None] for part in self._labels)
+        return (started.sum(1) + _PRIOR * self._popularity.rates) / (could.sum(1) + _PRIOR)
+
+    def votes(self, history: History) -> tuple[np.ndarray, np.ndarray]:
+        """How many of the neighbours were started on each class, and how many could have been, int [n, classes]."""
+        nearest, _ = self._nearest(history)
+        started, could = (part[nearest].sum(1) for part in self._labels)
+        return started, could
+
+    def _nearest(self, history: History) -> tuple[np.ndarray, np.ndarray]:
+        near = np.asarray((_unit(history.ordered) @ self._drugs.T).todense())
+        if self._text is not None:
+            words: Any = self._words.transform(_texts(history.cohort, history.stay_ids))
+            near = near + np.asarray((words @ self._text.T).todense())
+        near[_subjects(history)[:, None] == self._subjects[None]] = -1
+        nearest = np.argsort(-near, axis=1, kind="stable")[:, :NEIGHBOURS]
+        return nearest, np.take_along_axis(near, nearest, 1).clip(0)
+
+
+def _unit(rows: np.ndarray) -> Any:
+    from scipy.sparse import csr_matrix
+    from sklearn.preprocessing import normalize
+
+    return normalize(csr_matrix(rows.astype(float)))
+
+
+def _texts(cohort: Cohort, stay_ids: np.ndarray) -> list[str]:
+    sections = sections_by_stay(cohort.notes)
+    return [note_text(sections.get(stay, [])) for stay in stay_ids.tolist()]
+
+
+def _subjects(history: History) -> np.ndarray:
+    stays = history.cohort.stays
+    rows = np.searchsorted(stays["stay_id"].to_numpy(), history.stay_ids)
+    return stays["subject_id"].to_numpy()[rows]
