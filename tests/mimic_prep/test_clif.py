@@ -457,7 +457,7 @@ _CASES: dict[str, tuple[Any, Outcome]] = {
     "no code": (_add(_G, diagnosis_code=""), quarantined(_G, "no code")),
     "a drug that was not given": (
         _add(_X, med_category="aspirin", mar_action_category="not_given"),
-        left_out(_X, "drug stopped or not given"),
+        left_out(_X, "drug stopped or not given", rows=2),  # read twice: for the text, and for the orders
     ),
 }
 
