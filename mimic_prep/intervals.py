@@ -188,14 +188,15 @@ def _weighed(rows: pl.DataFrame, charted: pl.DataFrame | None, remarks: Counter[
     keys = list(variables())
     weights = pl.DataFrame(schema=EVENTS) if charted is None else charted
     weights = weights.filter((pl.col("variable") == keys.index("weight")) & pl.col("value").is_not_nan())
-    weights = weights.sort("second", "priority", "known", "value", descending=[False, True, False, False])
-    weights = weights.select("stay", "second", kilograms="value")
+    # of several of one second that of the preferred item, of it the last entered
+    weights = weights.sort(
+        "stay", "second", "priority", "known", "value", descending=[False, False, True, False, False]
+    )
+    weights = weights.unique(["stay", "second"], keep="last", maintain_order=True).sort("second", maintain_order=True)
     wanting = wanting.with_columns(row=pl.int_range(pl.len())).sort("second")
     for strategy in ("backward", "forward"):
-        wanting = wanting.join_asof(
-            weights.rename({"kilograms": strategy}).sort("second"),
-            on="second", by="stay", strategy=strategy, check_sortedness=False,
-        )  # fmt: skip
+        nearest = weights.select("stay", "second", pl.col("value").alias(strategy))
+        wanting = wanting.join_asof(nearest, on="second", by="stay", strategy=strategy, check_sortedness=False)
     kilograms = pl.coalesce("backward", "forward")
     wanting = wanting.sort("row").with_columns(
         kilograms=kilograms, value=pl.col("value") * kilograms ** pl.col("power")

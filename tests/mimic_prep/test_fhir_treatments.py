@@ -257,6 +257,48 @@ def test_invasive_ventilation_is_a_procedure_that_lasts(tmp_path):
     )  # fmt: skip
 
 
+def test_nothing_after_the_prediction_time_changes_a_value(tmp_path):
+    """Hour 48 of the stay."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir(), second.mkdir()
+
+    def values(folder: Path, end: float, dose: float, **more: Any) -> dict[tuple[str, float], float]:
+        return Prepared(
+            folder,
+            [
+                given(1, _NOREPINEPHRINE, period(46, end), dosage=rate(0.1, dose=quantity(dose, "mg"))),
+                given(2, _SALINE, period(46, end), dosage=rate(100, "mL/h", dose=quantity(dose * 100, "mL"))),
+                given(3, _NOREPINEPHRINE, period(46, end), dosage={"dose": quantity(dose, "mg/kg")}),
+                given(4, _SALINE, period(46, end), dosage={"dose": quantity(dose * 100, "mL")}),
+                ventilation(1, concept("1258985005", _SNOMED), 46, end),
+                observation(1, "29463-7", 80, "kg", id="w"),
+                *more.get("later", ()),
+            ],
+        ).values
+
+    later = [given(9, _NOREPINEPHRINE, period(48, 50), dosage=rate(0.4)),
+             given(10, _SALINE, effectiveDateTime=at(48), dosage={"dose": quantity(500, "mL")})]  # fmt: skip
+    before = values(first, 49, 3)
+    assert before == {
+        (name, hour): value
+        for name, value in {"norepinephrine_rate": 0.1, "fluids_in": 100, "invasive_ventilation": 1}.items()
+        for hour in (46.0, 47.0)
+    } | {("vasopressor_dose", hour): 0.1 for hour in (46.0, 47.0)}
+    assert values(second, 59, 30, later=later) == before
+
+
+def test_a_treatment_of_ones_own(tmp_path):
+    page = (Path(clinragen.__file__).parents[1] / "docs" / "variables.md").read_text(encoding="utf-8")
+    file = tmp_path / "propofol.yaml"
+    file.write_text(page.rpartition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    raw = write(tmp_path / "raw", [
+        *base(), given(1, {"medicationCodeableConcept": concept("N01AX10", _ATC)}, period(1, 2.5), dosage=rate(30))
+    ])  # fmt: skip
+    cohort = clinragen.prepare(raw, tmp_path / "cohort", source="fhir", variables=str(file), workers=1)
+    rows = cohort.series.filter(pl.col("variable") == "propofol_rate").select("hour", "value")
+    assert rows.rows() == [(1, 30), (2, 0)]
+
+
 def test_without_the_option_nothing_of_them_is_read_and_the_cohort_is_the_same(tmp_path):
     plain, more = (tmp_path / name for name in ("plain", "more"))
     treatments = [
