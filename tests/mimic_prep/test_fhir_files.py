@@ -269,6 +269,11 @@ def test_unusual_lines_are_read_one_at_a_time(together):
         assert sorted(rows) == [number for number in range(1, len(group) + 1) if number not in unusual]
 
 
+def test_lines_that_are_all_unusual_are_left_with_whatever_their_times_hold():
+    rows, others = _read([observation(0, subject={"reference": "Group/1"}, effectiveDateTime="2030")])
+    assert (rows, others) == ({}, {1})
+
+
 def test_lines_are_numbered_as_they_stand_in_the_file(tmp_path):
     whole = json.dumps(observation(1, "8480-6"))
     broken = json.dumps(observation(2)).replace('"code"', '\n"code"', 1)

@@ -144,6 +144,9 @@ class NumberReader:
         for column in read.values():
             unusual |= column.unusual()
         others = self._lines(unusual)
+        if unusual.all():
+            self._start()
+            return pa.Table.from_batches([], PART), others
         if others:
             usual = np.flatnonzero(~unusual)
             lines, ids = lines[usual], ids.take(as_arrow(usual))
