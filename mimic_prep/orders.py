@@ -31,6 +31,7 @@ FRAME = {
     "start": pl.Datetime("ms"),
     "stop": pl.Datetime("ms"),
     "name": pl.String,
+    "route": pl.String,
     "group": pl.String,
     "source": pl.String,
 }
@@ -45,7 +46,7 @@ class OrderTable:
 
     Attributes:
         table: its file. ``drug_type`` marks diluents, ``cancelled`` what was cancelled, ``status`` what was rewritten;
-            ``group`` is a code that all names of an ingredient share.
+            ``group`` is a code that all names of an ingredient share; ``route`` says how the drug is given.
         kind: orders, infusions that are charted again and again, or drugs taken before admission.
         key: ``stay_id``, or ``hadm_id`` where a row belongs to every stay of its admission.
         dated: times are dates: the order is known from the end of its day.
@@ -101,7 +102,8 @@ def read(raw: RawTables, source: OrderTable, stays: pl.DataFrame) -> pl.DataFram
         times["entered"] = pl.coalesce(times["entered"], times["start"] + _DAY)
         times["stop"] = times["stop"] + _DAY
     of_stays = of_stays.select(
-        "stay_id", pl.lit(source.kind).alias("kind"), "name", "group", pl.lit(source.table.name).alias("source"),
+        "stay_id", "name", "route", "group",
+        pl.lit(source.kind).alias("kind"), pl.lit(source.table.name).alias("source"),
         *(time.cast(pl.Datetime("ms")).alias(name) for name, time in times.items()),
     ).select(list(FRAME))  # fmt: skip
     return _runs(of_stays) if source.kind == "infusion" else of_stays.unique()
@@ -116,10 +118,13 @@ def build(rows: pl.DataFrame) -> tuple[pa.Table, OrderCounts, str]:
     Returns:
         The table, sorted; its counts; and the content of a CSV file: name and rows of each name that no class has.
     """
-    by_name = drugs_of(rows["name"].drop_nulls().unique().to_list())
-    by_group = drugs_by_code(rows.select("group", "name").drop_nulls().iter_rows())
+    # how a drug is given decides, too: heparin as an infusion, vancomycin by mouth
+    given = pl.when(pl.col("kind") == "infusion").then(pl.lit("infusion")).otherwise("route")
+    rows = rows.with_columns(spelled=pl.concat_str("name", given.fill_null(""), separator=" "))
+    by_name = drugs_of(rows["spelled"].drop_nulls().unique().to_list())
+    by_group = drugs_by_code(rows.select("group", "spelled").drop_nulls().iter_rows())
     table = rows.with_columns(
-        pl.coalesce(_part(part, "name", by_name), _part(part, "group", by_group)).alias(part)
+        pl.coalesce(_part(part, "spelled", by_name), _part(part, "group", by_group)).alias(part)
         for part in ("ingredient", "drug_class")
     )
     table = table.select(ORDERS.names).sort(*_ORDER, nulls_last=True)
@@ -185,8 +190,9 @@ def _word(name: str) -> pl.Expr:
 def _columns(block: pl.DataFrame) -> pl.DataFrame:
     """The columns of a filtered block that are read further, null where the table lacks them."""
     absent = [pl.lit(None).alias(name) for name in ("stop", "entered", "order") if name not in block.columns]
+    absent += [pl.lit(None, dtype=pl.String).alias("route")] if "route" not in block.columns else []
     key = "stay_id" if "stay_id" in block.columns else "hadm_id"
-    return block.with_columns(absent).select(key, "name", "group", "entered", "stop", "order", start="time")
+    return block.with_columns(absent).select(key, "name", "route", "group", "entered", "stop", "order", start="time")
 
 
 def _names(raw: RawTables, table: Table | None) -> dict[int, str]:
@@ -214,7 +220,7 @@ def _time(name: str, source: OrderTable) -> pl.Expr:
 
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """One row for each infusion: its parts and charted rates follow each other within ``_SAME_INFUSION`` hours."""
-    of_drug = ["stay_id", "name", "group", "kind", "source"]
+    of_drug = ["stay_id", "name", "route", "group", "kind", "source"]
     rows = rows.with_columns(stop=pl.max_horizontal("start", "stop")).sort(*of_drug, "start", "stop", "entered")
     rows = rows.with_columns(until=pl.col("stop").cum_max().shift().over(of_drug))
     apart = (pl.col("start") - pl.col("until") > pl.duration(hours=_SAME_INFUSION)).fill_null(False)

@@ -79,12 +79,12 @@ def prescribe(
         UserError: the cohort has no orders, no training stay can be learned from, or the model is of another task.
     """
     from clinragen import tasks
-    from clinragen.drugs import drug_classes
     from clinragen.outputs import PRESCRIPTIONS, check_output
     from clinragen.prescription.history import History, usual_ingredients
     from clinragen.prescription.rankers import Neighbours, Popularity
     from clinragen.prescription.suggest import Suggester
     from clinragen.safety.screen import unchecked
+    from clinragen.tasks.prescription import treatments
 
     if (engine == "student") != (model is not None):
         raise UserError("--engine student needs --model, a run of task 'prescription'; no other engine takes one")
@@ -96,7 +96,7 @@ def prescribe(
         opened = open_cohort(cohort)
         stay_ids = opened.split(split)[:limit]
         train = opened.split("train")
-        keys = tuple(drug_classes())
+        keys = tuple(treatments())
         history = History(opened, stay_ids, keys)
         votes: tuple[np.ndarray, np.ndarray] | None = None
         labels = tasks.load(TASK).labels(opened, train)
@@ -115,7 +115,7 @@ def prescribe(
             of_some = type(labels)(*(part[some] for part in labels))
             ranker = Neighbours(opened, History(opened, train[some], keys), of_some)
             probabilities, votes = ranker.probabilities(history), ranker.votes(history)
-        suggester = Suggester(_graph(graph), drug_classes(), usual_ingredients(opened, train), most)
+        suggester = Suggester(_graph(graph), treatments(), usual_ingredients(opened, train), most)
         prescriptions = list(suggester.suggest(history, probabilities, votes))
     result = Prescriptions(prescriptions, engine, unchecked(), path(out))
     if out is not None:

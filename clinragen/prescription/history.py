@@ -56,7 +56,8 @@ class History:
         wide = np.zeros((len(self.stay_ids), len(self.keys)), dtype=bool)
         row = {stay: number for number, stay in enumerate(self.stay_ids.tolist())}
         column = {key: number for number, key in enumerate(self.keys)}
-        for stay, key in rows.select("stay_id", "drug_class").drop_nulls().unique().iter_rows():
+        rows = rows.select("stay_id", "drug_class").filter(pl.col("drug_class").is_in(self.keys)).unique()
+        for stay, key in rows.iter_rows():
             wide[row[stay], column[key]] = True
         return wide
 

@@ -19,14 +19,22 @@ if TYPE_CHECKING:
     from clinragen.cohort.folder import Cohort
 
 HOURS = 24
+#: Classes of supplies and of what carries or follows a drug: no treatments.
+NO_TREATMENT = ("supply", "diluent", "line_flush", "contrast_diagnostic")
+
+
+@cache
+def treatments() -> dict[str, str]:
+    """The classes of drugs that treat: key -> readable name."""
+    from clinragen.drugs import drug_classes
+
+    return {key: name for key, name in drug_classes().items() if key not in NO_TREATMENT}
 
 
 @cache
 def labels() -> LabelSet:
     """The classes of drugs."""
-    from clinragen.drugs import drug_classes
-
-    return LabelSet("drug classes", tuple(Phenotype(key, name.lower()) for key, name in drug_classes().items()))
+    return LabelSet("drug classes", tuple(Phenotype(key, name.lower()) for key, name in treatments().items()))
 
 
 def table(cohort: Cohort) -> pl.DataFrame:

@@ -90,6 +90,15 @@ def test_an_order_counts_from_its_entry_where_the_pharmacy_says_when(hospital, p
     assert already_ordered(cohort).filter(stay_id=100)["drug_class"].n_unique() == 2
 
 
+def test_the_route_decides_where_the_name_does_not(hospital, prepared):
+    first, second = hospital.tables["hosp/prescriptions"][1], hospital.tables["hosp/prescriptions"][3]
+    first.update(drug="Vancomycin", route="IV")
+    second.update(drug="Vancomycin", route="PO")
+    classes = Cohort.load(prepared(hospital).root).orders.filter(stay_id=100)["drug_class"].to_list()
+    assert len(set(classes)) == 2
+    assert classes[1] == "gut_antibiotic"
+
+
 def test_infusions_follow_their_parts(hospital, prepared):
     hospital.tables["icu/d_items"] = [{"itemid": 221906, "label": "Norepinephrine"}, {"itemid": 1, "label": "Other"}]
     parts = [("08:30", "09:00"), ("09:00", "11:00"), ("16:59", "17:30"), ("23:31", "23:40")]

@@ -194,6 +194,7 @@ ORDERS = (
             entered=_minutes("drugorderoffset"),
             stop=_minutes("drugstopoffset"),
             cancelled=Column("drugordercancelled", TEXT, required=False),
+            route=Column("routeadmin", TEXT, required=False),
         ),
         key="stay_id",
         minutes=True,

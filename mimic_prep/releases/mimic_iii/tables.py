@@ -66,6 +66,7 @@ PRESCRIPTIONS = Table(
         "hadm_id": _HADM,
         "time": Column("startdate", TIME),
         "stop": Column("enddate", TIME, required=False),
+        "route": Column("route", TEXT, required=False),
         "drug_type": Column("drug_type", TEXT, required=False),
         "drug": Column("drug", TEXT),
     },

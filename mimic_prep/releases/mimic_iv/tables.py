@@ -73,6 +73,7 @@ PRESCRIPTIONS = Table(
         "time": Column("starttime", TIME),
         "stop": Column("stoptime", TIME, required=False),
         "order": Column("pharmacy_id", TEXT, required=False),
+        "route": Column("route", TEXT, required=False),
         "drug_type": Column("drug_type", TEXT, required=False),
         "drug": Column("drug", TEXT),
     },
