@@ -67,12 +67,12 @@ def _size(stays: pl.DataFrame) -> list[str]:
 
 
 def _series(stays: pl.DataFrame, series: pl.LazyFrame) -> list[str]:
-    rows = series.group_by("variable").agg(pl.len()).collect()
+    rows = series.group_by("variable").agg(pl.len()).collect(engine="streaming")
     kinds = {key: variable.kind for key, variable in variables().items()}
     measured = {kinds.get(key, "") for key in rows["variable"]}
     if not measured:
         return ["no stay has a measurement: stages that read the series have nothing to learn from"]
-    without = stays.height - series.select(pl.col("stay_id").n_unique()).collect().item()
+    without = stays.height - series.select(pl.col("stay_id").n_unique()).collect(engine="streaming").item()
     sentences = [f"{without:,} of {stays.height:,} stays have no measurement at all"] if without else []
     for kind, what, table in (("lab", "laboratory value", "laboratory"), ("vital", "vital sign", "charted")):
         if kind not in measured:
