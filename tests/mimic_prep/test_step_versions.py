@@ -58,7 +58,7 @@ def test_a_raised_version_prepares_anew_what_depends_on_it_and_no_more(step, tmp
 
     real = pipeline.prepare
     run()
-    kept = ["events-chartevents", "events-labevents", "events-outputevents", "series", "texts"]
+    kept = ["events-chartevents", "events-labevents", "events-outputevents", "series", "orders", "texts"]
     monkeypatch.setitem(steps.VERSIONS, step, 2)
     anew = {"events": kept[:4], "series": ["series"], "texts": ["texts"], "labels": ["texts"], "outcomes": []}
     assert run() == [name for name in kept if name not in anew[step]]
