@@ -137,14 +137,16 @@ def _student(model: ModelLike, history: History, device: Device) -> np.ndarray:
     import numpy as np
 
     from clinragen.api.prediction import load
+    from clinragen.inference.finished import FinishedRun
     from clinragen.inference.predict import score
 
-    trained = load(model, device=device) if isinstance(model, str | Path) else model
-    if trained.manifest.task != TASK:
+    manifest = FinishedRun.open(model).manifest if isinstance(model, str | Path) else model.manifest
+    if manifest.task != TASK:  # said before the weights are read
         raise UserError(
-            f"the model predicts task '{trained.manifest.task or 'diagnosis'}', not '{TASK}': train one with "
+            f"the model predicts task '{manifest.task or 'diagnosis'}', not '{TASK}': train one with "
             f"clinragen distill --task {TASK}"
         )
+    trained = load(model, device=device) if isinstance(model, str | Path) else model
     if tuple(trained.model.labels) != history.keys:
         raise UserError("the model was trained for other classes of drugs: train it anew")
     stays = history.cohort.stays.filter(history.cohort.stays["stay_id"].is_in(history.stay_ids.tolist()))

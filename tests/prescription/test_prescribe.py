@@ -211,3 +211,9 @@ def test_a_student_ranks_too(early, tmp_path, hospital, capsys):
     before = already_ordered(Cohort.load(early))
     for stay in ranked:
         assert not set(before.filter(stay_id=stay.stay_id)["drug_class"]) & {one.drug_class for one in stay.suggestions}
+
+
+def test_a_model_of_another_task_is_refused(early, runs, tmp_path, capsys):
+    options = ("--engine", "student", "--model", runs.multimodal)
+    assert call("clinragen", "prescribe", "--cohort", early, "--out", tmp_path / "out", *options) == 2
+    assert "predicts task 'diagnosis', not 'prescription'" in capsys.readouterr().err
