@@ -108,7 +108,7 @@ def _blocks(
     """(header, bytes that end at the end of a row)."""
     pending = bytearray()
     size = min(_HEADER_BYTES, BLOCK_BYTES)
-    while b"\n" not in pending and len(pending) < LONGEST_HEADER and (chunk := handle.read(size)):
+    while b"\n" not in pending and len(pending) <= LONGEST_HEADER and (chunk := handle.read(size)):
         pending += chunk
     header_line, _, pending = pending.partition(b"\n")
     tabbed = table.tabs and b"\t" in header_line

@@ -123,6 +123,17 @@ def only_shipped_variables() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+    """Variables that a fixture of a whole module adds are gone after it: other modules' fixtures follow."""
+    from clinragen import catalog
+
+    if fixturedef.scope == "function":  # `only_shipped_variables` itself is one
+        return (yield)
+    with catalog.only({}, {}, ""):
+        return (yield)
+
+
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are flushed to the disk."""
