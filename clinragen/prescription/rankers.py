@@ -6,6 +6,7 @@ has not had the class, shrunk towards its rate where few stays tell.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,9 +66,9 @@ class Neighbours:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self._words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-        texts = _texts(cohort, train.stay_ids)
-        self._read_words = any(text.strip() for text in texts)
-        self._text = self._words.fit_transform(texts) if self._read_words else None
+        self._text: Any = None
+        with suppress(ValueError):  # no word stands in two notes: the drugs alone tell who is similar
+            self._text = self._words.fit_transform(_texts(cohort, train.stay_ids))
         self._drugs = _unit(train.ordered)
         self._labels = labels
         self._subjects = _subjects(train)

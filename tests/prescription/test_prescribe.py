@@ -93,6 +93,15 @@ def test_similar_stays_tell_who_is_started_on_a_class(cohort):
     assert (chances[[0, 1], [3, 5]] > 2 * chances[[0, 1], [5, 3]]).all()
 
 
+def test_without_notes_the_drugs_tell_who_is_similar(cohort):
+    train, held = cohort.split("train"), cohort.split("test")
+    labels = tasks.load("prescription").labels(cohort, train)
+    silent = Cohort(cohort.paths, cohort.manifest, cohort.stays)
+    silent.__dict__.update(notes=cohort.notes.clear(), orders=cohort.orders)
+    ranker = Neighbours(silent, History(silent, train, KEYS), labels)
+    assert (ranker.votes(History(silent, held, KEYS))[0] > 0).any()
+
+
 def test_a_stay_of_the_same_patient_is_no_neighbour(cohort):
     train = cohort.split("train")
     labels = tasks.load("prescription").labels(cohort, train)
