@@ -114,7 +114,7 @@ def prescribe(
             some = labels.eligible.any(1)
             of_some = type(labels)(*(part[some] for part in labels))
             ranker = Neighbours(opened, History(opened, train[some], keys), of_some)
-            probabilities, votes = ranker.probabilities(history), ranker.votes(history)
+            probabilities, votes = ranker.ranked(history)
         suggester = Suggester(_graph(graph), treatments(), usual_ingredients(opened, train), most)
         prescriptions = list(suggester.suggest(history, probabilities, votes))
     result = Prescriptions(prescriptions, engine, unchecked(), path(out))

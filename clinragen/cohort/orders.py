@@ -5,8 +5,10 @@ Whatever a model reads of ``orders.parquet`` goes through ``readable``; labels o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
@@ -64,6 +66,23 @@ def already_ordered(cohort: Cohort) -> pl.DataFrame:
     rows = _timed(cohort).filter(pl.col("kind").is_in(PRESCRIBED)).drop_nulls("drug_class")
     before = rows.filter(pl.min_horizontal("known", "start") < pl.col("prediction_time"))
     return before.select("stay_id", "drug_class").unique().sort("stay_id", "drug_class")
+
+
+def by_class(rows: pl.DataFrame, stay_ids: np.ndarray, keys: Sequence[str]) -> np.ndarray:
+    """Which classes the rows name for each stay, bool [stays, classes]; other stays and classes are passed over.
+
+    Args:
+        rows: stay_id and drug_class; several of a pair count once.
+        stay_ids: the stays, in any order.
+        keys: the classes, in the order of the columns.
+    """
+    wide = np.zeros((len(stay_ids), len(keys)), dtype=bool)
+    row = {stay: number for number, stay in enumerate(stay_ids.tolist())}
+    column = {key: number for number, key in enumerate(keys)}
+    for stay, key in rows.select("stay_id", "drug_class").unique().iter_rows():
+        if stay in row and key in column:
+            wide[row[stay], column[key]] = True
+    return wide
 
 
 def _timed(cohort: Cohort) -> pl.DataFrame:

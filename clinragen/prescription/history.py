@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.orders import PRESCRIBED, readable
+from clinragen.cohort.orders import PRESCRIBED, by_class, readable
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,7 @@ class History:
         return sorted(rows["ingredient"].unique().drop_nulls())
 
     def _wide(self, rows: pl.DataFrame) -> np.ndarray:
-        wide = np.zeros((len(self.stay_ids), len(self.keys)), dtype=bool)
-        row = {stay: number for number, stay in enumerate(self.stay_ids.tolist())}
-        column = {key: number for number, key in enumerate(self.keys)}
-        rows = rows.select("stay_id", "drug_class").filter(pl.col("drug_class").is_in(self.keys)).unique()
-        for stay, key in rows.iter_rows():
-            wide[row[stay], column[key]] = True
-        return wide
+        return by_class(rows, self.stay_ids, self.keys)
 
 
 def usual_ingredients(cohort: Cohort, stay_ids: np.ndarray, most: int = 3) -> dict[str, list[str]]:

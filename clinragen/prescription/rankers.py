@@ -76,15 +76,19 @@ class Neighbours:
 
     def probabilities(self, history: History) -> np.ndarray:
         """Weighted votes of the neighbours, mixed with the general rate, [n, classes]."""
-        nearest, weights = self._nearest(history)
-        started, could = (part[nearest].astype(float) * weights[:, :, None] for part in self._labels)
-        return (started.sum(1) + _PRIOR * self._popularity.rates) / (could.sum(1) + _PRIOR)
+        return self.ranked(history)[0]
 
     def votes(self, history: History) -> tuple[np.ndarray, np.ndarray]:
         """How many of the neighbours were started on each class, and how many could have been, int [n, classes]."""
-        nearest, _ = self._nearest(history)
-        started, could = (part[nearest].sum(1) for part in self._labels)
-        return started, could
+        return self.ranked(history)[1]
+
+    def ranked(self, history: History) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """``probabilities`` and ``votes``, of neighbours that are looked for once."""
+        nearest, weights = self._nearest(history)
+        started, could = (part[nearest] for part in self._labels)
+        of_started, of_could = ((part * weights[:, :, None]).sum(1) for part in (started, could))
+        probabilities = (of_started + _PRIOR * self._popularity.rates) / (of_could + _PRIOR)
+        return probabilities, (started.sum(1), could.sum(1))
 
     def _nearest(self, history: History) -> tuple[np.ndarray, np.ndarray]:
         near = np.asarray((_unit(history.ordered) @ self._drugs.T).todense())

@@ -41,27 +41,19 @@ def table(cohort: Cohort) -> pl.DataFrame:
     """stay_id and one column for each class: whether it was first started, null where it had been ordered before."""
     import polars as pl
 
-    from clinragen.cohort.orders import already_ordered, new_starts, readable
+    from clinragen.cohort.orders import already_ordered, by_class, new_starts, readable
 
-    before = already_ordered(cohort)
     some = readable(cohort).filter(pl.col("kind") == "order")["stay_id"].unique()
     stays = in_intensive_care(cohort).select(
         "stay_id", eligible=pl.col("eligible") & pl.col("stay_id").is_in(some.implode())
     )
-    new = _wide(new_starts(cohort, HOURS), stays["stay_id"])
-    old = _wide(before, stays["stay_id"])
-    values = {key: pl.when(stays["eligible"] & ~old[key]).then(new[key]).alias(key) for key in labels()}
-    return stays.select("stay_id", *values.values())
-
-
-def _wide(rows: pl.DataFrame, stay_ids: pl.Series) -> pl.DataFrame:
-    """One boolean column for each class, a row for each stay, in their order."""
-    import polars as pl
-
-    classes = rows.group_by("stay_id").agg("drug_class")
-    wide = stay_ids.to_frame().join(classes, on="stay_id", how="left", maintain_order="left")
-    listed = pl.col("drug_class").list
-    return wide.select(listed.contains(key).fill_null(False).alias(key) for key in labels())
+    ids, keys = stays["stay_id"].to_numpy(), list(labels())
+    new, old = (by_class(rows, ids, keys) for rows in (new_starts(cohort, HOURS), already_ordered(cohort)))
+    values = (
+        pl.when(stays["eligible"] & ~pl.Series(old[:, column])).then(pl.Series(new[:, column])).alias(key)
+        for column, key in enumerate(keys)
+    )
+    return stays.select("stay_id", *values)
 
 
 TASK = Task(
