@@ -82,7 +82,7 @@ def prescribe(
     from clinragen.outputs import PRESCRIPTIONS, check_output
     from clinragen.prescription.history import History, usual_ingredients
     from clinragen.prescription.rankers import Neighbours, Popularity
-    from clinragen.prescription.suggest import Suggester
+    from clinragen.prescription.suggest import Ranking, Suggester
     from clinragen.safety.screen import unchecked
     from clinragen.tasks.prescription import treatments
 
@@ -116,7 +116,7 @@ def prescribe(
             ranker = Neighbours(opened, History(opened, train[some], keys), of_some)
             probabilities, votes = ranker.ranked(history)
         suggester = Suggester(_graph(graph), treatments(), usual_ingredients(opened, train), most)
-        prescriptions = list(suggester.suggest(history, probabilities, votes))
+        prescriptions = list(suggester.suggest(history, Ranking(probabilities, votes)))
     result = Prescriptions(prescriptions, engine, unchecked(), path(out))
     if out is not None:
         _write(result, opened.sha256, overwrite)

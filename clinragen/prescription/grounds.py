@@ -28,13 +28,14 @@ class Ground:
 
     Attributes:
         kind: ``treats``: the class treats a phenotype that the chart shows signs of; ``home``: taken before admission;
-            ``cases``: similar stays were started on it.
+            ``cases``: similar stays were started on it; ``stated``: the words of a language model, which the chart
+            bears out.
         text: the reason in one sentence.
         source: what states it: a citation of the graph, or where in the cohort it is.
         evidence: places in the chart: section, start and end of a phrase; or variable, hour and value.
     """
 
-    kind: Literal["treats", "home", "cases"]
+    kind: Literal["treats", "home", "cases", "stated"]
     text: str
     source: str
     evidence: tuple[dict[str, object], ...] = field(default=(), hash=False)
@@ -65,27 +66,49 @@ class Signs:
         return cls(tuple(reading.evidence), tuple(one for one in findings if one.direction != "normal"))
 
 
-def treated(key: str, signs: Signs, graph: ConceptGraph) -> list[Ground]:
+@dataclass(frozen=True)
+class Indication:
+    """A phenotype that a class of drugs treats and the chart shows signs of.
+
+    Attributes:
+        phenotype: its name.
+        strength: of the edge times that of the strongest sign, 0..1.
+        signs: the strongest signs, in words.
+        evidence: where each is in the chart.
+        source: citation key of the edge.
+    """
+
+    phenotype: str
+    strength: float
+    signs: tuple[str, ...]
+    evidence: tuple[dict[str, object], ...] = field(hash=False)
+    source: str
+
+
+def indications(key: str, signs: Signs, graph: ConceptGraph) -> list[Indication]:
     """The phenotypes that a class treats and the chart shows signs of, those with the strongest signs first."""
     concept = f"drug:{key}"
     if concept not in graph.graph:
         return []
-    grounds: list[tuple[float, Ground]] = []
+    ordered: list[Indication] = []
     for phenotype in graph.labels:
         links = graph.between(concept, f"phenotype:{phenotype}", ("treats",))
-        if not links:
-            continue
-        ranked = _ranked(signs, phenotype, concept, graph)
-        if not ranked:
-            continue
-        link, name = links[0], graph.labels[phenotype].name
-        signs_shown = ", ".join(words for _, words, _ in ranked)
-        text = f"{graph.name(concept)} treats {name}; the chart shows {signs_shown}"
-        source = graph.manifest.citations.get(link.source, link.source)
-        evidence = tuple(shown for _, _, shown in ranked)
-        grounds.append((link.weight * ranked[0][0], Ground("treats", text, source, evidence)))
-    grounds.sort(key=lambda pair: -pair[0])
-    return [ground for _, ground in grounds[:_MOST_TREATED]]
+        ranked = _ranked(signs, phenotype, concept, graph) if links else []
+        if ranked:
+            link, name = links[0], graph.labels[phenotype].name
+            words, evidence = tuple(words for _, words, _ in ranked), tuple(shown for _, _, shown in ranked)
+            ordered.append(Indication(name, link.weight * ranked[0][0], words, evidence, link.source))
+    return sorted(ordered, key=lambda one: -one.strength)
+
+
+def treated(key: str, signs: Signs, graph: ConceptGraph) -> list[Ground]:
+    """The grounds of a class that its strongest indications are."""
+    grounds = []
+    for one in indications(key, signs, graph)[:_MOST_TREATED]:
+        text = f"{graph.name(f'drug:{key}')} treats {one.phenotype}; the chart shows {', '.join(one.signs)}"
+        source = graph.manifest.citations.get(one.source, one.source)
+        grounds.append(Ground("treats", text, source, one.evidence))
+    return grounds
 
 
 def _ranked(

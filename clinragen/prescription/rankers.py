@@ -60,6 +60,9 @@ class Neighbours:
         cohort: the cohort of the training stays.
         train: their history.
         labels: of task ``prescription`` on them.
+
+    Attributes:
+        train, labels: as given.
     """
 
     def __init__(self, cohort: Cohort, train: History, labels: Labels) -> None:
@@ -70,7 +73,7 @@ class Neighbours:
         with suppress(ValueError):  # no word stands in two notes: the drugs alone tell who is similar
             self._text = self._words.fit_transform(_texts(cohort, train.stay_ids))
         self._drugs = _unit(train.ordered)
-        self._labels = labels
+        self.train, self.labels = train, labels
         self._subjects = _subjects(train)
         self._popularity = Popularity.fit(labels)
 
@@ -84,13 +87,17 @@ class Neighbours:
 
     def ranked(self, history: History) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
         """``probabilities`` and ``votes``, of neighbours that are looked for once."""
-        nearest, weights = self._nearest(history)
-        started, could = (part[nearest] for part in self._labels)
+        nearest, weights = self.nearest(history)
+        started, could = (part[nearest] for part in self.labels)
         of_started, of_could = ((part * weights[:, :, None]).sum(1) for part in (started, could))
         probabilities = (of_started + _PRIOR * self._popularity.rates) / (of_could + _PRIOR)
         return probabilities, (started.sum(1), could.sum(1))
 
-    def _nearest(self, history: History) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, history: History) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of ``train`` of the most similar stays, the nearest first, and their similarity, [n, neighbours].
+
+        A stay of the same patient has similarity 0, as one without anything in common.
+        """
         near = np.asarray((_unit(history.ordered) @ self._drugs.T).todense())
         if self._text is not None:
             words: Any = self._words.transform(_texts(history.cohort, history.stay_ids))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
-import polars as pl
 
-from clinragen.chart.findings import findings
-from clinragen.cohort.sections import sections_by_stay
 from clinragen.drugs import Drug
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.knowledge.linker import Linker
-from clinragen.prescription.grounds import Ground, Signs, from_cases, from_home, treated
+from clinragen.prescription.charts import StayChart, read_charts
+from clinragen.prescription.grounds import Ground, from_cases, from_home, treated
 from clinragen.prescription.history import History
 from clinragen.safety.cautions import Caution
-from clinragen.safety.context import PatientContext, contexts_of
+from clinragen.safety.context import PatientContext
 from clinragen.safety.rules import citation
 from clinragen.safety.screen import Thesaurus, screen, unchecked
 
@@ -49,6 +46,7 @@ class Suggestion:
         probability: that it is started within 24 hours.
         members: its usual ingredients, those without a contraindication first.
         grounds: what in the chart speaks for it; empty where nothing is known to.
+        rank: its place in the list of a language model, from 1; None where none was asked or it is not listed.
     """
 
     drug_class: str
@@ -56,6 +54,7 @@ class Suggestion:
     probability: float
     members: tuple[Member, ...]
     grounds: tuple[Ground, ...]
+    rank: int | None = None
 
     @property
     def withheld(self) -> bool:
@@ -68,6 +67,7 @@ class Suggestion:
             "drug_class": self.drug_class,
             "name": self.name,
             "probability": round(self.probability, 4),
+            **({"rank": self.rank} if self.rank is not None else {}),
             "members": [member.as_json() for member in self.members],
             "grounds": [ground.as_json() for ground in self.grounds],
         }
@@ -106,6 +106,47 @@ class Prescription:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """How the classes are ranked for the stays of a history.
+
+    Attributes:
+        probabilities: of new starts, [n, classes].
+        votes: of similar stays, as ``Neighbours.votes`` gives them; None: no cases are cited.
+        ranks: places in the lists of a language model, from 1, 0 where it did not list a class, int [n, classes]; None:
+            no model was asked.
+        by_probability: the likeliest class comes first; otherwise what a model listed comes first, in its order, and
+            then the likeliest of the others.
+        stated: what the model said for a class and the chart bears out, by stay and class.
+    """
+
+    probabilities: np.ndarray
+    votes: tuple[np.ndarray, np.ndarray] | None = None
+    ranks: np.ndarray | None = None
+    by_probability: bool = True
+    stated: Mapping[tuple[int, str], Ground] = field(default_factory=dict)
+
+    def order(self, row: int) -> list[int]:
+        """The columns of one stay, the first to be suggested first."""
+        likeliest = np.argsort(-self.probabilities[row], kind="stable")
+        if self.ranks is None or self.by_probability:
+            return likeliest.tolist()
+        ranks = self.ranks[row]
+        listed = np.flatnonzero(ranks)
+        first = listed[np.argsort(ranks[listed])].tolist()
+        return first + [column for column in likeliest.tolist() if not ranks[column]]
+
+    def rank(self, row: int, column: int) -> int | None:
+        """The place of a class in the model's list."""
+        return int(self.ranks[row, column]) or None if self.ranks is not None else None
+
+    def cases(self, row: int, column: int) -> list[Ground]:
+        """What similar stays were started on."""
+        return (
+            [] if self.votes is None else from_cases(int(self.votes[0][row, column]), int(self.votes[1][row, column]))
+        )
+
+
+@dataclass(frozen=True)
 class Suggester:
     """Makes suggestions from probabilities.
 
@@ -124,33 +165,37 @@ class Suggester:
     thesaurus: Thesaurus | None = None
 
     def suggest(
-        self, history: History, probabilities: np.ndarray, votes: tuple[np.ndarray, np.ndarray] | None = None
+        self, history: History, ranking: Ranking, charts: Mapping[int, StayChart] | None = None
     ) -> Iterator[Prescription]:
         """The suggestions of each stay of a history, in its order.
 
         Args:
             history: what had been ordered.
-            probabilities: of new starts, [n, classes].
-            votes: of similar stays, as ``Neighbours.votes`` gives them; None: no cases are cited.
+            ranking: of the classes, for each stay.
+            charts: those of ``read_charts``, if they have been read.
         """
-        linker = Linker(self.graph)
-        signs = self._signs(history, linker)
-        contexts = contexts_of(history.cohort, history.stay_ids.tolist(), linker)
+        charts = read_charts(history, self.graph) if charts is None else charts
         for row, stay_id in enumerate(history.stay_ids.tolist()):
-            context = contexts[stay_id]
+            chart = charts[stay_id]
             suggestions: list[Suggestion] = []
             withheld: list[Suggestion] = []
-            for column in np.argsort(-probabilities[row], kind="stable").tolist():
+            for column in ranking.order(row):
                 if history.ordered[row, column]:
                     continue
                 key = history.keys[column]
-                cases = from_cases(int(votes[0][row, column]), int(votes[1][row, column])) if votes is not None else []
+                stated = ranking.stated.get((stay_id, key))
                 one = Suggestion(
                     key,
                     self.names[key],
-                    float(probabilities[row, column]),
-                    self._members(key, context),
-                    (*treated(key, signs[stay_id], self.graph), *from_home(history.home_names(stay_id, key)), *cases),
+                    float(ranking.probabilities[row, column]),
+                    self.members(key, chart.context),
+                    (
+                        *treated(key, chart.signs, self.graph),
+                        *from_home(history.home_names(stay_id, key)),
+                        *ranking.cases(row, column),
+                        *([stated] if stated is not None else []),
+                    ),
+                    ranking.rank(row, column),
                 )
                 (withheld if one.withheld else suggestions).append(one)
                 if len(suggestions) == self.most:
@@ -161,22 +206,12 @@ class Suggester:
                 bool(history.any_order[row]),
                 tuple(suggestions),
                 tuple(withheld),
-                tuple(unchecked(context, self.thesaurus)),
+                tuple(unchecked(chart.context, self.thesaurus)),
             )
 
-    def _members(self, key: str, context: PatientContext) -> tuple[Member, ...]:
+    def members(self, key: str, context: PatientContext) -> tuple[Member, ...]:
         """The usual ingredients of a class, those without a contraindication first."""
         members = [
             Member(name, tuple(screen(Drug(name, key), context, self.thesaurus))) for name in self.usual.get(key, ())
         ]
         return tuple(sorted(members, key=lambda member: member.contraindicated))  # stable: usual order otherwise
-
-    def _signs(self, history: History, linker: Linker) -> dict[int, Signs]:
-        cohort = history.cohort
-        sections = sections_by_stay(cohort.notes, labels=cohort.label_set, layout=True)
-        ids = pl.Series(history.stay_ids).implode()
-        of_series = findings(cohort.series.filter(pl.col("stay_id").is_in(ids)))
-        return {
-            stay: Signs.read(sections.get(stay, []), of_series.get(stay, []), linker, self.graph)
-            for stay in history.stay_ids.tolist()
-        }

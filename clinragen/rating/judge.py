@@ -19,8 +19,9 @@ from clinragen.rating.judge_prompts import JudgePrompts, Question, questions, re
 from clinragen.rating.key import JUDGE, RatingPack
 from clinragen.rating.rating_file import Preference, Rating, write_judged
 from clinragen.teacher import answers, journal, json_probe
+from clinragen.teacher.answer_source import JournaledAsker
 from clinragen.teacher.answers import BadAnswerError
-from clinragen.teacher.client import Asker, Client, NoAnswerError
+from clinragen.teacher.client import Client, NoAnswerError
 from clinragen.teacher.journal import Journal
 from clinragen.teacher.settings import TeacherSettings
 
@@ -99,7 +100,7 @@ class _Run:
                 structured = await json_probe.structured(settings, stored, client, settings.server.model, self.say)
                 every = questions(self.pack.items)
                 self.say(f"asking {len(every)} questions about {len(self.pack.items)} stays ...")
-                desk = _Desk(self, stored, client, structured)
+                desk = _Desk(self, JournaledAsker(stored, client, settings, settings.server.model), structured)
                 await self._all(desk, every)
         judgement = Judgement()
         for question in every:
@@ -141,8 +142,8 @@ class _Desk:
         done: number of finished questions.
     """
 
-    def __init__(self, run: _Run, stored: Journal, asker: Asker, structured: bool) -> None:
-        self._run, self._stored, self._asker, self._structured = run, stored, asker, structured
+    def __init__(self, run: _Run, asker: JournaledAsker, structured: bool) -> None:
+        self._run, self._asker, self._structured = run, asker, structured
         self.answered: dict[tuple[str, ...], dict[str, Any]] = {}
         self.missing: Counter[str] = Counter()
         self.done = 0
@@ -175,26 +176,7 @@ class _Desk:
 
     async def _answer(self, question: Question, messages: list[dict[str, str]], attempt: int) -> journal.Record:
         """An answer from the journal, or else from the server; it is stored before it is parsed."""
-        settings = self._run.settings
         schema = self._run.prompts.schema(question) if self._structured else None
-        parameters = settings.parameters(attempt, schema)
         kind = "judge " + " ".join(question.authors)
-        name = journal.key(messages, settings.server.model, parameters, question.item.stay_id, kind)
-        record = self._stored.get(name)
-        if record is not None:
-            return record
-        answer = await self._asker.ask(messages, parameters, name)
-        record = journal.Record(
-            key=name,
-            stay_id=question.item.stay_id,
-            kind=kind,
-            model=settings.server.model,
-            served_by=answer.model,
-            attempt=attempt,
-            seed=None if "seed" in settings.server.omit else parameters["seed"],
-            text=answer.text,
-            finish_reason=answer.finish_reason,
-            usage=answer.usage,
-        )
-        await self._stored.append(record)
-        return record
+        stay_id = question.item.stay_id
+        return (await self._asker.ask(messages, schema, stay_id=stay_id, kind=kind, attempt=attempt)).record

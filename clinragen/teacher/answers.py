@@ -44,9 +44,11 @@ _LISTED = "Diagnoses:"
 _DIAGNOSES = re.compile(rf"\A\s*{_LISTED}[ \t]*(?P<names>[^\n]*)\n+(?P<rationale>.*)\Z", re.S)
 #: Upper bound on the mean word length of a rationale; it bounds the length of the text.
 _MOST_CHARACTERS_PER_WORD = 40
+#: The reason of an answer that reached the limit of its tokens.
+CUT = "answer cut by length"
 #: What a user can do about rejected answers, by the beginning of the reason.
 REMEDIES = {
-    "answer cut by length": "raise sampling.max_tokens",
+    CUT: "raise sampling.max_tokens",
     "reasoning without an answer": "raise sampling.max_tokens, or switch off the thoughts of the model",
     "server counts no tokens": "server.require_usage=false takes answers without proof that the prompt was read whole",
     "prompt cut by the server": "give the server a longer context; if it leaves cached tokens out of its count, set "
@@ -87,11 +89,16 @@ def check_whole(
     Raises:
         BadAnswerError: one of them was truncated, or the server returns no counts.
     """
-    usage = record["usage"]
-    _check_end(record["finish_reason"].lower().rpartition(".")[2], usage, most_tokens, record["text"])
-    prompt_tokens = usage.get("prompt_tokens")
+    _check_end(record["finish_reason"].lower().rpartition(".")[2], record["usage"], most_tokens, record["text"])
+    check_prompt(record, messages, require_usage=require_usage, counts_prompt=counts_prompt)
+
+
+def check_prompt(record: Record, messages: Messages, *, require_usage: bool = True, counts_prompt: bool = True) -> None:
+    """Reject the answer to a truncated prompt; arguments and errors as of ``check_whole``."""
     if not counts_prompt:
         return
+    usage = record["usage"]
+    prompt_tokens = usage.get("prompt_tokens")
     if prompt_tokens is None or (prompt_tokens == 0 and not usage.get("completion_tokens")):
         if require_usage:
             raise BadAnswerError("server counts no tokens")
@@ -105,7 +112,7 @@ def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) 
     if written is not None and written > most_tokens:  # some servers do not limit reasoning tokens, but count them
         written -= usage.get("reasoning_tokens", 0)
     if reason in _CUT or (written or 0) >= most_tokens:
-        raise BadAnswerError("answer cut by length")
+        raise BadAnswerError(CUT)
     if reason in _FILTERED:
         raise BadAnswerError("finish reason content_filter")
     if reason in _OTHER:

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from clinragen.choices import RationaleKind
 from clinragen.teacher import answers, journal
+from clinragen.teacher.answer_source import JournaledAsker
 from clinragen.teacher.answers import BadAnswerError, Draft
 from clinragen.teacher.claim_check import ClaimCheck, ClaimChecker
-from clinragen.teacher.client import Asker, NoAnswerError
-from clinragen.teacher.completions import Answer
+from clinragen.teacher.client import NoAnswerError
 from clinragen.teacher.logprobs import of_text
 from clinragen.teacher.prompts import Prompts
 from clinragen.teacher.run_summary import Tally, Way
-from clinragen.teacher.settings import Parameters, TeacherSettings
+from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.stays import StayRecord
 from clinragen.teacher.tokens import Messages
 from clinragen.verification.edits import clauses_of
@@ -42,14 +42,6 @@ class Outcome:
     logprobs: list[list[Any]] | None = None
 
 
-class JournalOnly:
-    """An asker that sends no requests, for exports from the journal."""
-
-    async def ask(self, messages: Messages, parameters: Parameters, name: str) -> Answer:
-        """Always raises: there is no server."""
-        raise NoAnswerError("not in the journal")
-
-
 class _Task(NamedTuple):
     """One rationale to generate."""
 
@@ -69,7 +61,7 @@ class RationaleGenerator:
     """Generates rationales, with one journal for all answers.
 
     Args:
-        model: its name in the config; part of each answer's key.
+        asker: gives the answers.
         structured: request answers as JSON.
 
     Attributes:
@@ -81,15 +73,12 @@ class RationaleGenerator:
         settings: TeacherSettings,
         prompts: Prompts,
         checker: ClaimChecker,
-        answers: journal.Journal,
-        asker: Asker,
+        asker: JournaledAsker,
         *,
-        model: str,
         structured: bool,
     ) -> None:
         self._settings, self._prompts, self._checker = settings, prompts, checker
-        self._journal, self._asker, self._model = answers, asker, model
-        self._structured = structured
+        self._asker, self._structured = asker, structured
         self._reasoning = settings.mode == "reason"
         self.tally = Tally()
 
@@ -172,32 +161,15 @@ class RationaleGenerator:
     async def _answer(self, messages: Messages, attempt: int, task: _Task) -> journal.Record:
         """An answer from the journal, or else from the asker; it is stored before it is parsed."""
         schema = self._prompts.schema() if self._structured else None
-        parameters = self._settings.parameters(attempt, schema)
-        name = journal.key(messages, self._model, parameters, task.stay.stay_id, task.kind)
-        record = self._journal.get(name)
-        if record is not None:
-            self.tally.reused += 1
-            self.tally.served_by[record.get("served_by", "")] += 1
-            return record
-        answer = await self._asker.ask(messages, parameters, name)
-        self.tally.requests += 1
-        self.tally.tokens.update(answer.usage)
-        self.tally.served_by[answer.model] += 1
-        record = journal.Record(
-            key=name,
-            stay_id=task.stay.stay_id,
-            kind=task.kind,
-            model=self._model,
-            served_by=answer.model,
-            attempt=attempt,
-            seed=None if "seed" in self._settings.server.omit else parameters["seed"],
-            text=answer.text,
-            finish_reason=answer.finish_reason,
-            usage=answer.usage,
+        record, sent = await self._asker.ask(
+            messages, schema, stay_id=task.stay.stay_id, kind=task.kind, attempt=attempt
         )
-        if answer.logprobs is not None:
-            record["logprobs"] = answer.logprobs
-        await self._journal.append(record)
+        self.tally.served_by[record.get("served_by", "")] += 1
+        if sent:
+            self.tally.requests += 1
+            self.tally.tokens.update(record["usage"])
+        else:
+            self.tally.reused += 1
         return record
 
     def _draft(self, record: journal.Record, messages: Messages, stay: StayRecord, kind: RationaleKind) -> Draft:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 
 from clinragen.errors import UserError
+from clinragen.teacher.answer_source import JournalOnly
 from clinragen.teacher.client import Asker, NoAnswerError, ParameterError
-from clinragen.teacher.generation import JournalOnly
 from clinragen.teacher.journal import Journal, Record, key
-from clinragen.teacher.settings import Parameters, TeacherSettings
+from clinragen.teacher.settings import ModelSettings, Parameters
 
 _QUESTION = [{"role": "user", "content": 'Are you ready? Answer with JSON: {"ready": true}'}]
 _SCHEMA = {
@@ -23,7 +23,7 @@ _REFUSALS = ("HTTP 400", "HTTP 422", "HTTP 500", "HTTP 501")
 
 
 async def structured(
-    settings: TeacherSettings, journal: Journal, asker: Asker, model: str, say: Callable[[str], None]
+    settings: ModelSettings, journal: Journal, asker: Asker, model: str, say: Callable[[str], None]
 ) -> bool:
     """Whether to request JSON: as configured, or as probed.
 

@@ -19,18 +19,17 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import json_probe, logprobs, rationale_set
-from clinragen.teacher.batches import Batches, BulkEngine
+from clinragen.teacher.answer_source import AnswerSource, JournaledAsker
 from clinragen.teacher.claim_check import ClaimChecker
 from clinragen.teacher.client import Asker, Client
 from clinragen.teacher.evidence import EvidenceRationale, EvidenceTeacher
 from clinragen.teacher.files import Files
-from clinragen.teacher.generation import JournalOnly, Outcome, RationaleGenerator
+from clinragen.teacher.generation import Outcome, RationaleGenerator
 from clinragen.teacher.journal import Journal
-from clinragen.teacher.policy import EndpointRecord
 from clinragen.teacher.prompts import Prompts
 from clinragen.teacher.rationale_set import Author, Generation, by_kind
 from clinragen.teacher.run_summary import RunSummary
-from clinragen.teacher.settings import EngineSettings, TeacherSettings
+from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.stays import StayRecord, Stays
 
 WHOLE = (0, 1)  # the shard with all stays
@@ -65,18 +64,10 @@ class TeachingRequest:
         """Paths of the rationale set."""
         return Files(CohortPaths(self.cohort), self.name)
 
-    @property
-    def model(self) -> str:
-        """The model's name for the server or engine.
-
-        Raises:
-            UserError: the settings name none.
-        """
-        where = "engine.model" if self.backend == "vllm" else "server.model"
-        model = self.settings.engine.model if self.backend == "vllm" else self.settings.server.model
-        if not model:
-            raise UserError(f"teacher config: {where} is empty: name the model, as in --set {where}=NAME")
-        return model
+    def source(self, asker: Asker | None) -> AnswerSource:
+        """Where the answers come from; ``asker`` replaces the backend."""
+        assert self.backend != "evidence"  # composes, and asks nobody
+        return AnswerSource(self.settings, self.backend, self.offline, asker)
 
 
 def teach(
@@ -100,14 +91,14 @@ def teach(
     settings, files = request.settings, request.files
     settings.check()
     rationale_set.refuse_overwriting(files, overwrite=request.overwrite, remark=" (journaled answers are kept)")
-    source = _Source(request, request.model, asker)
+    source = request.source(asker)
     client = source.client()
     say("reading the cohort ...")
     stays = Stays(files.cohort, request.shard)
     say("opening the concept graph ...")
     concepts = open_graph(request.graph, stays.labels, stays.added)
     prompts = Prompts(settings, concepts, stays.bands() if settings.band == "statistical" else None)
-    run = _Run(source, stays, concepts, prompts, progress, say)
+    run = _Run(request, source, stays, concepts, prompts, progress, say)
     generator, outcomes = asyncio.run(run.outcomes(client))
     summary = RunSummary(
         **vars(generator.tally),
@@ -122,52 +113,11 @@ def teach(
 
 
 @dataclass(frozen=True)
-class _Source:
-    """The source of answers."""
-
-    request: TeachingRequest
-    model: str
-    asker: Asker | None  # replaces the backend
-
-    def client(self) -> Client | None:
-        """The client, if there is a server; created before the cohort is read, so that it can fail fast."""
-        request = self.request
-        served = request.backend == "openai" and not request.offline and self.asker is None
-        return Client(request.settings.server) if served else None
-
-    async def open(self, client: Client | None, stack: AsyncExitStack, say: Callable[[str], None]) -> Asker:
-        """The asker, open until the stack is closed."""
-        if client is not None:
-            return await stack.enter_async_context(client)
-        if self.request.offline:
-            return JournalOnly()
-        if self.asker is not None:
-            return self.asker
-        say("starting the engine ...")
-        engine = self.request.settings.engine
-        return await stack.enter_async_context(Batches(_engine(engine), engine.batch))
-
-    @property
-    def workers(self) -> int:
-        """Number of stays in progress at once: more than slots, so that none is idle while answers are checked."""
-        settings = self.request.settings
-        return 2 * (settings.engine.batch if self.request.backend == "vllm" else settings.server.concurrency)
-
-    def endpoint(self, client: Client | None) -> EndpointRecord | None:
-        """The endpoint of prompts with its attestation; None if they stay in this process."""
-        if client is not None:
-            return client.endpoint.as_json()
-        engine = self.request.settings.engine
-        if not (engine.replicas and engine.cluster):
-            return None
-        return {"base_url": f"ray://{engine.cluster}", "attestation": asdict(engine.attestation)}
-
-
-@dataclass(frozen=True)
 class _Run:
     """One run over the stays of a cohort."""
 
-    source: _Source
+    request: TeachingRequest
+    source: AnswerSource
     stays: Stays
     graph: ConceptGraph
     prompts: Prompts
@@ -177,27 +127,27 @@ class _Run:
     @property
     def files(self) -> Files:
         """Paths of the rationale set."""
-        return self.source.request.files
+        return self.request.files
 
     @property
     def settings(self) -> TeacherSettings:
         """Settings of the teacher."""
-        return self.source.request.settings
+        return self.request.settings
 
     async def outcomes(self, client: Client | None) -> tuple[RationaleGenerator, list[Outcome]]:
         """The result for every rationale, by stay and kind, and the generator with its tally."""
         source, settings = self.source, self.settings
         async with AsyncExitStack() as stack:
-            journal = stack.enter_context(Journal(self.files.journal, writable=not source.request.offline))
-            asker = await source.open(client, stack, self.say)
+            journal = stack.enter_context(Journal(self.files.journal, writable=not source.offline))
+            if source.starts_engine:
+                self.say("starting the engine ...")
+            asker = await source.open(client, stack)
             structured = await json_probe.structured(settings, journal, asker, source.model, self.say)
             generator = RationaleGenerator(
                 settings,
                 self.prompts,
                 ClaimChecker(self.graph),
-                journal,
-                asker,
-                model=source.model,
+                JournaledAsker(journal, asker, settings, source.model),
                 structured=structured,
             )
             self.say(f"requesting the rationales of {len(self.stays)} stays ...")
@@ -230,7 +180,7 @@ class _Run:
         settings, prompt_hash = self.settings, self.prompts.version
         logprobs.write(self.files.logprobs, ((one.stay_id, one.kind, one.logprobs) for one in outcomes if one.logprobs))
         author = Author(
-            backend=self.source.request.backend,
+            backend=self.source.backend,
             prompt_hash=prompt_hash,
             graph=self.graph.manifest.to_json(),
             model=self.source.model,
@@ -275,13 +225,3 @@ class _Run:
             if (number, "series") in missing:
                 replacements[number, "series"] = teacher.series(number, by_stay.get(number), stay.diagnoses)
         return replacements
-
-
-def _engine(settings: EngineSettings) -> BulkEngine:
-    if settings.replicas:
-        from clinragen.teacher.ray_engine import RayEngine
-
-        return RayEngine(settings)
-    from clinragen.teacher.vllm_engine import VllmEngine
-
-    return VllmEngine(settings)

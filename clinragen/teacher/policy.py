@@ -128,5 +128,5 @@ def _refused(host: str, attestation: Attestation | None, port: int) -> UserError
     why = attestation.refusal(host, port) if attestation and attestation.host else None
     return UserError(
         f"base_url host '{host}' is not this machine and is refused: {why or 'no attestation names it'}. Patient text "
-        "stays here unless the teacher config holds a signed attestation for that host; see docs/privacy.md"
+        "stays here unless the config of the model holds a signed attestation for that host; see docs/privacy.md"
     )

@@ -1,11 +1,11 @@
-"""The settings of ``configs/teacher/*.yaml``: server, sampling, prompts, and the handling of rejected rationales."""
+"""Settings of language models that are asked: server, engine, sampling; and of ``configs/teacher/*.yaml`` besides."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
 from clinragen.attestation import Attestation
 from clinragen.cohort.rationale_authors import MOST_DROPPED
@@ -22,11 +22,9 @@ Omittable = Literal["max_tokens", "seed", "stream_options", "temperature", "top_
 LimitName = Literal["max_tokens", "max_completion_tokens"]
 #: Bytes of a response. Rationales have hundreds, long reasoning some hundred thousand.
 MOST_BYTES = 4_000_000
-#: key -> its least value.
+#: key -> its least value, of every language model.
 _LEAST = {
-    "samples": 1,
     "regenerate": 0,
-    "exemplars": 0,
     "note_words": 20,
     "series_lines": 1,
     "server.concurrency": 1,
@@ -125,53 +123,38 @@ class Parameters(TypedDict):
 
 
 @dataclass
-class TeacherSettings:
-    """Settings of an LLM teacher."""
+class ModelSettings:
+    """Settings of a language model that is asked about charts, whatever it is asked."""
 
-    mode: Mode = "rationalize"
-    samples: int = 4  # reason: most samples, until one agrees with the labels
-    agreement: float = 1.0  # reason: least Jaccard overlap of its diagnoses with the labels
+    #: what error messages call the config, and the name of the answer's form
+    config: ClassVar[str] = "teacher"
+    answer: ClassVar[str] = "rationale"
+    #: key -> its least value, of keys beside those of every language model
+    least: ClassVar[dict[str, int]] = {}
+
     structured: Structured = "auto"
-    exemplars: int = 2  # number of invented examples in the prompt, the first of the file
-    band: Band = "reference"
     prompts: str = ""  # a folder of templates with precedence over the shipped ones
     note_words: int = 1500  # longer notes are shortened, section by section
     series_lines: int = 24  # number of serialised variables, the most abnormal first
-    captions: int | None = None  # the earlier name of series_lines, accepted for one release
-    knowledge: int = 4  # findings and symptoms per diagnosis
-    regenerate: int = 1  # times that a contradicted or malformed rationale is requested again
-    least_supported: int = 1  # least number of supported claims
-    dropped: StandIn = "evidence"
-    most_dropped: float = MOST_DROPPED  # share of rationales; above it the run ends with exit code 1
+    regenerate: int = 1  # times that an answer that cannot be used is requested again
     server: ServerSettings = field(default_factory=ServerSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
-    #: for the estimate of --dry-run: US dollars per million tokens, and answers per second
-    price_prompt: float = 0.0
-    price_completion: float = 0.0
-    rate: float = 0.0
 
     def check(self) -> None:
-        """Replace earlier names of keys by current ones, then check every number against its range.
+        """Check every number against its range.
 
         Raises:
             UserError: an invalid value.
         """
-        if self.captions is not None:
-            self.series_lines, self.captions = self.captions, None
-            print("note: the key captions is now series_lines; it works until the next release", file=sys.stderr)
-        for name, least in _LEAST.items():
+        for name, least in {**_LEAST, **self.least}.items():
             value = self._value(name)
             if value < least:
-                raise UserError(f"teacher config: {name} is {value}, expected at least {least}")
-        if not 0 < self.agreement <= 1:
-            raise UserError(f"teacher config: agreement is {self.agreement}, expected above 0 and at most 1")
-        if not 0 <= self.most_dropped <= 1:
-            raise UserError(f"teacher config: most_dropped is {self.most_dropped}, expected a share from 0 to 1")
+                raise UserError(f"{self.config} config: {name} is {value}, expected at least {least}")
         if self.sampling.logprobs and self.engine.replicas:
-            raise UserError("teacher config: sampling.logprobs needs engine.replicas=0: Ray's rows hold none")
+            raise UserError(f"{self.config} config: sampling.logprobs needs engine.replicas=0: Ray's rows hold none")
         if self.server.timeout <= 0:
-            raise UserError(f"teacher config: server.timeout is {self.server.timeout}, expected seconds above 0")
+            raise UserError(f"{self.config} config: server.timeout is {self.server.timeout}, expected seconds above 0")
 
     def _value(self, name: str) -> Any:
         """The value of a dotted key."""
@@ -188,6 +171,43 @@ class TeacherSettings:
         if self.sampling.logprobs:
             parameters["logprobs"], parameters["top_logprobs"] = True, self.sampling.top_logprobs
         if schema is not None:
-            shape = AnswerShape(name="rationale", strict=True, schema=schema)
+            shape = AnswerShape(name=self.answer, strict=True, schema=schema)
             parameters["response_format"] = {"type": "json_schema", "json_schema": shape}
         return parameters
+
+
+@dataclass
+class TeacherSettings(ModelSettings):
+    """Settings of an LLM teacher. ``regenerate``: also of a rationale that the chart contradicts."""
+
+    least: ClassVar[dict[str, int]] = {"samples": 1, "exemplars": 0}
+
+    mode: Mode = "rationalize"
+    samples: int = 4  # reason: most samples, until one agrees with the labels
+    agreement: float = 1.0  # reason: least Jaccard overlap of its diagnoses with the labels
+    exemplars: int = 2  # number of invented examples in the prompt, the first of the file
+    band: Band = "reference"
+    captions: int | None = None  # the earlier name of series_lines, accepted for one release
+    knowledge: int = 4  # findings and symptoms per diagnosis
+    least_supported: int = 1  # least number of supported claims
+    dropped: StandIn = "evidence"
+    most_dropped: float = MOST_DROPPED  # share of rationales; above it the run ends with exit code 1
+    #: for the estimate of --dry-run: US dollars per million tokens, and answers per second
+    price_prompt: float = 0.0
+    price_completion: float = 0.0
+    rate: float = 0.0
+
+    def check(self) -> None:
+        """Replace earlier names of keys by current ones, then check every number against its range.
+
+        Raises:
+            UserError: an invalid value.
+        """
+        if self.captions is not None:
+            self.series_lines, self.captions = self.captions, None
+            print("note: the key captions is now series_lines; it works until the next release", file=sys.stderr)
+        super().check()
+        if not 0 < self.agreement <= 1:
+            raise UserError(f"teacher config: agreement is {self.agreement}, expected above 0 and at most 1")
+        if not 0 <= self.most_dropped <= 1:
+            raise UserError(f"teacher config: most_dropped is {self.most_dropped}, expected a share from 0 to 1")

@@ -109,7 +109,7 @@ def test_a_stay_of_the_same_patient_is_no_neighbour(cohort):
     ranker = Neighbours(cohort, history, labels)
     started, could = ranker.votes(history)
     assert (started <= could).all()
-    nearest, weights = ranker._nearest(history)
+    nearest, weights = ranker.nearest(history)
     subjects = cohort.stays.filter(pl.col("stay_id").is_in(train.tolist()))["subject_id"].to_numpy()
     assert weights[subjects[nearest] == subjects[:, None]].sum() == 0
 
