@@ -97,11 +97,19 @@ class Finding:
     @property
     def trend(self) -> int:
         """+1 when the last value is clearly above the first (as written, too), -1 when below, else 0."""
-        spec = self.spec
-        change = self.last - self.first
-        if abs(change) < TREND * width(spec) or spec.format(self.first) == spec.format(self.last):
-            return 0
-        return 1 if change > 0 else -1
+        return trend(self.spec, self.first, self.last)
+
+
+def trend(spec: Variable, first: float, last: float) -> int:
+    """+1 when the last value of a variable is clearly above the first (as written, too), -1 when below, else 0.
+
+    >>> trend(variables()["potassium"], 4.0, 4.4), trend(variables()["potassium"], 4.0, 4.5)
+    (0, 1)
+    """
+    change = last - first
+    if abs(change) < TREND * width(spec) or spec.format(first) == spec.format(last):
+        return 0
+    return 1 if change > 0 else -1
 
 
 class _Course(TypedDict):

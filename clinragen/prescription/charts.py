@@ -8,11 +8,11 @@ import polars as pl
 
 from clinragen.chart.findings import findings
 from clinragen.chart.measurements import Cells, cells_by_stay
+from clinragen.chart.signs import Signs
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import sections_by_stay
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
-from clinragen.prescription.grounds import Signs
 from clinragen.prescription.history import History
 from clinragen.safety.context import PatientContext, contexts_of
 

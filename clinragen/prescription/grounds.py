@@ -7,15 +7,12 @@ its hour, a drug by its order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from clinragen.chart.findings import Finding
-from clinragen.chart.note_evidence import NoteEvidence, read_note
-from clinragen.chart.support import SUPPORTS, tie
+from clinragen.chart.signs import Signs
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.knowledge.linker import Linker
 
 #: Phenotypes of a class that are named, at most, and signs of each.
 _MOST_TREATED, _MOST_SIGNS = 2, 2
@@ -46,27 +43,6 @@ class Ground:
 
 
 @dataclass(frozen=True)
-class Signs:
-    """What note and series of a stay show.
-
-    Attributes:
-        note: phrases that the note affirms.
-        series: abnormal findings.
-    """
-
-    note: tuple[NoteEvidence, ...]
-    series: tuple[Finding, ...]
-
-    @classmethod
-    def read(
-        cls, sections: Sequence[tuple[str, str]], findings: Iterable[Finding], linker: Linker, graph: ConceptGraph
-    ) -> Signs:
-        """Read a stay: (section, text) pairs of its note, and findings of its series."""
-        reading = read_note(sections, linker, graph)
-        return cls(tuple(reading.evidence), tuple(one for one in findings if one.direction != "normal"))
-
-
-@dataclass(frozen=True)
 class Indication:
     """A phenotype that a class of drugs treats and the chart shows signs of.
 
@@ -93,11 +69,12 @@ def indications(key: str, signs: Signs, graph: ConceptGraph) -> list[Indication]
     ordered: list[Indication] = []
     for phenotype in graph.labels:
         links = graph.between(concept, f"phenotype:{phenotype}", ("treats",))
-        ranked = _ranked(signs, phenotype, concept, graph) if links else []
+        # no drug is a sign of what it is given for
+        ranked = signs.of(phenotype, graph, most=_MOST_SIGNS, drugs=False) if links else []
         if ranked:
             link, name = links[0], graph.labels[phenotype].name
-            words, evidence = tuple(words for _, words, _ in ranked), tuple(shown for _, _, shown in ranked)
-            ordered.append(Indication(name, link.weight * ranked[0][0], words, evidence, link.source))
+            words, evidence = tuple(sign.words for sign in ranked), tuple(sign.evidence for sign in ranked)
+            ordered.append(Indication(name, link.weight * ranked[0].strength, words, evidence, link.source))
     return sorted(ordered, key=lambda one: -one.strength)
 
 
@@ -109,32 +86,6 @@ def treated(key: str, signs: Signs, graph: ConceptGraph) -> list[Ground]:
         source = graph.manifest.citations.get(one.source, one.source)
         grounds.append(Ground("treats", text, source, one.evidence))
     return grounds
-
-
-def _ranked(
-    signs: Signs, phenotype: str, concept: str, graph: ConceptGraph
-) -> list[tuple[float, str, dict[str, object]]]:
-    """The strongest signs of a phenotype: how strong, in words, where. No drug is a sign of what it is for."""
-    ranked: list[tuple[float, str, dict[str, object]]] = []
-    for item in signs.note:
-        strength = tie(item, phenotype, graph)
-        if strength >= SUPPORTS and item.kind != "drug":
-            past = " (history)" if item.past else ""
-            ranked.append((strength, f"“{item.phrase}”{past}", item.as_json()))
-    for finding in signs.series:
-        strength = tie(finding, phenotype, graph)
-        if strength >= SUPPORTS:
-            spec = finding.spec
-            words = f"{spec.label} {spec.format(finding.extreme)} at hour {finding.extreme_hour:.0f}"
-            measured: dict[str, object] = {
-                "variable": finding.variable, "hour": finding.extreme_hour, "value": spec.written(finding.extreme),
-            }  # fmt: skip
-            ranked.append((strength * (0.5 + 0.5 * finding.weight), words, measured))
-    ranked.sort(key=lambda one: -one[0])
-    distinct: dict[str, tuple[float, str, dict[str, object]]] = {}
-    for one in ranked:
-        distinct.setdefault(one[1].casefold(), one)
-    return list(distinct.values())[:_MOST_SIGNS]
 
 
 def from_home(ingredients: Sequence[str]) -> list[Ground]:
