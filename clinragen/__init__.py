@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clinragen.api.prediction import explain, export, load, predict
     from clinragen.api.preparation import prepare
     from clinragen.api.prescription import prescribe
+    from clinragen.api.questions import teach_questions
     from clinragen.api.rating import import_ratings, judge_ratings, pack_ratings
     from clinragen.api.reporting import report
     from clinragen.api.teaching import teach
@@ -51,6 +52,7 @@ __all__ = [
     "prescribe",
     "report",
     "teach",
+    "teach_questions",
     "train",
     "verify",
 ]
@@ -74,6 +76,7 @@ _HOMES = {
     "prescribe": "clinragen.api.prescription",
     "report": "clinragen.api.reporting",
     "teach": "clinragen.api.teaching",
+    "teach_questions": "clinragen.api.questions",
     "train": "clinragen.api.training",
     "verify": "clinragen.api.assessment",
 }

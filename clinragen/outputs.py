@@ -54,6 +54,7 @@ PREDICTIONS = OutputKind(
     ("predictions.*", "attributions.jsonl", "evaluation.json", "claims.jsonl", "evaluation", "meds-dev"),
 )  # fmt: skip
 PRESCRIPTIONS = OutputKind("prescriptions", "clinragen prescribe", ("prescriptions.jsonl",))
+QUESTIONS = OutputKind("questions", "clinragen teach questions", ("questions.jsonl",))
 EVALUATION = OutputKind("evaluation", "clinragen evaluate", ("evaluation.json", "claims.jsonl", "meds-dev"))
 REPORT = OutputKind(
     "report", "clinragen report", ("index.html", "stays", "shared", "*.css", "*.js", "*.json", "*.csv", "*.ndjson")

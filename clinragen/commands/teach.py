@@ -1,22 +1,41 @@
-"""``clinragen teach``: write teacher rationales for a cohort."""
+"""``clinragen teach``: write teacher rationales for a cohort, or questions about its stays with their answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from cyclopts import App, Parameter
+
+from clinragen import choices
 from clinragen.choices import Backend
 from clinragen.command_line import answer
 from clinragen.errors import UserError
-from clinragen.options import AsJson, CohortFolder, Flag, GraphFolder, Overwrite, Paths, Settings, Verify, WholeNumber
+from clinragen.options import (
+    AsJson,
+    CohortFolder,
+    Flag,
+    GraphFolder,
+    Out,
+    Overwrite,
+    Paths,
+    Seed,
+    Settings,
+    Verify,
+    WholeNumber,
+)
 
 if TYPE_CHECKING:
     from clinragen.api.teaching import Rationales
     from clinragen.teacher.files import Files
 
 
-def command(
+command = App(name="teach", help="Write teacher rationales for a cohort, or questions about its stays.")
+
+
+@command.default
+def rationales(
     action: Literal["run", "status", "export", "merge"] = "run",
     /,
     *,
@@ -82,6 +101,45 @@ def command(
     if rationales.summary is None:
         return _composed(rationales, as_json)
     return _generated(rationales, shard if action == "run" else "0/1", action == "export", as_json)
+
+
+@command.command
+def questions(
+    *,
+    cohort: CohortFolder,
+    out: Out,
+    graph: GraphFolder = None,
+    split: Annotated[tuple[choices.Split, ...], Parameter(name="--split", show_default=False)] = (),
+    per_stay: WholeNumber = 20,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    verify: Verify = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write questions about each stay with the answers of its chart; nearly half of them it does not answer.
+
+    Args:
+        split: Only these stays; may be repeated. Default: all.
+        per_stay: Questions of each stay, about.
+        seed: Decides all that is drawn.
+    """
+    from clinragen.api.questions import teach_questions
+
+    written = teach_questions(
+        cohort,
+        out,
+        graph=graph,
+        splits=split or choices.SPLITS,
+        per_stay=per_stay,
+        seed=seed,
+        overwrite=overwrite,
+        verify=verify,
+        progress=True,
+    )
+    lines = [f"{kind:<8} {count['answered']:>7} answered  {count['not_in_chart']:>7} not in the chart"
+             for kind, count in written.kinds.items()]  # fmt: skip
+    lines.append(f"{written.questions} questions about {written.stays} stays written to {written.path}")
+    answer("\n".join(lines), vars(written), as_json)
 
 
 def _composed(rationales: Rationales, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from clinragen.chart.wording import listed
 from clinragen.cohort.sections import section_title
 from clinragen.errors import unknown_choice
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.questions.query import Kind, Query, Window
+from clinragen.questions.query import Kind, Query, Window, written_hour
 from clinragen.questions.stay_chart import StayChart
 
 #: "At hour 12" means the measurement nearest to it, at most so many hours away.
@@ -134,9 +134,9 @@ class _Stretch:
     def span(self) -> str:
         """The hours in words."""
         if not self.any_hours:
-            return f"from hour {_hour(self.start)} on"
+            return f"from hour {written_hour(self.start)} on"
         clipped = " (the prediction time)" if self.requested_end > self.end else ""
-        return f"in hours {_hour(self.start)} to {_hour(self.end)}{clipped}"
+        return f"in hours {written_hour(self.start)} to {written_hour(self.end)}{clipped}"
 
     @property
     def counted(self) -> str:
@@ -153,7 +153,7 @@ class _Stretch:
 
         "92 bpm, at hour 3"
         """
-        return f"{self.written(position)}, at hour {_hour(self.hours[position])}"
+        return f"{self.written(position)}, at hour {written_hour(self.hours[position])}"
 
     def written(self, position: int) -> str:
         """One value as the chart writes it."""
@@ -186,7 +186,7 @@ class _Stretch:
     def without(self, what: str | None = None) -> Answer:
         """The answer that the chart does not show it."""
         if not self.any_hours:
-            end = f"it ends at hour {_hour(self.end)}, the prediction time"
+            end = f"it ends at hour {written_hour(self.end)}, the prediction time"
             text = f"The chart does not show {self.name} {self.span}: {end}."
         else:
             elsewhere = f"; it has {_count(self.elsewhere)} at other hours" if self.elsewhere else ""
@@ -205,10 +205,10 @@ def _value(query: Query, stretch: _Stretch) -> Answer:
     else:
         distance = np.abs(stretch.hours - query.hour)
         position = int(distance.argmin())
-        around = f"within {_hour(NEAREST)} hours of hour {_hour(query.hour)}"
+        around = f"within {written_hour(NEAREST)} hours of hour {written_hour(query.hour)}"
         if distance[position] > NEAREST:
             return stretch.without(f"{stretch.name} {around}")
-        text = f"The {stretch.name} nearest to hour {_hour(query.hour)} is {stretch.at(position)}."
+        text = f"The {stretch.name} nearest to hour {written_hour(query.hour)} is {stretch.at(position)}."
     return stretch.answered(text, stretch.number(stretch.values[position]), np.array([position]))
 
 
@@ -247,7 +247,7 @@ def _time(query: Query, stretch: _Stretch) -> Answer:
         what = f"{stretch.name} was {which}"
     hour = float(stretch.hours[positions[0]])
     more = f" and {_times(len(positions) - 1)} later" if len(positions) > 1 else ""
-    text = f"The {what} {stretch.span} at hour {_hour(hour)}, with {stretch.written(positions[0])}{more}."
+    text = f"The {what} {stretch.span} at hour {written_hour(hour)}, with {stretch.written(positions[0])}{more}."
     return stretch.answered(text, hour, positions)
 
 
@@ -260,7 +260,7 @@ def _first_outside(side: str, stretch: _Stretch) -> Answer:
         text = f"Never: none of {stretch.counted} of {stretch.name} {stretch.span} lies {bound}."
         return stretch.answered(text, "never")
     hour, written = float(stretch.hours[positions[0]]), stretch.written(positions[0])
-    text = f"The {stretch.name} was first {bound} {stretch.span} at hour {_hour(hour)}, with {written}."
+    text = f"The {stretch.name} was first {bound} {stretch.span} at hour {written_hour(hour)}, with {written}."
     return stretch.answered(text, hour, positions[:1])
 
 
@@ -401,14 +401,6 @@ def _sections(chart: StayChart) -> str:
 
 def _titled(section: str) -> str:
     return section_title(section).lower()
-
-
-def _hour(hour: float) -> str:
-    """
-    >>> _hour(3.0), _hour(47.25)
-    ('3', '47.25')
-    """
-    return f"{hour:.2f}".rstrip("0").rstrip(".")
 
 
 def _count(number: int) -> str:

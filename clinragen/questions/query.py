@@ -58,6 +58,11 @@ FORMS: dict[Kind, Form] = {
     "why": Form("label", (), 0, "why septicemia"),
 }
 
+#: Every kind, with each choice of ``which`` where there are any: "value first", ..., "why".
+HEADS: tuple[str, ...] = tuple(
+    f"{kind} {which}".strip() for kind, form in FORMS.items() for which in (form.which or ("",))
+)
+
 _NUMBER = r"\d{1,5}(?:\.\d{1,2})?"
 _WINDOW = re.compile(rf"(?:(?P<start>{_NUMBER})-(?P<end>{_NUMBER})?|last:(?P<last>{_NUMBER}))")
 _HOUR = re.compile(_NUMBER)
@@ -71,9 +76,10 @@ def _rounded(hour: float) -> float:
     return round(float(hour), 2) + 0.0  # no -0.0
 
 
-def _hour(hour: float) -> str:
-    """
-    >>> _hour(12.0), _hour(0.5)
+def written_hour(hour: float) -> str:
+    """An hour in digits, to hundredths.
+
+    >>> written_hour(12.0), written_hour(0.5)
     ('12', '0.5')
     """
     return f"{hour:.2f}".rstrip("0").rstrip(".")
@@ -114,8 +120,8 @@ class Window:
         if self.whole:
             return ""
         if self.start < 0:
-            return f"last:{_hour(-self.start)}"
-        return f"{_hour(self.start)}-{'' if self.end is None else _hour(self.end)}"
+            return f"last:{written_hour(-self.start)}"
+        return f"{written_hour(self.start)}-{'' if self.end is None else written_hour(self.end)}"
 
     @classmethod
     def parse(cls, text: str) -> Window:
@@ -192,7 +198,7 @@ class Query:
         >>> Query("value", "creatinine", "at", 12, Window(0, 24)).text()
         'value at 12 creatinine 0-24'
         """
-        hour = "" if self.hour is None else _hour(self.hour)
+        hour = "" if self.hour is None else written_hour(self.hour)
         parts = [self.kind, self.which or "", hour, self.subject]
         if self.other is None:
             parts.append(str(self.window))
@@ -226,6 +232,11 @@ class Query:
             raise UserError(f"'{_short(text)}' is no query of kind '{kind}': {_example(kind)}")
         windows = [Window.parse(word) for word in words[1:]] or [Window()]
         return cls(kind, words[0], which, hour, windows[0], windows[1] if form.windows == 2 else None)
+
+    @property
+    def head(self) -> str:
+        """Its kind, and which of its kind: "value last"."""
+        return f"{self.kind} {self.which}" if self.which else self.kind
 
     def within(self, window: Window) -> Query:
         """The same question about other hours."""
