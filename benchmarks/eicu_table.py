@@ -37,7 +37,7 @@ from clinragen.catalog import phenotypes
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import note_text, sections_by_stay
 from clinragen.evaluation.diagnosis import METRICS, Bootstrapped, System, bootstrap, interval
-from clinragen.inference.calibrate import fit_calibration
+from clinragen.inference.calibrate import LabelCounts, fit_calibration
 from clinragen.inference.predict import TrainedModel, score
 from clinragen.quiet import quiet_libraries
 from clinragen.stages.build import new_model, stays
@@ -196,7 +196,8 @@ def probes(cohort: Cohort, _: Path, modalities: str = "note,series") -> Scores:
     labelled = {split: data[split] for split in ("train", "validation")}
     fits = fit_linear_probes(model, labelled, inputs, 32)
     assert fits is not None, "the preset has probes"
-    calibration = fit_calibration(*score(model, data["validation"], inputs), list(phenotypes()))
+    training = LabelCounts.of(data["train"].labels, data["train"].eligible)
+    calibration = fit_calibration(*score(model, data["validation"], inputs), list(phenotypes()), training=training)
     calibration = calibration.moved(refit_linear_probes(model, labelled, fits))
     logits = score(model, data["test"], inputs)[0]
     return {"test": calibration.probabilities(logits), "thresholds": np.array(calibration.thresholds)}
@@ -268,7 +269,9 @@ def system_of(cohort: Cohort, file: Path) -> System:
         return System(np.array(cell["test"]), np.array(cell["thresholds"]))
     labels = cohort.label_matrix(cohort.split("validation")).astype(float)
     logits = {split: _logit(np.array(cell[split])) for split in HELD}
-    calibration = fit_calibration(logits["validation"], labels, list(phenotypes()))
+    train = cohort.label_matrix(cohort.split("train")).astype(float)
+    training = LabelCounts.of(train, np.ones(train.shape, dtype=bool))
+    calibration = fit_calibration(logits["validation"], labels, list(phenotypes()), training=training)
     return System(calibration.probabilities(logits["test"]), np.array(calibration.thresholds))
 
 

@@ -1,9 +1,9 @@
-"""Calibrated probabilities and decision thresholds, fitted on the validation split only."""
+"""Calibrated probabilities and decision thresholds, fitted to scores of the validation split only."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,13 +13,42 @@ from clinragen.schema import INTERVAL_QUANTILE, SETS_HOLD
 
 FOLDS = 10  # of the stays, for probabilities that the calibration was not fitted to
 MIN_POSITIVES = 20  # with fewer validation positives than this a phenotype keeps the common threshold
+BISECTIONS = 40  # of an interval of offsets
+MIN_SLOPE = 1e-3  # a score that says nothing, or the contrary, keeps its order
+
+
+class LabelCounts(NamedTuple):
+    """How often labels occur among some stays.
+
+    Attributes:
+        positive: stays that have each label, [labels].
+        eligible: stays that could have it, [labels].
+    """
+
+    positive: np.ndarray
+    eligible: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, eligible: np.ndarray) -> LabelCounts:
+        """Count labels, 0 or 1, among the pairs that count, both [n, labels]."""
+        return cls((labels * eligible).sum(axis=0), eligible.sum(axis=0))
+
+    def and_of(self, others: LabelCounts | None) -> LabelCounts:
+        """Those of both groups of stays."""
+        return self if others is None else LabelCounts(*(one + two for one, two in zip(self, others, strict=True)))
+
+    def rates(self) -> np.ndarray:
+        """The share of eligible stays with each label, with one more stay of the common rate, so never 0 or 1."""
+        common = self.positive.sum() / self.eligible.sum()
+        return (self.positive + common) / (self.eligible + 1)
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Platt scaling with a common slope, and an offset and a threshold for each phenotype.
 
-    The slope is common because rare phenotypes have too few validation positives for their own.
+    The slope is common because rare phenotypes have too few validation positives for their own. With the offsets, the
+    mean probability of a label on the validation stays is the rate of the label, counted on training stays too.
 
     ``possible`` is the probability from which on a label belongs to the set of possible ones, which holds ``SETS_HOLD``
     of a stay's labels on average (:func:`set_threshold`); None for a model from before there were such sets.
@@ -103,10 +132,12 @@ def fit_calibration(
     names: list[str],
     eligible: np.ndarray | None = None,
     patients: np.ndarray | None = None,
+    training: LabelCounts | None = None,
 ) -> Calibration:
     """Fit on validation logits and labels, both [n, phenotypes].
 
-    One logistic regression over all (stay, phenotype) pairs, on the logit and an indicator of each phenotype.
+    One logistic regression over all (stay, phenotype) pairs, on the logit and an indicator of each phenotype. How
+    common a label is needs no score, so the training stays, of which there are more, are counted for it as well.
 
     Args:
         logits: [n, phenotypes], of the validation stays.
@@ -114,6 +145,7 @@ def fit_calibration(
         names: keys of the phenotypes, in the order of the columns.
         eligible: [n, phenotypes], the pairs that count; all by default.
         patients: [n], whose the stays are; each is a patient's only one by default.
+        training: labels of the training stays; by default only validation stays tell how common a label is.
 
     Raises:
         UserError: none of these pairs is positive, or all are.
@@ -121,7 +153,7 @@ def fit_calibration(
     width = logits.shape[1]
     counts = np.ones(logits.shape, dtype=bool) if eligible is None else eligible
     pairs = counts.reshape(-1)
-    unthresholded = _scaled(logits, labels, names, counts)
+    unthresholded = _scaled(logits, labels, names, counts, training)
     if unthresholded is None:
         raise UserError("the validation split has no positive label at all: calibration needs more stays")
     slope, offsets = unthresholded.slope, unthresholded.offsets
@@ -133,33 +165,67 @@ def fit_calibration(
         else common
         for i in range(width)
     ]
-    possible = set_threshold(_held_out(logits, labels, names, counts), labels, counts)
+    possible = set_threshold(_held_out(logits, labels, names, counts, training), labels, counts)
     variance = CalibrationVariance.fit(logits, labels, probabilities, counts, patients)
     return Calibration(names, slope, offsets, thresholds, possible, variance)
 
 
-def _scaled(logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np.ndarray) -> Calibration | None:
+def _scaled(
+    logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np.ndarray, training: LabelCounts | None
+) -> Calibration | None:
     """Slope and offsets, without thresholds; None where the pairs that count are all of one kind."""
-    count, width = logits.shape
-    pairs = counts.reshape(-1)
-    design = np.concatenate([logits.reshape(-1, 1), np.tile(np.eye(width), (count, 1))], axis=1)
-    design, flat = design[pairs], labels.reshape(-1)[pairs].astype(int)
-    if not len(flat) or flat.min() == flat.max():
+    some = LabelCounts.of(labels, counts)
+    if not 0 < some.positive.sum() < some.eligible.sum():
         return None
-    from sklearn.linear_model import LogisticRegression  # not needed for prediction
+    slope = _slope(logits, labels, counts)
+    scores, rates = slope * logits, some.and_of(training).rates()
+    offsets = [_offset(scores[counts[:, i], i], rate) for i, rate in enumerate(rates)]
+    return Calibration(names, slope, offsets, [0.5] * len(offsets))
 
-    regression = LogisticRegression(C=1.0, max_iter=2000).fit(design, flat)
-    slope = max(float(regression.coef_[0, 0]), 1e-3)
-    return Calibration(names, slope, (regression.coef_[0, 1:] + regression.intercept_[0]).tolist(), [0.5] * width)
+
+def _slope(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> float:
+    """The slope of a logistic regression with an offset for each label, of the pairs that count."""
+    from scipy.optimize import minimize  # not needed for prediction
+
+    some = LabelCounts.of(labels, counts)
+    means = (logits * counts).sum(axis=0) / np.maximum(some.eligible, 1)
+    centred = np.where(counts, logits - means, 0.0).astype(float)  # the search goes straighter
+    along = (centred * labels).sum()
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, scores = flat[0], flat[0] * centred + flat[1:]
+        missed = _logistic(scores) * counts
+        loss = (np.logaddexp(0, scores) * counts).sum() - slope * along - some.positive @ flat[1:]
+        change = np.array([(missed * centred).sum() - along, *(missed.sum(axis=0) - some.positive)])
+        return float(loss) + slope**2 / 2, change + slope * (np.arange(len(flat)) == 0)  # a ridge, for few stays
+
+    start = np.array([1.0, *np.log(some.rates() / (1 - some.rates()))])
+    bounds = [(MIN_SLOPE, None)] + [(None, None)] * logits.shape[1]
+    return float(minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x[0])
 
 
-def _held_out(logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np.ndarray) -> np.ndarray:
+def _offset(scores: np.ndarray, rate: float) -> float:
+    """What to add to the scores of one label, [stays], so that the mean probability is its rate, by bisection."""
+    middle = np.log(rate / (1 - rate))
+    if not len(scores):
+        return float(middle)
+    low, high = middle - scores.max(), middle - scores.min()
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _logistic(scores + middle).mean() < rate else (low, middle)
+    return float((low + high) / 2)
+
+
+def _held_out(
+    logits: np.ndarray, labels: np.ndarray, names: list[str], counts: np.ndarray, training: LabelCounts | None
+) -> np.ndarray:
     """Probabilities of each stay by what was fitted to the others: those that were fitted to it know its labels."""
     probabilities = np.zeros(logits.shape)
     fold = np.arange(len(logits)) * FOLDS // len(logits)  # neighbours, which are often stays of one patient, together
     for number in range(FOLDS):
         mine = fold == number
-        fitted = _scaled(logits[~mine], labels[~mine], names, counts[~mine]) or _scaled(logits, labels, names, counts)
+        fitted = _scaled(logits[~mine], labels[~mine], names, counts[~mine], training)
+        fitted = fitted or _scaled(logits, labels, names, counts, training)
         assert fitted is not None, "the whole has labels of both kinds"
         probabilities[mine] = fitted.probabilities(logits[mine])
     return probabilities

@@ -116,8 +116,9 @@ def refit_linear_probes(
         console: where progress is shown.
 
     Returns:
-        What to add to each label's logit, [L], so that a calibration of the former weights holds for the new ones,
-        which have other intercepts.
+        What to add to each label's logit, [L], so that a calibration of the former weights holds for the new ones: it
+        keeps the mean logit of the stays that count. Intercepts would not: the calibration has corrected the former
+        ones already, and those of a label with few positives in training are far off.
     """
     probes = model.head.linear_probes
     assert probes is not None, "there are fits of probes"
@@ -134,7 +135,10 @@ def refit_linear_probes(
                 lambda count, fit=described, report=report: report(fit, count), eligible,
             )  # fmt: skip
         getattr(probes, name).copy_(torch.from_numpy(weights[:-1]))
-        shift += fits.gains[1 + PROBES.index(name)] * (weights[-1] - former[-1])
+        lost = np.asarray(matrix @ (former[:-1] - weights[:-1]))
+        shift += (
+            fits.gains[1 + PROBES.index(name)] * (lost * eligible).sum(axis=0) / np.maximum(eligible.sum(axis=0), 1)
+        )
     return shift
 
 

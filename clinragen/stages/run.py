@@ -16,7 +16,7 @@ from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.familiarity import Familiarity
 from clinragen.data.store import private_store
 from clinragen.errors import UserError
-from clinragen.inference.calibrate import fit_calibration
+from clinragen.inference.calibrate import LabelCounts, fit_calibration
 from clinragen.inference.predict import score, write_calibration
 from clinragen.manifests import RunManifest, StageManifest
 from clinragen.model.clinragen import ClinRaGen
@@ -109,8 +109,9 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     phase(console, "calibrating on the validation stays and writing the model")
     logits, labels = score(model, data["validation"], config.stage.inputs, config.stage.batch_size)
     calibration = fit_calibration(
-        logits, labels, list(model.labels), data["validation"].eligible, data["validation"].patients
-    )
+        logits, labels, list(model.labels), data["validation"].eligible, data["validation"].patients,
+        LabelCounts.of(data["train"].labels, data["train"].eligible),
+    )  # fmt: skip
     if fits is not None:
         calibration = calibration.moved(refit_linear_probes(model, data, fits, console))
     fusion = fits.described() if fits is not None else {}

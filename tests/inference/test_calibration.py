@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from clinragen.errors import UserError
-from clinragen.inference.calibrate import Calibration, _best_threshold, _held_out, fit_calibration, set_threshold
+from clinragen.inference.calibrate import (
+    Calibration,
+    LabelCounts,
+    _best_threshold,
+    _held_out,
+    fit_calibration,
+    set_threshold,
+)
 from clinragen.schema import SETS_HOLD
 
 NAMES = ["shock", "pneumonia", "septicemia"]
@@ -125,22 +132,51 @@ def test_a_label_has_a_threshold_of_its_own_from_twenty_positives_on(positives, 
     )
 
 
-def test_one_slope_and_an_offset_for_each_label_as_scikit_learn_fits_them():
-    logits, labels = draw(3, stays=60)
+def test_without_training_stays_it_is_the_logistic_regression_of_the_validation_stays():
+    logits, labels = draw(3, stays=600)
     fitted = fit_calibration(logits, labels, NAMES)
     rows = [
         [logits[stay, label], *(float(label == other) for other in range(3))]
-        for stay in range(60)
+        for stay in range(600)
         for label in range(3)
     ]
-    reference = LogisticRegression(C=1.0, max_iter=2000).fit(
-        np.array(rows, dtype=np.float32), labels.ravel().astype(int)
-    )
-    assert fitted.slope == pytest.approx(reference.coef_[0, 0], rel=1e-4)
-    assert fitted.offsets == pytest.approx(list(reference.coef_[0, 1:] + reference.intercept_[0]), rel=1e-3, abs=1e-4)
+    reference = LogisticRegression(C=1e6, max_iter=2000, fit_intercept=False).fit(rows, labels.ravel().astype(int))
+    assert fitted.slope == pytest.approx(reference.coef_[0, 0], rel=5e-3)
+    assert fitted.offsets == pytest.approx(list(reference.coef_[0, 1:]), rel=0.02, abs=0.01)
     assert fitted.labels == NAMES
-    stronger = LogisticRegression(C=0.1, max_iter=2000).fit(rows, labels.ravel().astype(int))
-    assert fitted.slope > stronger.coef_[0, 0] + 0.01
+
+
+def test_the_mean_probability_of_a_label_is_its_rate_counted_on_training_stays_too():
+    logits, labels = draw(5, stays=100)
+    labels[:, 2] = 0  # none among the validation stays
+    counts = np.ones(labels.shape, dtype=bool)
+    counts[60:, 0] = False
+    training = LabelCounts(np.array([300.0, 5.0, 20.0]), np.array([900, 1000, 1000]))
+    fitted = fit_calibration(logits, labels, NAMES, counts, training=training)
+    positive, eligible = (labels * counts).sum(0) + training.positive, counts.sum(0) + training.eligible
+    common = positive.sum() / eligible.sum()
+    means = (fitted.probabilities(logits) * counts).sum(0) / counts.sum(0)
+    assert means == pytest.approx((positive + common) / (eligible + 1), abs=1e-4)
+    assert means[2] == pytest.approx(0.018, abs=0.002)
+
+
+def test_how_common_a_label_is_in_training_moves_no_slope_and_no_order_within_a_label():
+    logits, labels = draw(6, stays=300)
+    alone = fit_calibration(logits, labels, NAMES)
+    same = LabelCounts(labels.sum(0) * 50, np.full(3, 300 * 50))
+    assert fit_calibration(logits, labels, NAMES, training=same).slope == pytest.approx(alone.slope, rel=0.01)
+    rarer = fit_calibration(logits, labels, NAMES, training=LabelCounts(np.zeros(3), np.full(3, 3000)))
+    assert (rarer.probabilities(logits) < alone.probabilities(logits)).all()
+    assert rarer.slope > 0.5 * alone.slope
+
+
+def test_a_label_that_no_validation_stay_could_have_has_its_rate_in_training():
+    logits, labels = draw(7, stays=50)
+    counts = np.ones(labels.shape, dtype=bool)
+    counts[:, 1] = False
+    training = LabelCounts(np.array([10.0, 30.0, 10.0]), np.full(3, 100))
+    fitted = fit_calibration(logits, labels, NAMES, counts, training=training)
+    assert fitted.probabilities(np.zeros((1, 3)))[0, 1] == pytest.approx(0.3, abs=0.01)
 
 
 def test_a_score_that_says_nothing_keeps_its_order():
@@ -284,6 +320,6 @@ def test_a_fold_whose_others_have_no_positive_is_read_by_what_was_fitted_to_all(
     logits, labels = draw(4, stays=40)
     labels[1:] = 0  # the only positives are those of the first stay
     counts = np.ones(labels.shape, dtype=bool)
-    found, whole = _held_out(logits, labels, NAMES, counts), fit_calibration(logits, labels, NAMES)
+    found, whole = _held_out(logits, labels, NAMES, counts, None), fit_calibration(logits, labels, NAMES)
     np.testing.assert_allclose(found[:4], whole.probabilities(logits)[:4])
     assert not np.allclose(found[4:], whole.probabilities(logits)[4:])

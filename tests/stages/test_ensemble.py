@@ -11,7 +11,7 @@ from scipy.special import expit
 from clinragen.cohort.folder import Cohort
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.predict import TrainedModel, batches, score
-from clinragen.stages.ensemble import features, fuse, net_of
+from clinragen.stages.ensemble import features, fit_linear_probes, fuse, net_of, refit_linear_probes
 from clinragen.stages.logistic import Features, fit_elastic_net, fit_logistic
 
 
@@ -84,6 +84,26 @@ def test_the_probes_of_a_model_are_those_of_training_and_validation_stays_togeth
     found = model.head.linear_probes.series.numpy()
     assert np.abs(found - fitted).max() < 0.02
     assert np.abs(found - alone).max() > 3 * np.abs(found - fitted).max()
+
+
+def test_probes_that_learn_of_a_rare_label_from_validation_stays_leave_its_mean_logit(runs, hospital):
+    """Its intercept moves by several, but the calibration has seen its validation stays already."""
+    trained, cohort = TrainedModel.load(runs.multimodal), Cohort.load(hospital.cohort)
+    model, inputs = trained.model, trained.manifest.inputs
+    data = {split: trained.dataset(cohort, split) for split in ("train", "validation")}
+    data["train"].labels[:, 0] = 0
+    data["train"].eligible[::3, 1] = False
+    fits = fit_linear_probes(model, data, inputs, 8)
+    assert fits is not None
+
+    def means() -> np.ndarray:
+        logits = np.concatenate([score(model, part, inputs)[0] for part in data.values()])
+        eligible = np.concatenate([part.eligible for part in data.values()])
+        return (logits * eligible).sum(0) / eligible.sum(0)
+
+    before = means()
+    shift = refit_linear_probes(model, data, fits)
+    assert means() + shift == pytest.approx(before, abs=1e-3)
 
 
 def test_a_calibration_follows_a_shift_of_the_logits():
