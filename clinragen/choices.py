@@ -31,8 +31,13 @@ Target = Literal["note", "series", "diagnoses"]
 #: whether rationales or diagnoses are written first
 TargetOrder = Literal["rationales_first", "diagnoses_first"]
 
-#: what ranks classes of drugs: how often they are started, what similar stays were started on, or a student
-PrescriptionEngine = Literal["neighbours", "popularity", "student"]
+#: what ranks classes of drugs: how often they are started, what similar stays were started on, a student, or a language
+#: model behind a server or in this process
+PrescriptionEngine = Literal["neighbours", "popularity", "student", "openai", "vllm"]
+#: what a prescribing language model is asked: what to start, or first what to keep and stop of what is in force
+PrescriptionPrompt = Literal["free", "keep_add_stop"]
+#: what is shown to it beside the chart: similar stays, treatments and cautions, or both
+Retrieval = Literal["none", "cases", "knowledge", "both"]
 #: forms of a report: pages, a printed page per stay, FHIR R4 bundles, tables, plain values
 ReportForm = Literal["html", "pdf", "fhir", "csv", "json"]
 

@@ -6,19 +6,24 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from clinragen.api.values import CohortLike, GraphLike, ModelLike, cohort_folder, open_cohort, path
-from clinragen.choices import Device, PrescriptionEngine, Split
+from clinragen.api.prescriber import ASKING, PrescribingModel
+from clinragen.api.values import CohortLike, GraphLike, ModelLike, SettingsLike, cohort_folder, open_cohort, path
+from clinragen.choices import Device, PrescriptionEngine, PrescriptionPrompt, Retrieval, Split
 from clinragen.errors import UserError
 from clinragen.integrity import thorough
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from clinragen.api.prescriber import ModelRanking
     from clinragen.knowledge.graph import ConceptGraph
+    from clinragen.prescriber.run import Tally
     from clinragen.prescription.history import History
-    from clinragen.prescription.suggest import Prescription
+    from clinragen.prescription.rankers import Neighbours
+    from clinragen.prescription.suggest import ClassRanking, Prescription
+    from clinragen.tasks import Labels
 
 TASK = "prescription"
 
@@ -32,12 +37,14 @@ class Prescriptions:
         engine: what they were ranked by.
         unchecked: what the safety screen could not check.
         folder: where they were written, if they were.
+        answers: what became of the questions, where a language model was asked.
     """
 
     stays: list[Prescription] = field(repr=False)
     engine: str
     unchecked: list[str]
     folder: Path | None = None
+    answers: Tally | None = None
 
     def __iter__(self) -> Iterator[Prescription]:
         return iter(self.stays)
@@ -56,33 +63,46 @@ def prescribe(
     split: Split = "test",
     limit: int | None = None,
     most: int = 5,
+    rag: Retrieval = "none",
+    prompt: PrescriptionPrompt = "free",
+    config: str | Path | None = None,
+    set: SettingsLike = (),
     device: Device = "auto",
     overwrite: bool = False,
     verify: bool = False,
+    progress: bool = False,
 ) -> Prescriptions:
     """Suggest classes of drugs to start within 24 hours of the prediction time, with grounds and cautions.
 
     Args:
         cohort: a cohort with orders; the engines other than ``student`` learn from its training split.
-        out: a folder to write, with ``prescriptions.jsonl``; None: nothing is written.
-        engine: what ranks the classes: how often they are started, what similar stays were started on, or a student.
+        out: a folder to write, with ``prescriptions.jsonl``; None: nothing is written. An engine that asks a language
+            model needs one: every answer is journaled beside it.
+        engine: what ranks the classes: how often they are started, what similar stays were started on, a student, or a
+            language model behind a server (openai) or in this process (vllm).
         model: a run of task ``prescription``, for engine ``student``.
         graph: says what each class treats; None: the curated core.
         split: the stays.
         limit: only the first ones.
         most: how many classes to suggest for each stay.
+        rag: what a language model is shown beside the chart.
+        prompt: what it is asked.
+        config: its settings, a shipped name or a YAML file; that of the engine by default.
+        set: settings of the config to override, as ``{"server.model": "llama"}``.
         device: where the student runs.
-        overwrite: replace what an earlier run wrote.
+        overwrite: replace what an earlier run wrote; journaled answers are kept.
         verify: check the hashes of large files, too.
+        progress: report on standard error how many stays a language model has answered.
 
     Raises:
-        UserError: the cohort has no orders, no training stay can be learned from, or the model is of another task.
+        UserError: the cohort has no orders, no training stay can be learned from, the model is of another task, or a
+            server that cannot be used.
     """
     from clinragen import tasks
     from clinragen.outputs import PRESCRIPTIONS, check_output
+    from clinragen.prescription.charts import read_charts
     from clinragen.prescription.history import History, usual_ingredients
-    from clinragen.prescription.rankers import Neighbours, Popularity
-    from clinragen.prescription.suggest import Ranking, Suggester
+    from clinragen.prescription.suggest import Suggester
     from clinragen.safety.screen import unchecked
     from clinragen.tasks.prescription import treatments
 
@@ -92,35 +112,72 @@ def prescribe(
         raise UserError(f"--most {most}: expected 1 or more")
     if out is not None:
         check_output(Path(out), PRESCRIPTIONS, overwrite=overwrite, inputs=[cohort_folder(cohort)])
+    language_model = PrescribingModel.of(engine, out, rag, prompt, config, set) if engine in ASKING else None
+    if language_model is None:
+        _check_foreign(engine, rag, prompt, config, set)
+    answered: ModelRanking | None = None
     with thorough(verify):
         opened = open_cohort(cohort)
         stay_ids = opened.split(split)[:limit]
         train = opened.split("train")
         keys = tuple(treatments())
         history = History(opened, stay_ids, keys)
-        votes: tuple[np.ndarray, np.ndarray] | None = None
         labels = tasks.load(TASK).labels(opened, train)
         if not labels.eligible.any():
             raise UserError(
                 f"{opened.paths.root}: no training stay has an order before its prediction time: prepare more stays, "
                 "or a later prediction time"
             )
-        if engine == "student":
-            assert model is not None
-            probabilities = _student(model, history, device)
-        elif engine == "popularity":
-            probabilities = Popularity.fit(labels).probabilities(history)
-        else:
-            some = labels.eligible.any(1)
-            of_some = type(labels)(*(part[some] for part in labels))
-            ranker = Neighbours(opened, History(opened, train[some], keys), of_some)
-            probabilities, votes = ranker.ranked(history)
         suggester = Suggester(_graph(graph), treatments(), usual_ingredients(opened, train), most)
-        prescriptions = list(suggester.suggest(history, Ranking(probabilities, votes)))
-    result = Prescriptions(prescriptions, engine, unchecked(), path(out))
+        charts = read_charts(history, suggester.graph)
+        if language_model is not None:
+            answered = language_model.ranking(
+                history, charts, suggester, _neighbours(history, labels), progress=progress
+            )
+            ranking = answered.ranking
+        else:
+            ranking = _ranking(engine, history, labels, model, device)
+        prescriptions = list(suggester.suggest(history, ranking, charts))
+    tally, record = (answered.tally, {"language_model": answered.record}) if answered is not None else (None, {})
+    result = Prescriptions(prescriptions, engine, unchecked(), path(out), tally)
     if out is not None:
-        _write(result, opened.sha256, overwrite)
+        _write(result, opened.sha256, record, overwrite)
     return result
+
+
+def _check_foreign(
+    engine: str, rag: Retrieval, prompt: PrescriptionPrompt, config: str | Path | None, settings: SettingsLike
+) -> None:
+    """Refuse options of a language model where none is asked, instead of ignoring them."""
+    given = {"--rag": rag != "none", "--prompt": prompt != "free", "--config": config, "--set": settings}
+    if option := next((option for option, value in given.items() if value), None):
+        raise UserError(f"{option} is for --engine openai and vllm: --engine {engine} asks no language model")
+
+
+def _ranking(
+    engine: PrescriptionEngine, history: History, labels: Labels, model: ModelLike | None, device: Device
+) -> ClassRanking:
+    """The ranking of an engine that asks no language model."""
+    from clinragen.prescription.rankers import Popularity
+    from clinragen.prescription.suggest import ClassRanking
+
+    if engine == "student":
+        assert model is not None
+        return ClassRanking(_student(model, history, device))
+    if engine == "popularity":
+        return ClassRanking(Popularity.fit(labels).probabilities(history))
+    return ClassRanking(*_neighbours(history, labels).ranked(history))
+
+
+def _neighbours(history: History, labels: Labels) -> Neighbours:
+    """The ranker by similar stays, of the training stays that something could be started in."""
+    from clinragen.prescription.history import History
+    from clinragen.prescription.rankers import Neighbours
+
+    some = labels.eligible.any(1)
+    of_some = type(labels)(*(part[some] for part in labels))
+    cohort = history.cohort
+    return Neighbours(cohort, History(cohort, cohort.split("train")[some], history.keys), of_some)
 
 
 def _graph(graph: GraphLike) -> ConceptGraph:
@@ -156,7 +213,7 @@ def _student(model: ModelLike, history: History, device: Device) -> np.ndarray:
     return trained.calibration.probabilities(logits)[np.searchsorted(of_split, history.stay_ids)]
 
 
-def _write(result: Prescriptions, cohort_hash: str, overwrite: bool) -> None:
+def _write(result: Prescriptions, cohort_hash: str, record: dict[str, Any], overwrite: bool) -> None:
     from clinragen import __version__
     from clinragen.artifacts import write_json, write_text
     from clinragen.integrity import outputs_of
@@ -173,6 +230,7 @@ def _write(result: Prescriptions, cohort_hash: str, overwrite: bool) -> None:
             "engine": result.engine,
             "stays": len(result),
             "unchecked": result.unchecked,
+            **record,
             **outputs_of([folder / "prescriptions.jsonl"]),
         }
         write_json(folder / "manifest.json", manifest)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from clinragen.choices import PrescriptionEngine
+from clinragen.choices import PrescriptionEngine, PrescriptionPrompt, Retrieval
 from clinragen.command_line import answer
 from clinragen.options import (
     AsJson,
@@ -17,6 +17,7 @@ from clinragen.options import (
     OneOfDevices,
     Out,
     Overwrite,
+    Settings,
     Split,
     Verify,
     WholeNumber,
@@ -36,22 +37,33 @@ def command(
     split: Split = "test",
     limit: MaybeWholeNumber = None,
     most: WholeNumber = 5,
+    rag: Retrieval = "none",
+    prompt: PrescriptionPrompt = "free",
+    config: str | None = None,
+    settings: Settings = (),
     device: OneOfDevices = "auto",
     overwrite: Overwrite = False,
     verify: Verify = False,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Suggest classes of drugs to start within 24 hours of the prediction time, with grounds and cautions.
 
-    For research: no suggestion is a recommendation to treat, and a drug without a caution is not thereby safe.
+    For research: no suggestion is a recommendation to treat, and a drug without a caution is not thereby safe. Ends
+    with exit code 1 if a language model has not answered about every stay.
 
     Args:
         engine: neighbours: what similar training stays were started on; popularity: how often each class is started;
-            student: a model of task prescription.
+            student: a model of task prescription; openai: a language model behind any OpenAI-compatible server; vllm:
+            one in this process.
         model: Run folder of task prescription, for --engine student.
         split: The stays.
         limit: Only the first stays.
         most: Classes to suggest for each stay.
+        rag: Shown to a language model beside the chart: cases, what similar training stays were started on; knowledge,
+            what treats what the chart shows, and cautions.
+        prompt: free: what to start; keep_add_stop: first what to keep and stop of the drugs in force.
+        config: Config of the language model, a shipped name or a YAML file. Default: the engine's name.
+        settings: Override a setting of the config, as in server.model=NAME; may be repeated.
     """
     from rich.console import Console
 
@@ -68,16 +80,27 @@ def command(
         split=split,
         limit=limit,
         most=most,
+        rag=rag,
+        prompt=prompt,
+        config=config,
+        set=settings,
         device=device,
         overwrite=overwrite,
         verify=verify,
+        progress=True,
     )
+    counts = result.answers.lines() if result.answers is not None else []
     if not as_json:
         _show(result.stays, Console())
+        for line in counts:
+            print(line)
         for what in result.unchecked:
             print(f"not checked: {what}")
     values = {"stays": len(result), "unchecked": result.unchecked, "folder": str(out)}
+    if counts:
+        values["answers"] = counts
     answer(f"{out}: suggestions for {len(result)} stays", values, as_json)
+    return 1 if result.answers is not None and result.answers.missing else 0
 
 
 def _show(stays: list[Prescription], console: object) -> None:

@@ -106,7 +106,7 @@ class Prescription:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class ClassRanking:
     """How the classes are ranked for the stays of a history.
 
     Attributes:
@@ -165,7 +165,7 @@ class Suggester:
     thesaurus: Thesaurus | None = None
 
     def suggest(
-        self, history: History, ranking: Ranking, charts: Mapping[int, StayChart] | None = None
+        self, history: History, ranking: ClassRanking, charts: Mapping[int, StayChart] | None = None
     ) -> Iterator[Prescription]:
         """The suggestions of each stay of a history, in its order.
 

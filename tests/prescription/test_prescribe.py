@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -27,19 +26,6 @@ from clinragen.tasks.prescription import treatments
 from tests.conftest import call
 
 KEYS = tuple(treatments())
-
-
-@pytest.fixture(scope="module")
-def early(hospital, tmp_path_factory) -> Path:
-    """The synthetic hospital three hours after admission, when most drugs are still to be ordered."""
-    out = tmp_path_factory.mktemp("early") / "cohort"
-    assert call("mimic-prep", "mimic-iv", "--raw", hospital.raw, "--out", out, "--set", "window.hours=3") == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def cohort(early) -> Cohort:
-    return Cohort.load(early)
 
 
 def test_a_suggestion_has_not_been_ordered_and_names_its_grounds(cohort):

@@ -1,0 +1,335 @@
+"""Asks a language model about each stay of a history, with a journal, and ranks the classes by its lists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from clinragen.choices import PrescriptionPrompt, Retrieval
+from clinragen.errors import UserError
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.prescriber.answers import Listing, listing
+from clinragen.prescriber.calibration import RankOdds
+from clinragen.prescriber.prompts import Prompts
+from clinragen.prescriber.reasons import ReasonChecker
+from clinragen.prescriber.retrieval import Knowledge, Retrieved, SimilarCases
+from clinragen.prescriber.settings import PrescriberSettings
+from clinragen.prescription.charts import StayChart
+from clinragen.prescription.grounds import Ground
+from clinragen.prescription.history import History
+from clinragen.prescription.suggest import ClassRanking
+from clinragen.teacher import answers, journal, json_probe
+from clinragen.teacher.answer_source import AnswerSource, JournaledAsker
+from clinragen.teacher.answers import BadAnswerError
+from clinragen.teacher.client import Client, NoAnswerError
+from clinragen.teacher.policy import EndpointRecord
+from clinragen.teacher.tokens import Messages
+
+_KIND = "prescription"
+
+
+@dataclass
+class Tally:
+    """What became of the questions.
+
+    Attributes:
+        stays: that were asked about.
+        sent, reused: answers received now, and taken from the journal.
+        unusable: answers without a list, by reason; their stays are ranked by rates alone.
+        missing: questions without an answer, by reason; likewise, until they are asked again.
+        entries: entries of the lists, by what they are: a class, unknown, repeated, in force.
+        cut: lists that reached the limit of tokens; what was whole of them counts.
+        reasons: reasons by whether the chart bears them out: supported, dropped.
+        tokens: of the requests sent.
+    """
+
+    stays: int = 0
+    sent: int = 0
+    reused: int = 0
+    unusable: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+    entries: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, object]:
+        """The counts as an object of JSON."""
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
+
+    def lines(self) -> list[str]:
+        """The counts as text."""
+        lines = [f"{self.stays} stays; {self.sent} answers received, {self.reused} taken from the journal"]
+        named = ", ".join(f"{count} {what}" for what, count in self.entries.most_common())
+        lines.append(f"entries of the lists: {named or 'none'}")
+        if self.reasons:
+            lines.append(
+                f"reasons: {self.reasons['supported']} borne out by the chart, {self.reasons['dropped']} dropped"
+            )
+        if self.cut:
+            lines.append(f"{self.cut} lists cut: raise sampling.max_tokens")
+        for title, counts in (("without a list", self.unusable), ("without an answer", self.missing)):
+            lines += [f"{count} stays {title}, ranked by rates alone: {why}" for why, count in counts.most_common()]
+        if self.missing:
+            lines.append("answers so far are kept: run the same command again for the rest")
+        return lines
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about one stay."""
+
+    stay_id: int
+    messages: Messages
+    ordered: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Consulted:
+    """What a language model said of some stays.
+
+    Attributes:
+        listings: of the stays with a usable answer.
+        tally: counts.
+        endpoint: where the prompts went; None if they stayed in this process.
+    """
+
+    listings: dict[int, Listing]
+    tally: Tally
+    endpoint: EndpointRecord | None
+
+
+@dataclass(frozen=True)
+class Prescriber:
+    """A language model with what is shown to it.
+
+    Attributes:
+        source: gives its answers.
+        prompts: what it is asked.
+        journal: file of its answers.
+        rates: how often each class is started, [classes].
+        cases: retrieves similar stays; None: none are shown.
+        knowledge: retrieves treatments and cautions; None: none are shown.
+    """
+
+    source: AnswerSource
+    prompts: Prompts
+    journal: Path
+    rates: np.ndarray
+    cases: SimilarCases | None = None
+    knowledge: Knowledge | None = None
+
+    @property
+    def settings(self) -> PrescriberSettings:
+        """Settings of the model."""
+        return self.prompts.settings
+
+    def questions(self, history: History, charts: Mapping[int, StayChart]) -> Iterator[Question]:
+        """A question about each stay of a history."""
+        cases = self.cases.lines(history, charts) if self.cases is not None else [()] * len(history.stay_ids)
+        for row, stay_id in enumerate(history.stay_ids.tolist()):
+            chart = charts[stay_id]
+            treatments, cautions = self.knowledge.lines(history, row, chart) if self.knowledge is not None else ((), ())
+            messages = self.prompts.messages(stay_id, chart, Retrieved(cases[row], treatments, cautions))
+            had = frozenset(key for key, ordered in zip(history.keys, history.ordered[row], strict=True) if ordered)
+            yield Question(stay_id, messages, had)
+
+    def consult(
+        self,
+        questions: list[Question],
+        client: Client | None,
+        *,
+        progress: Callable[[int], None] = lambda done: None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> Consulted:
+        """Ask all questions; answers that are in the journal are not asked for again.
+
+        Args:
+            questions: what to ask.
+            client: that of ``source.client()``.
+            progress: called with the number of finished questions.
+            say: called with a line for each phase.
+
+        Raises:
+            UserError: settings, server or journal that cannot be used.
+        """
+        tally = Tally(stays=len(questions))
+        try:
+            listings = asyncio.run(self._all(questions, client, tally, progress, say))
+        except OSError as error:
+            why = error.strerror or "it cannot be written"
+            raise UserError(f"{self.journal}: {why}; answers so far are kept") from None
+        return Consulted(listings, tally, self.source.endpoint(client))
+
+    async def _all(
+        self,
+        questions: list[Question],
+        client: Client | None,
+        tally: Tally,
+        progress: Callable[[int], None],
+        say: Callable[[str], None],
+    ) -> dict[int, Listing]:
+        listings: dict[int, Listing] = {}
+        waiting = iter(questions)
+        done = 0
+
+        async def work(rows: Iterator[Question], asker: JournaledAsker, structured: bool) -> None:
+            nonlocal done
+            for question in rows:
+                if (answer := await self._ask(question, asker, structured, tally)) is not None:
+                    listings[question.stay_id] = answer
+                done += 1
+                progress(done)
+
+        async with AsyncExitStack() as stack:
+            stored = stack.enter_context(journal.Journal(self.journal, writable=not self.source.offline))
+            if self.source.starts_engine:
+                say("starting the engine ...")
+            asker = await self.source.open(client, stack)
+            structured = await json_probe.structured(self.settings, stored, asker, self.source.model, say)
+            journaled = JournaledAsker(stored, asker, self.settings, self.source.model)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(self.source.workers, len(questions))):
+                        group.create_task(work(waiting, journaled, structured))
+            except* (UserError, OSError) as errors:
+                raise errors.exceptions[0] from None
+        return listings
+
+    async def _ask(self, question: Question, asker: JournaledAsker, structured: bool, tally: Tally) -> Listing | None:
+        """Ask until a list can be read, or the settings allow no more attempts."""
+        schema = self.prompts.schema(question.ordered) if structured else None
+        reason = ""
+        for attempt in range(1 + self.settings.regenerate):
+            try:
+                record, sent = await asker.ask(
+                    question.messages, schema, stay_id=question.stay_id, kind=_KIND, attempt=attempt
+                )
+            except NoAnswerError as error:
+                tally.missing[str(error)] += 1
+                return None
+            tally.sent, tally.reused = tally.sent + sent, tally.reused + (not sent)
+            if sent:
+                tally.tokens.update(record["usage"])
+            try:
+                cut = self._is_cut(record, question.messages)
+                answer = listing(record["text"], self.prompts.names, question.ordered)
+            except BadAnswerError as error:
+                reason = str(error)
+                continue
+            tally.cut += cut
+            tally.entries.update(
+                {
+                    "classes": len(answer.reasons),
+                    "unknown": answer.unknown,
+                    "repeated": answer.repeated,
+                    "ordered before": answer.in_force,
+                }
+            )
+            tally.entries = +tally.entries
+            return answer
+        tally.unusable[reason] += 1
+        return None
+
+    def _is_cut(self, record: journal.Record, messages: Messages) -> bool:
+        """Whether the answer reached its limit, which leaves the head of a list; other faults are raised."""
+        server = self.settings.server
+        limits = {"require_usage": server.require_usage, "counts_prompt": server.counts_prompt}
+        answers.check_prompt(record, messages, **limits)
+        try:
+            answers.check_whole(record, messages, self.settings.sampling.max_tokens, **limits)
+        except BadAnswerError as error:
+            if str(error) != answers.CUT:
+                raise
+            return True
+        return False
+
+
+def ranks_of(history: History, listings: Mapping[int, Listing]) -> np.ndarray:
+    """Places of the classes in the lists of the stays of a history, from 1, 0 not listed, int [n, classes]."""
+    ranks = np.zeros((len(history.stay_ids), len(history.keys)), dtype=int)
+    column = {key: number for number, key in enumerate(history.keys)}
+    for row, stay_id in enumerate(history.stay_ids.tolist()):
+        answer = listings.get(stay_id, Listing())
+        for rank, key in enumerate(answer.reasons, 1):
+            ranks[row, column[key]] = rank
+    return ranks
+
+
+def ranking(
+    history: History,
+    consulted: Consulted,
+    rates: np.ndarray,
+    *,
+    odds: RankOdds | None = None,
+    stated: Mapping[tuple[int, str], Ground] | None = None,
+    votes: tuple[np.ndarray, np.ndarray] | None = None,
+) -> ClassRanking:
+    """The ranking of a language model's lists.
+
+    Args:
+        history: of the stays.
+        consulted: what the model said.
+        rates: how often each class is started, [classes].
+        odds: what validation stays tell of places; None: a class has its rate, and listed classes come first.
+        stated: grounds that the model stated.
+        votes: of similar stays, where they were shown.
+    """
+    ranks = ranks_of(history, consulted.listings)
+    tiled = np.tile(rates, (len(ranks), 1))
+    probabilities = odds.probabilities(ranks, rates) if odds is not None else tiled
+    return ClassRanking(probabilities, votes, ranks, odds is not None, stated or {})
+
+
+def stated_grounds(
+    consulted: Consulted, charts: Mapping[int, StayChart], graph: ConceptGraph, model: str
+) -> dict[tuple[int, str], Ground]:
+    """The reasons that the charts bear out, by stay and class; the others are counted as dropped."""
+    checker = ReasonChecker(graph, model)
+    grounds: dict[tuple[int, str], Ground] = {}
+    for stay_id, answer in consulted.listings.items():
+        for key, reason in answer.reasons.items():
+            if not reason or stay_id not in charts:
+                continue
+            ground = checker.ground(reason, charts[stay_id])
+            consulted.tally.reasons["supported" if ground is not None else "dropped"] += 1
+            if ground is not None:
+                grounds[stay_id, key] = ground
+    return grounds
+
+
+def prescriber(
+    source: AnswerSource,
+    settings: PrescriberSettings,
+    prompt: PrescriptionPrompt,
+    retrieval: Retrieval,
+    journal_path: Path,
+    *,
+    knowledge: Knowledge,
+    cases: Callable[[], SimilarCases],
+) -> Prescriber:
+    """A prescriber with the retrieval that is asked for.
+
+    Args:
+        source: of the answers.
+        settings: of the model.
+        prompt: what it is asked.
+        retrieval: what is shown beside the chart.
+        journal_path: file of its answers.
+        knowledge: of treatments and cautions.
+        cases: builds what finds similar stays, which takes seconds.
+    """
+    return Prescriber(
+        source,
+        Prompts(settings, prompt, knowledge.suggester.names),
+        journal_path,
+        knowledge.rates,
+        cases() if retrieval in ("cases", "both") else None,
+        knowledge if retrieval in ("knowledge", "both") else None,
+    )
