@@ -31,7 +31,7 @@ _PLAIN_NAME = 0.5
 
 
 class Worded(NamedTuple):
-    """A question in words, and the wording that it was drawn from: head, part and number."""
+    """A question in words, and the name of the wording that it was drawn from: head, part and number."""
 
     text: str
     template: str
@@ -76,36 +76,43 @@ class Templates:
     """Wordings of one part.
 
     Attributes:
-        part: train or test.
-        questions: head of a query -> its wordings.
+        questions: head of a query -> its wordings, each under a name.
         windows: form of a window -> its wordings.
     """
 
-    part: str
-    questions: Mapping[str, Sequence[str]]
+    questions: Mapping[str, Mapping[str, str]]
     windows: Mapping[str, Sequence[str]]
 
     @classmethod
     def shipped(cls, part: Part) -> Templates:
-        """The shipped wordings of a part."""
-        file = _file()
-        parts = {group: {key: entry[part] for key, entry in file[group].items()} for group in ("questions", "windows")}
-        return cls(part, parts["questions"], parts["windows"])
+        """The shipped wordings of a part; the test part has those of another hand, too."""
+        questions = {
+            head: {
+                f"{head}/{name}/{number}": wording
+                for name in ((part, "other") if part == "test" else (part,))
+                for number, wording in enumerate(entry[name])
+            }
+            for head, entry in _file()["questions"].items()
+        }
+        return cls(questions, {form: entry[part] for form, entry in _file()["windows"].items()})
 
     def word(self, query: Query, names: Names, draw: Random) -> Worded:
         """A query in words; the same state of ``draw`` gives the same words."""
-        wordings = self.questions[query.head]
-        number = draw.randrange(len(wordings))
-        text = _CHOICE.sub(lambda match: draw.choice(match[1].split("|")), wordings[number])
+        bounds = _bounds(query)
+        open_ended = "" in bounds.values()
+        wordings = [pair for pair in self.questions[query.head].items() if not (open_ended and "{start}" in pair[1])]
+        template, wording = draw.choice(wordings)
+        text = _CHOICE.sub(lambda match: draw.choice(match[1].split("|")), wording)
         window = self._window(query.window, draw, named=query.other is not None)
         places = {
             "window": window,
             "other": self._window(query.other, draw, named=True) if query.other else "",
             "hour": "" if query.hour is None else written_hour(query.hour),
+            **bounds,
             **self._subject(query, names, draw),
         }
         text = text if window else text.removeprefix("{window}, ")
-        return Worded(_tidy(text.format(**places)), f"{query.head}/{self.part}/{number}")
+        return Worded(_tidy(text.format(**places)), template)
 
     def _subject(self, query: Query, names: Names, draw: Random) -> dict[str, str]:
         form = FORMS[query.kind].subject
@@ -122,6 +129,14 @@ class Templates:
             return ""
         form, places = draw.choice(_forms(window))
         return draw.choice(self.windows[form]).format(**places)
+
+
+def _bounds(query: Query) -> dict[str, str]:
+    """What fills the places of the bounds of two windows."""
+    hours = {"start": query.window.start, "end": query.window.end}
+    if query.other is not None:
+        hours |= {"start2": query.other.start, "end2": query.other.end}
+    return {name: "" if hour is None else written_hour(hour) for name, hour in hours.items()}
 
 
 def _forms(window: Window) -> list[tuple[str, dict[str, str]]]:
