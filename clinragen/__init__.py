@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clinragen.api.asking import ask, open_stay
     from clinragen.api.assessment import evaluate, verify
     from clinragen.api.exchange import export_cohort
     from clinragen.api.knowledge import build_graph
@@ -37,6 +38,7 @@ __all__ = [
     "ConceptGraph",
     "UserError",
     "__version__",
+    "ask",
     "build_graph",
     "distill",
     "evaluate",
@@ -46,6 +48,7 @@ __all__ = [
     "import_ratings",
     "judge_ratings",
     "load",
+    "open_stay",
     "pack_ratings",
     "predict",
     "prepare",
@@ -61,6 +64,7 @@ _HOMES = {
     "Cohort": "clinragen.cohort.folder",
     "ConceptGraph": "clinragen.knowledge.graph",
     "UserError": "clinragen.errors",
+    "ask": "clinragen.api.asking",
     "build_graph": "clinragen.api.knowledge",
     "distill": "clinragen.api.training",
     "evaluate": "clinragen.api.assessment",
@@ -70,6 +74,7 @@ _HOMES = {
     "import_ratings": "clinragen.api.rating",
     "judge_ratings": "clinragen.api.rating",
     "load": "clinragen.api.prediction",
+    "open_stay": "clinragen.api.asking",
     "pack_ratings": "clinragen.api.rating",
     "predict": "clinragen.api.prediction",
     "prepare": "clinragen.api.preparation",

@@ -19,6 +19,7 @@ PROGRAM = Program(
         "train",
         "predict",
         "explain",
+        "ask",
         "prescribe",
         "evaluate",
         "export",

@@ -75,7 +75,7 @@ def test_version(program, flag, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("predit", "unknown command 'predit': did you mean 'predict'? Choose from: demo, "),
+        ("predit", "unknown command 'predit': did you mean 'predict'? Choose from: ask, "),
         ("graph shwo", "unknown action 'shwo': did you mean 'show'?"),
         ("teach stauts --cohort x", "unknown action 'stauts': did you mean 'status'?"),
         ("predict", "clinragen predict: --model, --cohort, --out are missing; see `clinragen predict --help`"),

@@ -1,0 +1,159 @@
+"""The cues of ``configs/questions``: patterns over a question, what they mean, and questions that a test asks.
+
+Names and times of a question are replaced by placeholders (``<variable>``, ``<time>``) before a pattern is tried, so
+one pattern holds of every name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from clinragen.catalog import read_data_file
+from clinragen.config import CONFIG_ROOT
+from clinragen.errors import UserError
+
+_FOLDER = CONFIG_ROOT / "questions"
+_PART = re.compile(r"\{([a-z_]+)\}")
+_BREAK = re.compile(r"\n\s*")
+_WORDING_KEYS = frozenset(("means", "pattern", "examples"))
+_SCOPE_KEYS = frozenset(("class", "reason", "pattern", "unless", "exactly", "examples", "spares"))
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A pattern of ``wording.yaml``, its meaning, and questions with the query that each gives."""
+
+    means: str
+    pattern: re.Pattern[str]
+    examples: Mapping[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A pattern of ``scope.yaml``.
+
+    Attributes:
+        name: the class of the questions that it matches.
+        reason: why they are not answered, for readers of the file.
+        pattern: over the question.
+        unless: another pattern with which it does not hold.
+        examples: questions that it must match.
+        spares: questions near to them that stay answerable.
+    """
+
+    name: str
+    reason: str
+    pattern: re.Pattern[str]
+    unless: re.Pattern[str] | None
+    examples: tuple[str, ...]
+    spares: tuple[str, ...]
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Where the pattern matches; None also where ``unless`` does."""
+        match = self.pattern.search(text)
+        return None if match is None or (self.unless and self.unless.search(text)) else match
+
+
+@cache
+def wording(section: str) -> tuple[Cue, ...]:
+    """The cues of a section of ``wording.yaml``, in order.
+
+    Raises:
+        UserError: an entry has other keys than it should, or its pattern cannot be compiled.
+    """
+    return tuple(
+        Cue(entry["means"], _compiled("wording", entry["pattern"]), entry["examples"] or {})
+        for entry in _checked("wording", section, _WORDING_KEYS, needed=_WORDING_KEYS)
+    )
+
+
+@cache
+def bounds() -> tuple[Bound, ...]:
+    """The bounds of the field in ``scope.yaml``, in order.
+
+    Raises:
+        UserError: an entry has other keys than it should, or its pattern cannot be compiled.
+    """
+    return tuple(
+        Bound(
+            entry["class"],
+            entry["reason"],
+            _compiled("scope", entry["pattern"], exactly=entry.get("exactly", False)),
+            _compiled("scope", entry["unless"]) if "unless" in entry else None,
+            tuple(entry["examples"]),
+            tuple(entry.get("spares", ())),
+        )
+        for entry in _checked("scope", "scope", _SCOPE_KEYS, needed={"class", "reason", "pattern", "examples"})
+    )
+
+
+@cache
+def refusals() -> Mapping[str, str]:
+    """What is said to a question of each class."""
+    return {name: " ".join(text.split()) for name, text in _file("scope")["refusals"].items()}
+
+
+@cache
+def names() -> Mapping[str, tuple[str, ...]]:
+    """Further name of variables -> their keys."""
+    listed = _file("wording")["names"]
+    return {str(word): tuple(re.split(r", *", entry["means"])) for entry in listed for word in entry["words"]}
+
+
+@cache
+def words(section: str) -> frozenset[str]:
+    """A list of words of ``wording.yaml``; an entry of it may be several words."""
+    return frozenset(word for line in _file("wording")[section] for word in str(line).split())
+
+
+@cache
+def phrases(section: str) -> frozenset[str]:
+    """A list of phrases of ``wording.yaml``."""
+    return frozenset(str(phrase) for phrase in _file("wording")[section])
+
+
+@cache
+def _file(name: str) -> dict[str, Any]:
+    return read_data_file(_FOLDER / f"{name}.yaml")
+
+
+def _checked(
+    file: str, section: str, allowed: frozenset[str], needed: set[str] | frozenset[str]
+) -> list[dict[str, Any]]:
+    entries = _file(file)[section]
+    for entry in entries:
+        if needed - set(entry) or set(entry) - allowed:
+            expected = ", ".join(sorted(needed))
+            raise UserError(f"{_path(file)}: {section}: an entry has {', '.join(entry)}: expected {expected}")
+    return entries
+
+
+def _compiled(file: str, pattern: str, *, exactly: bool = False) -> re.Pattern[str]:
+    """A pattern with its parts expanded; its line breaks mean nothing, and a blank stands for any blanks."""
+    text = _joined(pattern)
+    for _ in range(3):  # parts have parts
+        text = _PART.sub(lambda match: _part(file, match[1]), text)
+    try:
+        return re.compile(text.replace(" ?", r"\s*").replace(" ", r"\s+"), 0 if exactly else re.IGNORECASE)
+    except re.error as error:
+        raise UserError(f"{_path(file)}: '{_joined(pattern)[:80]}' is no pattern: {error}") from None
+
+
+def _part(file: str, name: str) -> str:
+    parts = {**_file("wording")["parts"], **_file(file)["parts"]}
+    if name not in parts:
+        raise UserError(f"{_path(file)}: no part '{name}' among {', '.join(parts)}")
+    return _joined(parts[name])
+
+
+def _joined(pattern: str) -> str:
+    return _BREAK.sub("", str(pattern))
+
+
+def _path(file: str) -> Path:
+    return _FOLDER / f"{file}.yaml"

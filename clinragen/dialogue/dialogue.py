@@ -1,0 +1,150 @@
+"""Questions about one stay, one after the other: each is judged, read and answered; the next may go on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from clinragen.dialogue import cues
+from clinragen.dialogue.gate import sound
+from clinragen.dialogue.names import Names
+from clinragen.dialogue.queries import Subjects
+from clinragen.dialogue.reading import Reading
+from clinragen.dialogue.scope import Class, Judgement, Scope
+from clinragen.errors import UserError
+from clinragen.questions.answer import Answer, answer
+from clinragen.questions.query import Query
+from clinragen.questions.stay_chart import StayChart
+
+Outcome = Literal["answered", "not_in_chart", "refused", "unclear"]
+
+_UNCLEAR = (
+    "It is not clear what is asked for. Name a variable (potassium, heart rate, ...), a symptom, disease or drug of "
+    "the note, or a diagnosis."
+)
+_UNLISTED = "The chart does not show this: no variable that was searched for measures it."
+_UNKNOWN = (
+    "The chart does not show this: the question names no symptom, disease or drug that the note was searched for."
+)
+_WITHHELD = "The answer is withheld: a number or a place in it is not in the chart."
+_NOT_FOLLOWED = "Instructions in a question are not followed. "
+_SIDES = {"above": "Above the reference range? ", "below": "Below the reference range? "}
+
+
+class Router(Protocol):
+    """Chooses a query where the rules find none; it never words an answer."""
+
+    def __call__(self, question: str) -> Query | None:
+        """The query that a question means; None where none is meant."""
+        ...
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and what came of it.
+
+    Attributes:
+        name: class of the question.
+        outcome: ``refused`` for what is not in the field, ``unclear`` for what cannot be read.
+        text: the answer or refusal.
+        queries: what was understood.
+        answers: of each query.
+        read_by: ``rules``, or the name of what chose the queries.
+    """
+
+    name: Class
+    outcome: Outcome
+    text: str
+    queries: tuple[Query, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    read_by: str = "rules"
+
+    def as_json(self) -> dict[str, object]:
+        """The turn as an object of JSON. The question is not repeated."""
+        return {
+            "class": self.name,
+            "outcome": self.outcome,
+            "text": self.text,
+            "queries": [query.text() for query in self.queries],
+            "answers": [one.as_json() for one in self.answers],
+            "read_by": self.read_by,
+        }
+
+
+@dataclass
+class Dialogue:
+    """A dialogue about one stay.
+
+    Attributes:
+        chart: of the stay; nothing else is read.
+        names: finds names; may serve several stays.
+        router: chooses a query where the rules find none.
+        router_name: what it is called in a turn.
+        own: identifiers that mean this stay, beside its id.
+        last: the query that was answered last.
+    """
+
+    chart: StayChart
+    names: Names
+    router: Router | None = None
+    router_name: str = ""
+    own: frozenset[str] = frozenset()
+    last: Query | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._scope = Scope(self.names, self.own | {str(self.chart.stay_id)}, self.chart.end)
+        self._subjects = Subjects(self.chart.graph, frozenset(self.chart.series))
+
+    def ask(self, question: str) -> Turn:
+        """Answer a question. Any text can be asked, and none changes what is answered to another."""
+        judged = self._scope.judge(question, follows=self.last is not None)
+        before = _NOT_FOLLOWED if judged.instructed else ""
+        if judged.name != "in_field":
+            return Turn(judged.name, "refused", before + cues.refusals()[judged.name])
+        queries, read_by = self._queries(question, judged)
+        if not queries:
+            return _unread(judged.reading, before)
+        return self._answered(queries, judged.reading, before, read_by)
+
+    def _queries(self, question: str, judged: Judgement) -> tuple[list[Query], str]:
+        queries = self._subjects.queries(judged.reading, self.last)
+        if queries or self.router is None or judged.instructed:
+            return queries, "rules"
+        routed = self.router(question)
+        return ([] if routed is None else [routed]), self.router_name
+
+    def _answered(self, queries: list[Query], reading: Reading, before: str, read_by: str) -> Turn:
+        pairs: list[tuple[Query, Answer]] = []
+        for query in queries:
+            try:
+                pairs.append((query, answer(query, self.chart)))
+            except UserError:  # a concept or label that this graph does not have
+                continue
+        if not pairs:
+            return _unread(reading, before)
+        self.last = pairs[0][0]
+        answered = tuple(query for query, _ in pairs)
+        if not sound(pairs, self.chart):
+            return Turn("in_field", "not_in_chart", before + _WITHHELD, answered, read_by=read_by)
+        answers = tuple(one for _, one in pairs)
+        outcome = "answered" if any(one.status == "answered" for one in answers) else "not_in_chart"
+        return Turn("in_field", outcome, before + _worded(pairs, reading), answered, answers, read_by)
+
+
+def _worded(pairs: Sequence[tuple[Query, Answer]], reading: Reading) -> str:
+    """The answers in one text; that nothing is above is no answer to "is it normal" without its question."""
+    leads = [
+        _SIDES[query.which] if reading.side == "either" and query.kind == "range" and query.which else ""
+        for query, _ in pairs
+    ]
+    return " ".join(lead + one.text for lead, (_, one) in zip(leads, pairs, strict=True))
+
+
+def _unread(reading: Reading, before: str) -> Turn:
+    """The turn of a question in the field that cannot be read."""
+    if any(name.group == "unlisted" for name in reading.names):
+        return Turn("in_field", "not_in_chart", before + _UNLISTED)
+    if reading.kind == "note" and not reading.names:
+        return Turn("in_field", "not_in_chart", before + _UNKNOWN)
+    return Turn("in_field", "unclear", before + _UNCLEAR)
