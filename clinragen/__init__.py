@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clinragen.api.prescription import prescribe
     from clinragen.api.questions import teach_questions
     from clinragen.api.rating import import_ratings, judge_ratings, pack_ratings
-    from clinragen.api.reporting import report
+    from clinragen.api.reporting import report, report_prescriptions
     from clinragen.api.teaching import teach
     from clinragen.api.training import distill, train
     from clinragen.cohort.folder import Cohort
@@ -54,6 +54,7 @@ __all__ = [
     "prepare",
     "prescribe",
     "report",
+    "report_prescriptions",
     "teach",
     "teach_questions",
     "train",
@@ -80,6 +81,7 @@ _HOMES = {
     "prepare": "clinragen.api.preparation",
     "prescribe": "clinragen.api.prescription",
     "report": "clinragen.api.reporting",
+    "report_prescriptions": "clinragen.api.reporting",
     "teach": "clinragen.api.teaching",
     "teach_questions": "clinragen.api.questions",
     "train": "clinragen.api.training",

@@ -20,11 +20,13 @@ from clinragen.api.values import (
     predictions_folder,
 )
 from clinragen.choices import ReportForm
+from clinragen.errors import UserError
 from clinragen.integrity import thorough
 from clinragen.names import teacher_name
 
 if TYPE_CHECKING:
     from clinragen.api.assessment import Evaluation
+    from clinragen.api.prescription import Prescriptions
 
 
 @dataclass(frozen=True)
@@ -139,3 +141,54 @@ def report(
                     progress=counted("stays"),
                 )
     return WrittenReport(Path(out) / FIRST[form], len(opened.stay_ids))
+
+
+def report_prescriptions(
+    prescriptions: str | Path | Prescriptions,
+    cohort: CohortLike,
+    out: str | Path,
+    *,
+    stays: Sequence[int] = (),
+    single_file: bool = False,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> WrittenReport:
+    """Write suggestions of drugs as pages: ranks, grounds that lead to their places in the chart, cautions.
+
+    Args:
+        prescriptions: the result of :func:`clinragen.prescribe`, which was written, or its folder.
+        cohort: the one they were made from.
+        out: folder to write the pages to.
+        stays: ids of the stays to show; all by default.
+        single_file: make each page a single file that needs no other.
+        overwrite: replace the folder if it exists.
+        verify: also check the hashes of large files before reading them.
+        progress: show a bar on standard error.
+
+    Raises:
+        UserError: no suggestions, suggestions of another cohort, a stay without any, or the output exists.
+    """
+    from rich.progress import Progress
+
+    from clinragen.outputs import REPORT, check_output
+    from clinragen.reporting.prescription_site import write_prescription_site
+    from clinragen.reporting.prescriptions import StoredPrescriptions
+
+    folder = Path(prescriptions) if isinstance(prescriptions, str | Path) else prescriptions.folder
+    if folder is None:
+        raise UserError("these suggestions were not written: call prescribe with a folder")
+    check_output(Path(out), REPORT, overwrite=overwrite, inputs=(folder, cohort_folder(cohort)))
+    with thorough(verify), Progress(console=console(progress), transient=True) as bar:
+        opened = open_cohort(cohort)
+        stored = StoredPrescriptions.load(folder, opened, stays)
+        task = bar.add_task("stays", total=len(stored.rows))
+        written = write_prescription_site(
+            stored,
+            opened,
+            Path(out),
+            single_file=single_file,
+            overwrite=overwrite,
+            progress=lambda count: bar.advance(task, count),
+        )
+    return WrittenReport(Path(out) / "index.html", written)

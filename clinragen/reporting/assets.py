@@ -48,14 +48,19 @@ class Assets:
     def script(self) -> str:
         """What the variables are, then the functions of the pages."""
         variables = json.dumps(catalogue(), separators=(",", ":"), ensure_ascii=True)
-        parts = ["blinded.js", "plots.js", "stay.js", "index.js"]
+        parts = ["blinded.js", "plots.js", "stay.js", "index.js", "prescription.js"]
         return f'"use strict";\nconst CATALOGUE = {harmless(variables)};\n' + "".join(map(_template, parts))
 
-    def write(self, folder: Path, rows: str, warrants: str) -> None:
-        """Write what the pages share."""
+    def write(self, folder: Path, **scripts: str) -> None:
+        """Write what the pages share.
+
+        Args:
+            folder: to make.
+            scripts: further ones, by name.
+        """
         folder.mkdir()
-        shared = {"style.css": self.style, "report.js": self.script, "rows.js": rows, "warrants.js": warrants}
-        for name, text in shared.items():
+        further = {f"{name}.js": text for name, text in scripts.items()}
+        for name, text in {"style.css": self.style, "report.js": self.script, **further}.items():
             (folder / name).write_text(text, encoding="utf-8")
 
 

@@ -84,7 +84,7 @@ def write_report(
         )
         (folder / "index.html").write_text(page, encoding="utf-8")
         if not single_file:
-            assets.write(folder / SHARED, rows, warrants.script)
+            assets.write(folder / SHARED, rows=rows, warrants=warrants.script)
     return index.stays
 
 

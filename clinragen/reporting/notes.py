@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from clinragen.knowledge.readable import Unreadable
+from clinragen.cohort.sections import section_title
+from clinragen.knowledge.readable import Unreadable, unreadable
+from clinragen.label_sets import LabelSet
 
 
 @dataclass(frozen=True)
@@ -64,4 +66,28 @@ def note_parts(
                 unread=unread[struck].reason if struck < len(unread) and unread[struck].start <= start else "",
             )
         )
+    return parts
+
+
+def section_parts(
+    sections: Sequence[tuple[str, str]],
+    read: Sequence[str],
+    passages: Mapping[tuple[int, int, int], Sequence[int]],
+    labels: LabelSet,
+) -> list[tuple[str, list[NotePart]]]:
+    """Title and parts of each section of a stay.
+
+    Args:
+        sections: (section, text) as written.
+        read: the text of each as it is read, with blanks in place of what is not.
+        passages: numbers of the claims by (index of the section, start, end) of the passage.
+        labels: of the cohort, by which lists of diagnoses are told.
+    """
+    cited: dict[int, dict[tuple[int, int], Sequence[int]]] = {}
+    for (section, start, end), numbers in passages.items():
+        cited.setdefault(section, {})[start, end] = numbers
+    parts = []
+    for index, ((key, text), legible) in enumerate(zip(sections, read, strict=True)):
+        left = unreadable(text, key, labels) if text != legible else []
+        parts.append((section_title(key), note_parts(text, cited.get(index, {}), left)))
     return parts

@@ -17,13 +17,12 @@ from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.prediction_columns import Contribution
 from clinragen.evaluation.rows import EvaluationFile
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.knowledge.readable import unreadable
 from clinragen.reporting import views
 from clinragen.reporting.cases import Case, CaseFile
 from clinragen.reporting.citations import Citations
 from clinragen.reporting.diagnoses import Columns, Pairs
 from clinragen.reporting.figures import figures_of
-from clinragen.reporting.notes import note_parts
+from clinragen.reporting.notes import section_parts
 from clinragen.reporting.verdicts import ClaimText, claim_text, marked
 from clinragen.schema import RationaleKind
 from clinragen.verification.claims import Checked
@@ -214,12 +213,4 @@ class _Texts:
 
     def note(self) -> list[tuple[str, list[views.NotePart]]]:
         """Title and parts of each section."""
-        cited: dict[int, dict[tuple[int, int], list[int]]] = {}
-        for (section, start, end), numbers in self.citations.passages.items():
-            cited.setdefault(section, {})[start, end] = numbers
-        labels = self.report.truth.cohort.label_set
-        parts = []
-        for index, ((key, text), read) in enumerate(zip(self.sections, self.read, strict=True)):
-            left = unreadable(text, key, labels) if text != read else []
-            parts.append((self.titles[index], note_parts(text, cited.get(index, {}), left)))
-        return parts
+        return section_parts(self.sections, self.read, self.citations.passages, self.report.truth.cohort.label_set)

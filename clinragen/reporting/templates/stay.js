@@ -179,6 +179,13 @@ function sumUp(called) {
   if (list.children.length > 1) called.before(list);
 }
 
+// What an address points to is opened.
+function openTargets() {
+  const open = () => document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
+  addEventListener("hashchange", open);
+  open();
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   const hours = Number(document.querySelector("main[data-window]")?.dataset.window);
   if (!hours) return;
@@ -189,10 +196,7 @@ document.addEventListener("DOMContentLoaded", () => {
   tellEvidence(evidenceOf(plots));
   for (const belief of document.querySelectorAll(".belief")) belief.prepend(barOf(belief));
   tellMissing(document.querySelector("details.missing"), plots);
-  // what an address points to is opened
-  const open = () => document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
-  addEventListener("hashchange", open);
-  open();
+  openTargets();
   const folded = () => document.querySelectorAll("details.why, details.claims, details.rest");
   addEventListener("beforeprint", () => folded().forEach((one) => (one.open = true)));
 });
