@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import unknown_choice
-from mimic_prep.audit import duplicates, later, named_diagnoses, row_checks, site_checks, value_checks
+from mimic_prep.audit import duplicates, later, later_orders, named_diagnoses, row_checks, site_checks, value_checks
 from mimic_prep.audit.check import STATUSES, Check, CheckRecord, Status
 from mimic_prep.audit.cohort_tables import CohortTables
 
@@ -78,6 +78,7 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
         ("times", partial(row_checks.times, tables)),
         ("the course told in text", partial(later.course, tables)),
         ("diagnoses named in text", partial(named_diagnoses.named, tables, allow)),
+        ("later orders named in text", partial(later_orders.later_orders, tables)),
         ("near-duplicate text", partial(duplicates.stays, tables)),
         ("near-duplicate notes", partial(duplicates.notes, tables)),
         ("units", partial(value_checks.units, tables.series)),
