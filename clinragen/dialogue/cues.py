@@ -19,6 +19,7 @@ from clinragen.errors import UserError
 
 _FOLDER = CONFIG_ROOT / "questions"
 _PART = re.compile(r"\{([a-z_]+)\}")
+_PLAIN = re.compile(r"(?<![\\a-z])[a-z]{3,}")
 _BREAK = re.compile(r"\n\s*")
 _WORDING_KEYS = frozenset(("means", "pattern", "examples"))
 _SCOPE_KEYS = frozenset(("class", "reason", "pattern", "unless", "exactly", "examples", "spares"))
@@ -93,6 +94,21 @@ def bounds() -> tuple[Bound, ...]:
 
 
 @cache
+def hints() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """(class, pattern) pairs that tell what a question seems to be about that is not wholly understood."""
+    keys = frozenset(("class", "pattern"))
+    entries = _checked("scope", "hints", keys, needed=keys)
+    return tuple((entry["class"], _compiled("scope", entry["pattern"])) for entry in entries)
+
+
+@cache
+def scope_words() -> frozenset[str]:
+    """The words in the patterns of ``scope.yaml``: none of them is a misspelt name."""
+    patterns = [*(bound.pattern for bound in bounds()), *(pattern for _, pattern in hints())]
+    return frozenset(word for pattern in patterns for word in _PLAIN.findall(pattern.pattern))
+
+
+@cache
 def refusals() -> Mapping[str, str]:
     """What is said to a question of each class."""
     return {name: " ".join(text.split()) for name, text in _file("scope")["refusals"].items()}
@@ -102,6 +118,13 @@ def refusals() -> Mapping[str, str]:
 def names() -> Mapping[str, tuple[str, ...]]:
     """Further name of variables -> their keys."""
     listed = _file("wording")["names"]
+    return {str(word): tuple(re.split(r", *", entry["means"])) for entry in listed for word in entry["words"]}
+
+
+@cache
+def panels() -> Mapping[str, tuple[str, ...]]:
+    """Name of several variables, all of which are meant -> their keys."""
+    listed = _file("wording")["panels"]
     return {str(word): tuple(re.split(r", *", entry["means"])) for entry in listed for word in entry["words"]}
 
 

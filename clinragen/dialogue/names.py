@@ -35,10 +35,11 @@ class Name(NamedTuple):
 
     Attributes:
         group: what it is a name of.
-        variables: keys; of several the first that was measured is meant.
+        variables: keys; of several the first that was measured is meant, or ``all`` that were.
         concept: node of the graph; empty for a variable.
         side: of a finding: ``above`` or ``below`` the reference range; empty otherwise.
         extreme: of a name such as Tmax: ``highest`` or ``lowest``; empty otherwise.
+        all: whether it is a name of a panel, such as vital signs.
     """
 
     start: int
@@ -48,6 +49,7 @@ class Name(NamedTuple):
     concept: str = ""
     side: str = ""
     extreme: str = ""
+    all: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Names:
         self._linker = linker or Linker(graph)
         self._phrases = CuePhrases(graph)
         self._short: PhraseTrie[tuple[Group, tuple[str, ...]]] = PhraseTrie()
-        for word, keys in cues.names().items():
+        for word, keys in {**cues.names(), **cues.panels()}.items():
             self._add(word, "variable", keys)
         for word in cues.phrases("unlisted"):
             self._add(word, "unlisted", ())
@@ -127,7 +129,8 @@ class Names:
             match = self._short.longest(tokens, position, text, starts)
             if match is not None and text[max(0, starts[position] - 1)] not in "'’":  # the t of "don't"
                 ahead, (group, keys) = match
-                yield Name(starts[position], starts[ahead - 1] + len(tokens[ahead - 1]), group, keys)
+                end = starts[ahead - 1] + len(tokens[ahead - 1])
+                yield Name(starts[position], end, group, keys, all=keys in cues.panels().values())
 
     def _heads(self, text: str) -> Iterator[Name]:
         """Variables, and terms such as hypotension, by the names of the claim reader."""
@@ -161,21 +164,24 @@ class Names:
     def _words(self) -> _Spelling:
         """The words of names and cues. Only those of variables, labels and cues are offered for a misspelt one."""
         offered: set[str] = set()
+        whole: set[str] = set()
         for key, variable in variables().items():
             node = self._graph.nodes.get(f"variable:{key}")
             forms = (variable.label, *(node["synonyms"] if node else ()))
+            whole.update(form.lower() for form in forms)
             offered.update(word for form in forms for word in _plain(form))
-        for word in cues.names():
+        whole |= {word.lower() for word in (*cues.names(), *cues.panels())}
+        for word in whole:
             offered.update(_plain(word))
         for label in self._graph.labels.values():
             offered.update(_plain(label.name))
         offered |= cues.words("spelt")
-        correct = set(offered) | cues.words("plain") | cues.words("usual")
+        correct = set(offered) | cues.words("plain") | cues.words("usual") | cues.scope_words()
         for data in self._graph.nodes.values():
             correct.update(word for form in (data["name"], *data["synonyms"]) for word in _plain(form))
         offered = {spelling for word in offered for spelling in {word, *british(word)} if len(word) >= 5}
         by_letter: dict[str, list[str]] = {}
-        for word in sorted(offered):
+        for word in sorted(offered, key=lambda word: (word not in whole, word)):  # creatinine before creatine (kinase)
             by_letter.setdefault(word[0], []).append(word)
         return _Spelling(by_letter, frozenset(correct | offered))
 
@@ -201,8 +207,8 @@ def _nearest(word: str, choices: Iterable[str]) -> str | None:
     """The word that is a slip or two of the keyboard away; None where there is none. A short word may lack a letter."""
     most = 1 if len(word) < 7 else 2
     near = [
-        (slips, abs(len(choice) - len(word)), choice)
-        for choice in choices
+        (slips, rank, choice)
+        for rank, choice in enumerate(choices)
         if abs(len(choice) - len(word)) <= most and (len(word) > 4 or len(choice) == 5)
         if (slips := _slips(word, choice)) <= most
     ]

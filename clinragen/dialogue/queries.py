@@ -14,7 +14,7 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.questions.query import Kind, Query, Window
 
 #: Variables that one question may ask about.
-MOST_SUBJECTS = 4
+MOST_SUBJECTS = 6
 _CONCEPTS = ("finding", "disease", "symptom", "drug", "procedure")
 _EXTREMES = ("highest", "lowest")
 
@@ -43,7 +43,7 @@ class Subjects:
             subjects = [self._again(last)]
         carried = last if last is not None and (reading.follows or not reading.names) else None
         queries: list[Query] = []
-        for subject in subjects[:MOST_SUBJECTS]:
+        for subject in self._each(subjects)[:MOST_SUBJECTS]:
             try:
                 query = self._query(reading, subject, carried)
             except UserError:  # hours that make no window, or a part that the kind does not have
@@ -51,6 +51,14 @@ class Subjects:
             if query is not None:
                 queries += [query, *_other_side(query, reading)]
         return list(dict.fromkeys(queries))
+
+    def _each(self, subjects: list[Name]) -> list[Name]:
+        """The subjects with each panel's variables in its place, those measured; none where others are named."""
+        single = [name for name in subjects if not name.all]
+        if single:
+            return single
+        keys = [key for name in subjects for key in name.variables]
+        return [Name(0, 0, "variable", (key,)) for key in [key for key in keys if key in self.measured] or keys[:1]]
 
     def _named(self, reading: Reading) -> list[Name]:
         """What the question is about: what it names for its kind, or else the variables, or else the concepts."""

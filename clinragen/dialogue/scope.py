@@ -18,6 +18,7 @@ CLASSES: tuple[Class, ...] = (
 )  # fmt: skip
 _INSTRUCTION = "instruction"
 _SENTENCES = re.compile(r"(?<=[.?!;])\s+|\n+")
+_OF_CHART = re.compile(r"\b(?:labs?|values?|measurements?|measured|variables?|results?|chart|findings?)\b", re.I)
 _FEW = 2  # unusual words that do not change what a clear question asks
 _ASKING = re.compile(
     r"\?|^(?:what|when|where|which|who|whom|whose|why|how|is|are|was|were|do|does|did|has|have|had|can|could|may|tell|show|"
@@ -80,7 +81,8 @@ class Scope:
             return Judgement("after_prediction_time", reading)
         if _understood(reading, follows):
             return Judgement("in_field", reading)
-        return Judgement("out_of_field" if _ASKING.search(reading.masked) else "not_a_question", reading)
+        seems = next((name for name, pattern in cues.hints() if pattern.search(reading.masked)), "out_of_field")
+        return Judgement(_of(seems) if _ASKING.search(reading.masked) else "not_a_question", reading)
 
     def _instructs(self, sentence: str) -> bool:
         """Whether a sentence tells the program what to do: in its own words, and with its names replaced."""
@@ -105,6 +107,8 @@ def _understood(reading: Reading, follows: bool) -> bool:
         return reading.strange <= (_FEW if clear else 0)
     if reading.kind == "note":
         return reading.strange <= _FEW
+    if _OF_CHART.search(reading.masked) and not reading.strange:
+        return True
     return follows and (reading.asks or reading.follows) and not reading.strange
 
 

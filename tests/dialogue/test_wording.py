@@ -24,7 +24,7 @@ WORDED = [
     for cue in cues.wording(section)
     for question, query in cue.examples.items()
 ]
-PROMPTS = read_data_file(Path(__file__).with_name("prompts.yaml"))
+PROMPTS = [Path(__file__).with_name(name) for name in ("prompts.yaml", "prompts_later.yaml")]
 
 
 GRAPH = build()
@@ -59,10 +59,11 @@ def test_a_bound_refuses_its_examples_and_spares_others(bound, scope):
         assert scope.judge(question).name == "in_field", question
 
 
-def test_prompts_are_refused_or_read_as_they_should_be(scope):
+@pytest.mark.parametrize("file", PROMPTS, ids=lambda file: file.stem)
+def test_prompts_are_refused_or_read_as_they_should_be(file, scope):
     refused: dict[str, list[bool]] = {}
     misread: list[str] = []
-    for prompt in PROMPTS:
+    for prompt in read_data_file(file):
         judged = scope.judge(prompt["prompt"])
         refused.setdefault(prompt["class"], []).append(judged.name != "in_field" or judged.instructed)
         if "query" in prompt and judged.name == "in_field":
