@@ -82,9 +82,10 @@ def open_stay(
     """
     import numpy as np
 
+    from clinragen.cohort.sections import sections_by_stay
     from clinragen.dialogue.dialogue import Dialogue
     from clinragen.dialogue.names import Names
-    from clinragen.dialogue.remarks import remarks
+    from clinragen.dialogue.remarks import fewest_variables, remarks
     from clinragen.knowledge.linker import Linker
     from clinragen.questions.stay_chart import charts
 
@@ -100,7 +101,9 @@ def open_stay(
         linker = Linker(opened)
         part = whole.of_stays(np.array([stay]))
         (chart,) = charts(part, opened, linker=linker, labels={stay: [key for key in labels if key in opened.labels]})
-        sentences = dict.fromkeys([*remarks(chart, whole), *unlike])
+        notes = sections_by_stay(part.notes, labels=whole.label_set, layout=True, whole=True).get(stay, [])
+        sentences = remarks(chart, notes, whole.label_set, fewest=fewest_variables(whole))
+        sentences = dict.fromkeys([*sentences, *unlike])
         identifiers = frozenset(str(part.stays[key][0]) for key in ("subject_id", "hadm_id"))
         return OpenStay(Dialogue(chart, Names(opened, linker), router, own=identifiers), tuple(sentences))
 

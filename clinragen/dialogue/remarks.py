@@ -5,13 +5,15 @@ The sentences are those with which a model abstains (``clinragen.abstention``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
 from clinragen.abstention import reason
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.sections import sections_by_stay
 from clinragen.knowledge.readable import FOREIGN, unreadable
+from clinragen.label_sets import LabelSet
 from clinragen.questions.stay_chart import StayChart
 
 #: Share of training stays that may have measured fewer variables before a stay is unlike them.
@@ -19,33 +21,39 @@ RARE = 0.005
 _LEAST = 50  # training stays from which on a share is counted
 
 
-def remarks(chart: StayChart, whole: Cohort) -> list[str]:
-    """In what a chart is unlike those of a cohort's training split, one sentence each; empty for one like them.
-
-    Of other stays only the number of measured variables is read, and none of it is said but a limit.
+def remarks(
+    chart: StayChart, whole: Sequence[tuple[str, str]], labels: LabelSet | None = None, *, fewest: float = 0.0
+) -> list[str]:
+    """In what a chart is unlike those of training, one sentence each; empty for one like them.
 
     Args:
         chart: of the stay.
-        whole: the cohort.
+        whole: (section, text) pairs of its note with the text that is not read.
+        labels: to recognise lists of diagnoses; None: the 25 phenotypes.
+        fewest: of :func:`fewest_variables`; 0: how many variables were measured is not looked at.
     """
     sentences: list[str] = []
     if not chart.series:
         sentences.append(reason("no series"))
-    elif (least := _fewest(whole)) > len(chart.series):
-        sentences.append(reason("few variables", count=len(chart.series), limit=least))
+    elif fewest > len(chart.series):
+        sentences.append(reason("few variables", count=len(chart.series), limit=fewest))
     if not any(text.strip() for _, text in chart.sections):
         sentences.append(reason("no note"))
-    if _instructed(chart.stay_id, whole):
+    if any(span.reason in FOREIGN for section, text in whole for span in unreadable(text, section, labels)):
         sentences.append(reason("instructions"))
     return sentences
 
 
-def _fewest(whole: Cohort) -> float:
-    """The number of variables that all but a few training stays have measured at least; 0 where there are too few."""
-    train = whole.stays.filter(split="train")["stay_id"]
+def fewest_variables(cohort: Cohort) -> float:
+    """The number of variables that all but a few training stays have measured at least; 0 where there are too few.
+
+    Args:
+        cohort: whose training split is counted; nothing else of it is read.
+    """
+    train = cohort.stays.filter(split="train")["stay_id"]
     if len(train) < _LEAST:
         return 0.0
-    table = pl.scan_parquet(whole.paths.series).select("stay_id", "variable")
+    table = pl.scan_parquet(cohort.paths.series).select("stay_id", "variable")
     counts = (
         table.filter(pl.col("stay_id").is_in(train.implode()))
         .group_by("stay_id")
@@ -54,14 +62,3 @@ def _fewest(whole: Cohort) -> float:
         .to_numpy()
     )
     return float(np.quantile(np.r_[counts, np.zeros(len(train) - len(counts))], RARE))
-
-
-def _instructed(stay_id: int, whole: Cohort) -> bool:
-    """Whether the note speaks to its reader or to a machine; such text is not read."""
-    notes = whole.of_stays(np.array([stay_id])).notes
-    sections = sections_by_stay(notes, labels=whole.label_set, layout=True, whole=True)
-    return any(
-        span.reason in FOREIGN
-        for section, text in sections.get(stay_id, [])
-        for span in unreadable(text, section, whole.label_set)
-    )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query
@@ -23,6 +24,7 @@ from clinragen.errors import UserError
 from clinragen.serve import metrics, pages
 from clinragen.serve.access import Access
 from clinragen.serve.answer import NOTICE, Answer, Health, Problem
+from clinragen.serve.asking import Asker, QuestionsRequest, Replies, read_questions
 from clinragen.serve.assess import Assessor
 from clinragen.serve.body import FORM_TYPE, form, read_body
 from clinragen.serve.fhir import read_bundle
@@ -36,6 +38,7 @@ from clinragen.serve.worker import Worker
 
 READERS = {"stays": read_stays, "fhir": read_bundle}
 WithPages = Annotated[bool, Query(description="also give the HTML page of each stay")]
+_BODIES = (StaysRequest, Bundle, QuestionsRequest)  # which are read without FastAPI
 _REFERENCE = "#/components/schemas/{model}"
 _STATUSES = {
     400: "not JSON, or no form",
@@ -75,6 +78,24 @@ class Service:
     def close(self) -> None:
         """Finish what runs, and take no more."""
         self.worker.close()
+
+    @cached_property
+    def asker(self) -> Asker:
+        """What answers questions; the model is not needed for it."""
+        trained = self.assessor.trained
+        return Asker(trained.model.labels, trained.run.added)
+
+    async def replies(self, body: bytes) -> dict[str, Any]:
+        """The answers to the questions of a body, in the thread that reads bodies.
+
+        Args:
+            body: of a request.
+
+        Raises:
+            RefusalError: it is not valid.
+        """
+        window = self.assessor.trained.run.window
+        return await self._in_reader(lambda: self.asker.answer(read_questions(body, window, self.limits)))
 
     async def intake(self, body: bytes, kind: str) -> Intake:
         """The stays of a body, read in a thread: a large one takes a second.
@@ -133,6 +154,7 @@ def build_app(service: Service) -> ASGIApp:
     app = FastAPI(title="clinragen serve", version=__version__, description=NOTICE, docs_url=None, redoc_url=None)
     _answer_errors(app)
     _add_answers(app, service)
+    _add_questions(app, service)
     _add_status(app, service)
     _add_pages(app, service)
     app.openapi = lambda: _schema(app, service)  # type: ignore[method-assign]
@@ -165,6 +187,19 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         """The stays of a FHIR R4 bundle: Patient, Encounter, Observation, DocumentReference, DiagnosticReport."""
         intake = await service.intake(await read_body(request, service.limits), "fhir")
         return await service.json(await service.answer(request, intake, shown=pages))
+
+
+def _add_questions(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/v1/ask",
+        response_model=Replies,
+        responses=_PROBLEMS,
+        dependencies=[Depends(service.access.check)],
+        openapi_extra=_takes("QuestionsRequest", "application/json"),
+    )
+    async def ask(request: Request) -> Response:
+        """Questions about one stay in the cohort's schema, answered from its rows alone, without the model."""
+        return await service.json(await service.replies(await read_body(request, service.limits)))
 
 
 def _add_status(app: FastAPI, service: Service) -> None:
@@ -259,7 +294,7 @@ def _schema(app: FastAPI, service: Service) -> dict[str, Any]:
     """OpenAPI, with the models of bodies, which are read without FastAPI."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        _, models = models_json_schema([(StaysRequest, "validation"), (Bundle, "validation")], ref_template=_REFERENCE)
+        _, models = models_json_schema([(each, "validation") for each in _BODIES], ref_template=_REFERENCE)
         schema["components"]["schemas"] |= models["$defs"]
         if service.access.digest is not None:
             schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

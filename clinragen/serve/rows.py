@@ -94,6 +94,20 @@ def read_stays(body: bytes, window: Window, limits: Limits) -> Intake:
         request = StaysRequest.model_validate_json(body)
     except ValidationError as error:
         raise refused(error) from None
+    return intake_of(request, window, limits)
+
+
+def intake_of(request: StaysRequest, window: Window, limits: Limits) -> Intake:
+    """The stays of a request that pydantic accepts.
+
+    Args:
+        request: the stays with their rows.
+        window: the hours that the model reads.
+        limits: of the service.
+
+    Raises:
+        RefusalError: 422 with the fields that are wrong.
+    """
     left_out = LeftOut()
     wrong = [*_check_times(request), *_check_ids(request)]
     stays = _stays(request, window, wrong)

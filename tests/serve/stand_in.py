@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from clinragen.added_variables import NONE
 from clinragen.cohort.window import Window
+from clinragen.label_sets import shipped
 
 SECRET = "Zebulon Q Haversham"
 JSON = {"content-type": "application/json"}
@@ -20,7 +22,8 @@ class Waiting:
     """An assessor that answers when it is let go, and counts what it was given."""
 
     def __init__(self) -> None:
-        self.trained = SimpleNamespace(run=SimpleNamespace(window=Window(48)))
+        run = SimpleNamespace(window=Window(48), added=NONE)
+        self.trained = SimpleNamespace(run=run, model=SimpleNamespace(labels=shipped()))
         self.free = threading.Event()
         self.free.set()
         self.begun = threading.Event()

@@ -41,11 +41,11 @@ def test_stays_are_answered_and_counted(client):
 @pytest.mark.parametrize(
     "header", [None, "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xe9"]
 )
-@pytest.mark.parametrize("path", ["/v1/stays", "/v1/fhir", "/v1/model", "/metrics"])
+@pytest.mark.parametrize("path", ["/v1/stays", "/v1/fhir", "/v1/ask", "/v1/model", "/metrics"])
 def test_without_the_token_nothing_is_answered(client, access, waiting, path, header):
     opened = client(access)
     headers = {**JSON, **({"authorization": header.encode("latin-1")} if header else {})}
-    method = "POST" if path in ("/v1/stays", "/v1/fhir") else "GET"
+    method = "POST" if path in ("/v1/stays", "/v1/fhir", "/v1/ask") else "GET"
     answer = opened.request(method, path, headers=headers, content=json.dumps(one_stay()))
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -316,7 +316,7 @@ def test_the_pages_name_nothing_of_another_machine(client):
 def test_the_schema_lists_what_is_read(client):
     opened = client()
     schema = opened.get("/openapi.json").json()
-    assert {"/v1/stays", "/v1/fhir", "/health", "/metrics", "/v1/model"} == set(schema["paths"])
+    assert {"/v1/stays", "/v1/fhir", "/v1/ask", "/health", "/metrics", "/v1/model"} == set(schema["paths"])
     page = opened.get("/docs").text
     for name in ("StaysRequest", "SeriesRow", "prediction_time", "DiagnosticReport", "AssessedStay", "503"):
         assert name in page
