@@ -118,14 +118,72 @@ def pack_ratings(
             from clinragen.rating.items import of_teacher
 
             authors.append(of_teacher(teacher, opened, truth))
-        for number, folder in enumerate(folders, 1):
+        for name, folder in zip(_numbered("baseline", len(folders)), folders, strict=True):
             other = load_predictions(folder)
             load_truth(other, truth.cohort, needs_labels=False)  # raises if it is of another cohort
-            authors.append(of_predictions("baseline" if len(folders) == 1 else f"baseline {number}", other))
+            authors.append(of_predictions(name, other))
         request = PackRequest(truth.cohort, authors, _diagnoses(opened, truth), stays, raters, seed)
         key = write_pack(request, Path(out), overwrite=overwrite, progress=lambda: bar.advance(task))
     pages = [Path(out) / PAGES / f"{rater.rater}.html" for rater in key.raters if rater.kind == "human"]
     return WrittenPack(Path(out), key.pack, pages)
+
+
+def pack_prescriptions(
+    prescriptions: str | Path,
+    cohort: CohortLike,
+    out: str | Path,
+    *,
+    against: Sequence[str | Path] = (),
+    stays: int = 20,
+    raters: int = 3,
+    seed: int = 0,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> WrittenPack:
+    """Write a page for each rater, on which suggestions of drugs are rated blindly and offline.
+
+    Args:
+        prescriptions: folder written by :func:`clinragen.prescribe`.
+        cohort: the one they were made from.
+        out: folder to write the pack to.
+        against: folders of other suggestions for the same stays, as baselines.
+        stays: number of stays to draw.
+        raters: number of people who rate, each all stays.
+        seed: decides what is drawn, and every order.
+        overwrite: replace a pack that is there.
+        verify: also check the hashes of large files before reading them.
+        progress: show a bar on standard error.
+
+    Raises:
+        UserError: the folders do not belong together, too few stays have suggestions of all, or the output exists.
+    """
+    from rich.progress import Progress
+
+    from clinragen.outputs import RATING_PACK, check_output
+    from clinragen.rating.items import in_force_texts, of_prescriptions
+    from clinragen.rating.pack import PAGES, PackRequest, write_pack
+    from clinragen.reporting.prescriptions import StoredPrescriptions
+
+    folders = [Path(prescriptions), *map(Path, against)]
+    check_output(Path(out), RATING_PACK, overwrite=overwrite, inputs=(cohort_folder(cohort), *folders))
+    with thorough(verify), Progress(console=console(progress), transient=True) as bar:
+        task = bar.add_task("pages", total=raters)
+        opened = open_cohort(cohort)
+        stored = [StoredPrescriptions.load(folder, opened) for folder in folders]
+        names = ["suggestions", *_numbered("baseline", len(folders) - 1)]
+        authors = [of_prescriptions(name, each) for name, each in zip(names, stored, strict=True)]
+        first = {stay: argument.diagnoses[:1] for stay, argument in authors[0].arguments.items()}
+        ordered = {stay: [("drugs_ordered_so_far", text)] for stay, text in in_force_texts(stored[0]).items()}
+        request = PackRequest(opened, authors, first, stays, raters, seed, "prescriptions", ordered)
+        key = write_pack(request, Path(out), overwrite=overwrite, progress=lambda: bar.advance(task))
+    pages = [Path(out) / PAGES / f"{rater.rater}.html" for rater in key.raters if rater.kind == "human"]
+    return WrittenPack(Path(out), key.pack, pages)
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    """A name for each of some baselines."""
+    return [name] if count == 1 else [f"{name} {number}" for number in range(1, count + 1)]
 
 
 def _diagnoses(predictions: Predictions, truth: Truth) -> dict[int, list[str]]:

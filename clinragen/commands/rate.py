@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from clinragen.command_line import answer
+from clinragen.errors import UserError
 from clinragen.options import (
     AsJson,
     CohortFolder,
     Out,
     Overwrite,
     Paths,
-    PredictionsFolder,
     Seed,
     Settings,
     Verify,
@@ -29,7 +29,10 @@ PackFolder = Annotated[Path, Parameter(name="--pack", help="Folder written by `c
 @command.command
 def pack(
     *,
-    predictions: PredictionsFolder,
+    predictions: Annotated[
+        Path | None, Parameter(name="--predictions", help="Folder written by `clinragen predict`.")
+    ] = None,
+    prescriptions: Path | None = None,
     cohort: CohortFolder,
     out: Out,
     teacher: str | None = None,
@@ -44,27 +47,32 @@ def pack(
     """Write a page for each rater that works offline, and a key that says who wrote what.
 
     Args:
+        prescriptions: Folder written by `clinragen prescribe`, in place of --predictions: its suggestions are rated.
         teacher: Name of a rationale set of the cohort to compare with.
-        against: Other predictions of the same stays, as a baseline; may be repeated.
+        against: Other predictions, or suggestions, for the same stays, as a baseline; may be repeated.
         stays: Number of stays to draw.
         raters: Number of people who rate; each rates all stays.
         seed: Decides what is drawn, and every order.
     """
-    from clinragen.api.rating import pack_ratings
+    from clinragen.api.rating import pack_prescriptions, pack_ratings
 
-    written = pack_ratings(
-        predictions,
-        cohort,
-        out,
-        teacher=teacher,
-        against=against,
-        stays=stays,
-        raters=raters,
-        seed=seed,
-        overwrite=overwrite,
-        verify=verify,
-        progress=True,
-    )
+    options: dict[str, Any] = {
+        "against": against,
+        "stays": stays,
+        "raters": raters,
+        "seed": seed,
+        "overwrite": overwrite,
+        "verify": verify,
+        "progress": True,
+    }
+    if prescriptions is not None:
+        if predictions is not None or teacher is not None:
+            raise UserError("--prescriptions goes with neither --predictions nor --teacher: compare with --against")
+        written = pack_prescriptions(prescriptions, cohort, out, **options)
+    elif predictions is not None:
+        written = pack_ratings(predictions, cohort, out, teacher=teacher, **options)
+    else:
+        raise UserError("rate pack needs --predictions, a folder of clinragen predict, or --prescriptions")
     lines = [
         f"pack {written.pack}: {stays} stays",
         *(f"{path}: one rater's page" for path in written.pages),

@@ -1,14 +1,75 @@
-"""The criteria by which rationales are rated, from ``configs/rating/criteria.yaml``."""
+"""What may be rated, rationales or suggestions of drugs: the criteria, from ``configs/rating``, and the wording."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from clinragen.config import CONFIG_ROOT, load_yaml
 
 #: The scale of every criterion, worst first.
 SCALE = (1, 2, 3, 4, 5)
+#: what is rated
+Rated = Literal["rationales", "prescriptions"]
+_FILES: dict[Rated, str] = {"rationales": "criteria.yaml", "prescriptions": "prescription_criteria.yaml"}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What pages and prompts call it.
+
+    Attributes:
+        one, many: its name, for a letter and in general.
+        about: what it is, for raters.
+        listed: what it lists, as a heading; ``empty`` stands where it lists nothing.
+        first, second: headings of its two texts.
+        expertise: of whoever rates, for a language model.
+        chart_first, chart_second: headings of the texts in a prompt.
+        chart_listed: heading of the list in a prompt.
+    """
+
+    one: str
+    many: str
+    about: str
+    listed: str
+    empty: str
+    first: str
+    second: str
+    expertise: str
+    chart_listed: str
+    chart_first: str
+    chart_second: str
+
+
+WORDINGS: dict[Rated, Wording] = {
+    "rationales": Wording(
+        one="rationale",
+        many="rationales",
+        about="texts that argue for diagnoses from the note and from the series",
+        listed="Argues for",
+        empty="no diagnosis",
+        first="From the note",
+        second="From the series",
+        expertise="how well others explain diagnoses",
+        chart_listed="Diagnoses",
+        chart_first="From the note",
+        chart_second="From the series",
+    ),
+    "prescriptions": Wording(
+        one="list",
+        many="lists of drugs",
+        about="classes of drugs to start within 24 hours, in this order, with what speaks for and against them",
+        listed="Start",
+        empty="nothing",
+        first="For it",
+        second="Against it",
+        expertise="which drugs others would start",
+        chart_listed="Drugs to start, in this order",
+        chart_first="What speaks for them",
+        chart_second="What speaks against them",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -37,11 +98,13 @@ class Criterion:
 
 
 @cache
-def criteria() -> dict[str, Criterion]:
+def criteria(rated: Rated = "rationales") -> dict[str, Criterion]:
     """The criteria by key, in the order in which they are asked.
 
     >>> list(criteria())
     ['correctness', 'readability', 'soundness', 'consistency', 'persuasiveness']
+    >>> list(criteria("prescriptions"))
+    ['appropriate', 'safe', 'complete', 'personal', 'clear']
     """
-    entries = load_yaml(CONFIG_ROOT / "rating" / "criteria.yaml")
+    entries = load_yaml(CONFIG_ROOT / "rating" / _FILES[rated])
     return {key: Criterion(key, str(row["question"]), tuple(map(str, row["anchors"]))) for key, row in entries.items()}

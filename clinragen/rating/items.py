@@ -12,19 +12,22 @@ import polars as pl
 from clinragen.artifacts import read_json, write_json
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import sections_by_stay
+from clinragen.drugs import drug_classes
 from clinragen.errors import UserError
 from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
+from clinragen.reporting.prescriptions import StoredPrescriptions
 
 FILE = "items.json"
 
 
 @dataclass(frozen=True)
 class Argument:
-    """The rationales of one author for one stay.
+    """The rationales of one author for one stay, or its suggestions of drugs.
 
     Attributes:
-        diagnoses: names of the diagnoses that they argue for.
-        note, series: the two texts; one of them may be empty.
+        diagnoses: names of the diagnoses that they argue for, or of the classes to start, in their order.
+        note, series: the two texts, of which one may be empty: from note and series, or what speaks for the classes
+            and against them.
     """
 
     diagnoses: list[str]
@@ -93,6 +96,42 @@ def of_predictions(name: str, predictions: Predictions) -> Author:
             listed = [title for title, called in zip(titles, predictions.system.listed[row], strict=True) if called]
             arguments[stay] = Argument(listed, texts["note"], texts["series"])
     return Author(name, str(predictions.root), arguments)
+
+
+def of_prescriptions(name: str, stored: StoredPrescriptions) -> Author:
+    """The author of suggestions of drugs, without numbers and names that tell how it came to them."""
+    arguments = {}
+    for stay, row in stored.rows.items():
+        suggestions = row["suggestions"]
+        grounds = [
+            f"{one['name']}: {ground['text']}" + (f" [{ground['source']}]" if ground["kind"] == "treats" else "")
+            for one in suggestions
+            for ground in one["grounds"]
+        ]
+        cautions = [
+            f"{one['name']}, {member['ingredient']}: {caution['severity']}: {caution['because']} [{caution['source']}]"
+            for one in suggestions
+            for member in one["members"]
+            for caution in member["cautions"]
+        ]
+        arguments[stay] = Argument([_class(one) for one in suggestions], "\n".join(grounds), "\n".join(cautions))
+    return Author(name, str(stored.root), arguments)
+
+
+def in_force_texts(stored: StoredPrescriptions) -> dict[int, str]:
+    """What had been ordered in each stay, in words: nobody could judge what to start without it."""
+    names = drug_classes()
+    return {
+        stay: "; ".join(names.get(str(key), str(key)) for key in row["in_force"])
+        or ("nothing" if row["orders_known"] else "not known: the hospital may send no orders")
+        for stay, row in stored.rows.items()
+    }
+
+
+def _class(suggestion: Mapping[str, Any]) -> str:
+    """A class with its usual ingredients."""
+    members = [member["ingredient"] for member in suggestion["members"]]
+    return f"{suggestion['name']} ({', '.join(members)})" if members else suggestion["name"]
 
 
 def of_teacher(name: str, predictions: Predictions, truth: Truth) -> Author:

@@ -65,7 +65,7 @@ def judge(
     """
     settings.check()
     client = Client(settings.server)
-    run = _Run(pack, settings, JudgePrompts(settings), progress, say)
+    run = _Run(pack, settings, JudgePrompts(settings, pack.key.rated or "rationales"), progress, say)
     folder = pack.root / FOLDER
     path = folder / f"{name}.journal.jsonl"
     try:
@@ -156,7 +156,7 @@ class _Desk:
             try:
                 record = await self._answer(question, messages, attempt)
                 self._check(record, messages)
-                self.answered[question.key] = reader(question)(record["text"])
+                self.answered[question.key] = reader(question)(record["text"], self._run.pack.key.rated or "rationales")
                 break
             except (BadAnswerError, NoAnswerError) as error:
                 reason = str(error)

@@ -10,7 +10,7 @@ from typing import Any
 
 from clinragen.config import CONFIG_ROOT
 from clinragen.knowledge.readable import readable
-from clinragen.rating.criteria import SCALE, criteria
+from clinragen.rating.criteria import SCALE, WORDINGS, Rated, criteria
 from clinragen.rating.items import Argument, Item
 from clinragen.rating.rating_file import VERDICTS
 from clinragen.teacher.answers import BadAnswerError
@@ -47,10 +47,16 @@ class Question:
 
 
 class JudgePrompts:
-    """Fills the templates. The same stay, authors and settings always give the same prompt."""
+    """Fills the templates. The same stay, authors and settings always give the same prompt.
 
-    def __init__(self, settings: TeacherSettings) -> None:
+    Args:
+        settings: how much of the chart is shown.
+        rated: what the authors wrote.
+    """
+
+    def __init__(self, settings: TeacherSettings, rated: Rated = "rationales") -> None:
         self._settings = settings
+        self._rated: Rated = rated
         self._templates = Templates([SHIPPED, TEACHERS])  # the fence of the chart is the teachers'
 
     def messages(self, question: Question) -> Messages:
@@ -68,23 +74,25 @@ class JudgePrompts:
             "series_lines": [line.text for line in lines],
             "arguments": [_safe(question.item.arguments[author], fence) for author in question.authors],
             "criteria": [
-                {"key": each.key, "question": each.question, "anchors": each.anchors} for each in criteria().values()
+                {"key": each.key, "question": each.question, "anchors": each.anchors}
+                for each in criteria(self._rated).values()
             ],
+            "wording": WORDINGS[self._rated],
         }
         return [
             {"role": "system", "content": self._templates.render("system.j2", values)},
             {"role": "user", "content": self._templates.render(question.template, values)},
         ]
 
-    @staticmethod
-    def schema(question: Question) -> dict[str, Any]:
+    def schema(self, question: Question) -> dict[str, Any]:
         """JSON schema of an answer."""
+        keys = list(criteria(self._rated))
         single = len(question.authors) == 1
         value: dict[str, Any] = {"type": "integer", "enum": list(SCALE)} if single else {"enum": ["1", "2", "tie"]}
         return {
             "type": "object",
-            "properties": dict.fromkeys(criteria(), value if single else {"type": "string", **value}),
-            "required": list(criteria()),
+            "properties": dict.fromkeys(keys, value if single else {"type": "string", **value}),
+            "required": keys,
             "additionalProperties": False,
         }
 
@@ -97,8 +105,12 @@ def _safe(argument: Argument, fence: str) -> dict[str, Any]:
     }
 
 
-def scores(text: str) -> dict[str, int]:
+def scores(text: str, rated: Rated = "rationales") -> dict[str, int]:
     """Ratings from an answer.
+
+    Args:
+        text: the answer.
+        rated: decides the criteria.
 
     Raises:
         BadAnswerError: no number from 1 to 5 for each criterion.
@@ -106,23 +118,27 @@ def scores(text: str) -> dict[str, int]:
     >>> sorted(scores('{"correctness": 4, "readability": "5", "soundness": 3, "consistency": 4, "persuasiveness": 2}'))
     ['consistency', 'correctness', 'persuasiveness', 'readability', 'soundness']
     """
-    return _read(text, {str(point): point for point in SCALE})
+    return _read(text, {str(point): point for point in SCALE}, rated)
 
 
-def verdicts(text: str) -> dict[str, str]:
+def verdicts(text: str, rated: Rated = "rationales") -> dict[str, str]:
     """Verdicts of a comparison, each one of :data:`VERDICTS`, from an answer.
+
+    Args:
+        text: the answer.
+        rated: decides the criteria.
 
     Raises:
         BadAnswerError: none of 1, 2 and tie for a criterion.
     """
     assert set(_SAID.values()) == set(VERDICTS)
-    return _read(text, _SAID)
+    return _read(text, _SAID, rated)
 
 
-def _read[T](text: str, meanings: dict[str, T]) -> dict[str, T]:
+def _read[T](text: str, meanings: dict[str, T], rated: Rated) -> dict[str, T]:
     answers = _object(text)
     read = {}
-    for criterion in criteria():
+    for criterion in criteria(rated):
         value = answers.get(criterion)
         word = "" if isinstance(value, bool | float | dict | list) or value is None else str(value).strip().lower()
         if word not in meanings:
@@ -147,7 +163,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 #: Reads the answer to a question.
-Reader = Callable[[str], dict[str, Any]]
+Reader = Callable[[str, Rated], dict[str, Any]]
 
 
 def reader(question: Question) -> Reader:

@@ -16,6 +16,7 @@ from clinragen.errors import UserError
 from clinragen.integrity import hold_output
 from clinragen.outputs import MANIFEST, RATING_PACK
 from clinragen.rating import items
+from clinragen.rating.criteria import Criterion, Rated, criteria
 from clinragen.rating.items import Item
 from clinragen.shape import differs, of
 
@@ -89,6 +90,7 @@ class PackKey:
         cohort: folder of the stays.
         authors: in the order of tables.
         raters: humans first, then the language model.
+        rated: what is rated; None stands for rationales.
     """
 
     pack: str
@@ -96,6 +98,12 @@ class PackKey:
     cohort: str
     authors: list[AuthorKey]
     raters: list[RaterKey]
+    rated: Rated | None = None
+
+    @property
+    def criteria(self) -> dict[str, Criterion]:
+        """By which it is rated."""
+        return criteria(self.rated or "rationales")
 
     def rater(self, name: str) -> RaterKey | None:
         """The rater of this name; None if there is none."""
@@ -113,7 +121,7 @@ class RatingPack:
 
 def write_key(folder: Path, key: PackKey) -> None:
     """Write ``key.json``."""
-    write_json(folder / FILE, asdict(key))
+    write_json(folder / FILE, {name: value for name, value in asdict(key).items() if value is not None})
 
 
 def read_pack(root: Path) -> RatingPack:
@@ -146,5 +154,6 @@ def read_pack(root: Path) -> RatingPack:
         cohort=stored["cohort"],
         authors=[AuthorKey(**author) for author in stored["authors"]],
         raters=raters,
+        rated=stored.get("rated"),
     )
     return RatingPack(root, key, items.read_items(root))

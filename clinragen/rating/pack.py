@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from clinragen.errors import UserError
 from clinragen.integrity import outputs_of
 from clinragen.outputs import MANIFEST, RATING_PACK, output_folder
 from clinragen.rating import items, key
+from clinragen.rating.criteria import WORDINGS, Rated
 from clinragen.rating.draw import balanced_orders, draw_stays, neutral_names
 from clinragen.rating.items import Author, Item, charts_of, write_items
 from clinragen.rating.key import JUDGE, MOST_AUTHORS, AuthorKey, PackKey, Placing, RaterKey, write_key
@@ -34,6 +35,8 @@ class PackRequest:
         stays: how many are drawn.
         raters: number of people who rate, each all stays.
         seed: decides what is drawn, and every order.
+        rated: what the authors wrote.
+        further: (section, text) of stays that raters see before the note.
     """
 
     cohort: Cohort
@@ -42,6 +45,8 @@ class PackRequest:
     stays: int
     raters: int
     seed: int
+    rated: Rated = "rationales"
+    further: Mapping[int, list[tuple[str, str]]] = field(default_factory=dict)
 
 
 def write_pack(
@@ -69,13 +74,14 @@ def write_pack(
         cohort=str(request.cohort.paths.root),
         authors=[AuthorKey(author.name, author.source) for author in request.authors],
         raters=raters,
+        rated=None if request.rated == "rationales" else request.rated,
     )
     with output_folder(out, RATING_PACK, overwrite=overwrite) as folder:
         write_items(folder, drawn)
         write_key(folder, pack)
         (folder / PAGES).mkdir()
         humans = [rater for rater in raters if rater.kind == "human"]
-        for rater, page in pages(humans, {item.name: item for item in drawn}, pack.pack):
+        for rater, page in pages(humans, {item.name: item for item in drawn}, pack.pack, request.rated):
             write_text(folder / PAGES / f"{rater}.html", page)
             progress()
         recorded = outputs_of([folder / key.FILE, folder / items.FILE])
@@ -99,12 +105,15 @@ def _items(request: PackRequest, generator: np.random.Generator) -> list[Item]:
     patients = dict(request.cohort.stays.select("stay_id", "subject_id").iter_rows())
     pool = {stay: request.diagnoses[stay] for stay in shared}
     if len(pool) < request.stays:
-        names = ", ".join(author.name for author in request.authors)
+        names, what = ", ".join(author.name for author in request.authors), WORDINGS[request.rated].many
         raise UserError(
-            f"--stays {request.stays}: only {len(pool)} stays have rationales of every author ({names}): ask for fewer"
+            f"--stays {request.stays}: only {len(pool)} stays have {what} of every author ({names}): ask for fewer"
         )
     stays = draw_stays(pool, patients, request.stays, generator)
-    charts = charts_of(request.cohort, stays)
+    charts = {
+        stay: replace(chart, sections=[*request.further.get(stay, []), *chart.sections])
+        for stay, chart in charts_of(request.cohort, stays).items()
+    }
     return [
         Item(
             name=name,

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from clinragen import __version__
 from clinragen.cohort.sections import section_title
-from clinragen.rating.criteria import criteria
+from clinragen.rating.criteria import WORDINGS, Rated, criteria
 from clinragen.rating.items import Argument, Item
 from clinragen.rating.key import RaterKey
 from clinragen.rating.plots import PlotGroup, plot_groups
@@ -73,15 +73,18 @@ class ItemView:
         return plot_groups(self.item.chart.cells, self.item.chart.window)
 
 
-def pages(raters: Iterable[RaterKey], items: Mapping[str, Item], pack: str) -> Iterable[tuple[str, str]]:
+def pages(
+    raters: Iterable[RaterKey], items: Mapping[str, Item], pack: str, rated: Rated = "rationales"
+) -> Iterable[tuple[str, str]]:
     """The name of each rater with the HTML of the page.
 
     Args:
         raters: who rates, in which order.
         items: the stays by their neutral names.
         pack: name of the pack.
+        rated: what the authors wrote.
     """
-    template = _environment().get_template("rate.html")
+    template = _environment(rated).get_template("rate.html")
     shown = {name: ItemView(item) for name, item in items.items()}
     for rater in raters:
         forms = [
@@ -97,7 +100,7 @@ def pages(raters: Iterable[RaterKey], items: Mapping[str, Item], pack: str) -> I
         yield rater.rater, template.render(forms=forms, pack=pack, rater=rater)
 
 
-def _environment() -> Environment:
+def _environment(rated: Rated) -> Environment:
     environment = Environment(
         loader=PackageLoader("clinragen.rating"),
         autoescape=True,
@@ -115,7 +118,8 @@ def _environment() -> Environment:
         "script": Markup(script),
         "script_hash": source_hash(script),
         "version": __version__,
-        "criteria": list(criteria().values()),
+        "criteria": list(criteria(rated).values()),
+        "wording": WORDINGS[rated],
         "ratings_version": RATINGS.version,
     }
     environment.filters["shown"] = marked_up

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import TypedDict
 
-from clinragen.rating.criteria import criteria
 from clinragen.rating.key import RatingPack
 from clinragen.rating.rating_file import Preference, RatingFile
 
@@ -45,7 +44,7 @@ def comparisons(pack: RatingPack, one: RatingFile) -> Iterator[Comparison]:
         return
     by_order = {(row.item, row.first, row.second): row for row in one.preferences}
     for author, other in combinations([author.name for author in pack.key.authors], 2):
-        for criterion in criteria():
+        for criterion in pack.key.criteria:
             tally: Counter[str] = Counter()
             for item in pack.items:
                 orders = [by_order.get((item.name, *order)) for order in ((author, other), (other, author))]

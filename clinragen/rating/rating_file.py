@@ -16,7 +16,7 @@ from typing import Any
 from clinragen import versions
 from clinragen.artifacts import read_json, write_json
 from clinragen.errors import UserError
-from clinragen.rating.criteria import SCALE, criteria
+from clinragen.rating.criteria import SCALE
 from clinragen.rating.key import PackKey, RaterKey, RaterKind, RatingPack
 from clinragen.shape import TEXT, differs, one_of
 
@@ -161,8 +161,9 @@ def read(path: Path, pack: RatingPack) -> RatingFile:
     rater = pack.key.rater(content["rater"])
     if rater is None or rater.kind != content["rater_kind"]:
         raise UserError(f"{path}: {pack.root} has no {content['rater_kind']} rater {content['rater'][:40]!a}")
-    ratings = _ratings(path, content["ratings"], rater)
-    preferences = _preferences(path, content.get("preferences") or [], rater)
+    criteria = list(pack.key.criteria)
+    ratings = _ratings(path, content["ratings"], rater, criteria)
+    preferences = _preferences(path, content.get("preferences") or [], rater, criteria)
     unsealed = {name: value for name, value in content.items() if name != "seal"}
     if content["seal"] != seal(unsealed, rater.secret):
         raise UserError(f"{path} was changed after it was saved: ask {rater.rater} for the file as the page saved it")
@@ -179,14 +180,14 @@ def _check_shape(path: Path, content: dict[str, Any]) -> None:
         raise UserError(f"{path}: {mismatch}: expected what a rater's page saved")
 
 
-def _ratings(path: Path, rows: list[dict[str, Any]], rater: RaterKey) -> list[Rating]:
+def _ratings(path: Path, rows: list[dict[str, Any]], rater: RaterKey, criteria: Sequence[str]) -> list[Rating]:
     ratings: dict[tuple[str, str], Rating] = {}
     for number, row in enumerate(rows, 1):
         where = f"{path}: rating {number}"
         item, author = _rated(where, row.get("item"), row.get("letter"), rater)
         if (item, author) in ratings:
             raise UserError(f"{where} is the second of rationale {row['letter']} of stay '{item}'")
-        scores = {key: _score(where, key, row.get(key)) for key in criteria()}
+        scores = {key: _score(where, key, row.get(key)) for key in criteria}
         comment = row.get("comment", "")
         if not isinstance(comment, str) or len(comment) > MOST_LETTERS:
             raise UserError(f"{where}: its comment is no text of at most {MOST_LETTERS:,} characters")
@@ -195,7 +196,7 @@ def _ratings(path: Path, rows: list[dict[str, Any]], rater: RaterKey) -> list[Ra
     return list(ratings.values())
 
 
-def _preferences(path: Path, rows: list[dict[str, Any]], rater: RaterKey) -> list[Preference]:
+def _preferences(path: Path, rows: list[dict[str, Any]], rater: RaterKey, criteria: Sequence[str]) -> list[Preference]:
     preferences: dict[tuple[str, str, str], Preference] = {}
     for number, row in enumerate(rows, 1):
         where = f"{path}: preference {number}"
@@ -203,7 +204,7 @@ def _preferences(path: Path, rows: list[dict[str, Any]], rater: RaterKey) -> lis
         _, second = _rated(where, item, row.get("second"), rater)
         if first == second or (item, first, second) in preferences:
             raise UserError(f"{where} compares what was compared before, or one rationale with itself")
-        verdicts = {key: row.get(key) for key in criteria()}
+        verdicts = {key: row.get(key) for key in criteria}
         if wrong := [key for key, verdict in verdicts.items() if verdict not in (*VERDICTS, None)]:
             raise UserError(f"{where}: {wrong[0]} is none of {', '.join(VERDICTS)}")
         preferences[item, first, second] = Preference(item, first, second, verdicts)

@@ -17,7 +17,6 @@ from clinragen import versions
 from clinragen.evaluation.diagnosis import interval, patient_bootstrap, ratio_interval
 from clinragen.evaluation.rows import Interval
 from clinragen.rating.agreement import alpha_of_counts, counts, icc
-from clinragen.rating.criteria import criteria
 from clinragen.rating.key import RatingPack
 from clinragen.rating.preferences import Comparison, comparisons
 from clinragen.rating.rating_file import RatingFile
@@ -177,7 +176,7 @@ def results(pack: RatingPack, files: Sequence[RatingFile], *, replicates: int = 
 
 def _count(pack: RatingPack, one: RatingFile) -> RaterCount:
     given = sum(score is not None for row in one.ratings for score in row.scores.values())
-    total = len(pack.items) * len(pack.key.authors) * len(criteria())
+    total = len(pack.items) * len(pack.key.authors) * len(pack.key.criteria)
     whole = {tuple(row.scores.values()) for row in one.ratings if None not in row.scores.values()}
     alike = len(whole) == 1 and len(one.ratings) > 2
     return {"rater": one.rater, "kind": one.kind, "ratings": given, "missing": total - given, "alike": alike}
@@ -188,7 +187,7 @@ def _group(pack: RatingPack, files: Sequence[RatingFile], weights: np.ndarray) -
         return {"means": [], "differences": [], "agreement": []}
     authors = [author.name for author in pack.key.authors]
     values = _values(pack, files, authors)
-    scores = {key: _Scores(values[position], weights) for position, key in enumerate(criteria())}
+    scores = {key: _Scores(values[position], weights) for position, key in enumerate(pack.key.criteria)}
     return {
         "means": [_mean(scores[key], authors, author, key) for author in authors for key in scores],
         "differences": [
@@ -201,10 +200,10 @@ def _group(pack: RatingPack, files: Sequence[RatingFile], weights: np.ndarray) -
 def _values(pack: RatingPack, files: Sequence[RatingFile], authors: Sequence[str]) -> np.ndarray:
     """[criteria, items, authors, raters], NaN where a rater gave none."""
     rows = {item.name: row for row, item in enumerate(pack.items)}
-    values = np.full((len(criteria()), len(rows), len(authors), len(files)), np.nan)
+    values = np.full((len(pack.key.criteria), len(rows), len(authors), len(files)), np.nan)
     for rater, one in enumerate(files):
         for rating in one.ratings:
-            for position, key in enumerate(criteria()):
+            for position, key in enumerate(pack.key.criteria):
                 score = rating.scores[key]
                 if score is not None:
                     values[position, rows[rating.item], authors.index(rating.author), rater] = score

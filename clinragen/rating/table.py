@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from clinragen.evaluation.rows import Interval
-from clinragen.rating.criteria import criteria
 from clinragen.rating.preferences import Comparison
 from clinragen.rating.results import Group as Rated
 from clinragen.rating.results import Results
@@ -42,19 +41,20 @@ def render(results: Results) -> RenderableType:
 def _group(group: Rated, title: str) -> list[RenderableType]:
     if not group["means"]:
         return []
-    means = _table(f"Mean rating by {title}, from 1 to 5, and number of ratings")
+    criteria = list(dict.fromkeys(row["criterion"] for row in group["means"]))
+    means = _table(criteria, f"Mean rating by {title}, from 1 to 5, and number of ratings")
     for author in dict.fromkeys(row["author"] for row in group["means"]):
         rows = [row for row in group["means"] if row["author"] == author]
         means.add_row(author, *(f"{_cell(row['mean'])}\n{row['ratings']}" for row in rows))
     parts: list[RenderableType] = [means]
     if group["differences"]:
-        apart = _table(f"Differences by {title}, same rater and stay, and number of pairs")
+        apart = _table(criteria, f"Differences by {title}, same rater and stay, and number of pairs")
         for pair in dict.fromkeys((row["author"], row["other"]) for row in group["differences"]):
             rows = [row for row in group["differences"] if (row["author"], row["other"]) == pair]
             apart.add_row(" − ".join(pair), *(f"{_cell(row['difference'], True)}\n{row['pairs']}" for row in rows))
         parts.append(apart)
     if any(row["raters"] > 1 for row in group["agreement"]):
-        agreement = _table(f"Agreement of {title}")
+        agreement = _table(criteria, f"Agreement of {title}")
         for name, label in (("icc_single", "ICC(2,1)"), ("icc_average", "ICC(2,k)"), ("alpha", "Krippendorff’s α")):
             agreement.add_row(label, *(_cell(row[name]) for row in group["agreement"]))
         agreement.add_row("rationales rated by all", *(str(row["complete"]) for row in group["agreement"]))
@@ -77,11 +77,11 @@ def _preferences(rows: Sequence[Comparison]) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
+def _table(criteria: Sequence[str], title: str) -> Table:
     table = Table(title=title, show_edge=False)
     table.add_column("", no_wrap=True)
-    for criterion in criteria().values():
-        table.add_column(criterion.title, justify="right", no_wrap=True)
+    for criterion in criteria:
+        table.add_column(criterion.capitalize(), justify="right", no_wrap=True)
     return table
 
 

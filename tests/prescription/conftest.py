@@ -25,3 +25,11 @@ def early(hospital, tmp_path_factory) -> Path:
 def cohort(early) -> Cohort:
     """Its cohort."""
     return Cohort.load(early)
+
+
+@pytest.fixture(scope="session")
+def suggested(early, tmp_path_factory) -> Path:
+    """Suggestions for the test split; tests must not change them."""
+    out = tmp_path_factory.mktemp("suggested") / "prescriptions"
+    assert call("clinragen", "prescribe", "--cohort", early, "--out", out, "--most", 6) == 0
+    return out

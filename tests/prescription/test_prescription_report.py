@@ -16,14 +16,6 @@ from tests.conftest import call
 
 
 @pytest.fixture(scope="session")
-def suggested(early, tmp_path_factory) -> Path:
-    """Suggestions for the test split; tests must not change them."""
-    out = tmp_path_factory.mktemp("suggested") / "prescriptions"
-    assert call("clinragen", "prescribe", "--cohort", early, "--out", out, "--most", 6) == 0
-    return out
-
-
-@pytest.fixture(scope="session")
 def site(early, suggested, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("site") / "site"
     assert call("clinragen", "report", "--prescriptions", suggested, "--cohort", early, "--out", out) == 0
