@@ -14,7 +14,8 @@ from clinragen.verification.numerals import spoken
 
 #: Characters of a question that are read; a question is a sentence or two.
 MOST_CHARACTERS = 500
-_ORDINALS = {"second": 2.0, "2nd": 2.0, "third": 3.0, "3rd": 3.0, "fourth": 4.0, "4th": 4.0}
+_ORDINALS = {"second": 2.0, "third": 3.0, "fourth": 4.0, "fifth": 5.0, "sixth": 6.0, "seventh": 7.0}
+_ORDINALS |= {"2nd": 2.0, "3rd": 3.0, "4th": 4.0, "5th": 5.0, "6th": 6.0, "7th": 7.0}
 _TENS = {"twenty-four": 24.0, "thirty-six": 36.0, "forty-eight": 48.0}
 _WORDS = re.compile(r"[a-z]{2,}")
 _PLACEHOLDER = re.compile(r"<\w+>")
@@ -154,6 +155,7 @@ def _noted(match: re.Match[str], means: str, times: _Times) -> str:
 
 _FORMS: dict[str, Callable[[float, float, float], tuple[tuple[float, float | None], ...]]] = {
     "halves": lambda n, m, unit: ((0, n), (n, n + m)),
+    "two days": lambda n, m, unit: ((0, 24), (24, 48)),
     "first": lambda n, m, unit: ((0, n * unit),),
     "first one": lambda n, m, unit: ((0, unit),),
     "after days": lambda n, m, unit: ((unit, None),),
