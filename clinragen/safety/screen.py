@@ -281,7 +281,9 @@ def _renal(drug: Drug, limit: Limit, context: PatientContext) -> Caution | None:
         named = f'the notes name "{where.text}"' if isinstance(where, NotePhrase) else f"{where.ingredient} is in force"
         severity = limit.levels[0][1]
         return Caution("renal", severity, drug.ingredient, f"{named}: {limit.because}", (where,), limit.source)
-    kidneys = kidney_function(context.series.get("creatinine"), context.age, context.sex)
+    if "creatinine" not in context.series:
+        return _kidneys_unknown(drug, limit)
+    kidneys = kidney_function(context.series["creatinine"], context.age, context.sex)
     if kidneys is None or (crossed := limit.crossed(kidneys.egfr)) is None:
         return None
     last, before = kidneys.creatinine, kidneys.compared
@@ -293,6 +295,15 @@ def _renal(drug: Drug, limit: Limit, context: PatientContext) -> Caution | None:
         sentence += f"; it has {verb} from {number} at hour {before.hour:g}, so the true GFR is {truth}"
         evidence = (before, last)
     return Caution("renal", crossed[1], drug.ingredient, f"{sentence}): {limit.because}", evidence, limit.source)
+
+
+def _kidneys_unknown(drug: Drug, limit: Limit) -> Caution | None:
+    """To measure creatinine first, where it may forbid the drug; a dose can wait for it."""
+    bound, severity = limit.levels[0]
+    if severity != "contraindicated":
+        return None
+    sentence = f"creatinine was not measured before the prediction time, and an estimated GFR {limit.side} {bound:g}"
+    return Caution("renal", "avoid", drug.ingredient, f"{sentence} forbids it: {limit.because}", (), limit.source)
 
 
 def _measured(drug: Drug, limit: Limit, context: PatientContext) -> Caution | None:

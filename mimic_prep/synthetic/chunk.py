@@ -10,15 +10,22 @@ import polars as pl
 
 from mimic_prep.synthetic import raw_tables
 from mimic_prep.synthetic.charting import chart, equipment, urine
-from mimic_prep.synthetic.coding import diagnoses, prescriptions
+from mimic_prep.synthetic.coding import PossibleOrder, diagnoses, possible_orders, prescriptions, substituted
 from mimic_prep.synthetic.hospital import Hospital, load
 from mimic_prep.synthetic.laboratory import Sampling, draw
-from mimic_prep.synthetic.note_writer import write_note
+from mimic_prep.synthetic.note_writer import GeneratedNote, write_note
 from mimic_prep.synthetic.patients import DAY, HOUR, Admission, Patient, SimulatedStay, draw_patients
 from mimic_prep.synthetic.physiology import Trajectory, baselines, simulate
 from mimic_prep.synthetic.sites import COLUMNS as SITE_COLUMNS
 from mimic_prep.synthetic.sites import Group, in_style
-from mimic_prep.synthetic.truth import TruthRow, stay_rows
+from mimic_prep.synthetic.truth import (
+    ContraindicationRow,
+    OrderRow,
+    TruthRow,
+    contraindication_rows,
+    order_rows,
+    stay_rows,
+)
 
 CHUNK = 250  # patients; fixed, so that the bytes do not depend on the number of processes
 
@@ -49,13 +56,15 @@ _MARITAL = {"MARRIED": 0.45, "SINGLE": 0.3, "WIDOWED": 0.15, "DIVORCED": 0.1}
 
 @dataclass(frozen=True)
 class Chunk:
-    """Compressed CSV per table, truth rows, the stays, and the number of rows written per table.
+    """Compressed CSV per table, rows of the truth tables, the stays, and the number of rows written per table.
 
     ``stays`` are of each stay its id, the index of its patient and the group of years.
     """
 
     parts: dict[str, bytes]
     truth: list[TruthRow]
+    orders: list[OrderRow]
+    contraindications: list[ContraindicationRow]
     stays: list[tuple[int, int, str]]
     counts: dict[str, int]
 
@@ -67,6 +76,8 @@ class _ChunkTables:
         self.rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in _SCHEMAS}
         self.events = raw_tables.EventRows(raw_tables.Rows(), raw_tables.Rows(), raw_tables.Rows())
         self.truth: list[TruthRow] = []
+        self.orders: list[OrderRow] = []
+        self.contraindications: list[ContraindicationRow] = []
         self.stays: list[tuple[int, int, str]] = []
 
 
@@ -114,6 +125,8 @@ def make_chunk(of: Group, first: int, last: int) -> Chunk:
     return Chunk(
         parts={name: raw_tables.compress(name, frame, header) for name, frame in frames.items()},
         truth=tables.truth,
+        orders=tables.orders,
+        contraindications=tables.contraindications,
         stays=tables.stays,
         counts={name: frame.height for name, frame in frames.items()},
     )
@@ -141,14 +154,16 @@ class _PatientRows:
     def admission(self, admission: Admission, order: int, insurance: str, race: str, marital: str) -> None:
         """All rows of an admission, the ``order``-th of the patient from 0."""
         self._admission_row(admission, insurance, race, marital)
-        self._codes_and_drugs(admission)
+        self._codes(admission)
+        possible = possible_orders(self.hospital, admission, self.rng)
         body, devices = None, set()
         for stay in admission.stays:
             here, carried = self._stay(admission, stay)
             body, devices = body or here, devices | carried
         if not admission.stays:
             body = self._ward(admission)
-        self._note(admission, order, body, devices)
+        note = self._note(admission, order, body, devices)
+        self._orders(admission, [substituted(self.hospital, admission, of, note.allergy) for of in possible], note)
 
     def _admission_row(self, admission: Admission, insurance: str, race: str, marital: str) -> None:
         arrival = admission.admittime - int(self.rng.uniform(2, 8) * HOUR)
@@ -165,15 +180,21 @@ class _PatientRows:
             )
         )  # fmt: skip
 
-    def _codes_and_drugs(self, admission: Admission) -> None:
-        ids = self.patient.subject_id, admission.hadm_id
+    def _codes(self, admission: Admission) -> None:
         for position, code in enumerate(diagnoses(admission, self.rng), 1):
-            self.tables.rows["hosp/diagnoses_icd"].append((*ids, position, code, admission.icd_version))
-        for number, (drug, start, stop) in enumerate(prescriptions(self.hospital, admission, self.rng)):
-            pharmacy = 10_000_000 + (admission.hadm_id * 100 + number) % 89_999_999
-            self.tables.rows["hosp/prescriptions"].append(
-                (*ids, pharmacy, start // HOUR * HOUR, stop // HOUR * HOUR, "MAIN", drug)
+            self.tables.rows["hosp/diagnoses_icd"].append(
+                (self.patient.subject_id, admission.hadm_id, position, code, admission.icd_version)
             )
+
+    def _orders(self, admission: Admission, orders: list[PossibleOrder], note: GeneratedNote) -> None:
+        for number, (drug, start, stop) in enumerate(prescriptions(orders, admission)):
+            pharmacy = 10_000_000 + (admission.hadm_id * 100 + number) % 89_999_999
+            hours = start // HOUR * HOUR, stop // HOUR * HOUR
+            row = (self.patient.subject_id, admission.hadm_id, pharmacy, *hours, "MAIN", drug)
+            self.tables.rows["hosp/prescriptions"].append(row)
+        evidence = note.evidence if admission.has_note else {}
+        self.tables.orders += order_rows(admission, orders, evidence)
+        self.tables.contraindications += contraindication_rows(self.hospital, admission, note.allergy)
 
     def _stay(self, admission: Admission, stay: SimulatedStay) -> tuple[Trajectory, set[str]]:
         """One stay in intensive care: physiology and equipment."""
@@ -210,7 +231,7 @@ class _PatientRows:
         )  # fmt: skip
         draw(sampling, self.rng)
 
-    def _note(self, admission: Admission, order: int, body: Trajectory | None, devices: set[str]) -> None:
+    def _note(self, admission: Admission, order: int, body: Trajectory | None, devices: set[str]) -> GeneratedNote:
         patient = self.patient
         note = write_note(self.hospital, patient, admission, body, devices, self.rng)
         if admission.has_note:
@@ -223,6 +244,7 @@ class _PatientRows:
             )
         evidence = note.evidence if admission.has_note else {}
         self.tables.truth += stay_rows(self.hospital, patient, admission, evidence)
+        return note
 
 
 def _patient(hospital: Hospital, of: Group, patient: Patient, tables: _ChunkTables, rng: np.random.Generator) -> None:

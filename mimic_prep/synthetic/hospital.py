@@ -162,6 +162,18 @@ class Lexicon:
     instructions: list[str]
 
 
+@dataclass
+class Substitution:
+    """A drug that is ordered in place of another; the fields are explained at the top of ``orders.yaml``."""
+
+    drug: str
+    instead: str
+    source: str
+    conditions: list[str] = field(default_factory=list)
+    allergy: str | None = None
+    because: Literal["allergy", "kidney"] | None = None
+
+
 @dataclass(frozen=True)
 class Hospital:
     """Everything a worker needs. ``state`` are the variables with a trajectory of their own, in row order."""
@@ -173,6 +185,8 @@ class Hospital:
     panels: dict[str, Panel]
     units: dict[str, dict[str, str]]
     lexicon: Lexicon
+    routine: list[str]
+    substitutions: list[Substitution]
     state: list[str]
 
     def effect(self, form: Variant) -> np.ndarray:
@@ -224,7 +238,7 @@ def _known(names: list[str], choices: Collection[str], what: str, where: str) ->
 
 @cache
 def load() -> Hospital:
-    """Read and check the three files.
+    """Read and check the files.
 
     Raises:
         UserError: unknown key, variable, panel, term or source; an effect on a derived variable; a condition used
@@ -262,6 +276,12 @@ def load() -> Hospital:
                 parse_effect(text, measured[name])
         conditions[key] = condition
     _known([*phenotypes()], conditions, "phenotype without a condition", "conditions")
+    orders = load_yaml(ROOT / "orders.yaml")
+    rules = [_record(Substitution, row, f"{ROOT / 'orders.yaml'}: rules") for row in orders["rules"]]
+    for rule in rules:
+        _known([rule.source], orders["sources"], "source", f"orders.yaml: {rule.drug}")
+        _known(rule.conditions, conditions, "condition", f"orders.yaml: {rule.drug}")
+        _known([rule.allergy] if rule.allergy else [], lexicon.allergies, "allergy", f"orders.yaml: {rule.drug}")
     return Hospital(
         conditions=conditions,
         sources=raw["sources"],
@@ -270,5 +290,7 @@ def load() -> Hospital:
         panels=panels,
         units=charts["units"],
         lexicon=lexicon,
+        routine=orders["routine"],
+        substitutions=rules,
         state=state,
     )

@@ -23,9 +23,13 @@ _SERVICES = ("MEDICINE", "SURGERY", "CARDIOTHORACIC", "NEUROLOGY")
 
 @dataclass(frozen=True)
 class GeneratedNote:
-    """The text of a discharge summary and the terms written about each condition, by condition key."""
+    """The text of a discharge summary and the terms written about each condition, by condition key.
+
+    ``allergy`` is what its list of allergies says.
+    """
 
     text: str
+    allergy: str = ""
     evidence: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -110,13 +114,16 @@ def write_note(
         ("Discharge Instructions", writer.one(lexicon.instructions)),
         ("Followup Instructions", "___"),
     ]
+    service, allergy = writer.one(list(_SERVICES)), writer.one(lexicon.allergies)
     head = (
         " \nName:  ___                     Unit No:   ___\n \nAdmission Date:  ___              Discharge Date:   ___\n"
-        f" \nDate of Birth:  ___             Sex:   {patient.sex}\n \nService: {writer.one(list(_SERVICES))}\n"
-        f" \nAllergies: \n{writer.one(lexicon.allergies)}\n \nAttending: ___.\n"
+        f" \nDate of Birth:  ___             Sex:   {patient.sex}\n \nService: {service}\n"
+        f" \nAllergies: \n{allergy}\n \nAttending: ___.\n"
     )
     text = head + "".join(f" \n{name}:\n{_typos(writer, content)}\n" for name, content in sections)
-    return GeneratedNote(text=text, evidence={key: sorted(set(terms)) for key, terms in writer.evidence.items()})
+    return GeneratedNote(
+        text=text, allergy=allergy, evidence={key: sorted(set(terms)) for key, terms in writer.evidence.items()}
+    )
 
 
 def _symptoms(writer: _Writer, episodes: list[Episode]) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Literal, TypedDict
 import pyarrow as pa
 
 from clinragen.catalog import phenotypes
+from mimic_prep.synthetic.coding import PossibleOrder, applies
 from mimic_prep.synthetic.hospital import Channel, Hospital
-from mimic_prep.synthetic.patients import FORGOTTEN, Admission, Episode, Patient
+from mimic_prep.synthetic.patients import FORGOTTEN, HOUR, Admission, Episode, Patient
 
 CONDITIONS = pa.schema(
     [
@@ -28,6 +29,24 @@ CONDITIONS = pa.schema(
         ("terms", pa.list_(pa.string())),  # written in the admission sections about it
         ("coded", pa.bool_()),
     ]
+)
+
+ORDERS = pa.schema(
+    [
+        ("stay_id", pa.int64()),
+        ("drug", pa.string()),
+        ("reason", pa.string()),  # the condition that calls for it; null for a routine order
+        ("channel", pa.string()),  # where the reason shows in this stay: series, note, both or none
+        ("chance", pa.float32()),
+        ("earliest", pa.float32()),  # hours from the admission to intensive care
+        ("latest", pa.float32()),
+        ("start", pa.float32()),  # null if it was not given
+        ("instead_of", pa.string()),  # what it replaces since that must not be given
+    ]
+)
+
+CONTRAINDICATIONS = pa.schema(
+    [("stay_id", pa.int64()), ("drug", pa.string()), ("because", pa.string())]  # because: allergy or kidney
 )
 
 Shown = Literal["series", "note", "both", "none"]
@@ -53,6 +72,28 @@ class TruthRow(TypedDict):
     coded: bool
 
 
+class OrderRow(TypedDict):
+    """A row of ``ORDERS``: one drug that may be ordered in one stay."""
+
+    stay_id: int
+    drug: str
+    reason: str | None
+    channel: Shown | None
+    chance: float
+    earliest: float
+    latest: float
+    start: float | None
+    instead_of: str | None
+
+
+class ContraindicationRow(TypedDict):
+    """A row of ``CONTRAINDICATIONS``: one drug that must not be given in one stay."""
+
+    stay_id: int
+    drug: str
+    because: str
+
+
 README = """\
 # Ground truth of the synthetic hospital
 
@@ -74,6 +115,13 @@ plain distractors. A label is a phenotype with `coded` true; the others were for
 `oracle.parquet` has one row per stay and a probability per phenotype for a reader who is fooled by no decoy and misses
 nothing that shows in either channel. Only what is hidden and what the coder forgot is beyond it: an upper bound, but
 for what the other conditions of a patient betray.
+
+`orders.parquet` has one row per stay and drug that may be ordered: for a condition (`reason`, and the `channel` in
+which it shows), at home before, or as a routine. It is ordered with probability `chance`, and starts at any time alike
+between `earliest` and `latest` (hours from the admission to intensive care); `start` is when it did, empty if it was
+not ordered. `instead_of` is the drug that it replaces since that must not be given. `contraindications.parquet` has
+the drugs that must not be given in a stay, because of an `allergy` that the note states, if there is one, or of the
+`kidney`.
 
 `manifest.json` holds seed, number of patients, prevalence per phenotype and the number of rows per table.
 """
@@ -147,3 +195,35 @@ def stay_rows(
                 }
             )
     return rows
+
+
+def order_rows(admission: Admission, orders: list[PossibleOrder], evidence: dict[str, list[str]]) -> list[OrderRow]:
+    """Rows of ``ORDERS`` for every stay of an admission."""
+    shown: dict[str | None, Shown] = {
+        e.condition.key: channel(e, evidence.get(e.condition.key, [])) for e in admission.episodes
+    }
+    return [
+        {
+            "stay_id": stay.stay_id,
+            "drug": order.drug,
+            "reason": order.reason,
+            "channel": shown.get(order.reason),
+            "chance": order.chance,
+            "earliest": (order.earliest - stay.intime) / HOUR,
+            "latest": (order.latest - stay.intime) / HOUR,
+            "start": None if order.start is None else (order.start - stay.intime) / HOUR,
+            "instead_of": order.instead_of,
+        }
+        for stay in admission.stays
+        for order in orders
+    ]
+
+
+def contraindication_rows(hospital: Hospital, admission: Admission, allergy: str) -> list[ContraindicationRow]:
+    """Rows of ``CONTRAINDICATIONS`` for every stay of an admission."""
+    return [
+        {"stay_id": stay.stay_id, "drug": rule.drug, "because": rule.because}
+        for stay in admission.stays
+        for rule in hospital.substitutions
+        if rule.because and applies(rule, admission, allergy)
+    ]

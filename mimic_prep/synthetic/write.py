@@ -70,6 +70,8 @@ def synthesize(
     of = checked(seed, sites, drift)
     counts: Counter[str] = Counter()
     rows: list[truth.TruthRow] = []
+    orders: list[truth.OrderRow] = []
+    contraindications: list[truth.ContraindicationRow] = []
     stays: list[tuple[int, int, str]] = []
     with output_folder(out, SYNTHETIC, overwrite=overwrite) as folder:
         for name in raw_tables.COLUMNS:
@@ -85,9 +87,15 @@ def synthesize(
                     files[name].write(part)
                 counts.update(chunk.counts)
                 rows += chunk.truth
+                orders += chunk.orders
+                contraindications += chunk.contraindications
                 stays += chunk.stays
         table = pa.Table.from_pylist(rows, schema=truth.CONDITIONS)
         write_table(folder / "truth" / "conditions.parquet", table)
+        for name, of_table, schema in (
+            ("orders", orders, truth.ORDERS), ("contraindications", contraindications, truth.CONTRAINDICATIONS)
+        ):  # fmt: skip
+            write_table(folder / "truth" / f"{name}.parquet", pa.Table.from_pylist(of_table, schema=schema))
         write_table(folder / "truth" / "oracle.parquet", truth.oracle([stay for stay, *_ in stays], rows))
         if not of.is_usual:
             write_table(folder / "truth" / "sites.parquet", of.table(stays))

@@ -251,6 +251,57 @@ def test_the_oracle_is_a_probability_that_only_hidden_conditions_and_coding_spoi
         assert found.filter(pl.col("channel") == "both")[key].min() > 0.9  # type: ignore[operator]
 
 
+def test_orders_are_the_planted_ones_and_none_is_forbidden(hospital: Path) -> None:
+    orders = pl.read_parquet(hospital / "truth" / "orders.parquet")
+    forbidden = pl.read_parquet(hospital / "truth" / "contraindications.parquet")
+    given_orders = orders.filter(pl.col("start").is_not_null())
+    assert given_orders.filter(~pl.col("start").is_between("earliest", "latest")).is_empty()
+    assert forbidden.height > 50
+    # home medicines are those of the note; what must not be given is ordered for no condition
+    assert given_orders.join(forbidden, on=["stay_id", "drug"]).is_empty()
+    replaced = given_orders.filter(pl.col("instead_of").is_not_null())
+    assert replaced.join(
+        forbidden, left_on=["stay_id", "instead_of"], right_on=["stay_id", "drug"], how="anti"
+    ).is_empty()
+    written = read(hospital, "hosp/prescriptions").select("hadm_id", "drug").unique()
+    admissions = stays(hospital).select("stay_id", "hadm_id")
+    planted = given_orders.join(admissions, on="stay_id").select("hadm_id", "drug").unique()
+    assert planted.join(written, on=["hadm_id", "drug"], how="anti").is_empty()
+    share = orders.filter(pl.col("chance") > 0.7)["start"].is_not_null().mean()
+    assert share == pytest.approx(0.8, abs=0.05)
+
+
+def test_an_allergy_that_forbids_a_drug_is_stated_in_the_note(hospital: Path) -> None:
+    forbidden = pl.read_parquet(hospital / "truth" / "contraindications.parquet").filter(because="allergy")
+    texts = dict(read(hospital, "note/discharge").select("hadm_id", "text").iter_rows())
+    admission = dict(stays(hospital).select("stay_id", "hadm_id").iter_rows())
+    words = {"Piperacillin-Tazobactam": "Penicillins (anaphylaxis)", "Sulfamethoxazole-Trimethoprim": "Sulfa"}
+    pairs = [(drug, admission[stay]) for stay, drug in forbidden.select("stay_id", "drug").iter_rows()]
+    listed = [words[drug] in texts[hadm] for drug, hadm in pairs if hadm in texts]  # a few admissions have no note
+    assert len(listed) > 10
+    assert all(listed)
+
+
+def test_a_rule_of_orders_that_names_nothing_known_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mimic_prep.synthetic.hospital as module
+
+    read_yaml = module.load_yaml
+
+    def damaged(path: Path) -> dict[str, object]:
+        content = read_yaml(path)
+        if path.name == "orders.yaml":
+            content["rules"][0]["conditions"] = ["recent_surgeri"]
+        return content
+
+    monkeypatch.setattr(module, "load_yaml", damaged)
+    load.cache_clear()
+    try:
+        with pytest.raises(UserError, match="recent_surgery"):
+            load()
+    finally:
+        load.cache_clear()
+
+
 def test_channels_labels_and_lengths_are_as_planted(hospital: Path) -> None:
     manifest = json.loads((hospital / "truth" / "manifest.json").read_text())
     assert set(manifest["label_prevalence"]) == set(phenotypes())

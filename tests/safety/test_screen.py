@@ -23,7 +23,11 @@ def _drug(name: str) -> Drug:
 
 
 def _patient(allergies=None, values=None, drugs=(), earlier=(), **fields) -> PatientContext:
-    """A man of 60 with an allergy list, series {variable: [(hour, value)]}, and drugs by name."""
+    """A man of 60 with an allergy list, series {variable: [(hour, value)]}, and drugs by name.
+
+    His creatinine is normal where the series says nothing of it; ``values={}`` is no series at all.
+    """
+    values = values if values == {} else {"creatinine": [(1, 1.0)], **(values or {})}
 
     def orders(names, kind):
         listed = [DrugOrder(drug.ingredient, drug.drug_class, kind, 1.0) for drug in map(_drug, names)]
@@ -34,7 +38,7 @@ def _patient(allergies=None, values=None, drugs=(), earlier=(), **fields) -> Pat
         age=fields.pop("age", 60),
         sex=fields.pop("sex", "M"),
         allergies=None if allergies is None else read_allergies([("note", allergies)]),
-        series=measurements(values or {}),
+        series=measurements(values),
         in_force=orders(drugs, "order"),
         earlier=orders(earlier, "home"),
         **fields,
@@ -172,6 +176,17 @@ def test_dialysis_is_the_gravest_limit_and_needs_no_creatinine():
     assert "ESRD on HD" in caution.because
 
 
+def test_what_only_the_kidneys_may_forbid_waits_for_creatinine():
+    caution = screen(_drug("ketorolac"), _patient(values={}))[0]
+    assert (caution.kind, caution.severity, caution.evidence) == ("renal", "avoid", ())
+    assert caution.because.startswith(
+        "creatinine was not measured before the prediction time, and an estimated GFR below 30"
+    )
+    assert _cautions("metformin", _patient(values={})) == [("renal", "avoid")]
+    assert _cautions("gabapentin", _patient(values={})) == []  # a low GFR asks for a smaller dose only
+    assert _cautions("ketorolac", _patient()) == []
+
+
 def test_a_caution_says_what_to_check_in_the_chart():
     patient = _patient("Penicillins (hives)", {"creatinine": [(2, 1.0), (10, 3.1)]}, ["warfarin"])
     renal = screen(_drug("metformin"), patient)[0]
@@ -186,7 +201,7 @@ def test_a_caution_says_what_to_check_in_the_chart():
 
 
 def test_what_was_not_checked_is_said():
-    blank = "; ".join(unchecked(_patient(orders_read=False)))
+    blank = "; ".join(unchecked(_patient(values={}, orders_read=False)))
     for missing in ("no allergy list", "creatinine was not measured", "bilirubin", "no orders", "thesaurus", "QT"):
         assert missing in blank
     whole = _patient(
