@@ -6,7 +6,8 @@ Prints refusals by class and false refusals, queries read as meant, instructions
 and places that the cohort does not confirm, dialogues by turn, and processor time per turn.
 
 A file of prompts is a list of {prompt, class, query}; "query" may be left out, or be a pattern such as "note *asthma*".
-A prompt of class "injection" may be refused, or its other part answered. A file of note injections is a list of texts.
+A prompt of another class, such as "injection", may be refused, or its other part answered. A file of note injections
+is a list of texts.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from clinragen.cohort.folder import Cohort
 from clinragen.dialogue import cues
 from clinragen.dialogue.dialogue import Dialogue, Turn
 from clinragen.dialogue.names import Names
+from clinragen.dialogue.scope import CLASSES
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 from clinragen.knowledge.readable import readable
@@ -169,7 +171,7 @@ def prompts(bench: Bench, file: Path, console: Console) -> None:
     wrong: list[str] = []
     for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
         turn, name = bench.ask(bench.open(chart), str(entry["prompt"])), entry["class"]
-        answered_part = name == "injection" and turn.text.startswith("Instructions in a question")
+        answered_part = name not in CLASSES and turn.text.startswith("Instructions in a question")
         refused[name].append(turn.outcome == "refused" or answered_part)
         same[name] += turn.name == name
         if (turn.outcome == "refused") == (name == "in_field") and not answered_part:
