@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -349,6 +352,32 @@ def test_no_chart_leaves_this_machine_without_an_attestation(early, tmp_path, ca
     assert len(lines) == 1
     assert "no attestation names it" in lines[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_an_engine_in_this_process_answers_too(early, tmp_path, monkeypatch):
+    """vLLM gets the prompts with the form of the answer, and no server is asked."""
+
+    class Engine:
+        forms: ClassVar[list[dict]] = []
+
+        def __init__(self, **options):
+            assert options["model"] == "folder"
+
+        def chat(self, prompts, sampling, use_tqdm):
+            Engine.forms += [one.structured_outputs for one in sampling]
+            said = SimpleNamespace(text='{"start": ["vaccine"]}', finish_reason="stop", token_ids=[1], logprobs=None)
+            return [SimpleNamespace(prompt_token_ids=[0] * 9999, outputs=[said]) for _ in prompts]
+
+    params = SimpleNamespace(StructuredOutputsParams=lambda json: json)
+    chosen = SimpleNamespace(LLM=Engine, SamplingParams=lambda **options: SimpleNamespace(**options), __name__="vllm")
+    monkeypatch.setitem(sys.modules, "vllm", chosen)
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
+    settings = ("--set", "engine.model=folder", "--set", "reasons=false", "--limit", 3)
+    out = ("--cohort", early, "--out", tmp_path / "out")
+    assert call("clinragen", "prescribe", *out, "--engine", "vllm", *settings) == 0
+    assert [row["suggestions"][0]["drug_class"] for row in rows_of(tmp_path / "out")] == ["vaccine"] * 3
+    assert [list(form["properties"]) for form in Engine.forms] == [["start"]] * 3
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["language_model"]["endpoint"] is None
 
 
 @pytest.mark.parametrize(

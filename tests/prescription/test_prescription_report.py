@@ -170,9 +170,10 @@ def test_a_browser_draws_the_plots_and_searches_the_index(site, suggested, brows
     page.get_by_label("Search").fill(str(rows[2]["stay_id"]))
     assert page.locator("table.suggestions tbody tr:visible").count() == 1
     page.locator("table.suggestions tbody tr:visible a").click()
+    page.locator(".chance svg").first.wait_for()  # the page of the stay has been drawn
     assert page.locator(".charts svg").count() > 3
     assert page.locator(".chance svg").count() == len(rows[2]["suggestions"])
     page.locator("a.place").first.click()
-    assert page.locator(":target").count() == 1
+    page.locator(":target").wait_for()
     page.close()
     assert troubles == []
