@@ -15,7 +15,10 @@ from clinragen.prescription.history import History
 from clinragen.safety.cautions import Caution
 from clinragen.safety.context import PatientContext
 from clinragen.safety.rules import citation
-from clinragen.safety.screen import Thesaurus, screen, unchecked
+from clinragen.safety.screen import Thesaurus, gravest, screen, unchecked
+
+#: Ingredients with such a caution come after the others of their class; a mere caution does not change the order.
+_LATER = {"avoid": 1, "contraindicated": 2}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Suggestion:
         drug_class: its key.
         name: its readable name.
         probability: that it is started within 24 hours.
-        members: its usual ingredients, those without a contraindication first.
+        members: its usual ingredients, those to be avoided or contraindicated last.
         grounds: what in the chart speaks for it; empty where nothing is known to.
         rank: its place in the list of a language model, from 1; None where none was asked or it is not listed.
     """
@@ -210,8 +213,8 @@ class Suggester:
             )
 
     def members(self, key: str, context: PatientContext) -> tuple[Member, ...]:
-        """The usual ingredients of a class, those without a contraindication first."""
+        """The usual ingredients of a class, then those to be avoided, then the contraindicated ones."""
         members = [
             Member(name, tuple(screen(Drug(name, key), context, self.thesaurus))) for name in self.usual.get(key, ())
         ]
-        return tuple(sorted(members, key=lambda member: member.contraindicated))  # stable: usual order otherwise
+        return tuple(sorted(members, key=lambda member: _LATER.get(gravest(member.cautions) or "", 0)))  # stable

@@ -17,10 +17,12 @@ from clinragen.cohort.folder import Cohort
 from clinragen.cohort.orders import already_ordered, new_starts, readable
 from clinragen.cohort.sections import sections_by_stay
 from clinragen.errors import UserError
+from clinragen.knowledge.graph import build
 from clinragen.prescription import suggest
 from clinragen.prescription.history import History
 from clinragen.prescription.rankers import Neighbours, Popularity
 from clinragen.safety.cautions import Caution
+from clinragen.safety.context import PatientContext
 from clinragen.tasks import Labels
 from clinragen.tasks.prescription import treatments
 from tests.conftest import call
@@ -151,6 +153,20 @@ def test_a_class_whose_members_are_contraindicated_is_withheld(cohort, monkeypat
     assert [one.drug_class for one in stay.withheld] == [first]
     assert len(stay.suggestions) == 5
     assert first not in [one.drug_class for one in stay.suggestions]
+
+
+def test_ingredients_to_be_avoided_come_last_and_mere_cautions_keep_the_usual_order(cohort, monkeypatch):
+    severities = ["contraindicated", "avoid", "caution", None]
+
+    def screen(drug, context, thesaurus):
+        severity = severities[usual.index(drug.ingredient)]
+        return [Caution("renal", severity, drug.ingredient, "a test", (), "test")] if severity else []
+
+    usual = ["one", "two", "three", "four"]
+    monkeypatch.setattr(suggest, "screen", screen)
+    suggester = suggest.Suggester(build(), {}, {"loop_diuretic": usual}, 5)
+    members = suggester.members("loop_diuretic", PatientContext(1, 60, "M"))
+    assert [member.ingredient for member in members] == ["three", "four", "two", "one"]
 
 
 def test_the_command_writes_lines_and_says_what_was_not_checked(early, tmp_path, capsys):
