@@ -1,6 +1,7 @@
 """Questions about stays: are their answers true, do the questions give them away, and what is a stranger's chart worth?
 
-    python benchmarks/questions.py --cohort COHORT --out outputs/questions [--per-stay 20] [--student RUN]
+    python benchmarks/questions.py --cohort COHORT --out outputs/questions [--per-stay 20]
+        [--student RUN [--language-model FILE.gguf]]
 
 Prints, for the questions that ``clinragen teach questions`` writes about a cohort:
 
@@ -11,7 +12,9 @@ Prints, for the questions that ``clinragen teach questions`` writes about a coho
   test stays (other wordings). Patients are disjoint. 0.5 is the aim, .60 the limit;
 - how often the answer of another, random test stay's chart is the right one, beside the most frequent answer to that
   kind of question in training;
-- questions written per second of processor time, reading of the cohort included.
+- questions written per second of processor time, reading of the cohort included;
+- with ``--student``, a run of `clinragen train ask`, how often it reads a question into the query that was meant
+  (``question_readers.py``).
 """
 
 from __future__ import annotations
@@ -229,6 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-stay", type=int, default=20)
+    parser.add_argument("--student", type=Path, help="run of stage ask")
+    parser.add_argument("--language-model", type=Path, help="GGUF file of a general language model")
     chosen = parser.parse_args(arguments)
     console = Console(width=120)
     started = time.process_time()
@@ -246,6 +251,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print("whether the chart answers, told from the question alone, AUROC: "
                   + ", ".join(f"{split} {score:.3f}" for split, score in auroc.items()))  # fmt: skip
     _strangers(strangers(rows, cohort), console)
+    if chosen.student:
+        from question_readers import compare
+
+        compare(chosen.student, chosen.language_model, rows, cohort, console)
 
 
 def _counts(rows: Iterable[Row], console: Console) -> None:

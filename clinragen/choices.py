@@ -48,6 +48,10 @@ EvaluationForm = Literal["json", "meds-dev"]
 
 #: the optional first stage: masked-patch modelling on unlabelled series
 PRETRAIN = "pretrain"
+#: the stage in which a language model learns which query a question means
+ASK = "ask"
+#: stages with an objective of their own, which make no student
+WITHOUT_STUDENT = (PRETRAIN, ASK)
 SPLITS: tuple[Split, ...] = get_args(Split)
 CONTROLS: tuple[Control, ...] = get_args(Control)
 EXCHANGE_FORMS: tuple[ExchangeForm, ...] = get_args(ExchangeForm)

@@ -38,6 +38,8 @@ class Questions:
 
     def frame(self) -> pl.DataFrame:
         """A polars data frame: stay_id, split, kind, question, template, query, status, answer, value as text."""
+        from clinragen.questions.file import read_questions
+
         return read_questions(self.path)
 
 
@@ -102,31 +104,6 @@ def teach_questions(
             }
             write_json(temporary / "manifest.json", manifest)
     return Questions(Path(out) / "questions.jsonl", counted.total, len(counted.stays), counted.by_kind())
-
-
-def read_questions(path: str | Path) -> pl.DataFrame:
-    """The questions of a file as a polars data frame, without the evidence.
-
-    Args:
-        path: ``questions.jsonl``, or the folder that holds it.
-
-    Raises:
-        UserError: it is missing, or holds other lines.
-    """
-    import polars as pl
-
-    path = Path(path)
-    file = path / "questions.jsonl" if path.is_dir() else path
-    columns = {
-        "stay_id": pl.Int64, "split": pl.String, "kind": pl.String, "question": pl.String, "template": pl.String,
-        "query": pl.String, "status": pl.String, "answer": pl.String, "value": pl.String,
-    }  # fmt: skip
-    if not file.is_file():
-        raise UserError(f"{file} not found: write it with `clinragen teach questions`")
-    try:
-        return pl.read_ndjson(file, schema=columns)
-    except pl.exceptions.PolarsError:
-        raise UserError(f"{file} holds no questions: write it with `clinragen teach questions`") from None
 
 
 class _Counted:

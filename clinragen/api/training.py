@@ -67,6 +67,7 @@ def train(
     set: SettingsLike = (),
     trainer: str = "default",
     pretrained: str | Path | TrainedRun | None = None,
+    questions: str | Path | None = None,
     seed: int | None = None,
     device: Device = "auto",
     preflight: bool = False,
@@ -89,6 +90,7 @@ def train(
         set: settings to override, as ``{"stage.epochs": 5}`` or ``["stage.epochs=5"]``.
         trainer: hardware preset or YAML file.
         pretrained: run of stage pretrain whose series encoder initialises a new model.
+        questions: folder of ``teach_questions``, for stage ask.
         seed: seed of initial weights and of the order of stays; shorthand for ``stage.seed``.
         device: shorthand for ``trainer.accelerator``.
         preflight: check settings and data, and do not train.
@@ -123,6 +125,7 @@ def train(
             overwrite=overwrite,
             trainer=trainer,
             pretrained=_run_folder(pretrained),
+            questions=path(questions),
             preflight=preflight,
             finish=finish,
         )

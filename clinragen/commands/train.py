@@ -1,4 +1,4 @@
-"""``clinragen train``: run one distillation stage: pretrain, notes, series, multimodal or refine."""
+"""``clinragen train``: run one stage: pretrain, notes, series, multimodal, refine or ask."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def command(
     model: str = "tiny",
     parent: Path | None = None,
     pretrained: Path | None = None,
+    questions: Path | None = None,
     graph: GraphFolder = None,
     teacher: str = "evidence",
     task: str = "diagnosis",
@@ -44,10 +45,11 @@ def command(
     """Train one distillation stage. An unfinished run is resumed by the same command.
 
     Args:
-        stage: pretrain, notes, series, multimodal or refine, or a YAML file of your own.
+        stage: pretrain, notes, series, multimodal, refine or ask, or a YAML file of your own.
         model: Model preset, YAML file or language model, for a stage that starts a new model.
-        parent: Run folder of the previous stage (series, multimodal, refine).
+        parent: Run folder of the previous stage (series, multimodal, refine); ask: of any stage with a student.
         pretrained: Run of stage pretrain whose series encoder initialises a new model.
+        questions: Folder of `clinragen teach questions` (ask).
         teacher: Name of the rationale set to learn from.
         task: What to predict: diagnosis, mortality, length_of_stay_over_7_days, or a task of your own.
         settings: Override a setting, as in stage.epochs=5 or trainer.devices=2; may be repeated.
@@ -67,6 +69,7 @@ def command(
         model=model,
         parent=parent,
         pretrained=pretrained,
+        questions=questions,
         graph=graph,
         teacher=teacher,
         task=task,

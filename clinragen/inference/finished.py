@@ -8,7 +8,7 @@ from pathlib import Path
 from clinragen import tasks
 from clinragen.added_variables import NONE, AddedVariables, opened
 from clinragen.artifacts import read_json
-from clinragen.choices import PRETRAIN, Decoding, Target
+from clinragen.choices import ASK, PRETRAIN, Decoding, Target
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.window import KINDS, Window
 from clinragen.errors import UserError
@@ -64,6 +64,8 @@ class FinishedRun:
                 f"{run} is a run of stage 'pretrain', which has only a series encoder: a student starts from it "
                 f"(clinragen train notes --pretrained {run}), and predicts"
             )
+        if stored.get("stage") == ASK:
+            raise UserError(f"{run} is a run of stage 'ask', which reads questions and predicts nothing")
         manifest = RunManifest.of_json(stored, path)
         folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no subfolder
         hold_folder(folder, manifest.files, remedy="copy the run anew, or train anew")

@@ -21,7 +21,7 @@ Part = Literal["train", "test"]
 TEMPLATES: Path = CONFIG_ROOT / "questions" / "templates.yaml"
 
 _CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
-_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
 _REQUESTS = ("Give ", "Tell ", "Show ", "Report ")
 _DAY = 24
 #: How often the hours are named where the whole stay is meant.
@@ -152,8 +152,8 @@ def _forms(window: Window) -> list[tuple[str, dict[str, str]]]:
     forms = [("first", {"end": end})] if window.start == 0 else []
     forms.append(("between", {"start": start, "end": end}))
     day = int(window.start // _DAY)
-    if window.start == day * _DAY and window.end == window.start + _DAY and day < len(_ORDINALS):
-        forms.append(("day", {"day": str(day + 1), "ordinal": _ORDINALS[day]}))
+    if window.start == day * _DAY and window.end == window.start + _DAY and day < len(ORDINALS):
+        forms.append(("day", {"day": str(day + 1), "ordinal": ORDINALS[day]}))
     return forms
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from omegaconf import MISSING
 
 from clinragen import tasks
-from clinragen.choices import PRETRAIN, Modality, Target
+from clinragen.choices import WITHOUT_STUDENT, Modality, Target
 from clinragen.config import build, formerly_spelled, load, names
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.choice import choose
@@ -114,7 +114,7 @@ class StageConfig:
         tokens: most padded tokens of one forward pass, for memory; 0 for no limit. It changes no result.
         class_weights: weighting of rare phenotypes in the label loss: ``none``, ``sqrt`` or ``balanced``.
         tasks: ``joint`` writes rationales and diagnoses as one text; ``separate`` trains them as two tasks, in turn.
-        masked: share of patches that ``pretrain`` masks.
+        masked: share of patches that ``pretrain`` masks; of words that ``ask`` leaves out of a question, or adds.
         precision: ``auto`` uses bf16 if the hardware supports it and the model is large enough to benefit.
         checkpoint_minutes: interval of checkpoints; ``checkpoint_steps`` counts steps instead.
         refine: the student learns from its own samples rather than from a teacher; None for all other stages.
@@ -147,7 +147,7 @@ class StageConfig:
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values."""
-        if not self.inputs or not (self.targets or where == PRETRAIN):
+        if where not in WITHOUT_STUDENT and not (self.inputs and self.targets):
             raise UserError(f"{where}: inputs and targets must each name at least one entry")
         if not 0 < self.masked < 1:
             raise UserError(f"{where}.masked is {self.masked}, expected a share between 0 and 1")
@@ -211,12 +211,12 @@ def stage_name(stage: str) -> str:
     ('notes', 'my_stage')
 
     Raises:
-        UserError: unknown stage, or a file named like ``pretrain``, which has its own objective.
+        UserError: unknown stage, or a file named like ``pretrain`` or ``ask``, which have objectives of their own.
     """
     path = Path(stage)
     if path.suffix in (".yaml", ".yml"):
-        if path.stem == PRETRAIN:
-            raise UserError(f"{stage}: '{PRETRAIN}' is the stage that fills in hidden values: call the file otherwise")
+        if path.stem in WITHOUT_STUDENT:
+            raise UserError(f"{stage}: '{path.stem}' is a stage with an objective of its own: call the file otherwise")
         return path.stem
     if stage not in (shipped := names("stage")):
         raise unknown_choice("stage", stage, [*shipped, "a YAML file"])

@@ -15,7 +15,8 @@ import polars as pl
 
 from clinragen import tasks
 from clinragen.added_variables import NONE
-from clinragen.choices import PRETRAIN
+from clinragen.artifacts import read_json
+from clinragen.choices import ASK, PRETRAIN, WITHOUT_STUDENT
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.window import training_window
 from clinragen.errors import UserError
@@ -56,7 +57,7 @@ def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], 
     stages = (request, *later)
     configs = [mistakes.attempt(partial(_check_settings, stage)) for stage in stages]
     for stage, config in zip(stages, configs, strict=True):
-        if config and config.stage.token_weight and stage.stage != PRETRAIN:
+        if config and config.stage.token_weight and stage.stage not in WITHOUT_STUDENT:
             mistakes.attempt(partial(_check_logprobs, stage.cohort, stage.teacher))
     mistakes.attempt(lambda: check_folder(request.out, request.overwrite or request.finish, request.inputs))
     remarks: dict[str, None] = {}
@@ -98,12 +99,12 @@ class _Mistakes:
 
 def _check_tables(request: Request, cohort: Cohort, mistakes: _Mistakes) -> None:
     """The tables of the cohort that the stage reads."""
-    if request.stage != PRETRAIN and not tasks.load(request.task).available(cohort):
+    if request.stage not in WITHOUT_STUDENT and not tasks.load(request.task).available(cohort):
         tasks.load(request.task).table(cohort)  # this error names a missing file, from which all others follow
     mistakes.attempt(lambda: cohort.split("train"))
     mistakes.attempt(lambda: cohort.split("validation"))
     mistakes.attempt(lambda: cohort.series)
-    if request.stage != PRETRAIN:
+    if request.stage not in WITHOUT_STUDENT:
         mistakes.attempt(lambda: cohort.notes)
         mistakes.attempt(lambda: tasks.load(request.task).table(cohort))
         mistakes.attempt(lambda: cohort.rationales(request.teacher))
@@ -113,6 +114,11 @@ def _check_start(request: Request, cohort: Cohort | None, mistakes: _Mistakes) -
     """Check the start of the stage: the graph, the parent, a pre-trained encoder."""
     if request.stage == PRETRAIN:
         mistakes.attempt(partial(_starts_from_nothing, request))
+        return
+    if request.questions and request.stage != ASK:
+        mistakes.attempt(partial(_no_questions, request))
+    if request.stage == ASK:
+        mistakes.attempt(partial(_check_questions, request, cohort))
         return
     if request.graph:
         labels = (mistakes.attempt(lambda: cohort.label_set) if cohort else None) or shipped()
@@ -127,6 +133,23 @@ def _starts_from_nothing(request: Request) -> None:
     for folder, option in ((request.parent, "--parent"), (request.pretrained, "--pretrained")):
         if folder:
             raise UserError(f"{option} {folder}: stage '{PRETRAIN}' starts from nothing")
+
+
+def _no_questions(request: Request) -> None:
+    raise UserError(f"--questions {request.questions}: only stage '{ASK}' learns from questions")
+
+
+def _check_questions(request: Request, cohort: Cohort | None) -> None:
+    """Check that there are questions about this cohort, and a student to continue, if one is named."""
+    if request.questions is None:
+        raise UserError(f"stage '{ASK}' learns from questions: pass the folder of `clinragen teach questions`")
+    stored = read_json(request.questions / "manifest.json", "the manifest of `clinragen teach questions`")
+    if cohort and stored.get("cohort_hash") != cohort.sha256:
+        raise UserError(f"--questions {request.questions}: they are about another cohort than {request.cohort}")
+    if request.pretrained:
+        raise UserError(f"--pretrained {request.pretrained}: stage '{ASK}' reads no series")
+    if request.parent:
+        FinishedRun.open(request.parent)
 
 
 def _check_settings(request: Request) -> RunConfig:
@@ -144,7 +167,7 @@ def _check_logprobs(cohort: Path, teacher: str) -> None:
 
 def _check_window(request: Request, config: RunConfig, cohort: Cohort) -> str | None:
     """Check that the student reads the cohort's hours: a new one by its settings, another by its training window."""
-    if request.stage == PRETRAIN:
+    if request.stage in WITHOUT_STUDENT:
         return None
     if request.parent is None:
         training_window(config.model.hours, cohort)
@@ -170,7 +193,7 @@ def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
         )
     if not cohort.series["stay_id"].is_in(splits["train"]).any():
         raise UserError(f"{cohort.paths.series}: no variable is measured in any training stay: prepare the cohort anew")
-    if config.stage_name == PRETRAIN:
+    if config.stage_name in WITHOUT_STUDENT:
         return remarks
     remarks += _check_labels(cohort, config, splits)
     if "note" in config.stage.inputs:

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json
-from clinragen.choices import PRETRAIN
+from clinragen.choices import ASK, PRETRAIN
 from clinragen.cohort import rationale_authors
 from clinragen.cohort.folder import Cohort
 from clinragen.config import load
@@ -22,6 +22,7 @@ from clinragen.manifests import RunManifest, StageManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.quiet import phase
 from clinragen.stages import preflight
+from clinragen.stages.ask import run_ask
 from clinragen.stages.build import load_parent, new_model, stays
 from clinragen.stages.config import RunConfig, StageConfig, resolve
 from clinragen.stages.ensemble import fit_linear_probes, refit_linear_probes
@@ -50,6 +51,8 @@ def run_stage(request: Request, console: Console, cohort: Cohort | None = None) 
         cohort = cohort or preflight.check(request)
         if request.stage == PRETRAIN:
             return run_pretrain(request, console, cohort)
+        if request.stage == ASK:
+            return run_ask(request, console, cohort)
         if request.preflight:
             return _run_stage(request, console, cohort, None)
         with private_store(request.out.absolute().parent / TOKENS) as store:

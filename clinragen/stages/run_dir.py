@@ -43,12 +43,13 @@ class Request:
     pretrained: Path | None = None
     preflight: bool = False
     task: str = tasks.DEFAULT
+    questions: Path | None = None  # of stage ask
     finish: bool = False  # keep a finished run of the same settings instead of refusing
 
     @property
     def inputs(self) -> tuple[Path | None, ...]:
         """The input folders."""
-        return self.cohort, self.parent, self.graph, self.pretrained
+        return self.cohort, self.parent, self.graph, self.pretrained, self.questions
 
 
 def expected_parent(request: Request) -> RunManifest | None:

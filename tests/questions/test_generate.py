@@ -9,10 +9,10 @@ import pytest
 from whole_graph import GRAPH, LINKER
 
 import clinragen
-from clinragen.api.questions import read_questions
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
 from clinragen.questions.answer import answer
+from clinragen.questions.file import read_questions
 from clinragen.questions.generate import UNPAIRED, generate
 from clinragen.questions.query import KINDS, Query
 from clinragen.questions.stay_chart import charts

@@ -1,0 +1,126 @@
+"""How often language models read a question into the query that was meant: `benchmarks/questions.py --student RUN`.
+
+Exact match of the query, on distinct questions of test stays, whose wordings no training question has: those of this
+project (`test`) and those of another hand (`other`). All read the same outlines (``questions.outline``) and write along
+the same grammar; so what is compared is the choice of kind and hours. The student is a run of stage `ask`; a general
+language model (`--language-model FILE.gguf`) is asked with no example and with four of training questions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from clinragen.cohort.folder import Cohort
+from clinragen.knowledge.relabel import open_graph
+from clinragen.model.config import LanguageModelConfig
+from clinragen.model.language_model import LanguageModel, create
+from clinragen.model.query_reader import QuestionReader, read_queries
+from clinragen.questions.outline import Outliner
+from clinragen.questions.query import FORMS, Query
+
+Row = dict[str, Any]
+Reading = Callable[[Sequence[Row]], list[Query | None]]
+#: Questions that a general language model is asked: it reads long prompts.
+ASKED_OF_GENERAL = 100
+_SHOTS = 4
+_KINDS = "; ".join(f"{kind} {'|'.join(form.which)}".strip() for kind, form in FORMS.items())
+_INSTRUCTION = (
+    "Translate a question about a patient into one line of a query language. X stands for what is asked about, A, B, "
+    f"C, D for hours. Kinds of query: {_KINDS}. Then X, then the hours: A-B, 0-A, A- (from A on), last:A, day:A, or "
+    "nothing.\n"
+)
+
+
+def compare(student: Path, model: Path | None, rows: Sequence[Row], cohort: Cohort, console: Console) -> None:
+    """Print exact matches of the readers.
+
+    Args:
+        student: run of stage ``ask``.
+        model: GGUF file of a general language model, if any.
+        rows: questions of all splits.
+        cohort: what they are about.
+        console: where to print.
+    """
+    reader = QuestionReader.load(student, open_graph(None, cohort.label_set, cohort.added))
+    distinct = {row["question"]: row for row in rows if row["split"] == "test"}
+    tested = list(distinct.values())
+    table = Table("reader", "questions", "exact", "test", "other", "right kind", "questions/s", box=None)
+
+    def read_by_student(some: Sequence[Row]) -> list[Query | None]:
+        return reader.read([row["question"] for row in some])
+
+    reads: list[tuple[str, list[Row], Reading]] = [("student", tested, read_by_student)]
+    if model is not None:
+        few = [tested[i] for i in np.random.default_rng(0).permutation(len(tested))[:ASKED_OF_GENERAL]]
+        general = _general(model)
+        for shots in (0, _SHOTS):
+            framed = prompt(rows, reader.outliner, shots)
+            reads.append((f"{model.stem}, {shots} examples", few, _reading(general, reader.outliner, framed)))
+        reads.append(("student, the same questions", few, read_by_student))
+    by_kind: list[str] = []
+    for name, some, read in reads:
+        started = time.process_time()
+        queries = read(some)
+        seconds = time.process_time() - started
+        table.add_row(name, str(len(some)), *shares(some, queries), f"{len(some) / seconds:.1f}")
+        by_kind = by_kind or _by_kind(some, queries)
+    console.print(table)
+    console.print("the student's exact matches by kind: " + ", ".join(by_kind))
+
+
+def shares(rows: Sequence[Row], queries: Sequence[Query | None]) -> list[str]:
+    """Shares of exact matches: all, by part, and of the kind alone; an empty part is a dash."""
+    hits: dict[str, list[bool]] = defaultdict(list)
+    for row, query in zip(rows, queries, strict=True):
+        exact = query is not None and query.text() == row["query"]
+        hits["all"].append(exact)
+        hits[row["template"].split("/")[-2]].append(exact)
+        hits["kind"].append(query is not None and query.head == Query.parse(row["query"]).head)
+    return [f"{np.mean(hits[part]):.3f}" if hits[part] else "-" for part in ("all", "test", "other", "kind")]
+
+
+def prompt(rows: Sequence[Row], outliner: Outliner, shots: int) -> Callable[[str], str]:
+    """What is read for an outline: the instruction, and examples of training questions of as many kinds."""
+    examples: dict[str, str] = {}
+    train = [row for row in rows if row["split"] == "train"]
+    for number in np.random.default_rng(1).permutation(len(train)):
+        row = train[int(number)]
+        outline = outliner.of(row["question"])
+        words = next(outline.outlines(Query.parse(row["query"])), None)
+        if words and len(examples) < shots:
+            examples.setdefault(row["kind"], f"Question: {outline.text}\nQuery: {' '.join(words)}\n")
+    shown = _INSTRUCTION + "".join(examples.values())
+    return lambda text: f"{shown}Question: {text}"
+
+
+def _general(model: Path) -> LanguageModel:
+    """A language model that is asked for a query where others are asked for an assessment."""
+    settings = LanguageModelConfig(architecture="causal", name=str(model.parent), gguf_file=model.name)
+    general = create(settings, None).eval()
+    ids = general.tokenizer("\nQuery:", add_special_tokens=False)["input_ids"]
+    general.close_ids = torch.tensor(ids, dtype=torch.long)
+    return general
+
+
+def _reading(
+    general: LanguageModel, outliner: Outliner, framed: Callable[[str], str]
+) -> Callable[[Sequence[Row]], list[Query | None]]:
+    return lambda rows: read_queries(
+        general, [outliner.of(row["question"]) for row in rows], batch_size=8, framed=framed
+    )
+
+
+def _by_kind(rows: Sequence[Row], queries: Sequence[Query | None]) -> list[str]:
+    kinds: dict[str, list[bool]] = defaultdict(list)
+    for row, query in zip(rows, queries, strict=True):
+        kinds[row["kind"]].append(query is not None and query.text() == row["query"])
+    return [f"{kind} {np.mean(hits):.2f}" for kind, hits in sorted(kinds.items())]

@@ -1,0 +1,217 @@
+"""The outline of a question: its words, with places for what it names and for its numbers; and the queries it can mean.
+
+    "What was the highest BUN between hours 6 and 18?"    what was the highest X between hours A and B
+    "highest bun 6-18"                                    highest X A-B
+
+What the linker finds in a question (a variable, a concept, a diagnosis) is the subject of a query, and the numbers are
+its hours. A language model has only to choose the kind and how the hours are meant, along a small grammar; it writes
+no name and no number. So it can be asked about variables and concepts that it has not seen in training. (Placeholders
+of this kind are usual in semantic parsing: Dong and Lapata 2016, "Language to Logical Form with Neural Attention".)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from clinragen.knowledge.graph import ConceptGraph
+from clinragen.knowledge.linker import Linker
+from clinragen.questions.query import FORMS, KINDS, LONGEST, Query, Window, written_hour
+from clinragen.questions.templates import ORDINALS, Names
+
+#: Stands in ``Outline.following`` for the end of a query.
+END = ""
+#: The whole stay, where two windows are compared.
+_WHOLE = "all"
+_SUBJECTS, _NUMBERS = "XYZ", "ABCDEFGH"
+_DAY = 24
+_NUMBER = re.compile(
+    rf"(?<![\d.])\d{{1,5}}(?:\.\d{{1,2}})?(?![\d.]*\d)|\b(?:{'|'.join(ORDINALS)})\b(?=\s+(?:day|24\s+hours))",
+    re.IGNORECASE,
+)
+
+
+class Subject(NamedTuple):
+    """What a place in a question may stand for, as each kind of query names it; None where it is none of that kind."""
+
+    variable: str | None = None
+    concept: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A question in outline, and the grammar of the queries that it can mean.
+
+    Attributes:
+        text: the question in lower case, with X, Y, Z for subjects and A, B, C, ... for numbers.
+        subjects: what each subject's place stands for.
+        hours: the number at each place, as it is written in a query.
+        windows: windows between the numbers by their outlines ("A-B", "0-A", "A-", "last:A", "day:A"), as they are
+            written in a query.
+    """
+
+    text: str
+    subjects: Mapping[str, Subject]
+    hours: Mapping[str, str]
+    windows: Mapping[str, str]
+
+    def following(self, words: Sequence[str]) -> tuple[str, ...]:
+        """The words that may follow the first words of a query's outline; ``END`` among them where it may end.
+
+        >>> outline = Outline("X in the last A h", {"X": Subject("lactate")}, {"A": "6"}, {"last:A": "last:6"})
+        >>> [outline.following(words) for words in (["value"], ["value", "first"], ["value", "first", "X"])]
+        [('first', 'last', 'at'), ('X',), ('', 'last:A')]
+        """
+        if not words:
+            return tuple(kind for kind in KINDS if self._places(kind))
+        form = FORMS[words[0]]  # type: ignore[index]
+        before = 1 + bool(form.which)
+        if len(words) < before:
+            return tuple(which for which in form.which if which != "at" or self.hours)
+        at = len(words) > 1 and words[1] == "at"  # no subject's slot is called so
+        if at and len(words) == before:
+            return tuple(self.hours)
+        windows = len(words) - before - at - 1
+        if windows < 0:
+            return self._places(words[0])
+        if form.windows == 2:
+            return (_WHOLE, *self.windows) if windows < 2 else (END,)
+        return (END, *self.windows) if windows < form.windows and not at else (END,)
+
+    def fill(self, words: Sequence[str]) -> Query:
+        """The query of an outline that this grammar allows."""
+        subject = next(word for word in words[1:] if word in self.subjects)
+        named = getattr(self.subjects[subject], FORMS[words[0]].subject)  # type: ignore[index]
+        texts = {subject: named, _WHOLE: "0-", **self.hours, **self.windows}
+        return Query.parse(" ".join(texts.get(word, word) for word in words))
+
+    def outlines(self, query: Query) -> Iterator[list[str]]:
+        """The outlines that fill to a query, the plainest first; none where the question lacks what it needs."""
+        form = FORMS[query.kind]
+        places = [
+            slot for slot in self._places(query.kind) if getattr(self.subjects[slot], form.subject) == query.subject
+        ]
+        hours = [[]] if query.hour is None else [[slot] for slot in self._at(written_hour(query.hour))]
+        windows = [self._spans(window, named=form.windows == 2) for window in (query.window, query.other) if window]
+        for slot in places:
+            for hour in hours:
+                for first in windows[0]:
+                    for second in windows[1] if len(windows) > 1 else [[]]:
+                        yield [*query.head.split(), *hour, slot, *first, *second]
+
+    def _places(self, kind: str) -> tuple[str, ...]:
+        """The places whose subject a kind of query can be about."""
+        subject = FORMS[kind].subject  # type: ignore[index]
+        return tuple(slot for slot, one in self.subjects.items() if getattr(one, subject) is not None)
+
+    def _at(self, hour: str) -> list[str]:
+        return [slot for slot, number in self.hours.items() if number == hour]
+
+    def _spans(self, window: Window, *, named: bool) -> list[list[str]]:
+        if window.whole:
+            return [[_WHOLE] if named else []]
+        return [[outline] for outline, text in self.windows.items() if text == str(window)]
+
+
+class Outliner:
+    """Makes outlines of questions. Making one takes a second or two.
+
+    Args:
+        graph: its concepts and labels, and names of variables.
+        linker: finds its concepts, if there is one already.
+    """
+
+    def __init__(self, graph: ConceptGraph, linker: Linker | None = None) -> None:
+        self._concepts, self._variables = linker or Linker(graph), Linker(graph, kinds=("variable",))
+        self._labels = graph.labels
+        names = Names.of(graph)
+        named: dict[str, Subject] = {}
+        for node, form in names.concepts.items():
+            if _askable(node):
+                named[form.casefold()] = self._concept(node)
+        for key, form in names.labels.items():
+            named[form.casefold()] = named.get(form.casefold(), Subject())._replace(label=key)
+        for key, forms in names.variables.items():
+            named[forms[0].casefold()] = Subject(variable=key)
+        self._named = named
+        longest_first = sorted(named, key=len, reverse=True)
+        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+
+    def of(self, question: str) -> Outline:
+        """The outline of a question. It has no subject where the question names none that the graph knows."""
+        spans = self._subjects(question)[: len(_SUBJECTS)]
+        subjects = {slot: subject for slot, (_, _, subject) in zip(_SUBJECTS, spans, strict=False)}
+        pieces = [(start, end, slot) for slot, (start, end, _) in zip(_SUBJECTS, spans, strict=False)]
+        hours: dict[str, str] = {}
+        for match in _NUMBER.finditer(question):
+            free = all(match.end() <= start or end <= match.start() for start, end, _ in spans)
+            if free and len(hours) < len(_NUMBERS) and _hours(match[0]) <= LONGEST:
+                slot = _NUMBERS[len(hours)]
+                hours[slot] = written_hour(_hours(match[0]))
+                pieces.append((*match.span(), slot))
+        text, position = "", 0
+        for start, end, slot in sorted(pieces):
+            text += f"{question[position:start].lower()} {slot} "
+            position = end
+        text = " ".join((text + question[position:].lower()).split()).rstrip("?.! ")
+        return Outline(text, subjects, hours, _windows(hours))
+
+    def _subjects(self, question: str) -> list[tuple[int, int, Subject]]:
+        """Where a question names something, in order: longest first, but a variable within a finding stands alone."""
+        variables = [
+            (one.start, one.end, Subject(variable=one.concept.removeprefix("variable:")))
+            for one in self._variables.link(question)
+        ]
+        others = [
+            (one.start, one.end, self._concept(one.concept))
+            for one in self._concepts.link(question)
+            if _askable(one.concept)
+        ]
+        others += [(*match.span(), self._named[match[0].casefold()]) for match in self._pattern.finditer(question)]
+        spans: list[tuple[int, int, Subject]] = []
+        for start, end, subject in sorted([*variables, *others], key=_precedence):
+            within = next((row for row, (a, b, _) in enumerate(spans) if start < b and a < end), None)
+            if within is None:
+                spans.append((start, end, subject))
+            else:
+                a, b, before = spans[within]
+                spans[within] = (a, b, Subject(*(one or other for one, other in zip(before, subject, strict=True))))
+        return sorted(spans, key=lambda span: span[:2])
+
+    def _concept(self, node: str) -> Subject:
+        label = node.removeprefix("phenotype:")
+        return Subject(concept=node, label=label if label != node and label in self._labels else None)
+
+
+def _precedence(span: tuple[int, int, Subject]) -> tuple[bool, int, int]:
+    """Variables first: "high lactate" is also a finding, and "high" must stay. Then the longest, the earliest."""
+    start, end, subject = span
+    return subject.variable is None, start - end, start
+
+
+def _hours(number: str) -> float:
+    return float(ORDINALS.index(number.lower()) + 1) if number[0].isalpha() else float(number)
+
+
+def _windows(hours: Mapping[str, str]) -> dict[str, str]:
+    """Windows between the numbers, neighbours first; from zero, on from one, up to the prediction time; days."""
+    places = list(hours)
+    pairs = sorted(
+        ((a, b) for number, a in enumerate(places) for b in places[number + 1 :]),
+        key=lambda pair: (places.index(pair[1]) - places.index(pair[0]), places.index(pair[0])),
+    )
+    windows = {f"{a}-{b}": f"{hours[a]}-{hours[b]}" for a, b in pairs if float(hours[a]) < float(hours[b])}
+    for slot, hour in hours.items():
+        number = float(hour)
+        if number:
+            windows |= {f"0-{slot}": f"0-{hour}", f"{slot}-": f"{hour}-", f"last:{slot}": f"last:{hour}"}
+        if number.is_integer() and 1 <= number <= len(ORDINALS):
+            windows[f"day:{slot}"] = f"{written_hour(_DAY * (number - 1))}-{written_hour(_DAY * number)}"
+    return windows
+
+
+def _askable(node: str) -> bool:
+    return not node.startswith(("variable:", "circumstance:"))
