@@ -38,7 +38,7 @@ from clinragen.knowledge.linker import Linker
 from clinragen.knowledge.readable import readable
 from clinragen.knowledge.relabel import open_graph
 from clinragen.questions.answer import answer
-from clinragen.questions.query import Query
+from clinragen.questions.query import Query, Window
 from clinragen.questions.stay_chart import StayChart, charts
 
 ROOT = Path(__file__).parents[1]
@@ -234,7 +234,7 @@ def answers(bench: Bench, count: int, console: Console) -> None:
     for _ in range(count):
         chart = bench.random.choice(bench.charts)
         key = bench.random.choice(list(chart.series) or list(variables()))
-        kind, window = bench.random.choice(list(_KINDS)), bench.random.choice(list(_WINDOWS))
+        kind, window = bench.random.choice(list(_KINDS)), bench.random.choice(_windows(chart))
         question = _KINDS[kind].format(v=variables()[key].label.partition(" (")[0]) + _WINDOWS[window]
         meant = Query.parse(f"{kind} {key} {window}".strip())
         turn = bench.ask(bench.open(chart), question)
@@ -288,7 +288,7 @@ def dialogues(bench: Bench, count: int, console: Console) -> None:
     for row in range(count):
         chart = bench.random.choice([chart for chart in bench.charts if len(chart.series) > 1])
         dialogue = bench.open(chart)
-        for turn_number, (question, meant) in enumerate(_turns(bench.random, list(chart.series))):
+        for turn_number, (question, meant) in enumerate(_turns(bench.random, chart)):
             turn = bench.ask(dialogue, question)
             expected = Query.parse(meant)
             as_meant[row, turn_number] = turn.queries[:1] == (expected,)
@@ -298,12 +298,17 @@ def dialogues(bench: Bench, count: int, console: Console) -> None:
         console.print(f"{count} dialogues, {name} by turn: " + ", ".join(f"{share:.2f}" for share in table.mean(0)))
 
 
-def _turns(draw: random.Random, keys: list[str]) -> list[tuple[str, str]]:
+def _windows(chart: StayChart) -> list[str]:
+    """The windows that begin before a stay's prediction time."""
+    return [window for window in _WINDOWS if not window or Window.parse(window).start < chart.end]
+
+
+def _turns(draw: random.Random, chart: StayChart) -> list[tuple[str, str]]:
     """A dialogue of five turns with the queries that are meant."""
-    one, other = draw.sample(keys, 2)
+    one, other = draw.sample(list(chart.series), 2)
     names = {key: variables()[key].label.partition(" (")[0] for key in (one, other)}
-    window, words = draw.choice([pair for pair in _WINDOWS.items() if pair[0]])
-    second, second_words = draw.choice([pair for pair in _WINDOWS.items() if pair[0] not in ("", window)])
+    window, second = draw.sample([each for each in _windows(chart) if each], 2)
+    words, second_words = _WINDOWS[window], _WINDOWS[second]
     scripts = [
         [
             (f"highest {names[one]}{words}?", f"highest {one} {window}"),

@@ -19,7 +19,7 @@ from clinragen.errors import UserError
 
 _FOLDER = CONFIG_ROOT / "questions"
 _PART = re.compile(r"\{([a-z_]+)\}")
-_PLAIN = re.compile(r"(?<![\\a-z])[a-z]{3,}")
+_PLAIN = re.compile(r"(?<![\\A-Za-z])[a-z]{3,}")
 _BREAK = re.compile(r"\n\s*")
 _WORDING_KEYS = frozenset(("means", "pattern", "examples"))
 _SCOPE_KEYS = frozenset(("class", "reason", "pattern", "unless", "exactly", "examples", "spares"))

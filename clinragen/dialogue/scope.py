@@ -99,12 +99,13 @@ class Scope:
 def _understood(reading: Reading, follows: bool) -> bool:
     """Whether a question names something of a chart, or goes on from one that did, and its other words are usual ones.
 
-    A word or two that are not may stand in a question whose variable and kind are clear, or which asks about the note.
+    A word or two that are not may stand in a question whose variable and kind are clear, or which asks about the note;
+    and one where grounds are asked for.
     """
     if reading.names:
         variable = any(name.group == "variable" for name in reading.names)
         clear = reading.kind == "note" or (variable and reading.asks and reading.kind != "why")
-        return reading.strange <= (_FEW if clear else 0)
+        return reading.strange <= (_FEW if clear else 1 if reading.kind == "why" and not variable else 0)
     if reading.kind == "note":
         return reading.strange <= _FEW
     if _OF_CHART.search(reading.masked) and not reading.strange:
