@@ -54,10 +54,11 @@ class Bound:
     examples: tuple[str, ...]
     spares: tuple[str, ...]
 
-    def search(self, text: str) -> re.Match[str] | None:
-        """Where the pattern matches; None also where ``unless`` does."""
-        match = self.pattern.search(text)
-        return None if match is None or (self.unless and self.unless.search(text)) else match
+    def matches(self, text: str) -> list[re.Match[str]]:
+        """Where the pattern matches; nowhere in a text in which ``unless`` does."""
+        if self.unless is not None and self.unless.search(text):
+            return []
+        return list(self.pattern.finditer(text))
 
 
 @cache

@@ -129,6 +129,8 @@ class Subjects:
             return Query("compare", key, window=reading.windows[0], other=reading.windows[1])
         if not _says_kind(reading) and carried is not None and carried.kind not in ("note", "why"):
             return _moved(carried, key, reading, window)
+        if reading.kind == "count" and reading.extreme:
+            return None  # how often beyond a number: a count of all measurements would be taken for it
         kind, which = _asked(reading, subject, key, carried)
         if kind == "value" and reading.hour is not None and which not in ("first",):
             return Query("value", key, "at", reading.hour)
@@ -164,6 +166,8 @@ def _asked(reading: Reading, subject: Name, key: str, carried: Query | None) -> 
     side = _side(reading.side, key)
     if reading.kind == "time":
         return "time", _which_time(reading, extreme, subject.side, carried)
+    if reading.kind == "count" and side:
+        return "range", side
     if reading.kind in ("count", "trend", "mean", *_EXTREMES) and not (reading.kind == "trend" and extreme):
         return reading.kind, None  # type: ignore[return-value]
     if extreme:

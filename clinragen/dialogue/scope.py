@@ -73,10 +73,8 @@ class Scope:
 
     def _class(self, reading: Reading, follows: bool) -> Judgement:
         for bound in cues.bounds():
-            match = bound.search(reading.masked) if bound.name != _INSTRUCTION else None
-            if match is None or match.groupdict().get("id") in self.own:
-                continue
-            return Judgement(_of(bound.name), reading)
+            if bound.name != _INSTRUCTION and self._matches(bound, reading.masked):
+                return Judgement(_of(bound.name), reading)
         if self._too_late(reading):
             return Judgement("after_prediction_time", reading)
         if _understood(reading, follows):
@@ -84,10 +82,14 @@ class Scope:
         seems = next((name for name, pattern in cues.hints() if pattern.search(reading.masked)), "out_of_field")
         return Judgement(_of(seems) if _ASKING.search(reading.masked) else "not_a_question", reading)
 
+    def _matches(self, bound: cues.Bound, masked: str) -> bool:
+        """Whether a bound matches, at another place than an identifier of this stay."""
+        return any(match.groupdict().get("id") not in self.own for match in bound.matches(masked))
+
     def _instructs(self, sentence: str) -> bool:
         """Whether a sentence tells the program what to do: in its own words, and with its names replaced."""
         texts = (tidied(sentence), read(sentence, self.names).masked)
-        return any(bound.search(text) for bound in cues.bounds() if bound.name == _INSTRUCTION for text in texts)
+        return any(bool(bound.matches(text)) for bound in cues.bounds() if bound.name == _INSTRUCTION for text in texts)
 
     def _too_late(self, reading: Reading) -> bool:
         """Whether it asks for hours from the prediction time on."""
@@ -102,12 +104,11 @@ def _understood(reading: Reading, follows: bool) -> bool:
     A word or two that are not may stand in a question whose variable and kind are clear, or which asks about the note;
     and one where grounds are asked for.
     """
-    if reading.names:
-        variable = any(name.group == "variable" for name in reading.names)
-        clear = reading.kind == "note" or (variable and reading.asks and reading.kind != "why")
-        return reading.strange <= (_FEW if clear else 1 if reading.kind == "why" and not variable else 0)
-    if reading.kind == "note":
+    variable = any(name.group == "variable" for name in reading.names)
+    if reading.kind == "note" or (variable and reading.asks and reading.kind != "why"):
         return reading.strange <= _FEW
+    if reading.names:
+        return reading.strange <= (1 if reading.kind == "why" and not variable else 0)
     if _OF_CHART.search(reading.masked) and not reading.strange:
         return True
     return follows and (reading.asks or reading.follows) and not reading.strange

@@ -191,6 +191,12 @@ def test_a_router_is_asked_only_where_the_rules_find_nothing(chart, names):
     assert len(calls) == 1
 
 
+def test_what_no_query_says_is_not_answered_with_something_else(dialogue):
+    turn = dialogue.ask("how often was the heart rate above 100?")
+    assert (turn.outcome, turn.queries) == ("unclear", ())
+    assert "not clear what is asked" in turn.text
+
+
 def test_the_turn_is_json(dialogue):
     turn = dialogue.ask("trend of potassium")
     values = json.loads(json.dumps(turn.as_json()))

@@ -54,7 +54,7 @@ def test_a_bound_refuses_its_examples_and_spares_others(bound, scope):
         judged = scope.judge(question)
         assert judged.name != "in_field" or judged.instructed, question
         if bound.name != "instruction":
-            assert bound.search(judged.reading.masked), question
+            assert bound.matches(judged.reading.masked), question
     for question in bound.spares:
         assert scope.judge(question).name == "in_field", question
 
@@ -78,6 +78,8 @@ def test_prompts_are_refused_or_read_as_they_should_be(file, scope):
 def test_the_own_identifier_is_no_other_patient(scope):
     assert scope.judge("last potassium of stay 30000001").name == "in_field"
     assert scope.judge("last potassium of stay 30000002").name == "other_patient"
+    assert scope.judge("compare the potassium of stay 30000001 with stay 30000002").name == "other_patient"
+    assert scope.judge("potassium of 30000001 and of 30000002").name == "other_patient"
 
 
 def test_every_class_that_is_refused_has_a_text_and_bounds():
