@@ -3,7 +3,8 @@
 Exact match of the query, on distinct questions of test stays, whose wordings no training question has: those of this
 project (`test`) and those of another hand (`other`). All read the same outlines (``questions.outline``) and write along
 the same grammar; so what is compared is the choice of kind and hours. The student is a run of stage `ask`; a general
-language model (`--language-model FILE.gguf`) is asked with no example and with four of training questions.
+language model (`--language-model FILE.gguf`) is asked with no example and with four of training questions. Beside them
+stand the rules of `clinragen ask`, alone and with the student for what they do not read.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ from rich.console import Console
 from rich.table import Table
 
 from clinragen.cohort.folder import Cohort
+from clinragen.dialogue.dialogue import Dialogue, Router
+from clinragen.dialogue.names import Names
+from clinragen.knowledge.linker import Linker
 from clinragen.knowledge.relabel import open_graph
 from clinragen.model.config import LanguageModelConfig
 from clinragen.model.language_model import LanguageModel, create
 from clinragen.model.query_reader import QuestionReader, read_queries
 from clinragen.questions.outline import Outliner
 from clinragen.questions.query import FORMS, Query
+from clinragen.questions.stay_chart import charts
 
 Row = dict[str, Any]
 Reading = Callable[[Sequence[Row]], list[Query | None]]
 #: Questions that a general language model is asked: it reads long prompts.
-ASKED_OF_GENERAL = 100
+ASKED_OF_GENERAL = 40
 _SHOTS = 4
 _KINDS = "; ".join(f"{kind} {'|'.join(form.which)}".strip() for kind, form in FORMS.items())
 _INSTRUCTION = (
@@ -58,7 +63,12 @@ def compare(student: Path, model: Path | None, rows: Sequence[Row], cohort: Coho
     def read_by_student(some: Sequence[Row]) -> list[Query | None]:
         return reader.read([row["question"] for row in some])
 
-    reads: list[tuple[str, list[Row], Reading]] = [("student", tested, read_by_student)]
+    rules = _rules(cohort, tested)
+    reads: list[tuple[str, list[Row], Reading]] = [
+        ("student", tested, read_by_student),
+        ("rules", tested, rules(None)),
+        ("rules, then the student", tested, rules(reader)),
+    ]
     if model is not None:
         few = [tested[i] for i in np.random.default_rng(0).permutation(len(tested))[:ASKED_OF_GENERAL]]
         general = _general(model)
@@ -100,6 +110,24 @@ def prompt(rows: Sequence[Row], outliner: Outliner, shots: int) -> Callable[[str
             examples.setdefault(row["kind"], f"Question: {outline.text}\nQuery: {' '.join(words)}\n")
     shown = _INSTRUCTION + "".join(examples.values())
     return lambda text: f"{shown}Question: {text}"
+
+
+def _rules(cohort: Cohort, rows: Sequence[Row]) -> Callable[[Router | None], Reading]:
+    """The rules of dialogues, which are asked each question afresh about its own stay."""
+    graph = open_graph(None, cohort.label_set, cohort.added)
+    linker = Linker(graph)
+    names = Names(graph, linker)
+    some = cohort.of_stays(np.unique([row["stay_id"] for row in rows]))
+    by_stay = {chart.stay_id: chart for chart in charts(some, graph, linker=linker)}
+
+    def reading(router: Router | None) -> Reading:
+        def read(rows: Sequence[Row]) -> list[Query | None]:
+            turns = [Dialogue(by_stay[row["stay_id"]], names, router).ask(row["question"]) for row in rows]
+            return [turn.queries[0] if len(turn.queries) == 1 else None for turn in turns]
+
+        return read
+
+    return reading
 
 
 def _general(model: Path) -> LanguageModel:

@@ -88,6 +88,10 @@ class QuestionReader:
             raise UserError(f"{weights} does not fit its description ({wrong[0]}): train anew")
         return cls(language_model.eval(), Outliner(graph, linker))
 
+    def __call__(self, question: str) -> Query | None:
+        """The query of one question, as the router of a dialogue is asked for it."""
+        return self.read([question])[0]
+
     def read(self, questions: Sequence[str]) -> list[Query | None]:
         """The query of each question; None where it names nothing that the graph knows."""
         return read_queries(self.language_model, [self.outliner.of(question) for question in questions])

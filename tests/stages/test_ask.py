@@ -58,6 +58,7 @@ def test_a_run_reads_questions_into_queries_about_what_they_name(run):
     queries = reader.read(ASKED)
     assert [query and query.subject for query in queries] == ["lactate", "heart_rate", "symptom:chest_pain", None]
     assert reader.read(ASKED[::-1]) == queries[::-1]
+    assert [reader(question) for question in ASKED] == queries
     manifest = read_json(run / "manifest.json", "a run")
     assert (manifest["stage"], manifest["kind"]) == ("ask", "run")
     assert manifest["stays"]["train"] > 50
