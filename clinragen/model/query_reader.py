@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from clinragen.artifacts import read_json, write_text
+from clinragen.choices import ASK
 from clinragen.config import build
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
+from clinragen.manifests import StageManifest
 from clinragen.model.config import LanguageModelConfig
 from clinragen.model.language_model import LanguageModel, restore
 from clinragen.questions.outline import END, Outline, Outliner
@@ -75,6 +77,9 @@ class QuestionReader:
         Raises:
             UserError: no such run, or a damaged one.
         """
+        manifest = StageManifest.read(Path(run) / "manifest.json")
+        if manifest.stage != ASK:
+            raise UserError(f"{run} is a run of stage '{manifest.stage}', expected '{ASK}'")
         folder = Path(run) / "model"
         described = read_json(folder / "reader.json", "a language model of `clinragen train ask`")
         config = build(LanguageModelConfig, described.get("language_model", {}), str(folder / "reader.json"))

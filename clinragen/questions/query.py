@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, get_args
 
 from clinragen.catalog import variables
@@ -237,10 +237,6 @@ class Query:
     def head(self) -> str:
         """Its kind, and which of its kind: "value last"."""
         return f"{self.kind} {self.which}" if self.which else self.kind
-
-    def within(self, window: Window) -> Query:
-        """The same question about other hours."""
-        return replace(self, window=window)
 
 
 def _example(kind: Kind) -> str:

@@ -127,9 +127,12 @@ def test_a_run_of_this_stage_predicts_nothing_and_a_damaged_one_is_refused(hospi
         clinragen.predict(run, Cohort.load(hospital.cohort))
     copy = tmp_path / "run"
     (copy / "model").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"reader\.json"):
+    with pytest.raises(UserError, match=r"manifest\.json"):
         QuestionReader.load(copy, GRAPH, LINKER)
-    for path in (run / "model").rglob("*"):
+    write_json(copy / "manifest.json", {**json.loads((run / "manifest.json").read_text()), "stage": "notes"})
+    with pytest.raises(UserError, match="expected 'ask'"):
+        QuestionReader.load(copy, GRAPH, LINKER)
+    for path in run.rglob("*"):
         target = copy / path.relative_to(run)
         target.mkdir(exist_ok=True) if path.is_dir() else target.write_bytes(path.read_bytes())
     (copy / "model" / "model.safetensors").write_bytes(b"no weights")
