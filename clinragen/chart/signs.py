@@ -47,19 +47,19 @@ class Signs:
         reading = read_note(sections, linker, graph)
         return cls(tuple(reading.evidence), tuple(one for one in findings if one.direction != "normal"))
 
-    def of(self, label: str, graph: ConceptGraph, *, most: int, drugs: bool = True) -> list[Sign]:
+    def of(self, label: str, graph: ConceptGraph, *, most: int, indirect: bool = True) -> list[Sign]:
         """The strongest signs of a diagnosis, each worded once.
 
         Args:
             label: key of the diagnosis.
             graph: ties signs to it.
             most: how many.
-            drugs: whether a drug that it is treated with is a sign of it.
+            indirect: whether a drug that it is treated with, or a circumstance such as age, is a sign of it.
         """
         ranked: list[Sign] = []
         for item in self.note:
             strength = tie(item, label, graph)
-            if strength >= SUPPORTS and (drugs or item.kind != "drug"):
+            if strength >= SUPPORTS and (indirect or item.kind in ("sign", "past")):
                 past = " (history)" if item.past else ""
                 ranked.append(Sign(strength, f"“{item.phrase}”{past}", item.as_json()))
         for finding in self.series:

@@ -70,7 +70,7 @@ def indications(key: str, signs: Signs, graph: ConceptGraph) -> list[Indication]
     for phenotype in graph.labels:
         links = graph.between(concept, f"phenotype:{phenotype}", ("treats",))
         # no drug is a sign of what it is given for
-        ranked = signs.of(phenotype, graph, most=_MOST_SIGNS, drugs=False) if links else []
+        ranked = signs.of(phenotype, graph, most=_MOST_SIGNS, indirect=False) if links else []
         if ranked:
             link, name = links[0], graph.labels[phenotype].name
             words, evidence = tuple(sign.words for sign in ranked), tuple(sign.evidence for sign in ranked)

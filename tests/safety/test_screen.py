@@ -145,6 +145,7 @@ def test_a_drug_from_before_counts_only_if_it_acts_on():
         ("creatinine", 1.0, "metformin", []),  # 86
         ("creatinine", 3.1, "gabapentin", [("renal", "caution")]),
         ("creatinine", 3.1, "ketorolac", [("renal", "contraindicated")]),  # its own limit before that of all NSAIDs
+        ("creatinine", 3.1, "magnesium", [("renal", "caution")]),  # of whichever salt
         ("creatinine", 3.1, "furosemide", []),
         ("bilirubin_total", 4.0, "simvastatin", [("hepatic", "avoid")]),
         ("bilirubin_total", 3.0, "simvastatin", []),  # a limit itself is not beyond it
