@@ -28,6 +28,9 @@ from hypothesis import Phase, settings
 MICRO_MODEL = Path(__file__).with_name("micro_model.yaml")
 EXACT = ("--set", "stage.precision=32-true")
 
+# A busy machine is no fault of the code under test: no test fails for the time that an example takes.
+settings.register_profile("unhurried", parent=settings(), deadline=None)
+settings.load_profile("unhurried")
 # What `tests/mutants.py` runs with: the same few examples each time, and no search for the smallest that fails.
 settings.register_profile(
     "mutants", derandomize=True, database=None, phases=(Phase.explicit, Phase.generate), max_examples=25
