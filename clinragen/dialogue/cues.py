@@ -130,6 +130,19 @@ def panels() -> Mapping[str, tuple[str, ...]]:
 
 
 @cache
+def ends() -> Mapping[str, tuple[str, str]]:
+    """Word that names a variable and an end of its course -> ``highest`` or ``lowest``, and the variable's key."""
+    listed = _file("wording")["ends"]
+    return {str(word): tuple(entry["means"].split()) for entry in listed for word in entry["words"]}
+
+
+@cache
+def slips() -> Mapping[str, str]:
+    """Short word that is often mistyped -> the word that is meant."""
+    return _file("wording")["slips"]
+
+
+@cache
 def words(section: str) -> frozenset[str]:
     """A list of words of ``wording.yaml``; an entry of it may be several words."""
     return frozenset(word for line in _file("wording")[section] for word in str(line).split())

@@ -83,6 +83,7 @@ class Dialogue:
         router_name: what it is called in a turn.
         own: identifiers that mean this stay, beside its id.
         last: the query that was answered last.
+        hour: of the one measurement that its answer rests on; None where there is no such one.
     """
 
     chart: StayChart
@@ -91,6 +92,7 @@ class Dialogue:
     router_name: str = ""
     own: frozenset[str] = frozenset()
     last: Query | None = field(default=None, init=False)
+    hour: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._scope = Scope(self.names, self.own | {str(self.chart.stay_id)}, self.chart.end)
@@ -98,7 +100,8 @@ class Dialogue:
 
     def ask(self, question: str) -> Turn:
         """Answer a question. Any text can be asked, and none changes what is answered to another."""
-        judged = self._scope.judge(question, follows=self.last is not None)
+        around = None if self.last is None else self.last.window
+        judged = self._scope.judge(question, follows=self.last is not None, around=around)
         before = _NOT_FOLLOWED if judged.instructed else ""
         if judged.name != "in_field":
             return Turn(judged.name, "refused", before + cues.refusals()[judged.name])
@@ -108,7 +111,7 @@ class Dialogue:
         return self._answered(queries, judged.reading, before, read_by)
 
     def _queries(self, question: str, judged: Judgement) -> tuple[list[Query], str]:
-        queries = self._subjects.queries(judged.reading, self.last)
+        queries = self._subjects.queries(judged.reading, self.last, self.hour)
         if queries or self.router is None or judged.instructed:
             return queries, "rules"
         routed = self.router(question)
@@ -124,12 +127,20 @@ class Dialogue:
         if not pairs:
             return _unread(reading, before)
         self.last = pairs[0][0]
+        self.hour = _hour(pairs[0][1])
         answered = tuple(query for query, _ in pairs)
         if not sound(pairs, self.chart):
             return Turn("in_field", "not_in_chart", before + _WITHHELD, answered, read_by=read_by)
         answers = tuple(one for _, one in pairs)
         outcome = "answered" if any(one.status == "answered" for one in answers) else "not_in_chart"
         return Turn("in_field", outcome, before + _worded(pairs, reading), answered, answers, read_by)
+
+
+def _hour(given: Answer) -> float | None:
+    """The hour of the measurement that an answer rests on; None if it rests on none, or on several."""
+    hours = {one.get("hour") for one in given.evidence}
+    hour = hours.pop() if len(hours) == 1 else None
+    return float(hour) if isinstance(hour, int | float) else None
 
 
 def _worded(pairs: Sequence[tuple[Query, Answer]], reading: Reading) -> str:

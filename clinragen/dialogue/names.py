@@ -27,7 +27,11 @@ _GROUPS: dict[str, Group] = {
 _TOKEN = re.compile(r"[a-z]+\d*[a-z]*(?:[+&/](?![a-z]{4})[a-z]*)*|\d+(?:\.\d+)?|[^\sa-z\d]", re.IGNORECASE)
 _SIGNS = {ord("<"): " under ", ord(">"): " over "}
 _NUMBERED = re.compile(r"(?:\d|\b(?:many|few|several|two|three|six|eight|twelve))\s*$", re.IGNORECASE)
-_WORD = re.compile(r"[a-z]{4,20}", re.IGNORECASE)
+_WORD = re.compile(r"[a-z]{2,20}", re.IGNORECASE)
+_SHORTEST = 4  # letters of a word that may be a misspelt name
+_HOUR = re.compile(r"(?:h|hr|hrs)", re.IGNORECASE)
+_AHEAD = re.compile(r"\s*[=#]?\s*\d")
+_WHICH = re.compile(r"\b(?:what|which|at)\s+$", re.IGNORECASE)
 
 
 class Name(NamedTuple):
@@ -72,9 +76,11 @@ class Names:
         self._graph = graph
         self._linker = linker or Linker(graph)
         self._phrases = CuePhrases(graph)
-        self._short: PhraseTrie[tuple[Group, tuple[str, ...]]] = PhraseTrie()
+        self._short: PhraseTrie[tuple[Group, tuple[str, ...], str]] = PhraseTrie()
         for word, keys in {**cues.names(), **cues.panels()}.items():
             self._add(word, "variable", keys)
+        for word, (extreme, key) in cues.ends().items():
+            self._add(word, "variable", (key,), extreme)
         for word in cues.phrases("unlisted"):
             self._add(word, "unlisted", ())
         self._spelling = self._words()
@@ -84,7 +90,9 @@ class Names:
 
         def mended(match: re.Match[str]) -> str:
             word = match[0].lower()
-            if word in self._spelling.correct:
+            if word in cues.slips():
+                return cues.slips()[word]
+            if len(word) < _SHORTEST or word in self._spelling.correct:
                 return match[0]
             return _nearest(word, self._spelling.meant.get(word[0], ())) or match[0]
 
@@ -105,7 +113,7 @@ class Names:
         for name in candidates:
             if all(name.end <= other.start or other.end <= name.start for other in chosen):
                 chosen.append(name)
-        return sorted(chosen)
+        return sorted(name for name in chosen if not _of_hours(text, name, chosen))
 
     def _candidates(self, text: str) -> Iterator[Name]:
         """All that may be a name, the more telling ones first; a finding has the variables of the claim reader."""
@@ -118,9 +126,9 @@ class Names:
             yield name
         yield from heads.values()
 
-    def _add(self, word: str, group: Group, keys: tuple[str, ...]) -> None:
+    def _add(self, word: str, group: Group, keys: tuple[str, ...], extreme: str = "") -> None:
         for form in {word, *british(word)}:
-            self._short.at([token.lower() for token in _TOKEN.findall(form)]).any_case = (group, keys)
+            self._short.at([token.lower() for token in _TOKEN.findall(form)]).any_case = (group, keys, extreme)
 
     def _shorthand(self, text: str) -> Iterator[Name]:
         matches = list(_TOKEN.finditer(text))
@@ -128,9 +136,9 @@ class Names:
         for position in range(len(tokens)):
             match = self._short.longest(tokens, position, text, starts)
             if match is not None and text[max(0, starts[position] - 1)] not in "'’":  # the t of "don't"
-                ahead, (group, keys) = match
+                ahead, (group, keys, extreme) = match
                 end = starts[ahead - 1] + len(tokens[ahead - 1])
-                yield Name(starts[position], end, group, keys, all=keys in cues.panels().values())
+                yield Name(starts[position], end, group, keys, extreme=extreme, all=keys in cues.panels().values())
 
     def _heads(self, text: str) -> Iterator[Name]:
         """Variables, and terms such as hypotension, by the names of the claim reader."""
@@ -197,6 +205,13 @@ def _something_else(text: str, name: Name) -> bool:
     if word in cues.words("never_names"):
         return True
     return word in cues.words("units") and _NUMBERED.search(text, 0, name.start) is not None
+
+
+def _of_hours(text: str, name: Name, names: list[Name]) -> bool:
+    """Whether "hr" is the hour: before a number or after "what", in a question that names another variable."""
+    if len(names) == 1 or not _HOUR.fullmatch(text, name.start, name.end):
+        return False
+    return bool(_AHEAD.match(text, name.end) or _WHICH.search(text, 0, name.start))
 
 
 def _plain(form: str) -> Iterable[str]:

@@ -31,13 +31,16 @@ class Subjects:
     graph: ConceptGraph
     measured: Collection[str]
 
-    def queries(self, reading: Reading, last: Query | None = None) -> list[Query]:
+    def queries(self, reading: Reading, last: Query | None = None, hour: float | None = None) -> list[Query]:
         """The queries of a question, in reading order; none where it cannot be told what is meant.
 
         Args:
             reading: of the question.
             last: the query that was answered before.
+            hour: of the measurement that its answer rests on.
         """
+        if reading.that_hour and hour is not None and reading.hour is None and reading.names:
+            reading = replace(reading, hour=hour, kind="", extreme="", side="", moment="")
         subjects = self._named(reading)
         if not reading.names and not reading.strange and last is not None:
             subjects = [self._again(last)]
@@ -125,6 +128,8 @@ class Subjects:
             return None
         key = next((key for key in subject.variables if key in self.measured), subject.variables[0])
         window = self._window(reading, carried)
+        if reading.kind == "compare" and len(reading.windows) == 1 and carried is not None and not carried.window.whole:
+            return Query("compare", key, window=carried.window, other=window)
         if len(reading.windows) > 1 and reading.kind in ("compare", "", "trend", "mean", "highest", "lowest"):
             return Query("compare", key, window=reading.windows[0], other=reading.windows[1])
         if not _says_kind(reading) and carried is not None and carried.kind not in ("note", "why"):
@@ -139,7 +144,7 @@ class Subjects:
     def _window(self, reading: Reading, carried: Query | None) -> Window:
         if reading.windows:
             return reading.windows[0]
-        if reading.timed or carried is None:
+        if reading.timed or carried is None or (reading.kind == "time" and reading.moment and reading.measuring):
             return Window()
         return carried.window
 
@@ -212,7 +217,8 @@ def _which_time(reading: Reading, extreme: str, side: str, carried: Query | None
         return extreme
     if side or reading.side in ("above", "below"):
         return f"first_{side or reading.side}"
-    if reading.moment:
+    beyond = carried is not None and (carried.kind == "range" or (carried.which or "").startswith("first_"))
+    if reading.moment and not (beyond and reading.moment == "first" and not reading.names and not reading.measuring):
         return reading.moment
     if carried is not None:
         if carried.kind in _EXTREMES:

@@ -10,15 +10,22 @@ from dataclasses import dataclass
 from clinragen.dialogue import cues
 from clinragen.dialogue.names import Name, Names, replaced
 from clinragen.questions.query import LONGEST, Window
-from clinragen.verification.numerals import spoken
+from clinragen.verification.numerals import decimal
 
 #: Characters of a question that are read; a question is a sentence or two.
 MOST_CHARACTERS = 500
-_ORDINALS = {"second": 2.0, "third": 3.0, "fourth": 4.0, "fifth": 5.0, "sixth": 6.0, "seventh": 7.0}
-_ORDINALS |= {"2nd": 2.0, "3rd": 3.0, "4th": 4.0, "5th": 5.0, "6th": 6.0, "7th": 7.0}
-_TENS = {"twenty-four": 24.0, "thirty-six": 36.0, "forty-eight": 48.0}
+_ORDINALS = {
+    word: float(number)
+    for number, word in enumerate(
+        ["second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"],
+        start=2,
+    )
+}
+_DIGITS = re.compile(r"\d+(?:\.\d+)?")
+_DAY, _WEEK = 24.0, 168.0
 _WORDS = re.compile(r"[a-z]{2,}")
 _PLACEHOLDER = re.compile(r"<\w+>")
+_ARROWS = re.compile(r"\s*(?:-+>|→|⇒)\s*")
 _SPACES = re.compile(r"\s+")
 
 
@@ -37,6 +44,8 @@ class Reading:
         extreme: ``highest``, ``lowest``, ``worst`` or ``best``.
         side: ``above``, ``below`` or ``either``.
         moment: ``first`` or ``last``.
+        measuring: whether it speaks of measurements as such.
+        that_hour: whether it asks for the hour of the answer before.
         follows: whether it goes on from the question before.
         strange: number of words that are neither names, cues nor usual in questions about a chart.
     """
@@ -51,6 +60,8 @@ class Reading:
     extreme: str
     side: str
     moment: str
+    measuring: bool
+    that_hour: bool
     follows: bool
     strange: int
 
@@ -62,39 +73,50 @@ class Reading:
     @property
     def timed(self) -> bool:
         """Whether it names hours."""
-        return bool(self.windows or self.whole or self.hour is not None)
+        return bool(self.windows or self.whole or self.hour is not None or self.that_hour)
 
 
 @dataclass
 class _Times:
-    """Hours of a question as they are found, each with its place."""
+    """Hours of a question as they are found, each with its position.
+
+    Attributes:
+        windows: spans of hours.
+        relative: spans that count from other hours: what they mean and their length.
+        hour: a single hour.
+        whole: whether the whole stay is named.
+    """
 
     windows: list[tuple[int, Window]]
+    relative: list[tuple[int, str, float | None]]
     hour: float | None = None
     whole: bool = False
 
 
-def read(question: str, names: Names) -> Reading:
+def read(question: str, names: Names, around: Window | None = None) -> Reading:
     """Read a question. Nothing is refused here, and any text can be read.
 
     Args:
         question: as it was asked; what is beyond ``MOST_CHARACTERS`` is not read.
         names: finds names.
+        around: the hours of the question before; "the following 12 hours" counts from them.
     """
     text = names.spelt(tidied(question))
     named = names.find(text)
-    times, masked = _hours(replaced(text, [(name.start, name.end, name.group) for name in named]))
+    times, masked = _hours(replaced(text, [(name.start, name.end, name.group) for name in named]), around)
     return Reading(
         text=text,
         masked=masked,
         names=tuple(named),
-        windows=tuple(window for _, window in sorted(times.windows, key=lambda pair: pair[0])),
+        windows=tuple(dict.fromkeys(window for _, window in sorted(times.windows, key=lambda pair: pair[0]))),
         hour=times.hour,
         whole=times.whole,
         kind=_first("kinds", masked),
         extreme=next((name.extreme for name in named if name.extreme), "") or _first("extremes", masked),
         side=next((name.side for name in named if name.side), "") or _first("sides", masked),
         moment=_first("moments", masked),
+        measuring=bool(_first("measuring", masked)),
+        that_hour=bool(_first("that_hour", masked)),
         follows=bool(_first("follows", masked)),
         strange=_strange(masked),
     )
@@ -110,7 +132,7 @@ def tidied(question: str) -> str:
     visible = "".join(
         " " if letter.isspace() else letter for letter in plain if letter.isspace() or letter.isprintable()
     )
-    return _SPACES.sub(" ", visible).strip()[:MOST_CHARACTERS]
+    return _SPACES.sub(" ", _ARROWS.sub(" to ", visible)).strip()[:MOST_CHARACTERS]
 
 
 def _first(section: str, masked: str) -> str:
@@ -125,12 +147,19 @@ def _strange(masked: str) -> int:
     return sum(word not in cues.words("usual") for word in words)
 
 
-def _hours(masked: str) -> tuple[_Times, str]:
-    """The hours that a question names, and the question with placeholders for them."""
-    times = _Times([])
-    for cue in cues.wording("windows"):
-        masked = cue.pattern.sub(lambda match, means=cue.means: _noted(match, means, times), masked)
-    return times, re.sub(r"\0+", "<time>", masked)
+def _hours(masked: str, around: Window | None) -> tuple[_Times, str]:
+    """The hours that a question names, and the question with placeholders for them.
+
+    "The next 12 hours" are hours of the chart only if there are others that they follow; else they stay in the text.
+    """
+    for relative in (True, False):
+        times, text = _Times([], []), masked
+        for cue in cues.wording("windows"):
+            if relative or cue.means not in _RELATIVE:
+                text = cue.pattern.sub(lambda match, means=cue.means, times=times: _noted(match, means, times), text)
+        if _resolved(times, around):
+            break
+    return times, re.sub(r"\0+", "<time>", text)
 
 
 def _noted(match: re.Match[str], means: str, times: _Times) -> str:
@@ -138,10 +167,13 @@ def _noted(match: re.Match[str], means: str, times: _Times) -> str:
     groups = match.groupdict()
     n, m = (_number(groups.get(name)) for name in "nm")
     unit = (groups.get("unit") or "h").lower()
-    hours = 24.0 if unit.startswith("d") else 1 / 60 if unit.startswith("m") else 1.0
+    hours = {"d": _DAY, "w": _WEEK, "m": 1 / 60}.get(unit[0], 1.0)
     if means == "whole":
         times.whole = True
+    elif means in _RELATIVE:
+        times.relative.append((match.start(), means, None if n is None else n * hours))
     elif means == "hour":
+        n = m if n is None else n
         if n is None or n * hours > LONGEST:
             return match[0]
         times.hour = n * hours
@@ -153,18 +185,53 @@ def _noted(match: re.Match[str], means: str, times: _Times) -> str:
     return "\0" * len(match[0])
 
 
+_RELATIVE = ("before that", "then")
+
+
+def _resolved(times: _Times, around: Window | None) -> bool:
+    """Put the spans that count from other hours among the windows; whether all of them could be.
+
+    Each counts from the window before it in the question, or else from the first one, or from the hours ``around``.
+    """
+    for position, means, length in times.relative:
+        times.windows.sort(key=lambda pair: pair[0])
+        earlier = [window for start, window in times.windows if start < position]
+        base = earlier[-1] if earlier else times.windows[0][1] if times.windows else around
+        window = None if base is None else _beside(base, means, length)
+        if window is None:
+            return False
+        times.windows.append((position, window))
+    return True
+
+
+def _beside(base: Window, means: str, length: float | None) -> Window | None:
+    """The hours right before or after others; without a length, all of them. None where there are none.
+
+    >>> str(_beside(Window(6, 10), "before that", None)), str(_beside(Window(0, 12), "then", 12.0))
+    ('0-6', '12-24')
+    """
+    if means == "then":
+        return None if base.end is None else Window(base.end, None if length is None else base.end + length)
+    if base.start <= 0:
+        return None
+    return Window(0.0 if length is None else max(0.0, base.start - length), base.start)
+
+
 _FORMS: dict[str, Callable[[float, float, float], tuple[tuple[float, float | None], ...]]] = {
     "halves": lambda n, m, unit: ((0, n), (n, n + m)),
     "two days": lambda n, m, unit: ((0, 24), (24, 48)),
     "first": lambda n, m, unit: ((0, n * unit),),
     "first one": lambda n, m, unit: ((0, unit),),
+    "half": lambda n, m, unit: ((0, 12),),
+    "week": lambda n, m, unit: ((_WEEK * max(0, max(n, m) - 1), _WEEK * max(n, m)),),
+    "nth": lambda n, m, unit: ((max(0, n - 1) * m, n * m),),
     "after days": lambda n, m, unit: ((unit, None),),
     "day": lambda n, m, unit: ((24 * max(0, n - 1), 24 * max(1, n)),),
     "last": lambda n, m, unit: ((-n * unit, None),),
     "last one": lambda n, m, unit: ((-unit, None),),
     "between": lambda n, m, unit: ((n, m),),
     "after": lambda n, m, unit: ((n * unit, None),),
-    "before": lambda n, m, unit: ((0, n * unit),),
+    "before": lambda n, m, unit: ((0, max(n, m) * unit),),
 }
 
 
@@ -182,4 +249,7 @@ def _number(written: str | None) -> float | None:
     if written is None:
         return None
     word = written.lower()
-    return _ORDINALS.get(word) or _TENS.get(word) or spoken(word)
+    if word in _ORDINALS:
+        return _ORDINALS[word]
+    digits = _DIGITS.match(word)  # of "4th" the 4
+    return float(digits[0]) if digits else float(decimal(word))

@@ -9,6 +9,7 @@ from typing import Literal
 from clinragen.dialogue import cues
 from clinragen.dialogue.names import Names
 from clinragen.dialogue.reading import Reading, read, tidied
+from clinragen.questions.query import Window
 
 Class = Literal[
     "in_field", "out_of_field", "other_patient", "after_prediction_time", "dosing_or_order", "not_a_question"
@@ -19,7 +20,8 @@ CLASSES: tuple[Class, ...] = (
 _INSTRUCTION = "instruction"
 _SENTENCES = re.compile(r"(?<=[.?!;])\s+|\n+")
 _OF_CHART = re.compile(r"\b(?:labs?|values?|measurements?|measured|variables?|results?|chart|findings?)\b", re.I)
-_FEW = 2  # unusual words that do not change what a clear question asks
+_FEW = 3  # unusual words that do not change what a clear question asks
+_FEW_OF_GROUNDS = 2  # where grounds are asked for
 _ASKING = re.compile(
     r"\?|^(?:what|when|where|which|who|whom|whose|why|how|is|are|was|were|do|does|did|has|have|had|can|could|may|tell|show|"
     r"give|list|find|any|compare|write|make|sing|help|please|explain|describe|name|count|calculate|summari[sz]e)\b",
@@ -56,16 +58,17 @@ class Scope:
     own: frozenset[str]
     end: float
 
-    def judge(self, question: str, *, follows: bool = False) -> Judgement:
+    def judge(self, question: str, *, follows: bool = False, around: Window | None = None) -> Judgement:
         """The class of a question.
 
         Args:
             question: as it was asked.
             follows: whether a question was answered before, from which it may go on.
+            around: the hours of that question, from which "the following 12 hours" counts.
         """
         sentences = [part for part in _SENTENCES.split(question[:4000]) if part.strip()]
         plain = [part for part in sentences if not self._instructs(part)]
-        reading = read(" ".join(plain), self.names)
+        reading = read(" ".join(plain), self.names, around)
         instructed = len(plain) < len(sentences)
         if instructed and not plain:
             return Judgement("out_of_field", reading, True)
@@ -101,14 +104,14 @@ class Scope:
 def _understood(reading: Reading, follows: bool) -> bool:
     """Whether a question names something of a chart, or goes on from one that did, and its other words are usual ones.
 
-    A word or two that are not may stand in a question whose variable and kind are clear, or which asks about the note;
-    and one where grounds are asked for.
+    A few words that are not may stand in a question whose variable and kind are clear, or which asks about the note, or
+    for grounds.
     """
     variable = any(name.group == "variable" for name in reading.names)
     if reading.kind == "note" or (variable and reading.asks and reading.kind != "why"):
         return reading.strange <= _FEW
     if reading.names:
-        return reading.strange <= (1 if reading.kind == "why" and not variable else 0)
+        return reading.strange <= (_FEW_OF_GROUNDS if reading.kind == "why" and not variable else 0)
     if _OF_CHART.search(reading.masked) and not reading.strange:
         return True
     return follows and (reading.asks or reading.follows) and not reading.strange

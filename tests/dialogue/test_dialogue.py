@@ -91,12 +91,41 @@ def understood(dialogue: Dialogue, *questions: str) -> list[str]:
         {"max heart rate day 1": "highest heart_rate 0-24", "highest lactate?": "highest lactate"},
         {"was he tachycardic?": "range above heart_rate", "when did it start?": "time first_above heart_rate"},
         {"mean HR day 1 vs day 2": "compare heart_rate 0-24 24-48", "what about K?": "compare potassium 0-24 24-48"},
+        {
+            "mean HR 3..9": "mean heart_rate 3-9",
+            "vs 9..15": "compare heart_rate 3-9 9-15",
+            "creatinine same windows": "compare creatinine 3-9 9-15",
+        },
+        {
+            "lowest MAP hours 6-10": "lowest mean_bp 6-10",
+            "and before that?": "lowest mean_bp 0-6",
+            "and in the following 12 hours?": "lowest mean_bp 6-18",
+            "12-24": "lowest mean_bp 12-24",
+            "sodium?": "lowest sodium 12-24",
+            "no sorry, I meant the highest": "highest sodium 12-24",
+        },
+        {
+            "was he febrile?": "range above temperature",
+            "When did that first happen?": "time first_above temperature",
+            "when was it first measured?": "time first temperature",
+        },
+        {"first potassium": "value first potassium", "hr now": "value last heart_rate"},
         {"K and Na last": "value last potassium & value last sodium"},
     ],
     ids=lambda turns: next(iter(turns)),
 )
 def test_a_question_goes_on_from_the_one_before(turns, dialogue):
     assert understood(dialogue, *turns) == list(turns.values())
+
+
+def test_another_variable_is_asked_at_the_hour_of_the_answer(dialogue):
+    hour = dialogue.ask("lowest potassium").answers[0].evidence[0]["hour"]
+    assert understood(dialogue, "sodium at that hour?") == [f"value at {hour:g} sodium"]
+
+
+def test_coming_hours_are_not_hours_of_the_chart(dialogue):
+    assert dialogue.ask("lactate in the next 6 hours").name == "after_prediction_time"
+    assert understood(dialogue, "lactate of the first 6 hours against the next 6 hours") == ["compare lactate 0-6 6-12"]
 
 
 def test_the_chart_answers_and_shows_where(dialogue):

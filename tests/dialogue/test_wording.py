@@ -24,7 +24,8 @@ WORDED = [
     for cue in cues.wording(section)
     for question, query in cue.examples.items()
 ]
-PROMPTS = [Path(__file__).with_name(name) for name in ("prompts.yaml", "prompts_later.yaml")]
+PROMPTS = [Path(__file__).with_name(name) for name in ("prompts.yaml", "prompts_later.yaml", "prompts_by_others.yaml")]
+DIALOGUES = read_data_file(Path(__file__).with_name("dialogues_by_others.yaml"))
 
 
 GRAPH = build()
@@ -73,6 +74,20 @@ def test_prompts_are_refused_or_read_as_they_should_be(file, scope):
     assert shares.pop("in_field") <= 0.03
     assert min(shares.values()) >= 0.95, shares
     assert len(misread) <= 3, misread
+
+
+def test_dialogues_by_others_are_read_turn_by_turn(scope):
+    misread: list[str] = []
+    for dialogue in DIALOGUES:
+        last: Query | None = None
+        for turn in dialogue:
+            around = None if last is None else last.window
+            judged = scope.judge(turn["prompt"], follows=last is not None, around=around)
+            answered = SUBJECTS.queries(judged.reading, last) if judged.name == "in_field" else []
+            last = answered[0] if answered else last
+            text = answered[0].text() if answered else "refused" if judged.name != "in_field" else "unclear"
+            misread += [] if fnmatchcase(text, turn.get("query", "*")) else [f"{turn['prompt']}: {text}"]
+    assert len(misread) <= 2, misread
 
 
 def test_the_own_identifier_is_no_other_patient(scope):
