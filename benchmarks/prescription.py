@@ -7,8 +7,9 @@ the prediction time, a class if it had not (task `prescription`), so a row that 
 `in_force` shows it. AUROC and average precision are means over the classes with at least 20 new starts in the data and
 a new start among the held-out stays; R@5 is the share of a stay's new starts among its five likeliest classes, a mean
 over the stays that have some. Rows: popularity in training; logistic regressions on the classes ordered so far and at
-home, and further on series statistics and text; votes of the most similar training stays; and clinragen's student. A
-finished cell is kept; run again to go on.
+home, and further on series statistics and text; votes of the most similar training stays; PyHealth's MLP, which
+reads what the last regression reads and learns from training stays alone, its epoch chosen on validation (extra
+`pyhealth`); and clinragen's student. A finished cell is kept; run again to go on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from eicu_table import SHARES
+from prescription_pyhealth import pyhealth
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix, hstack
@@ -152,8 +154,13 @@ def _features(split: Split, part: str) -> np.ndarray | csr_matrix:
     if part == "text":
         words = TfidfVectorizer(ngram_range=(1, 2), min_df=3, sublinear_tf=True)
         return words.fit([text for text, use in zip(split.texts, train, strict=True) if use]).transform(split.texts) * 3
-    scaled = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()).fit(split.statistics[train])
-    return np.asarray(scaled.transform(split.statistics)).clip(-4, 4) / 8
+    return _series(split)
+
+
+def _series(split: Split) -> np.ndarray:
+    """Scaled statistics of the series."""
+    scaled = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
+    return np.asarray(scaled.fit(split.statistics[split.rows("train")]).transform(split.statistics)).clip(-4, 4) / 8
 
 
 def _regressed(split: Split, read: csr_matrix, train: np.ndarray, strength: float) -> np.ndarray:
@@ -201,6 +208,7 @@ ROWS: dict[str, tuple[str, Row]] = {
     "drugs": ("LR on drugs", regression("drugs")),
     "drugs_series": ("LR on drugs and series", regression("drugs", "series")),
     "plain": ("LR on drugs, series and text", regression("drugs", "series", "text")),
+    "mlp": ("PyHealth MLP", pyhealth("MLP", _series)),
     "tiny": ("clinragen, tiny", student),
 }
 PLAIN = [name for name in ROWS if name != "tiny"]
