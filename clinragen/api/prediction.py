@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,24 +35,38 @@ if TYPE_CHECKING:
     from clinragen.inference.prediction import Prediction
     from clinragen.inference.ray_engine import RayCluster
     from clinragen.manifests import PredictionsManifest, RunManifest
+    from clinragen.model.language_model import HasLanguageModel
 
 
-def load(run: str | Path, *, device: Device = "auto") -> TrainedModel:
+def load(run: str | Path, *, device: Device = "auto", sharing: HasLanguageModel | None = None) -> TrainedModel:
     """Open a run folder written by :func:`clinragen.train`, or a model written by :func:`clinragen.export`.
+
+    Runs of several tasks with low-rank adapters on one language model can hold its weights once, all loaded at a time:
+
+        diagnosis = clinragen.load("outputs/diagnosis")
+        mortality = clinragen.load("outputs/mortality", sharing=diagnosis)
+
+    Predictions are the same bit by bit. Only weights below adapters whose bytes are equal are shared; how many bytes
+    these are is in ``mortality.language_model.shared_bytes``, 0 if there are none.
 
     Args:
         run: the folder.
-        device: where the model will run; ``auto`` is the first accelerator, or the CPU without one.
+        device: where the model will run; ``auto`` is the first accelerator, or the CPU without one; or where
+            ``sharing`` is.
+        sharing: a loaded model, also of stage ``ask``, whose weights this one shares.
 
     Raises:
-        UserError: not a finished run of a stage that predicts, or damaged.
+        UserError: not a finished run of a stage that predicts, or damaged; or another device than that of ``sharing``.
     """
     from clinragen.inference.finished import FinishedRun
 
     finished = FinishedRun.open(run)
     from clinragen.inference.predict import TrainedModel
 
-    return TrainedModel.load(finished, device)
+    trained = TrainedModel.load(finished, device, sharing)
+    if sharing is not None and not trained.language_model.shared_bytes:
+        print(f"note: {run} shares no weights: only runs with adapters on one language model do", file=sys.stderr)
+    return trained
 
 
 def predict(

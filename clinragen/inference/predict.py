@@ -38,6 +38,7 @@ from clinragen.inference.writing import Writer, grounded_sections
 from clinragen.integrity import outputs_of
 from clinragen.manifests import PredictionsManifest, RunManifest
 from clinragen.model.clinragen import ClinRaGen
+from clinragen.model.language_model import HasLanguageModel, LanguageModel
 from clinragen.model.precision import number_format, numbers_of
 from clinragen.outputs import PREDICTIONS, output_folder
 
@@ -56,20 +57,25 @@ class TrainedModel:
     familiarity: Familiarity | None = None  # of a model that was trained before there was any: it never abstains
 
     @classmethod
-    def load(cls, run: str | Path | FinishedRun, choice: Device = "auto") -> TrainedModel:
+    def load(
+        cls, run: str | Path | FinishedRun, choice: Device = "auto", sharing: HasLanguageModel | None = None
+    ) -> TrainedModel:
         """Open a run folder written by ``clinragen train``.
 
         Args:
             run: the folder, or an opened run.
-            choice: device of the model.
+            choice: device of the model; ``auto`` is that of ``sharing``, if it is given.
+            sharing: a loaded model; the weights below the adapters that both have are held once.
 
         Raises:
-            UserError: not a finished run, or damaged; or no such device.
+            UserError: not a finished run, or damaged; or no such device, or another than that of ``sharing``.
         """
-        where = device(choice)
+        where = device(choice) if sharing is None else _shared_device(choice, sharing)
         if not isinstance(run, FinishedRun):
             run = FinishedRun.open(run)
-        model = ClinRaGen.from_pretrained(run.model)
+        model = ClinRaGen.from_pretrained(run.model, sharing)
+        if sharing is not None:
+            release()  # the copy of the shared weights that was read to compare them
         stored = read_json(run.model / "calibration.json", "the calibration of the model")
         familiarity = None
         if (path := run.model / FAMILIARITY).is_file():
@@ -80,6 +86,11 @@ class TrainedModel:
     def write_calibration(self, folder: Path) -> None:
         """Write what stands beside the weights in a folder of a model."""
         write_calibration(folder, self.calibration, self.familiarity)
+
+    @property
+    def language_model(self) -> LanguageModel:
+        """The language model, with its adapters if it has any."""
+        return self.model.language_model
 
     @property
     def manifest(self) -> RunManifest:
@@ -145,6 +156,16 @@ def device(choice: Device = "auto") -> torch.device:
         able = ", ".join(name for name, there in present.items() if there)
         raise UserError(f"--device {choice}: this machine has none; it can run models on: {able}")
     return torch.device(choice)
+
+
+def _shared_device(choice: Device, sharing: HasLanguageModel) -> torch.device:
+    """The device of a model whose weights another one shall share; a model moves there when it first predicts."""
+    if isinstance(sharing, TrainedModel):
+        sharing.model.to(sharing.device)
+    where = sharing.language_model.embedding_weight.device
+    if choice != "auto" and device(choice).type != where.type:
+        raise UserError(f"--device {choice}: a model on {where.type} can share its weights only there: leave it out")
+    return where
 
 
 def batches(model: ClinRaGen, dataset: StayDataset, size: int) -> Iterator[tuple[list[int], Batch]]:

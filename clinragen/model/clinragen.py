@@ -33,7 +33,7 @@ from clinragen.model.config import ModelConfig
 from clinragen.model.guided import Guide
 from clinragen.model.head import LabelHead, NoteStates, SeriesStates, todays_weight
 from clinragen.model.knowledge_prior import KnowledgePrior
-from clinragen.model.language_model import Context, LanguageModel, Sampling, create, restore
+from clinragen.model.language_model import Context, HasLanguageModel, LanguageModel, Sampling, create, restore
 from clinragen.model.pretrained import reason
 from clinragen.model.series_encoder import SeriesEncoder, SeriesTokens
 from clinragen.tasks import ListWording
@@ -311,8 +311,12 @@ class ClinRaGen(nn.Module):
                 tensor.copy_(stored[name])
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> ClinRaGen:
+    def from_pretrained(cls, folder: str | Path, sharing: HasLanguageModel | None = None) -> ClinRaGen:
         """Load a folder written by :meth:`save_pretrained`; every weight must fit.
+
+        Args:
+            folder: the folder.
+            sharing: a loaded model; the weights below the adapters that both have are held once.
 
         Raises:
             UserError: missing or damaged files, weights that do not fit.
@@ -332,7 +336,7 @@ class ClinRaGen(nn.Module):
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
         config.check(str(folder / "clinragen.json"))
         added = added_variables.opened(described, folder / "clinragen.json", "train anew")
-        language_model = restore(config.language_model, folder / "language_model", described.get("base"))
+        language_model = restore(config.language_model, folder / "language_model", described.get("base"), sharing)
         graph = ConceptGraph.load(folder / "graph")
         if set(graph.of_kind("phenotype")) == {f"phenotype:{key}" for key in labels}:
             graph = relabel(graph, labels)  # written by an earlier release, which saved no label set with a graph

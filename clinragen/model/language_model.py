@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,7 @@ from clinragen.model.pretrained import (
     merge_adapters,
     reason,
     recompute_layers,
+    share_base,
 )
 from clinragen.model.soft_loss import divergence
 
@@ -97,8 +98,22 @@ class Reading:
     kl: Tensor | None
 
 
+class HasLanguageModel(Protocol):
+    """Whatever was loaded with a language model."""
+
+    @property
+    def language_model(self) -> LanguageModel:
+        """Its language model."""
+        ...
+
+
 class LanguageModel(nn.Module):
-    """A language model with its tokenizer. Use :func:`create` or :func:`restore`."""
+    """A language model with its tokenizer. Use :func:`create` or :func:`restore`.
+
+    Attributes:
+        base: with adapters, the fingerprint of the base weights.
+        shared_bytes: of the base weights, how many lie in the memory of another language model (:func:`restore`).
+    """
 
     decoder_start = 0  # initial tokens of a generated sequence that are not part of the target
 
@@ -107,7 +122,8 @@ class LanguageModel(nn.Module):
         self.model = model
         self.tokenizer = tokenizer
         self.writer: Writer | None = None  # generates in place of the model
-        self.base: str | None = None  # with adapters, the fingerprint of the base weights
+        self.base: str | None = None
+        self.shared_bytes = 0
         self._scored: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._keep_scored)
 
@@ -449,13 +465,17 @@ def _adapted(kind: type[LanguageModel], model: Any, tokenizer: Any, config: Lang
     return adapted
 
 
-def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> LanguageModel:
+def restore(
+    config: LanguageModelConfig, folder: Path, base: str | None, sharing: HasLanguageModel | None = None
+) -> LanguageModel:
     """A language model of the saved architecture with its tokenizer; the caller loads the weights.
 
     Args:
         config: the saved settings of the language model.
         folder: folder with its architecture and tokenizer.
         base: with adapters, the :func:`~clinragen.model.pretrained.fingerprint` of their base weights.
+        sharing: a loaded model; base weights that both have are held once. The file of the base is read and checked
+            as ever, and its copy given back at once: what is computed cannot depend on it.
     """
     kind = _KINDS[config.architecture]
     check_sizes(read_json(folder / "config.json", "the configuration of a language model"), folder / "config.json")
@@ -473,6 +493,8 @@ def restore(config: LanguageModelConfig, folder: Path, base: str | None) -> Lang
             f"{folder}: these adapters were trained on other weights than '{config.name}' holds now: "
             "put the language model back that they were trained on, or train anew"
         )
+    if sharing is not None and restored.base is not None and sharing.language_model.base is not None:
+        restored.shared_bytes = share_base(restored.model, sharing.language_model.model)
     return restored
 
 

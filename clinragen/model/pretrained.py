@@ -116,6 +116,39 @@ def add_adapters(model: Any, settings: LoraSettings) -> Any:
         raise UserError(f"language_model.lora.targets: {str(error).splitlines()[0]}") from None
 
 
+def base_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The frozen weights below the adapters of a model, by their name in the base model; tied ones once."""
+    return {
+        name.replace(".base_layer", ""): weight
+        for name, weight in model.named_parameters()
+        if ADAPTER not in name and not weight.requires_grad
+    }
+
+
+def share_base(model: nn.Module, other: nn.Module) -> int:
+    """Let the base weights of a model with adapters lie in the memory of those of another, where their bytes are equal.
+
+    Each model keeps parameters of its own, so what replaces the values of one, such as a conversion to bf16 or a move
+    to another device, leaves the other as it is.
+
+    Returns:
+        The bytes that are shared.
+    """
+    loaded, shared = base_weights(other), 0
+    for name, weight in base_weights(model).items():
+        if (equal := loaded.get(name)) is not None and _same_bytes(weight.data.to(equal.device), equal.data):
+            weight.data = equal.data
+            shared += equal.nbytes
+    return shared
+
+
+def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are the same bit by bit: as numbers, 0 equals -0 and NaN differs from itself."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(*(tensor.contiguous().view(-1).view(torch.uint8) for tensor in (one, other)))
+
+
 def recompute_layers(model: nn.Module) -> None:
     """Gradient checkpointing: keep only the input of each layer, and recompute the rest in the backward pass.
 

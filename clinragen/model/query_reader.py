@@ -23,7 +23,7 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 from clinragen.manifests import StageManifest
 from clinragen.model.config import LanguageModelConfig
-from clinragen.model.language_model import LanguageModel, restore
+from clinragen.model.language_model import HasLanguageModel, LanguageModel, restore
 from clinragen.questions.outline import END, Outline, Outliner
 from clinragen.questions.query import Query
 from clinragen.tensors import write_tensors
@@ -66,13 +66,20 @@ class QuestionReader:
         self.language_model, self.outliner = language_model, outliner
 
     @classmethod
-    def load(cls, run: str | Path, graph: ConceptGraph, linker: Linker | None = None) -> Self:
+    def load(
+        cls,
+        run: str | Path,
+        graph: ConceptGraph,
+        linker: Linker | None = None,
+        sharing: HasLanguageModel | None = None,
+    ) -> Self:
         """Open a finished run of stage ``ask``.
 
         Args:
             run: its folder.
             graph: whose concepts and labels can be asked about.
             linker: that of the graph, if there is one already.
+            sharing: a loaded model; the weights below the adapters that both have are held once, on its device.
 
         Raises:
             UserError: no such run, or a damaged one.
@@ -83,14 +90,17 @@ class QuestionReader:
         folder = Path(run) / "model"
         described = read_json(folder / "reader.json", "a language model of `clinragen train ask`")
         config = build(LanguageModelConfig, described.get("language_model", {}), str(folder / "reader.json"))
-        language_model = restore(config, folder / "language_model", described.get("base"))
+        language_model = restore(config, folder / "language_model", described.get("base"), sharing)
         weights = folder / "model.safetensors"
         try:
-            missing, alien = language_model.load_state_dict(load_file(weights), strict=False)
+            stored = load_file(weights)
+            if wrong := sorted(stored.keys() ^ _saved(language_model).keys()):  # before anything is written
+                raise UserError(f"{weights} does not fit its description ({wrong[0]}): train anew")
+            language_model.load_state_dict(stored, strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise UserError(f"{weights} is damaged ({str(error).splitlines()[0]}): train anew") from None
-        if wrong := [*alien, *(set(missing) & _saved(language_model).keys())]:
-            raise UserError(f"{weights} does not fit its description ({wrong[0]}): train anew")
+        if sharing is not None:
+            language_model.to(sharing.language_model.embedding_weight.device)
         return cls(language_model.eval(), Outliner(graph, linker))
 
     def __call__(self, question: str) -> Query | None:

@@ -10,9 +10,12 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+import clinragen
 from clinragen.cohort.folder import Cohort
+from clinragen.errors import UserError
 from clinragen.inference.export import _card, export
 from clinragen.inference.predict import TrainedModel, score
+from clinragen.model.pretrained import base_weights
 
 pytestmark = pytest.mark.slow  # what its fixtures make takes seconds
 
@@ -57,6 +60,25 @@ def test_adapters_alone_are_saved_and_merged_on_export(adapted, hospital, tmp_pa
     assert not any(".lora_" in name for name in exported.model.state_dict())
     torch.testing.assert_close(torch.from_numpy(after), torch.from_numpy(before), atol=1e-4, rtol=1e-4)
     assert str(adapted) not in (tmp_path / "out" / "clinragen.json").read_text()
+
+
+def test_runs_with_adapters_share_the_weights_below_and_predict_the_same(adapted, runs, hospital, capsys):
+    cohort, run = Cohort.load(hospital.cohort), adapted / "run"
+    first, before = logits(run, cohort)
+    capsys.readouterr()
+    second = clinragen.load(run, sharing=first)
+    assert second.language_model.shared_bytes == sum(
+        w.nbytes for w in base_weights(first.language_model.model).values()
+    )
+    assert second.device == first.device
+    scored = score(second.model, second.dataset(cohort, "validation"), second.manifest.inputs)[0]
+    assert scored.tobytes() == before.tobytes()
+    assert "shares" not in capsys.readouterr().err
+    assert clinragen.load(runs.multimodal, sharing=first).language_model.shared_bytes == 0
+    assert "shares no weights" in capsys.readouterr().err
+    first.model.to("meta")  # a device that no model runs on
+    with pytest.raises(UserError, match="a model on meta can share its weights only there"):
+        clinragen.load(run, device="cpu", sharing=first.model)
 
 
 def test_adapters_for_other_weights_are_refused(adapted, hospital, command, capsys, tmp_path):
