@@ -1,11 +1,10 @@
 """How often language models read a question into the query that was meant: `benchmarks/questions.py --student RUN`.
 
 Exact match of the query, on distinct questions of test stays, whose wordings no training question has: those of this
-project (`test`) and those of another hand (`other`). All read the same outlines (``questions.outline``) and write along
-the same grammar; so what is compared is the choice of kind and hours. The student is a run of stage `ask`; a general
-language model (`--language-model FILE.gguf`) is asked with no example and with four of training questions. Beside them
-stand the rules of `clinragen ask`, alone and with the student for what they do not read.
-"""
+project (`test`) and those written without sight of them (`other`). All read the same outlines (``questions.outline``)
+and write along the same grammar; so what is compared is the choice of kind and hours. The student is a run of stage
+`ask`; a general language model (`--language-model FILE.gguf`) is asked with no example and with four of training
+questions. Beside them stand the rules of `clinragen ask`, alone and with the student for what they do not read."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Templates:
 
     @classmethod
     def shipped(cls, part: Part) -> Templates:
-        """The shipped wordings of a part; the test part has those of another hand, too."""
+        """The shipped wordings of a part; the test part has those written without sight of them, too."""
         questions = {
             head: {
                 f"{head}/{name}/{number}": wording

@@ -24,8 +24,8 @@ WORDED = [
     for cue in cues.wording(section)
     for question, query in cue.examples.items()
 ]
-PROMPTS = [Path(__file__).with_name(name) for name in ("prompts.yaml", "prompts_later.yaml", "prompts_by_others.yaml")]
-DIALOGUES = read_data_file(Path(__file__).with_name("dialogues_by_others.yaml"))
+PROMPTS = [Path(__file__).with_name(name) for name in ("prompts.yaml", "prompts_later.yaml", "prompts_blind.yaml")]
+DIALOGUES = read_data_file(Path(__file__).with_name("dialogues_blind.yaml"))
 
 
 GRAPH = build()
@@ -76,7 +76,7 @@ def test_prompts_are_refused_or_read_as_they_should_be(file, scope):
     assert len(misread) <= 3, misread
 
 
-def test_dialogues_by_others_are_read_turn_by_turn(scope):
+def test_dialogues_blind_are_read_turn_by_turn(scope):
     misread: list[str] = []
     for dialogue in DIALOGUES:
         last: Query | None = None
