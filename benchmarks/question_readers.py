@@ -4,7 +4,8 @@ Exact match of the query, on distinct questions of test stays, whose wordings no
 project (`test`) and those written without sight of them (`other`). All read the same outlines (``questions.outline``)
 and write along the same grammar; so what is compared is the choice of kind and hours. The student is a run of stage
 `ask`; a general language model (`--language-model FILE.gguf`) is asked with no example and with four of training
-questions. Beside them stand the rules of `clinragen ask`, alone and with the student for what they do not read."""
+questions. Beside them stand the rules of `clinragen ask`, alone and with the student for what they do not read.
+"""
 
 from __future__ import annotations
 

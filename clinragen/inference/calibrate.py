@@ -177,17 +177,16 @@ def _scaled(
     some = LabelCounts.of(labels, counts)
     if not 0 < some.positive.sum() < some.eligible.sum():
         return None
-    slope = _slope(logits, labels, counts)
+    slope = _slope(logits, labels, counts, some)
     scores, rates = slope * logits, some.and_of(training).rates()
     offsets = [_offset(scores[counts[:, i], i], rate) for i, rate in enumerate(rates)]
     return Calibration(names, slope, offsets, [0.5] * len(offsets))
 
 
-def _slope(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> float:
-    """The slope of a logistic regression with an offset for each label, of the pairs that count."""
+def _slope(logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, some: LabelCounts) -> float:
+    """The slope of a logistic regression with an offset for each label, of the pairs that count, ``some`` in number."""
     from scipy.optimize import minimize  # not needed for prediction
 
-    some = LabelCounts.of(labels, counts)
     means = (logits * counts).sum(axis=0) / np.maximum(some.eligible, 1)
     centred = np.where(counts, logits - means, 0.0).astype(float)  # the search goes straighter
     along = (centred * labels).sum()
