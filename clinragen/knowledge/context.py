@@ -17,7 +17,9 @@ Context = Literal["affirmed", "negated", "family", "historical", "hypothetical"]
 #: Precedence if several modifiers apply to one mention: the first of these wins.
 PRIORITY: tuple[Context, ...] = ("negated", "family", "hypothetical", "historical")
 
-_TREATMENTS = ("drug:", "procedure:")
+_TREATMENTS = ("drug:", "procedure:", "symptom:pressor_requirement")
+#: What acts on treatments alone, and up to a comma only.
+_OF_TREATMENTS: dict[str, Context] = {"withheld": "negated", "weighed": "hypothetical"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Modifier:
     """A word that acts on mentions.
 
     Attributes:
-        kind: a context, "inert", "adjective", "purpose" or "terminator"; or an answer (``answers``).
+        kind: a context, "weighed" or "withheld" of treatments, "inert", "adjective", "purpose" or "terminator"; or an
+            answer (``answers``).
         side: its position relative to the mention.
     """
 
@@ -54,10 +57,10 @@ def modifiers() -> list[tuple[str, Modifier]]:
     """Every modifier phrase of the shipped rules with its effect; a phrase may be used on both sides."""
     raw = load_yaml(CONFIG_ROOT / "knowledge" / "context.yaml")
     words = {"relative": raw["relatives"], "whose": raw["whose"], "month": raw["month"], "since": raw["since"]}
-    words |= {name: raw[name] for name in ("adverb", "person", "has", "is")}
+    words |= {name: raw[name] for name in ("adverb", "person", "has", "is", "might", "who")}
     words["year"] = [str(year) for year in range(1950, 2030)]
     entries: list[tuple[str, Modifier]] = []
-    for kind in PRIORITY:
+    for kind in (*PRIORITY, *_OF_TREATMENTS):
         for side in ("before", "after"):
             phrases = dict.fromkeys(form for phrase in raw[kind][side] for form in _spelled(phrase, words))
             entries += [(phrase, Modifier(kind, side)) for phrase in phrases]
@@ -95,6 +98,7 @@ def contexts(items: Sequence[Item], named: Sequence[tuple[str, int, int]] = ()) 
     for item in items:
         if item is None:
             clause = _acted_on(clause, reached)
+            active = active - _OF_TREATMENTS.keys()
             if idle:
                 active, idle = active - {"negated"}, False
         elif isinstance(item, int):
@@ -113,7 +117,9 @@ def contexts(items: Sequence[Item], named: Sequence[tuple[str, int, int]] = ()) 
         elif item.purpose and clause and named and named[latest][0].startswith(_TREATMENTS):
             active = active - {"negated"}
     _acted_on(clause, reached)
-    return [_first(kinds) if kinds else "affirmed" for kinds in reached]
+    return [
+        _first(kinds, named[index][0] if named else "") if kinds else "affirmed" for index, kinds in enumerate(reached)
+    ]
 
 
 def _acted_on(clause: Sequence[int | set[str]], reached: list[set[str]]) -> list[int | set[str]]:
@@ -135,7 +141,9 @@ def _spelled(phrase: str, words: dict[str, list[str]]) -> list[str]:
     return [phrase]
 
 
-def _first(kinds: set[str]) -> Context:
+def _first(kinds: set[str], concept: str) -> Context:
+    if concept.startswith(_TREATMENTS):
+        kinds = {_OF_TREATMENTS.get(kind, kind) for kind in kinds}
     for kind in PRIORITY:
         if kind in kinds:
             return kind
