@@ -14,6 +14,7 @@ PROGRAM = Program(
     package="clinragen.commands",
     order=(
         "graph",
+        "freshness",
         "teach",
         "distill",
         "train",

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_hospital import make_cohort, make_predictions
 
 from clinragen.cli import dispatch
+from clinragen.cohort import freshness
+from clinragen.cohort.folder import Cohort
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]  # Chromium takes seconds
 
@@ -185,6 +188,17 @@ def test_every_value_has_its_mark_and_can_be_read_by_keyboard(page, folder):
         read.add(figure.locator("output").inner_text())
     for hour, value in values.items():
         assert any(f"hour {hour}: {value:.0f} bpm" in words for words in read)
+
+
+def test_a_plot_says_how_old_its_last_value_is(page, folder):
+    page.goto(stay(folder))
+    ages = freshness.ages(Cohort.load(folder / "cohort")).filter(pl.col("stay_id") == int(Path(page.url).stem))
+    aged = ages.filter(pl.col("age_hours") > 2).rows(named=True)
+    assert len(aged) >= 10
+    for row in aged:
+        words = page.locator(f"#chart-{row['variable']} output").text_content()
+        assert words.startswith("last ")
+        assert words.endswith(f", {round(row['age_hours'])} h before")
 
 
 def test_a_plot_zooms_and_goes_back(page, folder):

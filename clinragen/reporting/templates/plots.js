@@ -63,6 +63,7 @@ class Plot {
     this.key = KEYS[figure.firstChild.textContent.trim()];
     this.spec = CATALOGUE[this.key];
     figure.id = `chart-${this.key}`;
+    this.end = window; // the prediction
     this.window = Math.max(Math.ceil(window), 1);
     this.view = [0, this.window];
     this.points = measurements(figure.querySelector("p").textContent);
@@ -96,6 +97,11 @@ class Plot {
     this.read(last ? this.points.length - 1 : -1, true);
   }
 
+  // How old the last value is at the prediction; an hour's value counts from the start of the hour.
+  get age() {
+    return `${Math.max(Math.round(this.end - this.points[this.points.length - 1].hour), 1)} h before`;
+  }
+
   // Links to the claims that cite it.
   cites() {
     const links = html("sup");
@@ -115,6 +121,7 @@ class Plot {
     this.output.textContent = quietly
       ? `last ${point.text}${this.spec.unit}`
       : `hour ${point.hour}: ${point.text}${this.spec.unit}${where ? `, ${where}` : ""}`;
+    if (quietly) this.output.append(html("span", "muted", `, ${this.age}`));
     this.cursor?.setAttribute("d", quietly ? "" : `M${this.x(point.hour)} ${this.top}V${this.bottom}`);
   }
 
@@ -133,7 +140,8 @@ class Plot {
     return (
       `${this.spec.label}: ${values.length} value${values.length > 1 ? "s" : ""}` +
       (values.length > 1 ? ` from ${values[0].text} to ${values[values.length - 1].text}${this.spec.unit}` : "") +
-      (out ? `, ${out} out of the reference range` : "")
+      (out ? `, ${out} out of the reference range` : "") +
+      `, the last ${this.age} the prediction`
     );
   }
 

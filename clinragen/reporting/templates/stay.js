@@ -152,6 +152,7 @@ function tellEvidence(evidence) {
 function tellPlots(title, plots) {
   const keys = [["key band", "reference range"], ["key gap", "no value for more than 6 h"]];
   if (plots.some((plot) => plot.carried.length)) keys.push(["key carried", "hours that carried a diagnosis"]);
+  keys.push(["", "h before: age of the last value at the prediction"]);
   title.after(legend(...keys, ["", "drag over a plot to zoom, double-click to go back, arrow keys to read"]));
 }
 
