@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clinragen.api.asking import ask, open_stay
+    from clinragen.api.asking import ask, ask_stays, open_stay
     from clinragen.api.assessment import evaluate, verify
     from clinragen.api.exchange import export_cohort
     from clinragen.api.knowledge import build_graph
@@ -39,6 +39,7 @@ __all__ = [
     "UserError",
     "__version__",
     "ask",
+    "ask_stays",
     "build_graph",
     "distill",
     "evaluate",
@@ -67,6 +68,7 @@ _HOMES = {
     "ConceptGraph": "clinragen.knowledge.graph",
     "UserError": "clinragen.errors",
     "ask": "clinragen.api.asking",
+    "ask_stays": "clinragen.api.asking",
     "build_graph": "clinragen.api.knowledge",
     "distill": "clinragen.api.training",
     "evaluate": "clinragen.api.assessment",

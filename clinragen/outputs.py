@@ -55,6 +55,7 @@ PREDICTIONS = OutputKind(
 )  # fmt: skip
 PRESCRIPTIONS = OutputKind("prescriptions", "clinragen prescribe", ("prescriptions.jsonl",))
 QUESTIONS = OutputKind("questions", "clinragen teach questions", ("questions.jsonl",))
+ANSWERS = OutputKind("answers", "clinragen ask", ("answers.jsonl",))
 EVALUATION = OutputKind("evaluation", "clinragen evaluate", ("evaluation.json", "claims.jsonl", "meds-dev"))
 REPORT = OutputKind(
     "report", "clinragen report", ("index.html", "stays", "shared", "*.css", "*.js", "*.json", "*.csv", "*.ndjson")

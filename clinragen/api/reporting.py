@@ -25,6 +25,7 @@ from clinragen.integrity import thorough
 from clinragen.names import teacher_name
 
 if TYPE_CHECKING:
+    from clinragen.api.asking import StayAnswers
     from clinragen.api.assessment import Evaluation
     from clinragen.api.prescription import Prescriptions
 
@@ -53,6 +54,7 @@ def report(
     graph: GraphLike = None,
     evaluation: str | Path | Evaluation | None = None,
     teacher: str | None = None,
+    questions: str | Path | StayAnswers | None = None,
     single_file: bool = False,
     processes: int = 1,
     overwrite: bool = False,
@@ -72,6 +74,8 @@ def report(
         graph: concept graph, for claims and names; the model's by default.
         evaluation: the result of :func:`clinragen.evaluate`, or its file; by default the one beside the predictions.
         teacher: name of the rationale set to show for comparison; evidence by default, if it exists.
+        questions: the result of :func:`clinragen.ask_stays`, or a folder or file of it or of
+            :func:`clinragen.teach_questions`: pages and PDF show the questions about each stay, with their answers.
         single_file: make each page a single file that needs no other, to be sent or kept by itself.
         processes: how many write the pages of many stays; more than one only in a program whose main module does its
             work under ``if __name__ == "__main__"``.
@@ -88,17 +92,19 @@ def report(
     from clinragen.evaluation import faithfulness
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
     from clinragen.outputs import REPORT, check_output
+    from clinragen.questions.answered import StoredAnswers
     from clinragen.reporting.build import check_evaluation, write_report
     from clinragen.reporting.forms.write import FIRST, check_form, write_form
     from clinragen.reporting.stay import ReportInput
 
     if teacher is not None:
         teacher_name(teacher)
-    check_form(form, with_recorded_codes=with_recorded_codes)
+    answers = questions if isinstance(questions, str | Path | None) else questions.path
+    check_form(form, with_recorded_codes=with_recorded_codes, with_questions=answers is not None)
     root = predictions_folder(predictions)
     scores_path = path(evaluation) if isinstance(evaluation, str | Path | None) else evaluation.path
     with graph_folder(graph) as graph_path, thorough(verify):
-        inputs = (root, cohort_folder(cohort), graph_path, scores_path)
+        inputs = (root, cohort_folder(cohort), graph_path, scores_path, path(answers))
         check_output(Path(out), REPORT, overwrite=overwrite, inputs=inputs)
         opened = open_predictions(predictions)
         file = scores_path or root / "evaluation.json"
@@ -120,6 +126,7 @@ def report(
                 evaluation=scores,
                 teacher=teacher or default_teacher(truth.cohort),
                 graph=concepts,
+                questions=StoredAnswers.load(answers, truth.cohort, opened.stay_ids.tolist()) if answers else None,
             )
             if form == "html":
                 write_report(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from clinragen.command_line import answer
-from clinragen.options import AsJson, CohortFolder, GraphFolder, Verify, WholeNumber
+from clinragen.errors import UserError
+from clinragen.options import AsJson, CohortFolder, GraphFolder, MaybeWholeNumber, Overwrite, Split, Verify
 
 if TYPE_CHECKING:
     from clinragen.dialogue.dialogue import Turn
@@ -20,9 +21,14 @@ _LEAVING = ("exit", "quit", "q", ":q")
 def command(
     *questions: str,
     cohort: CohortFolder,
-    stay: Annotated[WholeNumber, Parameter(name="--stay")],
+    stay: Annotated[MaybeWholeNumber, Parameter(name="--stay")] = None,
+    from_file: Annotated[Path | None, Parameter(name="--questions")] = None,
+    out: Annotated[Path | None, Parameter(name="--out")] = None,
+    split: Split = "test",
+    limit: MaybeWholeNumber = None,
     predictions: Annotated[Path | None, Parameter(name="--predictions")] = None,
     graph: GraphFolder = None,
+    overwrite: Overwrite = False,
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
@@ -34,12 +40,23 @@ def command(
     Args:
         questions: Questions, each in quotes. Default: a prompt on a terminal, or else the lines of standard input.
         stay: Stay id.
+        from_file: File with questions about many stays: an object with stay_id and question in each line, as `clinragen
+            teach questions` writes it, or a question in each line, which is asked about every stay of --split.
+        out: Folder to write, with each question of --questions and its answer.
+        split: The stays, where the lines of --questions name none.
+        limit: Only the first of these stays.
         predictions: Folder written by `clinragen predict`: only diagnoses that it lists are given grounds.
     """
     from clinragen.api.asking import Asked, open_stay
     from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
+    if from_file is not None or out is not None:
+        _ask_stays(questions, stay, from_file, out, as_json, cohort=cohort, split=split, limit=limit,
+                   predictions=predictions, graph=graph, overwrite=overwrite, verify=verify)  # fmt: skip
+        return
+    if stay is None:
+        raise UserError("ask needs --stay, the id of a stay, or --questions and --out for many stays")
     opened = open_stay(cohort, stay, predictions=predictions, graph=graph, verify=verify)
     if not as_json:
         for remark in opened.remarks:
@@ -51,6 +68,31 @@ def command(
             _show(turn)
     if as_json:
         answer("", Asked(stay, tuple(turns), opened.remarks).as_json(), as_json)
+
+
+def _ask_stays(
+    typed: Sequence[str],
+    stay: int | None,
+    from_file: Path | None,
+    out: Path | None,
+    as_json: bool,
+    *,
+    cohort: Path,
+    **options: Any,
+) -> None:
+    """Answer questions about many stays into a folder."""
+    from clinragen.api.asking import ask_stays
+
+    if from_file is None or out is None:
+        raise UserError("--questions and --out go together: a file of questions, and a folder for the answers")
+    if typed or stay is not None:
+        raise UserError("--questions asks about many stays: leave --stay and further questions out")
+    written = ask_stays(cohort, from_file, out, progress=True, **options)
+    counts = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in written.outcomes.items())
+    lines = (
+        f"{sum(written.outcomes.values())} questions about {written.stays} stays: {counts}\nwritten to {written.path}"
+    )
+    answer(lines, vars(written), as_json)
 
 
 def _typed() -> Iterator[str]:

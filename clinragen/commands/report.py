@@ -31,6 +31,7 @@ def command(
     graph: Path | None = None,
     evaluation: Path | None = None,
     teacher: str | None = None,
+    questions: Path | None = None,
     single_file: Flag = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
@@ -48,6 +49,8 @@ def command(
         graph: Concept graph, for claims and names. Default: the model's.
         evaluation: Scores to show. Default: evaluation.json beside the predictions, if it exists.
         teacher: Name of the rationale set to show for comparison. Default: evidence, if it exists.
+        questions: Folder of `clinragen ask --out` or `clinragen teach questions`, or its file: the pages show the
+            questions about each stay with their answers.
         single_file: Make each page a single file that needs no other, to be sent or kept by itself.
     """
     from clinragen.api.reporting import report, report_prescriptions
@@ -60,6 +63,7 @@ def command(
             "--graph": graph,
             "--evaluation": evaluation,
             "--teacher": teacher,
+            "--questions": questions,
         }
         if foreign := next((option for option, value in given.items() if value), None):
             raise UserError(f"{foreign} does not go with --prescriptions")
@@ -87,6 +91,7 @@ def command(
         graph=graph,
         evaluation=evaluation,
         teacher=teacher,
+        questions=questions,
         single_file=single_file,
         processes=os.cpu_count() or 1,
         overwrite=overwrite,

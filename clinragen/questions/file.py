@@ -1,7 +1,8 @@
-"""The file of questions that `clinragen teach questions` writes, as a table."""
+"""Files of questions: what `clinragen teach questions` writes, as a table, and questions to ask."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -30,3 +31,39 @@ def read_questions(path: str | Path) -> pl.DataFrame:
         return pl.read_ndjson(file, schema=columns)
     except pl.exceptions.PolarsError:
         raise UserError(f"{file} holds no questions: write it with `clinragen teach questions`") from None
+
+
+def read_asked(path: str | Path) -> dict[int, list[str]] | list[str]:
+    """Questions to ask: those of each stay, or a list for any stay.
+
+    Args:
+        path: a file with a question in each line, or with an object of JSON in each, which has ``stay_id`` and
+            ``question``, as ``questions.jsonl`` has; or the folder of ``clinragen teach questions``.
+
+    Raises:
+        UserError: there is no question in it, or a line that is none.
+    """
+    path = Path(path)
+    file = path / "questions.jsonl" if path.is_dir() else path
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise UserError(f"--questions {file} not found: give a file with a question in each line") from None
+    except UnicodeDecodeError:
+        raise UserError(f"--questions {file} is no text: give a file with a question in each line") from None
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
+    if not numbered:
+        raise UserError(f"--questions {file} holds no question: write one in each line")
+    if not numbered[0][1].startswith("{"):
+        return [line for _, line in numbered]
+    by_stay: dict[int, list[str]] = {}
+    for number, line in numbered:
+        try:
+            row = json.loads(line)
+            stay_id, question = row["stay_id"], row["question"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            stay_id, question = None, None
+        if type(stay_id) is not int or not isinstance(question, str):
+            raise UserError(f"--questions {file}, line {number}: expected an object with stay_id and question")
+        by_stay.setdefault(stay_id, []).append(question)
+    return by_stay

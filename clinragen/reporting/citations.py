@@ -45,6 +45,11 @@ class Citations:
                     hours.setdefault(variable, {}).setdefault(last, []).append(hour)
         return cls(numbers, passages, hours)
 
+    @property
+    def last(self) -> int:
+        """The number that was given last; 0 without any."""
+        return max((number for numbers in self.numbers.values() for number in numbers.values()), default=0)
+
 
 def passage_id(section: int, start: int) -> str:
     """The id of the element that shows a passage of the note.

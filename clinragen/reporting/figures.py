@@ -36,6 +36,7 @@ class Figure:
         key, label: of the variable.
         values: as text, see the module.
         cited: the hours that claims rest on, by the number of the claim.
+        asked: the hours that answers to questions rest on, by the number of the place.
         carried: (from hour, to hour, diagnoses) of hours that a diagnosis rests on.
         matters: whether a claim cites it, or the estimate of a diagnosis rests on it.
         outside: whether any value is outside the reference range.
@@ -48,11 +49,17 @@ class Figure:
     carried: Sequence[tuple[float, float, str]] = ()
     matters: bool = False
     outside: bool = False
+    asked: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     @property
     def cited_text(self) -> str:
         """The cited hours for the script: ``3:0,6-9 5:12``."""
-        return " ".join(f"{number}:{_spans(hours)}" for number, hours in self.cited.items())
+        return _numbered(self.cited)
+
+    @property
+    def asked_text(self) -> str:
+        """The hours of answers for the script, in the same form."""
+        return _numbered(self.asked)
 
     @property
     def carried_text(self) -> str:
@@ -65,6 +72,7 @@ def figures_of(
     cited: Mapping[str, Mapping[int, Sequence[float]]],
     shares: Mapping[str, float],
     carried: Mapping[str, Sequence[tuple[float, float, str]]],
+    of_answers: Mapping[str, Mapping[int, Sequence[float]]] | None = None,
 ) -> list[Figure]:
     """The measured variables: first those that matter, by their largest share, then the others as in the catalogue.
 
@@ -73,6 +81,7 @@ def figures_of(
         cited: hours that claims rest on, by variable and number of the claim.
         shares: the largest share of each variable in an estimate.
         carried: hours that a diagnosis rests on, by variable.
+        of_answers: hours that answers to questions rest on, by variable and number of the place.
     """
     specs = variables()
     rank = {key: position for position, key in enumerate(specs)}
@@ -85,6 +94,7 @@ def figures_of(
             carried=carried.get(key, ()),
             matters=key in cited or key in shares or key in carried,
             outside=any(specs[key].direction(value) for _, value in rows),
+            asked=(of_answers or {}).get(key, {}),
         )
         for key, rows in cells.items()
     ]
@@ -114,6 +124,10 @@ def values_text(rows: Sequence[tuple[float, float]], decimals: int) -> str:
             parts.append(text)
         following, last, times = hour + 1, text, 1
     return " ".join(parts)
+
+
+def _numbered(hours: Mapping[int, Sequence[float]]) -> str:
+    return " ".join(f"{number}:{_spans(each)}" for number, each in hours.items())
 
 
 def _spans(hours: Sequence[float]) -> str:

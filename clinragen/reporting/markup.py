@@ -15,6 +15,7 @@ from clinragen.reporting.cases import Reason
 from clinragen.reporting.diagnoses import Diagnosis
 from clinragen.reporting.figures import Figure
 from clinragen.reporting.notes import NotePart
+from clinragen.reporting.places import NamedPlace
 from clinragen.reporting.verdicts import ClaimText, Marked
 from clinragen.reporting.visible import markup
 
@@ -167,6 +168,13 @@ def _claim(one: ClaimText, evidence: bool) -> str:
     )
 
 
+def places(named: Iterable[NamedPlace]) -> Markup:
+    """Links to places of the chart, whose numbers there lead back."""
+    return Markup(
+        "".join(f"<a class=place id=c{one.number} href=#{one.target}>{markup(one.words)}</a>" for one in named)
+    )
+
+
 def figures(drawn: Sequence[Figure]) -> Markup:
     """Measurements as text, which the script makes plots of; those that something leads to have an id."""
     return Markup("".join(map(_figure, drawn)))
@@ -175,5 +183,6 @@ def figures(drawn: Sequence[Figure]) -> Markup:
 def _figure(one: Figure) -> str:
     cited = f' data-cited="{one.cited_text}"' if one.cited else ""
     carried = f' data-carried="{one.carried_text}"' if one.carried else ""
-    name = f" id=chart-{one.key}" if one.matters else ""
-    return f"<figure{name}{cited}{carried}>{markup(one.label)}<p>{one.values}</figure>"
+    answers = f' data-asked="{one.asked_text}"' if one.asked else ""
+    name = f" id=chart-{one.key}" if one.matters or one.asked else ""
+    return f"<figure{name}{cited}{answers}{carried}>{markup(one.label)}<p>{one.values}</figure>"

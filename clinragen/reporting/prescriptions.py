@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,16 @@ from typing import Any
 import polars as pl
 
 from clinragen.artifacts import read_json
-from clinragen.catalog import variables
 from clinragen.chart.measurements import cells_by_stay
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.sections import section_title, sections_by_stay
+from clinragen.cohort.sections import sections_by_stay
 from clinragen.drugs import drug_classes
 from clinragen.errors import UserError
 from clinragen.integrity import hold_output
 from clinragen.outputs import MANIFEST, PRESCRIPTIONS
-from clinragen.reporting.citations import Passage, passage_id
 from clinragen.reporting.figures import Figure, figures_of
 from clinragen.reporting.notes import NotePart, section_parts
+from clinragen.reporting.places import NamedPlace, Places
 from clinragen.reporting.views import age_text, sex_text
 from clinragen.safety.cautions import SEVERITIES
 
@@ -38,15 +37,6 @@ _REMEDY = "run clinragen prescribe again"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A place in the chart that a ground or caution rests on. ``target``: id of the element that shows it."""
-
-    number: int
-    words: str
-    target: str
-
-
-@dataclass(frozen=True)
 class GroundView:
     """What speaks for a class. ``in_chart``: it is in the chart of the stay, and not in those of others."""
 
@@ -54,7 +44,7 @@ class GroundView:
     in_chart: bool
     text: str
     source: str
-    places: list[Shown]
+    places: list[NamedPlace]
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,7 @@ class CautionView:
     severity: str
     because: str
     source: str
-    places: list[Shown]
+    places: list[NamedPlace]
 
 
 @dataclass(frozen=True)
@@ -219,11 +209,12 @@ class PrescriptionViews:
 
     def _view(self, stay_id: int, row: Mapping[str, Any]) -> PrescriptionView:
         stay, sections = self._stays[stay_id], self._whole.get(stay_id, [])
-        places, names = _Places(sections), drug_classes()
-        suggestions = [_suggestion(one, places) for one in row["suggestions"]]
-        withheld = [_suggestion(one, places) for one in row["withheld"]]
+        names = drug_classes()
         hours = (stay["prediction_time"] - stay["intime"]).total_seconds() / 3600
         cells = {key: [cell for cell in rows if cell[0] < hours] for key, rows in self._cells.get(stay_id, {}).items()}
+        places = Places(sections, cells)
+        suggestions = [_suggestion(one, places) for one in row["suggestions"]]
+        withheld = [_suggestion(one, places) for one in row["withheld"]]
         general = self._stored.manifest.get("unchecked", [])
         unchecked = [str(what) for what in row["unchecked"]]
         read = [text for _, text in self._read.get(stay_id, [])]
@@ -246,60 +237,14 @@ class PrescriptionViews:
         )
 
 
-@dataclass
-class _Places:
-    """The places of a stay's chart that are named, numbered in reading order."""
-
-    sections: Sequence[tuple[str, str]]
-    last: int = 0
-    passages: dict[Passage, list[int]] = field(default_factory=dict)
-    hours: dict[str, dict[int, list[float]]] = field(default_factory=dict)
-
-    def shown(self, evidence: Sequence[Mapping[str, Any]], text: str) -> list[Shown]:
-        """The places of some evidence.
-
-        Args:
-            evidence: as ``prescriptions.jsonl`` has it.
-            text: of the ground or caution, which quotes a phrase of the note.
-        """
-        named = []
-        for one in evidence:
-            if "variable" in one:
-                named.append(self._measured(str(one["variable"]), float(one["hour"])))
-            elif "section" in one and (phrase := self._phrase(one, text)) is not None:
-                named.append(phrase)
-        return named
-
-    def _measured(self, variable: str, hour: float) -> Shown:
-        spec = variables()[variable]
-        self.last += 1
-        self.hours.setdefault(variable, {})[self.last] = [hour]
-        return Shown(self.last, f"{spec.label}, hour {hour:g}", f"chart-{variable}")
-
-    def _phrase(self, one: Mapping[str, Any], text: str) -> Shown | None:
-        """A phrase; where several sections have its name, it is in the one whose words the text quotes."""
-        name, start, end = str(one["section"]), int(one["start"]), int(one["end"])
-        fitting = [
-            (index, body[start:end])
-            for index, (section, body) in enumerate(self.sections)
-            if section == name and 0 <= start < end <= len(body)
-        ]
-        if not fitting:
-            return None
-        index, _ = next((pair for pair in fitting if pair[1].casefold() in text.casefold()), fitting[0])
-        self.last += 1
-        self.passages.setdefault((index, start, end), []).append(self.last)
-        return Shown(self.last, f"note: {section_title(name).lower()}", passage_id(index, start))
-
-
-def _suggestion(row: Mapping[str, Any], places: _Places) -> SuggestionView:
+def _suggestion(row: Mapping[str, Any], places: Places) -> SuggestionView:
     grounds = [
         GroundView(
             _GROUNDS[one["kind"]],
             one["kind"] != "cases",
             one["text"],
             one["source"],
-            places.shown(one["evidence"], one["text"]),
+            places.named(one["evidence"], one["text"]),
         )
         for one in row["grounds"]
     ]
@@ -308,7 +253,7 @@ def _suggestion(row: Mapping[str, Any], places: _Places) -> SuggestionView:
             str(member["ingredient"]),
             [
                 CautionView(
-                    one["severity"], one["because"], one["source"], places.shown(one["evidence"], one["because"])
+                    one["severity"], one["because"], one["source"], places.named(one["evidence"], one["because"])
                 )
                 for one in member["cautions"]
             ],

@@ -18,5 +18,14 @@ def provenance_groups(report: ReportInput) -> dict[str, list[tuple[str, str]]]:
         "Training": views.flatten(manifest.training or {}),
         "Cohort": views.flatten(cohort),
         "Thresholds": views.flatten(thresholds),
+        "Questions": _questions(report),
     }
     return {title: rows for title, rows in groups.items() if rows}
+
+
+def _questions(report: ReportInput) -> list[tuple[str, str]]:
+    """Where the questions come from, and who read them."""
+    if report.questions is None:
+        return []
+    apart = ("outputs", "sizes", "graph", "kind", "cohort_hash")
+    return views.flatten({k: v for k, v in report.questions.manifest.items() if k not in apart})

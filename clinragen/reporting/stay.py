@@ -17,12 +17,15 @@ from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
 from clinragen.evaluation.prediction_columns import Contribution
 from clinragen.evaluation.rows import EvaluationFile
 from clinragen.knowledge.graph import ConceptGraph
+from clinragen.questions.answered import Answered, StoredAnswers
 from clinragen.reporting import views
 from clinragen.reporting.cases import Case, CaseFile
 from clinragen.reporting.citations import Citations
 from clinragen.reporting.diagnoses import Columns, Pairs
 from clinragen.reporting.figures import figures_of
 from clinragen.reporting.notes import section_parts
+from clinragen.reporting.places import Places
+from clinragen.reporting.questions import question_views
 from clinragen.reporting.verdicts import ClaimText, claim_text, marked
 from clinragen.schema import RationaleKind
 from clinragen.verification.claims import Checked
@@ -43,6 +46,7 @@ class ReportInput:
         evaluation: of these predictions, if there is one.
         teacher: the rationale set to show beside them.
         graph: gives the warrants of grounds, and is left out for a report without cases.
+        questions: that were asked about stays, with their answers.
     """
 
     predictions: Predictions
@@ -52,13 +56,15 @@ class ReportInput:
     evaluation: EvaluationFile | None
     teacher: str | None
     graph: ConceptGraph | None = None
+    questions: StoredAnswers | None = None
 
     def of_rows(self, rows: Sequence[int]) -> ReportInput:
         """The part of the report with some of the predictions."""
         predictions = self.predictions.take(rows)
         claims = None if self.claims is None else [self.claims[row] for row in rows]
         truth = self.truth.take(rows, predictions.stay_ids)
-        return replace(self, predictions=predictions, truth=truth, claims=claims)
+        questions = self.questions and self.questions.of_stays(predictions.stay_ids.tolist())
+        return replace(self, predictions=predictions, truth=truth, claims=claims, questions=questions)
 
     @property
     def claims_read(self) -> list[StayClaims]:
@@ -103,8 +109,11 @@ class StayViews:
         sections = self._notes.get(stay["stay_id"], [])
         claims = self._report.claims_read[row]
         citations = Citations.of(claims)
+        cells = self._charts.cells.get(stay["stay_id"], {})
+        places = Places(sections, cells, citations.last)
+        questions = question_views(self._asked(stay["stay_id"]), places, stay["stay_id"])
         read = [text for _, text in self._charts.sections.get(stay["stay_id"], [])]
-        texts = _Texts(sections, read, citations, self._report)
+        texts = _Texts(sections, read, citations, places, self._report)
         names = predictions.labels.names
         diagnoses = self._columns(row).diagnoses(names)
         explained = predictions.attributions.get(stay["stay_id"], [])
@@ -125,10 +134,14 @@ class StayViews:
             implausible=self._pairs.implausible(diagnoses) if self._pairs and self._task.argued else [],
             rationales=self._rationales(row, claims, texts),
             sections=texts.note(),
-            figures=figures_of(self._charts.cells.get(stay["stay_id"], {}), citations.hours, self._shares(row), hours),
+            figures=figures_of(cells, citations.hours, self._shares(row), hours, places.hours),
             carried=carried,
             cases=self._cases(row, texts),
+            asked=questions,
         )
+
+    def _asked(self, stay_id: int) -> Sequence[Answered]:
+        return self._report.questions.rows.get(stay_id, ()) if self._report.questions is not None else ()
 
     def _columns(self, row: int) -> Columns:
         predictions, truth = self._report.predictions, self._report.truth
@@ -196,6 +209,7 @@ class _Texts:
     sections: Sequence[tuple[str, str]]
     read: Sequence[str]  # the text of each section, blanks in place of what no model reads
     citations: Citations
+    places: Places  # of the answers to questions
     report: ReportInput
     told: dict[tuple[RationaleKind, Checked], ClaimText] = field(default_factory=dict)  # once for all parts of the page
 
@@ -213,4 +227,7 @@ class _Texts:
 
     def note(self) -> list[tuple[str, list[views.NotePart]]]:
         """Title and parts of each section."""
-        return section_parts(self.sections, self.read, self.citations.passages, self.report.truth.cohort.label_set)
+        passages = {passage: list(numbers) for passage, numbers in self.citations.passages.items()}
+        for passage, numbers in self.places.passages.items():
+            passages.setdefault(passage, []).extend(numbers)
+        return section_parts(self.sections, self.read, passages, self.report.truth.cohort.label_set)

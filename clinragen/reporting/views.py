@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from clinragen.reporting.cases import Case
 from clinragen.reporting.diagnoses import Diagnosis, Implausible
 from clinragen.reporting.figures import Figure
 from clinragen.reporting.notes import NotePart
+from clinragen.reporting.questions import QuestionView
 from clinragen.reporting.verdicts import ClaimText, Marked
 from clinragen.schema import RationaleKind
 from clinragen.verification.claims import ABSENCE, Verdict
@@ -86,6 +87,7 @@ class StayView:
     figures: list[Figure]
     carried: dict[str, Carried]  # by key of the diagnosis
     cases: list[Case]
+    asked: list[QuestionView] = field(default_factory=list)
 
     def count(self, verdict: str) -> int:
         """Number of labels with this verdict."""
@@ -141,6 +143,11 @@ class StayView:
             return "none listed"
         noun = "diagnosis" if self.written == 1 else "diagnoses"
         return f"{self.grounded} of {self.written} listed {noun} with a stated ground"
+
+    @property
+    def answered(self) -> int:
+        """Number of questions that the chart answers."""
+        return sum(one.outcome == "answered" for one in self.asked)
 
     @property
     def marks_note(self) -> bool:

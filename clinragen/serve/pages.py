@@ -1,12 +1,12 @@
-"""The pages of the service: to type or upload a stay, its schema, and errors. All of it comes from this machine.
+"""The pages of the service: to type or upload a stay and ask about it, its schema, and errors.
 
-A page allows only its own style and script, by their hashes (Content-Security-Policy), and no request but those to the
-service.
+All of them come from this machine. A page allows only its own style and script, by their hashes
+(Content-Security-Policy), and no request but those to the service.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,6 +19,7 @@ from markupsafe import Markup
 from clinragen import __version__
 from clinragen.catalog import variables
 from clinragen.cohort.sections import SECTIONS, section_title
+from clinragen.dialogue.reading import MOST_CHARACTERS
 from clinragen.reporting.assets import source_hash
 from clinragen.serve.answer import NOTICE
 from clinragen.serve.limits import Limits
@@ -41,7 +42,7 @@ class Page:
 
 
 def start_page(*, token: bool, limits: Limits) -> Page:
-    """The page to type or upload a stay.
+    """The page to type or upload a stay, and to ask about it.
 
     Args:
         token: whether it asks for a token.
@@ -51,12 +52,13 @@ def start_page(*, token: bool, limits: Limits) -> Page:
     sections = [(key, section_title(key)) for key in SECTIONS]
     return _page(
         "start.html",
-        script="start.js",
-        policy="connect-src 'none'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'",
+        scripts=("start.js", "ask.js"),
+        policy="connect-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'",
         token=token,
         limits=limits,
         variables=named,
         sections=sections,
+        longest_question=MOST_CHARACTERS,
     )
 
 
@@ -79,8 +81,8 @@ def refusal_page(refusal: RefusalError) -> Page:
     return _page("refusal.html", policy="frame-ancestors 'self'; form-action 'none'", refusal=refusal)
 
 
-def _page(template: str, *, script: str | None = None, policy: str = "", **values: Any) -> Page:
-    style, code = _text("pages.css"), _text(script) if script else ""
+def _page(template: str, *, scripts: Sequence[str] = (), policy: str = "", **values: Any) -> Page:
+    style, code = _text("pages.css"), "".join(map(_text, scripts))
     sources = [f"default-src 'none'; style-src {source_hash(style)}; img-src data:; base-uri 'none'"]
     sources += [f"script-src {source_hash(code)}"] if code else []
     sources += [policy or "form-action 'none'; frame-ancestors 'none'"]

@@ -136,3 +136,64 @@ def test_instructions_in_a_note_are_said_and_not_followed(hospital, stay, tmp_pa
     plain, asked = clinragen.ask(hospital.cohort, stay, questions), clinragen.ask(planted, stay, questions)
     assert [turn.text for turn in asked.turns] == [turn.text for turn in plain.turns]
     assert any("holds instructions" in remark for remark in asked.remarks)
+
+
+def test_questions_about_many_stays_are_answered_into_a_folder(hospital, tmp_path, capsys):
+    """Each stay has a dialogue of its own, in the order of its questions, and stays stand by id."""
+    stays = sorted(Cohort.load(hospital.cohort).split("test").tolist())[:3]
+    rows = [(stays[1], "highest heart rate?"), (stays[0], "last sodium?"), (stays[1], "and the lowest?")]
+    rows.append((stays[0], "and the lowest?"))
+    file = tmp_path / "questions.jsonl"
+    file.write_text("".join(json.dumps({"stay_id": stay, "question": text}) + "\n\n" for stay, text in rows))
+    options = ("--cohort", hospital.cohort, "--questions", file)
+    assert call("clinragen", "ask", *options, "--out", tmp_path / "answers", "--json") == 0
+    assert sum(json.loads(capsys.readouterr().out)["outcomes"].values()) == 4
+    lines = [json.loads(line) for line in (tmp_path / "answers" / "answers.jsonl").read_text().splitlines()]
+    assert [line["stay_id"] for line in lines] == [stays[0], stays[0], stays[1], stays[1]]
+    for stay in stays[:2]:
+        mine = [line for line in lines if line["stay_id"] == stay]
+        alone = clinragen.ask(hospital.cohort, stay, [line["question"] for line in mine]).turns
+        assert [
+            {"stay_id": stay, "question": line["question"], **turn.as_json()}
+            for line, turn in zip(mine, alone, strict=True)
+        ] == mine
+    assert call("clinragen", "ask", *options, "--out", tmp_path / "again") == 0
+    both = [tmp_path / name / file for name in ("answers", "again") for file in ("answers.jsonl", "manifest.json")]
+    assert both[0].read_bytes() == both[2].read_bytes()
+    assert both[1].read_bytes() == both[3].read_bytes()
+
+
+def test_plain_questions_are_asked_about_every_stay_of_a_split(hospital, tmp_path):
+    (tmp_path / "questions.txt").write_text("last heart rate?\n\nand when?\n")
+    written = clinragen.ask_stays(hospital.cohort, tmp_path / "questions.txt", tmp_path / "answers", limit=2)
+    lines = [json.loads(line) for line in written.path.read_text().splitlines()]
+    stays = Cohort.load(hospital.cohort).split("test")[:2].tolist()
+    assert [(line["stay_id"], line["queries"]) for line in lines] == [
+        (stay, [query]) for stay in stays for query in ("value last heart_rate", "time last heart_rate")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("", (), "holds no question"),
+        ('{"stay_id": 5, "question": "K?"}', (), "has no stay 5: give --questions an id"),
+        ('{"stay_id": "5", "question": "K?"}', (), "line 1: expected an object with stay_id and question"),
+        ('{"stay_id": 5, "question": "K?"}\nNa?', (), "line 2: expected an object"),
+        ("K?", ("--stay", "7"), "leave --stay and further questions out"),
+        ("K?", ("--limit", "0"), "--limit 0: expected 1 or more"),
+    ],
+)
+def test_a_file_that_cannot_be_asked_is_one_clear_line(content, arguments, message, hospital, tmp_path, capsys):
+    (tmp_path / "questions.txt").write_text(content)
+    options = ("--cohort", hospital.cohort, "--questions", tmp_path / "questions.txt", *arguments)
+    assert call("clinragen", "ask", *options, "--out", tmp_path / "answers") == 2
+    error = capsys.readouterr().err
+    assert message in " ".join(error.split())
+    assert not (tmp_path / "answers").exists()
+
+
+def test_a_file_of_questions_needs_a_folder_for_the_answers(hospital, tmp_path, capsys):
+    (tmp_path / "questions.txt").write_text("K?")
+    assert call("clinragen", "ask", "--cohort", hospital.cohort, "--questions", tmp_path / "questions.txt") == 2
+    assert "--questions and --out go together" in capsys.readouterr().err

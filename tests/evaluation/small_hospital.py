@@ -137,14 +137,14 @@ def _note(stay: int, time: datetime, present: list[str], *, hostile: bool) -> li
 
 
 def make_predictions(
-    root: Path, cohort: Path, *, seed: int = 1, signal: float = 2.0, series_input: str = "observed"
+    root: Path, cohort: Path, *, seed: int = 1, signal: float = 2.0, series_input: str = "observed", split: str = "test"
 ) -> Path:
-    """Write predictions for the test split; ``signal`` is how far the gold label moves the log-odds."""
+    """Write predictions for a split; ``signal`` is how far the gold label moves the log-odds."""
     generator = np.random.default_rng(seed)
     stays = pq.read_table(CohortPaths(cohort).stays).to_pylist()
     labels = {row["stay_id"]: row for row in pq.read_table(CohortPaths(cohort).labels).to_pylist()}
     rows = []
-    for row in (row for row in stays if row["split"] == "test"):
+    for row in (row for row in stays if row["split"] == split):
         gold = np.array([labels[row["stay_id"]][key] for key in KEYS])
         odds = -1.6 + signal * gold + 0.8 * generator.standard_normal(len(KEYS))
         probabilities = 1 / (1 + np.exp(-odds))
@@ -192,7 +192,7 @@ def make_predictions(
         "cohort": str(cohort),
         "cohort_hash": sha256_file(CohortPaths(cohort).manifest),
         "graph": None,
-        "split": "test",
+        "split": split,
         "labels": KEYS,
         "thresholds": dict.fromkeys(KEYS, 0.4),
         "series_input": series_input,

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_hospital import make_cohort, make_predictions
+from small_hospital import HOSTILE, make_cohort, make_predictions
 
 from clinragen.cli import dispatch
 from clinragen.cohort import freshness
@@ -279,13 +279,13 @@ def test_what_is_printed_shows_every_stay_and_every_ground(page, folder, argued)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["index", "stay"])
-def test_nothing_serious_stands_in_the_way_of_any_reader(page, folder, argued, scheme, which):
+@pytest.mark.parametrize("which", ["index", "stay", "questions"])
+def test_nothing_serious_stands_in_the_way_of_any_reader(page, folder, argued, asked, scheme, which):
     """By the rules of axe-core, which include the contrast of text."""
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme=scheme)
-    page.goto(index(folder) if which == "index" else stay(argued))
+    page.goto({"index": index(folder), "stay": stay(argued), "questions": stay(asked)}[which])
     for one in page.locator("details").all():
         one.evaluate("e => (e.open = true)")
     violations = Axe().run(page, options={"preload": False}).response["violations"]
@@ -313,3 +313,50 @@ def test_no_page_is_wider_than_the_screen(page, folder, width):
     for path in (folder / "site" / "index.html", stay):
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory) -> Path:
+    """A report with questions, one of them hostile, about stays some of whose notes are."""
+    root = tmp_path_factory.mktemp("questioned")
+    cohort = make_cohort(root / "cohort", stays=12)
+    predictions = make_predictions(root / "predictions", cohort)
+    questions = ["highest heart rate?", "mean heart rate first 6h", "does the note mention fever?", HOSTILE]
+    questions += [f"mean respiratory rate first {hours} hours?" for hours in range(1, 12)]
+    (root / "questions.txt").write_text("\n".join(questions))
+    arguments = ["ask", "--cohort", cohort, "--questions", root / "questions.txt", "--out", root / "answers"]
+    dispatch([str(argument) for argument in arguments])
+    arguments = ["report", "--predictions", predictions, "--cohort", cohort, "--questions", root / "answers"]
+    dispatch([str(argument) for argument in [*arguments, "--out", root / "site"]])
+    return root
+
+
+def test_answers_lead_to_their_evidence_which_is_ringed_and_back(page, asked):
+    page.goto(stay(asked))
+    figure = page.locator("#chart-heart_rate")
+    assert figure.locator(".ring.lit").count() == 0
+    page.locator(".asked li", has_text="mean heart rate").locator(".place").click()
+    assert page.locator("figure:target").get_attribute("id") == "chart-heart_rate"
+    assert figure.is_visible()  # the fold that held it is open
+    values = page.locator(".asked li", has_text="mean heart rate").locator(".place").inner_text()
+    assert values == f"heart rate, {figure.locator('.ring.lit').count()} values"
+    highest = page.locator(".asked li", has_text="highest heart rate").locator(".place")
+    highest.click()
+    assert figure.locator(".ring.lit").count() == (1 if ", hour " in highest.inner_text() else 2)
+    number = highest.get_attribute("id").removeprefix("c")
+    figure.locator(f"sup a[href='#c{number}']").click()
+    assert page.locator(".place:target").get_attribute("id") == f"c{number}"
+    page.locator(".asked li", has_text="mention fever").locator(".place").click()
+    assert "fever" in page.locator("mark:target").inner_text().lower()
+    assert figure.locator(".ring.lit").count() == 0
+
+
+def test_no_question_runs_or_widens_the_page(page, asked):
+    for path in sorted((asked / "site" / "stays").glob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("window.broken") is None
+        assert "<script>window.broken" in page.locator(".asked").first.inner_text()
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.get_by_text("3 more", exact=True).click()
+    assert page.locator(".asked li").last.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

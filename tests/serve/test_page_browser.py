@@ -127,4 +127,77 @@ def test_a_refused_stay_and_a_token(browser, assessor):
         page.get_by_label("Measurements").fill("1 heart_rate 118")
         send(page)
         assert report(page).locator("h1").inner_text().startswith("Stay 1")
+        assert "118 bpm" in ask(page, "last heart rate?").inner_text()  # the box sends the token, too
+        page.get_by_label("Token").fill("another-token-than-that")
+        page.get_by_label("Question", exact=True).fill("and the lowest?")
+        page.get_by_role("button", name="Ask", exact=True).click()
+        page.locator("#unasked", has_text="a token is needed").wait_for()
+        assert page.locator("#dialogue li").count() == 1
         context.close()
+
+
+def ask(page, question):
+    """The first item of the dialogue, once it is about this question."""
+    page.get_by_label("Question", exact=True).fill(question)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    item = page.locator("#dialogue li").first
+    item.locator(".asks", has_text=question).wait_for()
+    return item
+
+
+def test_a_dialogue_about_a_typed_stay_marks_what_answers_rest_on(page):
+    page.get_by_label("Age, years").fill("71")
+    page.get_by_label("Note", exact=True).fill("Cough \U0001f912 and fever for three days. No chest pain.")
+    page.get_by_label("Measurements").fill("1 heart_rate 118\n2, temperature, 102.2, degF\n2.5 heart_rate 96")
+    item = ask(page, "highest heart rate?")
+    assert "118 bpm" in item.locator(".reply").inner_text()
+    assert item.locator(".evidence").inner_text() == "heart rate: 118 at 1 h · 96 at 2.5 h"
+    assert item.locator("mark").all_inner_texts() == ["118 at 1 h"]
+    item = ask(page, "and the lowest?")
+    assert item.locator("mark").all_inner_texts() == ["96 at 2.5 h"]
+    assert ask(page, "last temperature?").locator("mark").all_inner_texts() == ["102.2 degF at 2 h"]
+    item = ask(page, "does the note mention fever?")
+    assert item.locator("mark").all_inner_texts() == ["fever"]
+    assert ask(page, "any chest pain?").locator("mark").all_inner_texts() == ["chest pain"]
+    assert ask(page, "should I give fluids?").locator(".status").inner_text() == "refused"
+    assert page.locator("#dialogue li").count() == 6
+    page.get_by_label("Measurements").fill("1 heart_rate 71")
+    assert "71 bpm" in ask(page, "last heart rate?").inner_text()
+    assert page.locator("#dialogue li").count() == 1  # those before were about another stay
+    page.get_by_role("button", name="New dialogue").click()
+    assert page.locator("#dialogue li").count() == 0
+    assert ask(page, "and the lowest?").locator(".status").inner_text() == "refused"  # nothing goes before it
+
+
+def test_a_dialogue_about_a_stay_of_a_file(page, hospital, runs, tmp_path):
+    rows = (runs.predictions / "predictions.jsonl").read_text().splitlines()
+    stays = sorted(json.loads(row)["stay_id"] for row in rows[:2])
+    request = request_of(hospital.cohort, stays)
+    (tmp_path / "stays.json").write_text(json.dumps(request))
+    page.get_by_label("JSON in the cohort's schema").set_input_files(tmp_path / "stays.json")
+    page.get_by_label("Which stay of the file").fill("2")
+    item = ask(page, "highest heart rate?")
+    chosen = request["stays"][1]["stay_id"]
+    rates = [r["value"] for r in request["series"] if (r["stay_id"], r["variable"]) == (chosen, "heart_rate")]
+    assert f"{max(rates):.0f} bpm" in item.inner_text()
+    assert item.locator("mark").count() == rates.count(max(rates))
+    (tmp_path / "bundle.json").write_text(json.dumps(bundle(observation("8867-4", 118, "/min"), document())))
+    page.get_by_label("JSON in the cohort's schema").set_input_files(tmp_path / "bundle.json")
+    page.get_by_label("Question", exact=True).fill("last heart rate?")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.locator("#unasked", has_text="not about a FHIR bundle").wait_for()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_question_and_no_note_runs_in_the_dialogue(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    hostile = "<img src=x onerror='window.broken = true'><script>window.broken = true</script>"
+    page.get_by_label("Age, years").fill("71")
+    page.get_by_label("Note", exact=True).fill(f"Fever and cough for three days. Weighs 70 kg. {hostile}")
+    item = ask(page, f"{hostile} fever?")
+    assert hostile in item.locator(".asks").inner_text()
+    item = ask(page, "does the note mention cough?")
+    assert hostile[:20] in item.locator(".evidence").inner_text()
+    assert page.locator("#dialogue img, #dialogue script").count() == 0
+    assert page.evaluate("window.broken") is None
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -36,9 +36,7 @@ def write_pdfs(
     Raises:
         UserError: there is no Chromium, or it cannot print.
     """
-    blinded = (
-        report if with_recorded_codes else replace(report, truth=replace(report.truth, labelled=False), teacher=None)
-    )
+    blinded = report if with_recorded_codes else _blinded(report)
     (folder / "stays").mkdir()
     with tempfile.TemporaryDirectory(prefix=".pages-", dir=folder) as scratch, chromium() as browser:
         for page in _pages(blinded, Path(scratch) / "report"):
@@ -47,6 +45,12 @@ def write_pdfs(
             pdf = browser.pdf(page)
             (folder / "stays" / f"{page.stem}.pdf").write_bytes(_settled(pdf))
             progress()
+
+
+def _blinded(report: ReportInput) -> ReportInput:
+    """A report without what was recorded, and what tells of it."""
+    questions = None if report.questions is None else report.questions.blinded
+    return replace(report, truth=replace(report.truth, labelled=False), teacher=None, questions=questions)
 
 
 def _pages(report: ReportInput, folder: Path) -> list[Path]:

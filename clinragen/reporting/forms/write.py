@@ -26,14 +26,22 @@ FIRST: dict[ReportForm, str] = {
 }
 
 
-def check_form(form: ReportForm, *, with_recorded_codes: bool = False) -> None:
+def check_form(form: ReportForm, *, with_recorded_codes: bool = False, with_questions: bool = False) -> None:
     """Check before the work whether a form can be written here.
 
+    Args:
+        form: of the report.
+        with_recorded_codes: whether it is to say what was coded.
+        with_questions: whether it is to show questions.
+
     Raises:
-        UserError: PDF without Chromium, or pages with recorded codes, which they hide and show themselves.
+        UserError: PDF without Chromium, pages with recorded codes, which they hide and show themselves, or questions in
+            a form that has none.
     """
     if form == "pdf":
         program()
+    if with_questions and form not in ("html", "pdf"):
+        raise UserError(f"--questions are shown on pages: they do not go with --form {form}")
     if form == "html" and with_recorded_codes:
         raise UserError(
             "--with-recorded-codes is for other forms: the pages of --form html hide and show them by a switch"

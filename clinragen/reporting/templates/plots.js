@@ -69,19 +69,37 @@ class Plot {
     this.points = measurements(figure.querySelector("p").textContent);
     for (const point of this.points) {
       point.side = sideOf(this.spec, point.value);
-      point.claims = [];
+      [point.claims, point.answers] = [[], []];
     }
-    for (const part of (figure.dataset.cited || "").split(" ").filter(Boolean)) {
-      const [number, hours] = part.split(":");
-      for (const span of hours.split(",")) {
-        const [first, last] = span.split("-").map(Number);
-        for (const point of this.points) if (point.hour >= first && point.hour <= (last ?? first)) point.claims.push(number);
-      }
-    }
+    this.number(figure.dataset.cited, "claims");
+    this.number(figure.dataset.asked, "answers");
+    this.lit = new Set();
     this.carried = (figure.dataset.carried || "").split(" ").filter(Boolean).map((part) => part.split("-").map(Number));
     this.current = this.points.length - 1;
     this.describe();
     this.draw();
+  }
+
+  // Gives points the numbers of what rests on them: "3:0,6-9 5:12".
+  number(text, what) {
+    for (const part of (text || "").split(" ").filter(Boolean)) {
+      const [number, hours] = part.split(":");
+      for (const span of hours.split(",")) {
+        const [first, last] = span.split("-").map(Number);
+        for (const point of this.points) if (point.hour >= first && point.hour <= (last ?? first)) point[what].push(number);
+      }
+    }
+  }
+
+  // Rings the points with one of these numbers, also those that no claim cites.
+  light(numbers) {
+    if (!this.lit.size && !this.figure.dataset.cited && !this.figure.dataset.asked) return;
+    this.lit = new Set(numbers);
+    this.draw();
+  }
+
+  isLit(point) {
+    return [...point.claims, ...point.answers].some((number) => this.lit.has(number));
   }
 
   describe() {
@@ -102,10 +120,11 @@ class Plot {
     return `${Math.max(Math.round(this.end - this.points[this.points.length - 1].hour), 1)} h before`;
   }
 
-  // Links to the claims that cite it.
+  // Links to the claims that cite it, and the answers that rest on it.
   cites() {
     const links = html("sup");
-    for (const number of new Set(this.points.flatMap((point) => point.claims))) {
+    const numbers = new Set(this.points.flatMap((point) => [...point.claims, ...point.answers]));
+    for (const number of [...numbers].sort((a, b) => a - b)) {
       const link = html("a", "", number);
       link.href = `#c${number}`;
       links.append(links.hasChildNodes() ? " " : "", link);
@@ -226,7 +245,8 @@ class Plot {
       paths[side] += this.spec.sum
         ? `M${px} ${py}h${width}v${Math.max(y(0) - py, 0.8)}h${-width}z`
         : shape(px, py, point.side);
-      if (point.claims.length) svg.append(element("circle", { class: "ring", cx: px, cy: py, r: 5 }));
+      const lit = this.isLit(point);
+      if (lit || point.claims.length) svg.append(element("circle", { class: lit ? "ring lit" : "ring", cx: px, cy: py, r: 5 }));
     }
     for (const [name, d] of Object.entries(paths)) if (d) svg.append(element("path", { class: name, d }));
   }
@@ -261,8 +281,10 @@ class Plot {
       const { at, best } = this.nearest(event);
       if (start !== null && Math.abs(at - start) > 12) {
         this.zoom(...[this.hourAt(start), this.hourAt(at)].sort((a, b) => a - b));
-      } else if (this.points[best]?.claims.length && Math.abs(this.x(this.points[best].hour) - at) < 7) {
-        location.hash = `#c${this.points[best].claims[0]}`;
+      } else if (best >= 0 && Math.abs(this.x(this.points[best].hour) - at) < 7) {
+        const { claims, answers } = this.points[best];
+        const number = [...claims, ...answers].find((one) => this.lit.has(one)) ?? claims[0];
+        if (number) location.hash = `#c${number}`;
       }
       start = null;
     });

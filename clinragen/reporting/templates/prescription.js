@@ -7,6 +7,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const plots = [...document.querySelectorAll(".charts figure")].map((figure) => new Plot(figure, hours));
   tellPlots(document.getElementById("series"), plots);
   tellMissing(document.querySelector("details.missing"), plots);
+  lightFollowed(plots);
   openTargets();
 });
 

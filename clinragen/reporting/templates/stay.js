@@ -180,6 +180,17 @@ function sumUp(called) {
   if (list.children.length > 1) called.before(list);
 }
 
+// The points that a followed link rests on are ringed: a claim or a boxed place has the number in its id, a listed claim in its line.
+function lightFollowed(plots) {
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#chart-'], a[href^='#p']");
+    if (!link) return;
+    const ids = [link, ...link.querySelectorAll("[id]")].map((one) => one.id.slice(1));
+    const numbers = [...ids, link.closest("[data-n]")?.dataset.n].filter(Boolean);
+    if (numbers.length) plots.forEach((plot) => plot.light(numbers));
+  });
+}
+
 // What an address points to is opened.
 function openTargets() {
   const open = () => document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
@@ -197,7 +208,8 @@ document.addEventListener("DOMContentLoaded", () => {
   tellEvidence(evidenceOf(plots));
   for (const belief of document.querySelectorAll(".belief")) belief.prepend(barOf(belief));
   tellMissing(document.querySelector("details.missing"), plots);
+  lightFollowed(plots);
   openTargets();
-  const folded = () => document.querySelectorAll("details.why, details.claims, details.rest");
+  const folded = () => document.querySelectorAll("details.why, details.claims, details.rest, details.more");
   addEventListener("beforeprint", () => folded().forEach((one) => (one.open = true)));
 });

@@ -1,5 +1,6 @@
 "use strict";
-(() => {
+// The form of a stay. What was typed or chosen can be asked for: {kind, request}, request as text.
+const stayForm = (() => {
   const get = (id) => document.getElementById(id);
   const form = get("ask"), frame = get("report"), wrong = get("wrong"), button = form.querySelector("button");
   let waiting = false;
@@ -50,16 +51,20 @@
     return { kind: content && content.resourceType ? "fhir" : "stays", request: text };
   };
 
+  const chosen = async () => {
+    const file = get("file").files[0];
+    if (!file) get("number").value = "1";
+    return file ? uploaded(file) : typed();
+  };
+
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (waiting) return;
     complain("");
     try {
-      const file = get("file").files[0];
-      const asked = file ? await uploaded(file) : typed();
-      form.elements.kind.value = asked.kind;
-      form.elements.request.value = asked.request;
-      if (!file) get("number").value = "1";
+      const stay = await chosen();
+      form.elements.kind.value = stay.kind;
+      form.elements.request.value = stay.request;
     } catch (error) {
       complain(error.message);
       return;
@@ -95,4 +100,7 @@
     finish("The report is below.");
     frame.scrollIntoView();
   });
+
+  return { chosen, number: () => Number(get("number").value) };
 })();
+

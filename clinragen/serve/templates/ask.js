@@ -1,0 +1,129 @@
+// Questions about the stay of the form above: a dialogue, whose answers show their evidence in the rows that were sent.
+(() => {
+  const get = (id) => document.getElementById(id);
+  const MOST = 20; // questions that the service takes at a time
+  const form = get("questions"), button = form.querySelector("button"), input = get("question"), dialogue = get("dialogue"), wrong = get("unasked");
+  let questions = [], about = "", waiting = false;
+
+  const element = (name, className, text = "") => {
+    const made = document.createElement(name);
+    made.className = className;
+    made.textContent = text;
+    return made;
+  };
+
+  const beginAnew = () => {
+    questions = [];
+    about = "";
+    dialogue.replaceChildren();
+  };
+
+  // The one stay that is asked about, with its rows.
+  const stayAsked = async () => {
+    const { kind, request } = await stayForm.chosen();
+    if (kind === "fhir") throw new Error("Questions are about a stay in the cohort's schema, not about a FHIR bundle.");
+    const { source, stays, series, notes } = JSON.parse(request);
+    const stay = Array.isArray(stays) && stays[stayForm.number() - 1];
+    if (!stay) throw new Error("The file has no stay of this number.");
+    const of = (rows) => (Array.isArray(rows) ? rows.filter((row) => row.stay_id === stay.stay_id) : []);
+    return { ...(source ? { source } : {}), stays: [stay], series: of(series), notes: of(notes) };
+  };
+
+  const reply = async (request) => {
+    const headers = { "content-type": "application/json" };
+    if (get("token")) headers.authorization = `Bearer ${get("token").value}`;
+    let response;
+    try {
+      response = await fetch("v1/ask", { method: "POST", headers, body: JSON.stringify(request) });
+    } catch {
+      throw new Error("The service does not answer: it may have been stopped.");
+    }
+    const answer = await response.json().catch(() => ({ error: "The service does not answer as expected." }));
+    if (!response.ok) {
+      const fields = (answer.fields || []).map((field) => `${field.path}: ${field.message}`);
+      throw new Error([answer.error, ...fields].join("; "));
+    }
+    return answer;
+  };
+
+  // A phrase in the words around it. Offsets count code points.
+  const passage = (place, notes) => {
+    const isWord = (letter) => /[\p{L}\p{N}]/u.test(letter || "");
+    const texts = notes.filter((row) => (row.section || "history_of_present_illness") === place.section).map((row) => [...row.text]);
+    const fits = texts.filter((text) => place.end <= text.length);
+    const text = fits.find((one) => !isWord(one[place.start - 1]) && !isWord(one[place.end])) || fits[0];
+    if (!text) return null;
+    const [from, to] = [Math.max(0, place.start - 120), Math.min(text.length, place.end + 120)];
+    const shown = element("p", "evidence");
+    shown.append(element("b", "", `${place.section.replaceAll("_", " ")}: `), (from ? "… " : "") + text.slice(from, place.start).join(""));
+    shown.append(element("mark", "", text.slice(place.start, place.end).join("")), text.slice(place.end, to).join("") + (to < text.length ? " …" : ""));
+    return shown;
+  };
+
+  // All values of a variable, with those that an answer rests on marked. The service reads the values of an hour as one.
+  const values = (variable, hours, series) => {
+    const rows = series.filter((row) => row.variable === variable).sort((a, b) => a.hour - b.hour);
+    const shown = element("p", "evidence");
+    shown.append(element("b", "", `${variable.replaceAll("_", " ")}: `));
+    for (const row of rows) {
+      const words = `${row.value}${row.unit ? ` ${row.unit}` : ""} at ${row.hour} h`;
+      shown.append(hours.has(Math.floor(row.hour)) ? element("mark", "", words) : words, row === rows[rows.length - 1] ? "" : " · ");
+    }
+    return shown;
+  };
+
+  const evidence = (answer, request) => {
+    const measured = new Map();
+    for (const place of answer.evidence.filter((one) => one.variable)) {
+      measured.set(place.variable, (measured.get(place.variable) || new Set()).add(Math.floor(place.hour)));
+    }
+    const phrases = answer.evidence.filter((one) => one.section).map((place) => passage(place, request.notes));
+    return [...[...measured].map(([variable, hours]) => values(variable, hours, request.series)), ...phrases.filter(Boolean)];
+  };
+
+  const STATUS = { answered: "answered", not_in_chart: "not in the chart", refused: "refused", unclear: "not understood" };
+
+  const tell = (question, turn, request) => {
+    const item = element("li", turn.outcome);
+    item.append(element("p", "asks", question));
+    const text = element("p", "reply", ` ${turn.text}`);
+    text.prepend(element("span", "status", STATUS[turn.outcome] || turn.outcome));
+    item.append(text, ...turn.answers.flatMap((answer) => evidence(answer, request)));
+    if (turn.queries.length) {
+      const read = element("p", "hint", turn.answers.length ? ` · searched: ${turn.answers.map((one) => one.searched).join("; ")}` : "");
+      read.prepend(element("code", "", turn.queries.join(", ")));
+      item.append(read);
+    }
+    dialogue.prepend(item);
+  };
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const question = input.value.trim();
+    if (waiting || !question) return;
+    waiting = button.disabled = true;
+    wrong.hidden = true;
+    get("asking-status").textContent = "The chart is being read …";
+    try {
+      const request = await stayAsked();
+      const stay = JSON.stringify(request);
+      if (stay !== about) beginAnew(); // an answer about another stay is no longer one
+      const asked = [...questions, question].slice(-MOST);
+      const { turns } = await reply({ ...request, questions: asked });
+      [questions, about] = [asked, stay];
+      tell(question, turns[turns.length - 1], request);
+      input.value = "";
+    } catch (error) {
+      wrong.textContent = error.message;
+      wrong.hidden = false;
+    }
+    waiting = button.disabled = false;
+    get("asking-status").textContent = "";
+    input.focus();
+  });
+
+  get("anew").addEventListener("click", () => {
+    beginAnew();
+    input.focus();
+  });
+})();
