@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clinragen.api.preparation import prepare
     from clinragen.api.prescription import prescribe
     from clinragen.api.questions import teach_questions
-    from clinragen.api.rating import import_ratings, judge_ratings, pack_prescriptions, pack_ratings
+    from clinragen.api.rating import import_ratings, judge_ratings, pack_answers, pack_prescriptions, pack_ratings
     from clinragen.api.reporting import report, report_prescriptions
     from clinragen.api.teaching import teach
     from clinragen.api.training import distill, train
@@ -50,6 +50,7 @@ __all__ = [
     "judge_ratings",
     "load",
     "open_stay",
+    "pack_answers",
     "pack_prescriptions",
     "pack_ratings",
     "predict",
@@ -79,6 +80,7 @@ _HOMES = {
     "judge_ratings": "clinragen.api.rating",
     "load": "clinragen.api.prediction",
     "open_stay": "clinragen.api.asking",
+    "pack_answers": "clinragen.api.rating",
     "pack_prescriptions": "clinragen.api.rating",
     "pack_ratings": "clinragen.api.rating",
     "predict": "clinragen.api.prediction",

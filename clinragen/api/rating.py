@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ from clinragen.integrity import thorough
 from clinragen.names import file_name, teacher_name
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from clinragen.evaluation.inputs import Predictions, Truth
-    from clinragen.rating.items import Author
+    from clinragen.api.asking import StayAnswers
+    from clinragen.cohort.folder import Cohort
+    from clinragen.evaluation.inputs import Predictions
+    from clinragen.rating.authors import Compared
     from clinragen.rating.results import Results
 
 
@@ -97,35 +97,20 @@ def pack_ratings(
     Raises:
         UserError: the folders do not belong together, too few stays have rationales of all, or the output exists.
     """
-    from rich.progress import Progress
-
     from clinragen.evaluation.inputs import load_predictions, load_truth
-    from clinragen.outputs import RATING_PACK, check_output
-    from clinragen.rating.items import of_predictions
-    from clinragen.rating.pack import PAGES, PackRequest, write_pack
+    from clinragen.rating.authors import rationales
 
     if teacher is not None:
         teacher_name(teacher)
     root = Path(predictions) if isinstance(predictions, str | Path) else predictions.root
     folders = [Path(folder) for folder in against]
-    check_output(Path(out), RATING_PACK, overwrite=overwrite, inputs=(root, cohort_folder(cohort), *folders))
-    with thorough(verify), Progress(console=console(progress), transient=True) as bar:
-        task = bar.add_task("pages", total=raters)
-        opened = load_predictions(root) if isinstance(predictions, str | Path) else predictions
-        truth = load_truth(opened, open_cohort(cohort), needs_labels=False)
-        authors: list[Author] = [of_predictions("student", opened)]
-        if teacher is not None:
-            from clinragen.rating.items import of_teacher
 
-            authors.append(of_teacher(teacher, opened, truth))
-        for name, folder in zip(_numbered("baseline", len(folders)), folders, strict=True):
-            other = load_predictions(folder)
-            load_truth(other, truth.cohort, needs_labels=False)  # raises if it is of another cohort
-            authors.append(of_predictions(name, other))
-        request = PackRequest(truth.cohort, authors, _diagnoses(opened, truth), stays, raters, seed)
-        key = write_pack(request, Path(out), overwrite=overwrite, progress=lambda: bar.advance(task))
-    pages = [Path(out) / PAGES / f"{rater.rater}.html" for rater in key.raters if rater.kind == "human"]
-    return WrittenPack(Path(out), key.pack, pages)
+    def compared(whole: Cohort) -> Compared:
+        student = load_predictions(root) if isinstance(predictions, str | Path) else predictions
+        return rationales(student, load_truth(student, whole, needs_labels=False), teacher, folders)
+
+    options = _Options(stays, raters, seed, overwrite, verify, progress)
+    return _packed(compared, cohort, [root, *folders], out, options)
 
 
 def pack_prescriptions(
@@ -158,42 +143,94 @@ def pack_prescriptions(
     Raises:
         UserError: the folders do not belong together, too few stays have suggestions of all, or the output exists.
     """
+    from clinragen.rating.authors import prescriptions as suggestions
+
+    folders = [Path(prescriptions), *map(Path, against)]
+    options = _Options(stays, raters, seed, overwrite, verify, progress)
+    return _packed(lambda whole: suggestions(folders, whole), cohort, folders, out, options)
+
+
+def pack_answers(
+    answers: str | Path | StayAnswers,
+    cohort: CohortLike,
+    out: str | Path,
+    *,
+    against: Sequence[str | Path] = (),
+    stays: int = 20,
+    raters: int = 3,
+    seed: int = 0,
+    overwrite: bool = False,
+    verify: bool = False,
+    progress: bool = False,
+) -> WrittenPack:
+    """Write a page for each rater, on which answers to questions are rated blindly and offline, one of each drawn stay.
+
+    Args:
+        answers: the result of :func:`clinragen.ask_stays`, its folder or file, or that of
+            :func:`clinragen.teach_questions`.
+        cohort: the one that was asked about.
+        out: folder to write the pack to.
+        against: other answers to the same questions, as baselines.
+        stays: number of stays to draw.
+        raters: number of people who rate, each all stays.
+        seed: decides what is drawn, and every order.
+        overwrite: replace a pack that is there.
+        verify: also check the hashes of large files before reading them.
+        progress: show a bar on standard error.
+
+    Raises:
+        UserError: the files do not belong together, too few stays have a question that all of them answer, or the
+            output exists.
+    """
+    from clinragen.rating.authors import answers as replies
+
+    first = answers if isinstance(answers, str | Path) else answers.path
+    paths = [Path(first), *map(Path, against)]
+    options = _Options(stays, raters, seed, overwrite, verify, progress)
+    return _packed(lambda whole: replies(paths, whole, seed), cohort, paths, out, options)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What all packs have in common."""
+
+    stays: int
+    raters: int
+    seed: int
+    overwrite: bool
+    verify: bool
+    progress: bool
+
+
+def _packed(
+    compared: Callable[[Cohort], Compared],
+    cohort: CohortLike,
+    inputs: Sequence[Path],
+    out: str | Path,
+    options: _Options,
+) -> WrittenPack:
+    """Write a pack.
+
+    Args:
+        compared: reads what is compared, given the cohort.
+        cohort: the stays.
+        inputs: what is read beside it.
+        out: folder to write.
+        options: of the user.
+    """
     from rich.progress import Progress
 
     from clinragen.outputs import RATING_PACK, check_output
-    from clinragen.rating.items import in_force_texts, of_prescriptions
     from clinragen.rating.pack import PAGES, PackRequest, write_pack
-    from clinragen.reporting.prescriptions import StoredPrescriptions
 
-    folders = [Path(prescriptions), *map(Path, against)]
-    check_output(Path(out), RATING_PACK, overwrite=overwrite, inputs=(cohort_folder(cohort), *folders))
-    with thorough(verify), Progress(console=console(progress), transient=True) as bar:
-        task = bar.add_task("pages", total=raters)
+    check_output(Path(out), RATING_PACK, overwrite=options.overwrite, inputs=(cohort_folder(cohort), *inputs))
+    with thorough(options.verify), Progress(console=console(options.progress), transient=True) as bar:
+        task = bar.add_task("pages", total=options.raters)
         opened = open_cohort(cohort)
-        stored = [StoredPrescriptions.load(folder, opened) for folder in folders]
-        names = ["suggestions", *_numbered("baseline", len(folders) - 1)]
-        authors = [of_prescriptions(name, each) for name, each in zip(names, stored, strict=True)]
-        first = {stay: argument.diagnoses[:1] for stay, argument in authors[0].arguments.items()}
-        ordered = {stay: [("drugs_ordered_so_far", text)] for stay, text in in_force_texts(stored[0]).items()}
-        request = PackRequest(opened, authors, first, stays, raters, seed, "prescriptions", ordered)
-        key = write_pack(request, Path(out), overwrite=overwrite, progress=lambda: bar.advance(task))
+        request = PackRequest(opened, compared(opened), options.stays, options.raters, options.seed)
+        key = write_pack(request, Path(out), overwrite=options.overwrite, progress=lambda: bar.advance(task))
     pages = [Path(out) / PAGES / f"{rater.rater}.html" for rater in key.raters if rater.kind == "human"]
     return WrittenPack(Path(out), key.pack, pages)
-
-
-def _numbered(name: str, count: int) -> list[str]:
-    """A name for each of some baselines."""
-    return [name] if count == 1 else [f"{name} {number}" for number in range(1, count + 1)]
-
-
-def _diagnoses(predictions: Predictions, truth: Truth) -> dict[int, list[str]]:
-    """The diagnoses of each stay, by which stays are drawn: the recorded ones or, without labels, the student's."""
-    present: np.ndarray = truth.gold & truth.eligible if truth.labelled else predictions.system.listed
-    keys = list(predictions.labels)
-    return {
-        int(stay): [key for key, holds in zip(keys, row, strict=True) if holds]
-        for stay, row in zip(predictions.stay_ids, present, strict=True)
-    }
 
 
 def judge_ratings(

@@ -33,6 +33,7 @@ def pack(
         Path | None, Parameter(name="--predictions", help="Folder written by `clinragen predict`.")
     ] = None,
     prescriptions: Path | None = None,
+    answers: Path | None = None,
     cohort: CohortFolder,
     out: Out,
     teacher: str | None = None,
@@ -48,13 +49,14 @@ def pack(
 
     Args:
         prescriptions: Folder written by `clinragen prescribe`, in place of --predictions: its suggestions are rated.
+        answers: Folder of `clinragen ask --out` or its file, in place of --predictions: its answers are rated.
         teacher: Name of a rationale set of the cohort to compare with.
-        against: Other predictions, or suggestions, for the same stays, as a baseline; may be repeated.
+        against: Other predictions, suggestions or answers, for the same stays, as a baseline; may be repeated.
         stays: Number of stays to draw.
         raters: Number of people who rate; each rates all stays.
         seed: Decides what is drawn, and every order.
     """
-    from clinragen.api.rating import pack_prescriptions, pack_ratings
+    from clinragen.api.rating import pack_answers, pack_prescriptions, pack_ratings
 
     options: dict[str, Any] = {
         "against": against,
@@ -65,14 +67,18 @@ def pack(
         "verify": verify,
         "progress": True,
     }
-    if prescriptions is not None:
-        if predictions is not None or teacher is not None:
-            raise UserError("--prescriptions goes with neither --predictions nor --teacher: compare with --against")
-        written = pack_prescriptions(prescriptions, cohort, out, **options)
-    elif predictions is not None:
+    given = {"--predictions": predictions, "--prescriptions": prescriptions, "--answers": answers}
+    if sum(path is not None for path in given.values()) != 1:
+        raise UserError(f"rate pack needs one of {', '.join(given)}: what is rated")
+    if teacher is not None and predictions is None:
+        raise UserError("--teacher goes with --predictions alone: compare with --against")
+    if predictions is not None:
         written = pack_ratings(predictions, cohort, out, teacher=teacher, **options)
+    elif prescriptions is not None:
+        written = pack_prescriptions(prescriptions, cohort, out, **options)
     else:
-        raise UserError("rate pack needs --predictions, a folder of clinragen predict, or --prescriptions")
+        assert answers is not None
+        written = pack_answers(answers, cohort, out, **options)
     lines = [
         f"pack {written.pack}: {stays} stays",
         *(f"{path}: one rater's page" for path in written.pages),

@@ -1,4 +1,4 @@
-"""What may be rated, rationales or suggestions of drugs: the criteria, from ``configs/rating``, and the wording."""
+"""What may be rated, rationales, suggestions of drugs or answers: criteria, from ``configs/rating``, and wording."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from clinragen.config import CONFIG_ROOT, load_yaml
 #: The scale of every criterion, worst first.
 SCALE = (1, 2, 3, 4, 5)
 #: what is rated
-Rated = Literal["rationales", "prescriptions"]
-_FILES: dict[Rated, str] = {"rationales": "criteria.yaml", "prescriptions": "prescription_criteria.yaml"}
+Rated = Literal["rationales", "prescriptions", "answers"]
+_FILES: dict[Rated, str] = {
+    "rationales": "criteria.yaml",
+    "prescriptions": "prescription_criteria.yaml",
+    "answers": "answer_criteria.yaml",
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,19 @@ WORDINGS: dict[Rated, Wording] = {
         chart_first="What speaks for them",
         chart_second="What speaks against them",
     ),
+    "answers": Wording(
+        one="answer",
+        many="answers to questions",
+        about="to the question that stands above it, with what it rests on and what was searched",
+        listed="Question",
+        empty="none",
+        first="Answer",
+        second="Evidence",
+        expertise="how well others answer questions about a chart",
+        chart_listed="Question",
+        chart_first="Answer",
+        chart_second="Evidence",
+    ),
 }
 
 
@@ -105,6 +122,8 @@ def criteria(rated: Rated = "rationales") -> dict[str, Criterion]:
     ['correctness', 'readability', 'soundness', 'consistency', 'persuasiveness']
     >>> list(criteria("prescriptions"))
     ['appropriate', 'safe', 'complete', 'personal', 'clear']
+    >>> list(criteria("answers"))
+    ['correct', 'supported', 'complete', 'clear', 'candid', 'bounds']
     """
     entries = load_yaml(CONFIG_ROOT / "rating" / _FILES[rated])
     return {key: Criterion(key, str(row["question"]), tuple(map(str, row["anchors"]))) for key, row in entries.items()}

@@ -1,4 +1,4 @@
-"""What is rated: the chart of a stay, and the rationales that each author wrote for it."""
+"""What is rated: the chart of a stay, and what each author wrote about it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ import polars as pl
 from clinragen.artifacts import read_json, write_json
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import sections_by_stay
-from clinragen.drugs import drug_classes
-from clinragen.errors import UserError
-from clinragen.evaluation.inputs import Predictions, Truth, teacher_rationales
-from clinragen.reporting.prescriptions import StoredPrescriptions
 
 FILE = "items.json"
 
 
 @dataclass(frozen=True)
 class Argument:
-    """The rationales of one author for one stay, or its suggestions of drugs.
+    """The rationales of one author for one stay, its suggestions of drugs, or its answer to a question.
 
     Attributes:
-        diagnoses: names of the diagnoses that they argue for, or of the classes to start, in their order.
-        note, series: the two texts, of which one may be empty: from note and series, or what speaks for the classes
-            and against them.
+        diagnoses: names of the diagnoses that they argue for, or of the classes to start, in their order; or the
+            question, after the one before it.
+        note, series: the two texts, of which one may be empty: from note and series; what speaks for the classes and
+            against them; the answer, and what it rests on.
     """
 
     diagnoses: list[str]
@@ -37,11 +34,11 @@ class Argument:
 
 @dataclass(frozen=True)
 class Author:
-    """Someone who wrote rationales for stays of the cohort.
+    """Someone whose work on stays of the cohort is rated.
 
     Attributes:
         name: student, teacher or baseline, as tables name it.
-        source: name of the rationale set, or folder of the predictions.
+        source: name of the rationale set, or the folder of what was written.
         arguments: by stay id.
     """
 
@@ -84,83 +81,6 @@ class Item:
     subject_id: int
     chart: Chart
     arguments: dict[str, Argument]
-
-
-def of_predictions(name: str, predictions: Predictions) -> Author:
-    """The author of a predictions folder: it argues for the diagnoses that it lists."""
-    titles = list(predictions.labels.names.values())
-    arguments = {}
-    for row, stay in enumerate(predictions.stay_ids.tolist()):
-        texts = predictions.rationales(row)
-        if any(text.strip() for text in texts.values()):
-            listed = [title for title, called in zip(titles, predictions.system.listed[row], strict=True) if called]
-            arguments[stay] = Argument(listed, texts["note"], texts["series"])
-    return Author(name, str(predictions.root), arguments)
-
-
-def of_prescriptions(name: str, stored: StoredPrescriptions) -> Author:
-    """The author of suggestions of drugs, without numbers and names that tell how it came to them."""
-    arguments = {}
-    for stay, row in stored.rows.items():
-        suggestions = row["suggestions"]
-        grounds = [
-            f"{one['name']}: {ground['text']}" + (f" [{ground['source']}]" if ground["kind"] == "treats" else "")
-            for one in suggestions
-            for ground in one["grounds"]
-        ]
-        cautions = [
-            f"{one['name']}, {member['ingredient']}: {caution['severity']}: {caution['because']} [{caution['source']}]"
-            for one in suggestions
-            for member in one["members"]
-            for caution in member["cautions"]
-        ]
-        arguments[stay] = Argument([_class(one) for one in suggestions], "\n".join(grounds), "\n".join(cautions))
-    return Author(name, str(stored.root), arguments)
-
-
-def in_force_texts(stored: StoredPrescriptions) -> dict[int, str]:
-    """What had been ordered in each stay, in words: nobody could judge what to start without it."""
-    names = drug_classes()
-    return {
-        stay: "; ".join(names.get(str(key), str(key)) for key in row["in_force"])
-        or ("nothing" if row["orders_known"] else "not known: the hospital may send no orders")
-        for stay, row in stored.rows.items()
-    }
-
-
-def _class(suggestion: Mapping[str, Any]) -> str:
-    """A class with its usual ingredients."""
-    members = [member["ingredient"] for member in suggestion["members"]]
-    return f"{suggestion['name']} ({', '.join(members)})" if members else suggestion["name"]
-
-
-def of_teacher(name: str, predictions: Predictions, truth: Truth) -> Author:
-    """A teacher, who argues for the recorded diagnoses.
-
-    Args:
-        name: of the rationale set.
-        predictions: whose stays and labels they are.
-        truth: the labels.
-
-    Raises:
-        UserError: no such rationale set, or a cohort without labels.
-    """
-    if not truth.labelled:
-        raise UserError(
-            f"{truth.cohort.paths.root} has no labels, for which teacher '{name}' argues: leave --teacher out"
-        )
-    texts = teacher_rationales(truth.cohort, name, predictions.stay_ids)
-    titles = list(predictions.labels.names.values())
-    arguments = {}
-    for row, stay in enumerate(predictions.stay_ids.tolist()):
-        note, series = texts["note"][row], texts["series"][row]
-        if note is None or series is None:
-            continue
-        recorded = truth.gold[row] & truth.eligible[row]
-        arguments[stay] = Argument(
-            [title for title, present in zip(titles, recorded, strict=True) if present], note, series
-        )
-    return Author("teacher", name, arguments)
 
 
 def charts_of(cohort: Cohort, stays: list[int]) -> dict[int, Chart]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,10 @@ from clinragen.errors import UserError
 from clinragen.integrity import outputs_of
 from clinragen.outputs import MANIFEST, RATING_PACK, output_folder
 from clinragen.rating import items, key
-from clinragen.rating.criteria import WORDINGS, Rated
+from clinragen.rating.authors import Compared
+from clinragen.rating.criteria import WORDINGS
 from clinragen.rating.draw import balanced_orders, draw_stays, neutral_names
-from clinragen.rating.items import Author, Item, charts_of, write_items
+from clinragen.rating.items import Item, charts_of, write_items
 from clinragen.rating.key import JUDGE, MOST_AUTHORS, AuthorKey, PackKey, Placing, RaterKey, write_key
 from clinragen.rating.page import pages
 
@@ -30,23 +31,17 @@ class PackRequest:
 
     Attributes:
         cohort: the stays.
-        authors: whose rationales are compared.
-        diagnoses: of each stay, by which they are drawn.
+        compared: what was written about them.
         stays: how many are drawn.
         raters: number of people who rate, each all stays.
         seed: decides what is drawn, and every order.
-        rated: what the authors wrote.
-        further: (section, text) of stays that raters see before the note.
     """
 
     cohort: Cohort
-    authors: Sequence[Author]
-    diagnoses: Mapping[int, Sequence[str]]
+    compared: Compared
     stays: int
     raters: int
     seed: int
-    rated: Rated = "rationales"
-    further: Mapping[int, list[tuple[str, str]]] = field(default_factory=dict)
 
 
 def write_pack(
@@ -72,16 +67,16 @@ def write_pack(
         pack=sha256_json([request.seed, content])[:12],
         seed=request.seed,
         cohort=str(request.cohort.paths.root),
-        authors=[AuthorKey(author.name, author.source) for author in request.authors],
+        authors=[AuthorKey(author.name, author.source) for author in request.compared.authors],
         raters=raters,
-        rated=None if request.rated == "rationales" else request.rated,
+        rated=None if request.compared.rated == "rationales" else request.compared.rated,
     )
     with output_folder(out, RATING_PACK, overwrite=overwrite) as folder:
         write_items(folder, drawn)
         write_key(folder, pack)
         (folder / PAGES).mkdir()
         humans = [rater for rater in raters if rater.kind == "human"]
-        for rater, page in pages(humans, {item.name: item for item in drawn}, pack.pack, request.rated):
+        for rater, page in pages(humans, {item.name: item for item in drawn}, pack.pack, request.compared.rated):
             write_text(folder / PAGES / f"{rater}.html", page)
             progress()
         recorded = outputs_of([folder / key.FILE, folder / items.FILE])
@@ -95,23 +90,24 @@ def _check(request: PackRequest) -> None:
             raise UserError(f"{option} {value}: expected a number from 1 to {most:,}")
     if request.seed < 0:
         raise UserError(f"--seed {request.seed}: expected a number from 0 on")
-    if len(request.authors) > MOST_AUTHORS:
-        raise UserError(f"{len(request.authors)} authors are too many for a page: at most {MOST_AUTHORS} are compared")
+    if (authors := len(request.compared.authors)) > MOST_AUTHORS:
+        raise UserError(f"{authors} authors are too many for a page: at most {MOST_AUTHORS} are compared")
 
 
 def _items(request: PackRequest, generator: np.random.Generator) -> list[Item]:
     """The drawn stays under neutral names, in the order of these."""
-    shared = set.intersection(*(set(author.arguments) for author in request.authors))
+    compared = request.compared
+    shared = set.intersection(*(set(author.arguments) for author in compared.authors))
     patients = dict(request.cohort.stays.select("stay_id", "subject_id").iter_rows())
-    pool = {stay: request.diagnoses[stay] for stay in shared}
+    pool = {stay: compared.diagnoses[stay] for stay in shared}
     if len(pool) < request.stays:
-        names, what = ", ".join(author.name for author in request.authors), WORDINGS[request.rated].many
+        names, what = ", ".join(author.name for author in compared.authors), WORDINGS[compared.rated].many
         raise UserError(
             f"--stays {request.stays}: only {len(pool)} stays have {what} of every author ({names}): ask for fewer"
         )
     stays = draw_stays(pool, patients, request.stays, generator)
     charts = {
-        stay: replace(chart, sections=[*request.further.get(stay, []), *chart.sections])
+        stay: replace(chart, sections=[*compared.further.get(stay, []), *chart.sections])
         for stay, chart in charts_of(request.cohort, stays).items()
     }
     return [
@@ -120,7 +116,7 @@ def _items(request: PackRequest, generator: np.random.Generator) -> list[Item]:
             stay_id=stay,
             subject_id=patients[stay],
             chart=charts[stay],
-            arguments={author.name: author.arguments[stay] for author in request.authors},
+            arguments={author.name: author.arguments[stay] for author in compared.authors},
         )
         for name, stay in sorted(zip(neutral_names(len(stays), generator), stays, strict=True))
     ]
@@ -128,7 +124,7 @@ def _items(request: PackRequest, generator: np.random.Generator) -> list[Item]:
 
 def _raters(request: PackRequest, names: Sequence[str], generator: np.random.Generator) -> list[RaterKey]:
     """Each rater with an order of stays, and of the authors of each stay; the language model is one of them."""
-    authors = [author.name for author in request.authors]
+    authors = [author.name for author in request.compared.authors]
     raters = []
     for number in range(request.raters + 1):
         order = generator.permutation(list(names)).tolist()

@@ -78,24 +78,36 @@ class Places:
         return NamedPlace(self.last, f"{variables()[variable].label}, {where}", f"chart-{variable}")
 
     def _phrase(self, one: Mapping[str, Any], text: str) -> NamedPlace | None:
-        """A phrase; of several sections of that name, in the one whose words the text quotes, or where it is words."""
-        name, start, end = str(one["section"]), int(one["start"]), int(one["end"])
-        fitting = [
-            index
-            for index, (section, body) in enumerate(self.sections)
-            if section == name and 0 <= start < end <= len(body)
-        ]
-        if not fitting:
+        index = section_of(self.sections, one, text)
+        if index is None:
             return None
-
-        def precedence(index: int) -> tuple[bool, bool]:
-            body = self.sections[index][1]
-            return body[start:end].casefold() not in text.casefold(), not _words(body, start, end)
-
-        index = min(fitting, key=precedence)
+        name, start, end = self.sections[index][0], int(one["start"]), int(one["end"])
         self.last += 1
         self.passages.setdefault((index, start, end), []).append(self.last)
         return NamedPlace(self.last, f"note: {section_title(name).lower()}", passage_id(index, start))
+
+
+def section_of(sections: Sequence[tuple[str, str]], phrase: Mapping[str, Any], text: str) -> int | None:
+    """Which section a phrase is in: of several of its name the one whose words are quoted, or where it is whole words.
+
+    Args:
+        sections: (section, text) of the note as written.
+        phrase: its ``section``, ``start`` and ``end``.
+        text: of what rests on it, which may quote it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no phrase.
+    """
+    name, start, end = str(phrase["section"]), int(phrase["start"]), int(phrase["end"])
+    fitting = [
+        index for index, (section, body) in enumerate(sections) if section == name and 0 <= start < end <= len(body)
+    ]
+
+    def precedence(index: int) -> tuple[bool, bool]:
+        body = sections[index][1]
+        return body[start:end].casefold() not in text.casefold(), not _words(body, start, end)
+
+    return min(fitting, key=precedence, default=None)
 
 
 def _words(body: str, start: int, end: int) -> bool:
