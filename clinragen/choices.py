@@ -38,6 +38,11 @@ PrescriptionEngine = Literal["neighbours", "popularity", "student", "openai", "v
 PrescriptionPrompt = Literal["free", "keep_add_stop"]
 #: what is shown to it beside the chart: similar stays, treatments and cautions, or both
 Retrieval = Literal["none", "cases", "knowledge", "both"]
+#: what reads questions about a stay: the rules, a student of stage ``ask``, or a language model, behind a server or in
+#: this process
+QuestionEngine = Literal["rules", "student", "openai", "vllm"]
+#: which questions an engine reads: the rest, which the rules do not read, or all
+EngineReads = Literal["rest", "all"]
 #: forms of a report: pages, a printed page per stay, FHIR R4 bundles, tables, plain values
 ReportForm = Literal["html", "pdf", "fhir", "csv", "json"]
 

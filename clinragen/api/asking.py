@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
+from clinragen.api.asking_engine import EngineChoice, OpenEngine
 from clinragen.api.values import (
     CohortLike,
     GraphLike,
     PredictionsLike,
+    SettingsLike,
     cohort_folder,
     open_cohort,
     open_predictions,
     predictions_folder,
 )
-from clinragen.choices import Split
+from clinragen.choices import EngineReads, QuestionEngine, Split
 from clinragen.errors import UserError
 from clinragen.integrity import thorough
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
     from clinragen.cohort.folder import Cohort
     from clinragen.dialogue.dialogue import Dialogue, Router, Turn
+    from clinragen.dialogue.llm_reader import Tally
     from clinragen.dialogue.names import Names
     from clinragen.evaluation.inputs import Predictions
     from clinragen.knowledge.graph import ConceptGraph
@@ -65,24 +70,41 @@ class StayAnswers:
         path: ``answers.jsonl``, a question with its answer in each line.
         stays: how many stays were asked about.
         outcomes: number of questions by outcome: answered, not_in_chart, refused, unclear.
+        tally: what a language model's answers came to, where one was asked.
     """
 
     path: Path
     stays: int
     outcomes: Mapping[str, int]
+    tally: Tally | None = None
 
 
 @dataclass
 class OpenStay:
     """A stay that can be asked about, several questions in a row.
 
+    Where a language model reads questions, it is to be closed, or used in a ``with`` statement.
+
     Attributes:
         dialogue: what answers.
         remarks: in what the chart is unlike those of training.
+        engine: what reads questions beside the rules.
     """
 
     dialogue: Dialogue
     remarks: tuple[str, ...]
+    engine: OpenEngine
+    _closing: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection to a language model."""
+        self._closing.close()
 
     def ask(self, question: str) -> Turn:
         """Answer a question; it may go on from the one before."""
@@ -95,6 +117,12 @@ def open_stay(
     *,
     predictions: PredictionsLike | None = None,
     graph: GraphLike = None,
+    engine: QuestionEngine = "rules",
+    model: str | Path | None = None,
+    reads: EngineReads = "rest",
+    config: str | Path | None = None,
+    set: SettingsLike = (),
+    journal: str | Path | None = None,
     router: Router | None = None,
     verify: bool = False,
 ) -> OpenStay:
@@ -106,16 +134,29 @@ def open_stay(
         predictions: predictions for it: only diagnoses that they list are then given grounds. Without them the signs of
             any diagnosis can be asked for.
         graph: the concepts of notes; None: the curated core.
-        router: chooses a query where the rules find none.
+        engine: rules; student: a run of stage ``ask`` reads questions, too; openai, vllm: a language model does.
+        model: run folder of the student.
+        reads: what the engine reads: the rest, which the rules do not read, or all.
+        config: settings of the language model, a shipped name or a YAML file; the engine's name by default.
+        set: settings of the config to override, as ``{"server.model": "llama"}``.
+        journal: file of the language model's answers, which are not asked for again; None: they are not kept.
+        router: any function that chooses a query, in place of an engine.
         verify: check the hashes of large files, too.
 
     Raises:
         UserError: the cohort or the predictions have no such stay, or a file is damaged.
     """
-    with thorough(verify):
-        opened = _Opened.of(cohort, predictions, graph, router)
+    choice = EngineChoice(engine, model, reads, config, set)
+    with thorough(verify), ExitStack() as stack:
+        opened = _Opened.of(cohort, predictions, graph)
         opened.check([stay], "--stay")
-        return next(iter(opened.stays([stay])))
+        reading = OpenEngine("router", router, choice.reads == "all") if router is not None else None
+        if reading is None:
+            kept_in = None if journal is None else Path(journal)
+            reading = stack.enter_context(choice.open(opened.graph, opened.names, opened.linker, kept_in))
+        one = next(iter(opened.stays([stay], reading)))
+        one._closing = stack.pop_all()
+        return one
 
 
 def ask(
@@ -126,8 +167,9 @@ def ask(
     predictions: PredictionsLike | None = None,
     graph: GraphLike = None,
     verify: bool = False,
+    **engine: Any,
 ) -> Asked:
-    """Answer questions about one stay from its chart, without a language model.
+    """Answer questions about one stay from its chart.
 
     Args:
         cohort: a cohort.
@@ -136,12 +178,14 @@ def ask(
         predictions: predictions for the stay; see :func:`open_stay`.
         graph: the concepts of notes; None: the curated core.
         verify: check the hashes of large files, too.
+        engine: what reads the questions beside the rules: ``engine``, ``model``, ``reads``, ``config``, ``set`` and
+            ``journal`` of :func:`open_stay`.
 
     Raises:
         UserError: the cohort or the predictions have no such stay, or a file is damaged.
     """
-    opened = open_stay(cohort, stay, predictions=predictions, graph=graph, verify=verify)
-    return Asked(stay, tuple(opened.ask(question) for question in questions), opened.remarks)
+    with open_stay(cohort, stay, predictions=predictions, graph=graph, verify=verify, **engine) as opened:
+        return Asked(stay, tuple(opened.ask(question) for question in questions), opened.remarks)
 
 
 def ask_stays(
@@ -153,6 +197,11 @@ def ask_stays(
     limit: int | None = None,
     predictions: PredictionsLike | None = None,
     graph: GraphLike = None,
+    engine: QuestionEngine = "rules",
+    model: str | Path | None = None,
+    reads: EngineReads = "rest",
+    config: str | Path | None = None,
+    set: SettingsLike = (),
     overwrite: bool = False,
     verify: bool = False,
     progress: bool = False,
@@ -168,6 +217,12 @@ def ask_stays(
         limit: only so many of these, the first by id.
         predictions: predictions for the stays; see :func:`open_stay`.
         graph: the concepts of notes; None: the curated core.
+        engine: what reads the questions beside the rules: rules, student, openai or vllm; see :func:`open_stay`. The
+            answers of a language model are journaled beside the folder.
+        model: run folder of the student.
+        reads: what the engine reads: the rest, which the rules do not read, or all.
+        config: settings of the language model, a shipped name or a YAML file; the engine's name by default.
+        set: settings of the config to override, as ``{"server.model": "llama"}``.
         overwrite: replace what an earlier run wrote.
         verify: check the hashes of large files, too.
         progress: report progress on standard error.
@@ -183,6 +238,7 @@ def ask_stays(
     from clinragen.outputs import ANSWERS, check_output, output_folder
     from clinragen.questions.answered import FILES
     from clinragen.questions.file import read_asked
+    from clinragen.schema import JOURNAL
 
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: expected 1 or more")
@@ -191,21 +247,28 @@ def ask_stays(
     check_output(Path(out), ANSWERS, overwrite=overwrite, inputs=inputs)
     by_stay = read_asked(questions) if isinstance(questions, str | Path) else questions
     outcomes: Counter[str] = Counter()
-    with thorough(verify), stays_done(progress) as (moved, _):
+    choice = EngineChoice(engine, model, reads, config, set)
+    target = Path(out).absolute()
+    journal = target.with_name(f"{target.name}{JOURNAL}")
+    with thorough(verify), stays_done(progress) as (moved, say), ExitStack() as stack:
         opened = _Opened.of(cohort, predictions, graph)
         if not isinstance(by_stay, Mapping):
             by_stay = dict.fromkeys(opened.cohort.split(split)[:limit].tolist(), by_stay)
         opened.check(by_stay, "--questions")
+        reading = stack.enter_context(choice.open(opened.graph, opened.names, opened.linker, journal, say))
+
+        def answered(stay: OpenStay) -> list[dict[str, object]]:
+            stay_id = stay.dialogue.chart.stay_id
+            turns = ((question, stay.ask(question)) for question in by_stay[stay_id])
+            return [{"stay_id": stay_id, "question": question, **turn.as_json()} for question, turn in turns]
+
         with output_folder(Path(out), ANSWERS, overwrite=overwrite) as folder:
             path = folder / FILES[ANSWERS.name]
             path.touch(PRIVATE_FILE)
             with open(path, "w", encoding="utf-8") as file:
-                for done, stay in enumerate(opened.stays(sorted(by_stay)), 1):
-                    stay_id = stay.dialogue.chart.stay_id
-                    turns = [(question, stay.ask(question)) for question in by_stay[stay_id]]
-                    rows = [{"stay_id": stay_id, "question": text, **turn.as_json()} for text, turn in turns]
+                for done, rows in enumerate(opened.each(sorted(by_stay), reading, answered), 1):
                     file.write(json_lines(rows))
-                    outcomes.update(turn.outcome for _, turn in turns)
+                    outcomes.update(str(row["outcome"]) for row in rows)
                     moved(done)
             manifest = {
                 "kind": ANSWERS.name,
@@ -213,13 +276,13 @@ def ask_stays(
                 "cohort_hash": opened.cohort.sha256,
                 "graph": opened.graph.manifest.to_json(),
                 "predictions": opened.predictions.table_hash if opened.predictions is not None else None,
-                "engine": "rules",
+                **reading.record(),
                 "stays": len(by_stay),
                 "outcomes": dict(sorted(outcomes.items())),
                 **outputs_of([path]),
             }
             write_json(folder / "manifest.json", manifest)
-    return StayAnswers(Path(out) / FILES[ANSWERS.name], len(by_stay), dict(sorted(outcomes.items())))
+    return StayAnswers(Path(out) / FILES[ANSWERS.name], len(by_stay), dict(sorted(outcomes.items())), reading.tally)
 
 
 @dataclass(frozen=True)
@@ -233,7 +296,6 @@ class _Opened:
         names: finds names in questions.
         predictions: of the stays, if only the diagnoses that they list are given grounds.
         fewest: the fewest variables of nearly all training stays.
-        router: chooses a query where the rules find none.
     """
 
     cohort: Cohort
@@ -242,12 +304,9 @@ class _Opened:
     names: Names
     predictions: Predictions | None
     fewest: float
-    router: Router | None = None
 
     @classmethod
-    def of(
-        cls, cohort: CohortLike, predictions: PredictionsLike | None, graph: GraphLike, router: Router | None = None
-    ) -> _Opened:
+    def of(cls, cohort: CohortLike, predictions: PredictionsLike | None, graph: GraphLike) -> _Opened:
         """Open what a user names."""
         from clinragen.dialogue.names import Names
         from clinragen.dialogue.remarks import fewest_variables
@@ -257,7 +316,7 @@ class _Opened:
         concepts = _graph(graph, whole)
         linker = Linker(concepts)
         predicted = None if predictions is None else open_predictions(predictions)
-        return cls(whole, concepts, linker, Names(concepts, linker), predicted, fewest_variables(whole), router)
+        return cls(whole, concepts, linker, Names(concepts, linker), predicted, fewest_variables(whole))
 
     def check(self, stays: Iterable[int], option: str) -> None:
         """Raise a UserError for a stay that the cohort does not have, which ``option`` named."""
@@ -268,14 +327,23 @@ class _Opened:
                 "are in stays.parquet"
             )
 
-    def stays(self, ids: Sequence[int]) -> Iterator[OpenStay]:
-        """Some stays, in ascending order of their ids; only so many are read at a time."""
+    def each[T](self, ids: Sequence[int], engine: OpenEngine, work: Callable[[OpenStay], T]) -> Iterator[T]:
+        """What some work on each stay gives, in ascending order of the ids; only so many stays are read at a time."""
+        if engine.workers < 2:
+            yield from map(work, self.stays(ids, engine))
+            return
+        with ThreadPoolExecutor(engine.workers, thread_name_prefix="dialogue") as pool:
+            for start in range(0, len(ids), _BLOCK):
+                yield from pool.map(work, self.stays(ids[start : start + _BLOCK], engine))
+
+    def stays(self, ids: Sequence[int], engine: OpenEngine) -> Iterator[OpenStay]:
+        """Some stays, in ascending order of their ids."""
         import numpy as np
 
         for start in range(0, len(ids), _BLOCK):
-            yield from self._block(np.array(ids[start : start + _BLOCK]))
+            yield from self._block(np.array(ids[start : start + _BLOCK]), engine)
 
-    def _block(self, ids: np.ndarray) -> Iterator[OpenStay]:
+    def _block(self, ids: np.ndarray, engine: OpenEngine) -> Iterator[OpenStay]:
         from clinragen.cohort.sections import sections_by_stay
         from clinragen.dialogue.dialogue import Dialogue
         from clinragen.dialogue.remarks import remarks
@@ -290,7 +358,8 @@ class _Opened:
             sentences = remarks(chart, notes.get(stay, []), self.cohort.label_set, fewest=self.fewest)
             sentences = dict.fromkeys([*sentences, *unlike.get(stay, [])])
             others = frozenset(map(str, identifiers[stay]))
-            yield OpenStay(Dialogue(chart, self.names, self.router, own=others), tuple(sentences))
+            dialogue = Dialogue(chart, self.names, engine.router, engine.name, others, engine.always)
+            yield OpenStay(dialogue, tuple(sentences), engine)
 
     def _predicted(self, ids: list[int]) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
         """The diagnoses of each stay that may be given grounds, and why the model of its predictions abstains."""

@@ -1,4 +1,4 @@
-"""``clinragen ask``: answer questions about one stay from its chart, without a language model."""
+"""``clinragen ask``: answer questions about stays from their charts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from clinragen.choices import EngineReads, QuestionEngine
 from clinragen.command_line import answer
 from clinragen.errors import UserError
-from clinragen.options import AsJson, CohortFolder, GraphFolder, MaybeWholeNumber, Overwrite, Split, Verify
+from clinragen.options import AsJson, CohortFolder, GraphFolder, MaybeWholeNumber, Overwrite, Settings, Split, Verify
 
 if TYPE_CHECKING:
     from clinragen.dialogue.dialogue import Turn
+    from clinragen.dialogue.llm_reader import Tally
 
 _LEAVING = ("exit", "quit", "q", ":q")
 
@@ -28,14 +30,22 @@ def command(
     limit: MaybeWholeNumber = None,
     predictions: Annotated[Path | None, Parameter(name="--predictions")] = None,
     graph: GraphFolder = None,
+    engine: QuestionEngine = "rules",
+    model: Annotated[Path | None, Parameter(name="--model")] = None,
+    reads: EngineReads = "rest",
+    config: str | None = None,
+    settings: Settings = (),
+    journal: Path | None = None,
     overwrite: Overwrite = False,
     verify: Verify = False,
     as_json: AsJson = False,
-) -> None:
-    """Answer questions about one stay from its chart, without a language model.
+) -> int:
+    """Answer questions about stays from their charts.
 
-    A question may go on from the one before ("and the lowest?"). What is outside the chart up to the prediction time is
-    refused: other patients, later events, treatment and doses. For research: an answer is no advice.
+    Every answer is computed from the chart; a language model reads questions at most. A question may go on from the one
+    before ("and the lowest?"). What is outside the chart up to the prediction time is refused: other patients, later
+    events, treatment and doses. For research: an answer is no advice. Ends with exit code 1 if a language model has not
+    answered.
 
     Args:
         questions: Questions, each in quotes. Default: a prompt on a terminal, or else the lines of standard input.
@@ -46,28 +56,41 @@ def command(
         split: The stays, where the lines of --questions name none.
         limit: Only the first of these stays.
         predictions: Folder written by `clinragen predict`: only diagnoses that it lists are given grounds.
+        engine: What reads questions beside the rules: student: a run of `clinragen train ask`; openai: a language model
+            behind any OpenAI-compatible server; vllm: one in this process.
+        model: Run folder of stage ask, for --engine student.
+        reads: What the engine reads: the rest, which the rules do not read; or all, in place of the rules.
+        config: Config of the language model, a shipped name or a YAML file. Default: the engine's name.
+        settings: Override a setting of the config, as in server.model=NAME; may be repeated.
+        journal: File of the language model's answers about one stay. Default: they are not kept. With --out they are
+            journaled beside the folder.
     """
     from clinragen.api.asking import Asked, open_stay
     from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
+    reading: dict[str, Any] = {"engine": engine, "model": model, "reads": reads, "config": config, "set": settings}
     if from_file is not None or out is not None:
-        _ask_stays(questions, stay, from_file, out, as_json, cohort=cohort, split=split, limit=limit,
-                   predictions=predictions, graph=graph, overwrite=overwrite, verify=verify)  # fmt: skip
-        return
+        if journal is not None:
+            raise UserError("--journal is of one stay: with --out the answers are journaled beside the folder")
+        options = {"split": split, "limit": limit, "predictions": predictions, "graph": graph, **reading}
+        options |= {"overwrite": overwrite, "verify": verify}
+        return _ask_stays(questions, stay, from_file, out, as_json, cohort=cohort, **options)
     if stay is None:
         raise UserError("ask needs --stay, the id of a stay, or --questions and --out for many stays")
-    opened = open_stay(cohort, stay, predictions=predictions, graph=graph, verify=verify)
-    if not as_json:
-        for remark in opened.remarks:
-            print(f"This chart is unlike those of training: {remark}.")
-    turns: list[Turn] = []
-    for question in questions or _typed():
-        turns.append(turn := opened.ask(question))
+    reading |= {"predictions": predictions, "graph": graph, "verify": verify, "journal": journal}
+    with open_stay(cohort, stay, **reading) as opened:
         if not as_json:
-            _show(turn)
-    if as_json:
-        answer("", Asked(stay, tuple(turns), opened.remarks).as_json(), as_json)
+            for remark in opened.remarks:
+                print(f"This chart is unlike those of training: {remark}.")
+        turns: list[Turn] = []
+        for question in questions or _typed():
+            turns.append(turn := opened.ask(question))
+            if not as_json:
+                _show(turn)
+        if as_json:
+            answer("", Asked(stay, tuple(turns), opened.remarks).as_json(), as_json)
+    return _missing(opened.engine.tally)
 
 
 def _ask_stays(
@@ -79,8 +102,8 @@ def _ask_stays(
     *,
     cohort: Path,
     **options: Any,
-) -> None:
-    """Answer questions about many stays into a folder."""
+) -> int:
+    """Answer questions about many stays into a folder; the exit code."""
     from clinragen.api.asking import ask_stays
 
     if from_file is None or out is None:
@@ -92,7 +115,21 @@ def _ask_stays(
     lines = (
         f"{sum(written.outcomes.values())} questions about {written.stays} stays: {counts}\nwritten to {written.path}"
     )
-    answer(lines, vars(written), as_json)
+    if written.tally is not None:
+        lines += "".join(f"\n{line}" for line in written.tally.lines())
+    values = {"path": written.path, "stays": written.stays, "outcomes": written.outcomes}
+    answer(lines, values, as_json)
+    return 1 if written.tally is not None and written.tally.missing else 0
+
+
+def _missing(tally: Tally | None) -> int:
+    """Say what a language model did not answer; the exit code."""
+    import sys
+
+    if tally is None or not tally.missing:
+        return 0
+    print("\n".join(tally.lines()), file=sys.stderr)
+    return 1
 
 
 def _typed() -> Iterator[str]:
@@ -118,3 +155,5 @@ def _show(turn: Turn) -> None:
     print(turn.text)
     for query, one in zip(turn.queries, turn.answers, strict=False):
         print(f"    [{query.text()}] {one.searched}")
+    if turn.rules_read:
+        print(f"    read by {turn.read_by}; the rules read [{'; '.join(query.text() for query in turn.rules_read)}]")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from clinragen.options import ModelFolder, OneOfDevices, Verify, WholeNumber
+from clinragen.choices import EngineReads, QuestionEngine
+from clinragen.options import ModelFolder, OneOfDevices, Texts, Verify, WholeNumber
 
 
 def command(
@@ -23,6 +24,11 @@ def command(
     max_waiting: WholeNumber = 8,
     timeout: Annotated[WholeNumber, Parameter(name="--timeout")] = 120,
     device: OneOfDevices = "auto",
+    ask_engine: QuestionEngine = "rules",
+    ask_model: Path | None = None,
+    ask_reads: EngineReads = "rest",
+    ask_config: str | None = None,
+    ask_settings: Annotated[Texts, Parameter(name="--ask-set")] = (),
     verify: Verify = False,
 ) -> None:
     """Answer for stays over HTTP on this machine, with a page to try it.
@@ -40,7 +46,13 @@ def command(
         max_megabytes: Largest body of a request, in MiB.
         max_waiting: Most requests that wait for the model; further ones are refused with 503.
         timeout: Seconds after which a request is refused with 503.
+        ask_engine: What reads questions beside the rules, as `clinragen ask --engine`.
+        ask_model: Run folder of stage ask, for --ask-engine student.
+        ask_reads: What the engine reads: the rest, which the rules do not read; or all.
+        ask_config: Config of the language model that reads questions. Default: the engine's name.
+        ask_settings: Override a setting of this config, as in server.model=NAME; may be repeated.
     """
+    from clinragen.api.asking_engine import EngineChoice
     from clinragen.quiet import quiet_libraries
     from clinragen.serve.start import Address, start
 
@@ -53,5 +65,6 @@ def command(
         waiting=max_waiting,
         seconds=timeout,
         device=device,
+        reading=EngineChoice(ask_engine, ask_model, ask_reads, ask_config, ask_settings),
         verify=verify,
     )

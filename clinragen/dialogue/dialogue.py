@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from clinragen.dialogue import cues
@@ -11,7 +12,7 @@ from clinragen.dialogue.gate import sound
 from clinragen.dialogue.names import Names
 from clinragen.dialogue.queries import Subjects
 from clinragen.dialogue.reading import Reading
-from clinragen.dialogue.scope import Class, Judgement, Scope
+from clinragen.dialogue.scope import Class, Scope
 from clinragen.errors import UserError
 from clinragen.questions.answer import Answer, answer
 from clinragen.questions.query import Query
@@ -29,14 +30,20 @@ _UNKNOWN = (
 )
 _WITHHELD = "The answer is withheld: a number or a place in it is not in the chart."
 _NOT_FOLLOWED = "Instructions in a question are not followed. "
+_NUMBER = re.compile(r"\d+")
 _SIDES = {"above": "Above the reference range? ", "below": "Below the reference range? "}
 
 
 class Router(Protocol):
-    """Chooses a query where the rules find none; it never words an answer."""
+    """Chooses a query where the rules find none, or in their place; it never words an answer."""
 
-    def __call__(self, question: str) -> Query | None:
-        """The query that a question means; None where none is meant."""
+    def __call__(self, question: str, last: Query | None, /) -> Query | None:
+        """The query that a question means; None where none is meant.
+
+        Args:
+            question: without identifiers of the stay.
+            last: the query that was answered before, from which it may go on.
+        """
         ...
 
 
@@ -51,6 +58,7 @@ class Turn:
         queries: what was understood.
         answers: of each query.
         read_by: ``rules``, or the name of what chose the queries.
+        rules_read: what the rules understood, where a router chose another query in their place.
     """
 
     name: Class
@@ -59,9 +67,11 @@ class Turn:
     queries: tuple[Query, ...] = ()
     answers: tuple[Answer, ...] = ()
     read_by: str = "rules"
+    rules_read: tuple[Query, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The turn as an object of JSON. The question is not repeated."""
+        other = {"rules_read": [query.text() for query in self.rules_read]} if self.rules_read else {}
         return {
             "class": self.name,
             "outcome": self.outcome,
@@ -69,6 +79,7 @@ class Turn:
             "queries": [query.text() for query in self.queries],
             "answers": [one.as_json() for one in self.answers],
             "read_by": self.read_by,
+            **other,
         }
 
 
@@ -82,6 +93,7 @@ class Dialogue:
         router: chooses a query where the rules find none.
         router_name: what it is called in a turn.
         own: identifiers that mean this stay, beside its id.
+        always: whether the router reads every question in the field, in place of the rules, where it finds a query.
         last: the query that was answered last.
         hour: of the one measurement that its answer rests on; None where there is no such one.
     """
@@ -91,11 +103,13 @@ class Dialogue:
     router: Router | None = None
     router_name: str = ""
     own: frozenset[str] = frozenset()
+    always: bool = False
     last: Query | None = field(default=None, init=False)
     hour: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._scope = Scope(self.names, self.own | {str(self.chart.stay_id)}, self.chart.end)
+        self._own = self.own | {str(self.chart.stay_id)}
+        self._scope = Scope(self.names, self._own, self.chart.end)
         self._subjects = Subjects(self.chart.graph, frozenset(self.chart.series))
 
     def ask(self, question: str) -> Turn:
@@ -105,17 +119,19 @@ class Dialogue:
         before = _NOT_FOLLOWED if judged.instructed else ""
         if judged.name != "in_field":
             return Turn(judged.name, "refused", before + cues.refusals()[judged.name])
-        queries, read_by = self._queries(question, judged)
-        if not queries:
-            return _unread(judged.reading, before)
-        return self._answered(queries, judged.reading, before, read_by)
-
-    def _queries(self, question: str, judged: Judgement) -> tuple[list[Query], str]:
         queries = self._subjects.queries(judged.reading, self.last, self.hour)
-        if queries or self.router is None or judged.instructed:
-            return queries, "rules"
-        routed = self.router(question)
-        return ([] if routed is None else [routed]), self.router_name
+        routed = None if judged.instructed else self._routed(question, queries)
+        if routed is not None and routed not in queries:
+            turn = self._answered([routed], judged.reading, before, self.router_name)
+            return replace(turn, rules_read=tuple(queries))
+        return self._answered(queries, judged.reading, before, "rules")
+
+    def _routed(self, question: str, queries: list[Query]) -> Query | None:
+        """The query that the router chooses, where it is asked. It sees no identifier of the stay."""
+        if self.router is None or (queries and not self.always):
+            return None
+        plain = _NUMBER.sub(lambda match: "this stay" if match[0] in self._own else match[0], question)
+        return self.router(plain, self.last)
 
     def _answered(self, queries: list[Query], reading: Reading, before: str, read_by: str) -> Turn:
         pairs: list[tuple[Query, Answer]] = []

@@ -103,8 +103,8 @@ class QuestionReader:
             language_model.to(sharing.language_model.embedding_weight.device)
         return cls(language_model.eval(), Outliner(graph, linker))
 
-    def __call__(self, question: str) -> Query | None:
-        """The query of one question, as the router of a dialogue is asked for it."""
+    def __call__(self, question: str, last: Query | None = None) -> Query | None:
+        """The query of one question, as the router of a dialogue is asked for it; ``last`` is not read."""
         return self.read([question])[0]
 
     def read(self, questions: Sequence[str]) -> list[Query | None]:

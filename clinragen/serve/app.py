@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from clinragen import __version__
+from clinragen.api.asking_engine import EngineChoice
 from clinragen.errors import UserError
 from clinragen.serve import metrics, pages
 from clinragen.serve.access import Access
@@ -32,10 +33,12 @@ from clinragen.serve.fhir_resources import Bundle
 from clinragen.serve.gate import PAGE, Gate, refused
 from clinragen.serve.intake import Intake
 from clinragen.serve.limits import Limits
-from clinragen.serve.refusals import Field, RefusalError, invalid, of_errors
+from clinragen.serve.refusals import Field, RefusalError, busy, invalid, of_errors
 from clinragen.serve.rows import StaysRequest, read_stays
 from clinragen.serve.worker import Worker
 
+_DIALOGUES = 4  # that are held at a time, where a language model reads questions
+_RETRY = 10.0  # seconds after which such a question may be asked again
 READERS = {"stays": read_stays, "fhir": read_bundle}
 WithPages = Annotated[bool, Query(description="also give the HTML page of each stay")]
 _BODIES = (StaysRequest, Bundle, QuestionsRequest)  # which are read without FastAPI
@@ -64,29 +67,36 @@ class Service:
         assessor: the model.
         access: who may ask.
         limits: of requests.
+        reading: what reads questions beside the rules.
     """
 
     assessor: Assessor
     access: Access
     limits: Limits = field(default_factory=Limits)
+    reading: EngineChoice = field(default_factory=EngineChoice)
 
     def __post_init__(self) -> None:
         self.worker = Worker(self.limits.waiting, self.limits.seconds)
         self.metrics = metrics.Metrics(lambda: self.worker.pending)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._dialogues = ThreadPoolExecutor(_DIALOGUES, thread_name_prefix="dialogue")
 
     def close(self) -> None:
         """Finish what runs, and take no more."""
         self.worker.close()
+        self._dialogues.shutdown(wait=True, cancel_futures=True)
+        if "asker" in self.__dict__:
+            self.asker.close()
 
     @cached_property
     def asker(self) -> Asker:
         """What answers questions; the model is not needed for it."""
         trained = self.assessor.trained
-        return Asker(trained.model.labels, trained.run.added)
+        return Asker(trained.model.labels, trained.run.added, self.reading)
 
     async def replies(self, body: bytes) -> dict[str, Any]:
-        """The answers to the questions of a body, in the thread that reads bodies.
+        """The answers to the questions of a body: in the thread that reads bodies, or, where a language model reads
+        questions, in others, as it may take its time.
 
         Args:
             body: of a request.
@@ -95,7 +105,17 @@ class Service:
             RefusalError: it is not valid.
         """
         window = self.assessor.trained.run.window
-        return await self._in_reader(lambda: self.asker.answer(read_questions(body, window, self.limits)))
+        questions = await self._in_reader(lambda: read_questions(body, window, self.limits))
+        asker = await self._in_reader(lambda: self.asker)
+        if not self.reading.asks:
+            return await self._in_reader(lambda: asker.answer(questions))
+        try:
+            answering = asyncio.get_running_loop().run_in_executor(self._dialogues, asker.answer, questions)
+            return await asyncio.wait_for(answering, self.limits.seconds)
+        except TimeoutError:
+            raise busy("the language model that reads questions does not answer in time", _RETRY) from None
+        except UserError:
+            raise busy("the language model that reads questions cannot be reached", _RETRY) from None
 
     async def intake(self, body: bytes, kind: str) -> Intake:
         """The stays of a body, read in a thread: a large one takes a second.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from pydantic import Field as Described
 
 from clinragen import __version__
 from clinragen.added_variables import AddedVariables
+from clinragen.api.asking_engine import EngineChoice
 from clinragen.chart.measurements import cells_by_stay
 from clinragen.cohort.sections import sections_by_stay
 from clinragen.cohort.window import Window
@@ -68,7 +70,10 @@ class AskedQuestion(BaseModel):
     text: str
     queries: list[str] = Described(description="what was understood")
     answers: list[ChartAnswer]
-    read_by: str
+    read_by: str = Described(description="rules, or the engine that chose the queries")
+    rules_read: list[str] | None = Described(
+        None, description="what the rules understood, where the engine read otherwise"
+    )
 
 
 class Replies(BaseModel):
@@ -117,13 +122,23 @@ class Asker:
     Args:
         labels: of the model.
         added: variables that the model has beside the catalogue's.
+        choice: what reads questions beside the rules.
+
+    Raises:
+        UserError: what is to read them cannot be used.
     """
 
-    def __init__(self, labels: LabelSet, added: AddedVariables) -> None:
+    def __init__(self, labels: LabelSet, added: AddedVariables, choice: EngineChoice = EngineChoice()) -> None:  # noqa: B008
         self._labels = labels
         self._graph: ConceptGraph = open_graph(None, labels, added)
         self._linker = Linker(self._graph)
         self._names = Names(self._graph, self._linker)
+        self._closing = ExitStack()
+        self._engine = self._closing.enter_context(choice.open(self._graph, self._names, self._linker))
+
+    def close(self) -> None:
+        """Close the connection to a language model."""
+        self._closing.close()
 
     def answer(self, asked_about: Questions) -> dict[str, Any]:
         """The answers: what :class:`Replies` describes.
@@ -133,7 +148,8 @@ class Asker:
         """
         intake = asked_about.intake
         chart = self._chart(intake, self._diagnoses(asked_about.diagnoses))
-        dialogue = Dialogue(chart, self._names, own=_identifiers(intake))
+        engine = self._engine
+        dialogue = Dialogue(chart, self._names, engine.router, engine.name, _identifiers(intake), engine.always)
         whole = sections_by_stay(intake.notes, labels=self._labels, layout=True, whole=True)
         return {
             "notice": NOTICE,

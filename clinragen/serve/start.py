@@ -13,6 +13,7 @@ from clinragen.integrity import thorough
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clinragen.api.asking_engine import EngineChoice
     from clinragen.serve.access import Access
     from clinragen.serve.limits import Limits
 
@@ -36,7 +37,7 @@ class Address:
     key: Path | None = None
 
 
-def start(
+def start(  # noqa: PLR0913 (options of the user)
     model: Path,
     address: Address,
     *,
@@ -45,6 +46,7 @@ def start(
     waiting: int = 8,
     seconds: int = 120,
     device: Device = "auto",
+    reading: EngineChoice | None = None,
     verify: bool = False,
 ) -> None:
     """Load a model and answer requests until SIGTERM or Ctrl-C.
@@ -57,6 +59,7 @@ def start(
         waiting: most requests that wait for the model.
         seconds: within which a request must be answered.
         device: where the model runs.
+        reading: what reads questions beside the rules; None: the rules alone.
         verify: also check the hashes of large files before reading them.
 
     Raises:
@@ -78,11 +81,20 @@ def start(
         raise UserError("--key is given without --certificate: give both")
     access = Access.decide(address.host, address.token_file)
     with thorough(verify):
-        _run(model, address, access, limits, device, Console(stderr=True))
+        _run(model, address, access, limits, device, reading, Console(stderr=True))
 
 
-def _run(model: Path, address: Address, access: Access, limits: Limits, device: Device, console: Console) -> None:
+def _run(
+    model: Path,
+    address: Address,
+    access: Access,
+    limits: Limits,
+    device: Device,
+    reading: EngineChoice | None,
+    console: Console,
+) -> None:
     """Take the address first: a port that is taken need not wait for the model."""
+    from clinragen.api.asking_engine import EngineChoice
     from clinragen.inference.finished import FinishedRun
     from clinragen.quiet import phase, remark
     from clinragen.serve.server import address_of, listen, make_server, serve
@@ -104,5 +116,8 @@ def _run(model: Path, address: Address, access: Access, limits: Limits, device: 
         def ready() -> None:
             console.print(f"{url} answers; Ctrl-C ends it", highlight=False, soft_wrap=True)
 
-        service = Service(assessor, access, limits)
+        service = Service(assessor, access, limits, reading or EngineChoice())
+        if service.reading.engine != "rules":
+            phase(console, "opening what reads questions")
+            _ = service.asker
         serve(make_server(service, ready, certificate=address.certificate, key=address.key), opened)

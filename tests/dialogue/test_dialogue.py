@@ -206,7 +206,7 @@ def test_what_is_answered_to_one_stay_is_not_carried_to_another(chart, names):
 def test_a_router_is_asked_only_where_the_rules_find_nothing(chart, names):
     calls: list[str] = []
 
-    def router(question: str) -> Query | None:
+    def router(question: str, last: Query | None) -> Query | None:
         calls.append(question)
         return Query("note", "symptom:cough") if "tussis" in question else None
 

@@ -145,3 +145,24 @@ def test_the_language_model_of_a_student_goes_on_learning(hospital, questions, r
     options = ("--cohort", hospital.cohort, "--questions", questions, "--parent", runs.notes, *EXACT)
     assert call("clinragen", "train", "ask", *options, "--out", out, "--set", "stage.epochs=1") == 0
     assert QuestionReader.load(out, GRAPH, LINKER).read(ASKED[:1])[0].subject == "lactate"
+
+
+def test_a_student_reads_questions_of_a_dialogue_in_place_of_the_rules_or_the_rest(run, questions, hospital, tmp_path):
+    stay = int(Cohort.load(hospital.cohort).split("test")[0])
+    student = {"engine": "student", "model": run}
+    asked = ["last heart rate?", "What was the highest lactate?"]
+    plain = clinragen.ask(hospital.cohort, stay, asked).turns
+    assert clinragen.ask(hospital.cohort, stay, asked, **student).turns == plain  # the rules read both
+    turns = clinragen.ask(hospital.cohort, stay, asked, **student, reads="all").turns
+    assert {query.subject for turn in turns for query in turn.queries} == {"heart_rate", "lactate"}
+    for turn, before in zip(turns, plain, strict=True):
+        same = turn.queries == before.queries
+        assert turn.read_by == ("rules" if same else "student")
+        assert turn.rules_read == (() if same else before.queries)
+    written = clinragen.ask_stays(hospital.cohort, {stay: asked}, tmp_path / "answers", **student, reads="all")
+    rows = [json.loads(line) for line in written.path.read_text().splitlines()]
+    assert [row["queries"] for row in rows] == [[query.text() for query in turn.queries] for turn in turns]
+    manifest = read_json(written.path.parent / "manifest.json", "a manifest")
+    assert (manifest["engine"], manifest["reads"], len(manifest["model_hash"])) == ("student", "all", 64)
+    with pytest.raises(UserError, match="stage"):
+        clinragen.ask(hospital.cohort, stay, asked, engine="student", model=questions.parent / "questions")
