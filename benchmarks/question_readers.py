@@ -45,12 +45,12 @@ _INSTRUCTION = (
 )
 
 
-def compare(student: Path, model: Path | None, rows: Sequence[Row], cohort: Cohort, console: Console) -> None:
+def compare(student: Path, models: Sequence[Path], rows: Sequence[Row], cohort: Cohort, console: Console) -> None:
     """Print exact matches of the readers.
 
     Args:
         student: run of stage ``ask``.
-        model: GGUF file of a general language model, if any.
+        models: GGUF files of general language models.
         rows: questions of all splits.
         cohort: what they are about.
         console: where to print.
@@ -69,22 +69,25 @@ def compare(student: Path, model: Path | None, rows: Sequence[Row], cohort: Coho
         ("rules", tested, rules(None)),
         ("rules, then the student", tested, rules(reader)),
     ]
-    if model is not None:
-        few = [tested[i] for i in np.random.default_rng(0).permutation(len(tested))[:ASKED_OF_GENERAL]]
+    few = [tested[i] for i in np.random.default_rng(0).permutation(len(tested))[:ASKED_OF_GENERAL]]
+    for model in models:
         general = _general(model)
         for shots in (0, _SHOTS):
             framed = prompt(rows, reader.outliner, shots)
             reads.append((f"{model.stem}, {shots} examples", few, _reading(general, reader.outliner, framed)))
+    if models:
         reads.append(("student, the same questions", few, read_by_student))
     by_kind: list[str] = []
+    readings: dict[str, list[Query | None]] = {}
     for name, some, read in reads:
         started = time.process_time()
-        queries = read(some)
+        queries = readings[name] = read(some)
         seconds = time.process_time() - started
         table.add_row(name, str(len(some)), *shares(some, queries), f"{len(some) / seconds:.1f}")
         by_kind = by_kind or _by_kind(some, queries)
     console.print(table)
     console.print("the student's exact matches by kind: " + ", ".join(by_kind))
+    console.print(agreement(tested, readings["student"], readings["rules"]))
 
 
 def shares(rows: Sequence[Row], queries: Sequence[Query | None]) -> list[str]:
@@ -96,6 +99,15 @@ def shares(rows: Sequence[Row], queries: Sequence[Query | None]) -> list[str]:
         hits[row["template"].split("/")[-2]].append(exact)
         hits["kind"].append(query is not None and query.head == Query.parse(row["query"]).head)
     return [f"{np.mean(hits[part]):.3f}" if hits[part] else "-" for part in ("all", "test", "other", "kind")]
+
+
+def agreement(rows: Sequence[Row], student: Sequence[Query | None], rules: Sequence[Query | None]) -> str:
+    """How many questions two readers read alike, and how many of these as they were meant; and of the others."""
+    alike = [one is not None and one == other for one, other in zip(student, rules, strict=True)]
+    hits = [one is not None and one.text() == row["query"] for one, row in zip(student, rows, strict=True)]
+    same, apart = ([hit for hit, agree in zip(hits, alike, strict=True) if agree == which] for which in (True, False))
+    told = [f"{np.mean(some):.3f} of {len(some)}" if some else "none" for some in (same, apart)]
+    return f"exact where student and rules agree: {told[0]}; the student's elsewhere: {told[1]}"
 
 
 def prompt(rows: Sequence[Row], outliner: Outliner, shots: int) -> Callable[[str], str]:

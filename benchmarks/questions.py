@@ -1,7 +1,7 @@
 """Questions about stays: are their answers true, do the questions give them away, and what is a stranger's chart worth?
 
     python benchmarks/questions.py --cohort COHORT --out outputs/questions [--per-stay 20]
-        [--student RUN [--language-model FILE.gguf]]
+        [--student RUN [--language-model FILE.gguf ...]]
 
 Prints, for the questions that ``clinragen teach questions`` writes about a cohort:
 
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-stay", type=int, default=20)
     parser.add_argument("--student", type=Path, help="run of stage ask")
-    parser.add_argument("--language-model", type=Path, help="GGUF file of a general language model")
+    parser.add_argument("--language-model", type=Path, nargs="*", default=[], help="GGUF files of general models")
     chosen = parser.parse_args(arguments)
     console = Console(width=120)
     started = time.process_time()

@@ -200,7 +200,8 @@ def _settings(described: dict[str, Any], **language: Any) -> dict[str, Any]:
     else:
         raise UserError(
             f"--model {language['name']} is a {architectures[0]}, which writes no text: expected a "
-            "sequence-to-sequence or causal language model"
+            "sequence-to-sequence or causal language model; stage 'ask' reads with an encoder by "
+            "--model sentence_encoder --set model.language_model.name=FOLDER"
         )
     settings: dict[str, Any] = {"language_model": {**language, "architecture": architecture, "chat": True}}
     settings |= {"max_note_tokens": 1024, "learning_rate": 1e-4, "learning_rate_new": 1e-3}

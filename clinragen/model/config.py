@@ -37,6 +37,7 @@ class LanguageModelConfig:
 
     ``scratch`` holds values of a transformers config (``model_type`` and the rest); its tokenizer of ``vocabulary``
     entries is trained on the cohort's own training text. With ``lora`` only adapters are trained and saved.
+    With ``decoder_layers``, ``name`` is an encoder (such as MiniLM), and a new decoder of so many layers writes.
     ``chat`` places the input in the language model's chat template, if it has one.
     ``gradient_checkpointing`` recomputes activations instead of keeping them: less memory, a third slower.
     """
@@ -47,6 +48,7 @@ class LanguageModelConfig:
     chat: bool = False
     scratch: dict[str, Any] = field(default_factory=dict)
     vocabulary: int = 4096
+    decoder_layers: int = 0
     lora: LoraSettings | None = None
     gradient_checkpointing: bool = False
 
@@ -126,7 +128,7 @@ class ModelConfig:
     target_order: TargetOrder = "rationales_first"  # diagnoses_first is the paper's
     threads: int = 0  # CPU threads of one operation; 0: torch's default
     learning_rate: float = 1e-5  # of the language model
-    learning_rate_new: float = 1e-3  # of the randomly initialised parts: encoder, attention, head
+    learning_rate_new: float = 1e-3  # of the randomly initialised parts: encoder, attention, head, a decoder's layers
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values, or sizes that no machine could hold."""
@@ -152,12 +154,19 @@ class ModelConfig:
             ("head.dim", self.head.dim, 1, 1 << 16),
             ("head.lexicon", self.head.lexicon, 0, 1 << 24),
             ("language_model.vocabulary", self.language_model.vocabulary, 1, 1 << 24),
+            ("language_model.decoder_layers", self.language_model.decoder_layers, 0, 200),
         ):
             if value < least:
                 raise UserError(f"{where}: {key} is {value}, expected at least {least}")
             if value > most:
                 raise UserError(f"{where}: {key} is {value}, expected at most {most}")
         self._check_shares_and_rates(where)
+        language = self.language_model
+        if language.decoder_layers and (language.architecture != "seq2seq" or not language.name or language.gguf_file):
+            raise UserError(
+                f"{where}: language_model.decoder_layers goes with architecture seq2seq and the name or folder of an "
+                "encoder"
+            )
         if lora := self.language_model.lora:
             if self.language_model.scratch:
                 raise UserError(

@@ -46,6 +46,7 @@ from clinragen.model.pretrained import (
     reason,
     recompute_layers,
     share_base,
+    share_embeddings,
 )
 from clinragen.model.soft_loss import divergence
 
@@ -455,6 +456,8 @@ def create(config: LanguageModelConfig, tokenizer: Any | None) -> LanguageModel:
 
 def _adapted(kind: type[LanguageModel], model: Any, tokenizer: Any, config: LanguageModelConfig) -> LanguageModel:
     """Wrap a model, with adapters and checkpointing as configured."""
+    if config.decoder_layers:
+        share_embeddings(model)
     base = fingerprint(model) if config.lora else None
     if config.lora:
         model = add_adapters(model, config.lora)

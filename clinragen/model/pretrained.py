@@ -16,13 +16,23 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AddedToken,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BertConfig,
+    BertLMHeadModel,
+    EncoderDecoderModel,
+)
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from clinragen.artifacts import atomic_folder, sha256_file
 from clinragen.errors import UserError, missing_extra
 from clinragen.model.choice import check_source, source
 from clinragen.model.config import LanguageModelConfig, LoraSettings
+from clinragen.questions.outline import PLACES
 
 AUTO = {"seq2seq": AutoModelForSeq2SeqLM, "causal": AutoModelForCausalLM}
 #: options of transformers: load from this machine only, and run no code from the model's folder
@@ -44,12 +54,66 @@ def load_pretrained(config: LanguageModelConfig, *, fetch: bool) -> tuple[Any, A
     folder = _converted(config) if config.gguf_file else source(config, fetch=fetch)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, **SAFELY)
-        model = AUTO[config.architecture].from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **SAFELY)
+        kind = AutoModel if config.decoder_layers else AUTO[config.architecture]
+        model = kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **SAFELY)
     except Exception as error:  # noqa: BLE001 (transformers passes on whatever a damaged folder causes)
         raise UserError(f"language_model.name: cannot load '{config.name}' ({reason(error)})") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if config.decoder_layers:
+        model = with_decoder(model, tokenizer, config.decoder_layers)
     return model, tokenizer
+
+
+def with_decoder(encoder: Any, tokenizer: Any, layers: int) -> Any:
+    """A pre-trained encoder with a new decoder of so many layers, which reads its word embeddings (Rothe et al. 2020,
+    "Leveraging Pre-trained Checkpoints for Sequence Generation Tasks"). What it writes with is new: only so are the few
+    words that are ever written told from all others within a few steps.
+
+    Args:
+        encoder: BERT and its kin.
+        tokenizer: of the encoder. Where it is uncased, the letters that stand for something in an outline
+            (``questions.outline``) become tokens of their own: the A of an hour is no article.
+        layers: of the decoder.
+
+    Raises:
+        UserError: it is no encoder.
+    """
+    if tokenizer.sep_token is None or encoder.config.is_encoder_decoder:
+        raise UserError(
+            "language_model.decoder_layers: expected the name or folder of an encoder such as MiniLM or BERT"
+        )
+    tokenizer.eos_token = tokenizer.sep_token
+    tokenizer.add_tokens([AddedToken(letter, single_word=True, normalized=False) for letter in PLACES])
+    encoder.resize_token_embeddings(len(tokenizer))
+    names = ("hidden_size", "num_attention_heads", "max_position_embeddings")
+    sizes = {name: getattr(encoder.config, name) for name in names}
+    decoder = BertLMHeadModel(
+        BertConfig(
+            vocab_size=len(tokenizer),
+            num_hidden_layers=layers,
+            is_decoder=True,
+            add_cross_attention=True,
+            tie_word_embeddings=False,
+            pad_token_id=tokenizer.pad_token_id,
+            intermediate_size=4 * encoder.config.hidden_size,
+            **sizes,
+        )
+    )
+    model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
+    model.config.decoder_start_token_id = tokenizer.cls_token_id
+    model.config.pad_token_id, model.config.eos_token_id = tokenizer.pad_token_id, tokenizer.eos_token_id
+    model.config.vocab_size = len(tokenizer)
+    return model
+
+
+def share_embeddings(model: Any) -> None:
+    """Let both halves of an encoder with a decoder have one table of word embeddings, that of the encoder, which is not
+    trained: words that no training text has stay near to those that mean the same."""
+    table = model.get_encoder().get_input_embeddings()
+    table.requires_grad_(False)
+    model.decoder.set_input_embeddings(table)
+    model.get_encoder().pooler = None  # it is never read
 
 
 def _converted(config: LanguageModelConfig) -> Path:

@@ -20,17 +20,25 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 from clinragen.questions.query import FORMS, KINDS, LONGEST, Query, Window, written_hour
 from clinragen.questions.templates import ORDINALS, Names
+from clinragen.verification.numerals import SPELT, decimal
 
 #: Stands in ``Outline.following`` for the end of a query.
 END = ""
 #: The whole stay, where two windows are compared.
 _WHOLE = "all"
 _SUBJECTS, _NUMBERS = "XYZ", "ABCDEFGH"
+#: All letters that stand for something in an outline.
+PLACES = _SUBJECTS + _NUMBERS
 _DAY = 24
 _NUMBER = re.compile(
-    rf"(?<![\d.])\d{{1,5}}(?:\.\d{{1,2}})?(?![\d.]*\d)|\b(?:{'|'.join(ORDINALS)})\b(?=\s+(?:day|24\s+hours))",
+    r"(?<![\d.])\d{1,5}(?:\.\d{1,2})?(?![\d.]*\d)"
+    rf"|\b(?:{'|'.join(ORDINALS)})\b(?=\s+(?:(?:icu|hospital|full|whole)\s+)?(?:day|24\s*h))"
+    rf"|\b(?:{SPELT})\b(?=[\s-]+(?:hours?|hrs?|h|days?)\b)|(?<=\bhour\s)(?:{SPELT})\b|(?<=\bday\s)(?:{SPELT})\b",
     re.IGNORECASE,
 )
+#: "hr" beside a number is the hour, where the question names something else.
+_HOUR = re.compile(r"hrs?", re.IGNORECASE)
+_DIGIT_BEFORE, _DIGIT_AHEAD = re.compile(r"\d\s*$"), re.compile(r"\s*\d")
 
 
 class Subject(NamedTuple):
@@ -179,7 +187,7 @@ class Outliner:
             else:
                 a, b, before = spans[within]
                 spans[within] = (a, b, Subject(*(one or other for one, other in zip(before, subject, strict=True))))
-        return sorted(spans, key=lambda span: span[:2])
+        return sorted(_without_hours(question, spans), key=lambda span: span[:2])
 
     def _concept(self, node: str) -> Subject:
         label = node.removeprefix("phenotype:")
@@ -192,8 +200,20 @@ def _precedence(span: tuple[int, int, Subject]) -> tuple[bool, int, int]:
     return subject.variable is None, start - end, start
 
 
+def _without_hours(question: str, spans: list[tuple[int, int, Subject]]) -> list[tuple[int, int, Subject]]:
+    """The subjects of a question but for what is a unit of its hours; one subject at least is left."""
+    hours = [
+        span
+        for span in spans
+        if _HOUR.fullmatch(question, *span[:2])
+        and (_DIGIT_BEFORE.search(question, 0, span[0]) or _DIGIT_AHEAD.match(question, span[1]))
+    ]
+    return [span for span in spans if span not in hours] or spans
+
+
 def _hours(number: str) -> float:
-    return float(ORDINALS.index(number.lower()) + 1) if number[0].isalpha() else float(number)
+    word = number.lower()
+    return float(ORDINALS.index(word) + 1 if word in ORDINALS else decimal(word))
 
 
 def _windows(hours: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from clinragen.catalog import read_data_file, variables
 from clinragen.chart.series_statements import name
@@ -21,6 +21,7 @@ Part = Literal["train", "test"]
 TEMPLATES: Path = CONFIG_ROOT / "questions" / "templates.yaml"
 
 _CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
+_PLACE = re.compile(r"{(\w+)}")
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
 _REQUESTS = ("Give ", "Tell ", "Show ", "Report ")
 _DAY = 24
@@ -88,7 +89,7 @@ class Templates:
         """The shipped wordings of a part; the test part has those written without sight of them, too."""
         questions = {
             head: {
-                f"{head}/{name}/{number}": wording
+                f"{head}/{name}/{number}": _spelt_out(wording)
                 for name in ((part, "other") if part == "test" else (part,))
                 for number, wording in enumerate(entry[name])
             }
@@ -99,9 +100,8 @@ class Templates:
     def word(self, query: Query, names: Names, draw: Random) -> Worded:
         """A query in words; the same state of ``draw`` gives the same words."""
         bounds = _bounds(query)
-        open_ended = "" in bounds.values()
-        wordings = [pair for pair in self.questions[query.head].items() if not (open_ended and "{start}" in pair[1])]
-        template, wording = draw.choice(wordings)
+        wordings = self.questions[query.head].items()
+        template, wording = draw.choice([pair for pair in wordings if _fits(pair[1], query, bounds)])
         text = _CHOICE.sub(lambda match: draw.choice(match[1].split("|")), wording)
         window = self._window(query.window, draw, named=query.other is not None)
         places = {
@@ -129,6 +129,19 @@ class Templates:
             return ""
         form, places = draw.choice(_forms(window))
         return draw.choice(self.windows[form]).format(**places)
+
+
+def _spelt_out(wording: str) -> str:
+    """A wording with a choice in the place of each phrase that it names."""
+    phrases = _file()["phrases"]
+    return _PLACE.sub(lambda match: f"({'|'.join(phrases[match[1]])})" if match[1] in phrases else match[0], wording)
+
+
+def _fits(wording: str, query: Query, bounds: Mapping[str, str]) -> bool:
+    """Whether a wording has places for the hours of a query, and no place for hours that the query does not have."""
+    if "{start}" in wording:
+        return "" not in bounds.values()
+    return query.window.whole or "{window}" in wording
 
 
 def _bounds(query: Query) -> dict[str, str]:
@@ -183,5 +196,5 @@ def every_wording(wording: str) -> Iterator[str]:
 
 
 @cache
-def _file() -> dict[str, dict[str, dict[str, list[str]]]]:
+def _file() -> dict[str, dict[str, Any]]:
     return read_data_file(TEMPLATES)

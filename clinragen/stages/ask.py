@@ -32,7 +32,7 @@ from clinragen.questions.file import read_questions
 from clinragen.questions.outline import Outliner
 from clinragen.questions.query import Query
 from clinragen.quiet import phase
-from clinragen.stages.config import StageConfig, resolve, shaping
+from clinragen.stages.config import RunConfig, resolve, shaping
 from clinragen.stages.loop import Objective, Scored
 from clinragen.stages.run_dir import Request, finish_folder, finished_before
 from clinragen.stages.training import Training, train
@@ -71,7 +71,7 @@ def run_ask(request: Request, console: Console, cohort: Cohort) -> StageManifest
         console.print(f"stage [bold]{ASK}[/]: finished before, kept")
         return done
     training = Training(
-        objective=ReadQuestions(language_model, config.model.learning_rate, config.stage),
+        objective=ReadQuestions(language_model, config),
         data=data,
         collate=partial(collate, pad=language_model.tokenizer.pad_token_id),
         width=language_model.hidden_size,
@@ -183,9 +183,9 @@ def collate(rows: Sequence[tuple[int, list[int], list[int]]], pad: int) -> Asked
 class ReadQuestions(Objective):
     """Negative log-likelihood of the query of each question."""
 
-    def __init__(self, language_model: LanguageModel, rate: float, stage: StageConfig) -> None:
+    def __init__(self, language_model: LanguageModel, config: RunConfig) -> None:
         super().__init__()
-        self.language_model, self.rate, self.stage = language_model, rate, stage
+        self.language_model, self.config = language_model, config
 
     def score(self, batch: Asked) -> Scored:
         """Loss of each question [B]."""
@@ -195,10 +195,18 @@ class ReadQuestions(Objective):
         return Scored(nll, {}, {})
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups of the optimiser: weight decay for matrices, none for vectors and scalars."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        decay = {True: self.stage.weight_decay, False: 0.0}
+        """Parameter groups of the optimiser: a new decoder of a pre-trained encoder has a learning rate of its own, and
+        vectors and scalars have no weight decay."""
+        rates, groups = self.config.model, dict[tuple[bool, bool], list[Tensor]]()
+        for name, parameter in self.language_model.named_parameters():
+            if parameter.requires_grad:
+                new = rates.language_model.decoder_layers > 0 and name.startswith("model.decoder.")
+                groups.setdefault((new, parameter.ndim >= 2), []).append(parameter)
         return [
-            {"params": [p for p in parameters if (p.ndim >= 2) == wide], "lr": self.rate, "weight_decay": decay[wide]}
-            for wide in (True, False)
+            {
+                "params": parameters,
+                "lr": rates.learning_rate_new if new else rates.learning_rate,
+                "weight_decay": self.config.stage.weight_decay if wide else 0.0,
+            }
+            for (new, wide), parameters in groups.items()
         ]

@@ -35,6 +35,14 @@ def test_exact_matches_are_counted_by_the_hand_that_worded_the_question(readers)
     assert readers.shares(rows[:1], read[:1]) == ["1.000", "1.000", "-", "1.000"]
 
 
+def test_what_two_readers_agree_on_is_told_apart_from_the_rest(readers):
+    rows = [row("mean lactate"), row("mean lactate"), row("count lactate"), row("count lactate")]
+    student = [Query.parse("mean lactate"), Query.parse("mean lactate"), Query.parse("mean lactate"), None]
+    rules = [Query.parse("mean lactate"), Query.parse("count lactate"), Query.parse("mean lactate"), None]
+    told = readers.agreement(rows, student, rules)
+    assert told == "exact where student and rules agree: 0.500 of 2; the student's elsewhere: 0.500 of 2"
+
+
 def test_a_general_language_model_is_shown_training_questions_of_different_kinds_alone(readers):
     rows = [
         row("mean lactate", split="train", question="Average lactate?"),
