@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from clinragen.api.questions import teach_questions
     from clinragen.api.rating import import_ratings, judge_ratings, pack_answers, pack_prescriptions, pack_ratings
     from clinragen.api.reporting import report, report_prescriptions
+    from clinragen.api.similarity import build_index, open_index, similar
     from clinragen.api.teaching import teach
     from clinragen.api.training import distill, train
     from clinragen.cohort.folder import Cohort
@@ -41,6 +42,7 @@ __all__ = [
     "ask",
     "ask_stays",
     "build_graph",
+    "build_index",
     "distill",
     "evaluate",
     "explain",
@@ -49,6 +51,7 @@ __all__ = [
     "import_ratings",
     "judge_ratings",
     "load",
+    "open_index",
     "open_stay",
     "pack_answers",
     "pack_prescriptions",
@@ -58,6 +61,7 @@ __all__ = [
     "prescribe",
     "report",
     "report_prescriptions",
+    "similar",
     "teach",
     "teach_questions",
     "train",
@@ -71,6 +75,7 @@ _HOMES = {
     "ask": "clinragen.api.asking",
     "ask_stays": "clinragen.api.asking",
     "build_graph": "clinragen.api.knowledge",
+    "build_index": "clinragen.api.similarity",
     "distill": "clinragen.api.training",
     "evaluate": "clinragen.api.assessment",
     "explain": "clinragen.api.prediction",
@@ -79,6 +84,7 @@ _HOMES = {
     "import_ratings": "clinragen.api.rating",
     "judge_ratings": "clinragen.api.rating",
     "load": "clinragen.api.prediction",
+    "open_index": "clinragen.api.similarity",
     "open_stay": "clinragen.api.asking",
     "pack_answers": "clinragen.api.rating",
     "pack_prescriptions": "clinragen.api.rating",
@@ -88,6 +94,7 @@ _HOMES = {
     "prescribe": "clinragen.api.prescription",
     "report": "clinragen.api.reporting",
     "report_prescriptions": "clinragen.api.reporting",
+    "similar": "clinragen.api.similarity",
     "teach": "clinragen.api.teaching",
     "teach_questions": "clinragen.api.questions",
     "train": "clinragen.api.training",

@@ -21,6 +21,8 @@ PROGRAM = Program(
         "predict",
         "explain",
         "ask",
+        "index",
+        "similar",
         "prescribe",
         "evaluate",
         "export",

@@ -54,6 +54,7 @@ PREDICTIONS = OutputKind(
     ("predictions.*", "attributions.jsonl", "evaluation.json", "claims.jsonl", "evaluation", "meds-dev"),
 )  # fmt: skip
 PRESCRIPTIONS = OutputKind("prescriptions", "clinragen prescribe", ("prescriptions.jsonl",))
+INDEX = OutputKind("similarity index", "clinragen index build", ("vectors.safetensors", "encoders.json"))
 QUESTIONS = OutputKind("questions", "clinragen teach questions", ("questions.jsonl",))
 ANSWERS = OutputKind("answers", "clinragen ask", ("answers.jsonl",))
 EVALUATION = OutputKind("evaluation", "clinragen evaluate", ("evaluation.json", "claims.jsonl", "meds-dev"))

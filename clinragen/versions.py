@@ -78,7 +78,7 @@ PREDICTIONS = Format(
     "predictions folder", "predictions_version", 1, 1, "predict anew with `clinragen predict`", unmarked=1
 )
 EVALUATION = Format("evaluation", "evaluation_version", 1, 1, "run `clinragen evaluate` again", unmarked=1)
-
+INDEX = Format("similarity index", "index_version", 1, 1, "build it anew with `clinragen index build`")
 SAMPLES = Format("sample journal", "samples_version", 1, 1, "move it away and run `clinragen train refine`")
 RATING_PACK = Format("rating pack", "pack_version", 1, 1, "write it anew with `clinragen rate pack`")
 RATINGS = Format("rating file", "ratings_version", 1, 1, "save it anew from the rater's page")
@@ -91,4 +91,6 @@ ENCODING = 2
 #: The same of the captions of series (``clinragen.chart.captions``).
 CAPTIONS = 1
 
-FORMATS = (COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, SAMPLES, RATING_PACK, RATINGS)
+FORMATS = (
+    COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, INDEX, SAMPLES, RATING_PACK, RATINGS,
+)  # fmt: skip

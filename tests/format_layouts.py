@@ -214,6 +214,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
     from clinragen.api.assessment import evaluate
     from clinragen.api.prediction import predict
     from clinragen.api.rating import pack_ratings
+    from clinragen.api.similarity import build_index
     from tests.conftest import EXACT, MICRO_MODEL, call
 
     run, pretrained = runs / "multimodal", scratch / "pretrained"
@@ -222,6 +223,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
     assert call("clinragen", "train", "pretrain", *options, "--out", pretrained) == 0
     predict(run, cohort, predictions, limit=8, explain=True)
     evaluate(predictions, cohort, evaluation, replicates=2)
+    build_index(cohort, scratch / "index")
     pack_ratings(predictions, cohort, scratch / "pack", teacher="evidence", stays=2, raters=1)
     written = {
         "COHORT": of_folder(cohort, leave_out=("rationales", "audit")),
@@ -233,6 +235,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
         | {f"pretrained/{name}": layout for name, layout in of_folder(pretrained).items()},
         "PREDICTIONS": of_folder(predictions),
         "EVALUATION": of_folder(evaluation),
+        "INDEX": of_folder(scratch / "index"),
         "SAMPLES": of_samples(scratch),
         "RATING_PACK": of_folder(scratch / "pack"),
         "RATINGS": of_rating_files(scratch / "pack"),

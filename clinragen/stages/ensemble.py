@@ -6,9 +6,10 @@ When all that is chosen on validation stays is chosen, the weights are fitted ag
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -37,6 +38,20 @@ PRODUCTS = {"note": 310, "series": 830}
 SAMPLE = 1000  # stays for the time estimate
 #: Callback with the current fit (probe and penalty) and its number of converged labels.
 FitReport = Callable[[str, int], object]
+
+
+class Labelled(Protocol):
+    """Stays with labels."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Which each stay has, bool [n, L]."""
+        ...
+
+    @property
+    def eligible(self) -> np.ndarray:
+        """Which count for it, bool [n, L]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,7 @@ def fit_linear_probes(
             continue
         matrices = {split: features(model, data[split], name) for split in data}
         with every_core(), _progress(console, labels.shape[1]) as report:
-            fits.weights[name], fits.penalties[name] = _choose(name, net_of(model, name), matrices, data, report)
+            fits.weights[name], fits.penalties[name] = choose(name, net_of(model, name), matrices, data, report)
         weight.copy_(torch.from_numpy(fits.weights[name][:-1]))
         parts.append(np.asarray(matrices["validation"] @ fits.weights[name][:-1]))
     fits.gains[:] = fuse(np.stack(parts), labels, data["validation"].eligible)
@@ -195,14 +210,22 @@ def _progress(console: Console | None, labels: int) -> Iterator[FitReport]:
         yield lambda fit, count: bar.update(task, description=fit, completed=count)
 
 
-def _choose(
+def choose(
     probe: str,
     net: ElasticNet,
-    matrices: dict[str, csr_matrix | np.ndarray],
-    data: dict[str, StayDataset],
-    report: FitReport,
+    matrices: Mapping[str, csr_matrix | np.ndarray],
+    data: Mapping[str, Labelled],
+    report: FitReport = lambda fit, count: None,
 ) -> tuple[np.ndarray, float]:
-    """Weights [features + 1, L] under the penalty with the least validation loss, and that penalty."""
+    """Weights [features + 1, L] under the penalty with the least validation loss, and that penalty.
+
+    Args:
+        probe: note or series, whose penalties are tried.
+        net: what is penalised.
+        matrices: features of the stays, of ``train`` and ``validation``.
+        data: their labels.
+        report: called with each fit and its number of converged labels.
+    """
     best: tuple[float, np.ndarray, float] | None = None
     training = Features(matrices["train"])
     train, validation = data["train"], data["validation"]

@@ -1,0 +1,280 @@
+"""Similar cases from Python: an index of training stays, and the stays of it that are most like a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clinragen.api.values import CohortLike, GraphLike, cohort_folder, graph_folder, open_cohort
+from clinragen.errors import UserError
+from clinragen.integrity import thorough
+
+if TYPE_CHECKING:
+    from clinragen.cohort.folder import Cohort
+    from clinragen.knowledge.graph import ConceptGraph
+    from clinragen.questions.stay_chart import StayChart
+    from clinragen.similarity.common import Comparison, Shared
+    from clinragen.similarity.index import Neighbour, Query, SimilarIndex
+
+type IndexLike = str | Path | OpenIndex
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stay of the index that is similar to a chart.
+
+    Attributes:
+        stay_id: its id in the cohort of the index.
+        score: weighted sum of the similarities, at most 1.
+        similarities: by modality.
+        labels: keys of the labels with which it was coded.
+        label_names: their names.
+        started: names of the classes of drugs that were newly started within a day of its prediction time.
+        concepts: names of the concepts that both notes affirm, the rarest first.
+        shared: what both charts show and the verifier bears out; empty where the cohort of the index is not at hand.
+    """
+
+    stay_id: int
+    score: float
+    similarities: dict[str, float]
+    labels: tuple[str, ...]
+    label_names: tuple[str, ...]
+    started: tuple[str, ...]
+    concepts: tuple[str, ...]
+    shared: tuple[Shared, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The case as an object of JSON."""
+        return {
+            "stay_id": self.stay_id,
+            "score": round(self.score, 4),
+            "similarities": {name: round(value, 4) for name, value in self.similarities.items()},
+            "labels": list(self.labels),
+            "label_names": list(self.label_names),
+            "started": list(self.started),
+            "concepts": list(self.concepts),
+            "shared": [one.as_json() for one in self.shared],
+        }
+
+
+@dataclass(frozen=True)
+class SimilarCases:
+    """The cases that are most like a chart, most similar first; iterating gives them.
+
+    Attributes:
+        stay_id: of the chart; None for one that is in no cohort.
+        cases: the cases.
+        weights: of the modalities in the score.
+    """
+
+    stay_id: int | None
+    cases: tuple[Case, ...]
+    weights: dict[str, float]
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def as_json(self) -> dict[str, Any]:
+        """The cases as an object of JSON."""
+        return {"stay_id": self.stay_id, "weights": self.weights, "cases": [case.as_json() for case in self.cases]}
+
+
+@dataclass
+class OpenIndex:
+    """An index that is open, for many questions.
+
+    Attributes:
+        index: the vectors and their search.
+        graph: the concepts of notes.
+    """
+
+    index: SimilarIndex
+    graph: ConceptGraph
+    _charts: dict[int, StayChart] = field(default_factory=dict, repr=False)
+    _comparison: Comparison | None = field(default=None, repr=False)
+
+    def cases(self, query: Query, count: int, chart: StayChart | None, cohort: Cohort | None) -> SimilarCases:
+        """The cases that are most like a query.
+
+        Args:
+            query: of the index.
+            count: how many, at most.
+            chart: what the query was read from, to say what is shared.
+            cohort: that of the index, to read the charts of the cases from; None: it is not at hand.
+        """
+        neighbours = self.index.search(query, count)
+        ids = [int(self.index.stays.ids[one.row]) for one in neighbours]
+        charts = self._read(ids, cohort) if chart is not None and cohort is not None else {}
+        cases = tuple(
+            self._case(query, one, stay, chart, charts.get(stay)) for one, stay in zip(neighbours, ids, strict=True)
+        )
+        return SimilarCases(query.stay, cases, self.index.weights)
+
+    def _case(self, query: Query, one: Neighbour, stay: int, chart: StayChart | None, other: StayChart | None) -> Case:
+        stays, manifest = self.index.stays, self.index.manifest
+        names = {label["key"]: label["name"] for label in manifest["label_set"]["labels"]}
+        labels = [key for key, on in zip(manifest["labels"], stays.labels[one.row], strict=True) if on]
+        shared = self._compared.shared(chart, other) if chart is not None and other is not None else []
+        return Case(
+            stay_id=stay,
+            score=one.score,
+            similarities=one.similarities,
+            labels=tuple(labels),
+            label_names=tuple(names[key] for key in labels),
+            started=tuple(_class_names(manifest["classes"], stays.started[one.row])),
+            concepts=tuple(self._concepts(query, one.row)),
+            shared=tuple(shared),
+        )
+
+    def _concepts(self, query: Query, row: int) -> list[str]:
+        """Names of the concepts that both notes affirm."""
+        mine, theirs = query.vectors.get("concepts"), self.index.vectors.get("concepts")
+        if mine is None or theirs is None:
+            return []
+        encoder = self.index.encoders.concepts
+        both = {*encoder.affirmed(mine)} & {*encoder.affirmed(theirs[row])}  # type: ignore[arg-type]
+        return [self.graph.name(concept) for concept in encoder.affirmed(mine) if concept in both]  # type: ignore[arg-type]
+
+    @property
+    def _compared(self) -> Comparison:
+        from clinragen.similarity.common import Comparison
+
+        if self._comparison is None:
+            encoder = self.index.encoders.concepts
+            rarity = dict(zip(encoder.ids, encoder.idf[: len(encoder.ids)].tolist(), strict=True))
+            self._comparison = Comparison(self.graph, rarity)
+        return self._comparison
+
+    def _read(self, stay_ids: Sequence[int], cohort: Cohort) -> dict[int, StayChart]:
+        """The charts of stays of the cohort of the index."""
+        import numpy as np
+
+        from clinragen.questions.stay_chart import charts
+
+        if missing := [stay for stay in stay_ids if stay not in self._charts]:
+            linker = self.index.encoders.concepts.link.linker
+            part = cohort.of_stays(np.array(sorted(missing)))
+            self._charts |= {chart.stay_id: chart for chart in charts(part, self.graph, linker=linker)}
+        return {stay: self._charts[stay] for stay in stay_ids}
+
+
+def build_index(
+    cohort: CohortLike,
+    out: str | Path,
+    *,
+    modalities: Sequence[str] = (),
+    graph: GraphLike = None,
+    overwrite: bool = False,
+    verify: bool = False,
+) -> OpenIndex:
+    """Build an index of the training stays of a cohort, to find similar cases in.
+
+    Args:
+        cohort: its training stays are indexed, its validation stays choose the weights; its test stays are not read.
+        out: folder to write the index to.
+        modalities: of ``words``, ``concepts``, ``series``, ``diagnoses``; all by default.
+        graph: concepts of notes; None: the curated core.
+        overwrite: replace the folder if it exists.
+        verify: check the hashes of large files, too.
+
+    Raises:
+        UserError: an unknown modality, no training stays, or the output exists.
+    """
+    from clinragen.knowledge.relabel import open_graph
+    from clinragen.outputs import INDEX, check_output, output_folder
+    from clinragen.similarity.build import build_index as build
+
+    with graph_folder(graph) as graph_path, thorough(verify):
+        inputs = (cohort_folder(cohort), graph_path)
+        check_output(Path(out), INDEX, overwrite=overwrite, inputs=inputs)
+        opened = open_cohort(cohort)
+        concepts = open_graph(graph_path, opened.label_set, opened.added)
+        index = build(opened, concepts, modalities)
+        with output_folder(Path(out), INDEX, overwrite=overwrite, inputs=inputs) as folder:
+            index.save(folder)
+    return OpenIndex(index, concepts)
+
+
+def open_index(index: IndexLike, *, graph: GraphLike = None) -> OpenIndex:
+    """Open an index, for many questions.
+
+    Args:
+        index: written by :func:`build_index`.
+        graph: the one that it was built with; None: the curated core.
+
+    Raises:
+        UserError: no index, a damaged one, or another graph.
+    """
+    from clinragen import added_variables, label_sets
+    from clinragen.knowledge.relabel import open_graph
+    from clinragen.similarity.index import SimilarIndex
+
+    if isinstance(index, OpenIndex):
+        return index
+    opened: list[ConceptGraph] = []
+    remedy = "build the index anew"
+
+    def graph_of(manifest: dict[str, Any]) -> ConceptGraph:
+        added = added_variables.opened(manifest, Path(index) / "manifest.json", remedy)
+        opened.append(open_graph(folder, label_sets.of_manifest(manifest, remedy), added))
+        return opened[0]
+
+    with graph_folder(graph) as folder:
+        read = SimilarIndex.load(Path(index), graph_of)
+    return OpenIndex(read, opened[0])
+
+
+def similar(
+    index: IndexLike,
+    cohort: CohortLike,
+    stay: int,
+    *,
+    count: int = 10,
+    graph: GraphLike = None,
+    verify: bool = False,
+) -> SimilarCases:
+    """The training stays that are most like a stay, with what they share, how they were coded and what was started.
+
+    Args:
+        index: written by :func:`build_index`, or opened by :func:`open_index`.
+        cohort: of the stay; if the index was built from it, what the charts share is said, too.
+        stay: id of the stay.
+        count: how many cases, at most.
+        graph: the one that the index was built with; None: the curated core.
+        verify: check the hashes of large files, too.
+
+    Raises:
+        UserError: no index, another graph, or the cohort has no such stay.
+    """
+    import numpy as np
+
+    from clinragen.questions.stay_chart import charts
+
+    if count < 1:
+        raise UserError(f"--k {count}: expected 1 or more")
+    with thorough(verify):
+        opened = open_index(index, graph=graph)
+        whole = open_cohort(cohort)
+        if stay not in whole.stays["stay_id"]:
+            raise UserError(
+                f"{whole.paths.root} has no stay {stay}: give --stay an id of its {len(whole.stays)} stays, which are "
+                "in stays.parquet"
+            )
+        part = whole.of_stays(np.array([stay]))
+        (query,) = opened.index.queries_of(part, np.array([stay]))
+        (chart,) = charts(part, opened.graph, linker=opened.index.encoders.concepts.link.linker)
+        theirs = whole if whole.sha256 == opened.index.manifest["cohort_hash"] else None
+        return opened.cases(query, count, chart, theirs)
+
+
+def _class_names(keys: Sequence[str], on: Sequence[bool]) -> list[str]:
+    """Readable names of classes of drugs."""
+    from clinragen.tasks.prescription import treatments
+
+    names = treatments()
+    return [names.get(key, key).lower() for key, started in zip(keys, on, strict=True) if started]
