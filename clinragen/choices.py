@@ -55,6 +55,10 @@ EvaluationForm = Literal["json", "meds-dev"]
 PRETRAIN = "pretrain"
 #: the stage in which a language model learns which query a question means
 ASK = "ask"
+#: the task of a student of several that writes the series in words
+CAPTIONS = "captions"
+#: what a student of several learns beside tasks with labels
+WITHOUT_LABELS = (ASK, CAPTIONS)
 #: stages with an objective of their own, which make no student
 WITHOUT_STUDENT = (PRETRAIN, ASK)
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -130,6 +130,8 @@ class RunManifest(StageManifest):
         exported_by: the version that exported it.
         trained_as: hash of the weights before they were exported.
         refined: of a stage that learns from its own samples, how many there were and what they were worth.
+        tasks: of a student of several tasks, by name: weight in the mixture, examples by split, metrics of the epoch
+            that was kept, and gains of the linear paths; ``task`` is the first of those with labels.
     """
 
     inputs: list[Modality]
@@ -150,6 +152,7 @@ class RunManifest(StageManifest):
     exported_by: str | None = None
     trained_as: str | None = None
     refined: dict[str, float] | None = None
+    tasks: dict[str, dict[str, Any]] | None = None
 
     @classmethod
     def _alien(cls, values: dict[str, Any]) -> str | None:

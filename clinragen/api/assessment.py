@@ -218,9 +218,10 @@ class _Student:
             raise UserError(
                 f"{folder} has changed since {self.predictions.root} was predicted: predict anew, or pass --no-controls"
             )
+        from clinragen.inference.finished import FinishedRun
         from clinragen.inference.predict import TrainedModel  # torch is imported from here on
 
-        return TrainedModel.load(folder, self.device)
+        return TrainedModel.load(FinishedRun.open(folder, self.predictions.manifest.task), self.device)
 
 
 def _controls(student: _Student, truth: Truth, altered: dict[str, Path | None], *, run: bool) -> dict[str, System]:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from clinragen.model.language_model import HasLanguageModel
 
 
-def load(run: str | Path, *, device: Device = "auto", sharing: HasLanguageModel | None = None) -> TrainedModel:
+def load(
+    run: str | Path, *, task: str | None = None, device: Device = "auto", sharing: HasLanguageModel | None = None
+) -> TrainedModel:
     """Open a run folder written by :func:`clinragen.train`, or a model written by :func:`clinragen.export`.
 
     Runs of several tasks with low-rank adapters on one language model can hold its weights once, all loaded at a time:
@@ -51,6 +53,8 @@ def load(run: str | Path, *, device: Device = "auto", sharing: HasLanguageModel 
 
     Args:
         run: the folder.
+        task: which task to predict, of a student of several; by default its first. ``of_task`` of the loaded model
+            gives that of another task, with the same weights in memory.
         device: where the model will run; ``auto`` is the first accelerator, or the CPU without one; or where
             ``sharing`` is.
         sharing: a loaded model, also of stage ``ask``, whose weights this one shares.
@@ -60,7 +64,7 @@ def load(run: str | Path, *, device: Device = "auto", sharing: HasLanguageModel 
     """
     from clinragen.inference.finished import FinishedRun
 
-    finished = FinishedRun.open(run)
+    finished = FinishedRun.open(run, task)
     from clinragen.inference.predict import TrainedModel
 
     trained = TrainedModel.load(finished, device, sharing)
@@ -74,6 +78,7 @@ def predict(
     cohort: CohortLike,
     out: str | Path | None = None,
     *,
+    task: str | None = None,
     split: Split = "test",
     series_input: SeriesInput = "observed",
     decoding: Decoding = "constrained",
@@ -102,6 +107,7 @@ def predict(
         model: a run folder, or the result of :func:`load`.
         cohort: whose stays are diagnosed; it needs no labels.
         out: folder to write; without one the predictions exist as long as the returned object.
+        task: which task to predict, of a student of several; by default its first.
         split: train, validation or test.
         series_input: observed; zeroed or permuted as a control.
         decoding: constrained allows only statements that note and series support; free does not.
@@ -155,6 +161,7 @@ def predict(
             cohort,
             folder,
             prediction,
+            task=task,
             explain=explain,
             engine=engine,
             workers=workers,
@@ -180,6 +187,7 @@ def write(
     out: Path,
     prediction: Prediction,
     *,
+    task: str | None = None,
     explain: bool = False,
     engine: EngineName = "local",
     workers: int | None = None,
@@ -196,6 +204,7 @@ def write(
         cohort: whose stays are diagnosed.
         out: folder to write.
         prediction: which stays to predict, and how.
+        task: which task to predict, of a student of several; by default its first.
         explain: also write what each diagnosis rests on.
         engine: ``local`` predicts in this process, ``ray`` on several GPUs or machines; ``vllm`` writes free
             text of causal language models with vLLM.
@@ -224,7 +233,8 @@ def write(
     if engine == "vllm" and (prediction.search.samples or prediction.search.beams > 1):
         raise UserError("--engine vllm decodes greedily: leave --beams and --samples out, or use --engine local")
     with thorough(verify):
-        finished, opened = _finished(model), open_cohort(cohort)
+        model = model if task is None or isinstance(model, str | Path) else model.of_task(task)
+        finished, opened = _finished(model, task), open_cohort(cohort)
         opened.split(prediction.split)
         remarks = finished.remarks(opened, prediction.decoding)
         remarks += [cluster.remark] if cluster and cluster.remark else []
@@ -401,7 +411,7 @@ def export(
         return write_export(run, Path(out), evaluation=card, title=title, overwrite=overwrite)
 
 
-def _finished(model: ModelLike) -> FinishedRun:
+def _finished(model: ModelLike, task: str | None = None) -> FinishedRun:
     from clinragen.inference.finished import FinishedRun
 
-    return FinishedRun.open(model) if isinstance(model, str | Path) else model.run
+    return FinishedRun.open(model, task) if isinstance(model, str | Path) else model.run

@@ -80,7 +80,7 @@ def prescribe(
             model needs one: every answer is journaled beside it.
         engine: what ranks the classes: how often they are started, what similar stays were started on, a student, or a
             language model behind a server (openai) or in this process (vllm).
-        model: a run of task ``prescription``, for engine ``student``.
+        model: a run that learned task ``prescription``, for engine ``student``.
         graph: says what each class treats; None: the curated core.
         split: the stays.
         limit: only the first ones.
@@ -197,13 +197,13 @@ def _student(model: ModelLike, history: History, device: Device) -> np.ndarray:
     from clinragen.inference.finished import FinishedRun
     from clinragen.inference.predict import score
 
-    manifest = FinishedRun.open(model).manifest if isinstance(model, str | Path) else model.manifest
-    if manifest.task != TASK:  # said before the weights are read
+    run = FinishedRun.open(model) if isinstance(model, str | Path) else model.run
+    if TASK not in run.predicts:  # said before the weights are read
         raise UserError(
-            f"the model predicts task '{manifest.task or 'diagnosis'}', not '{TASK}': train one with "
+            f"the model predicts task '{"' and '".join(run.predicts)}', not '{TASK}': train one with "
             f"clinragen distill --task {TASK}"
         )
-    trained = load(model, device=device) if isinstance(model, str | Path) else model
+    trained = load(model, task=TASK, device=device) if isinstance(model, str | Path) else model.of_task(TASK)
     if tuple(trained.model.labels) != history.keys:
         raise UserError("the model was trained for other classes of drugs: train it anew")
     stays = history.cohort.stays.filter(history.cohort.stays["stay_id"].is_in(history.stay_ids.tolist()))

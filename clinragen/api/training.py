@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,7 @@ def train(
     graph: GraphLike = None,
     teacher: str = "evidence",
     task: str = "diagnosis",
+    tasks: str | Mapping[str, float] | None = None,
     set: SettingsLike = (),
     trainer: str = "default",
     pretrained: str | Path | TrainedRun | None = None,
@@ -79,7 +81,7 @@ def train(
     """Train one stage of the distillation; an unfinished run in ``out`` is resumed.
 
     Args:
-        stage: pretrain, notes, series, multimodal or refine, or a YAML file of your own.
+        stage: pretrain, notes, series, multimodal, refine, ask or generalist, or a YAML file of your own.
         cohort: training data, with rationales of the teacher.
         out: run folder to write.
         model: preset or YAML file, for a stage that starts a new model.
@@ -87,10 +89,11 @@ def train(
         graph: concept graph; the curated core by default.
         teacher: name of the rationale set to learn from.
         task: what to predict: a file of ``clinragen.tasks``.
+        tasks: of stage generalist: weight of each task, as ``{"diagnosis": 1, "ask": 0.5}`` or ``"diagnosis,ask=0.5"``.
         set: settings to override, as ``{"stage.epochs": 5}`` or ``["stage.epochs=5"]``.
         trainer: hardware preset or YAML file.
         pretrained: run of stage pretrain whose series encoder initialises a new model.
-        questions: folder of ``teach_questions``, for stage ask.
+        questions: folder of ``teach_questions``, for stages ask and generalist.
         seed: seed of initial weights and of the order of stays; shorthand for ``stage.seed``.
         device: shorthand for ``trainer.accelerator``.
         preflight: check settings and data, and do not train.
@@ -107,6 +110,7 @@ def train(
     """
     from clinragen.quiet import phase, remark
     from clinragen.stages import preflight as checks
+    from clinragen.stages.mixture import as_settings
     from clinragen.stages.run_dir import Request
 
     teacher_name(teacher)
@@ -121,7 +125,7 @@ def train(
             graph=graph_path,
             teacher=teacher,
             task=task,
-            overrides=(*overrides(set), *_shorthands(seed, device)),
+            overrides=(*overrides(set), *([] if tasks is None else as_settings(tasks)), *_shorthands(seed, device)),
             overwrite=overwrite,
             trainer=trainer,
             pretrained=_run_folder(pretrained),

@@ -29,6 +29,7 @@ def command(
     model: ModelFolder,
     cohort: CohortFolder,
     out: Out,
+    task: str | None = None,
     split: Split = "test",
     series_input: SeriesInput = "observed",
     decoding: Decoding = "constrained",
@@ -56,6 +57,7 @@ def command(
     parsed into rationales and diagnoses.
 
     Args:
+        task: Which task to predict, of a student of several (stage generalist). Default: its first, diagnosis.
         split: The split to predict.
         series_input: Series to use; zeroed and permuted are controls.
         decoding: constrained: only statements that note and series support; free: without this constraint.
@@ -91,6 +93,7 @@ def command(
         cohort,
         out,
         prediction,
+        task=task,
         explain=explain,
         engine=engine,
         workers=workers,

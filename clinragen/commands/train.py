@@ -1,4 +1,4 @@
-"""``clinragen train``: run one stage: pretrain, notes, series, multimodal, refine or ask."""
+"""``clinragen train``: run one stage: pretrain, notes, series, multimodal, refine, ask or generalist."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def command(
     graph: GraphFolder = None,
     teacher: str = "evidence",
     task: str = "diagnosis",
+    tasks: str | None = None,
     settings: Settings = (),
     trainer: str = "default",
     seed: MaybeSeed = None,
@@ -45,13 +46,15 @@ def command(
     """Train one distillation stage. An unfinished run is resumed by the same command.
 
     Args:
-        stage: pretrain, notes, series, multimodal, refine or ask, or a YAML file of your own.
+        stage: pretrain, notes, series, multimodal, refine, ask or generalist, or a YAML file of your own.
         model: Model preset, YAML file or language model, for a stage that starts a new model.
-        parent: Run folder of the previous stage (series, multimodal, refine); ask: of any stage with a student.
+        parent: Run folder of the previous stage (series, multimodal, refine); ask, generalist: of any student.
         pretrained: Run of stage pretrain whose series encoder initialises a new model.
-        questions: Folder of `clinragen teach questions` (ask).
+        questions: Folder of `clinragen teach questions` (ask, generalist).
         teacher: Name of the rationale set to learn from.
         task: What to predict: diagnosis, mortality, length_of_stay_over_7_days, or a task of your own.
+        tasks: What to predict (generalist): weights of tasks, and of captions and ask, as in diagnosis=1,captions=0.25.
+            Default: all that can be learned from the cohort.
         settings: Override a setting, as in stage.epochs=5 or trainer.devices=2; may be repeated.
         trainer: Hardware preset or YAML file: default, ddp, fsdp, multi-node.
         seed: Shorthand for --set stage.seed=N.
@@ -73,6 +76,7 @@ def command(
         graph=graph,
         teacher=teacher,
         task=task,
+        tasks=tasks,
         set=settings,
         trainer=trainer,
         seed=seed,

@@ -235,17 +235,20 @@ class StayDataset(Dataset[Stay]):
         return note.ids or [self.tokenizer.eos_token_id]
 
     def _encode_captions(self) -> dict[str, np.ndarray]:
-        """Token ids of the series in words, as many whole statements as fit."""
-        shown = self.findings()
-        encoded = Ragged.of([self._told(caption(shown.get(int(stay)), self.link.graph)) for stay in self.stay_ids])
+        encoded = Ragged.of(self.in_words(self.max_caption_tokens))
         return {"captions": encoded.flat, "caption_ends": encoded.ends}
 
-    def _told(self, statements: Sequence[str]) -> list[int]:
+    def in_words(self, most: int) -> list[list[int]]:
+        """Token ids of the series of each stay in words: as many whole statements as fit into ``most`` tokens."""
+        shown = self.findings()
+        return [self._told(caption(shown.get(int(stay)), self.link.graph), most) for stay in self.stay_ids]
+
+    def _told(self, statements: Sequence[str], most: int) -> list[int]:
         texts = [f" {TITLE}", *(f" {text};" for text in statements)]
         pieces = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         ids: list[int] = []
         for piece in pieces:
-            if len(ids) + len(piece) > self.max_caption_tokens:
+            if len(ids) + len(piece) > most:
                 break
             ids += piece
         return ids or [self.tokenizer.eos_token_id]  # attention needs at least one token

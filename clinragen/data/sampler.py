@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -92,3 +93,61 @@ class StepPlan:
                 pieces.append([])
             pieces[-1].append(row)
         return pieces
+
+
+class TaskRows(NamedTuple):
+    """How many rows of a mixture are of a task, and its weight in the steps of an epoch."""
+
+    rows: int
+    weight: float
+
+
+class MixedPlan(StepPlan):
+    """Steps of several tasks in turn, each of rows of one task.
+
+    Within an epoch the order of the tasks is drawn; a task goes on in the next epoch where it stopped, so that all its
+    rows are read equally often, whatever its weight.
+
+    Args:
+        lengths: tokens of each row, those of the first task first.
+        step_size, batch_size, tokens, seed, pool: as of :class:`StepPlan`.
+        mixture: of each task, in the order of the rows.
+        passes: a task of weight 1 has as many steps in an epoch as one pass over this many rows.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        step_size: int,
+        batch_size: int,
+        tokens: int = 0,
+        seed: int = 0,
+        pool: int = 16,
+        *,
+        mixture: Sequence[TaskRows],
+        passes: int,
+    ):
+        super().__init__(lengths, step_size, batch_size, tokens, seed, pool)
+        ends = np.cumsum([task.rows for task in mixture]).tolist()
+        self.starts = [end - task.rows for end, task in zip(ends, mixture, strict=True)]
+        self.plans = [
+            StepPlan(lengths[start:end], step_size, batch_size, tokens, seed, pool)
+            for start, end in zip(self.starts, ends, strict=True)
+        ]
+        self.counts = [max(1, round(task.weight * -(-passes // step_size))) for task in mixture]
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+        return sum(self.counts)
+
+    def steps(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each step of an epoch."""
+        steps: list[np.ndarray] = []
+        for plan, start, count in zip(self.plans, self.starts, self.counts, strict=True):
+            first = epoch * count
+            turns = {turn: plan.steps(turn) for turn in range(first // len(plan), (first + count - 1) // len(plan) + 1)}
+            for step in range(first, first + count):
+                turn, number = divmod(step, len(plan))
+                steps.append(turns[turn][number] + start)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(steps))
+        return [steps[number] for number in order]

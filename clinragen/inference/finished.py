@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clinragen import tasks
 from clinragen.added_variables import NONE, AddedVariables, opened
 from clinragen.artifacts import read_json
-from clinragen.choices import ASK, PRETRAIN, Decoding, Target
+from clinragen.choices import ASK, PRETRAIN, WITHOUT_LABELS, Decoding, Target
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.window import KINDS, Window
 from clinragen.errors import UserError
@@ -27,6 +27,7 @@ class FinishedRun:
     Attributes:
         folder: run folder.
         model: folder of its weights.
+        head: folder of what belongs to the task alone: ``model`` unless another task of several was asked for.
         manifest: the manifest of the training run.
         window: the hours that the model reads.
         labels: label set, in the order of the logits.
@@ -36,6 +37,7 @@ class FinishedRun:
 
     folder: Path
     model: Path
+    head: Path
     manifest: RunManifest
     window: Window
     labels: LabelSet
@@ -43,12 +45,21 @@ class FinishedRun:
     added: AddedVariables = NONE
 
     @classmethod
-    def open(cls, run: str | Path) -> FinishedRun:
+    def open(cls, run: str | Path, task: str | None = None) -> FinishedRun:
         """Open a run and check whether it can be used.
 
+        Args:
+            run: its folder.
+            task: which of its tasks is wanted, of a student of several; by default its first.
+
         Raises:
-            UserError: not a finished run of a stage that predicts, or damaged.
+            UserError: not a finished run of a stage that predicts, or damaged; or it does not predict the task.
         """
+        opened = cls._open(run)
+        return opened if task is None else opened.of_task(task)
+
+    @classmethod
+    def _open(cls, run: str | Path) -> FinishedRun:
         run = Path(run)
         if not run.is_dir():
             raise UserError(f"{run} is not a folder: expected a run folder written by `clinragen train`")
@@ -81,7 +92,30 @@ class FinishedRun:
         if window.kind not in KINDS or not isinstance(window.hours, int) or window.hours < 1:
             raise UserError(f"{path} is damaged (statistics.hours, statistics.kind): train anew")
         added = opened(described, path, "train anew")
-        return cls(run, folder, manifest, window, of_model(path), tasks.load(manifest.task or tasks.DEFAULT), added)
+        task = tasks.load(manifest.task or tasks.DEFAULT)
+        return cls(run, folder, folder, manifest, window, of_model(path), task, added)
+
+    @property
+    def predicts(self) -> list[str]:
+        """Names of the tasks whose labels it predicts."""
+        return [name for name in self.manifest.tasks or [self.task.name] if name not in WITHOUT_LABELS]
+
+    def of_task(self, name: str) -> FinishedRun:
+        """The same run, to predict another of its tasks.
+
+        Raises:
+            UserError: it does not predict the task, or its files are damaged.
+        """
+        task = tasks.load(name)
+        if name not in self.predicts:
+            raise UserError(f"{self.folder} predicts task {' or '.join(self.predicts)}, not '{name}'")
+        if name == self.task.name:
+            return self
+        head = self.model / tasks.FOLDER / name
+        targets = [target for target in self.manifest.targets if target in task.sections]
+        manifest = replace(self.manifest, task=name, targets=targets)
+        labels = of_model(head / tasks.DESCRIPTION)
+        return replace(self, head=head, manifest=manifest, labels=labels, task=task)
 
     def sections(self, decoding: Decoding) -> list[Target]:
         """The sections to generate, of those that the model was trained to write.

@@ -22,6 +22,7 @@ from clinragen.artifacts import read_json, sha256_json, write_json
 from clinragen.choices import Device, Modality, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.data.batch import Batch
+from clinragen.data.caption_stays import CaptionStays
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.familiarity import Familiarity
 from clinragen.data.mentions import MentionEncoder
@@ -40,6 +41,7 @@ from clinragen.manifests import PredictionsManifest, RunManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.language_model import HasLanguageModel, LanguageModel
 from clinragen.model.precision import number_format, numbers_of
+from clinragen.model.task_heads import with_head
 from clinragen.outputs import PREDICTIONS, output_folder
 
 #: What the charts of training look like, in the folder of a model.
@@ -76,12 +78,28 @@ class TrainedModel:
         model = ClinRaGen.from_pretrained(run.model, sharing)
         if sharing is not None:
             release()  # the copy of the shared weights that was read to compare them
-        stored = read_json(run.model / "calibration.json", "the calibration of the model")
+        return cls._opened(model if run.head == run.model else with_head(model, run.head), run, where)
+
+    @classmethod
+    def _opened(cls, model: ClinRaGen, run: FinishedRun, where: torch.device) -> TrainedModel:
+        """A model with what stands beside its label head."""
+        stored = read_json(run.head / "calibration.json", "the calibration of the model")
         familiarity = None
-        if (path := run.model / FAMILIARITY).is_file():
+        if (path := run.head / FAMILIARITY).is_file():
             described = read_json(path, "what the charts of training look like")
             familiarity = Familiarity.from_json(described, len(model.statistics.variables))
         return cls(model, Calibration.from_json(stored, list(model.labels)), run, where, familiarity)
+
+    def of_task(self, task: str) -> TrainedModel:
+        """The same student for another task that it predicts; all weights but the label head are shared.
+
+        Raises:
+            UserError: it does not predict the task, or its files are damaged.
+        """
+        run = self.run.of_task(task)
+        if run is self.run:
+            return self
+        return self._opened(with_head(self.model, run.head), run, self.device)
 
     def write_calibration(self, folder: Path) -> None:
         """Write what stands beside the weights in a folder of a model."""
@@ -168,7 +186,7 @@ def _shared_device(choice: Device, sharing: HasLanguageModel) -> torch.device:
     return where
 
 
-def batches(model: ClinRaGen, dataset: StayDataset, size: int) -> Iterator[tuple[list[int], Batch]]:
+def batches(model: ClinRaGen, dataset: StayDataset | CaptionStays, size: int) -> Iterator[tuple[list[int], Batch]]:
     """Batches of similar length with their dataset rows."""
     order = BucketedBatches([dataset.length(i) for i in range(len(dataset))], size, 0, shuffle=False)
     pad = model.tokenizer.pad_token_id
@@ -259,6 +277,7 @@ def identity_of(trained: TrainedModel, cohort: Cohort, prediction: Prediction, s
         size,
         explained,
         __version__,
+        *([trained.run.task.name] if trained.manifest.tasks else []),
     ]
     return sha256_json([*read, versions.PREDICTIONS.version])
 

@@ -157,8 +157,8 @@ class RayEngine:
         with _running(address, self.cluster.workers) as ray:
             workers, device = self.cluster.size(ray.cluster_resources(), len(numbers))
             phase(console, f"{workers:,} of its workers load the model")
-            folders = trained.folder.absolute(), cohort.paths.root.absolute()
-            order = Order(*folders, work, self.explain, device, self.verify)
+            model, task, root = trained.folder.absolute(), trained.run.task.name, cohort.paths.root.absolute()
+            order = Order(model, task, root, work, self.explain, device, self.verify)
             for row in _rows(ray, order, numbers, workers):
                 if row["error"]:
                     raise UserError(row["error"])

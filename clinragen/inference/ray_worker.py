@@ -63,6 +63,7 @@ class Order:
 
     Attributes:
         model: the run folder.
+        task: what it shall predict.
         cohort: the cohort folder.
         work: what to predict.
         explain: a function that returns the attributions, if they are asked for.
@@ -71,6 +72,7 @@ class Order:
     """
 
     model: Path
+    task: str
     cohort: Path
     work: Work
     explain: Explain | None
@@ -136,6 +138,7 @@ class PartWorker:
     def _load(self) -> tuple[TrainedModel, Cohort]:
         """Model and cohort, if they are those of the driver."""
         from clinragen.cohort.folder import Cohort
+        from clinragen.inference.finished import FinishedRun
         from clinragen.inference.memory import map_large_blocks
         from clinragen.inference.predict import TrainedModel, identity_of
         from clinragen.quiet import quiet_libraries
@@ -143,7 +146,8 @@ class PartWorker:
         quiet_libraries()
         map_large_blocks()
         order, work = self._order, self._order.work
-        trained, cohort = TrainedModel.load(order.model, order.device), Cohort.load(order.cohort)
+        run, cohort = FinishedRun.open(order.model, order.task), Cohort.load(order.cohort)
+        trained = TrainedModel.load(run, order.device)
         explained = order.explain is not None
         if identity_of(trained, cohort, work.prediction, work.parts.size, explained=explained) != work.identity:
             raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ class ClinRaGen(nn.Module):
     ):
         super().__init__()
         self.added = NONE  # variables beside the catalogue's
+        self.instruction = ""  # what is read before the note, which tells one task of several
         if config.threads:
             torch.set_num_threads(config.threads)
         self.config = config
@@ -104,16 +106,27 @@ class ClinRaGen(nn.Module):
                 f"hidden size {d_lm}"
             )
         self.concept_attention = ConceptAttention(config.attention, concepts, config.series.d_model, d_lm)
-        bins = self.series_encoder.variables * self.series_encoder.encode.features
+        self.head = self.new_head(labels)
+        with torch.no_grad():
+            self.concept_attention.gain.fill_(language_model.embedding_weight.std())
+
+    def new_head(self, labels: LabelSet) -> LabelHead:
+        """An untrained head for a label set."""
+        config, concepts, statistics = self.config, self.concepts, self.statistics
         knowledge_prior = None
         in_graph = any(f"phenotype:{key}" in concepts.ids for key in labels)
         if config.attention.knowledge_prior and concepts.edges and in_graph:
             knowledge_prior = KnowledgePrior(concepts, statistics, list(labels), config.head.dim)
-        self.head = LabelHead(
-            config.head, len(labels), d_lm, bins, len(concepts.ids), knowledge_prior, len(lexicon.terms)
-        )
-        with torch.no_grad():
-            self.concept_attention.gain.fill_(language_model.embedding_weight.std())
+        bins = self.series_encoder.variables * self.series_encoder.encode.features
+        sizes = len(labels), self.language_model.hidden_size, bins, len(concepts.ids)
+        return LabelHead(config.head, *sizes, knowledge_prior, len(self.lexicon.terms))
+
+    def instructed(self, instruction: str) -> ClinRaGen:
+        """The same student with another instruction: all weights are shared."""
+        other = copy(self)
+        other._modules = dict(self._modules)  # the parts themselves are the same
+        other.instruction = instruction
+        return other
 
     @property
     def tokenizer(self) -> Any:
@@ -147,6 +160,7 @@ class ClinRaGen(nn.Module):
         listed = len(target.diagnoses([True] * len(self.labels)))
         written = tokens + listed + sum(map(len, target.markers.values())) + 1
         read = self.config.max_note_tokens + self.config.max_caption_tokens + self.config.attention.prompts
+        read += len(self._instruction_ids)
         return self.language_model.room(read, written) - limit
 
     def target_format(self, targets: Sequence[Target]) -> TargetFormat:
@@ -247,9 +261,23 @@ class ClinRaGen(nn.Module):
             width = batch.caption_ids.shape[1] if captions else 0
             caption = batch.caption_ids[:, :width], batch.caption_mask[:, :width]
         context = self.language_model.context(
-            knowledge.prompts if knowledge else None, batch.note_ids[:, :length], batch.note_mask[:, :length], caption
+            self._prefix(knowledge, len(batch)), batch.note_ids[:, :length], batch.note_mask[:, :length], caption
         )
         return context, series, knowledge
+
+    @property
+    def _instruction_ids(self) -> list[int]:
+        return self.tokenizer(self.instruction, add_special_tokens=False)["input_ids"] if self.instruction else []
+
+    def _prefix(self, knowledge: Knowledge | None, stays: int) -> Tensor | None:
+        """What stands before the note: the prompts of the series and the instruction, [B, n, d]."""
+        prompts = knowledge.prompts if knowledge else None
+        if not self.instruction:
+            return prompts
+        embeddings = self.language_model.embedding_weight
+        ids = torch.tensor(self._instruction_ids, device=embeddings.device)
+        words = self.language_model.model.get_input_embeddings()(ids).expand(stays, -1, -1)
+        return words if prompts is None else torch.cat([prompts.to(words.dtype), words], dim=1)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write ``model.safetensors``, ``clinragen.json``, the language model's config and the tokenizer."""
@@ -260,6 +288,8 @@ class ClinRaGen(nn.Module):
         config = asdict(self.config)
         if not self.config.max_caption_tokens:
             del config["max_caption_tokens"]  # a model without captions can be read by releases that know none
+        if self.instruction:
+            config["instruction"] = self.instruction  # beside the settings, so that releases that know none refuse it
         described = {
             **versions.MODEL.mark,
             "config": config,
@@ -287,14 +317,18 @@ class ClinRaGen(nn.Module):
                 first.setdefault((tensor.data_ptr(), tensor.shape), name)
         return {name: state[name] for name in sorted(first.values())}
 
-    def load_weights(self, stored: dict[str, Tensor]) -> None:
+    def load_weights(self, stored: dict[str, Tensor], part: str = "") -> None:
         """Load the result of :meth:`weights`, also of an earlier release.
+
+        Args:
+            stored: weights by name.
+            part: what the names of those to load begin with; by default all weights are loaded.
 
         Raises:
             RuntimeError: weights are missing, too many, of another shape or not finite; the first is named.
         """
         stored = {todays_weight(name): tensor for name, tensor in stored.items()}
-        expected = self.weights()
+        expected = {name: tensor for name, tensor in self.weights().items() if name.startswith(part)}
         if missing := sorted(expected.keys() - stored.keys()):
             raise RuntimeError(f"{len(missing)} weights missing, the first {missing[0]}")
         if alien := sorted(stored.keys() - expected.keys()):
@@ -333,6 +367,7 @@ class ClinRaGen(nn.Module):
         if version < versions.NOTE_PASSAGES:
             described["config"].setdefault("note_passages", "first")
         labels = of_model(folder / "clinragen.json")
+        instruction = str(described["config"].pop("instruction", ""))
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
         config.check(str(folder / "clinragen.json"))
         added = added_variables.opened(described, folder / "clinragen.json", "train anew")
@@ -355,7 +390,7 @@ class ClinRaGen(nn.Module):
             raise UserError(
                 f"{folder / 'clinragen.json'} describes no model ({type(error).__name__}: {reason(error)}): train anew"
             ) from None
-        model.added = added
+        model.added, model.instruction = added, instruction
         weights = folder / "model.safetensors"
         try:
             model.load_weights(load_file(weights))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -22,10 +22,13 @@ from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 from clinragen.manifests import StageManifest
+from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.config import LanguageModelConfig
 from clinragen.model.language_model import HasLanguageModel, LanguageModel, restore
+from clinragen.model.task_heads import read_instruction
 from clinragen.questions.outline import END, Outline, Outliner
 from clinragen.questions.query import Query
+from clinragen.tasks import FOLDER
 from clinragen.tensors import write_tensors
 
 
@@ -60,10 +63,11 @@ class QuestionReader:
     Args:
         language_model: of the run.
         outliner: of a graph; it may be another than that of the training.
+        instruction: words that tell this task of several, of a student that learned others, too.
     """
 
-    def __init__(self, language_model: LanguageModel, outliner: Outliner) -> None:
-        self.language_model, self.outliner = language_model, outliner
+    def __init__(self, language_model: LanguageModel, outliner: Outliner, instruction: str = "") -> None:
+        self.language_model, self.outliner, self.instruction = language_model, outliner, instruction
 
     @classmethod
     def load(
@@ -73,7 +77,7 @@ class QuestionReader:
         linker: Linker | None = None,
         sharing: HasLanguageModel | None = None,
     ) -> Self:
-        """Open a finished run of stage ``ask``.
+        """Open a finished run of stage ``ask``, or of a student of several tasks, one of which is ``ask``.
 
         Args:
             run: its folder.
@@ -85,6 +89,10 @@ class QuestionReader:
             UserError: no such run, or a damaged one.
         """
         manifest = StageManifest.read(Path(run) / "manifest.json")
+        if ASK in (manifest.stored.get("tasks") or ()):
+            model = ClinRaGen.from_pretrained(Path(run) / "model", sharing)
+            instruction = read_instruction(Path(run) / "model" / FOLDER / ASK)
+            return cls(_beside(model.language_model, sharing), Outliner(graph, linker), instruction)
         if manifest.stage != ASK:
             raise UserError(f"{run} is a run of stage '{manifest.stage}', expected '{ASK}'")
         folder = Path(run) / "model"
@@ -99,9 +107,7 @@ class QuestionReader:
             language_model.load_state_dict(stored, strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise UserError(f"{weights} is damaged ({str(error).splitlines()[0]}): train anew") from None
-        if sharing is not None:
-            language_model.to(sharing.language_model.embedding_weight.device)
-        return cls(language_model.eval(), Outliner(graph, linker))
+        return cls(_beside(language_model, sharing), Outliner(graph, linker))
 
     def __call__(self, question: str, last: Query | None = None) -> Query | None:
         """The query of one question, as the router of a dialogue is asked for it; ``last`` is not read."""
@@ -109,7 +115,20 @@ class QuestionReader:
 
     def read(self, questions: Sequence[str]) -> list[Query | None]:
         """The query of each question; None where it names nothing that the graph knows."""
-        return read_queries(self.language_model, [self.outliner.of(question) for question in questions])
+        outlines = [self.outliner.of(question) for question in questions]
+        return read_queries(self.language_model, outlines, framed=partial(instructed, self.instruction))
+
+
+def instructed(instruction: str, text: str) -> str:
+    """What is read of a question: the instruction, if there is one, and the question."""
+    return f"{instruction} {text}" if instruction else text
+
+
+def _beside(language_model: LanguageModel, sharing: HasLanguageModel | None) -> LanguageModel:
+    """The language model, ready to read, on the device of the one whose weights it shares."""
+    if sharing is not None:
+        language_model.to(sharing.language_model.embedding_weight.device)
+    return language_model.eval()
 
 
 def save_reader(language_model: LanguageModel, config: LanguageModelConfig, folder: Path) -> None:

@@ -27,7 +27,7 @@ from clinragen.knowledge.relabel import open_graph
 from clinragen.manifests import StageManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.language_model import LanguageModel, create, train_tokenizer
-from clinragen.model.query_reader import Tokens, padded, save_reader
+from clinragen.model.query_reader import Tokens, instructed, padded, save_reader
 from clinragen.questions.file import read_questions
 from clinragen.questions.outline import Outliner
 from clinragen.questions.query import Query
@@ -46,9 +46,7 @@ def run_ask(request: Request, console: Console, cohort: Cohort) -> StageManifest
     assert request.questions is not None  # held by the checks before training
     phase(console, "reading the questions")
     outliner = Outliner(open_graph(request.graph, cohort.label_set, cohort.added))
-    pairs = {split: outlined(request.questions, split, outliner) for split in ("train", "validation")}
-    if lacking := [split for split, rows in pairs.items() if not rows]:
-        raise UserError(f"{request.questions} has no question about {lacking[0]} stays: write them for all splits")
+    pairs = outlined_splits(request.questions, outliner)
     parent = ClinRaGen.from_pretrained(request.parent / "model") if request.parent else None
     model_config = parent.config if parent else request.model
     config = resolve(ASK, model_config, request.teacher, [*request.overrides], request.trainer)
@@ -99,6 +97,18 @@ def run_ask(request: Request, console: Console, cohort: Cohort) -> StageManifest
     return manifest
 
 
+def outlined_splits(questions: Path, outliner: Outliner) -> dict[str, list[Pair]]:
+    """The outlines of the questions about training and validation stays.
+
+    Raises:
+        UserError: a split has none.
+    """
+    pairs = {split: outlined(questions, split, outliner) for split in ("train", "validation")}
+    if lacking := [split for split, rows in pairs.items() if not rows]:
+        raise UserError(f"{questions} has no question about {lacking[0]} stays: write them for all splits")
+    return pairs
+
+
 def outlined(questions: Path, split: str, outliner: Outliner) -> list[Pair]:
     """The distinct outlines of a split's questions; without those that name what the linker does not find."""
     rows = read_questions(questions).filter(split=split).select("question", "query").unique(maintain_order=True)
@@ -131,10 +141,14 @@ class Questions:
         tokens: of the language model.
         noise: share of the words that are left out, and as many are added; 0 outside training.
         seed: decides which.
+        instruction: words that are read before each question.
     """
 
-    def __init__(self, pairs: Sequence[Pair], tokens: Tokens, noise: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], tokens: Tokens, noise: float = 0.0, seed: int = 0, instruction: str = ""
+    ) -> None:
         self._pairs, self._tokens, self._noise, self._seed = pairs, tokens, noise, seed
+        self._read = partial(instructed, instruction)
         self._words = sorted({word for text, _ in pairs for word in text.split() if word.islower()})
         self._epoch = 0
 
@@ -145,14 +159,14 @@ class Questions:
     def length(self, index: int) -> int:
         """Tokens of a question and its query, about."""
         text, words = self._pairs[index]
-        return len(self._tokens.question(text)) + len(words)
+        return len(self._tokens.question(self._read(text))) + len(words)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> tuple[int, list[int], list[int]]:
         text, words = self._pairs[index]
-        return index, self._tokens.question(self._noisy(text, index)), self._tokens.outline(words)
+        return index, self._tokens.question(self._read(self._noisy(text, index))), self._tokens.outline(words)
 
     def _noisy(self, text: str, index: int) -> str:
         if not self._noise:

@@ -33,7 +33,11 @@ from clinragen.tasks import Task
 
 
 def new_model(
-    config: RunConfig, cohort: Cohort, graph: Path | None, pretrained: PretrainedEncoder | None = None
+    config: RunConfig,
+    cohort: Cohort,
+    graph: Path | None,
+    pretrained: PretrainedEncoder | None = None,
+    texts: Sequence[str] = (),
 ) -> ClinRaGen:
     """A new student; statistics and, from scratch, the tokenizer are fitted on the training stays.
 
@@ -42,6 +46,7 @@ def new_model(
         cohort: the training cohort.
         graph: concept graph folder; None takes the curated core.
         pretrained: an encoder to start from: its weights and statistics, for the variables that it knows.
+        texts: more text for a tokenizer from scratch.
     """
     train = cohort.split("train")
     window = training_window(config.model.hours, cohort)
@@ -55,8 +60,8 @@ def new_model(
     opened = open_graph(graph, cohort.label_set, cohort.added)
     tokenizer = None
     if config.model.language_model.scratch:
-        texts = _training_text(cohort, config, opened)
-        tokenizer = train_tokenizer(texts, config.model.language_model.vocabulary)
+        training_text = [*_training_text(cohort, config, opened), *texts]
+        tokenizer = train_tokenizer(training_text, config.model.language_model.vocabulary)
     lexicon = None
     if config.model.head.linear_probes:
         sections = sections_by_stay(cohort.notes, labels=cohort.label_set)
@@ -78,13 +83,20 @@ def load_parent(request: Request) -> tuple[ClinRaGen, RunManifest] | None:
     manifest = expected_parent(request)
     if manifest is None or request.parent is None:
         return None
-    hold_folder(request.parent / "model", manifest.files, remedy="copy the run anew, or train anew")
-    model = ClinRaGen.from_pretrained(request.parent / "model")
-    if sha256_file(request.parent / "model" / "model.safetensors") != manifest.model_sha256:
-        raise UserError(
-            f"--parent {request.parent}: model.safetensors is not the file that this run finished with: train it anew"
-        )
-    return model, manifest
+    return open_parent(request.parent, manifest), manifest
+
+
+def open_parent(run: Path, manifest: RunManifest) -> ClinRaGen:
+    """The model of a run to continue.
+
+    Raises:
+        UserError: its weights have changed since it finished.
+    """
+    hold_folder(run / "model", manifest.files, remedy="copy the run anew, or train anew")
+    model = ClinRaGen.from_pretrained(run / "model")
+    if sha256_file(run / "model" / "model.safetensors") != manifest.model_sha256:
+        raise UserError(f"--parent {run}: model.safetensors is not the file that this run finished with: train it anew")
+    return model
 
 
 def _training_text(cohort: Cohort, config: RunConfig, graph: Any) -> list[str]:
@@ -93,12 +105,16 @@ def _training_text(cohort: Cohort, config: RunConfig, graph: Any) -> list[str]:
     texts = (
         cohort.notes.filter(mine)["text"].to_list() + cohort.rationales(config.teacher).filter(mine)["text"].to_list()
     )
-    task = tasks.load(config.task)
-    names = task.label_set(cohort).names.values()
-    fixed = [*markers_of(task.wording).values(), task.wording.nothing, *(f" {name};" for name in names)]
+    fixed = list_wording(tasks.load(config.task), cohort)
     fixed += [f"{section_title(section)}:" for section in SECTIONS]
     fixed += [data["name"] for data in graph.nodes.values()]
     return texts + fixed * 20
+
+
+def list_wording(task: Task, cohort: Cohort) -> list[str]:
+    """The fixed words of the targets of a task: markers and labels."""
+    names = task.label_set(cohort).names.values()
+    return [*markers_of(task.wording).values(), task.wording.nothing, *(f" {name};" for name in names)]
 
 
 def stays(model: ClinRaGen, config: RunConfig, cohort: Cohort, split: str, store: Path | None = None) -> StayDataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from omegaconf import MISSING
 
 from clinragen import tasks
-from clinragen.choices import WITHOUT_STUDENT, Modality, Target
+from clinragen.choices import WITHOUT_LABELS, WITHOUT_STUDENT, Modality, Target
 from clinragen.config import build, formerly_spelled, load, names
 from clinragen.errors import UserError, unknown_choice
 from clinragen.model.choice import choose
@@ -118,6 +119,8 @@ class StageConfig:
         precision: ``auto`` uses bf16 if the hardware supports it and the model is large enough to benefit.
         checkpoint_minutes: interval of checkpoints; ``checkpoint_steps`` counts steps instead.
         refine: the student learns from its own samples rather than from a teacher; None for all other stages.
+        mixture: the stage learns several tasks: weight of each, 0 leaves it out; empty for all that can be
+            learned from the cohort, in equal parts; None for all stages of one task.
     """
 
     inputs: list[Modality] = MISSING
@@ -144,6 +147,7 @@ class StageConfig:
     checkpoint_minutes: float = 5.0
     checkpoint_steps: int = 0
     refine: RefineConfig | None = None
+    mixture: dict[str, float] | None = None
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values."""
@@ -158,6 +162,17 @@ class StageConfig:
             self.refine.check(f"{where}.refine")
             if self.parent is None:
                 raise UserError(f"{where}: stage.refine learns from samples of its parent: set stage.parent")
+        if self.mixture is not None:
+            self._check_mixture(where)
+
+    def _check_mixture(self, where: str) -> None:
+        if self.refine is not None or self.parent is not None:
+            raise UserError(f"{where}: a stage with stage.mixture has no stage.refine and no stage.parent")
+        for name, weight in (self.mixture or {}).items():
+            if name not in (valid := [*tasks.names(), *WITHOUT_LABELS]):
+                raise unknown_choice("task", name, valid)
+            if not 0 <= weight <= 1000:
+                raise UserError(f"{where}.mixture.{name} is {weight}, expected a weight from 0 to 1000")
 
 
 @dataclass
@@ -223,6 +238,17 @@ def stage_name(stage: str) -> str:
     return stage
 
 
+def settings_of(stage: str, overrides: Sequence[str] = ()) -> StageConfig:
+    """The settings of a stage; of the overrides, those of other groups are left aside.
+
+    Args:
+        stage: name of a shipped stage, or a YAML file.
+        overrides: ``stage.KEY=VALUE``, and others.
+    """
+    mine = [override.removeprefix("stage.") for override in overrides if override.startswith("stage.")]
+    return load("stage", stage, StageConfig, mine)
+
+
 def resolve(
     stage: str,
     model: str | ModelConfig,
@@ -280,6 +306,8 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["stage"]["refine"]
     else:
         del settings["stage"]["refine"]["journal"]
+    if settings["stage"]["mixture"] is None:
+        del settings["stage"]["mixture"]
     if not settings["model"]["max_caption_tokens"]:
         del settings["model"]["max_caption_tokens"]
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}

@@ -120,6 +120,7 @@ class Loop:
     Attributes:
         data: stays of ``train`` and ``validation``.
         folder: holds ``state.safetensors`` and ``best.safetensors`` while the run is unfinished.
+        planned: makes the plan of the steps, from the arguments of :class:`~clinragen.data.sampler.StepPlan`.
     """
 
     fabric: Fabric
@@ -129,12 +130,13 @@ class Loop:
     collate: Callable[[list[Any]], Any]
     folder: Path
     watcher: Watcher
+    planned: Callable[..., StepPlan] = StepPlan
 
     def __post_init__(self) -> None:
         stage, world = self.stage, self.fabric.world_size
         lengths = [self.data["train"].length(row) for row in range(len(self.data["train"]))]
         step_size = stage.batch_size * stage.accumulate * world
-        self.plan = StepPlan(lengths, step_size, stage.batch_size, stage.tokens, stage.seed)
+        self.plan = self.planned(lengths, step_size, stage.batch_size, stage.tokens, stage.seed)
         self.total = len(self.plan) * stage.epochs
         self.sharded = is_sharded(self.fabric)
         self.module = self.fabric.setup_module(self.objective)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -35,6 +36,12 @@ class StageModule(Objective):
         self.register_buffer("positive", positive, persistent=False)
         for part in stage.frozen:
             getattr(model, part).requires_grad_(False)
+
+    @classmethod
+    def of(cls, model: ClinRaGen, stage: StageConfig, data: Mapping[str, StayDataset]) -> Self:
+        """The objective of a student on the stays of ``train`` and ``validation``."""
+        weights = positive_weights(data["train"].labels, stage.class_weights, data["train"].eligible)
+        return cls(model, stage, weights, whole=all(stays.eligible.all() for stays in data.values()))
 
     def freeze(self) -> None:
         """Put the frozen parts in evaluation mode: they have no dropout."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +27,9 @@ from clinragen.knowledge.relabel import open_graph
 from clinragen.label_sets import shipped
 from clinragen.manifests import StageManifest
 from clinragen.model.config import ModelConfig
-from clinragen.stages.config import RunConfig, resolve, stage_name
+from clinragen.stages.config import RunConfig, resolve, settings_of, stage_name
 from clinragen.stages.loggers import check_tracker
+from clinragen.stages.mixture import labelled, weights_of
 from clinragen.stages.run_dir import Request, check_folder, expected_parent, finished
 
 #: Below these the metrics of a run are not informative: a threshold fitted on nine stays is chance.
@@ -61,6 +64,8 @@ def check(request: Request, later: Sequence[Request] = (), say: Callable[[str], 
             mistakes.attempt(partial(_check_logprobs, stage.cohort, stage.teacher))
     mistakes.attempt(lambda: check_folder(request.out, request.overwrite or request.finish, request.inputs))
     remarks: dict[str, None] = {}
+    if cohort and configs[0] and configs[0].stage.mixture is not None and readable:
+        configs[0].stage.mixture = weights_of(configs[0].stage, cohort, questions=request.questions is not None)
     if cohort and configs[0] and readable:
         remark = mistakes.attempt(partial(_check_window, request, configs[0], cohort))
         remarks |= dict.fromkeys([remark] if remark else [])
@@ -99,15 +104,42 @@ class _Mistakes:
 
 def _check_tables(request: Request, cohort: Cohort, mistakes: _Mistakes) -> None:
     """The tables of the cohort that the stage reads."""
-    if request.stage not in WITHOUT_STUDENT and not tasks.load(request.task).available(cohort):
-        tasks.load(request.task).table(cohort)  # this error names a missing file, from which all others follow
+    learned = [tasks.load(name) for name in mistakes.attempt(partial(_learned, request, cohort)) or []]
+    for task in learned:
+        if not task.available(cohort):
+            task.table(cohort)  # this error names a missing file, from which all others follow
     mistakes.attempt(lambda: cohort.split("train"))
     mistakes.attempt(lambda: cohort.split("validation"))
     mistakes.attempt(lambda: cohort.series)
     if request.stage not in WITHOUT_STUDENT:
         mistakes.attempt(lambda: cohort.notes)
-        mistakes.attempt(lambda: tasks.load(request.task).table(cohort))
+        for task in learned:
+            mistakes.attempt(partial(task.table, cohort))
         mistakes.attempt(lambda: cohort.rationales(request.teacher))
+
+
+def _several(request: Request) -> bool:
+    """Whether the stage learns several tasks; not if its settings cannot be read, which is reported elsewhere."""
+    with suppress(UserError):
+        return settings_of(request.stage).mixture is not None
+    return False
+
+
+def _learned(request: Request, cohort: Cohort) -> list[str]:
+    """Names of the tasks with labels that the stage learns.
+
+    Raises:
+        UserError: unknown tasks, or some that do not fit the stage.
+    """
+    if request.stage in WITHOUT_STUDENT:
+        return []
+    if not _several(request):
+        return [request.task]
+    settings = settings_of(request.stage, request.overrides)
+    settings.check(stage_name(request.stage))
+    if request.task != tasks.DEFAULT:
+        raise UserError(f"--task {request.task}: stage '{request.stage}' learns several tasks: name them with --tasks")
+    return labelled(weights_of(settings, cohort, questions=request.questions is not None))
 
 
 def _check_start(request: Request, cohort: Cohort | None, mistakes: _Mistakes) -> None:
@@ -115,16 +147,20 @@ def _check_start(request: Request, cohort: Cohort | None, mistakes: _Mistakes) -
     if request.stage == PRETRAIN:
         mistakes.attempt(partial(_starts_from_nothing, request))
         return
-    if request.questions and request.stage != ASK:
+    several = _several(request)
+    if request.questions and request.stage != ASK and not several:
         mistakes.attempt(partial(_no_questions, request))
     if request.stage == ASK:
-        mistakes.attempt(partial(_check_questions, request, cohort))
+        mistakes.attempt(partial(_check_ask, request, cohort))
         return
     if request.graph:
         labels = (mistakes.attempt(lambda: cohort.label_set) if cohort else None) or shipped()
         added = (mistakes.attempt(lambda: cohort.added) if cohort else None) or NONE
         mistakes.attempt(lambda: open_graph(request.graph, labels, added))
-    mistakes.attempt(lambda: expected_parent(request))
+    if several:
+        mistakes.attempt(partial(_check_several, request, cohort))
+    else:
+        mistakes.attempt(lambda: expected_parent(request))
     if pretrained := request.pretrained:
         mistakes.attempt(lambda: finished(StageManifest, pretrained, PRETRAIN, "--pretrained"))
 
@@ -139,13 +175,28 @@ def _no_questions(request: Request) -> None:
     raise UserError(f"--questions {request.questions}: only stage '{ASK}' learns from questions")
 
 
-def _check_questions(request: Request, cohort: Cohort | None) -> None:
+def _check_several(request: Request, cohort: Cohort | None) -> None:
+    """Check what a student of several tasks starts from: questions, and any student to continue, if they are named."""
+    if request.questions:
+        _check_questions(request.questions, request.cohort, cohort)
+    if request.parent and request.pretrained:
+        raise UserError(f"--pretrained {request.pretrained}: only a new student takes an encoder, not --parent")
+    if request.parent:
+        FinishedRun.open(request.parent)
+
+
+def _check_questions(questions: Path, folder: Path, cohort: Cohort | None) -> None:
+    """Check that questions are about the cohort of a folder."""
+    stored = read_json(questions / "manifest.json", "the manifest of `clinragen teach questions`")
+    if cohort and stored.get("cohort_hash") != cohort.sha256:
+        raise UserError(f"--questions {questions}: they are about another cohort than {folder}")
+
+
+def _check_ask(request: Request, cohort: Cohort | None) -> None:
     """Check that there are questions about this cohort, and a student to continue, if one is named."""
     if request.questions is None:
         raise UserError(f"stage '{ASK}' learns from questions: pass the folder of `clinragen teach questions`")
-    stored = read_json(request.questions / "manifest.json", "the manifest of `clinragen teach questions`")
-    if cohort and stored.get("cohort_hash") != cohort.sha256:
-        raise UserError(f"--questions {request.questions}: they are about another cohort than {request.cohort}")
+    _check_questions(request.questions, request.cohort, cohort)
     if request.pretrained:
         raise UserError(f"--pretrained {request.pretrained}: stage '{ASK}' reads no series")
     if request.parent:
@@ -156,6 +207,10 @@ def _check_settings(request: Request) -> RunConfig:
     model = request.model if request.parent is None else ModelConfig()  # a parent's graph is read with the parent
     config = resolve(request.stage, model, request.teacher, [*request.overrides], request.trainer, request.task)
     check_tracker(config.trainer.logger)
+    if config.stage.mixture is not None and not _several(request):
+        raise UserError(f"--tasks: stage '{config.stage_name}' learns one task: pass --task, or train stage generalist")
+    if config.stage.mixture is not None and config.trainer.devices * config.trainer.num_nodes > 1:
+        raise UserError(f"stage '{config.stage_name}' learns its tasks in one process: set trainer.devices=1")
     if config.stage.refine and config.trainer.devices * config.trainer.num_nodes > 1:
         raise UserError(f"stage '{config.stage_name}' samples and learns in one process: set trainer.devices=1")
     return config
@@ -195,7 +250,8 @@ def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
         raise UserError(f"{cohort.paths.series}: no variable is measured in any training stay: prepare the cohort anew")
     if config.stage_name in WITHOUT_STUDENT:
         return remarks
-    remarks += _check_labels(cohort, config, splits)
+    for name in [config.task] if config.stage.mixture is None else labelled(config.stage.mixture):
+        remarks += _check_labels(cohort, replace(config, task=name), splits)
     if "note" in config.stage.inputs:
         remarks += _check_notes(cohort, config, splits["train"])
     return remarks

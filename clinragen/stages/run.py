@@ -11,22 +11,21 @@ from clinragen.artifacts import atomic_folder, room_in, sha256_file, sha256_json
 from clinragen.choices import ASK, PRETRAIN
 from clinragen.cohort import rationale_authors
 from clinragen.cohort.folder import Cohort
-from clinragen.config import load
 from clinragen.data.dataset import StayDataset, collate
 from clinragen.data.familiarity import Familiarity
 from clinragen.data.store import private_store
 from clinragen.errors import UserError
-from clinragen.inference.calibrate import LabelCounts, fit_calibration
-from clinragen.inference.predict import score, write_calibration
+from clinragen.inference.predict import write_calibration
 from clinragen.manifests import RunManifest, StageManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.quiet import phase
 from clinragen.stages import preflight
 from clinragen.stages.ask import run_ask
 from clinragen.stages.build import load_parent, new_model, stays
-from clinragen.stages.config import RunConfig, StageConfig, resolve
-from clinragen.stages.ensemble import fit_linear_probes, refit_linear_probes
-from clinragen.stages.module import StageModule, positive_weights
+from clinragen.stages.calibration import calibrated
+from clinragen.stages.config import RunConfig, resolve, settings_of
+from clinragen.stages.generalist import run_generalist
+from clinragen.stages.module import StageModule
 from clinragen.stages.pretrain import PretrainedEncoder, run_pretrain
 from clinragen.stages.record import Trained, identity_of, run_manifest
 from clinragen.stages.refine import run_refine
@@ -62,8 +61,11 @@ def run_stage(request: Request, console: Console, cohort: Cohort | None = None) 
 def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path | None) -> StageManifest | None:
     if caution := rationale_authors.warning(cohort.paths, request.teacher):
         console.print(f"warning: {caution}", soft_wrap=True, markup=False)
-    if _refines(request):
+    settings = settings_of(request.stage, request.overrides)
+    if settings.refine is not None:
         return run_refine(request, console, cohort)
+    if settings.mixture is not None:
+        return run_generalist(request, console, cohort, store)
     pretrained = PretrainedEncoder(request.pretrained) if request.pretrained else None
     phase(console, "making the model" if request.parent is None else f"opening {request.parent}")
     parent = load_parent(request)
@@ -87,12 +89,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     if done := finished_before(RunManifest, request, identity):
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
-    module = StageModule(
-        model,
-        config.stage,
-        positive_weights(data["train"].labels, config.stage.class_weights, data["train"].eligible),
-        whole=all(stays.eligible.all() for stays in data.values()),
-    )
+    module = StageModule.of(model, config.stage, data)
     if model.head.linear_probes is not None:
         model.head.linear_probes.reset()
     pad = model.tokenizer.pad_token_id
@@ -108,16 +105,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     if state is None:
         return None
     model.eval()
-    fits = fit_linear_probes(model, data, config.stage.inputs, config.stage.batch_size, console)
-    phase(console, "calibrating on the validation stays and writing the model")
-    logits, labels = score(model, data["validation"], config.stage.inputs, config.stage.batch_size)
-    calibration = fit_calibration(
-        logits, labels, list(model.labels), data["validation"].eligible, data["validation"].patients,
-        LabelCounts.of(data["train"].labels, data["train"].eligible),
-    )  # fmt: skip
-    if fits is not None:
-        calibration = calibration.moved(refit_linear_probes(model, data, fits, console))
-    fusion = fits.described() if fits is not None else {}
+    calibration, fusion = calibrated(model, data, config.stage, console)
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
         write_calibration(folder, calibration, Familiarity.fit([data["train"], data["validation"]]))
@@ -125,12 +113,6 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     manifest = run_manifest(request, config, cohort, trained)
     finish_folder(request.out, config, manifest)
     return manifest
-
-
-def _refines(request: Request) -> bool:
-    """Whether the stage learns from its own samples."""
-    settings = [one.removeprefix("stage.") for one in request.overrides if one.startswith("stage.")]
-    return load("stage", request.stage, StageConfig, settings).refine is not None
 
 
 def _described(config: RunConfig, model: ClinRaGen, data: dict[str, StayDataset]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from clinragen.data.sampler import StepPlan
 from clinragen.stages.checkpoint import TrainState
 from clinragen.stages.config import RunConfig
 from clinragen.stages.hardware import in_company, make_fabric, precision
@@ -30,6 +31,7 @@ class Training:
         width: hidden size of the objective's largest part, which decides the precision ``auto``.
         identity: everything that affects the result of the run.
         described: description of model and data, for the console.
+        planned: makes the plan of the steps.
     """
 
     objective: Objective
@@ -38,6 +40,7 @@ class Training:
     width: int
     identity: str
     described: str
+    planned: Callable[..., StepPlan] = StepPlan
 
 
 def train(request: Request, config: RunConfig, training: Training, console: Console) -> TrainState | None:
@@ -65,7 +68,14 @@ def train(request: Request, config: RunConfig, training: Training, console: Cons
         tracker = Tracker(request.out, config.trainer.logger, config.stage_name, config.stage.monitor)
     watcher = StageProgress(console if first else None, tracker)
     loop = Loop(
-        fabric, training.objective, config.stage, training.data, training.collate, request.out / "resume", watcher
+        fabric,
+        training.objective,
+        config.stage,
+        training.data,
+        training.collate,
+        request.out / "resume",
+        watcher,
+        training.planned,
     )
     with alone_in(request.out) if tracker is not None else nullcontext(), in_company(fabric):
         if not loop.state_path.exists():

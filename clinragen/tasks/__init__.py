@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "diagnosis"
 SECTIONS = ("note", "series", "diagnoses")
+#: In the folder of a model of several tasks: a folder for each of them, by name, and its description.
+FOLDER, DESCRIPTION = "tasks", "task.json"
 #: A score of one label on its eligible stays: gold [n] bool, probabilities [n], threshold -> a number, or NaN.
 Scorer = Callable[[np.ndarray, np.ndarray, float], float]
 

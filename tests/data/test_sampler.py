@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinragen.data.sampler import BucketedBatches, StepPlan
+from clinragen.data.sampler import BucketedBatches, MixedPlan, StepPlan, TaskRows
 
 SIZES = st.lists(st.integers(0, 500), min_size=1, max_size=200)
 
@@ -121,3 +121,28 @@ def test_a_step_is_cut_where_one_more_stay_would_exceed_the_tokens():
     assert cut([2, 9, 4, 30, 4], 18, rank=5, world=6) == []
     plan = StepPlan(ALIKE, 120, 120)
     assert plan.cut(np.arange(120)) == [sorted(range(120), key=lambda row: -ALIKE[row])]
+
+
+TASKS = st.lists(st.tuples(st.integers(1, 60), st.floats(0.01, 3)), min_size=1, max_size=4)
+
+
+@given(TASKS, st.integers(1, 16), st.integers(0, 100), st.integers(0, 5))
+def test_each_step_is_of_one_task_and_tasks_have_steps_by_their_weights(tasks, step_size, seed, epoch):
+    mixture = [TaskRows(rows, weight) for rows, weight in tasks]
+    lengths = [5 + row % 7 for row in range(sum(rows for rows, _ in tasks))]
+    plan = MixedPlan(lengths, step_size, step_size, seed=seed, mixture=mixture, passes=40)
+    steps = plan.steps(epoch)
+    assert len(steps) == len(plan)
+    ends = np.cumsum([rows for rows, _ in tasks])
+    turns = [{int(np.searchsorted(ends, row, side="right")) for row in step.tolist()} for step in steps]
+    assert all(len(turn) == 1 for turn in turns)
+    for number, (_, weight) in enumerate(tasks):
+        assert turns.count({number}) == max(1, round(weight * -(-40 // step_size)))
+    assert [step.tolist() for step in plan.steps(epoch)] == [step.tolist() for step in steps]
+
+
+def test_a_task_goes_on_where_it_stopped_so_that_every_row_comes_equally_often():
+    plan = MixedPlan([3] * 50, 5, 5, mixture=[TaskRows(20, 1), TaskRows(30, 0.5)], passes=20)
+    drawn = np.concatenate([step for epoch in range(3) for step in plan.steps(epoch)])
+    assert np.bincount(drawn).tolist() == [3] * 20 + [1] * 30
+    assert [step.tolist() for step in plan.steps(0)] != [step.tolist() for step in plan.steps(1)]

@@ -1,0 +1,54 @@
+"""The series in words, as a student of several tasks writes it from the prompts of the series alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import LogitsProcessorList
+
+from clinragen.chart.captions import TITLE
+from clinragen.choices import CAPTIONS
+from clinragen.data.caption_stays import CaptionStays
+from clinragen.data.dataset import StayDataset
+from clinragen.inference.chart_claims import ChartClaims
+from clinragen.inference.predict import TrainedModel, batches
+from clinragen.model.clinragen import ClinRaGen
+from clinragen.model.task_heads import read_instruction
+from clinragen.tasks import FOLDER
+
+
+def caption_writer(trained: TrainedModel) -> ClinRaGen:
+    """The student, instructed to write captions, on its device.
+
+    Raises:
+        UserError: it did not learn to.
+    """
+    instruction = read_instruction(trained.run.model / FOLDER / CAPTIONS)
+    return trained.model.instructed(instruction).to(trained.device).eval()
+
+
+@torch.inference_mode()
+def write_captions(writer: ClinRaGen, stays: StayDataset, size: int = 64) -> list[str]:
+    """What a student writes of the series of each stay, decoded greedily and without constraint.
+
+    Args:
+        writer: the student, instructed to write captions, in evaluation mode.
+        stays: the stays.
+        size: stays per batch.
+    """
+    texts = [""] * len(stays)
+    where = writer.language_model.embedding_weight.device
+    for rows, batch in batches(writer, CaptionStays(stays, targets=False), size):
+        ids = writer.generate(batch.to(where), ["series"], LogitsProcessorList(), writer.config.max_target_tokens)
+        for row, text in zip(rows, writer.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
+            texts[row] = text.strip().removeprefix(TITLE).strip()
+    return texts
+
+
+def supported_shares(stays: StayDataset, texts: Sequence[str], writer: ClinRaGen) -> np.ndarray:
+    """The share of the claims of each caption that the measurements of the stay support, [n]; 0 without any claim."""
+    claims = ChartClaims(stays, writer.graph, stays.measurements())
+    pairs = zip(stays.stay_ids.tolist(), texts, strict=True)
+    return np.array([claims.supported_share({"series": text}, stay, []) for stay, text in pairs])
