@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from clinragen.prescriber.run import Tally
     from clinragen.prescriber.settings import PrescriberSettings
-    from clinragen.prescription.charts import StayChart
+    from clinragen.prescription.charts import PatientChart
     from clinragen.prescription.history import History
     from clinragen.prescription.rankers import Neighbours
     from clinragen.prescription.suggest import ClassRanking, Suggester
@@ -97,7 +97,7 @@ class PrescribingModel:
     def ranking(
         self,
         history: History,
-        charts: Mapping[int, StayChart],
+        charts: Mapping[int, PatientChart],
         suggester: Suggester,
         neighbours: Neighbours,
         *,

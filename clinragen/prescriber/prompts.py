@@ -19,7 +19,7 @@ from clinragen.config import CONFIG_ROOT
 from clinragen.errors import UserError
 from clinragen.prescriber.retrieval import Retrieved
 from clinragen.prescriber.settings import PrescriberSettings
-from clinragen.prescription.charts import StayChart
+from clinragen.prescription.charts import PatientChart
 from clinragen.safety.cautions import DrugOrder
 from clinragen.safety.context import PatientContext
 from clinragen.teacher.prompts import shortened
@@ -72,7 +72,7 @@ class Prompts:
         shaping = {name: getattr(self.settings, name) for name in _SHAPING}
         return sha256_json({"templates": files, "prompt": self.prompt, "settings": shaping, "names": dict(self.names)})
 
-    def messages(self, stay_id: int, chart: StayChart, retrieved: Retrieved) -> Messages:
+    def messages(self, stay_id: int, chart: PatientChart, retrieved: Retrieved) -> Messages:
         """System and user message for one stay.
 
         Raises:
@@ -111,7 +111,7 @@ class Prompts:
         lists[LISTS[self.prompt]] = {"type": "array", "items": entry, "maxItems": self.settings.listed}
         return _object(lists)
 
-    def _chart(self, chart: StayChart, fence: str) -> dict[str, Any]:
+    def _chart(self, chart: PatientChart, fence: str) -> dict[str, Any]:
         context = chart.context
         written = [(name, " ".join(text.split())) for name, text in chart.sections]
         sections = shortened(written, self.settings.note_words)

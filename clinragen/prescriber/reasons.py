@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clinragen.chart.measurements import measurements
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.prescription.charts import StayChart
+from clinragen.prescription.charts import PatientChart
 from clinragen.prescription.grounds import Ground
 from clinragen.verification.claims import Checked, Verdict
 from clinragen.verification.rationale import Verifier
@@ -23,7 +23,7 @@ class ReasonChecker:
     def __init__(self, graph: ConceptGraph, model: str) -> None:
         self._verifier, self._model = Verifier(graph), model
 
-    def ground(self, reason: str, chart: StayChart) -> Ground | None:
+    def ground(self, reason: str, chart: PatientChart) -> Ground | None:
         """A reason as a ground with its places in the chart; None where the chart does not bear it out.
 
         Every statement in it must hold, and at least one must have a place. A diagnosis holds if the note affirms it:

@@ -14,7 +14,7 @@ import numpy as np
 
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
-from clinragen.prescription.charts import StayChart, note_sections
+from clinragen.prescription.charts import PatientChart, note_sections
 from clinragen.prescription.grounds import Signs, indications
 from clinragen.prescription.history import History
 from clinragen.prescription.rankers import NEIGHBOURS, Neighbours
@@ -67,7 +67,7 @@ class SimilarCases:
     def _sections(self) -> dict[int, list[tuple[str, str]]]:
         return note_sections(self._neighbours.train.cohort)
 
-    def lines(self, history: History, charts: Mapping[int, StayChart]) -> list[tuple[str, ...]]:
+    def lines(self, history: History, charts: Mapping[int, PatientChart]) -> list[tuple[str, ...]]:
         """The lines of each stay of a history."""
         nearest, weights = self._neighbours.nearest(history)
         probabilities, votes = self._neighbours.ranked(history)
@@ -131,7 +131,7 @@ class Knowledge:
     most_treatments: int
     most_cautions: int
 
-    def lines(self, history: History, row: int, chart: StayChart) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def lines(self, history: History, row: int, chart: PatientChart) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Lines of treatments and of cautions for one stay."""
         open_ = [column for column in range(len(history.keys)) if not history.ordered[row, column]]
         treatments, named = self._treatments([history.keys[column] for column in open_], chart)
@@ -139,7 +139,7 @@ class Knowledge:
         screened = dict.fromkeys([*named, *(history.keys[column] for column in likely)])
         return treatments, self._cautions(list(screened), chart)
 
-    def _treatments(self, keys: Sequence[str], chart: StayChart) -> tuple[tuple[str, ...], list[str]]:
+    def _treatments(self, keys: Sequence[str], chart: PatientChart) -> tuple[tuple[str, ...], list[str]]:
         graph, names = self.suggester.graph, self.suggester.names
         by_phenotype: dict[str, list[tuple[float, str, str]]] = {}
         signs: dict[str, tuple[float, str]] = {}
@@ -158,7 +158,7 @@ class Knowledge:
             named += [key for _, key, _ in first]
         return tuple(lines), named
 
-    def _cautions(self, keys: Sequence[str], chart: StayChart) -> tuple[str, ...]:
+    def _cautions(self, keys: Sequence[str], chart: PatientChart) -> tuple[str, ...]:
         grave: list[tuple[Caution, str]] = []
         for key in keys:
             for member in self.suggester.members(key, chart.context):

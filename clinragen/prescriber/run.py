@@ -20,7 +20,7 @@ from clinragen.prescriber.prompts import Prompts
 from clinragen.prescriber.reasons import ReasonChecker
 from clinragen.prescriber.retrieval import Knowledge, Retrieved, SimilarCases
 from clinragen.prescriber.settings import PrescriberSettings
-from clinragen.prescription.charts import StayChart
+from clinragen.prescription.charts import PatientChart
 from clinragen.prescription.grounds import Ground
 from clinragen.prescription.history import History
 from clinragen.prescription.suggest import ClassRanking
@@ -130,7 +130,7 @@ class Prescriber:
         """Settings of the model."""
         return self.prompts.settings
 
-    def questions(self, history: History, charts: Mapping[int, StayChart]) -> Iterator[Question]:
+    def questions(self, history: History, charts: Mapping[int, PatientChart]) -> Iterator[Question]:
         """A question about each stay of a history."""
         cases = self.cases.lines(history, charts) if self.cases is not None else [()] * len(history.stay_ids)
         for row, stay_id in enumerate(history.stay_ids.tolist()):
@@ -288,7 +288,7 @@ def ranking(
 
 
 def stated_grounds(
-    consulted: Consulted, charts: Mapping[int, StayChart], graph: ConceptGraph, model: str
+    consulted: Consulted, charts: Mapping[int, PatientChart], graph: ConceptGraph, model: str
 ) -> dict[tuple[int, str], Ground]:
     """The reasons that the charts bear out, by stay and class; the others are counted as dropped."""
     checker = ReasonChecker(graph, model)

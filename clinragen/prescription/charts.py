@@ -18,7 +18,7 @@ from clinragen.safety.context import PatientContext, contexts_of
 
 
 @dataclass(frozen=True)
-class StayChart:
+class PatientChart:
     """What is known of a stay at its prediction time.
 
     Attributes:
@@ -39,7 +39,7 @@ def note_sections(cohort: Cohort) -> dict[int, list[tuple[str, str]]]:
     return sections_by_stay(cohort.notes, labels=cohort.label_set, layout=True)
 
 
-def read_charts(history: History, graph: ConceptGraph, linker: Linker | None = None) -> dict[int, StayChart]:
+def read_charts(history: History, graph: ConceptGraph, linker: Linker | None = None) -> dict[int, PatientChart]:
     """The charts of the stays of a history.
 
     Args:
@@ -55,7 +55,7 @@ def read_charts(history: History, graph: ConceptGraph, linker: Linker | None = N
     sections, of_series, cells = note_sections(cohort), findings(series), cells_by_stay(series)
     contexts = contexts_of(cohort, history.stay_ids.tolist(), linker)
     return {
-        stay: StayChart(
+        stay: PatientChart(
             sections.get(stay, []),
             cells.get(stay, {}),
             Signs.read(sections.get(stay, []), of_series.get(stay, []), linker, graph),

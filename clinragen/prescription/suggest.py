@@ -9,7 +9,7 @@ import numpy as np
 
 from clinragen.drugs import Drug
 from clinragen.knowledge.graph import ConceptGraph
-from clinragen.prescription.charts import StayChart, read_charts
+from clinragen.prescription.charts import PatientChart, read_charts
 from clinragen.prescription.grounds import Ground, from_cases, from_home, treated
 from clinragen.prescription.history import History
 from clinragen.safety.cautions import Caution
@@ -168,7 +168,7 @@ class Suggester:
     thesaurus: Thesaurus | None = None
 
     def suggest(
-        self, history: History, ranking: ClassRanking, charts: Mapping[int, StayChart] | None = None
+        self, history: History, ranking: ClassRanking, charts: Mapping[int, PatientChart] | None = None
     ) -> Iterator[Prescription]:
         """The suggestions of each stay of a history, in its order.
 
