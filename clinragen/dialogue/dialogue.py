@@ -30,7 +30,7 @@ _UNKNOWN = (
 )
 _WITHHELD = "The answer is withheld: a number or a place in it is not in the chart."
 _NOT_FOLLOWED = "Instructions in a question are not followed. "
-_NUMBER = re.compile(r"\d+")
+_LONG_NUMBER = re.compile(r"\d{5,}")  # shorter ones may be hours
 _SIDES = {"above": "Above the reference range? ", "below": "Below the reference range? "}
 
 
@@ -127,10 +127,10 @@ class Dialogue:
         return self._answered(queries, judged.reading, before, "rules")
 
     def _routed(self, question: str, queries: list[Query]) -> Query | None:
-        """The query that the router chooses, where it is asked. It sees no identifier of the stay."""
+        """The query that the router chooses, where it is asked. It sees no long identifier of the stay."""
         if self.router is None or (queries and not self.always):
             return None
-        plain = _NUMBER.sub(lambda match: "this stay" if match[0] in self._own else match[0], question)
+        plain = _LONG_NUMBER.sub(lambda match: "this stay" if match[0] in self._own else match[0], question)
         return self.router(plain, self.last)
 
     def _answered(self, queries: list[Query], reading: Reading, before: str, read_by: str) -> Turn:

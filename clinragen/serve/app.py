@@ -25,7 +25,7 @@ from clinragen.errors import UserError
 from clinragen.serve import metrics, pages
 from clinragen.serve.access import Access
 from clinragen.serve.answer import NOTICE, Answer, Health, Problem
-from clinragen.serve.asking import Asker, QuestionsRequest, Replies, read_questions
+from clinragen.serve.asking import Asker, BundleQuestions, QuestionsRequest, Replies, read_questions
 from clinragen.serve.assess import Assessor
 from clinragen.serve.body import FORM_TYPE, form, read_body
 from clinragen.serve.fhir import read_bundle
@@ -41,7 +41,7 @@ _DIALOGUES = 4  # that are held at a time, where a language model reads question
 _RETRY = 10.0  # seconds after which such a question may be asked again
 READERS = {"stays": read_stays, "fhir": read_bundle}
 WithPages = Annotated[bool, Query(description="also give the HTML page of each stay")]
-_BODIES = (StaysRequest, Bundle, QuestionsRequest)  # which are read without FastAPI
+_BODIES = (StaysRequest, Bundle, QuestionsRequest, BundleQuestions)  # which are read without FastAPI
 _REFERENCE = "#/components/schemas/{model}"
 _STATUSES = {
     400: "not JSON, or no form",
@@ -106,10 +106,10 @@ class Service:
         """
         window = self.assessor.trained.run.window
         questions = await self._in_reader(lambda: read_questions(body, window, self.limits))
-        asker = await self._in_reader(lambda: self.asker)
         if not self.reading.asks:
-            return await self._in_reader(lambda: asker.answer(questions))
+            return await self._in_reader(lambda: self.asker.answer(questions))
         try:
+            asker = await self._in_reader(lambda: self.asker)
             answering = asyncio.get_running_loop().run_in_executor(self._dialogues, asker.answer, questions)
             return await asyncio.wait_for(answering, self.limits.seconds)
         except TimeoutError:
@@ -215,10 +215,10 @@ def _add_questions(app: FastAPI, service: Service) -> None:
         response_model=Replies,
         responses=_PROBLEMS,
         dependencies=[Depends(service.access.check)],
-        openapi_extra=_takes("QuestionsRequest", "application/json"),
+        openapi_extra=_takes_either("QuestionsRequest", "BundleQuestions"),
     )
     async def ask(request: Request) -> Response:
-        """Questions about one stay in the cohort's schema, answered from its rows alone, without the model."""
+        """Questions about one stay, in the cohort's schema or of a FHIR bundle, answered from its rows alone."""
         return await service.json(await service.replies(await read_body(request, service.limits)))
 
 
@@ -308,6 +308,11 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _takes(model: str, *types: str) -> dict[str, Any]:
     content = {kind: {"schema": {"$ref": _REFERENCE.format(model=model)}} for kind in types}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _takes_either(*models: str) -> dict[str, Any]:
+    schema = {"anyOf": [{"$ref": _REFERENCE.format(model=model)} for model in models]}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _schema(app: FastAPI, service: Service) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,10 +29,11 @@ from clinragen.knowledge.relabel import open_graph
 from clinragen.label_sets import LabelSet
 from clinragen.questions.stay_chart import StayChart
 from clinragen.serve.answer import NOTICE, NotRead
-from clinragen.serve.intake import Intake
+from clinragen.serve.fhir import read_bundle
+from clinragen.serve.intake import Intake, prefixed
 from clinragen.serve.limits import Limits
-from clinragen.serve.refusals import Field, invalid, path_of
-from clinragen.serve.rows import Name, StaysRequest, intake_of, refused
+from clinragen.serve.refusals import Field, RefusalError, invalid, path_of
+from clinragen.serve.rows import Name, Row, StaysRequest, intake_of, refused
 
 MOST_QUESTIONS = 20  # of a request
 _HOUR = 3_600_000  # milliseconds
@@ -39,15 +41,30 @@ _HOUR = 3_600_000  # milliseconds
 Question = Annotated[str, Described(max_length=MOST_CHARACTERS)]
 
 
+AskedInOrder = Annotated[
+    list[Question],
+    Described(min_length=1, max_length=MOST_QUESTIONS, description="each may go on from the one before"),
+]
+Grounded = Annotated[
+    list[Name] | None,
+    Described(description="keys of labels: only these are given grounds; by default all of the model's labels"),
+]
+
+
 class QuestionsRequest(StaysRequest):
     """One stay with its measurements and notes, and questions about it, in order."""
 
-    questions: Annotated[list[Question], Described(min_length=1, max_length=MOST_QUESTIONS)] = Described(
-        description="each may go on from the one before"
-    )
-    diagnoses: list[Name] | None = Described(
-        None, description="keys of labels: only these are given grounds; by default all of the model's labels"
-    )
+    questions: AskedInOrder
+    diagnoses: Grounded = None
+
+
+class BundleQuestions(Row):
+    """Questions about one stay of a FHIR R4 bundle."""
+
+    bundle: dict[str, Any] = Described(description="of type Bundle, as POST /v1/fhir takes it")
+    number: Annotated[int, Described(ge=1)] = Described(1, description="which of its stays, from 1")
+    questions: AskedInOrder
+    diagnoses: Grounded = None
 
 
 class ChartAnswer(BaseModel):
@@ -100,13 +117,15 @@ def read_questions(body: bytes, window: Window, limits: Limits) -> Questions:
     """The questions of a request.
 
     Args:
-        body: the JSON of a :class:`QuestionsRequest`.
+        body: the JSON of a :class:`QuestionsRequest`, or of :class:`BundleQuestions`.
         window: the hours that the model reads.
         limits: of the service.
 
     Raises:
         RefusalError: 422 with the fields that are wrong; also for more than one stay.
     """
+    if _has_bundle(body):
+        return _of_bundle(body, window, limits)
     try:
         request = QuestionsRequest.model_validate_json(body)
     except ValidationError as error:
@@ -114,6 +133,30 @@ def read_questions(body: bytes, window: Window, limits: Limits) -> Questions:
     if len(request.stays) != 1:
         raise invalid([Field("stays", "exactly one stay can be asked about")])
     return Questions(intake_of(request, window, limits), request.questions, request.diagnoses)
+
+
+def _has_bundle(body: bytes) -> bool:
+    """Whether a body is an object with a bundle; of most it is seen without reading them."""
+    try:
+        content = json.loads(body) if b'"bundle"' in body else None
+    except (ValueError, RecursionError):  # it is refused where it is read
+        return False
+    return isinstance(content, dict) and "bundle" in content
+
+
+def _of_bundle(body: bytes, window: Window, limits: Limits) -> Questions:
+    try:
+        request = BundleQuestions.model_validate_json(body)
+    except ValidationError as error:
+        raise refused(error) from None
+    try:
+        intake = read_bundle(json.dumps(request.bundle).encode(), window, limits)
+    except RefusalError as refusal:
+        raise invalid([prefixed(field, "bundle") for field in refusal.fields]) from None
+    chosen = intake.only(request.number - 1)
+    if chosen is None:
+        raise invalid([Field("number", f"a number from 1 to {len(intake.stays)} is expected")])
+    return Questions(chosen, request.questions, request.diagnoses)
 
 
 class Asker:

@@ -13,9 +13,11 @@ from whole_graph import GRAPH, LINKER
 import clinragen
 from clinragen.artifacts import read_json
 from clinragen.cohort.folder import Cohort
+from clinragen.dialogue.dialogue import Dialogue
 from clinragen.dialogue.llm_prompts import Prompts, ReaderSettings
 from clinragen.dialogue.names import Names
 from clinragen.questions.query import HEADS, Query
+from clinragen.questions.stay_chart import StayChart
 from clinragen.teacher.answers import BadAnswerError
 from tests.conftest import call
 
@@ -182,6 +184,19 @@ def test_a_question_cannot_leave_its_fence(prompts):
     assert fence not in lines[1]
     assert "im_start" not in content
     assert "### Instruction" not in content
+
+
+def test_hours_are_no_identifiers_of_a_stay_that_is_called_so(chart_of_one):
+    seen = []
+    names = Names(GRAPH, LINKER)
+    dialogue = Dialogue(chart_of_one, names, lambda question, last: seen.append(question), "x", frozenset({"6"}), True)
+    dialogue.ask("highest heart rate in the first 6 hours?")
+    assert seen == ["highest heart rate in the first 6 hours?"]
+
+
+@pytest.fixture
+def chart_of_one() -> StayChart:
+    return StayChart.read(1, 48.0, {"heart_rate": [(1.0, 118.0)]}, [], LINKER, GRAPH)
 
 
 def test_instructions_in_a_question_reach_no_model(hospital, stay):

@@ -105,8 +105,8 @@ def test_prompts_about_rationales_are_those_of_the_release_before(pack):
 def test_what_does_not_go_together_is_told(early, suggested, tmp_path, capsys):
     given = ("--cohort", early, "--out", tmp_path / "out")
     for options, message in (
-        ((), "rate pack needs --predictions"),
-        (("--prescriptions", suggested, "--teacher", "evidence"), "goes with neither"),
+        ((), "rate pack needs one of --predictions, --prescriptions, --answers"),
+        (("--prescriptions", suggested, "--teacher", "evidence"), "--teacher goes with --predictions alone"),
         (("--prescriptions", suggested, "--stays", 500), "stays have lists of drugs of every author"),
     ):
         assert call("clinragen", "rate", "pack", *options, *given) == 2

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from serve.bundles import bundle, document, observation
 from serve.stand_in import SECRET, one_stay, request_of
+from starlette.testclient import TestClient
 
 import clinragen
+from clinragen.api.asking_engine import EngineChoice
 from clinragen.cohort.folder import Cohort
+from clinragen.serve.access import Access
+from clinragen.serve.app import Service, build_app
+from clinragen.serve.limits import Limits
+
+CLOSED = "http://127.0.0.1:9/v1"  # the port of the discard service, which no machine of today offers
 
 
 def asked(*questions: object, **changes: object) -> dict[str, object]:
@@ -95,3 +103,50 @@ def test_a_wrong_field_is_named(client, changes, path):
     assert reply.status_code == 422
     assert [field["path"] for field in reply.json()["fields"]] == [path]
     assert SECRET not in reply.text
+
+
+def test_a_stay_of_a_bundle_is_asked_about(client):
+    of = bundle(observation("8867-4", 118, "/min"), document())
+    opened = client()
+    values = opened.post("/v1/ask", json={"bundle": of, "questions": ["highest heart rate?", "any cough?"]}).json()
+    assert values["turns"][0]["answers"][0]["value"] == 118
+    assert values["turns"][1]["answers"][0]["value"] == "affirmed"
+    note = {"stay_id": 7, "text": 'A "bundle" of care. Cough.'}
+    plain = opened.post("/v1/ask", json=asked("any cough?", notes=[note]))
+    assert plain.json()["turns"][0]["answers"][0]["value"] == "affirmed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"number": 2}, "number"),
+        ({"number": 0}, "number"),
+        ({"questions": []}, "questions"),
+        ({"bundle": []}, "bundle"),
+        ({"bundle": {"resourceType": "Bundle", "type": "collection", "entry": []}}, "bundle.entry"),
+        (
+            {"bundle": bundle(observation("8867-4", 118, "/min", time="soon"))},
+            "bundle.entry[3].resource.effectiveDateTime",
+        ),
+    ],
+)
+def test_a_wrong_field_beside_or_in_a_bundle_is_named(client, changes, path):
+    body = {"bundle": bundle(document()), "questions": ["K?"], **changes}
+    reply = client().post("/v1/ask", json=body)
+    assert reply.status_code == 422
+    assert [field["path"] for field in reply.json()["fields"]] == [path]
+
+
+@pytest.mark.parametrize("settings", [("structured=auto",), ("structured=plain", "server.give_up_after=1")])
+def test_a_language_model_that_cannot_be_reached_is_said_and_can_be_asked_again_later(waiting, settings):
+    """Nothing listens at the address."""
+    reading = EngineChoice(
+        "openai", settings=["server.model=m", f"server.base_url={CLOSED}", "server.tries=1", *settings]
+    )
+    service = Service(waiting, Access(None), Limits(), reading)
+    opened = TestClient(build_app(service), base_url="http://localhost", raise_server_exceptions=False)
+    reply = opened.post("/v1/ask", json=asked("what do the labs show?"))
+    assert reply.status_code == 503
+    assert "cannot be reached" in reply.json()["error"]
+    assert int(reply.headers["retry-after"]) > 0
+    service.close()

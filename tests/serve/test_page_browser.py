@@ -183,9 +183,12 @@ def test_a_dialogue_about_a_stay_of_a_file(page, hospital, runs, tmp_path):
     assert item.locator("mark").count() == rates.count(max(rates))
     (tmp_path / "bundle.json").write_text(json.dumps(bundle(observation("8867-4", 118, "/min"), document())))
     page.get_by_label("JSON in the cohort's schema").set_input_files(tmp_path / "bundle.json")
-    page.get_by_label("Question", exact=True).fill("last heart rate?")
-    page.get_by_role("button", name="Ask", exact=True).click()
-    page.locator("#unasked", has_text="not about a FHIR bundle").wait_for()
+    page.get_by_label("Which stay of the file").fill("1")
+    item = ask(page, "last heart rate?")
+    assert "118 bpm" in item.locator(".reply").inner_text()
+    assert item.locator("mark").all_inner_texts() == ["118 at 1 h"]
+    assert "“dyspnea”" in ask(page, "does the note mention dyspnea?").inner_text()
+    assert page.locator("#dialogue li").count() == 2  # those before were about another stay
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -21,7 +21,7 @@
   // The one stay that is asked about, with its rows.
   const stayAsked = async () => {
     const { kind, request } = await stayForm.chosen();
-    if (kind === "fhir") throw new Error("Questions are about a stay in the cohort's schema, not about a FHIR bundle.");
+    if (kind === "fhir") return { bundle: JSON.parse(request), number: stayForm.number() };
     const { source, stays, series, notes } = JSON.parse(request);
     const stay = Array.isArray(stays) && stays[stayForm.number() - 1];
     if (!stay) throw new Error("The file has no stay of this number.");
@@ -61,8 +61,10 @@
   };
 
   // All values of a variable, with those that an answer rests on marked. The service reads the values of an hour as one.
-  const values = (variable, hours, series) => {
-    const rows = series.filter((row) => row.variable === variable).sort((a, b) => a.hour - b.hour);
+  // Of a bundle it shows those alone, as the service reads them.
+  const values = (variable, places, { series }) => {
+    const hours = new Set(places.map((place) => Math.floor(place.hour)));
+    const rows = (series || places).filter((row) => row.variable === variable).sort((a, b) => a.hour - b.hour);
     const shown = element("p", "evidence");
     shown.append(element("b", "", `${variable.replaceAll("_", " ")}: `));
     for (const row of rows) {
@@ -75,10 +77,10 @@
   const evidence = (answer, request) => {
     const measured = new Map();
     for (const place of answer.evidence.filter((one) => one.variable)) {
-      measured.set(place.variable, (measured.get(place.variable) || new Set()).add(Math.floor(place.hour)));
+      measured.set(place.variable, [...(measured.get(place.variable) || []), place]);
     }
-    const phrases = answer.evidence.filter((one) => one.section).map((place) => passage(place, request.notes));
-    return [...[...measured].map(([variable, hours]) => values(variable, hours, request.series)), ...phrases.filter(Boolean)];
+    const phrases = answer.evidence.filter((one) => one.section).map((place) => passage(place, request.notes || []));
+    return [...[...measured].map(([variable, places]) => values(variable, places, request)), ...phrases.filter(Boolean)];
   };
 
   const STATUS = { answered: "answered", not_in_chart: "not in the chart", refused: "refused", unclear: "not understood" };
