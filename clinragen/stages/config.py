@@ -18,6 +18,7 @@ from clinragen.model.choice import choose
 from clinragen.model.config import ModelConfig
 
 STAGES = ("notes", "series", "multimodal")  # of a distillation, in order; `train` takes any stage
+FEWEST_ALIGNED = 8  # stays of a forward pass that aligns: with fewer there is little to be told from
 REFINE = "refine"  # the stage that a distillation adds when asked
 #: parts of the model that a stage may train or leave as they are
 Part = Literal["language_model", "series_encoder", "concept_attention", "head"]
@@ -49,6 +50,12 @@ REFINE_RANGES = {
     "samples": (1, 1000),
     "others": (1, 1000),
     **dict.fromkeys(("beta", "least_gap", "rate"), (0, 1_000_000)),
+}
+ALIGN_RANGES = {
+    "dim": (2, 65_536),
+    "prototypes": (2, 1_000_000),
+    **dict.fromkeys(("instance", "token", "prototype"), (0, 1_000_000)),
+    **dict.fromkeys(("dropout", "soft_negatives"), (0, 1)),
 }
 TRAINER_RANGES = {"devices": (1, 1024), "num_nodes": (1, 65_536)}
 
@@ -99,6 +106,50 @@ class RefineConfig:
 
 
 @dataclass
+class AlignConfig:
+    """How note and series of a stay are aligned (``model.alignment``), with the defaults of MGCA.
+
+    Attributes:
+        instance, token, prototype: weights of the losses of whole stays, of tokens, and of assignments to prototypes;
+            0 leaves one out.
+        dim: of the common space.
+        prototypes: how many.
+        network: also read the states of language model and series encoder, and train these. Without them only what the
+            linear probes read is aligned, in a fraction of the time.
+        dropout: share of terms, concepts and bins that are left out in training.
+        rate: learning rate of what reads these.
+        soft_negatives: share of a stay's target that goes to stays whose notes affirm the same concepts; 0 for none.
+        temperature, token_temperature, prototype_temperature: of similarities; the first is learned from there.
+    """
+
+    instance: float = 1.0
+    token: float = 0.7
+    prototype: float = 0.5
+    dim: int = 128
+    prototypes: int = 500
+    network: bool = True
+    dropout: float = 0.9
+    rate: float = 3e-3
+    soft_negatives: float = 0.0
+    temperature: float = 0.07
+    token_temperature: float = 0.1
+    prototype_temperature: float = 0.2
+
+    def check(self, where: str) -> None:
+        """Raise a UserError for invalid values."""
+        _check_ranges(self, where, ALIGN_RANGES)
+        for name in ("temperature", "token_temperature", "prototype_temperature", "rate"):
+            if not 0 < (value := getattr(self, name)) <= 100:
+                raise UserError(f"{where}.{name} is {value}, expected a number above 0, such as 0.1")
+        if self.dropout == 1:
+            raise UserError(f"{where}.dropout is 1: nothing would be left to learn from")
+        if not self.instance + self.token + self.prototype:
+            raise UserError(f"{where}: instance, token and prototype are all 0: nothing would be learned")
+        if self.token and not self.network:
+            raise UserError(f"{where}.network is false, so there are no tokens to align: set {where}.token=0 too")
+
+
+@dataclass
 class StageConfig:
     """One stage (``configs/stage/*.yaml``, or a user's own file).
 
@@ -121,6 +172,7 @@ class StageConfig:
         refine: the student learns from its own samples rather than from a teacher; None for all other stages.
         mixture: the stage learns several tasks: weight of each, 0 leaves it out; empty for all that can be
             learned from the cohort, in equal parts; None for all stages of one task.
+        align: note and series learn to be found from each other; None for all other stages.
     """
 
     inputs: list[Modality] = MISSING
@@ -148,6 +200,7 @@ class StageConfig:
     checkpoint_steps: int = 0
     refine: RefineConfig | None = None
     mixture: dict[str, float] | None = None
+    align: AlignConfig | None = None
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values."""
@@ -164,10 +217,19 @@ class StageConfig:
                 raise UserError(f"{where}: stage.refine learns from samples of its parent: set stage.parent")
         if self.mixture is not None:
             self._check_mixture(where)
+        if self.align is not None:
+            self.align.check(f"{where}.align")
+            if {*self.inputs} != {"note", "series"}:
+                raise UserError(f"{where}: to align needs both note and series: set stage.inputs=[note,series]")
+            if self.batch_size < FEWEST_ALIGNED:
+                raise UserError(
+                    f"{where}.batch_size is {self.batch_size}: a stay is told from the others of its batch, so that it "
+                    f"needs at least {FEWEST_ALIGNED}, better 128 or more"
+                )
 
     def _check_mixture(self, where: str) -> None:
-        if self.refine is not None or self.parent is not None:
-            raise UserError(f"{where}: a stage with stage.mixture has no stage.refine and no stage.parent")
+        if self.refine is not None or self.align is not None or self.parent is not None:
+            raise UserError(f"{where}: a stage with stage.mixture has no stage.refine, stage.align or stage.parent")
         for name, weight in (self.mixture or {}).items():
             if name not in (valid := [*tasks.names(), *WITHOUT_LABELS]):
                 raise unknown_choice("task", name, valid)
@@ -308,6 +370,8 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["stage"]["refine"]["journal"]
     if settings["stage"]["mixture"] is None:
         del settings["stage"]["mixture"]
+    if settings["stage"]["align"] is None:
+        del settings["stage"]["align"]
     if not settings["model"]["max_caption_tokens"]:
         del settings["model"]["max_caption_tokens"]
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}

@@ -20,6 +20,7 @@ from clinragen.manifests import RunManifest, StageManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.quiet import phase
 from clinragen.stages import preflight
+from clinragen.stages.align import AlignModule, aligner
 from clinragen.stages.ask import run_ask
 from clinragen.stages.build import load_parent, new_model, stays
 from clinragen.stages.calibration import calibrated
@@ -89,7 +90,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     if done := finished_before(RunManifest, request, identity):
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
-    module = StageModule.of(model, config.stage, data)
+    module = aligner(model, config.stage, data) if config.stage.align else StageModule.of(model, config.stage, data)
     if model.head.linear_probes is not None:
         model.head.linear_probes.reset()
     pad = model.tokenizer.pad_token_id
@@ -108,6 +109,8 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
     calibration, fusion = calibrated(model, data, config.stage, console)
     with atomic_folder(request.out / "model", replace=True) as folder:
         model.save_pretrained(folder)
+        if isinstance(module, AlignModule):
+            module.alignment.save(folder)
         write_calibration(folder, calibration, Familiarity.fit([data["train"], data["validation"]]))
     trained = Trained(model, data, state, parent[1] if parent else None, identity, fusion)
     manifest = run_manifest(request, config, cohort, trained)
