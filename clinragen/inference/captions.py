@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers import LogitsProcessorList
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from clinragen.chart.captions import TITLE
 from clinragen.choices import CAPTIONS
@@ -31,7 +32,7 @@ def caption_writer(trained: TrainedModel) -> ClinRaGen:
 
 @torch.inference_mode()
 def write_captions(writer: ClinRaGen, stays: StayDataset, size: int = 64) -> list[str]:
-    """What a student writes of the series of each stay, decoded greedily and without constraint.
+    """What a student writes of the series of each stay: greedily, behind the title, as reports behind their markers.
 
     Args:
         writer: the student, instructed to write captions, in evaluation mode.
@@ -40,11 +41,27 @@ def write_captions(writer: ClinRaGen, stays: StayDataset, size: int = 64) -> lis
     """
     texts = [""] * len(stays)
     where = writer.language_model.embedding_weight.device
+    titled = LogitsProcessorList([_Titled(writer)])
     for rows, batch in batches(writer, CaptionStays(stays, targets=False), size):
-        ids = writer.generate(batch.to(where), ["series"], LogitsProcessorList(), writer.config.max_target_tokens)
+        ids = writer.generate(batch.to(where), ["series"], titled, writer.config.max_target_tokens)
         for row, text in zip(rows, writer.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
             texts[row] = text.strip().removeprefix(TITLE).strip()
     return texts
+
+
+class _Titled(LogitsProcessor):
+    """Opens each text with the title of captions."""
+
+    def __init__(self, writer: ClinRaGen) -> None:
+        self._ids = writer.tokenizer(f" {TITLE}", add_special_tokens=False)["input_ids"]
+        self._skip = writer.language_model.decoder_start
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        position = input_ids.shape[1] - self._skip
+        if position < len(self._ids):
+            scores = torch.full_like(scores, -torch.inf)
+            scores[:, self._ids[position]] = 0.0
+        return scores
 
 
 def supported_shares(stays: StayDataset, texts: Sequence[str], writer: ClinRaGen) -> np.ndarray:

@@ -7,7 +7,9 @@ import json
 import pytest
 import torch
 
+from clinragen.chart.captions import TITLE
 from clinragen.errors import UserError
+from clinragen.inference.captions import _Titled
 from clinragen.label_sets import LabelSet
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.task_heads import for_task, read_instruction, save_head, save_instruction, with_head
@@ -81,6 +83,16 @@ def test_a_task_is_read_back_beside_the_student(first, second, make_stay, batch_
         stays[0].labels.resize(len(before.labels), refcheck=False)
         batch = batch_of(before, *stays)
         assert all(torch.equal(*pair) for pair in zip(computed(before, batch), computed(after, batch), strict=True))
+
+
+def test_captions_are_opened_by_their_title_whatever_is_likelier(first):
+    titled, ids = _Titled(first), first.tokenizer(f" {TITLE}", add_special_tokens=False)["input_ids"]
+    written = [first.tokenizer.pad_token_id] * first.language_model.decoder_start
+    scores = torch.arange(len(first.tokenizer), dtype=torch.float32)[None]
+    for token in (*ids, len(first.tokenizer) - 1):  # behind the title, the likeliest
+        chosen = int(titled(torch.tensor([written], dtype=torch.long), scores.clone()).argmax())
+        assert chosen == token
+        written.append(chosen)
 
 
 def test_releases_that_know_no_instructions_refuse_the_model(first, tmp_path):
