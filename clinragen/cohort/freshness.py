@@ -156,12 +156,14 @@ def lags(cohort: Cohort) -> pl.DataFrame:
     return joined.select(columns).sort("hospital")
 
 
-def years_before(cohort: Cohort) -> np.ndarray:
-    """By how many years each stay is older than the newest ones of its cohort, float64 [stays]; NaN where not known.
+def years_of(cohort: Cohort) -> np.ndarray:
+    """The year of each stay, the middle of its period, float64 [stays]; NaN where not known."""
+    return np.array([year_of(period) for period in cohort.sites["period"]], dtype=float)
 
-    A span of years counts as its middle.
-    """
-    years = np.array([year_of(period) for period in cohort.sites["period"]], dtype=float)
+
+def years_before(cohort: Cohort) -> np.ndarray:
+    """By how many years each stay is older than the newest ones of its cohort, float64 [stays]; NaN where not known."""
+    years = years_of(cohort)
     return years if np.isnan(years).all() else np.nanmax(years) - years
 
 

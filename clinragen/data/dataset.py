@@ -19,6 +19,7 @@ from clinragen.chart.captions import TITLE, caption
 from clinragen.chart.findings import Finding, findings
 from clinragen.choices import SERIES_INPUTS, NotePassages, SeriesInput
 from clinragen.cohort.folder import Cohort
+from clinragen.cohort.freshness import years_of
 from clinragen.cohort.sections import note_text, sections_by_stay
 from clinragen.data.batch import IGNORED, Batch
 from clinragen.data.lexicon import Lexicon
@@ -274,6 +275,12 @@ class StayDataset(Dataset[Stay]):
         """Whose each stay is, [n] ids."""
         subjects = dict(self.cohort.stays.select("stay_id", "subject_id").iter_rows())
         return np.array([subjects[int(stay)] for stay in self.stay_ids])
+
+    @property
+    def years(self) -> np.ndarray:
+        """The year of each stay by its period, [n]; NaN where not known."""
+        rows = np.searchsorted(self.cohort.stays["stay_id"].to_numpy(), self.stay_ids)
+        return years_of(self.cohort)[rows]
 
     def _strangers(self) -> np.ndarray:
         """For each stay the row of another patient's stay: a fixed rotation of a fixed permutation."""

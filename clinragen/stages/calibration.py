@@ -27,7 +27,8 @@ def calibrated(
     Returns:
         The calibration, and penalties and gains of the probes, for the manifest.
     """
-    fits = fit_linear_probes(model, data, stage.inputs, stage.batch_size, console)
+    weigh = stage.freshness == "validation"
+    fits = fit_linear_probes(model, data, stage.inputs, stage.batch_size, console, weigh=weigh)
     phase(console, "calibrating on the validation stays and writing the model")
     logits, labels = score(model, data["validation"], stage.inputs, stage.batch_size)
     calibration = fit_calibration(

@@ -25,6 +25,8 @@ Part = Literal["language_model", "series_encoder", "concept_attention", "head"]
 Monitor = Literal["loss", "macro_auroc"]
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Writing = Literal["joint", "separate"]
+#: weights of training stays by the age of their period: none, or as strong as predicts the newest validation stays best
+Freshness = Literal["none", "validation"]
 #: how a student learns from its own samples: the best alone, the best against the worst, or both
 Refinement = Literal["rft", "dpo", "both"]
 #: of arithmetic, as Fabric names it
@@ -169,6 +171,8 @@ class StageConfig:
         masked: share of patches that ``pretrain`` masks; of words that ``ask`` leaves out of a question, or adds.
         precision: ``auto`` uses bf16 if the hardware supports it and the model is large enough to benefit.
         checkpoint_minutes: interval of checkpoints; ``checkpoint_steps`` counts steps instead.
+        freshness: ``validation`` lets the linear probes weigh training stays by the age of their period, for each label
+            as strongly as predicts the newest validation stays best, or not at all.
         refine: the student learns from its own samples rather than from a teacher; None for all other stages.
         mixture: the stage learns several tasks: weight of each, 0 leaves it out; empty for all that can be
             learned from the cohort, in equal parts; None for all stages of one task.
@@ -198,6 +202,7 @@ class StageConfig:
     workers: int = 0
     checkpoint_minutes: float = 5.0
     checkpoint_steps: int = 0
+    freshness: Freshness = "none"
     refine: RefineConfig | None = None
     mixture: dict[str, float] | None = None
     align: AlignConfig | None = None
@@ -364,6 +369,8 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["task"]
     if not settings["stage"]["token_weight"]:
         del settings["stage"]["token_weight"]  # keeps the identity of runs from before this setting
+    if settings["stage"]["freshness"] == "none":
+        del settings["stage"]["freshness"]
     if settings["stage"]["refine"] is None:
         del settings["stage"]["refine"]
     else:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from scipy.sparse import csr_matrix, hstack, vstack
 from scipy.special import expit
 
 from clinragen.choices import Modality
+from clinragen.cohort import freshness
 from clinragen.data.dataset import StayDataset
 from clinragen.data.series import summarise
 from clinragen.inference.predict import score
@@ -33,8 +35,13 @@ PENALTIES = {"note": (3.0, 1.0, 0.3, 0.1), "series": (1000.0, 300.0, 100.0, 30.0
 #: What is penalised: terms one by one, and variables as a whole (ridge, lasso). On the five splits of the eICU demo it
 #: ranks stays a little better than the ridge alone, and what a diagnosis rests on is told with fewer things.
 NETS = {"note": (0.3, 0.67), "series": (0.3, 0.02)}
+#: Strengths of the weights by age to choose from (``freshness.weights``); 0, in which all stays weigh alike, is in it.
+STRENGTHS = (0.0, 1.0, 2.0, 4.0)
+#: By how many standard errors the validation loss must fall for the stays to be weighed: less is chance.
+_SURE = 2.0
 #: Products per fit of a probe, over all penalties, counted on data of ``benchmarks/linear_probes.py``; for the plan.
 PRODUCTS = {"note": 310, "series": 830}
+WEIGHED = 1.75  # times as many where stays are weighed: three strengths beside four penalties
 SAMPLE = 1000  # stays for the time estimate
 #: Callback with the current fit (probe and penalty) and its number of converged labels.
 FitReport = Callable[[str, int], object]
@@ -61,19 +68,23 @@ class ProbeFits:
     Attributes:
         weights: of each probe in use, [features + 1, L], the last row the intercepts.
         penalties: the chosen one of each probe in use.
+        strengths: the chosen weights by age of each probe in use, [L], where stays are weighed.
         gains: of the network, the note's probe and the series', [3].
     """
 
     weights: dict[str, np.ndarray]
     penalties: dict[str, float]
+    strengths: dict[str, np.ndarray]
     gains: np.ndarray
 
     def described(self) -> dict[str, float]:
-        """Penalties and gains, for the manifest."""
+        """Penalties, strengths and gains, for the manifest."""
         gains = dict(zip(("network", *PROBES), self.gains.round(4).tolist(), strict=True))
-        return {f"{name}_penalty": penalty for name, penalty in self.penalties.items()} | {
-            f"{name}_gain": gain for name, gain in gains.items()
-        }
+        return (
+            {f"{name}_penalty": penalty for name, penalty in self.penalties.items()}
+            | {f"{name}_freshness": round(float(chosen.mean()), 4) for name, chosen in self.strengths.items()}
+            | {f"{name}_gain": gain for name, gain in gains.items()}
+        )
 
 
 def fit_linear_probes(
@@ -82,6 +93,8 @@ def fit_linear_probes(
     inputs: Sequence[Modality],
     size: int,
     console: Console | None = None,
+    *,
+    weigh: bool = False,
 ) -> ProbeFits | None:
     """Fit the probes of the modalities in ``inputs``; the others get gain 0.
 
@@ -91,6 +104,8 @@ def fit_linear_probes(
         inputs: modalities of the stage, of ``note`` and ``series``.
         size: stays per batch.
         console: where progress is shown.
+        weigh: training stays may weigh by the age of their period, as far as this predicts the newest validation
+            stays better.
 
     Returns:
         What was fitted and chosen; None for a model without linear probes.
@@ -101,7 +116,7 @@ def fit_linear_probes(
     probes.reset()
     network, labels = score(model, data["validation"], inputs, size)
     parts: list[np.ndarray] = [network.astype(float)]
-    fits = ProbeFits({}, {}, np.zeros(1 + len(PROBES)))
+    fits = ProbeFits({}, {}, {}, np.zeros(1 + len(PROBES)))
     for name, weight in (("note", probes.note), ("series", probes.series)):
         if name not in inputs or not len(weight):
             weight.zero_()
@@ -109,7 +124,10 @@ def fit_linear_probes(
             continue
         matrices = {split: features(model, data[split], name) for split in data}
         with every_core(), _progress(console, labels.shape[1]) as report:
-            fits.weights[name], fits.penalties[name] = choose(name, net_of(model, name), matrices, data, report)
+            fit = _Fit(name, net_of(model, name), matrices, data, report)
+            fits.weights[name], fits.penalties[name] = fit.choose()
+            if weigh and _differ(ages := _ages(data)):
+                fits.weights[name], fits.strengths[name] = fit.weigh(fits.weights[name], fits.penalties[name], ages)
         weight.copy_(torch.from_numpy(fits.weights[name][:-1]))
         parts.append(np.asarray(matrices["validation"] @ fits.weights[name][:-1]))
     fits.gains[:] = fuse(np.stack(parts), labels, data["validation"].eligible)
@@ -139,15 +157,17 @@ def refit_linear_probes(
     assert probes is not None, "there are fits of probes"
     both = [data["train"], data["validation"]]
     labels, eligible = (np.concatenate([getattr(stays, name) for stays in both]) for name in ("labels", "eligible"))
+    ages = np.concatenate(list(_ages({split: data[split] for split in ("train", "validation")}).values()))
     shift = np.zeros(labels.shape[1])
     for name, former in fits.weights.items():
         rows = [features(model, stays, name) for stays in both]
         matrix = csr_matrix(vstack(rows)) if name == "note" else np.concatenate([np.asarray(part) for part in rows])
         with every_core(), _progress(console, labels.shape[1]) as report:
             described = f"{name}, on validation stays too"
+            counts = eligible if name not in fits.strengths else eligible * _by_age(ages, fits.strengths[name])
             weights = fit_elastic_net(
                 Features(matrix), labels, fits.penalties[name], net_of(model, name),
-                lambda count, fit=described, report=report: report(fit, count), eligible,
+                lambda count, fit=described, report=report: report(fit, count), counts,
             )  # fmt: skip
         getattr(probes, name).copy_(torch.from_numpy(weights[:-1]))
         lost = np.asarray(matrix @ (former[:-1] - weights[:-1]))
@@ -226,22 +246,106 @@ def choose(
         data: their labels.
         report: called with each fit and its number of converged labels.
     """
-    best: tuple[float, np.ndarray, float] | None = None
-    training = Features(matrices["train"])
-    train, validation = data["train"], data["validation"]
-    gold = validation.labels.astype(np.float32)
-    for penalty in PENALTIES[probe]:
-        fit = f"{probe}, penalty {penalty:g}"
-        report(fit, 0)
-        weights = fit_elastic_net(
-            training, train.labels, penalty, net, lambda count, fit=fit: report(fit, count), train.eligible
-        )
-        loss = _loss(matrices["validation"] @ weights[:-1] + weights[-1], gold, validation.eligible)
-        if best is not None and loss > best[0]:
-            break  # the loss is unimodal in the penalty
-        best = (loss, weights, penalty)
-    assert best is not None
-    return best[1], best[2]
+    return _Fit(probe, net, matrices, data, report).choose()
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The fits of one probe, of which the least validation loss chooses.
+
+    Attributes:
+        probe: its name.
+        net: what is penalised.
+        matrices: features of ``train`` and ``validation``.
+        data: stays of the same.
+        report: where progress is shown.
+    """
+
+    probe: str
+    net: ElasticNet
+    matrices: Mapping[str, csr_matrix | np.ndarray]
+    data: Mapping[str, Labelled]
+    report: FitReport
+
+    @cached_property
+    def _training(self) -> Features:
+        return Features(self.matrices["train"])
+
+    def _weights(self, penalty: float, fit: str, counts: np.ndarray) -> np.ndarray:
+        self.report(fit, 0)
+        labels, report = self.data["train"].labels, self.report
+        return fit_elastic_net(self._training, labels, penalty, self.net, lambda count: report(fit, count), counts)
+
+    def _scores(self, weights: np.ndarray) -> np.ndarray:
+        return self.matrices["validation"] @ weights[:-1] + weights[-1]
+
+    def choose(self) -> tuple[np.ndarray, float]:
+        """Weights [features + 1, L] under the penalty with the least validation loss, and that penalty."""
+        best: tuple[float, np.ndarray, float] | None = None
+        train, validation = self.data["train"], self.data["validation"]
+        gold = validation.labels.astype(np.float32)
+        for penalty in PENALTIES[self.probe]:
+            weights = self._weights(penalty, f"{self.probe}, penalty {penalty:g}", train.eligible)
+            loss = _loss(self._scores(weights), gold, validation.eligible)
+            if best is not None and loss > best[0]:
+                break  # the loss is unimodal in the penalty
+            best = (loss, weights, penalty)
+        assert best is not None
+        return best[1], best[2]
+
+    def weigh(
+        self, weights: np.ndarray, penalty: float, ages: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For each label the strength of the weights by age that predicts the newest validation stays best.
+
+        These are the nearest to the stays that will be predicted. They are few, and a label that does not drift loses
+        by fewer stays to learn from: a label's stays are weighed only if its loss falls by more than chance.
+
+        Args:
+            weights: of stays that all weigh alike, strength 0; [features + 1, L].
+            penalty: of these.
+            ages: in years, of the stays of each split; NaN where not known.
+
+        Returns:
+            The weights, and the strengths [L].
+        """
+        train, validation = self.data["train"], self.data["validation"]
+        newest = ages["validation"] == np.nanmin(ages["validation"])
+        usual = _losses(self._scores(weights), validation)[newest]
+        weights, least, strengths = weights.copy(), np.zeros(usual.shape[1]), np.zeros(usual.shape[1])
+        for strength in STRENGTHS[1:]:
+            counts = train.eligible * freshness.weights(ages["train"], strength)[:, None]
+            tried = self._weights(penalty, f"{self.probe}, weights by age to the power {strength:g}", counts)
+            change = _losses(self._scores(tried), validation)[newest] - usual
+            error = change.std(axis=0) / max(len(change) - 1, 1) ** 0.5
+            better = (change.mean(axis=0) + _SURE * error < 0) & (change.mean(axis=0) < least)
+            weights[:, better], strengths[better] = tried[:, better], strength
+            least[better] = change.mean(axis=0)[better]
+        return weights, strengths
+
+
+def _ages(data: Mapping[str, StayDataset]) -> dict[str, np.ndarray]:
+    """Years by which the stays of each split are older than the newest of all, [n]; NaN where not known."""
+    years = {split: stays.years for split, stays in data.items()}
+    together = np.concatenate(list(years.values()))
+    newest = together.max(where=np.isfinite(together), initial=-np.inf)
+    return {split: newest - of_split for split, of_split in years.items()}
+
+
+def _differ(ages: Mapping[str, np.ndarray]) -> bool:
+    """Whether training stays are of different ages, and the ages of some validation stays are known."""
+    distinct = {split: np.unique(of[np.isfinite(of)]).size for split, of in ages.items()}
+    return distinct["train"] > 1 and distinct["validation"] > 0
+
+
+def _by_age(ages: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+    """Weights of stays of these ages for each label, [n, L]."""
+    return np.stack([freshness.weights(ages, strength) for strength in strengths], axis=1)
+
+
+def _losses(scores: np.ndarray, stays: Labelled) -> np.ndarray:
+    """Loss of each stay for each label, [n, L]; 0 where it is not eligible."""
+    return (np.logaddexp(0, scores) - stays.labels * scores) * stays.eligible
 
 
 def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> np.ndarray:

@@ -102,7 +102,7 @@ def fit_elastic_net(
     penalty: float,
     net: ElasticNet,
     done: Callable[[int], object] = lambda count: None,
-    eligible: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Elastic-net logistic regressions: float32 [d + 1, L], the last row the intercepts; groups that are gone are 0.
 
@@ -112,13 +112,13 @@ def fit_elastic_net(
         penalty: strength.
         net: what it penalises.
         done: called with the number of converged labels after each step.
-        eligible: [n, L] bool, the stays that count for each label; all by default.
+        counts: [n, L], how much each stay counts for each label, none less than 0; all by 1 by default.
     """
-    weights = fit_logistic(features, labels, penalty, None, done, eligible)
+    weights = fit_logistic(features, labels, penalty, None, done, counts)
     for _ in range(ROUNDS):
         lengths, longest = _lengths(weights, net.group)
         ridge = penalty * (net.ridge + net.lasso * net.group**0.5 / (lengths + _SMALL * longest).clamp_min(1e-9))
-        weights = fit_logistic(features, labels, ridge, weights, done, eligible)
+        weights = fit_logistic(features, labels, ridge, weights, done, counts)
     lengths, longest = _lengths(weights, net.group)
     weights[:-1][(lengths <= _GONE * longest).numpy()] = 0
     return weights
@@ -139,7 +139,7 @@ def fit_logistic(
     penalty: float | Tensor,
     start: np.ndarray | None = None,
     done: Callable[[int], object] = lambda count: None,
-    eligible: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Ridge logistic regressions: float32 [d + 1, L], the last row the intercepts.
 
@@ -149,12 +149,12 @@ def fit_logistic(
         penalty: half of it times the squared weights is added to the summed loss; one for all, or one each, [d, L].
         start: initial weights; by default zero, with intercepts from the label shares.
         done: called with the number of converged labels after each step.
-        eligible: [n, L] bool, the stays that count for each label; all by default.
+        counts: [n, L], how much each stay counts for each label, none less than 0; all by 1 by default.
     """
     truth = torch.from_numpy(labels.astype(np.float32))
-    counts = None if eligible is None or eligible.all() else torch.from_numpy(eligible.astype(np.float32))
+    weighed = None if counts is None or (counts == 1).all() else torch.from_numpy(counts.astype(np.float32))
     if start is None:
-        share = truth.mean(0) if counts is None else (truth * counts).sum(0) / counts.sum(0).clamp_min(1)
+        share = truth.mean(0) if weighed is None else (truth * weighed).sum(0) / weighed.sum(0).clamp_min(1)
         share = share.clamp(0.5 / len(truth), 1 - 0.5 / len(truth))
         weights, offsets = torch.zeros(features.shape[1], truth.shape[1]), share.logit()
     else:
@@ -165,9 +165,9 @@ def fit_logistic(
     ridge = torch.as_tensor(penalty, dtype=torch.float32).expand_as(weights)
     for _ in range(NEWTON_STEPS):
         target, reached = truth[:, active], scores[:, active]
-        weighed = None if counts is None else counts[:, active]
-        step, move, size = _newton(features, weights[:, active], reached, target, ridge[:, active], weighed)
-        length = _line_search(reached, move, target, weights[:, active], step[:-1], ridge[:, active], weighed)
+        those = None if weighed is None else weighed[:, active]
+        step, move, size = _newton(features, weights[:, active], reached, target, ridge[:, active], those)
+        length = _line_search(reached, move, target, weights[:, active], step[:-1], ridge[:, active], those)
         weights[:, active] += length * step[:-1]
         offsets[active] += length * step[-1]
         scores[:, active] += length * move

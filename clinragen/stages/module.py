@@ -14,7 +14,7 @@ from clinragen.data.batch import Batch
 from clinragen.data.dataset import StayDataset
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.stages.config import ClassWeights, StageConfig
-from clinragen.stages.ensemble import expected_seconds
+from clinragen.stages.ensemble import WEIGHED, expected_seconds
 from clinragen.stages.loop import Objective, Scored
 
 
@@ -75,7 +75,8 @@ class StageModule(Objective):
 
     def afterwards(self, data: StayDataset) -> float:
         """Estimated seconds for fitting the linear probes."""
-        return expected_seconds(self.model, data, self.stage.inputs)
+        seconds = expected_seconds(self.model, data, self.stage.inputs)
+        return seconds if self.stage.freshness == "none" else WEIGHED * seconds
 
     def groups(self) -> list[dict[str, Any]]:
         """Weights of the language model with their own learning rate; no weight decay on vectors."""

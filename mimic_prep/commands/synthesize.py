@@ -12,6 +12,7 @@ def command(
     seed: Seed = 0,
     sites: WholeNumber = 1,
     drift: Number = 0.0,
+    recoding: Number = 0.0,
     out: Out,
     workers: MaybeWholeNumber = None,
     overwrite: Overwrite = False,
@@ -24,11 +25,14 @@ def command(
         seed: The same seed gives the same bytes.
         sites: Hospitals that differ in patients, charting and notes; truth/sites.json says in what.
         drift: Change of patients and charting over the years; 0: none, 1: clear.
+        recoding: Share of the admissions since a new rule of coding in which two conditions have each other's codes.
         workers: Processes. Default: one per core.
     """
     from mimic_prep.synthetic.write import synthesize
 
-    counts = synthesize(patients, seed, out, sites=sites, drift=drift, workers=workers, overwrite=overwrite)
+    counts = synthesize(
+        patients, seed, out, sites=sites, drift=drift, recoding=recoding, workers=workers, overwrite=overwrite
+    )
     stays, rows = counts["icu/icustays"], sum(counts.values())
     answer(
         f"{out}: {patients} patients, {stays} stays in intensive care, {rows:,} rows; ground truth in truth/",

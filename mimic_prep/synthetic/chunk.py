@@ -21,9 +21,11 @@ from mimic_prep.synthetic.sites import Group, in_style
 from mimic_prep.synthetic.truth import (
     ContraindicationRow,
     OrderRow,
+    RecodedRow,
     TruthRow,
     contraindication_rows,
     order_rows,
+    recoded_rows,
     stay_rows,
 )
 
@@ -65,6 +67,7 @@ class Chunk:
     truth: list[TruthRow]
     orders: list[OrderRow]
     contraindications: list[ContraindicationRow]
+    recoded: list[RecodedRow]
     stays: list[tuple[int, int, str]]
     counts: dict[str, int]
 
@@ -78,6 +81,7 @@ class _ChunkTables:
         self.truth: list[TruthRow] = []
         self.orders: list[OrderRow] = []
         self.contraindications: list[ContraindicationRow] = []
+        self.recoded: list[RecodedRow] = []
         self.stays: list[tuple[int, int, str]] = []
 
 
@@ -127,6 +131,7 @@ def make_chunk(of: Group, first: int, last: int) -> Chunk:
         truth=tables.truth,
         orders=tables.orders,
         contraindications=tables.contraindications,
+        recoded=tables.recoded,
         stays=tables.stays,
         counts={name: frame.height for name, frame in frames.items()},
     )
@@ -154,7 +159,9 @@ class _PatientRows:
     def admission(self, admission: Admission, order: int, insurance: str, race: str, marital: str) -> None:
         """All rows of an admission, the ``order``-th of the patient from 0."""
         self._admission_row(admission, insurance, race, marital)
-        self._codes(admission)
+        present = {episode.condition.key for episode in admission.episodes}
+        written = self.of.recoded(admission.hadm_id, present, self.patient.anchor_year_group)
+        self._codes(admission, written)
         possible = possible_orders(self.hospital, admission, self.rng)
         body, devices = None, set()
         for stay in admission.stays:
@@ -163,6 +170,7 @@ class _PatientRows:
         if not admission.stays:
             body = self._ward(admission)
         note = self._note(admission, order, body, devices)
+        self.tables.recoded += recoded_rows(admission, written)
         self._orders(admission, [substituted(self.hospital, admission, of, note.allergy) for of in possible], note)
 
     def _admission_row(self, admission: Admission, insurance: str, race: str, marital: str) -> None:
@@ -180,8 +188,9 @@ class _PatientRows:
             )
         )  # fmt: skip
 
-    def _codes(self, admission: Admission) -> None:
-        for position, code in enumerate(diagnoses(admission, self.rng), 1):
+    def _codes(self, admission: Admission, written: dict[str, str]) -> None:
+        others = {key: self.hospital.conditions[other] for key, other in written.items()}
+        for position, code in enumerate(diagnoses(admission, self.rng, others), 1):
             self.tables.rows["hosp/diagnoses_icd"].append(
                 (self.patient.subject_id, admission.hadm_id, position, code, admission.icd_version)
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mimic_prep.synthetic.hospital import Hospital, Substitution
+from mimic_prep.synthetic.hospital import Condition, Hospital, Substitution
 from mimic_prep.synthetic.patients import DAY, HOUR, Admission
 
 _GIVEN = 0.8  # share of the home medicines and treatments that are ordered
@@ -41,15 +42,24 @@ class PossibleOrder:
         return replace(self, start=start, stop=stop)
 
 
-def diagnoses(admission: Admission, rng: np.random.Generator) -> list[str]:
-    """ICD codes in the order of importance, in the admission's version; a few are omitted (``Episode.coded``)."""
+def diagnoses(admission: Admission, rng: np.random.Generator, written: Mapping[str, Condition]) -> list[str]:
+    """ICD codes in the order of importance, in the admission's version; a few are omitted (``Episode.coded``).
+
+    Args:
+        admission: whose conditions are coded.
+        rng: of the draws.
+        written: conditions whose codes are those of another, by key.
+    """
     ranked = sorted(
         admission.episodes, key=lambda e: -(e.condition.acuity * e.severity + 0.01 * (not e.condition.chronic))
     )
     codes = []
     for episode in ranked:
         options = episode.form.codes[admission.icd_version]
-        code = options[int(rng.integers(len(options)))]
+        drawn = int(rng.integers(len(options)))  # also where the code is another's: the draws that follow are the same
+        if other := written.get(episode.condition.key):
+            options = other.forms[0].codes[admission.icd_version]
+        code = options[drawn % len(options)]
         if episode.coded:
             codes.append(code)
     return list(dict.fromkeys(codes))

@@ -1,7 +1,8 @@
-"""Hospitals with habits of their own, and years that change: what ``synthesize --sites`` and ``--drift`` plant.
+"""Hospitals with habits of their own, and years that change: what ``--sites``, ``--drift`` and ``--recoding`` plant.
 
-A patient's hospital, and what is not charted of a stay, is drawn from seeds of their own, apart from all other draws:
-without sites and drift every byte is that of a single hospital, and the first of several hospitals is this hospital.
+A patient's hospital, what is not charted of a stay, and what is coded otherwise, is drawn from seeds of their own,
+apart from all other draws: without sites, drift and recoding every byte is that of a single hospital, and the first of
+several hospitals is this hospital.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Literal, TypedDict, get_args
+from typing import Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ MOST_SITES, MOST_DRIFT = 100, 3.0
 COLUMNS = ("hospital_id", "network_id")
 YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
 _PER_NETWORK = 3
-_SITE, _CHARTED = 101, 102  # what a seed is for
+_SITE, _CHARTED, _RECODED = 101, 102, 103  # what a seed is for
 _FILE = ROOT / "sites.yaml"
 _TERSE = ("Social History", "Family History", "Discharge Instructions")
 _HEADING = re.compile(r"(?m)^([A-Z][A-Za-z ]+):$")
@@ -46,6 +47,14 @@ class Habits:
     notes: NoteStyle = "usual"
 
 
+@dataclass(frozen=True)
+class RecodingRule:
+    """From which group of years on the codes of pairs of conditions change places."""
+
+    begins: str
+    pairs: list[list[str]]
+
+
 class PlantedSite(TypedDict):
     """A hospital in ``truth/sites.json``."""
 
@@ -60,20 +69,37 @@ class Planted(TypedDict):
     sites: list[PlantedSite]
     drift: float
     years: dict[str, dict[str, object]]
+    recoding: NotRequired[PlantedRecoding]
+
+
+class PlantedRecoding(TypedDict):
+    """From which group of years on the codes of which pairs of conditions change places, in a share of admissions."""
+
+    begins: str
+    pairs: list[list[str]]
+    share: float
 
 
 @dataclass(frozen=True)
 class Group:
-    """A hospital group: how many hospitals, and how much changes over the years."""
+    """A hospital group: how many hospitals, and how much changes over the years.
+
+    Attributes:
+        seed: of all draws.
+        sites: number of hospitals.
+        drift: change of patients and charting.
+        recoding: share of the later admissions in which the codes of a pair of conditions change places.
+    """
 
     seed: int
     sites: int = 1
     drift: float = 0.0
+    recoding: float = 0.0
 
     @property
     def is_usual(self) -> bool:
         """Whether it is a single hospital that does not change."""
-        return self.sites == 1 and not self.drift
+        return self.sites == 1 and not self.drift and not self.recoding
 
     def site(self, index: int) -> int:
         """The hospital of a patient, from 0."""
@@ -118,6 +144,18 @@ class Group:
 
         return charted
 
+    def recoded(self, hadm: int, present: set[str], years: str) -> dict[str, str]:
+        """Those of the conditions present in an admission that are written as another one -> the other one."""
+        if not self.recoding:
+            return {}
+        rule, written = read_recoding(), {}
+        for number, pair in enumerate(rule.pairs if years >= rule.begins else []):
+            drawn = np.random.default_rng([self.seed, hadm, number, _RECODED]).random()
+            if drawn < self.recoding and len(present.intersection(pair)) == 1:
+                first, second = pair
+                written |= {first: second} if first in present else {second: first}
+        return written
+
     def planted(self) -> Planted:
         """What there is to find, for ``truth/sites.json``."""
         sites, changed = read_sites()
@@ -126,7 +164,11 @@ class Group:
             hospital, network = site_names(number)
             described.append({"hospital": hospital, "network": network, "habits": asdict(sites[number % len(sites)])})
         years = {name: asdict(_in_years(changed, name, self.drift)) for name in YEAR_GROUPS} if self.drift else {}
-        return {"sites": described, "drift": self.drift, "years": years}
+        planted: Planted = {"sites": described, "drift": self.drift, "years": years}
+        if self.recoding:
+            rule = read_recoding()
+            planted["recoding"] = {"begins": rule.begins, "pairs": rule.pairs, "share": self.recoding}
+        return planted
 
     def table(self, stays: Iterable[tuple[int, int, str]]) -> pa.Table:
         """``truth/sites.parquet`` of stays (stay_id, index of the patient, group of years)."""
@@ -134,7 +176,7 @@ class Group:
         return pa.Table.from_pylist([dict(zip(SITES.names, row, strict=True)) for row in rows], schema=SITES)
 
 
-def checked(seed: int, sites: int, drift: float) -> Group:
+def checked(seed: int, sites: int, drift: float, recoding: float) -> Group:
     """The hospital group of options as a user gives them.
 
     Raises:
@@ -146,7 +188,9 @@ def checked(seed: int, sites: int, drift: float) -> Group:
         raise UserError(f"--sites {sites}: expected 1 to {MOST_SITES}")
     if not 0 <= drift <= MOST_DRIFT:
         raise UserError(f"--drift {drift:g}: expected 0 (no change) to {MOST_DRIFT:g}")
-    return Group(seed, sites, drift)
+    if not 0 <= recoding <= 1:
+        raise UserError(f"--recoding {recoding:g}: expected a share of the admissions, from 0 to 1")
+    return Group(seed, sites, drift, recoding)
 
 
 def site_names(number: int) -> tuple[str, str]:
@@ -184,6 +228,25 @@ def read_sites() -> tuple[list[Habits], Habits]:
     drift = raw["drift"]
     lost = {name: 1 - float(share) for name, share in drift["charting"].items()}
     return sites, _habits(hospital, {"case_mix": drift["prevalence"], "rarely": lost}, "drift")
+
+
+@cache
+def read_recoding() -> RecodingRule:
+    """The pairs of conditions whose codes may change places, and from when on.
+
+    Raises:
+        UserError: an unknown condition or group of years, or a list that is no pair.
+    """
+    conditions, raw = load().conditions, load_yaml(_FILE)["recoding"]
+    if raw["from"] not in YEAR_GROUPS:
+        raise UserError(f"{_FILE}: recoding.from: {unknown_choice('group of years', raw['from'], YEAR_GROUPS)}")
+    for pair in raw["pairs"]:
+        for name in pair:
+            if name not in conditions:
+                raise UserError(f"{_FILE}: recoding.pairs: {unknown_choice('condition', name, conditions)}")
+        if len(pair) != 2:
+            raise UserError(f"{_FILE}: recoding.pairs: expected pairs of conditions, not {', '.join(pair)}")
+    return RecodingRule(raw["from"], raw["pairs"])
 
 
 def _habits(hospital: Hospital, row: dict[str, object], where: str) -> Habits:

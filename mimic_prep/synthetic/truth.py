@@ -49,6 +49,8 @@ CONTRAINDICATIONS = pa.schema(
     [("stay_id", pa.int64()), ("drug", pa.string()), ("because", pa.string())]  # because: allergy or kidney
 )
 
+RECODED = pa.schema([("stay_id", pa.int64()), ("condition", pa.string()), ("written_as", pa.string())])
+
 Shown = Literal["series", "note", "both", "none"]
 
 
@@ -94,6 +96,14 @@ class ContraindicationRow(TypedDict):
     because: str
 
 
+class RecodedRow(TypedDict):
+    """A row of ``RECODED``: a condition whose code in this stay's admission is that of another one."""
+
+    stay_id: int
+    condition: str
+    written_as: str
+
+
 README = """\
 # Ground truth of the synthetic hospital
 
@@ -133,6 +143,34 @@ each hospital does otherwise than the first, and what changes over the years: lo
 variables that are charted in a share of the stays only (`rarely`), values in another unit under the label of the usual
 one (`unit`), and the style of the notes.
 """
+
+
+RECODING_README = """
+`recoded.parquet` has the conditions whose codes are those of another condition (`written_as`): from a group of years
+on, coders write the codes of a pair of conditions for each other in a share of the admissions. `sites.json` names the
+pairs, that share and these years. The label is then that of `written_as`, if the condition is coded at all. The oracle
+knows what was written.
+"""
+
+
+def as_written(rows: list[TruthRow], recoded: list[RecodedRow]) -> list[TruthRow]:
+    """The conditions by the codes that were written for them."""
+    others = {(row["stay_id"], row["condition"]): row["written_as"] for row in recoded}
+    names = phenotypes()
+    written: list[TruthRow] = []
+    for row in rows:
+        name = others.get((row["stay_id"], row["condition"]), row["condition"])
+        written.append({**row, "condition": name, "is_phenotype": name in names})
+    return written
+
+
+def recoded_rows(admission: Admission, written: dict[str, str]) -> list[RecodedRow]:
+    """Rows of ``RECODED`` for every stay of an admission."""
+    return [
+        {"stay_id": stay.stay_id, "condition": name, "written_as": other}
+        for stay in admission.stays
+        for name, other in written.items()
+    ]
 
 
 def oracle(stay_ids: list[int], rows: list[TruthRow]) -> pa.Table:

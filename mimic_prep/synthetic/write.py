@@ -43,13 +43,14 @@ def synthesize(
     *,
     sites: int = 1,
     drift: float = 0.0,
+    recoding: float = 0.0,
     workers: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, int]:
     """Write raw tables and ``truth/`` below ``out``; the number of rows per table comes back.
 
-    The bytes depend only on ``patients``, ``seed``, ``sites`` and ``drift``. Patient *i* is the same for any number of
-    patients.
+    The bytes depend only on ``patients``, ``seed``, ``sites``, ``drift`` and ``recoding``. Patient *i* is the same for
+    any number of patients.
 
     Args:
         patients: number of patients.
@@ -57,6 +58,7 @@ def synthesize(
         out: folder to write.
         sites: number of hospitals, which differ as ``configs/synthetic/sites.yaml`` says.
         drift: how much changes from the first years to the last; 0: nothing, 1: as stated there.
+        recoding: share of the later admissions in which the codes of pairs of conditions, named there, change places.
         workers: processes; one per core by default.
         overwrite: replace a synthetic hospital.
 
@@ -67,11 +69,12 @@ def synthesize(
         raise UserError(f"--patients {patients}: expected 1 to {MAX_PATIENTS}")
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
-    of = checked(seed, sites, drift)
+    of = checked(seed, sites, drift, recoding)
     counts: Counter[str] = Counter()
     rows: list[truth.TruthRow] = []
     orders: list[truth.OrderRow] = []
     contraindications: list[truth.ContraindicationRow] = []
+    recoded: list[truth.RecodedRow] = []
     stays: list[tuple[int, int, str]] = []
     with output_folder(out, SYNTHETIC, overwrite=overwrite) as folder:
         for name in raw_tables.COLUMNS:
@@ -89,6 +92,7 @@ def synthesize(
                 rows += chunk.truth
                 orders += chunk.orders
                 contraindications += chunk.contraindications
+                recoded += chunk.recoded
                 stays += chunk.stays
         table = pa.Table.from_pylist(rows, schema=truth.CONDITIONS)
         write_table(folder / "truth" / "conditions.parquet", table)
@@ -96,12 +100,16 @@ def synthesize(
             ("orders", orders, truth.ORDERS), ("contraindications", contraindications, truth.CONTRAINDICATIONS)
         ):  # fmt: skip
             write_table(folder / "truth" / f"{name}.parquet", pa.Table.from_pylist(of_table, schema=schema))
-        write_table(folder / "truth" / "oracle.parquet", truth.oracle([stay for stay, *_ in stays], rows))
+        labels = truth.as_written(rows, recoded) if recoded else rows
+        write_table(folder / "truth" / "oracle.parquet", truth.oracle([stay for stay, *_ in stays], labels))
+        if of.recoding:
+            write_table(folder / "truth" / "recoded.parquet", pa.Table.from_pylist(recoded, schema=truth.RECODED))
         if not of.is_usual:
             write_table(folder / "truth" / "sites.parquet", of.table(stays))
             write_json(folder / "truth" / "sites.json", of.planted())
-        write_text(folder / "truth" / "README.md", truth.README + ("" if of.is_usual else truth.SITES_README))
-        write_json(folder / "truth" / "manifest.json", _manifest(patients, seed, dict(counts), rows))
+        further = ("" if of.is_usual else truth.SITES_README) + (truth.RECODING_README if of.recoding else "")
+        write_text(folder / "truth" / "README.md", truth.README + further)
+        write_json(folder / "truth" / "manifest.json", _manifest(patients, seed, dict(counts), rows, labels))
     return dict(counts)
 
 
@@ -127,10 +135,12 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Chunk]]]:
         yield pool.map
 
 
-def _manifest(patients: int, seed: int, counts: dict[str, int], rows: list[truth.TruthRow]) -> TruthManifest:
+def _manifest(
+    patients: int, seed: int, counts: dict[str, int], rows: list[truth.TruthRow], labels: list[truth.TruthRow]
+) -> TruthManifest:
     stays = max(counts["icu/icustays"], 1)
     present = Counter(row["condition"] for row in rows)
-    coded = Counter(row["condition"] for row in rows if row["coded"] and row["is_phenotype"])
+    coded = Counter(row["condition"] for row in labels if row["coded"] and row["is_phenotype"])
     return {
         "patients": patients,
         "seed": seed,

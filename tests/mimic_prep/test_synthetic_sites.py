@@ -17,7 +17,8 @@ from clinragen.evaluation.inputs import Truth
 from mimic_prep.audit import site_checks
 from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.prepare import prepare
-from mimic_prep.synthetic.sites import YEAR_GROUPS, Group, read_sites
+from mimic_prep.synthetic.hospital import load
+from mimic_prep.synthetic.sites import YEAR_GROUPS, Group, read_recoding, read_sites
 from mimic_prep.synthetic.write import synthesize
 from tests.mimic_prep.test_synthetic_hospital import files, read
 
@@ -106,7 +107,49 @@ def test_drift_grows_evenly_and_the_first_years_chart_everything() -> None:
     assert Group(0).habits(0, YEAR_GROUPS[0]) == Group(0, sites=2).habits(0, YEAR_GROUPS[3])
 
 
-@pytest.mark.parametrize(("options", "says"), [({"sites": 0}, "--sites 0: expected 1"), ({"drift": -1}, "--drift -1")])
+def test_a_new_rule_of_coding_changes_only_the_codes_of_later_years(tmp_path: Path) -> None:
+    synthesize(60, 3, tmp_path / "one", workers=1)
+    synthesize(60, 3, tmp_path / "recoded", recoding=1, workers=1)
+    one, recoded = files(tmp_path / "one"), files(tmp_path / "recoded")
+    assert [name for name in one if name.endswith(".csv.gz") and one[name] != recoded[name]] == [
+        "hosp/diagnoses_icd.csv.gz"
+    ]
+    assert one["truth/conditions.parquet"] == recoded["truth/conditions.parquet"]
+    truth = tmp_path / "recoded" / "truth"
+    planted = json.loads((truth / "sites.json").read_text())["recoding"]
+    assert (planted["begins"], planted["share"]) == (read_recoding().begins, 1.0)
+    rows = pl.read_parquet(truth / "recoded.parquet").join(
+        pl.read_parquet(truth / "conditions.parquet"), on=("stay_id", "condition")
+    )
+    codes = read(tmp_path / "recoded", "hosp/diagnoses_icd")
+    pairs = [set(pair) for pair in planted["pairs"]]
+    years = dict(pl.read_parquet(truth / "sites.parquet").select("stay_id", "period").iter_rows())
+    assert rows.height > 20
+    for row in rows.rows(named=True):
+        assert {row["condition"], row["written_as"]} in pairs
+        assert years[row["stay_id"]] >= planted["begins"]
+        written = set(codes.filter(pl.col("hadm_id").cast(pl.Int64) == row["hadm_id"])["icd_code"].str.strip_chars())
+        possible = load().conditions[row["written_as"]].forms[0].codes
+        assert bool(written & {code for version in possible.values() for code in version}) == row["coded"]
+
+
+def test_a_share_of_admissions_is_recoded() -> None:
+    group, (first, second) = Group(0, recoding=0.25), read_recoding().pairs[0]
+    recoded = [group.recoded(hadm, {first}, YEAR_GROUPS[-1]) for hadm in range(2000)]
+    assert sum(map(bool, recoded)) / 2000 == pytest.approx(0.25, abs=0.03)
+    assert {first: second} in recoded
+    assert not any(group.recoded(hadm, {first, second}, YEAR_GROUPS[-1]) for hadm in range(50))
+    assert not any(group.recoded(hadm, {first}, YEAR_GROUPS[0]) for hadm in range(50))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"sites": 0}, "--sites 0: expected 1"),
+        ({"drift": -1}, "--drift -1"),
+        ({"recoding": 1.5}, "--recoding 1.5: expected"),
+    ],
+)
 def test_numbers_out_of_range_are_refused(tmp_path: Path, options: dict, says: str) -> None:
     with pytest.raises(UserError, match=says):
         synthesize(3, 0, tmp_path / "raw", **options)

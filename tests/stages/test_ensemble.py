@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from scipy.sparse import csr_matrix
@@ -11,8 +12,8 @@ from scipy.special import expit
 from clinragen.cohort.folder import Cohort
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.predict import TrainedModel, batches, score
-from clinragen.stages.ensemble import features, fit_linear_probes, fuse, net_of, refit_linear_probes
-from clinragen.stages.logistic import Features, fit_elastic_net, fit_logistic
+from clinragen.stages.ensemble import _Fit, features, fit_linear_probes, fuse, net_of, refit_linear_probes
+from clinragen.stages.logistic import ElasticNet, Features, fit_elastic_net, fit_logistic
 
 
 def draw(seed: int, stays: int = 400, width: int = 6, labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -104,6 +105,52 @@ def test_probes_that_learn_of_a_rare_label_from_validation_stays_leave_its_mean_
     before = means()
     shift = refit_linear_probes(model, data, fits)
     assert means() + shift == pytest.approx(before, abs=1e-3)
+
+
+class Years:
+    """Stays of given years with two labels: what the feature says of the first turns over in the last years."""
+
+    def __init__(self, seed: int, years: list[float], *, drift: bool):
+        chance = np.random.default_rng(seed)
+        self.years = np.repeat(years, 150)
+        self.read = chance.normal(size=(len(self.years), 4))
+        slope = np.where(drift & (self.years >= 2015), -2.0, 2.0)
+        logits = np.stack([self.read[:, 0] * slope, 2 * self.read[:, 1]], axis=1)
+        self.labels = chance.random(logits.shape) < expit(logits)
+        self.eligible = np.ones_like(self.labels)
+
+
+@pytest.mark.parametrize("drift", [True, False])
+def test_only_the_stays_of_a_label_that_drifts_weigh_by_age(drift):
+    data = {
+        "train": Years(0, [2009.0, 2012.0, 2015.0], drift=drift),
+        "validation": Years(1, [2009.0, 2015.0], drift=drift),
+    }
+    matrices = {split: stays.read for split, stays in data.items()}
+    fit = _Fit("note", ElasticNet(0.3, 0.67), matrices, data, lambda fit, count: None)
+    alike, penalty = fit.choose()
+    ages = {split: 2015 - stays.years for split, stays in data.items()}
+    weights, strengths = fit.weigh(alike, penalty, ages)
+    assert (strengths > 0).tolist() == [drift, False]
+    assert np.array_equal(weights[:, 1], alike[:, 1])
+    assert (weights[0, 0] < 0 < alike[0, 0]) == drift
+
+
+def test_stays_weigh_by_age_only_when_asked_and_where_years_are_known(runs, hospital):
+    trained, cohort = TrainedModel.load(runs.multimodal), Cohort.load(hospital.cohort)
+    model, inputs = trained.model, trained.manifest.inputs
+    data = {split: trained.dataset(cohort, split) for split in ("train", "validation")}
+    alike = fit_linear_probes(model, data, inputs, 8)
+    weighed = fit_linear_probes(model, data, inputs, 8, weigh=True)
+    assert not [name for name in alike.described() if "freshness" in name]
+    assert {"note_freshness", "series_freshness"} <= set(weighed.described())
+    weighed.strengths["note"] = np.full(data["train"].labels.shape[1], 4.0)
+    refit_linear_probes(model, data, alike)
+    before = model.head.linear_probes.note.clone()
+    refit_linear_probes(model, data, weighed)
+    assert not torch.allclose(model.head.linear_probes.note, before, atol=0.01)
+    cohort.__dict__["sites"] = cohort.sites.with_columns(period=pl.lit(None, dtype=pl.String))
+    assert not fit_linear_probes(model, data, inputs, 8, weigh=True).strengths
 
 
 def test_a_calibration_follows_a_shift_of_the_logits():

@@ -174,3 +174,14 @@ def test_an_elastic_net_of_a_label_without_positives_and_of_no_features_is_finit
     assert np.isfinite(fit_elastic_net(Features(read), labels, 1.0, ElasticNet(0.3, 0.5))).all()
     nothing = csr_matrix((100, 0), dtype=np.float32)
     assert fit_elastic_net(Features(nothing), labels, 1.0, ElasticNet(0.3, 0.5)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("shape", [np.asarray, csr_matrix])
+def test_a_stay_that_counts_twice_is_like_two_stays(shape):
+    read, labels = problem(4, 120, 5, 2, "plain")
+    twice = np.random.default_rng(1).random(labels.shape) < 0.4
+    weighed = fit_logistic(Features(shape(read)), labels, 2.0, counts=1.0 + twice)
+    for label in range(labels.shape[1]):
+        rows = np.concatenate([np.arange(len(read)), np.flatnonzero(twice[:, label])])
+        repeated = fit_logistic(Features(shape(read[rows])), labels[rows, label : label + 1], 2.0)
+        assert weighed[:, label] == pytest.approx(repeated[:, 0], abs=0.01)

@@ -19,8 +19,8 @@ def test_the_linear_fit_is_that_of_the_eligible_stays_alone():
     read = random.normal(size=(300, 5)).astype(np.float32)
     gold = (read[:, :2] + random.normal(size=(300, 2)) > 0.5).astype(np.float32)
     eligible = random.random((300, 2)) < 0.5
-    masked = fit_logistic(Features(read), gold, 1.0, eligible=eligible)
-    turned = fit_logistic(Features(read), np.where(eligible, gold, 1 - gold), 1.0, eligible=eligible)
+    masked = fit_logistic(Features(read), gold, 1.0, counts=eligible)
+    turned = fit_logistic(Features(read), np.where(eligible, gold, 1 - gold), 1.0, counts=eligible)
     assert np.array_equal(masked, turned)
     for label in range(2):
         rows = eligible[:, label]
