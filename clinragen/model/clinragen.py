@@ -288,6 +288,8 @@ class ClinRaGen(nn.Module):
         config = asdict(self.config)
         if not self.config.max_caption_tokens:
             del config["max_caption_tokens"]  # a model without captions can be read by releases that know none
+        if not self.config.language_model.decoder_layers:
+            del config["language_model"]["decoder_layers"]  # likewise
         if self.instruction:
             config["instruction"] = self.instruction  # beside the settings, so that releases that know none refuse it
         described = {

@@ -381,4 +381,6 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["stage"]["align"]
     if not settings["model"]["max_caption_tokens"]:
         del settings["model"]["max_caption_tokens"]
+    if not settings["model"]["language_model"]["decoder_layers"]:
+        del settings["model"]["language_model"]["decoder_layers"]
     return settings | {"processes": hardware["devices"] * hardware["num_nodes"]}
