@@ -236,7 +236,7 @@ def speed(stays: int, queries: int) -> None:
     three = SimilarIndex(vectors, indexed, dict.fromkeys(vectors, 1 / 3), unread, None, manifest)
     four = SimilarIndex(vectors, indexed, dict.fromkeys([*vectors, LABELS], 1 / 4), unread, unread, manifest)
     for name, index in (("words, concepts, series", three), ("and diagnoses", four)):
-        taken = []
+        taken, leaked = [], 0
         for row in chance.integers(0, stays, queries + 5).tolist():
             given: dict[str, Any] = {key: matrix[row] for key, matrix in vectors.items()}
             given = {key: csr_matrix(value) if key != "series" else value for key, value in given.items()}
@@ -244,10 +244,15 @@ def speed(stays: int, queries: int) -> None:
                 given[LABELS] = chance.random(25) * 0.3
             query = Query(given, int(owners[row]), row, 5 * 10**11)
             began = time.perf_counter()
-            index.search(query, NEIGHBOURS)
+            neighbours = index.search(query, NEIGHBOURS)
             taken.append(1000 * (time.perf_counter() - began))
+            rows = [one.row for one in neighbours]
+            leaked += int(((indexed.subjects[rows] == query.subject) | (indexed.ended[rows] > 5 * 10**11)).sum())
         half, most = np.quantile(taken[5:], [0.5, 0.95])
-        print(f"{stays:,} stays, {name}: {queries} searches, p50 {half:.1f} ms, p95 {most:.1f} ms on one core")
+        print(
+            f"{stays:,} stays, {name}: {queries} searches, p50 {half:.1f} ms, p95 {most:.1f} ms on one core;", end=" "
+        )
+        print(f"{leaked} neighbours of the same patient or of later")
 
 
 def _sparse(chance: np.random.Generator, rows: int, columns: int, each: int) -> csr_matrix:

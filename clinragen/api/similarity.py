@@ -231,45 +231,78 @@ def open_index(index: IndexLike, *, graph: GraphLike = None) -> OpenIndex:
 
 def similar(
     index: IndexLike,
-    cohort: CohortLike,
-    stay: int,
+    cohort: CohortLike | None = None,
+    stay: int | None = None,
     *,
+    text: str | Path | None = None,
+    series: str | Path | None = None,
     count: int = 10,
     graph: GraphLike = None,
     verify: bool = False,
 ) -> SimilarCases:
-    """The training stays that are most like a stay, with what they share, how they were coded and what was started.
+    """The training stays that are most like a chart, with what they share, how they were coded and what was started.
 
     Args:
         index: written by :func:`build_index`, or opened by :func:`open_index`.
         cohort: of the stay; if the index was built from it, what the charts share is said, too.
-        stay: id of the stay.
+        stay: id of the stay; None: a chart that is in no cohort, of a note, a series or both.
+        text: a note, or the file that it is in: a single word is the name of a file.
+        series: CSV file with the columns hour, variable and value, in canonical units.
         count: how many cases, at most.
         graph: the one that the index was built with; None: the curated core.
         verify: check the hashes of large files, too.
 
     Raises:
-        UserError: no index, another graph, or the cohort has no such stay.
+        UserError: no index, another graph, the cohort has no such stay, or no chart or two were given.
     """
+    if count < 1:
+        raise UserError(f"--k {count}: expected 1 or more")
+    if (stay is None) == (text is None and series is None):
+        raise UserError("give a chart: either --stay, or --text and --series or one of them")
+    if stay is not None and cohort is None:
+        raise UserError("--stay needs --cohort, the cohort of the stay")
+    with thorough(verify):
+        opened = open_index(index, graph=graph)
+        whole = open_cohort(cohort) if cohort is not None else None
+        if stay is not None and whole is not None:
+            query, chart = _of_stay(opened, whole, stay)
+        else:
+            query, chart = _of_files(opened, text, series)
+        theirs = whole is not None and whole.sha256 == opened.index.manifest["cohort_hash"]
+        return opened.cases(query, count, chart, whole if theirs else None)
+
+
+def _of_stay(opened: OpenIndex, cohort: Cohort, stay: int) -> tuple[Query, StayChart]:
+    """A stay of a cohort as a query, and its chart."""
     import numpy as np
 
     from clinragen.questions.stay_chart import charts
 
-    if count < 1:
-        raise UserError(f"--k {count}: expected 1 or more")
-    with thorough(verify):
-        opened = open_index(index, graph=graph)
-        whole = open_cohort(cohort)
-        if stay not in whole.stays["stay_id"]:
-            raise UserError(
-                f"{whole.paths.root} has no stay {stay}: give --stay an id of its {len(whole.stays)} stays, which are "
-                "in stays.parquet"
-            )
-        part = whole.of_stays(np.array([stay]))
-        (query,) = opened.index.queries_of(part, np.array([stay]))
-        (chart,) = charts(part, opened.graph, linker=opened.index.encoders.concepts.link.linker)
-        theirs = whole if whole.sha256 == opened.index.manifest["cohort_hash"] else None
-        return opened.cases(query, count, chart, theirs)
+    if stay not in cohort.stays["stay_id"]:
+        raise UserError(
+            f"{cohort.paths.root} has no stay {stay}: give --stay an id of its {len(cohort.stays)} stays, which are in "
+            "stays.parquet"
+        )
+    part = cohort.of_stays(np.array([stay]))
+    (query,) = opened.index.queries_of(part, np.array([stay]))
+    (chart,) = charts(part, opened.graph, linker=opened.index.encoders.concepts.link.linker)
+    return query, chart
+
+
+def _of_files(opened: OpenIndex, text: str | Path | None, series: str | Path | None) -> tuple[Query, StayChart]:
+    """A note and a series that are in no cohort as a query, and as a chart."""
+    from clinragen.questions.stay_chart import StayChart
+    from clinragen.similarity.given import read_note, read_series
+
+    sections = read_note(text, opened.graph.labels) if text is not None else []
+    rows = read_series(series)
+    encoders = opened.index.encoders
+    (query,) = opened.index.queries(encoders.encode([sections], encoders.series.grid_of(rows)))
+    cells: dict[str, list[tuple[float, float]]] = {}
+    for hour, variable, value in rows.iter_rows():
+        cells.setdefault(variable, []).append((hour, value))
+    chart = StayChart.read(0, float("inf"), cells, sections, encoders.concepts.link.linker, opened.graph)
+    return query, chart
 
 
 def _class_names(keys: Sequence[str], on: Sequence[bool]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from clinragen.command_line import answer
-from clinragen.options import AsJson, CohortFolder, GraphFolder, Verify, WholeNumber
+from clinragen.options import AsJson, GraphFolder, MaybeWholeNumber, Verify, WholeNumber
 
 if TYPE_CHECKING:
     from clinragen.api.similarity import Case
@@ -17,30 +17,36 @@ if TYPE_CHECKING:
 def command(
     *,
     index: Annotated[Path, Parameter(name="--index", help="Folder written by `clinragen index build`.")],
-    cohort: CohortFolder,
-    stay: Annotated[WholeNumber, Parameter(name="--stay")],
+    cohort: Annotated[Path | None, Parameter(name="--cohort")] = None,
+    stay: Annotated[MaybeWholeNumber, Parameter(name="--stay")] = None,
+    text: str | None = None,
+    series: Path | None = None,
     count: Annotated[WholeNumber, Parameter(name="--k")] = 10,
     graph: GraphFolder = None,
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the training stays that are most like a stay: what they share, how they were coded, what was newly started.
+    """Show the training stays that are most like a chart: what they share, how they were coded, what was newly started.
 
     A stay of the same patient is never shown; nor, where the dates of patients can be compared, one that ended after
     the prediction time. For research: what was done for others is no advice.
 
     Args:
+        cohort: Cohort of the stay. If the index was built from it, what the charts share is shown, too.
         stay: Stay id.
+        text: In place of --stay, a note in quotes, or the file that it is in.
+        series: In place of --stay, or beside --text, a CSV file with the columns hour, variable and value.
         count: How many cases.
     """
     from clinragen.api.similarity import similar
     from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
-    result = similar(index, cohort, stay, count=count, graph=graph, verify=verify)
+    result = similar(index, cohort, stay, text=text, series=series, count=count, graph=graph, verify=verify)
     if not as_json:
+        chart = "the chart" if stay is None else f"stay {stay}"
         weights = ", ".join(f"{weight:.2f} {name}" for name, weight in result.weights.items() if weight)
-        print(f"{len(result)} cases most like stay {stay} (similarity = {weights})")
+        print(f"{len(result)} cases most like {chart} (similarity = {weights})")
         for rank, case in enumerate(result, 1):
             _show(rank, case)
     answer("", result.as_json(), as_json)

@@ -66,7 +66,7 @@ class Comparison:
     def __init__(self, graph: ConceptGraph, rarity: Mapping[str, float]) -> None:
         self._graph, self._rarity = graph, rarity
         self._verifier = Verifier(graph)
-        self._statements: dict[int, dict[str, dict[str, Statement]]] = {}
+        self._statements: dict[StayChart, dict[str, dict[str, Statement]]] = {}
 
     def shared(self, chart: StayChart, other: StayChart) -> list[Shared]:
         """What both charts show, of the note and of the series, what tells most first."""
@@ -82,16 +82,16 @@ class Comparison:
         return shared
 
     def _of(self, chart: StayChart) -> dict[str, dict[str, Statement]]:
-        """What a chart shows, by kind and concept; a stay's is read once."""
-        if chart.stay_id not in self._statements:
+        """What a chart shows, by kind and concept; it is read once."""
+        if chart not in self._statements:
             signs = chart.signs
             note = {item.concept: item for item in signs.note if item.kind in _TELLING and not item.denied}
             series = {finding.concept: finding for finding in signs.series}
-            self._statements[chart.stay_id] = {
+            self._statements[chart] = {
                 "note": dict(self._note(chart, note)),
                 "series": dict(self._series(chart, series)),
             }
-        return self._statements[chart.stay_id]
+        return self._statements[chart]
 
     def _note(self, chart: StayChart, items: Mapping[str, NoteEvidence]) -> Iterator[tuple[str, Statement]]:
         affirmed = {concept.removeprefix(_PHENOTYPE) for concept in items}

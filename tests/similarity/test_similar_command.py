@@ -206,3 +206,66 @@ def test_a_cohort_without_labels_is_compared_by_its_charts(hospital, restamp, tm
     assert len(result) == 4
     assert all(not case.labels for case in result)
     assert np.isfinite([case.score for case in result]).all()
+
+
+@pytest.fixture
+def own_chart(cohort, tmp_path) -> tuple[int, Path, Path]:
+    """A test stay, and its note and series as files."""
+    stay = int(cohort.split("test")[1])
+    note, series = tmp_path / "note.txt", tmp_path / "series.csv"
+    note.write_text("\n".join(cohort.notes.filter(stay_id=stay)["text"]))
+    cohort.series.filter(stay_id=stay).select("hour", "variable", "value").write_csv(series)
+    return stay, note, series
+
+
+def test_a_chart_in_files_has_the_cases_of_its_stay(opened, cohort, own_chart):
+    stay, note, series = own_chart
+    of_stay = [case.stay_id for case in clinragen.similar(opened, cohort, stay, count=10)]
+    result = clinragen.similar(opened, cohort, text=note, series=series, count=10)
+    assert result.stay_id is None
+    assert len({*of_stay} & {case.stay_id for case in result}) >= 5
+    assert any(case.shared for case in result)
+    by_text, by_series = clinragen.similar(opened, text=note), clinragen.similar(opened, series=series)
+    assert {case.similarities["series"] for case in by_text} == {0.0}
+    assert {case.similarities["words"] for case in by_series} == {0.0}
+    assert all(not case.shared for case in by_text)  # the charts of the index are not at hand
+
+
+def test_two_charts_one_after_the_other_are_not_confused(opened, cohort):
+    first, other = (
+        clinragen.similar(opened, cohort, text=f"Patient with {sign}.", count=5)
+        for sign in ("fever and cough", "chest pain and hypertension")
+    )
+    texts = [{one.text for case in result for one in case.shared} for result in (first, other)]
+    assert not texts[0] & {"chest pain", "essential hypertension"}
+    assert not texts[1] & {"fever", "cough"}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("hour,variable\n1,heart_rate\n", "column 'value' is missing: expected a CSV file with the columns hour,"),
+        ("hour,variable,value\n1,heart_rate,80\n2,heart_rate,high\n", "line 3: hour and value must be numbers"),
+        ("hour,variable,value\n-1,heart_rate,80\n", "line 2: hour and value must be numbers, and no hour negative"),
+        ("hour,variable,value\n1,heart_rat,80\n", "did you mean 'heart_rate'?"),
+        (None, "cannot be read: expected a CSV file"),
+    ],
+    ids=["a column less", "no number", "before the stay", "unknown variable", "no file"],
+)
+def test_mistakes_in_a_series_are_told_with_their_line(indexed, command, capsys, tmp_path, content, says):
+    path = tmp_path / "series.csv"
+    if content is not None:
+        path.write_text(content)
+    assert command("clinragen", "similar", "--index", indexed, "--series", path) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_a_chart_is_given_once(indexed, hospital, command, capsys):
+    assert command("clinragen", "similar", "--index", indexed) == 2
+    assert "give a chart: either --stay, or --text" in capsys.readouterr().err
+    assert command("clinragen", "similar", "--index", indexed, "--stay", 1) == 2
+    assert "--stay needs --cohort" in capsys.readouterr().err
+    assert command("clinragen", "similar", "--index", indexed, "--text", "absent.txt") == 2
+    assert "--text absent.txt cannot be read (FileNotFoundError)" in capsys.readouterr().err
