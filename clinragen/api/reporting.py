@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clinragen.api.values import (
     CohortLike,
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from clinragen.api.asking import StayAnswers
     from clinragen.api.assessment import Evaluation
     from clinragen.api.prescription import Prescriptions
+    from clinragen.api.similarity import IndexLike
+    from clinragen.cohort.folder import Cohort
+
+MOST_CASES = 5  # that a page shows
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ def report(
     evaluation: str | Path | Evaluation | None = None,
     teacher: str | None = None,
     questions: str | Path | StayAnswers | None = None,
+    index: IndexLike | None = None,
     single_file: bool = False,
     processes: int = 1,
     overwrite: bool = False,
@@ -76,6 +81,8 @@ def report(
         teacher: name of the rationale set to show for comparison; evidence by default, if it exists.
         questions: the result of :func:`clinragen.ask_stays`, or a folder or file of it or of
             :func:`clinragen.teach_questions`: pages and PDF show the questions about each stay, with their answers.
+        index: the result of :func:`clinragen.build_index`, or its folder: pages and PDF show the cases most like each
+            stay.
         single_file: make each page a single file that needs no other, to be sent or kept by itself.
         processes: how many write the pages of many stays; more than one only in a program whose main module does its
             work under ``if __name__ == "__main__"``.
@@ -101,6 +108,8 @@ def report(
         teacher_name(teacher)
     answers = questions if isinstance(questions, str | Path | None) else questions.path
     check_form(form, with_recorded_codes=with_recorded_codes, with_questions=answers is not None)
+    if index is not None and form not in ("html", "pdf"):
+        raise UserError(f"--index: similar cases are shown on pages: they do not go with --form {form}")
     root = predictions_folder(predictions)
     scores_path = path(evaluation) if isinstance(evaluation, str | Path | None) else evaluation.path
     with graph_folder(graph) as graph_path, thorough(verify):
@@ -127,6 +136,7 @@ def report(
                 teacher=teacher or default_teacher(truth.cohort),
                 graph=concepts,
                 questions=StoredAnswers.load(answers, truth.cohort, opened.stay_ids.tolist()) if answers else None,
+                similar=_similar(index, truth.cohort, opened.stay_ids.tolist(), graph_path),
             )
             if form == "html":
                 write_report(
@@ -148,6 +158,18 @@ def report(
                     progress=counted("stays"),
                 )
     return WrittenReport(Path(out) / FIRST[form], len(opened.stay_ids))
+
+
+def _similar(
+    index: IndexLike | None, cohort: Cohort, stay_ids: Sequence[int], graph: Path | None
+) -> dict[int, list[dict[str, Any]]]:
+    """The cases most like each stay, as values of JSON; none without an index."""
+    from clinragen.api.similarity import open_index, similar
+
+    if index is None:
+        return {}
+    opened = open_index(index, graph=graph)
+    return {stay: [case.as_json() for case in similar(opened, cohort, stay, count=MOST_CASES)] for stay in stay_ids}
 
 
 def report_prescriptions(

@@ -32,6 +32,7 @@ def command(
     evaluation: Path | None = None,
     teacher: str | None = None,
     questions: Path | None = None,
+    index: Path | None = None,
     single_file: Flag = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
@@ -51,6 +52,7 @@ def command(
         teacher: Name of the rationale set to show for comparison. Default: evidence, if it exists.
         questions: Folder of `clinragen ask --out` or `clinragen teach questions`, or its file: the pages show the
             questions about each stay with their answers.
+        index: Folder of `clinragen index build`: the pages show the training stays that are most like each stay.
         single_file: Make each page a single file that needs no other, to be sent or kept by itself.
     """
     from clinragen.api.reporting import report, report_prescriptions
@@ -64,6 +66,7 @@ def command(
             "--evaluation": evaluation,
             "--teacher": teacher,
             "--questions": questions,
+            "--index": index,
         }
         if foreign := next((option for option, value in given.items() if value), None):
             raise UserError(f"{foreign} does not go with --prescriptions")
@@ -92,6 +95,7 @@ def command(
         evaluation=evaluation,
         teacher=teacher,
         questions=questions,
+        index=index,
         single_file=single_file,
         processes=os.cpu_count() or 1,
         overwrite=overwrite,

@@ -26,6 +26,7 @@ from clinragen.reporting.figures import figures_of
 from clinragen.reporting.notes import section_parts
 from clinragen.reporting.places import Places
 from clinragen.reporting.questions import question_views
+from clinragen.reporting.similar import case_views
 from clinragen.reporting.verdicts import ClaimText, claim_text, marked
 from clinragen.schema import RationaleKind
 from clinragen.verification.claims import Checked
@@ -47,6 +48,7 @@ class ReportInput:
         teacher: the rationale set to show beside them.
         graph: gives the warrants of grounds, and is left out for a report without cases.
         questions: that were asked about stays, with their answers.
+        similar: cases that are like each stay, by its id, as ``clinragen similar --json`` gives them.
     """
 
     predictions: Predictions
@@ -57,6 +59,7 @@ class ReportInput:
     teacher: str | None
     graph: ConceptGraph | None = None
     questions: StoredAnswers | None = None
+    similar: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     def of_rows(self, rows: Sequence[int]) -> ReportInput:
         """The part of the report with some of the predictions."""
@@ -64,7 +67,8 @@ class ReportInput:
         claims = None if self.claims is None else [self.claims[row] for row in rows]
         truth = self.truth.take(rows, predictions.stay_ids)
         questions = self.questions and self.questions.of_stays(predictions.stay_ids.tolist())
-        return replace(self, predictions=predictions, truth=truth, claims=claims, questions=questions)
+        similar = {stay: self.similar[stay] for stay in predictions.stay_ids.tolist() if stay in self.similar}
+        return replace(self, predictions=predictions, truth=truth, claims=claims, questions=questions, similar=similar)
 
     @property
     def claims_read(self) -> list[StayClaims]:
@@ -138,6 +142,7 @@ class StayViews:
             carried=carried,
             cases=self._cases(row, texts),
             asked=questions,
+            similar=case_views(self._report.similar.get(stay["stay_id"], ())),
         )
 
     def _asked(self, stay_id: int) -> Sequence[Answered]:

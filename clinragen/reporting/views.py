@@ -15,6 +15,7 @@ from clinragen.reporting.diagnoses import Diagnosis, Implausible
 from clinragen.reporting.figures import Figure
 from clinragen.reporting.notes import NotePart
 from clinragen.reporting.questions import QuestionView
+from clinragen.reporting.similar import CaseView
 from clinragen.reporting.verdicts import ClaimText, Marked
 from clinragen.schema import RationaleKind
 from clinragen.verification.claims import ABSENCE, Verdict
@@ -88,6 +89,7 @@ class StayView:
     carried: dict[str, Carried]  # by key of the diagnosis
     cases: list[Case]
     asked: list[QuestionView] = field(default_factory=list)
+    similar: list[CaseView] = field(default_factory=list)
 
     def count(self, verdict: str) -> int:
         """Number of labels with this verdict."""
