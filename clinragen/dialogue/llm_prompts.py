@@ -7,7 +7,6 @@ counts only as a query of the grammar, whose subject the concept graph has and w
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,12 +21,11 @@ from clinragen.dialogue.reading import MOST_CHARACTERS
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.questions.query import FORMS, HEADS, Query
-from clinragen.teacher.answers import BadAnswerError
+from clinragen.teacher.answers import BadAnswerError, json_object
 from clinragen.teacher.sanitize import sanitize
 from clinragen.teacher.settings import ModelSettings
-from clinragen.teacher.templates import Templates
+from clinragen.teacher.templates import Templates, folders_of
 from clinragen.teacher.tokens import Messages
-from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
 from clinragen.verification.numerals import spoken
 
 SHIPPED = CONFIG_ROOT / "ask" / "prompts"
@@ -92,10 +90,7 @@ class Prompts:
         Raises:
             UserError: the user's is none.
         """
-        folders = [Path(self.settings.prompts)] if self.settings.prompts else []
-        if folders and not folders[0].is_dir():
-            raise UserError(f"ask config: prompts is {folders[0]}, expected a folder of templates")
-        return [*folders, SHIPPED]
+        return folders_of(self.settings.prompts, SHIPPED, "ask")
 
     @cached_property
     def _templates(self) -> Templates:
@@ -159,7 +154,7 @@ class Prompts:
         Raises:
             BadAnswerError: it is no query, or about what does not exist, or at hours that the question does not name.
         """
-        answer = _object(text)
+        answer = json_object(text)
         head = " ".join(str(answer.get("ask", "")).split()).lower()
         if head == NONE:
             return None
@@ -200,21 +195,6 @@ class Prompts:
             if what == "label" and label != one.concept and label in self.graph.labels:
                 return label
         raise BadAnswerError(f"no {what} of this name")
-
-
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object of an answer."""
-    try:
-        text = unwrap(text, ("{",))
-    except NoAnswerFoundError:
-        raise BadAnswerError("reasoning without an answer") from None
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text[text.find("{") :] if "{" in text else text)
-    except (ValueError, RecursionError):
-        raise BadAnswerError("no JSON") from None
-    if not isinstance(value, dict):
-        raise BadAnswerError("JSON of another form")
-    return {str(key).strip().lower(): entry for key, entry in value.items()}
 
 
 def _hours(hours: object) -> list[str]:

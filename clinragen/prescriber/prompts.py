@@ -16,7 +16,6 @@ from typing import Any
 from clinragen.artifacts import sha256_file, sha256_json
 from clinragen.choices import PrescriptionPrompt
 from clinragen.config import CONFIG_ROOT
-from clinragen.errors import UserError
 from clinragen.prescriber.retrieval import Retrieved
 from clinragen.prescriber.settings import PrescriberSettings
 from clinragen.prescription.charts import PatientChart
@@ -25,7 +24,7 @@ from clinragen.safety.context import PatientContext
 from clinragen.teacher.prompts import shortened
 from clinragen.teacher.sanitize import sanitize
 from clinragen.teacher.serialize import serialized
-from clinragen.teacher.templates import Templates
+from clinragen.teacher.templates import Templates, folders_of
 from clinragen.teacher.tokens import Messages
 
 SHIPPED = CONFIG_ROOT / "prescription" / "prompts"
@@ -56,10 +55,7 @@ class Prompts:
         Raises:
             UserError: the user's is none.
         """
-        folders = [Path(self.settings.prompts)] if self.settings.prompts else []
-        if folders and not folders[0].is_dir():
-            raise UserError(f"prescription config: prompts is {folders[0]}, expected a folder of templates")
-        return [*folders, SHIPPED]
+        return folders_of(self.settings.prompts, SHIPPED, "prescription")
 
     @cached_property
     def _templates(self) -> Templates:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from clinragen.knowledge.readable import readable
 from clinragen.rating.criteria import SCALE, WORDINGS, Rated, criteria
 from clinragen.rating.items import Argument, Item
 from clinragen.rating.rating_file import VERDICTS
-from clinragen.teacher.answers import BadAnswerError
+from clinragen.teacher.answers import BadAnswerError, json_object
 from clinragen.teacher.prompts import SHIPPED as TEACHERS
 from clinragen.teacher.prompts import shortened
 from clinragen.teacher.sanitize import sanitize
@@ -21,7 +20,6 @@ from clinragen.teacher.serialize import serialized
 from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.templates import Templates
 from clinragen.teacher.tokens import Messages
-from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
 
 SHIPPED = CONFIG_ROOT / "rating" / "prompts"
 #: What an answer says of two rationales -> the verdict.
@@ -136,7 +134,7 @@ def verdicts(text: str, rated: Rated = "rationales") -> dict[str, str]:
 
 
 def _read[T](text: str, meanings: dict[str, T], rated: Rated) -> dict[str, T]:
-    answers = _object(text)
+    answers = json_object(text)
     read = {}
     for criterion in criteria(rated):
         value = answers.get(criterion)
@@ -145,21 +143,6 @@ def _read[T](text: str, meanings: dict[str, T], rated: Rated) -> dict[str, T]:
             raise BadAnswerError("a criterion without a valid answer")
         read[criterion] = meanings[word]
     return read
-
-
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object of an answer, with keys in lower case."""
-    try:
-        text = unwrap(text, ("{",))
-    except NoAnswerFoundError:
-        raise BadAnswerError("reasoning without an answer") from None
-    try:
-        value, _ = json.JSONDecoder().raw_decode(text[text.find("{") :] if "{" in text else text)
-    except (ValueError, RecursionError):
-        raise BadAnswerError("answer is no JSON") from None
-    if not isinstance(value, dict):
-        raise BadAnswerError("JSON of another form")
-    return {str(key).strip().lower(): answer for key, answer in value.items()}
 
 
 #: Reads the answer to a question.

@@ -157,7 +157,9 @@ def refit_linear_probes(
     assert probes is not None, "there are fits of probes"
     both = [data["train"], data["validation"]]
     labels, eligible = (np.concatenate([getattr(stays, name) for stays in both]) for name in ("labels", "eligible"))
-    ages = np.concatenate(list(_ages({split: data[split] for split in ("train", "validation")}).values()))
+    ages = np.zeros(len(labels))
+    if fits.strengths:
+        ages = np.concatenate(list(_ages({split: data[split] for split in ("train", "validation")}).values()))
     shift = np.zeros(labels.shape[1])
     for name, former in fits.weights.items():
         rows = [features(model, stays, name) for stays in both]

@@ -20,6 +20,7 @@ from clinragen.added_variables import NONE
 from clinragen.artifacts import read_json
 from clinragen.choices import ASK, PRETRAIN, WITHOUT_STUDENT
 from clinragen.cohort.folder import Cohort
+from clinragen.cohort.freshness import years_of
 from clinragen.cohort.window import training_window
 from clinragen.errors import UserError
 from clinragen.inference.finished import FinishedRun
@@ -254,6 +255,8 @@ def _check_content(cohort: Cohort, config: RunConfig) -> list[str]:
         remarks += _check_labels(cohort, replace(config, task=name), splits)
     if "note" in config.stage.inputs:
         remarks += _check_notes(cohort, config, splits["train"])
+    if config.stage.freshness == "validation" and np.isnan(years_of(cohort)).all():
+        remarks.append(f"{root} does not say when its stays were: they are not weighed by age (stage.freshness)")
     return remarks
 
 

@@ -121,6 +121,25 @@ def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) 
         raise BadAnswerError("answer perhaps cut: neither a finish reason nor a count of tokens")
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object of an answer that is not a rationale, whatever the model wrapped it in; keys in lower case.
+
+    Raises:
+        BadAnswerError: there is none.
+    """
+    try:
+        text = unwrap(text, ("{",))
+    except NoAnswerFoundError:
+        raise BadAnswerError("reasoning without an answer") from None
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text[text.find("{") :] if "{" in text else text)
+    except (ValueError, RecursionError):
+        raise BadAnswerError("answer is no JSON") from None
+    if not isinstance(value, dict):
+        raise BadAnswerError("JSON of another form")
+    return {str(key).strip().lower(): entry for key, entry in value.items()}
+
+
 def parse(text: str, kind: RationaleKind, labels: LabelSet, *, reason: bool) -> Draft:
     """Extract the rationale from an answer, whatever the model wrapped it in.
 

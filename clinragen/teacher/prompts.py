@@ -25,7 +25,7 @@ from clinragen.teacher.sanitize import sanitize
 from clinragen.teacher.serialize import Bands, SeriesLine, serialized
 from clinragen.teacher.settings import TeacherSettings
 from clinragen.teacher.stays import StayRecord
-from clinragen.teacher.templates import Templates
+from clinragen.teacher.templates import Templates, folders_of
 from clinragen.teacher.tokens import Messages
 
 SHIPPED = CONFIG_ROOT / "teacher" / "prompts"
@@ -79,10 +79,7 @@ class Prompts:
         self.settings = settings
         self.graph = graph
         self._bands = bands
-        folders = [Path(settings.prompts)] if settings.prompts else []
-        if folders and not folders[0].is_dir():
-            raise UserError(f"teacher config: prompts is {folders[0]}, expected a folder of templates")
-        self.folders = [*folders, SHIPPED]
+        self.folders = folders_of(settings.prompts, SHIPPED, "teacher")
         self._templates = Templates(self.folders)
         home = next(folder for folder in self.folders if (folder / "exemplars.yaml").exists())
         self._exemplars = exemplars(home / "exemplars.yaml", graph.labels)[: settings.exemplars]

@@ -55,6 +55,23 @@ EARLIER_NAMES = {"retry.j2": "again.j2", "_macros.j2": "parts.j2"}
 _SPELLINGS = {**EARLIER_NAMES, **{earlier: name for name, earlier in EARLIER_NAMES.items()}}
 
 
+def folders_of(given: str | None, shipped: Path, config: str) -> list[Path]:
+    """Folders of templates, the user's before the shipped one.
+
+    Args:
+        given: the user's folder, if there is one.
+        shipped: that of the project.
+        config: what kind of configuration names it, for the error.
+
+    Raises:
+        UserError: it is no folder.
+    """
+    folders = [Path(given)] if given else []
+    if folders and not folders[0].is_dir():
+        raise UserError(f"{config} config: prompts is {folders[0]}, expected a folder of templates")
+    return [*folders, shipped]
+
+
 class Templates:
     """The templates of some folders; earlier folders take precedence.
 

@@ -99,15 +99,16 @@ def test_a_cohort_that_vanished_or_changed_is_named(train, interrupted, hospital
     assert lines[-1].startswith("error: ")
 
 
-def test_a_cohort_that_vanishes_in_the_middle_is_not_missed(train, hospital, tmp_path, monkeypatch):
+@pytest.mark.parametrize("freshness", ["none", "validation"])
+def test_a_cohort_that_vanishes_in_the_middle_is_not_missed(train, hospital, tmp_path, monkeypatch, freshness):
     """All that a run needs was read before it trains."""
     from clinragen.stages.progress import StageProgress
 
     cohort = Path(shutil.copytree(hospital.cohort, tmp_path / "cohort"))
     monkeypatch.setattr(StageProgress, "step", lambda self, epoch: shutil.rmtree(cohort, ignore_errors=True))
-    code, _ = train(cohort=cohort)
+    code, lines = train("--set", f"stage.freshness={freshness}", cohort=cohort)
     assert not cohort.exists()
-    assert code == 0
+    assert code == 0, lines[-1]
 
 
 def test_a_parent_that_was_cut_is_named(runs, hospital, command, capsys, tmp_path):
@@ -134,16 +135,16 @@ def test_a_full_disk_in_the_middle_leaves_the_last_checkpoint(train, interrupted
 
 
 def test_a_disk_that_is_full_when_the_model_is_written_costs_no_training(train, tmp_path, little_room, monkeypatch):
-    from clinragen.stages import run
+    from clinragen.stages import calibration
 
-    out, fit, room = tmp_path / "out", run.fit_linear_probes, little_room()
+    out, fit, room = tmp_path / "out", calibration.fit_linear_probes, little_room()
 
-    def late(*given):
+    def late(*given, **options):
         room.__enter__()
-        return fit(*given)
+        return fit(*given, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "fit_linear_probes", late)
+        patch.setattr(calibration, "fit_linear_probes", late)
         code, lines = train()
     room.__exit__(None, None, None)
     assert code == 2

@@ -171,7 +171,7 @@ def test_a_ray_that_never_works_is_given_up_and_ready_parts_stay(predict, tmp_pa
 
 def order(folder: Path, model: Path, cohort: Path, *, stays: int = 3) -> Order:
     parts = Parts.begin(folder / "out", np.arange(stays), SIZE, "a", overwrite=False)
-    return Order(model, cohort, Work(Prediction(), parts, "a"), None, "cpu", False)
+    return Order(model, "diagnosis", cohort, Work(Prediction(), parts, "a"), None, "cpu", False)
 
 
 def outcome(given: Order, number: int = 0) -> tuple[str, str]:

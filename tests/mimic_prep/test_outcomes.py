@@ -215,8 +215,9 @@ def test_the_audit_tells_outcomes_that_cannot_be(hospital, prepared, change, say
     assert "among 1 stay of which it is known; of 2 stays it is not." in check.says
 
 
-#: who may read outcomes: the folder's own names and reader, the tasks that make labels of them, and the adapters
-_MAY_READ = ("schema.py", "cohort/folder.py", "tasks/", "adapters/")
+#: who may read outcomes: the folder's own names and reader, the tasks that make labels of them, the adapters, and the
+#: index of similar cases, which leaves out stays that had not ended when another is predicted
+_MAY_READ = ("schema.py", "cohort/folder.py", "tasks/", "adapters/", "similarity/build.py")
 
 
 def _reads_outcomes(source: str) -> bool:
