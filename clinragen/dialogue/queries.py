@@ -42,7 +42,7 @@ class Subjects:
         if reading.that_hour and hour is not None and reading.hour is None and reading.names:
             reading = replace(reading, hour=hour, kind="", extreme="", side="", moment="")
         subjects = self._named(reading)
-        if not reading.names and not reading.strange and last is not None:
+        if not reading.names and not reading.strange and last is not None and (reading.asks or reading.follows):
             subjects = [self._again(last)]
         carried = last if last is not None and (reading.follows or not reading.names) else None
         queries: list[Query] = []
@@ -90,7 +90,7 @@ class Subjects:
         if reading.kind == "why" or (carries == "why" and not subject.variables):
             label = self._label(subject)
             return Query("why", label) if label else self._of_variable(reading, subject, carried)
-        if reading.kind == "note" or not subject.variables or carries == "note":
+        if reading.kind == "note" or not subject.variables or (carries == "note" and not _measures(subject)):
             concept = self._concept(subject, reading, carried)
             if concept:
                 return Query("note", concept)
@@ -147,6 +147,11 @@ class Subjects:
         if reading.timed or carried is None or (reading.kind == "time" and reading.moment and reading.measuring):
             return Window()
         return carried.window
+
+
+def _measures(subject: Name) -> bool:
+    """Whether a name is that of what is measured, and of nothing that a note states."""
+    return bool(subject.variables) and not subject.concept and not subject.side
 
 
 def _says_kind(reading: Reading) -> bool:

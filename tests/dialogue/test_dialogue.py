@@ -111,11 +111,22 @@ def understood(dialogue: Dialogue, *questions: str) -> list[str]:
         },
         {"first potassium": "value first potassium", "hr now": "value last heart_rate"},
         {"K and Na last": "value last potassium & value last sodium"},
+        {
+            "does the note mention cough?": "note symptom:cough",
+            "sodium?": "value last sodium",
+            "troponin?": "value last troponin_t",
+        },
     ],
     ids=lambda turns: next(iter(turns)),
 )
 def test_a_question_goes_on_from_the_one_before(turns, dialogue):
     assert understood(dialogue, *turns) == list(turns.values())
+
+
+def test_a_question_that_names_nothing_is_not_the_one_before(dialogue):
+    understood(dialogue, "lowest potassium")
+    assert dialogue.ask("what do the labs show?").outcome == "unclear"
+    assert understood(dialogue, "and the highest?") == ["highest potassium"]
 
 
 def test_another_variable_is_asked_at_the_hour_of_the_answer(dialogue):
