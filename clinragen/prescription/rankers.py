@@ -82,7 +82,10 @@ class Neighbours:
         return self.ranked(history)[0]
 
     def votes(self, history: History) -> tuple[np.ndarray, np.ndarray]:
-        """How many of the neighbours were started on each class, and how many could have been, int [n, classes]."""
+        """How many of the neighbours were started on each class, and how many could have been, int [n, classes].
+
+        What has nothing in common with a stay, or is the same patient's, is no neighbour of it.
+        """
         return self.ranked(history)[1]
 
     def ranked(self, history: History) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
@@ -91,7 +94,8 @@ class Neighbours:
         started, could = (part[nearest] for part in self.labels)
         of_started, of_could = ((part * weights[:, :, None]).sum(1) for part in (started, could))
         probabilities = (of_started + _PRIOR * self._popularity.rates) / (of_could + _PRIOR)
-        return probabilities, (started.sum(1), could.sum(1))
+        similar = weights[:, :, None] > 0
+        return probabilities, ((started & similar).sum(1), (could & similar).sum(1))
 
     def nearest(self, history: History) -> tuple[np.ndarray, np.ndarray]:
         """Rows of ``train`` of the most similar stays, the nearest first, and their similarity, [n, neighbours].
