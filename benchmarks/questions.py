@@ -1,6 +1,6 @@
 """Questions about stays: are their answers true, do the questions give them away, and what is a stranger's chart worth?
 
-    python benchmarks/questions.py --cohort COHORT --out outputs/questions [--per-stay 20]
+    python benchmarks/questions.py --cohort COHORT --out outputs/questions [--per-stay 20] [--turns 5]
         [--student RUN [--language-model FILE.gguf ...]]
 
 Prints, for the questions that ``clinragen teach questions`` writes about a cohort:
@@ -13,6 +13,7 @@ Prints, for the questions that ``clinragen teach questions`` writes about a coho
 - how often the answer of another, random test stay's chart is the right one, beside the most frequent answer to that
   kind of question in training;
 - questions written per second of processor time, reading of the cohort included;
+- with ``--turns``, of dialogues, how often readers read each turn into the query that was meant;
 - with ``--student``, a run of `clinragen train ask`, how often it reads a question into the query that was meant
   (``question_readers.py``).
 """
@@ -217,7 +218,7 @@ def strangers(rows: Sequence[Row], cohort: Cohort, seed: int = 0) -> dict[str, t
 
 
 def _head(row: Row) -> str:
-    return str(row["template"]).rsplit("/", 2)[0]
+    return Query.parse(row["query"]).head
 
 
 def read(path: Path) -> list[Row]:
@@ -232,12 +233,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-stay", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=1, help="questions of each dialogue")
     parser.add_argument("--student", type=Path, help="run of stage ask")
     parser.add_argument("--language-model", type=Path, nargs="*", default=[], help="GGUF files of general models")
     chosen = parser.parse_args(arguments)
     console = Console(width=120)
     started = time.process_time()
-    teach_questions(chosen.cohort, chosen.out, per_stay=chosen.per_stay, overwrite=True)
+    teach_questions(chosen.cohort, chosen.out, per_stay=chosen.per_stay, turns=chosen.turns, overwrite=True)
     seconds = time.process_time() - started
     rows, cohort = read(chosen.out), Cohort.load(chosen.cohort)
     console.print(f"{len(rows)} questions, {len(rows) / seconds:.0f} a second of one core")
@@ -251,7 +253,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print("whether the chart answers, told from the question alone, AUROC: "
                   + ", ".join(f"{split} {score:.3f}" for split, score in auroc.items()))  # fmt: skip
     _strangers(strangers(rows, cohort), console)
-    if chosen.student:
+    if chosen.turns > 1:
+        from dialogue_readers import compare_turns
+
+        compare_turns(rows, cohort, console)
+    elif chosen.student:
         from question_readers import compare
 
         compare(chosen.student, chosen.language_model, rows, cohort, console)

@@ -211,7 +211,8 @@ def ask_stays(
     Args:
         cohort: a cohort.
         questions: those of each stay, in order, each of which may go on from the one before; or a file: an object with
-            ``stay_id`` and ``question`` in each line, or a question in each line, which is asked about every stay.
+            ``stay_id`` and ``question`` in each line, or a question in each line, which is asked about every stay. The
+            lines of a stay with the same number as ``dialogue`` are one dialogue, as are those without one.
         out: a folder to write, with ``answers.jsonl``: a line for each question, by stay id and then in order.
         split: the stays, where the file names none.
         limit: only so many of these, the first by id.
@@ -245,28 +246,34 @@ def ask_stays(
     inputs = [cohort_folder(cohort), None if predictions is None else predictions_folder(predictions)]
     inputs += [Path(questions)] if isinstance(questions, str | Path) else []
     check_output(Path(out), ANSWERS, overwrite=overwrite, inputs=inputs)
-    by_stay = read_asked(questions) if isinstance(questions, str | Path) else questions
+    dialogues = read_asked(questions) if isinstance(questions, str | Path) else _one_dialogue(questions)
     outcomes: Counter[str] = Counter()
     choice = EngineChoice(engine, model, reads, config, set)
     target = Path(out).absolute()
     journal = target.with_name(f"{target.name}{JOURNAL}")
     with thorough(verify), stays_done(progress) as (moved, say), ExitStack() as stack:
         opened = _Opened.of(cohort, predictions, graph)
-        if not isinstance(by_stay, Mapping):
-            by_stay = dict.fromkeys(opened.cohort.split(split)[:limit].tolist(), by_stay)
-        opened.check(by_stay, "--questions")
+        if isinstance(dialogues, list):
+            dialogues = _one_dialogue(dict.fromkeys(opened.cohort.split(split)[:limit].tolist(), dialogues))
+        opened.check(dialogues, "--questions")
         reading = stack.enter_context(choice.open(opened.graph, opened.names, opened.linker, journal, say))
 
         def answered(stay: OpenStay) -> list[dict[str, object]]:
-            stay_id = stay.dialogue.chart.stay_id
-            turns = ((question, stay.ask(question)) for question in by_stay[stay_id])
-            return [{"stay_id": stay_id, "question": question, **turn.as_json()} for question, turn in turns]
+            stay_id, rows = stay.dialogue.chart.stay_id, []
+            for number, questions in dialogues[stay_id].items():
+                stay.dialogue.begin()
+                which = {"dialogue": number} if number else {}
+                rows += [
+                    {"stay_id": stay_id, **which, "question": question, **stay.ask(question).as_json()}
+                    for question in questions
+                ]
+            return rows
 
         with output_folder(Path(out), ANSWERS, overwrite=overwrite) as folder:
             path = folder / FILES[ANSWERS.name]
             path.touch(PRIVATE_FILE)
             with open(path, "w", encoding="utf-8") as file:
-                for done, rows in enumerate(opened.each(sorted(by_stay), reading, answered), 1):
+                for done, rows in enumerate(opened.each(sorted(dialogues), reading, answered), 1):
                     file.write(json_lines(rows))
                     outcomes.update(str(row["outcome"]) for row in rows)
                     moved(done)
@@ -277,12 +284,17 @@ def ask_stays(
                 "graph": opened.graph.manifest.to_json(),
                 "predictions": opened.predictions.table_hash if opened.predictions is not None else None,
                 **reading.record(),
-                "stays": len(by_stay),
+                "stays": len(dialogues),
                 "outcomes": dict(sorted(outcomes.items())),
                 **outputs_of([path]),
             }
             write_json(folder / "manifest.json", manifest)
-    return StayAnswers(Path(out) / FILES[ANSWERS.name], len(by_stay), dict(sorted(outcomes.items())), reading.tally)
+    return StayAnswers(Path(out) / FILES[ANSWERS.name], len(dialogues), dict(sorted(outcomes.items())), reading.tally)
+
+
+def _one_dialogue(questions: Mapping[int, Sequence[str]]) -> dict[int, dict[int, list[str]]]:
+    """The questions of each stay as one dialogue without a number."""
+    return {stay_id: {0: list(some)} for stay_id, some in questions.items()}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class Questions:
     kinds: Mapping[str, Mapping[str, int]]
 
     def frame(self) -> pl.DataFrame:
-        """A polars data frame: stay_id, split, kind, question, template, query, status, answer, value as text."""
+        """A polars data frame: stay_id, split, kind, question, template, query, status, answer, value as text; of
+        dialogues ``dialogue`` and ``turn``, too."""
         from clinragen.questions.file import read_questions
 
         return read_questions(self.path)
@@ -50,6 +51,7 @@ def teach_questions(
     graph: GraphLike = None,
     splits: Sequence[Split] = SPLITS,
     per_stay: int = 20,
+    turns: int = 1,
     seed: int = 0,
     overwrite: bool = False,
     verify: bool = False,
@@ -63,6 +65,7 @@ def teach_questions(
         graph: what notes name, and what it is a sign of; None: the curated core.
         splits: the stays.
         per_stay: questions of each stay, about.
+        turns: questions of each dialogue, each of which goes on from the one before; 1: questions by themselves.
         seed: decides all that is drawn.
         overwrite: replace what an earlier run wrote.
         verify: check the hashes of large files, too.
@@ -75,18 +78,22 @@ def teach_questions(
     from clinragen.integrity import outputs_of
     from clinragen.knowledge.relabel import open_graph
     from clinragen.outputs import QUESTIONS, check_output, output_folder
-    from clinragen.questions.generate import generate
-    from clinragen.questions.templates import TEMPLATES
+    from clinragen.questions.generate import MOST_TURNS, generate
+    from clinragen.questions.templates import FOLLOWUPS, TEMPLATES
 
     if per_stay < 1:
         raise UserError(f"--per-stay {per_stay}: expected 1 or more")
+    if not 1 <= turns <= MOST_TURNS:
+        raise UserError(f"--turns {turns}: expected 1 to {MOST_TURNS}")
     if alien := [split for split in splits if split not in SPLITS]:
         raise unknown_choice("split", alien[0], SPLITS)
     check_output(Path(out), QUESTIONS, overwrite=overwrite, inputs=[cohort_folder(cohort)])
     with thorough(verify), graph_folder(graph) as folder, stays_done(progress) as (moved, _):
         opened = open_cohort(cohort)
         concepts = open_graph(folder, opened.label_set, opened.added)
-        drawn = generate(opened, concepts, splits=splits, per_stay=per_stay, seed=seed, progress=moved)
+        options = {"per_stay": per_stay, "turns": turns, "seed": seed}
+        drawn = generate(opened, concepts, splits=splits, **options, progress=moved)
+        dialogues = {"turns": turns, "followups": sha256_file(FOLLOWUPS)} if turns > 1 else {}
         with output_folder(Path(out), QUESTIONS, overwrite=overwrite) as temporary:
             counted = _Counted()
             _write(temporary / "questions.jsonl", counted.through(drawn))
@@ -98,6 +105,7 @@ def teach_questions(
                 "templates": sha256_file(TEMPLATES),
                 "splits": list(splits),
                 "per_stay": per_stay,
+                **dialogues,
                 "seed": seed,
                 "questions": counted.by_kind(),
                 **outputs_of([temporary / "questions.jsonl"]),

@@ -111,6 +111,7 @@ def questions(
     graph: GraphFolder = None,
     split: Annotated[tuple[choices.Split, ...], Parameter(name="--split", show_default=False)] = (),
     per_stay: WholeNumber = 20,
+    turns: WholeNumber = 1,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     verify: Verify = False,
@@ -121,6 +122,7 @@ def questions(
     Args:
         split: Only these stays; may be repeated. Default: all.
         per_stay: Questions of each stay, about.
+        turns: Questions of each dialogue, each of which goes on from the one before; 1: questions by themselves.
         seed: Decides all that is drawn.
     """
     from clinragen.api.questions import teach_questions
@@ -131,6 +133,7 @@ def questions(
         graph=graph,
         splits=split or choices.SPLITS,
         per_stay=per_stay,
+        turns=turns,
         seed=seed,
         overwrite=overwrite,
         verify=verify,

@@ -112,6 +112,10 @@ class Dialogue:
         self._scope = Scope(self.names, self._own, self.chart.end)
         self._subjects = Subjects(self.chart.graph, frozenset(self.chart.series))
 
+    def begin(self) -> None:
+        """Begin a new dialogue about the stay: the next question goes on from none."""
+        self.last = self.hour = None
+
     def ask(self, question: str) -> Turn:
         """Answer a question. Any text can be asked, and none changes what is answered to another."""
         around = None if self.last is None else self.last.window

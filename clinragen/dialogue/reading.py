@@ -197,24 +197,11 @@ def _resolved(times: _Times, around: Window | None) -> bool:
         times.windows.sort(key=lambda pair: pair[0])
         earlier = [window for start, window in times.windows if start < position]
         base = earlier[-1] if earlier else times.windows[0][1] if times.windows else around
-        window = None if base is None else _beside(base, means, length)
+        window = None if base is None else (base.after if means == "then" else base.before)(length)
         if window is None:
             return False
         times.windows.append((position, window))
     return True
-
-
-def _beside(base: Window, means: str, length: float | None) -> Window | None:
-    """The hours right before or after others; without a length, all of them. None where there are none.
-
-    >>> str(_beside(Window(6, 10), "before that", None)), str(_beside(Window(0, 12), "then", 12.0))
-    ('0-6', '12-24')
-    """
-    if means == "then":
-        return None if base.end is None else Window(base.end, None if length is None else base.end + length)
-    if base.start <= 0:
-        return None
-    return Window(0.0 if length is None else max(0.0, base.start - length), base.start)
 
 
 _FORMS: dict[str, Callable[[float, float, float], tuple[tuple[float, float | None], ...]]] = {

@@ -4,40 +4,43 @@ Each question is asked of a stay whose chart answers it and, in the same words, 
 variable was not measured in those hours, the note does not name the concept, the diagnosis is not listed. So nothing in
 the wording of a question tells whether it can be answered. Questions that every chart answers (how often a pulse was
 measured) are few.
+
+A question may open a dialogue, in which each turn goes on from the one before (``followups``). The two stays of a pair
+have the same dialogue, and each of its turns is answered by the chart of one of them.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from clinragen.catalog import Variable, variables
 from clinragen.choices import SPLITS, Split
 from clinragen.cohort.folder import Cohort
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
 from clinragen.questions.answer import Answer, answer
-from clinragen.questions.query import HEADS, Query, Window
+from clinragen.questions.draws import draw_query
+from clinragen.questions.followups import follow_up
+from clinragen.questions.query import HEADS, Query
 from clinragen.questions.stay_chart import StayChart, charts
-from clinragen.questions.templates import Names, Part, Templates
+from clinragen.questions.templates import Names, Part, Templates, Worded
 
 #: Stays that are read at a time; both stays of a pair are of one block.
 BLOCK = 512
 #: Share of questions without a partner, at most: all that a classifier of questions could tell apart.
 UNPAIRED = 0.08
-#: Stays that are tried as a partner.
+#: Turns of a dialogue.
+MOST_TURNS = 20
+#: Stays that are tried as a partner, and follow-ups as a turn.
 _TRIES = 60
 #: Questions that are drawn for each one that is written, at most.
 _PATIENCE = 6
-#: Lengths of windows in hours; short ones often hold no value of what is measured every hour.
-_WIDTHS = (1, 2, 3, 4, 6, 8, 12, 24)
-_DAY = 24
-#: Concepts that a note may be asked about; an age or a place of treatment is none.
-_ASKED = ("phenotype", "disease", "finding", "symptom", "drug", "procedure")
 #: Notes and diagnoses are one head each, series have many.
 _WEIGHTS = {"note": 5, "why": 2}
 
@@ -53,6 +56,8 @@ class Question:
         template: the wording that it was drawn from.
         query: what it means.
         answer: of the chart.
+        dialogue: number of the dialogue among those of the stay, from 1; 0 for a question by itself.
+        turn: its place in the dialogue, from 1.
     """
 
     stay_id: int
@@ -61,12 +66,16 @@ class Question:
     template: str
     query: Query
     answer: Answer = field(hash=False)
+    dialogue: int = 0
+    turn: int = 0
 
     def as_json(self) -> dict[str, object]:
         """The question as an object of JSON."""
+        numbers = {"dialogue": self.dialogue, "turn": self.turn} if self.dialogue else {}
         return {
             "stay_id": self.stay_id,
             "split": self.split,
+            **numbers,
             "kind": self.query.kind,
             "question": self.text,
             "template": self.template,
@@ -89,6 +98,7 @@ def generate(
     *,
     splits: Sequence[Split] = SPLITS,
     per_stay: int = 20,
+    turns: int = 1,
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Question]:
@@ -99,6 +109,7 @@ def generate(
         graph: of its labels.
         splits: the stays.
         per_stay: questions of each stay, about; some have fewer where no partner can be found.
+        turns: questions of each dialogue, the first of which stands by itself; 1: no dialogues.
         seed: decides all that is drawn; the same cohort, graph and seed give the same questions.
         progress: called with the number of stays so far.
     """
@@ -110,7 +121,9 @@ def generate(
         for number, ids in enumerate(np.array_split(stay_ids, math.ceil(len(stay_ids) / BLOCK) or 1)):
             some = cohort.of_stays(ids)
             block = list(charts(some, graph, linker=linker, labels=_labels(some, split)))
-            drawn = _Block(block, split, templates, names, Random(f"{seed}:{split}:{number}"))
+            draw = Random(f"{seed}:{split}:{number}")
+            given = (block, split, templates, names, draw)
+            drawn = _Dialogues(*given, turns=turns) if turns > 1 else _Block(*given)
             yield from drawn.questions(per_stay)
             done += len(block)
             progress(done)
@@ -158,6 +171,9 @@ class _Block:
                     self._draw_one(position)
             if not any(self._left):
                 break
+        return self._in_order()
+
+    def _in_order(self) -> list[Question]:
         return sorted(self._written.values(), key=lambda one: (one.stay_id, one.template, one.text))
 
     def _draw_one(self, position: int) -> None:
@@ -198,78 +214,88 @@ class _Block:
         return reply.status == "answered" and self._single + 1 <= UNPAIRED * total
 
 
-def draw_query(head: str, chart: StayChart, draw: Random) -> Query | None:
-    """A query of a kind about what the chart of a stay holds; None if it holds nothing of it.
+class _Turn(NamedTuple):
+    """A question of a dialogue in words, what it means, and the answers of the charts that are asked."""
+
+    worded: Worded
+    query: Query
+    replies: tuple[Answer, ...]
+
+
+class _Dialogues(_Block):
+    """Draws dialogues about some stays, each about two of them.
 
     Args:
-        head: one of ``HEADS``.
-        chart: of the stay.
-        draw: decides.
+        charts, split, templates, names, draw: as of single questions.
+        turns: questions of each dialogue.
     """
-    kind, _, which = head.partition(" ")
-    if kind == "note":
-        concepts = sorted({one.mention.concept for one in chart.mentions if _can_be_asked(one.mention.concept)})
-        return Query("note", draw.choice(concepts)) if concepts else None
-    if kind == "why":
-        return Query("why", draw.choice(sorted(chart.labels))) if chart.labels else None
-    keys = sorted(key for key in chart.series if _fits(variables()[key], head))
-    if not keys:
+
+    def __init__(self, *given: Any, turns: int) -> None:
+        super().__init__(*given)
+        self._turns = turns
+        self._heads = list(dict.fromkeys(self._heads))  # notes and diagnoses come up in later turns, too
+        self._openings: set[tuple[int, str]] = set()  # no stay has two dialogues that begin alike
+        self._asked: list[Question] = []
+        self._count: Counter[int] = Counter()  # dialogues of each stay
+
+    def _in_order(self) -> list[Question]:
+        return sorted(self._asked, key=lambda one: (one.stay_id, one.dialogue, one.turn))
+
+    def _draw_one(self, position: int) -> None:
+        """Have a dialogue with a stay and with a partner; none where a turn is found that neither could be asked."""
+        query = draw_query(self._draw.choice(self._heads), self._charts[position], self._draw)
+        if query is None:
+            return
+        reply = answer(query, self._charts[position])
+        partner = self._partner(query, position, reply.status)
+        if partner is None:
+            return
+        pair = [self._charts[position], self._charts[partner[0]]]
+        worded = self._templates.word(query, self._names, self._draw)
+        if any((chart.stay_id, worded.text) in self._openings for chart in pair):
+            return
+        turns = [_Turn(worded, query, (reply, partner[1]))]
+        while len(turns) < self._turns:
+            if (turn := self._go_on(turns, pair)) is None:
+                return
+            turns.append(turn)
+        self._write(turns, pair)
+        for at in (position, partner[0]):
+            self._left[at] -= len(turns)
+
+    def _go_on(self, turns: Sequence[_Turn], pair: Sequence[StayChart]) -> _Turn | None:
+        """The next turn of a dialogue: new to it, and answered by one chart of the two, but for few."""
+        single = self._single + sum(_alone(turn) for turn in turns)
+        pairs = self._pairs + len(turns) - sum(_alone(turn) for turn in turns)
+        for _ in range(_TRIES):
+            following = follow_up(turns[-1].query, pair, self._draw)
+            if following is None or any(following.query == turn.query for turn in turns):
+                continue
+            replies = tuple(answer(following.query, chart) for chart in pair)
+            turn = _Turn(_UNWORDED, following.query, replies)
+            unanswered = sum(reply.status == "not_in_chart" for reply in replies)
+            if unanswered == 1 or (not unanswered and single + 1 <= UNPAIRED * (single + 1 + pairs)):
+                words = self._templates
+                if following.change:
+                    return turn._replace(worded=words.go_on(following.change, turn.query, self._names, self._draw))
+                return turn._replace(worded=words.word(turn.query, self._names, self._draw))
         return None
-    subject, end = draw.choice(keys), chart.end
-    if kind == "compare":
-        return _comparison(subject, end, draw)
-    hour = float(draw.randrange(max(1, int(end)))) if which == "at" else None
-    window = Window() if hour is not None else draw_window(end, draw)
-    return Query.parse(f"{head} {'' if hour is None else hour} {subject} {window}")
+
+    def _write(self, turns: Sequence[_Turn], pair: Sequence[StayChart]) -> None:
+        for number, chart in enumerate(pair):
+            self._count[chart.stay_id] += 1
+            self._openings.add((chart.stay_id, turns[0].worded.text))
+            for position, turn in enumerate(turns, 1):
+                text, template = turn.worded
+                given = (chart.stay_id, self._split, text, template, turn.query, turn.replies[number])
+                self._asked.append(Question(*given, dialogue=self._count[chart.stay_id], turn=position))
+        alone = sum(_alone(turn) for turn in turns)
+        self._single, self._pairs = self._single + alone, self._pairs + len(turns) - alone
 
 
-def draw_window(end: float, draw: Random) -> Window:
-    """A window of some hours up to the prediction time, or the whole stay.
-
-    Args:
-        end: prediction time in hours from intime.
-        draw: decides.
-    """
-    form = draw.choice(("whole", "first", "between", "between", "between", "after", "last", "day"))
-    last = max(2, int(end))
-    width = draw.choice([width for width in _WIDTHS if width < last])
-    if form == "first":
-        return Window(0, width)
-    if form == "between":
-        start = draw.randrange(last - width + 1)
-        return Window(start, start + width)
-    if form == "after":
-        return Window(last - width)
-    if form == "last":
-        return Window(-width)
-    if form == "day" and end > _DAY:
-        start = _DAY * draw.randrange(min(7, int(end // _DAY)))
-        return Window(start, start + _DAY)
-    return Window()
+_UNWORDED = Worded("", "")
 
 
-def _comparison(subject: str, end: float, draw: Random) -> Query:
-    """Two stretches of equal length, one after the other or apart."""
-    last = max(2, int(end))
-    width = draw.choice([width for width in _WIDTHS if 2 * width <= last])
-    first = draw.randrange(last - 2 * width + 1)
-    second = draw.choice((first + width, last - width))
-    windows = [Window(first, first + width), Window(second, second + width)]
-    draw.shuffle(windows)
-    return Query("compare", subject, window=windows[0], other=windows[1])
-
-
-def _can_be_asked(concept: str) -> bool:
-    kind, _, named = concept.partition(":")
-    return kind in _ASKED and not named.endswith((":rising", ":falling"))
-
-
-def _fits(spec: Variable, head: str) -> bool:
-    """Whether a question of this kind about a variable makes sense; of one that is there or not, few do."""
-    if spec.unit == "flag":
-        return head in ("value first", "value last", "count", "time first", "time last")
-    if head.endswith("above"):
-        return spec.high is not None and spec.high < spec.plausible[1]
-    if head.endswith("below"):
-        return spec.low is not None and spec.low > spec.plausible[0]
-    return True
+def _alone(turn: _Turn) -> bool:
+    """Whether both charts answer a turn."""
+    return all(reply.status == "answered" for reply in turn.replies)

@@ -116,6 +116,24 @@ class Window:
         """Whether it is the whole stay up to the prediction time."""
         return self.start == 0 and self.end is None
 
+    def before(self, hours: float | None = None) -> Window | None:
+        """So many hours right before it, or all of them; None where there are none, or it counts from the end.
+
+        >>> str(Window(6, 10).before()), str(Window(6, 10).before(4)), Window(0, 4).before()
+        ('0-6', '2-6', None)
+        """
+        if self.start <= 0:
+            return None
+        return Window(0.0 if hours is None else max(0.0, self.start - hours), self.start)
+
+    def after(self, hours: float | None = None) -> Window | None:
+        """So many hours right after it, or all of them; None where it ends at the prediction time.
+
+        >>> str(Window(0, 12).after()), str(Window(0, 12).after(6)), Window(6).after()
+        ('12-', '12-18', None)
+        """
+        return None if self.end is None else Window(self.end, None if hours is None else self.end + hours)
+
     def __str__(self) -> str:
         if self.whole:
             return ""

@@ -1,4 +1,7 @@
-"""Wordings of questions, from ``configs/questions/templates.yaml``: a training and a test part that share none."""
+"""Wordings of questions, from ``configs/questions/templates.yaml``: a training and a test part that share none.
+
+Those of questions that go on from the one before are in ``followups.yaml``.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from clinragen.questions.query import FORMS, Query, Window, written_hour
 
 Part = Literal["train", "test"]
 TEMPLATES: Path = CONFIG_ROOT / "questions" / "templates.yaml"
+FOLLOWUPS: Path = CONFIG_ROOT / "questions" / "followups.yaml"
 
 _CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
 _PLACE = re.compile(r"{(\w+)}")
@@ -79,10 +83,12 @@ class Templates:
     Attributes:
         questions: head of a query -> its wordings, each under a name.
         windows: form of a window -> its wordings.
+        followups: what a question changes of the query before it -> its wordings, each under a name.
     """
 
     questions: Mapping[str, Mapping[str, str]]
     windows: Mapping[str, Sequence[str]]
+    followups: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def shipped(cls, part: Part) -> Templates:
@@ -95,14 +101,18 @@ class Templates:
             }
             for head, entry in _file()["questions"].items()
         }
-        return cls(questions, {form: entry[part] for form, entry in _file()["windows"].items()})
+        followups = {
+            change: {f"follow {change}/{part}/{number}": _spelt_out(one) for number, one in enumerate(entry[part])}
+            for change, entry in read_data_file(FOLLOWUPS)["changes"].items()
+        }
+        return cls(questions, {form: entry[part] for form, entry in _file()["windows"].items()}, followups)
 
     def word(self, query: Query, names: Names, draw: Random) -> Worded:
         """A query in words; the same state of ``draw`` gives the same words."""
         bounds = _bounds(query)
         wordings = self.questions[query.head].items()
         template, wording = draw.choice([pair for pair in wordings if _fits(pair[1], query, bounds)])
-        text = _CHOICE.sub(lambda match: draw.choice(match[1].split("|")), wording)
+        text = _chosen(wording, draw)
         window = self._window(query.window, draw, named=query.other is not None)
         places = {
             "window": window,
@@ -112,6 +122,26 @@ class Templates:
             **self._subject(query, names, draw),
         }
         text = text if window else text.removeprefix("{window}, ")
+        return Worded(_tidy(text.format(**places)), template)
+
+    def go_on(self, change: str, query: Query, names: Names, draw: Random) -> Worded:
+        """A query in the words of a question that goes on from the one before.
+
+        Args:
+            change: what it changes of the query before, one of ``followups``.
+            query: what is meant.
+            names: what things are called.
+            draw: decides.
+        """
+        template, wording = draw.choice(list(self.followups[change].items()))
+        text = _chosen(wording, draw)
+        window = query.other or query.window
+        places = {
+            "window": self._window(window, draw, named=True) if "{window}" in text else "",
+            "hour": "" if query.hour is None else written_hour(query.hour),
+            "hours": "" if window.end is None else written_hour(window.end - window.start),
+            **self._subject(query, names, draw),
+        }
         return Worded(_tidy(text.format(**places)), template)
 
     def _subject(self, query: Query, names: Names, draw: Random) -> dict[str, str]:
@@ -129,6 +159,11 @@ class Templates:
             return ""
         form, places = draw.choice(_forms(window))
         return draw.choice(self.windows[form]).format(**places)
+
+
+def _chosen(wording: str, draw: Random) -> str:
+    """A wording with one of each of its choices."""
+    return _CHOICE.sub(lambda match: draw.choice(match[1].split("|")), wording)
 
 
 def _spelt_out(wording: str) -> str:

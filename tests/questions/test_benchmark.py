@@ -5,12 +5,18 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
+from whole_graph import GRAPH, LINKER
 
 import clinragen
 from clinragen.cohort.folder import Cohort
+from clinragen.dialogue.names import Names
+from clinragen.questions.stay_chart import charts
 
-BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "questions.py"))
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARK = runpy.run_path(str(BENCHMARKS / "questions.py"))
+READERS = runpy.run_path(str(BENCHMARKS / "dialogue_readers.py"))
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +26,21 @@ def rows(hospital, tmp_path_factory) -> list[dict]:
     return BENCHMARK["read"](out)
 
 
+@pytest.fixture(scope="module")
+def dialogues(hospital, tmp_path_factory) -> list[dict]:
+    out = tmp_path_factory.mktemp("dialogues") / "questions"
+    clinragen.teach_questions(hospital.cohort, out, per_stay=12, turns=4, splits=("train", "test"), seed=7)
+    return BENCHMARK["read"](out)
+
+
 def of_series(rows: list[dict]) -> list[dict]:
     return [row for row in rows if row["kind"] in BENCHMARK["OF_SERIES"]]
 
 
-def test_other_code_comes_to_the_same_answers(hospital, rows):
-    series = of_series(rows)
-    assert len(series) > 500
+@pytest.mark.parametrize("asked", ["rows", "dialogues"])
+def test_other_code_comes_to_the_same_answers(asked, hospital, request):
+    series = of_series(request.getfixturevalue(asked))
+    assert len(series) > 300
     wrong = [
         row for row, right in zip(series, BENCHMARK["confirmed"](series, hospital.cohort), strict=True) if not right
     ]
@@ -71,3 +85,21 @@ def test_the_chart_of_a_stranger_answers_otherwise(hospital, rows):
     counts, theirs = sum(one[0] for one in shares.values()), sum(one[0] * one[1] for one in shares.values())
     assert counts == sum(row["split"] == "test" and row["status"] == "answered" for row in rows)
     assert theirs / counts < 0.5
+
+
+def test_a_turn_that_was_misread_misleads_the_next_unless_the_query_before_is_given(hospital, dialogues):
+    played = [row for row in dialogues if row["split"] == "test"]
+    turns = READERS["dialogues"](played)
+    assert sum(map(len, turns)) <= len(played)
+    assert all([row["turn"] for row in some] == [1, 2, 3, 4] for some in turns)
+    cohort = Cohort.load(hospital.cohort)
+    stay = int(cohort.split("test")[0])
+    chart = next(charts(cohort.of_stays(np.array([stay])), GRAPH, linker=LINKER))
+    asked = [
+        ("gibberish heart rate lowest of all that", "highest heart_rate"),
+        ("and in the first 6 hours?", "highest heart_rate 0-6"),
+    ]
+    said = [{"question": question, "query": query} for question, query in asked]
+    names = Names(GRAPH, LINKER)
+    assert READERS["play"](said, chart, names, None, given=False) == [False, False]
+    assert READERS["play"](said, chart, names, None, given=True) == [False, True]
