@@ -1,6 +1,6 @@
 """Similar cases: label overlap of neighbours by modality and by their weighted sum, leaks, and the speed of the search.
 
-    python benchmarks/similar_cases.py --cohort COHORT [COHORT ...]
+    python benchmarks/similar_cases.py --cohort COHORT [COHORT ...] [--model RUN ...]
     python benchmarks/similar_cases.py --speed
 
 The cohorts are splits of one database: for the eICU demo those that `benchmarks/eicu_table.py --models probes`
@@ -13,6 +13,8 @@ Beside the modalities of the index stand two that it does not use, to compare wi
 model on note and series, which the training stays' own labels have shaped (in sample), or not (by five folds of
 patients).
 
+With a run for each cohort, such as one of `clinragen train align --model tiny`, its modalities are there, too.
+
 Speed: random vectors with the sparsity of notes, one core, whole searches.
 """
 
@@ -22,7 +24,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,13 @@ from sklearn.preprocessing import normalize
 
 from clinragen import tasks
 from clinragen.cohort.folder import Cohort
+from clinragen.inference.predict import TrainedModel
 from clinragen.knowledge.relabel import open_graph
 from clinragen.similarity.build import build_index
 from clinragen.similarity.heads import LabelHeads, LabelledStays
-from clinragen.similarity.hybrid import NEIGHBOURS, jaccard
-from clinragen.similarity.index import CANDIDATES, LABELS, IndexedStays, Query, SimilarIndex
+from clinragen.similarity.hybrid import NEIGHBOURS, USUAL, jaccard
+from clinragen.similarity.index import CANDIDATES, CHART, LABELS, IndexedStays, Query, SimilarIndex
+from clinragen.similarity.student import STUDENT
 from clinragen.similarity.vectors import Encoded, Source
 
 DRAWS, FOLDS = 1000, 5
@@ -65,10 +69,11 @@ class Split:
     logits: dict[str, np.ndarray]
 
 
-def read(folder: Path) -> Split:
-    """Build the index of a cohort and encode its test stays."""
+def read(folder: Path, model: Path | None = None) -> Split:
+    """Build the index of a cohort, and of a student if there is one, and encode its test stays."""
     cohort = Cohort.load(folder)
-    index = build_index(cohort, open_graph(None, cohort.label_set, cohort.added))
+    trained = TrainedModel.load(model) if model is not None else None
+    index = build_index(cohort, open_graph(None, cohort.label_set, cohort.added), trained=trained)
     test, train = cohort.split("test"), cohort.split("train")
     queries = index.queries_of(cohort, test)
     return Split(index, queries, cohort.label_matrix(test), _logits(cohort, index, train, test))
@@ -76,7 +81,8 @@ def read(folder: Path) -> Split:
 
 def _logits(cohort: Cohort, index: SimilarIndex, train: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
     assert index.heads is not None
-    encoded = {split: index.encoders.of_stays(cohort, cohort.split(split)) for split in ("train", "validation", "test")}
+    encoders = replace(index.encoders, student=None)  # the linear models do not read it
+    encoded = {split: encoders.of_stays(cohort, cohort.split(split)) for split in ("train", "validation", "test")}
     validation = LabelledStays(*tasks.load("diagnosis").labels(cohort, cohort.split("validation")))
     labels = cohort.label_matrix(train)
     held_out = np.zeros(labels.shape)
@@ -116,14 +122,17 @@ def systems(split: Split) -> dict[str, Callable[[int], np.ndarray]]:
         return lambda number: np.argsort(-(rows @ tests[number]), kind="stable")[:NEIGHBOURS]
 
     chance = np.random.default_rng(0)
-    chart = [name for name in index.rows if name != LABELS]
+    student = [name for name in index.rows if name in STUDENT]
     return {
         "random": lambda number: chance.choice(len(index), NEIGHBOURS, replace=False),
-        **{name: searched({name: 1.0}) for name in chart},
-        "sum of these three": searched(dict.fromkeys(chart, 1.0)),
+        **{name: searched({name: 1.0}) for name in CHART},
+        "sum of these three": searched(dict.fromkeys(CHART, 1.0)),
+        **{name: searched({name: 1.0}) for name in student},
+        **({"sum of these five": searched(dict.fromkeys((*CHART, *student), 1.0))} if len(student) > 1 else {}),
         "supervised logits, out of fold": by_logits("out of fold"),
         "supervised logits, in sample": by_logits("in sample"),
         LABELS: searched({LABELS: 1.0}),
+        **({"sum without the model": searched(dict.fromkeys(CHART, USUAL) | {LABELS: 1.0})} if student else {}),
         HYBRID: searched(None),
     }
 
@@ -267,6 +276,7 @@ def _sparse(chance: np.random.Generator, rows: int, columns: int, each: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohort", type=Path, nargs="+", default=[], help="cohorts, each a split of one database")
+    parser.add_argument("--model", type=Path, nargs="+", default=[], help="a run for each cohort, in the same order")
     parser.add_argument("--speed", action="store_true", help="time the search")
     parser.add_argument("--stays", type=int, default=60_000)
     parser.add_argument("--queries", type=int, default=200)
@@ -274,7 +284,7 @@ def main() -> None:
     if args.speed:
         speed(args.stays, args.queries)
     if args.cohort:
-        show([read(folder) for folder in args.cohort])
+        show([read(*pair) for pair in zip(args.cohort, args.model or [None] * len(args.cohort), strict=True)])
 
 
 if __name__ == "__main__":

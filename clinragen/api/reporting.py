@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from clinragen.api.values import (
     CohortLike,
     GraphLike,
+    ModelLike,
     PredictionsLike,
     cohort_folder,
     console,
@@ -60,6 +61,7 @@ def report(
     teacher: str | None = None,
     questions: str | Path | StayAnswers | None = None,
     index: IndexLike | None = None,
+    model: ModelLike | None = None,
     single_file: bool = False,
     processes: int = 1,
     overwrite: bool = False,
@@ -83,6 +85,7 @@ def report(
             :func:`clinragen.teach_questions`: pages and PDF show the questions about each stay, with their answers.
         index: the result of :func:`clinragen.build_index`, or its folder: pages and PDF show the cases most like each
             stay.
+        model: the one that the index was built with, where charts are compared by one.
         single_file: make each page a single file that needs no other, to be sent or kept by itself.
         processes: how many write the pages of many stays; more than one only in a program whose main module does its
             work under ``if __name__ == "__main__"``.
@@ -110,6 +113,8 @@ def report(
     check_form(form, with_recorded_codes=with_recorded_codes, with_questions=answers is not None)
     if index is not None and form not in ("html", "pdf"):
         raise UserError(f"--index: similar cases are shown on pages: they do not go with --form {form}")
+    if model is not None and index is None:
+        raise UserError("--model is read for --index alone: give both, or neither")
     root = predictions_folder(predictions)
     scores_path = path(evaluation) if isinstance(evaluation, str | Path | None) else evaluation.path
     with graph_folder(graph) as graph_path, thorough(verify):
@@ -136,7 +141,7 @@ def report(
                 teacher=teacher or default_teacher(truth.cohort),
                 graph=concepts,
                 questions=StoredAnswers.load(answers, truth.cohort, opened.stay_ids.tolist()) if answers else None,
-                similar=_similar(index, truth.cohort, opened.stay_ids.tolist(), graph_path),
+                similar=_similar(index, truth.cohort, opened.stay_ids.tolist(), graph_path, model),
             )
             if form == "html":
                 write_report(
@@ -161,14 +166,14 @@ def report(
 
 
 def _similar(
-    index: IndexLike | None, cohort: Cohort, stay_ids: Sequence[int], graph: Path | None
+    index: IndexLike | None, cohort: Cohort, stay_ids: Sequence[int], graph: Path | None, model: ModelLike | None
 ) -> dict[int, list[dict[str, Any]]]:
     """The cases most like each stay, as values of JSON; none without an index."""
     from clinragen.api.similarity import open_index, similar
 
     if index is None:
         return {}
-    opened = open_index(index, graph=graph)
+    opened = open_index(index, graph=graph, model=model)
     return {stay: [case.as_json() for case in similar(opened, cohort, stay, count=MOST_CASES)] for stay in stay_ids}
 
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinragen.api.values import CohortLike, GraphLike, cohort_folder, graph_folder, open_cohort
+from clinragen.api.values import CohortLike, GraphLike, ModelLike, cohort_folder, console, graph_folder, open_cohort
+from clinragen.choices import Device
 from clinragen.errors import UserError
 from clinragen.integrity import thorough
 
 if TYPE_CHECKING:
     from clinragen.cohort.folder import Cohort
+    from clinragen.inference.finished import FinishedRun
+    from clinragen.inference.predict import TrainedModel
     from clinragen.knowledge.graph import ConceptGraph
     from clinragen.questions.stay_chart import StayChart
     from clinragen.similarity.common import Comparison, Shared
@@ -168,54 +171,76 @@ def build_index(
     out: str | Path,
     *,
     modalities: Sequence[str] = (),
+    model: ModelLike | None = None,
     graph: GraphLike = None,
+    device: Device = "auto",
     overwrite: bool = False,
     verify: bool = False,
+    progress: bool = False,
 ) -> OpenIndex:
     """Build an index of the training stays of a cohort, to find similar cases in.
 
     Args:
         cohort: its training stays are indexed, its validation stays choose the weights; its test stays are not read.
         out: folder to write the index to.
-        modalities: of ``words``, ``concepts``, ``series``, ``diagnoses``; all by default.
+        modalities: of ``words``, ``concepts``, ``series``, ``diagnoses``, and with a model ``aligned`` and
+            ``embedding``; all that there are by default.
+        model: the student of the last two: its run folder, or opened; the index holds a hash of it.
         graph: concepts of notes; None: the curated core.
+        device: where the model runs.
         overwrite: replace the folder if it exists.
         verify: check the hashes of large files, too.
+        progress: show a bar on standard error while the model reads stays.
 
     Raises:
-        UserError: an unknown modality, no training stays, or the output exists.
+        UserError: an unknown modality, no training stays, the model cannot read them, or the output exists.
     """
+    from rich.progress import Progress
+
     from clinragen.knowledge.relabel import open_graph
     from clinragen.outputs import INDEX, check_output, output_folder
     from clinragen.similarity.build import build_index as build
+    from clinragen.similarity.build import chosen_modalities
+    from clinragen.similarity.student import STUDENT
 
     with graph_folder(graph) as graph_path, thorough(verify):
-        inputs = (cohort_folder(cohort), graph_path)
+        inputs = (cohort_folder(cohort), graph_path, *([_run_of(model).folder] if model is not None else []))
         check_output(Path(out), INDEX, overwrite=overwrite, inputs=inputs)
+        names = chosen_modalities(modalities, None if model is None else _run_of(model))
         opened = open_cohort(cohort)
         concepts = open_graph(graph_path, opened.label_set, opened.added)
-        index = build(opened, concepts, modalities)
+        trained = None if model is None else _loaded(model, device)
+        with Progress(console=console(progress and trained is not None), transient=True) as bar:
+            total = len(opened.split("train")) * sum(name in STUDENT for name in names)
+            task = bar.add_task("stays that the model reads", total=total)
+            index = build(opened, concepts, names, trained, lambda count: bar.advance(task, count))
         with output_folder(Path(out), INDEX, overwrite=overwrite, inputs=inputs) as folder:
             index.save(folder)
     return OpenIndex(index, concepts)
 
 
-def open_index(index: IndexLike, *, graph: GraphLike = None) -> OpenIndex:
+def open_index(
+    index: IndexLike, *, graph: GraphLike = None, model: ModelLike | None = None, device: Device = "auto"
+) -> OpenIndex:
     """Open an index, for many questions.
 
     Args:
         index: written by :func:`build_index`.
         graph: the one that it was built with; None: the curated core.
+        model: likewise, where charts are compared by one; else it is not loaded.
+        device: where the model runs.
 
     Raises:
-        UserError: no index, a damaged one, or another graph.
+        UserError: no index, a damaged one, another graph, or no model or another one.
     """
     from clinragen import added_variables, label_sets
     from clinragen.knowledge.relabel import open_graph
-    from clinragen.similarity.index import SimilarIndex
+    from clinragen.similarity.index import SimilarIndex, read_manifest
 
     if isinstance(index, OpenIndex):
         return index
+    read_by = _student_of(Path(index), read_manifest(Path(index)), model)
+    trained = None if read_by is None else _loaded(read_by, device)
     opened: list[ConceptGraph] = []
     remedy = "build the index anew"
 
@@ -225,7 +250,7 @@ def open_index(index: IndexLike, *, graph: GraphLike = None) -> OpenIndex:
         return opened[0]
 
     with graph_folder(graph) as folder:
-        read = SimilarIndex.load(Path(index), graph_of)
+        read = SimilarIndex.load(Path(index), graph_of, trained)
     return OpenIndex(read, opened[0])
 
 
@@ -238,6 +263,8 @@ def similar(
     series: str | Path | None = None,
     count: int = 10,
     graph: GraphLike = None,
+    model: ModelLike | None = None,
+    device: Device = "auto",
     verify: bool = False,
 ) -> SimilarCases:
     """The training stays that are most like a chart, with what they share, how they were coded and what was started.
@@ -250,10 +277,12 @@ def similar(
         series: CSV file with the columns hour, variable and value, in canonical units.
         count: how many cases, at most.
         graph: the one that the index was built with; None: the curated core.
+        model: likewise, where charts are compared by one.
+        device: where the model runs.
         verify: check the hashes of large files, too.
 
     Raises:
-        UserError: no index, another graph, the cohort has no such stay, or no chart or two were given.
+        UserError: no index, another graph or model, the cohort has no such stay, or no chart or two were given.
     """
     if count < 1:
         raise UserError(f"--k {count}: expected 1 or more")
@@ -262,7 +291,7 @@ def similar(
     if stay is not None and cohort is None:
         raise UserError("--stay needs --cohort, the cohort of the stay")
     with thorough(verify):
-        opened = open_index(index, graph=graph)
+        opened = open_index(index, graph=graph, model=model, device=device)
         whole = open_cohort(cohort) if cohort is not None else None
         if stay is not None and whole is not None:
             query, chart = _of_stay(opened, whole, stay)
@@ -292,17 +321,55 @@ def _of_stay(opened: OpenIndex, cohort: Cohort, stay: int) -> tuple[Query, StayC
 def _of_files(opened: OpenIndex, text: str | Path | None, series: str | Path | None) -> tuple[Query, StayChart]:
     """A note and a series that are in no cohort as a query, and as a chart."""
     from clinragen.questions.stay_chart import StayChart
-    from clinragen.similarity.given import read_note, read_series
+    from clinragen.similarity.given import given_cohort, read_note, read_series
 
     sections = read_note(text, opened.graph.labels) if text is not None else []
     rows = read_series(series)
     encoders = opened.index.encoders
-    (query,) = opened.index.queries(encoders.encode([sections], encoders.series.grid_of(rows)))
+    encoded = encoders.encode([sections], encoders.series.grid_of(rows))
+    if encoders.student is not None:
+        with given_cohort(sections, rows, encoders.student.trained.run, opened.graph.labels) as alone:
+            encoded = encoders.with_student(encoded, alone, alone.stays["stay_id"].to_numpy())
+    (query,) = opened.index.queries(encoded)
     cells: dict[str, list[tuple[float, float]]] = {}
     for hour, variable, value in rows.iter_rows():
         cells.setdefault(variable, []).append((hour, value))
     chart = StayChart.read(0, float("inf"), cells, sections, encoders.concepts.link.linker, opened.graph)
     return query, chart
+
+
+def _run_of(model: ModelLike) -> FinishedRun:
+    from clinragen.inference.finished import FinishedRun
+
+    return FinishedRun.open(model) if isinstance(model, str | Path) else model.run
+
+
+def _loaded(model: ModelLike, device: Device) -> TrainedModel:
+    from clinragen.api.prediction import load
+
+    return load(model, device=device) if isinstance(model, str | Path) else model
+
+
+def _student_of(index: Path, manifest: dict[str, Any], model: ModelLike | None) -> ModelLike | None:
+    """The model by which an index compares charts; None where it needs none.
+
+    Raises:
+        UserError: it is another one than the index was built with, or is missing.
+    """
+    from clinragen.similarity.index import MODEL_HASH
+    from clinragen.similarity.student import student_hash
+
+    expected = manifest.get(MODEL_HASH)
+    if expected is None:
+        return None
+    if model is None:
+        raise UserError(f"{index} compares what a model reads in charts: give --model, the run that it was built with")
+    run = _run_of(model)
+    if student_hash(run) != expected:
+        raise UserError(
+            f"{run.folder} is not the model that {index} was built with: give that run, or build the index anew"
+        )
+    return model
 
 
 def _class_names(keys: Sequence[str], on: Sequence[bool]) -> list[str]:

@@ -33,6 +33,7 @@ def command(
     teacher: str | None = None,
     questions: Path | None = None,
     index: Path | None = None,
+    model: Path | None = None,
     single_file: Flag = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
@@ -53,6 +54,7 @@ def command(
         questions: Folder of `clinragen ask --out` or `clinragen teach questions`, or its file: the pages show the
             questions about each stay with their answers.
         index: Folder of `clinragen index build`: the pages show the training stays that are most like each stay.
+        model: Run folder that --index was built with, where it was built with one.
         single_file: Make each page a single file that needs no other, to be sent or kept by itself.
     """
     from clinragen.api.reporting import report, report_prescriptions
@@ -67,6 +69,7 @@ def command(
             "--teacher": teacher,
             "--questions": questions,
             "--index": index,
+            "--model": model,
         }
         if foreign := next((option for option, value in given.items() if value), None):
             raise UserError(f"{foreign} does not go with --prescriptions")
@@ -96,6 +99,7 @@ def command(
         teacher=teacher,
         questions=questions,
         index=index,
+        model=model,
         single_file=single_file,
         processes=os.cpu_count() or 1,
         overwrite=overwrite,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from clinragen.command_line import answer
-from clinragen.options import AsJson, GraphFolder, MaybeWholeNumber, Verify, WholeNumber
+from clinragen.options import AsJson, GraphFolder, MaybeWholeNumber, OneOfDevices, Verify, WholeNumber
 
 if TYPE_CHECKING:
     from clinragen.api.similarity import Case
@@ -22,7 +22,9 @@ def command(
     text: str | None = None,
     series: Path | None = None,
     count: Annotated[WholeNumber, Parameter(name="--k")] = 10,
+    model: Path | None = None,
     graph: GraphFolder = None,
+    device: OneOfDevices = "auto",
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
@@ -37,12 +39,24 @@ def command(
         text: In place of --stay, a note in quotes, or the file that it is in.
         series: In place of --stay, or beside --text, a CSV file with the columns hour, variable and value.
         count: How many cases.
+        model: Run folder that the index was built with, where it was built with one.
     """
     from clinragen.api.similarity import similar
     from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
-    result = similar(index, cohort, stay, text=text, series=series, count=count, graph=graph, verify=verify)
+    result = similar(
+        index,
+        cohort,
+        stay,
+        text=text,
+        series=series,
+        count=count,
+        graph=graph,
+        model=model,
+        device=device,
+        verify=verify,
+    )
     if not as_json:
         chart = "the chart" if stay is None else f"stay {stay}"
         weights = ", ".join(f"{weight:.2f} {name}" for name, weight in result.weights.items() if weight)

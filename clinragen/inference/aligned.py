@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,20 +14,23 @@ from clinragen.model.alignment import Alignment
 
 
 class Vectors(NamedTuple):
-    """Unit vectors of the note and of the series of n stays, float32 [n, D] each, in the order of the dataset."""
+    """Vectors of the note and of the series of n stays, float32 [n, D] each, in the order of the dataset."""
 
     note: np.ndarray
     series: np.ndarray
 
 
 @torch.inference_mode()
-def vectors(trained: TrainedModel, stays: StayDataset, size: int = 64) -> Vectors:
-    """Read each stay's note and its series, each without the other.
+def vectors(
+    trained: TrainedModel, stays: StayDataset, size: int = 64, advance: Callable[[int], object] = lambda count: None
+) -> Vectors:
+    """Read each stay's note and its series, each without the other, as unit vectors.
 
     Args:
         trained: a run of stage ``align``.
         stays: of ``trained.stays`` or ``trained.dataset``.
         size: stays of a batch.
+        advance: called with the number of stays of each batch that is done.
 
     Raises:
         UserError: the run was not aligned.
@@ -37,4 +41,31 @@ def vectors(trained: TrainedModel, stays: StayDataset, size: int = 64) -> Vector
     for rows, batch in batches(trained.model, stays, size):
         for side, into in zip(alignment.read(trained.model, batch.to(trained.device)), read, strict=True):
             into[rows] = side.vector.float().cpu().numpy()
+        advance(len(rows))
+    return read
+
+
+@torch.inference_mode()
+def states(
+    trained: TrainedModel, stays: StayDataset, size: int = 64, advance: Callable[[int], object] = lambda count: None
+) -> Vectors:
+    """What the label head of any student reads, averaged over the tokens: hidden states of the note, and
+    knowledge-augmented tokens of the series; 0 for a modality that the student does not read.
+
+    Args:
+        trained: a run of any stage that predicts.
+        stays: of ``trained.stays`` or ``trained.dataset``.
+        size: stays of a batch.
+        advance: called with the number of stays of each batch that is done.
+    """
+    model = trained.model.to(trained.device).eval()
+    width = model.language_model.hidden_size
+    read = Vectors(*(np.zeros((len(stays), width), dtype=np.float32) for _ in range(2)))
+    for rows, batch in batches(model, stays, size):
+        output = model(batch.to(trained.device), trained.manifest.inputs, targets=False, explain=True)
+        for side, into in zip((output.note, output.series), read, strict=True):
+            if side is not None:
+                shares = side.mask.float() / side.mask.sum(1, keepdim=True).clamp_min(1)
+                into[rows] = (shares[:, None] @ side.states.float())[:, 0].cpu().numpy()
+        advance(len(rows))
     return read

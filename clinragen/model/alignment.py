@@ -123,7 +123,10 @@ class Alignment(nn.Module):
     def note(self, read: NoteStates) -> Side:
         """The note of B stays."""
         weights = self.dropout(read.term_weights.float()) * self.term_scale[read.term_ids]
-        total = F.embedding_bag(read.term_ids, self.terms, per_sample_weights=weights, mode="sum")
+        if read.term_ids.shape[1]:
+            total = F.embedding_bag(read.term_ids, self.terms, per_sample_weights=weights, mode="sum")
+        else:  # no note of the batch has a term, which embedding_bag refuses
+            total = self.terms.new_zeros((len(read.term_ids), self.shape.dim))
         total = total - (self.term_mean * self.term_scale) @ self.terms
         mentions = (MENTION_SCALE * read.mentions.flatten(1).float() - self.mention_mean) * self.mention_scale
         return self._side("note", total + self.mentions(self.dropout(mentions)), read.states, read.mask)
@@ -136,7 +139,8 @@ class Alignment(nn.Module):
     def _side(self, name: str, linear: Tensor, states: Tensor, mask: Tensor) -> Side:
         tokens = (self.note_states if name == "note" else self.series_states)(states.float())
         if self.shape.network:
-            weights = (tokens @ self.pool[name]).masked_fill(~mask, -torch.inf).softmax(1)
+            scores = tokens @ self.pool[name]
+            weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1)  # finite without any token
             linear = linear + (weights[:, None] @ tokens)[:, 0]
         return Side(F.normalize(linear, dim=1), F.normalize(tokens, dim=2), mask)
 

@@ -16,7 +16,7 @@ from clinragen.evaluation.inputs import Predictions
 from clinragen.inference.predict import TrainedModel
 from clinragen.serve.answer import NOTICE
 from clinragen.serve.intake import SPLIT, Intake, LeftOut
-from clinragen.serve.scratch import scratch_cohort
+from clinragen.serve.scratch import request_cohort
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Assessor:
         Raises:
             UserError: the model cannot read them.
         """
-        with scratch_cohort(intake, self.trained.run) as root:
+        with request_cohort(intake, self.trained.run) as root:
             cohort = Cohort.load(root / "cohort")
             predictions = prediction.predict(self.trained, cohort, root / "predictions", split=SPLIT)
             lines = (root / "predictions" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()

@@ -1,19 +1,28 @@
-"""A chart that is in no cohort: a note as text, and a series as a CSV file."""
+"""A chart that is in no cohort: a note as text, and a series as a CSV file; and as a cohort of one stay for a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from clinragen.catalog import variables
+from clinragen.cohort.folder import Cohort, frame
+from clinragen.cohort.scratch import StayTables, scratch_cohort
+from clinragen.cohort.window import LONGEST
 from clinragen.errors import UserError, unknown_choice
+from clinragen.inference.finished import FinishedRun
 from clinragen.knowledge.readable import readable
-from clinragen.label_sets import Phenotype
+from clinragen.label_sets import LabelSet, Phenotype
+from clinragen.schema import NOTES, SERIES, STAYS
 
 _COLUMNS = {"hour": pl.Float64, "variable": pl.String, "value": pl.Float64}
 _SECTION = "note"
+_BEGIN = datetime(2000, 1, 1)  # of a stay that has no date
 
 
 def read_note(text: str | Path, labels: Mapping[str, Phenotype]) -> list[tuple[str, str]]:
@@ -64,3 +73,31 @@ def read_series(path: str | Path | None) -> pl.DataFrame:
         if variable not in variables():
             raise unknown_choice(f"variable in line {number} of --series {path}", str(variable), variables())
     return rows
+
+
+@contextmanager
+def given_cohort(
+    sections: Sequence[tuple[str, str]], rows: pl.DataFrame, run: FinishedRun, labels: LabelSet
+) -> Iterator[Cohort]:
+    """A chart as a cohort of one stay, as long as it is read.
+
+    Args:
+        sections: (section, text) of the note.
+        rows: of the series, as ``read_series`` gives them; of an hour with several values the mean is read.
+        run: the model that is to read it: its window and its variables are the cohort's.
+        labels: by which lists of diagnoses are recognised.
+    """
+    hours = min(LONGEST - 1, int(rows["hour"].max()) + 1 if len(rows) else run.window.hours)  # type: ignore[arg-type]
+    end = _BEGIN + timedelta(hours=hours)
+    stay = {"stay_id": 0, "subject_id": 0, "hadm_id": 0, "intime": _BEGIN, "outtime": end, "prediction_time": end}
+    stay |= {"age": 0.0, "sex": None, "split": "test"}  # no model reads them
+    notes = [
+        {"stay_id": 0, "note_id": _SECTION, "kind": _SECTION, "section": section, "time": None, "text": text}
+        for section, text in sections
+    ]
+    means = rows.filter(pl.col("hour") < hours).group_by(pl.col("hour").floor(), "variable").agg(pl.mean("value"))
+    hourly = means.sort("hour", "variable").with_columns(stay_id=pl.lit(0, dtype=pl.Int64))
+    stays, written = (frame(pa.Table.from_pylist(part, schema)) for part, schema in (([stay], STAYS), (notes, NOTES)))
+    tables = StayTables(stays, hourly.select(SERIES.names), written)
+    with scratch_cohort(tables, run.window, prefix="clinragen-chart-", labels=labels, added=run.added) as root:
+        yield Cohort.load(root / "cohort")

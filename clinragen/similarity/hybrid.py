@@ -6,7 +6,7 @@ ordered by the weighted sum of their similarities. A weight may be 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -46,7 +46,9 @@ def jaccard(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
     return both / np.maximum((others | labels).sum(1), 1)
 
 
-def fit_weights(stays: Sequence[Judged], names: Sequence[str], scale: str | None) -> dict[str, float]:
+def fit_weights(
+    stays: Sequence[Judged], names: Sequence[str], scale: str | None, apart: Collection[str] = ()
+) -> dict[str, float]:
     """The weights under which the first neighbours of validation stays share most labels with them.
 
     The best of hundreds of weights is often the best by chance. So the usual weights are kept unless others are better
@@ -56,6 +58,8 @@ def fit_weights(stays: Sequence[Judged], names: Sequence[str], scale: str | None
         stays: their candidates.
         names: of the modalities, in the order of the columns.
         scale: the modality whose weight is 1 or 0, so that sums are not tried twice; None: there is none.
+        apart: modalities that are varied while the others have their usual weight, and the other way round: all
+            weights of six are tens of thousands.
 
     Returns:
         Weights that sum to 1.
@@ -64,7 +68,7 @@ def fit_weights(stays: Sequence[Judged], names: Sequence[str], scale: str | None
     usual = np.array([1.0 if scale in (None, name) else USUAL for name in names])
     before = padded.overlap(usual)
     chosen, gained = usual, 0.0
-    for weights in _grid(names, scale):
+    for weights in _grid(names, scale, apart):
         gains = padded.overlap(weights) - before
         error = gains.std() / len(gains) ** 0.5
         if gains.mean() > max(gained, CERTAIN * error, 1e-9):
@@ -72,9 +76,10 @@ def fit_weights(stays: Sequence[Judged], names: Sequence[str], scale: str | None
     return {name: round(float(weight), 6) for name, weight in zip(names, chosen / chosen.sum(), strict=True)}
 
 
-def _grid(names: Sequence[str], scale: str | None) -> Iterator[np.ndarray]:
-    choices = [(1.0, 0.0) if name == scale else GRID for name in names]
-    yield from (np.array(weights) for weights in product(*choices) if any(weights))
+def _grid(names: Sequence[str], scale: str | None, apart: Collection[str]) -> Iterator[np.ndarray]:
+    for varied in ({*names} - {*apart}, {*names} & {*apart}):
+        choices = [(1.0, 0.0) if name == scale else GRID if name in varied else (USUAL,) for name in names]
+        yield from (np.array(weights) for weights in product(*choices) if varied and any(weights))
 
 
 @dataclass(frozen=True)

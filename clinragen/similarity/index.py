@@ -22,16 +22,20 @@ from clinragen import versions
 from clinragen.artifacts import read_json, write_json
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
+from clinragen.inference.predict import TrainedModel
 from clinragen.integrity import hold_output, outputs_of
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.similarity.heads import LabelHeads
 from clinragen.similarity.search import Dense, LabelSets, Rows, Sparse, first, ordered
+from clinragen.similarity.student import STUDENT, StudentVectors
 from clinragen.similarity.vectors import Encoded, Encoders
 
 VECTORS, ENCODERS, MANIFEST = "vectors.safetensors", "encoders.json", "manifest.json"
 _REMEDY = "build it anew with `clinragen index build`"
 #: Modalities of the chart; and that which compares how likely each label is with the labels of a stay.
 CHART, LABELS = ("words", "concepts", "series"), "diagnoses"
+#: Of the manifest: which student reads charts for the index.
+MODEL_HASH = "model_hash"
 #: The first of each modality, from which the neighbours are drawn.
 CANDIDATES = 200
 
@@ -91,7 +95,7 @@ class SimilarIndex:
     """Vectors of training stays, and how they are searched.
 
     Attributes:
-        vectors: by modality of the chart: unit rows [n, d], dense or sparse.
+        vectors: by modality of the chart, or of a student: unit rows [n, d], dense or sparse.
         stays: whose they are.
         weights: of the modalities, which sum to 1.
         encoders: turn a chart into vectors.
@@ -134,15 +138,25 @@ class SimilarIndex:
             probabilities = self.heads.probabilities(encoded.sources)
         return [Query(self._vectors(encoded, row, probabilities)) for row in range(len(encoded))]
 
-    def queries_of(self, cohort: Cohort, stay_ids: np.ndarray, probabilities: np.ndarray | None = None) -> list[Query]:
+    def queries_of(
+        self,
+        cohort: Cohort,
+        stay_ids: np.ndarray,
+        probabilities: np.ndarray | None = None,
+        encoded: Encoded | None = None,
+    ) -> list[Query]:
         """Stays of a cohort as queries, each with whose it is and its prediction time.
 
         Args:
             cohort: any cohort with the variables of the index.
             stay_ids: ascending.
             probabilities: as in :meth:`queries`.
+            encoded: the stays, if they were encoded before.
+
+        Raises:
+            UserError: a student of the index cannot read the cohort.
         """
-        queries = self.queries(self.encoders.of_stays(cohort, stay_ids), probabilities)
+        queries = self.queries(encoded or self.encoders.of_stays(cohort, stay_ids), probabilities)
         rows = cohort.stays.filter(pl.col("stay_id").is_in(pl.Series(stay_ids).implode())).sort("stay_id")
         columns = rows.select("subject_id", "stay_id", pl.col("prediction_time").dt.epoch("ms"))
         return [
@@ -155,7 +169,7 @@ class SimilarIndex:
     ) -> dict[str, np.ndarray | csr_matrix]:
         vectors: dict[str, np.ndarray | csr_matrix] = {}
         for name in self.vectors:
-            matrix: Any = getattr(encoded, name)
+            matrix: Any = encoded.rows(name)
             vector: Any = csr_matrix(matrix[row]) if isinstance(matrix, csr_matrix) else matrix[row]
             if vector.nnz if isinstance(vector, csr_matrix) else vector.any():
                 vectors[name] = vector
@@ -252,12 +266,18 @@ class SimilarIndex:
         write_json(folder / MANIFEST, {**versions.INDEX.mark, **self.manifest, **outputs})
 
     @classmethod
-    def load(cls, folder: Path, graph_of: Callable[[dict[str, Any]], ConceptGraph]) -> SimilarIndex:
+    def load(
+        cls,
+        folder: Path,
+        graph_of: Callable[[dict[str, Any]], ConceptGraph],
+        trained: TrainedModel | None = None,
+    ) -> SimilarIndex:
         """Read an index.
 
         Args:
             folder: written by ``clinragen index build``.
             graph_of: gives the graph that its concepts are of, from its manifest.
+            trained: the student of its modalities, if it has any of one.
 
         Raises:
             UserError: no index, a damaged one, or one of another graph.
@@ -268,7 +288,9 @@ class SimilarIndex:
         described = read_json(folder / ENCODERS, "part of an index made by `clinragen index build`")
         try:
             tensors = load_file(folder / VECTORS)
-            encoders = Encoders.load(described["encoders"], tensors, graph_of(manifest))
+            names_of_student = [name for name in described["widths"] if name in STUDENT]
+            student = StudentVectors.load(trained, names_of_student, tensors) if trained is not None else None
+            encoders = Encoders.load(described["encoders"], tensors, graph_of(manifest), student)
             heads = LabelHeads.load(described["heads"], tensors) if described["heads"] else None
             names = ("ids", "subjects", "ended", "labels", "started")
             stays = IndexedStays(*(tensors[f"stays.{name}"] for name in names))

@@ -6,9 +6,9 @@ share; no text is held.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +26,13 @@ from clinragen.data.series import SUMMARIES, SeriesStatistics, grid, observed_va
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import LINKED_KINDS
 from clinragen.model.linear_probes import MENTION_SCALE
+from clinragen.similarity.axes import FARTHEST, principal_axes
+from clinragen.similarity.student import StudentVectors
 
 #: (section, text) of a note in reading order.
 Sections = Sequence[tuple[str, str]]
 TERMS = 5000  # of the lexicon, at most
 MIN_SHARE = 0.02  # of the training stays that measure a variable, for it to count
-AXES = 64  # of the series, at most: as good as all summaries, and an eighth of the work
-FARTHEST = 4.0  # standard deviations: one extreme value is not to outweigh all others
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,7 @@ class SeriesSummaries:
         measured = some[:, :: len(SUMMARIES)].mean(0)
         centre, scale, measured = (part.astype(np.float32) for part in (centre, scale, measured))
         features = cls(statistics, centre, scale, measured, np.zeros((0, 0), dtype=np.float32)).features(values)
-        variances, axes = np.linalg.eigh(features.T.astype(np.float64) @ features)
-        first = np.argsort(-variances, kind="stable")[:AXES]
-        return cls(statistics, centre, scale, measured, _signed(axes[:, first]).astype(np.float32))
+        return cls(statistics, centre, scale, measured, principal_axes(features))
 
     def features(self, values: np.ndarray) -> np.ndarray:
         """Standardised summaries, and whether each variable was measured, [n, features]; 0 is as usual.
@@ -189,6 +187,7 @@ class Encoded:
         words, concepts: unit rows of their notes, sparse.
         series: unit rows of their series.
         note, measured: what linear models read: of the notes, sparse, and of the series; [n, features] each.
+        student: unit rows by a student, by modality.
     """
 
     words: csr_matrix
@@ -196,9 +195,14 @@ class Encoded:
     series: np.ndarray
     note: csr_matrix
     measured: np.ndarray
+    student: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.measured)
+
+    def rows(self, name: str) -> csr_matrix | np.ndarray:
+        """The unit rows of a modality, [n, d]."""
+        return self.student[name] if name in self.student else getattr(self, name)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -209,11 +213,12 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoders:
-    """The encoders of an index."""
+    """The encoders of an index; with a student if it has modalities of one."""
 
     words: NoteWords
     concepts: NoteConcepts
     series: SeriesSummaries
+    student: StudentVectors | None = None
 
     @classmethod
     def fit(cls, cohort: Cohort, stay_ids: np.ndarray, graph: ConceptGraph) -> Encoders:
@@ -222,7 +227,7 @@ class Encoders:
         return cls(NoteWords.fit(notes), NoteConcepts.fit(notes, graph), SeriesSummaries.fit(cohort, stay_ids))
 
     def encode(self, notes: Sequence[Sections], values: np.ndarray) -> Encoded:
-        """Charts as vectors.
+        """Charts as vectors, without those of a student.
 
         Args:
             notes: of n stays; empty where there is none.
@@ -235,7 +240,12 @@ class Encoders:
 
     def of_stays(self, cohort: Cohort, stay_ids: np.ndarray) -> Encoded:
         """The charts of stays of a cohort, ascending ids."""
-        return self.encode(notes_of(cohort, stay_ids), self.series.grid(cohort, stay_ids))
+        encoded = self.encode(notes_of(cohort, stay_ids), self.series.grid(cohort, stay_ids))
+        return self.with_student(encoded, cohort, stay_ids)
+
+    def with_student(self, encoded: Encoded, cohort: Cohort, stay_ids: np.ndarray) -> Encoded:
+        """Encoded charts with vectors of the student, if there is one, which reads them from a cohort."""
+        return encoded if self.student is None else replace(encoded, student=self.student.of_stays(cohort, stay_ids))
 
     def to_json(self) -> dict[str, Any]:
         """What is no array."""
@@ -247,11 +257,19 @@ class Encoders:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The arrays."""
-        series = {name: getattr(self.series, name) for name in ("centre", "scale", "measured", "axes")}
-        return {"concepts.idf": self.concepts.idf, **{f"series.{name}": value for name, value in series.items()}}
+        names = ("centre", "scale", "measured", "axes")
+        series = {f"series.{name}": getattr(self.series, name) for name in names}
+        student = self.student.tensors() if self.student is not None else {}
+        return {"concepts.idf": self.concepts.idf, **series, **student}
 
     @classmethod
-    def load(cls, values: dict[str, Any], tensors: dict[str, np.ndarray], graph: ConceptGraph) -> Encoders:
+    def load(
+        cls,
+        values: dict[str, Any],
+        tensors: dict[str, np.ndarray],
+        graph: ConceptGraph,
+        student: StudentVectors | None = None,
+    ) -> Encoders:
         """From ``to_json`` and ``tensors``."""
         arrays = (tensors[f"series.{name}"] for name in ("centre", "scale", "measured", "axes"))
         ids = values["concepts"]
@@ -259,6 +277,7 @@ class Encoders:
             NoteWords(Lexicon(**values["lexicon"])),
             NoteConcepts(ids, tensors["concepts.idf"], MentionEncoder(graph, ids)),
             SeriesSummaries(SeriesStatistics(**values["series"]), *arrays),
+            student,
         )
 
 
@@ -274,9 +293,3 @@ def _summaries(statistics: SeriesStatistics, values: np.ndarray) -> np.ndarray:
     standard, observed = statistics.standardise(values)
     summaries = summarise(torch.from_numpy(standard), torch.from_numpy(observed))
     return summaries.flatten(1).numpy()
-
-
-def _signed(axes: np.ndarray) -> np.ndarray:
-    """Each axis so that its largest part is positive: a library may give either sign."""
-    largest = np.abs(axes).argmax(0)
-    return axes * np.sign(axes[largest, np.arange(axes.shape[1])])

@@ -110,12 +110,12 @@ def test_a_command_can_read_the_cohort_of_a_request(assessor, hospital, predicte
     """What the service predicts from is a cohort folder like any other."""
     from clinragen.serve.limits import Limits
     from clinragen.serve.rows import read_stays
-    from clinragen.serve.scratch import scratch_cohort
+    from clinragen.serve.scratch import request_cohort
 
     stays = sorted(predicted)[:2]
     body = json.dumps(request_of(hospital.cohort, stays)).encode()
     intake = read_stays(body, assessor.trained.run.window, Limits())
-    with scratch_cohort(intake, assessor.trained.run) as root:
+    with request_cohort(intake, assessor.trained.run) as root:
         out = tmp_path / "predictions"
         dispatch([str(a) for a in ("predict", "--model", runs.multimodal, "--cohort", root / "cohort", "--out", out)])
     rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]

@@ -51,3 +51,16 @@ def test_the_overlap_of_labels_is_theirs_in_common_of_all():
     others = np.array([[True, False, False], [True, True, True], [False, False, True], [False, False, False]])
     assert jaccard(labels, others).round(4).tolist() == [0.5, 0.6667, 0.0, 0.0]
     assert jaccard(np.zeros(3, dtype=bool), others).tolist() == [0.0] * 4
+
+
+def test_modalities_apart_are_varied_with_the_others_at_their_usual_weight():
+    """Beside them the others keep the usual weights, and what helps is taken all the same."""
+    stays = []
+    for _ in range(60):
+        parts = CHANCE.random((50, 3))
+        stays.append(Judged(parts, parts[:, 1:].mean(1)))
+    names = ["words", "embedding", "diagnoses"]
+    weights = fit_weights(stays, names, "diagnoses", ["embedding"])
+    assert 0.3 < weights["embedding"] < 0.7
+    assert round(weights["words"] / weights["diagnoses"], 4) == USUAL
+    assert fit_weights(stays, names, "diagnoses", ["aligned"]) == fit_weights(stays, names, "diagnoses")
