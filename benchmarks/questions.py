@@ -256,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.turns > 1:
         from dialogue_readers import compare_turns
 
-        compare_turns(rows, cohort, console)
+        compare_turns(rows, cohort, console, chosen.student)
     elif chosen.student:
         from question_readers import compare
 

@@ -25,7 +25,7 @@ from clinragen.manifests import StageManifest
 from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.config import LanguageModelConfig
 from clinragen.model.language_model import HasLanguageModel, LanguageModel, restore
-from clinragen.model.task_heads import read_instruction
+from clinragen.model.task_heads import learned_dialogues, read_instruction
 from clinragen.questions.outline import END, Outline, Outliner
 from clinragen.questions.query import Query
 from clinragen.tasks import FOLDER
@@ -64,10 +64,14 @@ class QuestionReader:
         language_model: of the run.
         outliner: of a graph; it may be another than that of the training.
         instruction: words that tell this task of several, of a student that learned others, too.
+        follows: whether it learned dialogues, and reads questions that go on from the one before.
     """
 
-    def __init__(self, language_model: LanguageModel, outliner: Outliner, instruction: str = "") -> None:
+    def __init__(
+        self, language_model: LanguageModel, outliner: Outliner, instruction: str = "", *, follows: bool = False
+    ) -> None:
         self.language_model, self.outliner, self.instruction = language_model, outliner, instruction
+        self.follows = follows
 
     @classmethod
     def load(
@@ -91,8 +95,9 @@ class QuestionReader:
         manifest = StageManifest.read(Path(run) / "manifest.json")
         if ASK in (manifest.stored.get("tasks") or ()):
             model = ClinRaGen.from_pretrained(Path(run) / "model", sharing)
-            instruction = read_instruction(Path(run) / "model" / FOLDER / ASK)
-            return cls(_beside(model.language_model, sharing), Outliner(graph, linker), instruction)
+            task = Path(run) / "model" / FOLDER / ASK
+            language_model, outliner = _beside(model.language_model, sharing), Outliner(graph, linker)
+            return cls(language_model, outliner, read_instruction(task), follows=learned_dialogues(task))
         if manifest.stage != ASK:
             raise UserError(f"{run} is a run of stage '{manifest.stage}', expected '{ASK}'")
         folder = Path(run) / "model"
@@ -107,15 +112,23 @@ class QuestionReader:
             language_model.load_state_dict(stored, strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise UserError(f"{weights} is damaged ({str(error).splitlines()[0]}): train anew") from None
-        return cls(_beside(language_model, sharing), Outliner(graph, linker))
+        follows = described.get("follows") is True
+        return cls(_beside(language_model, sharing), Outliner(graph, linker), follows=follows)
 
     def __call__(self, question: str, last: Query | None = None) -> Query | None:
-        """The query of one question, as the router of a dialogue is asked for it; ``last`` is not read."""
-        return self.read([question])[0]
+        """The query of one question, as the router of a dialogue is asked for it."""
+        return self.read([question], [last])[0]
 
-    def read(self, questions: Sequence[str]) -> list[Query | None]:
-        """The query of each question; None where it names nothing that the graph knows."""
-        outlines = [self.outliner.of(question) for question in questions]
+    def read(self, questions: Sequence[str], last: Sequence[Query | None] = ()) -> list[Query | None]:
+        """The query of each question; None where nothing is named that the graph knows.
+
+        Args:
+            questions: in words.
+            last: the query before each question, from which it may go on; empty: there is none. It is left aside by a
+                model that learned no dialogues.
+        """
+        before = last if last and self.follows else [None] * len(questions)
+        outlines = [self.outliner.of(question, one) for question, one in zip(questions, before, strict=True)]
         return read_queries(self.language_model, outlines, framed=partial(instructed, self.instruction))
 
 
@@ -131,11 +144,24 @@ def _beside(language_model: LanguageModel, sharing: HasLanguageModel | None) -> 
     return language_model.eval()
 
 
-def save_reader(language_model: LanguageModel, config: LanguageModelConfig, folder: Path) -> None:
-    """Write a language model that reads questions into a folder; ``QuestionReader.load`` reads it."""
+def save_reader(
+    language_model: LanguageModel, config: LanguageModelConfig, folder: Path, *, follows: bool = False
+) -> None:
+    """Write a language model that reads questions into a folder; ``QuestionReader.load`` reads it.
+
+    Args:
+        language_model: to write.
+        config: of it.
+        folder: where.
+        follows: whether it learned dialogues.
+    """
     language_model.save(folder / "language_model")
     write_tensors(folder / "model.safetensors", _saved(language_model), {"format": "pt"})
-    described = {"language_model": asdict(config), "base": language_model.base}
+    described = {
+        "language_model": asdict(config),
+        "base": language_model.base,
+        **({"follows": True} if follows else {}),
+    }
     write_text(folder / "reader.json", json.dumps(described, indent=2) + "\n")
 
 

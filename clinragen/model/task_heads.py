@@ -39,10 +39,21 @@ def for_task(model: ClinRaGen, labels: LabelSet, wording: ListWording, instructi
     return other
 
 
-def save_instruction(folder: Path, instruction: str) -> None:
-    """Write the folder of a task without labels."""
+def save_instruction(folder: Path, instruction: str, *, follows: bool = False) -> None:
+    """Write the folder of a task without labels.
+
+    Args:
+        folder: of the task.
+        instruction: words that tell it.
+        follows: whether questions were learned as dialogues.
+    """
     folder.mkdir(parents=True)
-    _describe(folder, {"instruction": instruction})
+    _describe(folder, {"instruction": instruction, **({"follows": True} if follows else {})})
+
+
+def learned_dialogues(folder: Path) -> bool:
+    """Whether the task of a folder learned questions that go on from the one before."""
+    return read_json(folder / DESCRIPTION, "a task of a student of several").get("follows") is True
 
 
 def read_instruction(folder: Path) -> str:

@@ -7,6 +7,11 @@ What the linker finds in a question (a variable, a concept, a diagnosis) is the 
 its hours. A language model has only to choose the kind and how the hours are meant, along a small grammar; it writes
 no name and no number. So it can be asked about variables and concepts that it has not seen in training. (Placeholders
 of this kind are usual in semantic parsing: Dong and Lapata 2016, "Language to Logical Form with Neural Attention".)
+
+The query before a question, from which it may go on, is put before its words, in capitals and with places of its own:
+
+    "and the lowest?" after "highest bun 6-18"            HIGHEST Z E-F >> and the lowest
+    "lowest bun 6-18"                                     lowest Z E-F
 """
 
 from __future__ import annotations
@@ -16,8 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from clinragen.catalog import variables
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.linker import Linker
+from clinragen.questions.followups import finding_of
 from clinragen.questions.query import FORMS, KINDS, LONGEST, Query, Window, written_hour
 from clinragen.questions.templates import ORDINALS, Names
 from clinragen.verification.numerals import SPELT, decimal
@@ -29,6 +36,10 @@ _WHOLE = "all"
 _SUBJECTS, _NUMBERS = "XYZ", "ABCDEFGH"
 #: All letters that stand for something in an outline.
 PLACES = _SUBJECTS + _NUMBERS
+#: The places of the query before a question; those before these are then the question's.
+_LAST_SUBJECT, _LAST_NUMBERS = "Z", "EFGH"
+#: Stands between the query before and the words of a question.
+FOLLOWS = " >> "
 _DAY = 24
 _NUMBER = re.compile(
     r"(?<![\d.])\d{1,5}(?:\.\d{1,2})?(?![\d.]*\d)"
@@ -54,11 +65,13 @@ class Outline:
     """A question in outline, and the grammar of the queries that it can mean.
 
     Attributes:
-        text: the question in lower case, with X, Y, Z for subjects and A, B, C, ... for numbers.
+        text: the question in lower case, with X, Y, Z for subjects and A, B, C, ... for numbers; after the query before
+            it, if there is one.
         subjects: what each subject's place stands for.
         hours: the number at each place, as it is written in a query.
         windows: windows between the numbers by their outlines ("A-B", "0-A", "A-", "last:A", "day:A"), as they are
-            written in a query.
+            written in a query; also those of the query before, and those that count from them ("before", "before:A",
+            "after", "after:A").
     """
 
     text: str
@@ -134,7 +147,7 @@ class Outliner:
 
     def __init__(self, graph: ConceptGraph, linker: Linker | None = None) -> None:
         self._concepts, self._variables = linker or Linker(graph), Linker(graph, kinds=("variable",))
-        self._labels = graph.labels
+        self._graph, self._labels = graph, graph.labels
         names = Names.of(graph)
         named: dict[str, Subject] = {}
         for node, form in names.concepts.items():
@@ -148,16 +161,22 @@ class Outliner:
         longest_first = sorted(named, key=len, reverse=True)
         self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
 
-    def of(self, question: str) -> Outline:
-        """The outline of a question. It has no subject where the question names none that the graph knows."""
-        spans = self._subjects(question)[: len(_SUBJECTS)]
-        subjects = {slot: subject for slot, (_, _, subject) in zip(_SUBJECTS, spans, strict=False)}
-        pieces = [(start, end, slot) for slot, (start, end, _) in zip(_SUBJECTS, spans, strict=False)]
+    def of(self, question: str, last: Query | None = None) -> Outline:
+        """The outline of a question. It has no subject where nothing is named that the graph knows.
+
+        Args:
+            question: as it was asked.
+            last: the query before, from which it may go on.
+        """
+        letters, numbers = (_SUBJECTS, _NUMBERS) if last is None else (_SUBJECTS[:-1], _NUMBERS[: -len(_LAST_NUMBERS)])
+        spans = self._subjects(question)[: len(letters)]
+        subjects = {slot: subject for slot, (_, _, subject) in zip(letters, spans, strict=False)}
+        pieces = [(start, end, slot) for slot, (start, end, _) in zip(letters, spans, strict=False)]
         hours: dict[str, str] = {}
         for match in _NUMBER.finditer(question):
             free = all(match.end() <= start or end <= match.start() for start, end, _ in spans)
-            if free and len(hours) < len(_NUMBERS) and _hours(match[0]) <= LONGEST:
-                slot = _NUMBERS[len(hours)]
+            if free and len(hours) < len(numbers) and _hours(match[0]) <= LONGEST:
+                slot = numbers[len(hours)]
                 hours[slot] = written_hour(_hours(match[0]))
                 pieces.append((*match.span(), slot))
         text, position = "", 0
@@ -165,11 +184,35 @@ class Outliner:
             text += f"{question[position:start].lower()} {slot} "
             position = end
         text = " ".join((text + question[position:].lower()).split()).rstrip("?.! ")
-        return Outline(text, subjects, hours, _windows(hours))
+        outline = Outline(text, subjects, hours, _windows(hours))
+        return outline if last is None else self._after(last, outline)
+
+    def _after(self, last: Query, outline: Outline) -> Outline:
+        """The outline of a question after a query: it may mean what either names."""
+        subjects = {**outline.subjects, _LAST_SUBJECT: self._again(last)}
+        at = [] if last.hour is None else [written_hour(last.hour)]
+        bounds = [bound for window in _windows_of(last) for bound in (window.start, window.end) if bound]
+        numbers = dict.fromkeys([*at, *(written_hour(abs(bound)) for bound in bounds)])
+        places = dict(zip(numbers, _LAST_NUMBERS, strict=False))
+        hours = {**outline.hours, **{places[hour]: hour for hour in at}}
+        spans = {_named(window, places): str(window) for window in _windows_of(last) if not window.whole}
+        windows = {**outline.windows, **spans, **_beside(last.window, outline.hours)}
+        spelt = " ".join([*last.head.split(), *(places[hour] for hour in at), _LAST_SUBJECT, *spans])
+        return Outline(f"{spelt.upper()}{FOLLOWS}{outline.text}", subjects, hours, windows)
+
+    def _again(self, last: Query) -> Subject:
+        """What the subject of a query may stand for, as each kind of query names it."""
+        if last.kind == "why":
+            concept = f"phenotype:{last.subject}"
+            return Subject(concept=concept if concept in self._graph.nodes else None, label=last.subject)
+        if last.kind == "note":
+            key = last.subject.split(":")[1]  # of a finding, its variable
+            return self._concept(last.subject)._replace(variable=key if key in variables() else None)
+        return Subject(variable=last.subject, concept=finding_of(last, self._graph))
 
     def _subjects(self, question: str) -> list[tuple[int, int, Subject]]:
         """Where a question names something, in order: longest first, but a variable within a finding stands alone."""
-        variables = [
+        measured = [
             (one.start, one.end, Subject(variable=one.concept.removeprefix("variable:")))
             for one in self._variables.link(question)
         ]
@@ -180,7 +223,7 @@ class Outliner:
         ]
         others += [(*match.span(), self._named[match[0].casefold()]) for match in self._pattern.finditer(question)]
         spans: list[tuple[int, int, Subject]] = []
-        for start, end, subject in sorted([*variables, *others], key=_precedence):
+        for start, end, subject in sorted([*measured, *others], key=_precedence):
             within = next((row for row, (a, b, _) in enumerate(spans) if start < b and a < end), None)
             if within is None:
                 spans.append((start, end, subject))
@@ -231,6 +274,27 @@ def _windows(hours: Mapping[str, str]) -> dict[str, str]:
         if number.is_integer() and 1 <= number <= len(ORDINALS):
             windows[f"day:{slot}"] = f"{written_hour(_DAY * (number - 1))}-{written_hour(_DAY * number)}"
     return windows
+
+
+def _windows_of(query: Query) -> list[Window]:
+    return [window for window in (query.window, query.other) if window is not None]
+
+
+def _named(window: Window, places: Mapping[str, str]) -> str:
+    """A window by the places of its numbers."""
+    start, end = (places.get(written_hour(abs(bound)), "0") if bound else "0" for bound in (window.start, window.end))
+    if window.start < 0:
+        return f"last:{start}"
+    return f"{start}-{'' if window.end is None else end}"
+
+
+def _beside(window: Window, hours: Mapping[str, str]) -> dict[str, str]:
+    """The windows right before and after one, all hours or as many as a place says."""
+    windows = {"before": window.before(), "after": window.after()}
+    for slot, number in hours.items():
+        if float(number):
+            windows |= {f"before:{slot}": window.before(float(number)), f"after:{slot}": window.after(float(number))}
+    return {outline: str(beside) for outline, beside in windows.items() if beside is not None}
 
 
 def _askable(node: str) -> bool:

@@ -1,17 +1,20 @@
 """The `ask` stage: a language model learns which query a question means. It learns no answer and no patient.
 
+Of dialogues it reads each question after the query before it.
+
 It starts from the language model of a run, of which only that is trained, or from a new one. What is written is the
 language model alone; ``model.query_reader`` reads questions with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -29,7 +32,7 @@ from clinragen.model.clinragen import ClinRaGen
 from clinragen.model.language_model import LanguageModel, create, train_tokenizer
 from clinragen.model.query_reader import Tokens, instructed, padded, save_reader
 from clinragen.questions.file import read_questions
-from clinragen.questions.outline import Outliner
+from clinragen.questions.outline import FOLLOWS, Outliner
 from clinragen.questions.query import Query
 from clinragen.quiet import phase
 from clinragen.stages.config import RunConfig, resolve, shaping
@@ -81,7 +84,7 @@ def run_ask(request: Request, console: Console, cohort: Cohort) -> StageManifest
     if state is None:
         return None
     with atomic_folder(request.out / "model", replace=True) as folder:
-        save_reader(language_model, settings, folder)
+        save_reader(language_model, settings, folder, follows=go_on(pairs))
     manifest = StageManifest(
         clinragen=__version__,
         stage=ASK,
@@ -111,14 +114,21 @@ def outlined_splits(questions: Path, outliner: Outliner) -> dict[str, list[Pair]
 
 def outlined(questions: Path, split: str, outliner: Outliner) -> list[Pair]:
     """The distinct outlines of a split's questions; without those that name what the linker does not find."""
-    rows = read_questions(questions).filter(split=split).select("question", "query").unique(maintain_order=True)
+    rows = read_questions(questions).filter(split=split)
+    before = pl.col("query").shift().over("stay_id", "dialogue") if "dialogue" in rows.columns else pl.lit(None)
+    rows = rows.select("question", "query", last=before).unique(maintain_order=True)
     pairs: dict[str, list[str]] = {}
-    for question, query in rows.iter_rows():
-        outline = outliner.of(question)
+    for question, query, last in rows.iter_rows():
+        outline = outliner.of(question, None if last is None else Query.parse(last))
         words = next(outline.outlines(Query.parse(query)), None)
         if words is not None:
             pairs.setdefault(outline.text, words)
     return list(pairs.items())
+
+
+def go_on(pairs: Mapping[str, Sequence[Pair]]) -> bool:
+    """Whether any of the questions is read after another one's query."""
+    return any(FOLLOWS in text for some in pairs.values() for text, _ in some)
 
 
 class Asked(NamedTuple):
@@ -134,7 +144,7 @@ class Questions:
     """Outlines of questions with those of their queries.
 
     In training, words are left out and others added, anew in each epoch: a question that is worded otherwise has some
-    of the words of a question that was learned, and words that were not. Places are neither.
+    of the words of a question that was learned, and words that were not. Places are neither, nor is the query before.
 
     Args:
         pairs: a question's outline, and the words of its query's.
@@ -172,8 +182,9 @@ class Questions:
         if not self._noise:
             return text
         draw = np.random.default_rng([self._seed, self._epoch, index])
-        heard: list[str] = []
-        for word in text.split():
+        before, mark, question = text.rpartition(FOLLOWS)
+        heard = [f"{before}{mark}".rstrip()] if mark else []
+        for word in question.split():
             if draw.random() < self._noise:
                 heard.append(self._strange(draw))
             if not word.islower() or draw.random() >= self._noise:

@@ -119,7 +119,8 @@ def run_generalist(request: Request, console: Console, cohort: Cohort, store: Pa
                 student.save_pretrained(folder)
                 write_calibration(folder, calibration, familiarity)
         for name in weights.keys() - students.keys():
-            save_instruction(folder / tasks.FOLDER / name, instruction(name))
+            follows = name == ASK and ask.go_on(pairs)
+            save_instruction(folder / tasks.FOLDER / name, instruction(name), follows=follows)
     if CAPTIONS in weights:
         described[CAPTIONS]["supported"] = _supported(model, first["validation"], console)
     fusion = described[config.task]["fusion"]

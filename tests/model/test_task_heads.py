@@ -12,7 +12,14 @@ from clinragen.errors import UserError
 from clinragen.inference.captions import _Titled
 from clinragen.label_sets import LabelSet
 from clinragen.model.clinragen import ClinRaGen
-from clinragen.model.task_heads import for_task, read_instruction, save_head, save_instruction, with_head
+from clinragen.model.task_heads import (
+    for_task,
+    learned_dialogues,
+    read_instruction,
+    save_head,
+    save_instruction,
+    with_head,
+)
 from clinragen.tasks import ListWording, mortality
 from tests.model.conftest import make_model
 
@@ -78,6 +85,8 @@ def test_a_task_is_read_back_beside_the_student(first, second, make_stay, batch_
     assert (loaded.instruction, other.instruction) == ("Which diagnoses?", "Will the patient die?")
     assert (other.labels.names, other.wording) == (second.labels.names, WORDING)
     assert read_instruction(tmp_path / "tasks" / "captions") == "What do the measurements show?"
+    save_instruction(tmp_path / "tasks" / "ask", "Read the question.", follows=True)
+    assert [learned_dialogues(tmp_path / "tasks" / name) for name in ("captions", "ask")] == [False, True]
     stays = [make_stay(first, 9, 7, 0)]
     for before, after in ((first, loaded), (second, other)):
         stays[0].labels.resize(len(before.labels), refcheck=False)

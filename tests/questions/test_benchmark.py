@@ -101,5 +101,5 @@ def test_a_turn_that_was_misread_misleads_the_next_unless_the_query_before_is_gi
     ]
     said = [{"question": question, "query": query} for question, query in asked]
     names = Names(GRAPH, LINKER)
-    assert READERS["play"](said, chart, names, None, given=False) == [False, False]
-    assert READERS["play"](said, chart, names, None, given=True) == [False, True]
+    assert READERS["play"](said, chart, names, given=False) == [False, False]
+    assert READERS["play"](said, chart, names, given=True) == [False, True]

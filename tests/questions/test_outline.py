@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from whole_graph import GRAPH, LINKER
 
 from clinragen.questions.outline import END, Outline, Outliner, Subject
-from clinragen.questions.query import HEADS, Query
+from clinragen.questions.query import FORMS, HEADS, Query
 from clinragen.questions.templates import Names, Templates
 
 OUTLINER = Outliner(GRAPH, LINKER)
@@ -111,3 +111,52 @@ def test_any_text_has_an_outline(text):
     assert set(outline.subjects) <= set("XYZ")
     for words in list(walk(outline))[:20]:
         outline.fill(words)
+
+
+@pytest.mark.parametrize(
+    ("last", "question", "text", "query"),
+    [
+        ("highest bun 6-18", "and the lowest?", "HIGHEST Z E-F >> and the lowest", "lowest bun 6-18"),
+        ("highest bun 0-18", "what about lactate?", "HIGHEST Z 0-E >> what about X", "highest lactate 0-18"),
+        ("mean bun", "same for the first 6 hours", "MEAN Z >> same for the first A hours", "mean bun 0-6"),
+        ("mean bun 0-6", "vs the last 12 h", "MEAN Z 0-E >> vs the last A h", "compare bun 0-6 last:12"),
+        ("lowest bun 6-18", "and before that?", "LOWEST Z E-F >> and before that", "lowest bun 0-6"),
+        ("lowest bun 6-18", "and the 4 hours before?", "LOWEST Z E-F >> and the A hours before", "lowest bun 2-6"),
+        ("lowest bun 6-18", "and the next 5 hours?", "LOWEST Z E-F >> and the next A hours", "lowest bun 18-23"),
+        ("value at 0 bun", "and lactate?", "VALUE AT E Z >> and X", "value at 0 lactate"),
+        ("compare bun 0-6 6-12", "and lactate?", "COMPARE Z 0-E E-F >> and X", "compare lactate 0-6 6-12"),
+        ("highest bun last:6", "lactate?", "HIGHEST Z LAST:E >> X", "highest lactate last:6"),
+        ("highest potassium", "in the note?", "HIGHEST Z >> in the note", "note finding:potassium:high"),
+        ("range below potassium", "in the note?", "RANGE BELOW Z >> in the note", "note finding:potassium:low"),
+        ("note finding:potassium:high", "how high?", "NOTE Z >> how high", "highest potassium"),
+        ("why shock", "is it in the note?", "WHY Z >> is it in the note", "note phenotype:shock"),
+    ],
+)
+def test_a_question_after_another_has_places_for_what_either_names(last, question, text, query):
+    outline = OUTLINER.of(question, Query.parse(last))
+    assert outline.text == text
+    words = next(outline.outlines(Query.parse(query)))
+    assert outline.fill(words) == Query.parse(query)
+    assert all(word in outline.following(words[:number]) for number, word in enumerate(words))
+    assert END in outline.following(words)
+
+
+def test_every_query_can_come_before_a_question_and_be_asked_again_of_other_hours():
+    subjects = {"variable": "lactate", "concept": "symptom:chest_pain", "label": "shock"}
+    for head in HEADS:
+        form = FORMS[head.split()[0]]
+        for window in ("", "0-24", "24-", "last:6", "6-12"):
+            hours = "12" if head == "value at" else ""
+            windows = {0: "", 1: window, 2: f"{window or '0-'} 12-24"}[form.windows if not hours else 0]
+            last = Query.parse(f"{head} {hours} {subjects[form.subject]} {windows}")
+            outline = OUTLINER.of("and the same again?", last)
+            assert outline.fill(next(outline.outlines(last))) == last
+            assert not set(outline.text.partition(" >> ")[0].split()) & set("XYABCD")
+
+
+def test_a_question_alone_is_read_as_before():
+    for question in ("What was the highest lactate between hours 6 and 18?", "Does the note mention chest pain?"):
+        outline = OUTLINER.of(question)
+        assert outline == OUTLINER.of(question, None)
+        assert ">>" not in outline.text
+        assert "before" not in outline.windows

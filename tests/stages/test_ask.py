@@ -16,6 +16,7 @@ from clinragen.errors import UserError
 from clinragen.model.language_model import create, train_tokenizer
 from clinragen.model.query_reader import QuestionReader, Tokens, read_queries
 from clinragen.questions.outline import Outliner
+from clinragen.questions.query import Query
 from clinragen.stages.ask import Questions, outlined
 from clinragen.stages.config import resolve
 from tests.conftest import EXACT, call
@@ -166,3 +167,62 @@ def test_a_student_reads_questions_of_a_dialogue_in_place_of_the_rules_or_the_re
     assert (manifest["engine"], manifest["reads"], len(manifest["model_hash"])) == ("student", "all", 64)
     with pytest.raises(UserError, match="stage"):
         clinragen.ask(hospital.cohort, stay, asked, engine="student", model=questions.parent / "questions")
+
+
+@pytest.fixture(scope="module")
+def dialogues(hospital, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("dialogues") / "questions"
+    clinragen.teach_questions(hospital.cohort, out, per_stay=6, turns=3, splits=("train", "validation"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def follower(hospital, dialogues, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("follower") / "run"
+    options = ("--questions", dialogues, "--model", "outline", "--set", "stage.epochs=1", *EXACT)
+    assert call("clinragen", "train", "ask", "--cohort", hospital.cohort, *options, "--out", out) == 0
+    return out
+
+
+def test_of_dialogues_each_question_is_learned_after_the_query_before_it(dialogues, outliner):
+    texts = dict(outlined(dialogues, "train", outliner))
+    after = [text for text in texts if " >> " in text]
+    assert 0.4 < len(after) / len(texts) < 0.9
+    assert any(text.startswith("NOTE Z >> ") for text in after)
+    assert any(
+        {"Z", "E-F"} <= set(words) for words in texts.values()
+    )  # what a turn leaves out is that of the one before
+
+
+def test_the_query_before_is_neither_left_out_nor_added_to(dialogues, outliner):
+    pairs = [pair for pair in outlined(dialogues, "train", outliner) if " >> " in pair[0]][:60]
+    tokens = Tokens(train_tokenizer([text for text, _ in pairs], 300))
+    noisy = Questions(pairs, tokens, noise=0.5, seed=3)
+    noisy.begin(0)
+    texts = [tokens._tokenizer.decode(noisy[row][1]) for row in range(len(pairs))]
+    assert texts != [text for text, _ in pairs]
+    for one, (text, _) in zip(texts, pairs, strict=True):
+        assert one.split(" >>")[0] == text.split(" >>")[0]
+
+
+def test_a_run_that_learned_dialogues_goes_on_from_the_query_before(follower, run):
+    reader = QuestionReader.load(follower, GRAPH, LINKER)
+    last = [Query.parse("highest lactate 6-18"), Query.parse("note symptom:cough"), None, Query.parse("why shock")]
+    asked = ["and the lowest?", "and that?", "and the lowest?", "how is sodium?"]
+    queries = reader.read(asked, last)
+    assert [query and query.subject for query in queries[:3]] == ["lactate", "symptom:cough", None]
+    assert queries[3] is not None
+    assert [reader(question, before) for question, before in zip(asked, last, strict=True)] == queries
+    single = QuestionReader.load(run, GRAPH, LINKER)
+    assert single.read(ASKED, [Query.parse("highest lactate")] * len(ASKED)) == single.read(ASKED)
+    assert "follows" not in json.loads((run / "model" / "reader.json").read_text())
+    with pytest.raises(ValueError, match="shorter"):
+        reader.read(asked, last[:1])
+
+
+def test_the_query_before_is_handed_to_a_student_in_a_dialogue(follower, hospital):
+    stay = int(Cohort.load(hospital.cohort).split("test")[0])
+    student = {"engine": "student", "model": follower, "reads": "all"}
+    first, second = clinragen.ask(hospital.cohort, stay, ["last heart rate?", "and what is it now?"], **student).turns
+    assert {query.subject for query in (*first.queries, *second.queries)} == {"heart_rate"}
+    assert second.read_by == "student" or second.queries == first.queries
