@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from clinragen.inference.predict import TrainedModel
     from clinragen.knowledge.graph import ConceptGraph
     from clinragen.questions.stay_chart import StayChart
-    from clinragen.similarity.common import Comparison, Shared
+    from clinragen.similarity.common import Comparison, Shared, Statements
     from clinragen.similarity.index import Neighbour, Query, SimilarIndex
+
+#: Stays of an index whose statements are held, at most.
+MOST_HELD = 5000
 
 type IndexLike = str | Path | OpenIndex
 
@@ -98,8 +102,27 @@ class OpenIndex:
 
     index: SimilarIndex
     graph: ConceptGraph
-    _charts: dict[int, StayChart] = field(default_factory=dict, repr=False)
-    _comparison: Comparison | None = field(default=None, repr=False)
+    _statements: dict[int, Statements] = field(default_factory=dict, repr=False)
+
+    def query(self, cohort: Cohort, stay: int) -> tuple[Query, StayChart]:
+        """A stay of a cohort as a query, and its chart.
+
+        Raises:
+            UserError: the cohort has no such stay.
+        """
+        import numpy as np
+
+        from clinragen.questions.stay_chart import charts
+
+        if stay not in cohort.stays["stay_id"]:
+            raise UserError(
+                f"{cohort.paths.root} has no stay {stay}: give --stay an id of its {len(cohort.stays)} stays, which "
+                "are in stays.parquet"
+            )
+        part = cohort.of_stays(np.array([stay]))
+        (query,) = self.index.queries_of(part, np.array([stay]))
+        (chart,) = charts(part, self.graph, linker=self.index.encoders.concepts.link.linker)
+        return query, chart
 
     def cases(self, query: Query, count: int, chart: StayChart | None, cohort: Cohort | None) -> SimilarCases:
         """The cases that are most like a query.
@@ -112,17 +135,17 @@ class OpenIndex:
         """
         neighbours = self.index.search(query, count)
         ids = [int(self.index.stays.ids[one.row]) for one in neighbours]
-        charts = self._read(ids, cohort) if chart is not None and cohort is not None else {}
-        cases = tuple(
-            self._case(query, one, stay, chart, charts.get(stay)) for one, stay in zip(neighbours, ids, strict=True)
-        )
+        shared: Sequence[Sequence[Shared]] = [()] * len(ids)
+        if chart is not None and cohort is not None:
+            mine, theirs = self._compared.statements(chart), self._read(ids, cohort)
+            shared = [self._compared.shared(mine, theirs[stay]) for stay in ids]
+        cases = tuple(self._case(query, *one) for one in zip(neighbours, ids, shared, strict=True))
         return SimilarCases(query.stay, cases, self.index.weights)
 
-    def _case(self, query: Query, one: Neighbour, stay: int, chart: StayChart | None, other: StayChart | None) -> Case:
+    def _case(self, query: Query, one: Neighbour, stay: int, shared: Sequence[Shared]) -> Case:
         stays, manifest = self.index.stays, self.index.manifest
         names = {label["key"]: label["name"] for label in manifest["label_set"]["labels"]}
         labels = [key for key, on in zip(manifest["labels"], stays.labels[one.row], strict=True) if on]
-        shared = self._compared.shared(chart, other) if chart is not None and other is not None else []
         return Case(
             stay_id=stay,
             score=one.score,
@@ -143,27 +166,28 @@ class OpenIndex:
         both = {*encoder.affirmed(mine)} & {*encoder.affirmed(theirs[row])}  # type: ignore[arg-type]
         return [self.graph.name(concept) for concept in encoder.affirmed(mine) if concept in both]  # type: ignore[arg-type]
 
-    @property
+    @cached_property
     def _compared(self) -> Comparison:
         from clinragen.similarity.common import Comparison
 
-        if self._comparison is None:
-            encoder = self.index.encoders.concepts
-            rarity = dict(zip(encoder.ids, encoder.idf[: len(encoder.ids)].tolist(), strict=True))
-            self._comparison = Comparison(self.graph, rarity)
-        return self._comparison
+        encoder = self.index.encoders.concepts
+        rarity = dict(zip(encoder.ids, encoder.idf[: len(encoder.ids)].tolist(), strict=True))
+        return Comparison(self.graph, rarity)
 
-    def _read(self, stay_ids: Sequence[int], cohort: Cohort) -> dict[int, StayChart]:
-        """The charts of stays of the cohort of the index."""
+    def _read(self, stay_ids: Sequence[int], cohort: Cohort) -> dict[int, Statements]:
+        """What the charts of stays of the cohort of the index show. Those of many stays are held, of others none."""
         import numpy as np
 
         from clinragen.questions.stay_chart import charts
 
-        if missing := [stay for stay in stay_ids if stay not in self._charts]:
+        if len(self._statements) + len(stay_ids) > MOST_HELD:
+            self._statements.clear()
+        if missing := [stay for stay in stay_ids if stay not in self._statements]:
             linker = self.index.encoders.concepts.link.linker
             part = cohort.of_stays(np.array(sorted(missing)))
-            self._charts |= {chart.stay_id: chart for chart in charts(part, self.graph, linker=linker)}
-        return {stay: self._charts[stay] for stay in stay_ids}
+            for chart in charts(part, self.graph, linker=linker):
+                self._statements[chart.stay_id] = self._compared.statements(chart)
+        return {stay: self._statements[stay] for stay in stay_ids}
 
 
 def build_index(
@@ -294,28 +318,11 @@ def similar(
         opened = open_index(index, graph=graph, model=model, device=device)
         whole = open_cohort(cohort) if cohort is not None else None
         if stay is not None and whole is not None:
-            query, chart = _of_stay(opened, whole, stay)
+            query, chart = opened.query(whole, stay)
         else:
             query, chart = _of_files(opened, text, series)
         theirs = whole is not None and whole.sha256 == opened.index.manifest["cohort_hash"]
         return opened.cases(query, count, chart, whole if theirs else None)
-
-
-def _of_stay(opened: OpenIndex, cohort: Cohort, stay: int) -> tuple[Query, StayChart]:
-    """A stay of a cohort as a query, and its chart."""
-    import numpy as np
-
-    from clinragen.questions.stay_chart import charts
-
-    if stay not in cohort.stays["stay_id"]:
-        raise UserError(
-            f"{cohort.paths.root} has no stay {stay}: give --stay an id of its {len(cohort.stays)} stays, which are in "
-            "stays.parquet"
-        )
-    part = cohort.of_stays(np.array([stay]))
-    (query,) = opened.index.queries_of(part, np.array([stay]))
-    (chart,) = charts(part, opened.graph, linker=opened.index.encoders.concepts.link.linker)
-    return query, chart
 
 
 def _of_files(opened: OpenIndex, text: str | Path | None, series: str | Path | None) -> tuple[Query, StayChart]:

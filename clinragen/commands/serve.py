@@ -29,6 +29,9 @@ def command(
     ask_reads: EngineReads = "rest",
     ask_config: str | None = None,
     ask_settings: Annotated[Texts, Parameter(name="--ask-set")] = (),
+    index: Path | None = None,
+    index_cohort: Path | None = None,
+    index_model: Path | None = None,
     verify: Verify = False,
 ) -> None:
     """Answer for stays over HTTP on this machine, with a page to try it.
@@ -51,12 +54,16 @@ def command(
         ask_reads: What the engine reads: the rest, which the rules do not read; or all.
         ask_config: Config of the language model that reads questions. Default: the engine's name.
         ask_settings: Override a setting of this config, as in server.model=NAME; may be repeated.
+        index: Folder of `clinragen index build`: also answer with the training stays that are most like a stay.
+        index_cohort: Cohort that the index was built from: also say what the charts share.
+        index_model: Run folder that the index was built with, if it is another than --model.
     """
     from clinragen.api.asking_engine import EngineChoice
     from clinragen.quiet import quiet_libraries
-    from clinragen.serve.start import Address, start
+    from clinragen.serve.start import Address, IndexChoice, start
 
     quiet_libraries()
+    chosen = IndexChoice.of(index, index_cohort, index_model)
     start(
         model,
         Address(host, port, token_file, certificate, key),
@@ -66,5 +73,6 @@ def command(
         seconds=timeout,
         device=device,
         reading=EngineChoice(ask_engine, ask_model, ask_reads, ask_config, ask_settings),
+        index=chosen,
         verify=verify,
     )

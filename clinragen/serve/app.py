@@ -35,6 +35,7 @@ from clinragen.serve.intake import Intake
 from clinragen.serve.limits import Limits
 from clinragen.serve.refusals import Field, RefusalError, busy, invalid, of_errors
 from clinragen.serve.rows import StaysRequest, read_stays
+from clinragen.serve.similar import BundleSimilar, SimilarFinder, SimilarReply, SimilarRequest, read_similar
 from clinragen.serve.worker import Worker
 
 _DIALOGUES = 4  # that are held at a time, where a language model reads questions
@@ -42,6 +43,7 @@ _RETRY = 10.0  # seconds after which such a question may be asked again
 READERS = {"stays": read_stays, "fhir": read_bundle}
 WithPages = Annotated[bool, Query(description="also give the HTML page of each stay")]
 _BODIES = (StaysRequest, Bundle, QuestionsRequest, BundleQuestions)  # which are read without FastAPI
+_SIMILAR_BODIES = (SimilarRequest, BundleSimilar)  # likewise, with an index
 _REFERENCE = "#/components/schemas/{model}"
 _STATUSES = {
     400: "not JSON, or no form",
@@ -68,12 +70,14 @@ class Service:
         access: who may ask.
         limits: of requests.
         reading: what reads questions beside the rules.
+        finder: finds similar cases; None: the service has no index.
     """
 
     assessor: Assessor
     access: Access
     limits: Limits = field(default_factory=Limits)
     reading: EngineChoice = field(default_factory=EngineChoice)
+    finder: SimilarFinder | None = None
 
     def __post_init__(self) -> None:
         self.worker = Worker(self.limits.waiting, self.limits.seconds)
@@ -141,14 +145,30 @@ class Service:
         Raises:
             RefusalError: the model cannot read them, or there is no room or time.
         """
-        try:
-            answer = await self.worker.run(
-                lambda: self.assessor.answer(intake, pages=shown), lambda: _disconnected(request)
-            )
-        except UserError:
-            raise RefusalError(422, "the model cannot read these stays") from None
+        answer = await self._by_model(request, lambda: self.assessor.answer(intake, pages=shown))
         self.metrics.answer(answer)
         return answer
+
+    async def similar(self, request: Request, finder: SimilarFinder, body: bytes) -> dict[str, Any]:
+        """The cases most like the stay of a body. An index may ask a model, so it waits for the model's thread.
+
+        Args:
+            request: whose client may leave.
+            finder: finds them.
+            body: of the request.
+
+        Raises:
+            RefusalError: it is not valid, the index's model cannot read the stay, or there is no room or time.
+        """
+        window = self.assessor.trained.run.window
+        sought = await self._in_reader(lambda: read_similar(body, window, self.limits))
+        return await self._by_model(request, lambda: finder.answer(sought))
+
+    async def _by_model(self, request: Request, job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return await self.worker.run(job, lambda: _disconnected(request))
+        except UserError:
+            raise RefusalError(422, "the model cannot read these stays") from None
 
     async def json(self, answer: dict[str, Any]) -> Response:
         """An answer as a response; a batch with its pages is megabytes, which are encoded in a thread."""
@@ -175,6 +195,8 @@ def build_app(service: Service) -> ASGIApp:
     _answer_errors(app)
     _add_answers(app, service)
     _add_questions(app, service)
+    if service.finder is not None:
+        _add_similar(app, service, service.finder)
     _add_status(app, service)
     _add_pages(app, service)
     app.openapi = lambda: _schema(app, service)  # type: ignore[method-assign]
@@ -222,6 +244,20 @@ def _add_questions(app: FastAPI, service: Service) -> None:
         return await service.json(await service.replies(await read_body(request, service.limits)))
 
 
+def _add_similar(app: FastAPI, service: Service, finder: SimilarFinder) -> None:
+    @app.post(
+        "/v1/similar",
+        response_model=SimilarReply,
+        responses=_PROBLEMS,
+        dependencies=[Depends(service.access.check)],
+        openapi_extra=_takes_either("SimilarRequest", "BundleSimilar"),
+    )
+    async def similar(request: Request) -> Response:
+        """The training stays most like one stay, in the cohort's schema or of a FHIR bundle, without whose they are."""
+        body = await read_body(request, service.limits)
+        return await service.json(await service.similar(request, finder, body))
+
+
 def _add_status(app: FastAPI, service: Service) -> None:
     refusals = _problems(401, 403, 421, 503)
 
@@ -248,7 +284,9 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
 def _add_pages(app: FastAPI, service: Service) -> None:
     """What is for a browser; it is not in the schema."""
-    start = pages.start_page(token=service.access.digest is not None, limits=service.limits)
+    start = pages.start_page(
+        token=service.access.digest is not None, limits=service.limits, similar=service.finder is not None
+    )
 
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
@@ -319,7 +357,8 @@ def _schema(app: FastAPI, service: Service) -> dict[str, Any]:
     """OpenAPI, with the models of bodies, which are read without FastAPI."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        _, models = models_json_schema([(each, "validation") for each in _BODIES], ref_template=_REFERENCE)
+        bodies = (*_BODIES, *(_SIMILAR_BODIES if service.finder is not None else ()))
+        _, models = models_json_schema([(each, "validation") for each in bodies], ref_template=_REFERENCE)
         schema["components"]["schemas"] |= models["$defs"]
         if service.access.digest is not None:
             schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

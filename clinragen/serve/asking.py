@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic import Field as Described
 
 from clinragen import __version__
@@ -29,11 +28,11 @@ from clinragen.knowledge.relabel import open_graph
 from clinragen.label_sets import LabelSet
 from clinragen.questions.stay_chart import StayChart
 from clinragen.serve.answer import NOTICE, NotRead
-from clinragen.serve.fhir import read_bundle
-from clinragen.serve.intake import Intake, prefixed
+from clinragen.serve.intake import Intake
 from clinragen.serve.limits import Limits
-from clinragen.serve.refusals import Field, RefusalError, invalid, path_of
-from clinragen.serve.rows import Name, Row, StaysRequest, intake_of, refused
+from clinragen.serve.one_stay import BundleStay, read_one_stay
+from clinragen.serve.refusals import Field, invalid, path_of
+from clinragen.serve.rows import Name, StaysRequest
 
 MOST_QUESTIONS = 20  # of a request
 _HOUR = 3_600_000  # milliseconds
@@ -58,11 +57,9 @@ class QuestionsRequest(StaysRequest):
     diagnoses: Grounded = None
 
 
-class BundleQuestions(Row):
+class BundleQuestions(BundleStay):
     """Questions about one stay of a FHIR R4 bundle."""
 
-    bundle: dict[str, Any] = Described(description="of type Bundle, as POST /v1/fhir takes it")
-    number: Annotated[int, Described(ge=1)] = Described(1, description="which of its stays, from 1")
     questions: AskedInOrder
     diagnoses: Grounded = None
 
@@ -124,39 +121,8 @@ def read_questions(body: bytes, window: Window, limits: Limits) -> Questions:
     Raises:
         RefusalError: 422 with the fields that are wrong; also for more than one stay.
     """
-    if _has_bundle(body):
-        return _of_bundle(body, window, limits)
-    try:
-        request = QuestionsRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise refused(error) from None
-    if len(request.stays) != 1:
-        raise invalid([Field("stays", "exactly one stay can be asked about")])
-    return Questions(intake_of(request, window, limits), request.questions, request.diagnoses)
-
-
-def _has_bundle(body: bytes) -> bool:
-    """Whether a body is an object with a bundle; of most it is seen without reading them."""
-    try:
-        content = json.loads(body) if b'"bundle"' in body else None
-    except (ValueError, RecursionError):  # it is refused where it is read
-        return False
-    return isinstance(content, dict) and "bundle" in content
-
-
-def _of_bundle(body: bytes, window: Window, limits: Limits) -> Questions:
-    try:
-        request = BundleQuestions.model_validate_json(body)
-    except ValidationError as error:
-        raise refused(error) from None
-    try:
-        intake = read_bundle(json.dumps(request.bundle).encode(), window, limits)
-    except RefusalError as refusal:
-        raise invalid([prefixed(field, "bundle") for field in refusal.fields]) from None
-    chosen = intake.only(request.number - 1)
-    if chosen is None:
-        raise invalid([Field("number", f"a number from 1 to {len(intake.stays)} is expected")])
-    return Questions(chosen, request.questions, request.diagnoses)
+    intake, request = read_one_stay(body, window, limits, QuestionsRequest, BundleQuestions)
+    return Questions(intake, request.questions, request.diagnoses)
 
 
 class Asker:

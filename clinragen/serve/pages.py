@@ -41,24 +41,26 @@ class Page:
         return HTMLResponse(self.html, status, headers={**(headers or {}), "content-security-policy": self.policy})
 
 
-def start_page(*, token: bool, limits: Limits) -> Page:
+def start_page(*, token: bool, limits: Limits, similar: bool = False) -> Page:
     """The page to type or upload a stay, and to ask about it.
 
     Args:
         token: whether it asks for a token.
         limits: of the service, which it names.
+        similar: whether it can ask for similar cases.
     """
     named = [(key, variable.label, variable.unit) for key, variable in variables().items()]
     sections = [(key, section_title(key)) for key in SECTIONS]
     return _page(
         "start.html",
-        scripts=("start.js", "ask.js"),
+        scripts=("start.js", "ask.js", *(("similar.js",) if similar else ())),
         policy="connect-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'",
         token=token,
         limits=limits,
         variables=named,
         sections=sections,
         longest_question=MOST_CHARACTERS,
+        similar=similar,
     )
 
 

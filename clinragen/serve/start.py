@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from clinragen.api.asking_engine import EngineChoice
+    from clinragen.inference.predict import TrainedModel
     from clinragen.serve.access import Access
     from clinragen.serve.limits import Limits
+    from clinragen.serve.similar import SimilarFinder
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,48 @@ class Address:
     key: Path | None = None
 
 
+@dataclass(frozen=True)
+class IndexChoice:
+    """In which index similar cases are sought.
+
+    Attributes:
+        index: folder of ``clinragen index build``.
+        cohort: the one that it was built from, to say what charts share; None: it is not at hand.
+        model: the run that it was built with; None: that of the service, where it needs one.
+    """
+
+    index: Path
+    cohort: Path | None = None
+    model: Path | None = None
+
+    @classmethod
+    def of(cls, index: Path | None, cohort: Path | None, model: Path | None) -> IndexChoice | None:
+        """The choice of a user; None without an index.
+
+        Raises:
+            UserError: something else is given without an index.
+        """
+        if index is None:
+            for option, given in (("--index-cohort", cohort), ("--index-model", model)):
+                if given is not None:
+                    raise UserError(f"{option} is given without --index: give both, or neither")
+            return None
+        return cls(index, cohort, model)
+
+    def open(self, trained: TrainedModel) -> SimilarFinder:
+        """Open it.
+
+        Args:
+            trained: the model of the service.
+
+        Raises:
+            UserError: no index, a damaged one, or one that does not belong to the model or the cohort.
+        """
+        from clinragen.serve.similar import SimilarFinder
+
+        return SimilarFinder.load(self.index, self.cohort, self.model, trained)
+
+
 def start(  # noqa: PLR0913 (options of the user)
     model: Path,
     address: Address,
@@ -47,6 +91,7 @@ def start(  # noqa: PLR0913 (options of the user)
     seconds: int = 120,
     device: Device = "auto",
     reading: EngineChoice | None = None,
+    index: IndexChoice | None = None,
     verify: bool = False,
 ) -> None:
     """Load a model and answer requests until SIGTERM or Ctrl-C.
@@ -60,10 +105,11 @@ def start(  # noqa: PLR0913 (options of the user)
         seconds: within which a request must be answered.
         device: where the model runs.
         reading: what reads questions beside the rules; None: the rules alone.
+        index: in which similar cases are sought; None: in none.
         verify: also check the hashes of large files before reading them.
 
     Raises:
-        UserError: the address, the token, a limit or the model is not as expected.
+        UserError: the address, the token, a limit, the model or the index is not as expected.
     """
     from rich.console import Console
 
@@ -81,7 +127,7 @@ def start(  # noqa: PLR0913 (options of the user)
         raise UserError("--key is given without --certificate: give both")
     access = Access.decide(address.host, address.token_file)
     with thorough(verify):
-        _run(model, address, access, limits, device, reading, Console(stderr=True))
+        _run(model, address, access, limits, device, reading, index, Console(stderr=True))
 
 
 def _run(
@@ -91,6 +137,7 @@ def _run(
     limits: Limits,
     device: Device,
     reading: EngineChoice | None,
+    index: IndexChoice | None,
     console: Console,
 ) -> None:
     """Take the address first: a port that is taken need not wait for the model."""
@@ -109,6 +156,10 @@ def _run(
         from clinragen.serve.assess import Assessor
 
         assessor = Assessor.load(model, device)
+        finder = None
+        if index is not None:
+            phase(console, "opening the index")
+            finder = index.open(assessor.trained)
         phase(console, "answering for an invented stay")
         assessor.warm_up()
         url = address_of(opened, address.certificate is not None)
@@ -116,7 +167,7 @@ def _run(
         def ready() -> None:
             console.print(f"{url} answers; Ctrl-C ends it", highlight=False, soft_wrap=True)
 
-        service = Service(assessor, access, limits, reading or EngineChoice())
+        service = Service(assessor, access, limits, reading or EngineChoice(), finder)
         if service.reading.engine != "rules":
             phase(console, "opening what reads questions")
             _ = service.asker

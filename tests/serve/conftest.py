@@ -50,3 +50,21 @@ def assessor(runs):
     from clinragen.serve.assess import Assessor
 
     return Assessor.load(runs.multimodal, "cpu")
+
+
+@pytest.fixture(scope="session")
+def index(hospital, tmp_path_factory):
+    """The folder of an index of the small synthetic hospital."""
+    import clinragen
+
+    out = tmp_path_factory.mktemp("served") / "index"
+    clinragen.build_index(hospital.cohort, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def finder(index, hospital, assessor):
+    """The index as the service opens it, with the charts of its cohort."""
+    from clinragen.serve.similar import SimilarFinder
+
+    return SimilarFinder.load(index, hospital.cohort, None, assessor.trained)

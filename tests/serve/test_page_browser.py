@@ -17,8 +17,8 @@ TOKEN = "a-token-of-enough-letters"
 
 
 @pytest.fixture(scope="module")
-def address(assessor):
-    with served(Service(assessor, Access(None), Limits())) as port:
+def address(assessor, finder):
+    with served(Service(assessor, Access(None), Limits(), finder=finder)) as port:
         yield f"http://localhost:{port}/"
 
 
@@ -204,3 +204,29 @@ def test_no_question_and_no_note_runs_in_the_dialogue(page, width):
     assert page.locator("#dialogue img, #dialogue script").count() == 0
     assert page.evaluate("window.broken") is None
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_similar_cases_are_shown_beside_the_questions(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    seek = page.get_by_role("button", name="Find similar cases")
+    seek.click()
+    assert "Age is needed" in page.locator("#unsought").inner_text()
+    page.get_by_label("Age, years").fill("71")
+    page.get_by_label("Note", exact=True).fill("Cough, fever and dyspnea for three days. COPD. On furosemide.")
+    page.get_by_label("Measurements").fill("1 heart_rate 128\n2, temperature, 102.8, degF\n2 lactate 5.4")
+    seek.focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("5 cases, the most similar first.").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Find similar cases"
+    cases = page.get_by_label("Similar cases, the most similar first").get_by_role("listitem")
+    assert cases.count() == 5
+    text = cases.first.inner_text()
+    assert "Coded:" in text
+    assert "words" in text
+    shown = page.locator("#cases").inner_text()
+    assert "In both notes:" in shown
+    assert "128 at 1 h" in page.locator("#cases").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_label("Age, years").fill("72")
+    assert cases.count() == 0  # they were those of another stay

@@ -1,49 +1,15 @@
 // Questions about the stay of the form above: a dialogue, whose answers show their evidence in the rows that were sent.
 (() => {
   const get = (id) => document.getElementById(id);
+  const { element } = stayForm;
   const MOST = 20; // questions that the service takes at a time
   const form = get("questions"), button = form.querySelector("button"), input = get("question"), dialogue = get("dialogue"), wrong = get("unasked");
   let questions = [], about = "", waiting = false;
-
-  const element = (name, className, text = "") => {
-    const made = document.createElement(name);
-    made.className = className;
-    made.textContent = text;
-    return made;
-  };
 
   const beginAnew = () => {
     questions = [];
     about = "";
     dialogue.replaceChildren();
-  };
-
-  // The one stay that is asked about, with its rows.
-  const stayAsked = async () => {
-    const { kind, request } = await stayForm.chosen();
-    if (kind === "fhir") return { bundle: JSON.parse(request), number: stayForm.number() };
-    const { source, stays, series, notes } = JSON.parse(request);
-    const stay = Array.isArray(stays) && stays[stayForm.number() - 1];
-    if (!stay) throw new Error("The file has no stay of this number.");
-    const of = (rows) => (Array.isArray(rows) ? rows.filter((row) => row.stay_id === stay.stay_id) : []);
-    return { ...(source ? { source } : {}), stays: [stay], series: of(series), notes: of(notes) };
-  };
-
-  const reply = async (request) => {
-    const headers = { "content-type": "application/json" };
-    if (get("token")) headers.authorization = `Bearer ${get("token").value}`;
-    let response;
-    try {
-      response = await fetch("v1/ask", { method: "POST", headers, body: JSON.stringify(request) });
-    } catch {
-      throw new Error("The service does not answer: it may have been stopped.");
-    }
-    const answer = await response.json().catch(() => ({ error: "The service does not answer as expected." }));
-    if (!response.ok) {
-      const fields = (answer.fields || []).map((field) => `${field.path}: ${field.message}`);
-      throw new Error([answer.error, ...fields].join("; "));
-    }
-    return answer;
   };
 
   // A phrase in the words around it. Offsets count code points.
@@ -107,11 +73,11 @@
     wrong.hidden = true;
     get("asking-status").textContent = "The chart is being read …";
     try {
-      const request = await stayAsked();
+      const request = await stayForm.one();
       const stay = JSON.stringify(request);
       if (stay !== about) beginAnew(); // an answer about another stay is no longer one
       const asked = [...questions, question].slice(-MOST);
-      const { turns } = await reply({ ...request, questions: asked });
+      const { turns } = await stayForm.post("v1/ask", { ...request, questions: asked });
       [questions, about] = [asked, stay];
       tell(question, turns[turns.length - 1], request);
       input.value = "";

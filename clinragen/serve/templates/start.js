@@ -3,6 +3,7 @@
 const stayForm = (() => {
   const get = (id) => document.getElementById(id);
   const form = get("ask"), frame = get("report"), wrong = get("wrong"), button = form.querySelector("button");
+  const OPENED = Math.floor(Date.now() / 3600000) * 3600000; // one time for all that is asked about a stay
   let waiting = false;
 
   const complain = (text) => {
@@ -31,8 +32,8 @@ const stayForm = (() => {
     const series = measurements();
     // the stay lasts until the hour after the last measurement: then is now
     const hours = series.length ? Math.floor(Math.max(...series.map((row) => row.hour))) + 1 : 48;
-    const start = Date.UTC(2000, 0, 1), time = (ms) => new Date(ms).toISOString();
-    const stay = { stay_id: 1, intime: time(start), outtime: time(start + 3600000 * hours) };
+    const time = (ms) => new Date(ms).toISOString();
+    const stay = { stay_id: 1, intime: time(OPENED - 3600000 * hours), outtime: time(OPENED) };
     stay.age = Number(get("age").value);
     stay.sex = get("sex").value || null;
     const text = get("note").value;
@@ -101,6 +102,44 @@ const stayForm = (() => {
     frame.scrollIntoView();
   });
 
-  return { chosen, number: () => Number(get("number").value) };
+  const number = () => Number(get("number").value);
+
+  // The one stay that is typed or chosen, with its rows.
+  const one = async () => {
+    const { kind, request } = await chosen();
+    if (kind === "fhir") return { bundle: JSON.parse(request), number: number() };
+    const { source, stays, series, notes } = JSON.parse(request);
+    const stay = Array.isArray(stays) && stays[number() - 1];
+    if (!stay) throw new Error("The file has no stay of this number.");
+    const of = (rows) => (Array.isArray(rows) ? rows.filter((row) => row.stay_id === stay.stay_id) : []);
+    return { ...(source ? { source } : {}), stays: [stay], series: of(series), notes: of(notes) };
+  };
+
+  // The answer of an operation of the service.
+  const post = async (path, request) => {
+    const headers = { "content-type": "application/json" };
+    if (get("token")) headers.authorization = `Bearer ${get("token").value}`;
+    let response;
+    try {
+      response = await fetch(path, { method: "POST", headers, body: JSON.stringify(request) });
+    } catch {
+      throw new Error("The service does not answer: it may have been stopped.");
+    }
+    const answer = await response.json().catch(() => ({ error: "The service does not answer as expected." }));
+    if (!response.ok) {
+      const fields = (answer.fields || []).map((field) => `${field.path}: ${field.message}`);
+      throw new Error([answer.error, ...fields].join("; "));
+    }
+    return answer;
+  };
+
+  const element = (name, className, text = "") => {
+    const made = document.createElement(name);
+    made.className = className;
+    made.textContent = text;
+    return made;
+  };
+
+  return { one, post, element };
 })();
 
