@@ -16,7 +16,7 @@ from clinragen.attribution.attention import attention_shares
 from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import StayDataset
 from clinragen.data.evidence_pieces import StayEvidence
-from clinragen.evaluation.explanation import Attribution, Explanation, HoursScore
+from clinragen.evaluation.explanation import Attribution, ExplainedDiagnosis, Explanation, HoursScore
 from clinragen.inference.predict import TrainedModel
 
 METHODS = ("occlusion", "attention")
@@ -71,19 +71,20 @@ class Explainer:
         blocks = list(occlusion.hours(model, stay, sorted(leading)))
         falls = np.concatenate([falls, occlusion.falls(model, stay, blocks, self.inputs)])
         keys, cells = attention_shares(model, stay, self.inputs)
-        return {
-            "stay_id": int(stay.stay_id),
-            "diagnoses": [
-                {
-                    "diagnosis": self.labels[label],
-                    "probability": round(float(probabilities[label]), 6),
-                    "threshold": round(float(thresholds[label]), 6),
-                    "occlusion": _occlusion([*concepts, *series, *blocks], falls[:, label]),
-                    "attention": self._attention(keys[label], cells[label], stay.first_hour),
-                }
-                for label in labels
-            ],
-        }
+        explained: list[ExplainedDiagnosis] = [
+            {
+                "diagnosis": self.labels[label],
+                "probability": round(float(probabilities[label]), 6),
+                "threshold": round(float(thresholds[label]), 6),
+                "occlusion": _occlusion([*concepts, *series, *blocks], falls[:, label]),
+                "attention": self._attention(keys[label], cells[label], stay.first_hour),
+            }
+            for label in labels
+        ]
+        if (cases := occlusion.similar_cases(model, stay, self.inputs)) is not None:
+            for label, diagnosis in zip(labels, explained, strict=True):
+                diagnosis["similar_cases"] = round(float(cases[label]), 5)
+        return {"stay_id": int(stay.stay_id), "diagnoses": explained}
 
     def _concepts(self, index: int) -> list[occlusion.Part]:
         stay = self.dataset[index]

@@ -2,7 +2,8 @@
 
 The model is trained on incomplete data, so removed parts are in its distribution: values become unmeasured, and words
 are cut from the note with their links. Nothing replaces them. A score is the drop of a phenotype's logit, so scores of
-different phenotypes and of the two modalities are comparable.
+different phenotypes and of the two modalities are comparable. What similar training stays say of the whole stay is a
+part of its own: a part that is taken away does not change who they are.
 """
 
 from __future__ import annotations
@@ -86,17 +87,33 @@ def hours(model: ClinRaGen, stay: Stay, names: Sequence[str]) -> Iterator[Part]:
 @torch.inference_mode()
 def logits(model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[Modality]) -> np.ndarray:
     """Label logits of stays, float32 [n, L]."""
+    return np.concatenate(
+        [np.zeros((0, len(model.labels)), np.float32), *(part for part, _ in _read(model, stays, inputs))]
+    )
+
+
+@torch.inference_mode()
+def similar_cases(model: ClinRaGen, stay: Stay, inputs: Sequence[Modality]) -> np.ndarray | None:
+    """What similar cases add to the logits of a stay, [L]; None of a model without any."""
+    return next(votes[0] if votes is not None else None for _, votes in _read(model, [stay], inputs))
+
+
+def _read(
+    model: ClinRaGen, stays: Sequence[Stay], inputs: Sequence[Modality]
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Logits, and the part of similar cases in them if there are any, of some stays at a time, [n, L] each."""
     where = next(model.parameters()).device
-    parts = []
     for start in range(0, len(stays), ROWS):
         batch = collate(stays[start : start + ROWS], model.tokenizer.pad_token_id).to(where)
-        parts.append(model(batch, list(inputs), targets=False).logits.float().cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, len(model.labels)), dtype=np.float32)
+        output = model(batch, list(inputs), targets=False)
+        yield output.logits.float().cpu().numpy(), None if output.votes is None else output.votes.cpu().numpy()
 
 
+@torch.inference_mode()
 def falls(model: ClinRaGen, stay: Stay, parts: Sequence[Part], inputs: Sequence[Modality]) -> np.ndarray:
     """Drop of each logit without each part, [parts, L]; negative where a part is evidence against a phenotype."""
-    readings = logits(model, [stay, *(part.without for part in parts)], inputs)
+    read = _read(model, [stay, *(part.without for part in parts)], inputs)
+    readings = np.concatenate([logits if votes is None else logits - votes for logits, votes in read])
     return readings[:1] - readings[1:]
 
 

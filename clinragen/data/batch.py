@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 IGNORED = -100  # label value that the language-model loss ignores
+NOBODY = -1  # patient of a stay that is nobody's
 
 
 class SoftBatch(NamedTuple):
@@ -41,6 +42,7 @@ class Batch:
         labels: float32 [B, L].
         eligible: bool [B, L], false where a label is null, which is never counted; all by default.
         soft_places, soft_ids, soft_probs: see ``soft``; empty if no log-probabilities are read.
+        patients: int64 [B], ids of whose they are; -1 where that is not known, as by default.
         caption_ids, caption_mask: int64 and bool [B, W], the series in words; W is 0 if the model reads none.
     """
 
@@ -58,6 +60,7 @@ class Batch:
     soft_ids: Tensor
     soft_probs: Tensor
     eligible: Tensor = field(default_factory=lambda: torch.empty(0))
+    patients: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     caption_ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     caption_mask: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
@@ -65,6 +68,8 @@ class Batch:
         if self.eligible.shape == (0,):
             object.__setattr__(self, "eligible", torch.ones_like(self.labels, dtype=torch.bool))
         size = len(self.stay_ids)
+        if self.patients.shape == (0,):
+            object.__setattr__(self, "patients", torch.full_like(self.stay_ids, NOBODY))
         for name in ("caption_ids", "caption_mask"):
             if getattr(self, name).shape == (0,):
                 object.__setattr__(self, name, getattr(self, name).new_zeros((size, 0)))

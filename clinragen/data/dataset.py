@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from clinragen.choices import SERIES_INPUTS, NotePassages, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.freshness import years_of
 from clinragen.cohort.sections import note_text, sections_by_stay
-from clinragen.data.batch import IGNORED, Batch
+from clinragen.data.batch import IGNORED, NOBODY, Batch
 from clinragen.data.lexicon import Lexicon
 from clinragen.data.mentions import MentionEncoder
 from clinragen.data.passages import NoteReader
@@ -60,6 +61,7 @@ class Stay:
     first_hour: int = 0  # row of the stay that is read
     eligible: np.ndarray | None = None  # None: all of them
     caption_ids: list[int] = field(default_factory=list)
+    patient: int = NOBODY
 
 
 @dataclass
@@ -181,6 +183,7 @@ class StayDataset(Dataset[Stay]):
             int(self.first_hours[index]),
             self.eligible[index],
             self.captions[index] if self.captions else [],
+            int(self.patients[index]),
         )
 
     def measurements(self) -> pl.DataFrame:
@@ -270,7 +273,7 @@ class StayDataset(Dataset[Stay]):
         self.alignment = encoder.alignment
         return encoded
 
-    @property
+    @cached_property
     def patients(self) -> np.ndarray:
         """Whose each stay is, [n] ids."""
         subjects = dict(self.cohort.stays.select("stay_id", "subject_id").iter_rows())
@@ -319,6 +322,7 @@ def collate(stays: Sequence[Stay], pad_token_id: int) -> Batch:
         soft_places=_stack([stay.soft.places for stay in stays], IGNORED),
         soft_ids=_stack([stay.soft.ids for stay in stays], 0),
         soft_probs=_stack([stay.soft.probs for stay in stays], 0),
+        patients=torch.tensor([stay.patient for stay in stays]),
         eligible=torch.from_numpy(
             np.stack([np.ones(len(stay.labels), bool) if stay.eligible is None else stay.eligible for stay in stays])
         ),

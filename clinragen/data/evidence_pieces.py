@@ -22,10 +22,15 @@ from clinragen.data.dataset import Stay, StayDataset
 
 
 class EvidencePiece(NamedTuple):
-    """A piece of the evidence of a stay: a ``variable`` of its series, or a ``concept`` of its note."""
+    """A piece of the evidence of a stay: a ``variable`` of its series, a ``concept`` of its note; or ``cases``, what
+    similar training stays say, which is no evidence of the stay itself."""
 
-    kind: Literal["variable", "concept"]
+    kind: Literal["variable", "concept", "cases"]
     name: str
+
+
+#: All that similar training stays say.
+SIMILAR_CASES = EvidencePiece("cases", "cases:similar_cases")
 
 
 class StayEvidence:

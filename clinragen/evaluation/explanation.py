@@ -35,12 +35,14 @@ class Attribution(TypedDict):
 
 
 class ExplainedDiagnosis(TypedDict):
-    """One diagnosis of a stay: what it would lose without a part (occlusion), and where attention lay."""
+    """One diagnosis of a stay: what it would lose without a part (occlusion), what similar cases add to its logit if
+    the model goes by any, and where attention lay."""
 
     diagnosis: str
     probability: Share
     threshold: NotRequired[float]
     occlusion: Attribution
+    similar_cases: NotRequired[float]
     attention: NotRequired[Attribution]
 
 

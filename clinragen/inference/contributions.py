@@ -5,6 +5,9 @@ tokens of a variable, or of the words that name a concept, are hidden from its a
 measurements, the mentions and the terms are those of the stay without the piece. For the knowledge prior, the linear
 probes and the series (its channels are read independently) that is what occlusion gives; of a note, the words that are
 left were read in the presence of those that are hidden.
+
+What similar cases say is a piece of its own: a logit is that of the rest of the model plus their part, to which the
+falls of the other pieces are blind. So no piece counts for what it did to the search.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from clinragen.chart.findings import Finding
 from clinragen.chart.note_evidence import NoteEvidence
 from clinragen.chart.support import SUPPORTS, tie
 from clinragen.data.batch import Batch
-from clinragen.data.evidence_pieces import EvidencePiece, StayEvidence
+from clinragen.data.evidence_pieces import SIMILAR_CASES, EvidencePiece, StayEvidence
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.model.clinragen import ClinRaGen, Output
 from clinragen.model.head import NoteStates, SeriesStates
@@ -82,11 +85,13 @@ def contributions(
     for row, stay in enumerate(evidence):
         note = _notes(output.note, row, stay, starts[row]) if output.note else None
         series = _series(model, output.series, row, stay) if output.series else None
-        if not stay.pieces:
-            of_stays.append(Contributions({}, list(model.labels)))
-            continue
-        logits = model.head(note, series).cpu().numpy()
-        of_stays.append(Contributions(dict(zip(stay.pieces, logits[:1] - logits[1:], strict=True)), list(model.labels)))
+        falls: dict[EvidencePiece, np.ndarray] = {}
+        if stay.pieces:
+            logits = model.head(note, series).cpu().numpy()
+            falls = dict(zip(stay.pieces, logits[:1] - logits[1:], strict=True))
+        if output.votes is not None:
+            falls[SIMILAR_CASES] = output.votes[row].cpu().numpy()
+        of_stays.append(Contributions(falls, list(model.labels)))
     return of_stays
 
 

@@ -46,6 +46,11 @@ def export(
     model = trained.model
     if scores and scores["predictions"]["model_hash"] != trained.manifest.model_sha256:
         raise UserError(f"--evaluation {evaluation} scores another model than {run}: evaluate its own predictions")
+    if model.head.similar_cases is not None:
+        raise UserError(
+            f"{run} holds vectors and labels of its training stays (stage.similar_cases), which are data of patients "
+            "and are not exported: train it without them, or copy the run folder to where such data may be"
+        )
     merged = model.language_model.base is not None
     with torch.no_grad():
         model.language_model.merge()

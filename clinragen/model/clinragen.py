@@ -48,7 +48,8 @@ class Output:
 
     When an explanation was asked for and a series is read: the knowledge-augmented series, with what every token looked
     at; and the share of attention each key of the knowledge received, [B, keys], if there is any. Else None. When an
-    explanation was asked for, what the head read, too.
+    explanation was asked for, what the head read, too. ``votes`` is the part of similar cases in the logits, [B, L];
+    None of a model without any.
     """
 
     logits: Tensor
@@ -58,6 +59,7 @@ class Output:
     knowledge: Knowledge | None = None
     note: NoteStates | None = None
     series: SeriesStates | None = None
+    votes: Tensor | None = None
 
 
 class ClinRaGen(nn.Module):
@@ -190,11 +192,14 @@ class ClinRaGen(nn.Module):
         if series is not None and knowledge is not None:
             signal = SeriesStates(knowledge.hidden, knowledge.mask, series.bins, batch.values, batch.observed)
         logits = self.head(note, signal)
+        votes = self.head.votes(note, signal, batch.patients)
+        if votes is not None:
+            logits = logits + votes
         weights = None
         if knowledge is not None and knowledge.attention is not None:
             weights = self.concept_attention.received(knowledge.attention, uniform(knowledge.mask))
         explained = (knowledge, note, signal) if explain else (None, None, None)
-        return Output(logits, reading.nll, reading.kl, weights, *explained)
+        return Output(logits, reading.nll, reading.kl, weights, *explained, votes)
 
     def generate(
         self,
@@ -292,6 +297,8 @@ class ClinRaGen(nn.Module):
             del config["language_model"]["decoder_layers"]  # likewise
         if self.instruction:
             config["instruction"] = self.instruction  # beside the settings, so that releases that know none refuse it
+        if self.head.similar_cases is not None:
+            config["similar_cases"] = self.head.similar_cases.described()  # likewise
         described = {
             **versions.MODEL.mark,
             "config": config,
@@ -370,6 +377,7 @@ class ClinRaGen(nn.Module):
             described["config"].setdefault("note_passages", "first")
         labels = of_model(folder / "clinragen.json")
         instruction = str(described["config"].pop("instruction", ""))
+        similar_cases = described["config"].pop("similar_cases", None)
         config = build(ModelConfig, described["config"], str(folder / "clinragen.json"))
         config.check(str(folder / "clinragen.json"))
         added = added_variables.opened(described, folder / "clinragen.json", "train anew")
@@ -388,6 +396,7 @@ class ClinRaGen(nn.Module):
                 Lexicon(**described["lexicon"]),
                 ListWording(**described.get("wording", {})),
             )
+            model.head.describe_similar_cases(similar_cases)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
             raise UserError(
                 f"{folder / 'clinragen.json'} describes no model ({type(error).__name__}: {reason(error)}): train anew"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from clinragen.model.config import HeadConfig
 from clinragen.model.knowledge_prior import KnowledgePrior
 from clinragen.model.linear_probes import LinearProbes, NoteTerms
+from clinragen.model.similar_cases import SimilarCases
 
 #: weights that earlier releases wrote under another name
 _FORMER_WEIGHTS = {"head.graph_path.": "head.knowledge_prior.", "head.linear.": "head.linear_probes."}
@@ -44,6 +46,11 @@ class NoteStates:
     mentions: Tensor
     term_ids: Tensor
     term_weights: Tensor
+
+    @property
+    def terms(self) -> NoteTerms:
+        """The terms and mentions alone."""
+        return NoteTerms(self.term_ids, self.term_weights, self.mentions)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class LabelHead(nn.Module):
         super().__init__()
         self.knowledge_prior = knowledge_prior
         self.linear_probes = LinearProbes(terms, concepts, bins, labels) if config.linear_probes else None
+        self.similar_cases: SimilarCases | None = None  # added after training, if a stage asks for it
         dim = config.dim
         self.project = nn.ModuleDict({"note": nn.Linear(d_lm, dim), "series": nn.Linear(d_lm, dim)})
         self.query = nn.ParameterDict(
@@ -105,16 +113,41 @@ class LabelHead(nn.Module):
                 nn.init.zeros_(module.weight)
 
     def forward(self, note: NoteStates | None, series: SeriesStates | None) -> Tensor:
-        """Logits [B, L] of the network, the knowledge prior and the linear probes together."""
+        """Logits [B, L] of the network, the knowledge prior and the linear probes together, without similar cases."""
         logits = self._network(note, series)
         mentions = note.mentions if note else None
         if self.knowledge_prior is not None:
             values, observed = (series.values, series.observed) if series else (None, None)
             logits = logits + self.knowledge_prior(mentions, values, observed)
         if self.linear_probes is not None:
-            terms = NoteTerms(note.term_ids, note.term_weights, note.mentions) if note else None
-            logits = self.linear_probes(logits, terms, series.bins if series else None)
-        return logits
+            logits = self.linear_probes(logits, note.terms if note else None, series.bins if series else None)
+        return logits if self.similar_cases is None else self.similar_cases.gains[0] * logits
+
+    def reset(self) -> None:
+        """Leave the network alone with the knowledge prior: what is fitted after training is fitted anew."""
+        self.similar_cases = None
+        if self.linear_probes is not None:
+            self.linear_probes.reset()
+
+    def describe_similar_cases(self, described: Any) -> None:
+        """Make room for similar cases of some sizes, to be loaded; for none if nothing is described.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: not what a model writes.
+        """
+        self.similar_cases = None if described is None else SimilarCases.of(described, len(self.out_bias))
+
+    def votes(self, note: NoteStates | None, series: SeriesStates | None, patients: Tensor) -> Tensor | None:
+        """What similar cases add to the logits, [B, L]; None of a model without any.
+
+        Args:
+            note: of the stays, or None when no note is read.
+            series: likewise.
+            patients: whose they are, int64 [B].
+        """
+        if self.similar_cases is None:
+            return None
+        return self.similar_cases(patients, note.terms if note else None, series.bins if series else None)
 
     def _network(self, note: NoteStates | None, series: SeriesStates | None) -> Tensor:
         modality = note or series

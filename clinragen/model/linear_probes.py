@@ -26,6 +26,23 @@ class NoteTerms:
     weights: Tensor
     mentions: Tensor
 
+    @property
+    def some(self) -> Tensor:
+        """Which notes have any term or mention, bool [B]."""
+        return (self.weights != 0).any(1) | self.mentions.flatten(1).any(1)
+
+    def times(self, matrix: Tensor) -> Tensor:
+        """Products of the features of the notes with a matrix, [B, D].
+
+        Args:
+            matrix: rows of the terms, then of the mentions, [terms + 2C, D].
+        """
+        mentions = self.mentions.flatten(1).float()
+        products = MENTION_SCALE * mentions @ matrix[len(matrix) - mentions.shape[1] :]
+        if self.ids.shape[1]:
+            products = products + F.embedding_bag(self.ids, matrix, per_sample_weights=self.weights, mode="sum")
+        return products
+
 
 class LinearProbes(nn.Module):
     """Adds linear logits to the network's, [B, L].
@@ -42,7 +59,6 @@ class LinearProbes(nn.Module):
 
     def __init__(self, terms: int, concepts: int, bins: int, labels: int):
         super().__init__()
-        self.terms = terms
         self.register_buffer("note", torch.zeros(terms + 2 * concepts, labels))
         self.register_buffer("series", torch.zeros(bins, labels))
         self.register_buffer("gains", torch.zeros(1 + len(PROBES)))
@@ -62,10 +78,7 @@ class LinearProbes(nn.Module):
         """
         logits = self.gains[0] * network
         if note is not None:
-            scores = MENTION_SCALE * note.mentions.flatten(1).float() @ self.note[self.terms :]
-            if note.ids.shape[1]:
-                scores = scores + F.embedding_bag(note.ids, self.note, per_sample_weights=note.weights, mode="sum")
-            logits = logits + self.gains[1] * scores
+            logits = logits + self.gains[1] * note.times(self.note)
         if bins is not None:
             logits = logits + self.gains[2] * (bins.flatten(1).float() @ self.series)
         return logits

@@ -80,6 +80,7 @@ def save_head(model: ClinRaGen, folder: Path) -> None:
             "labels": model.labels.names,
             "label_set": model.labels.to_json(),
             "wording": asdict(model.wording),
+            **({} if (cases := model.head.similar_cases) is None else {"similar_cases": cases.described()}),
         },
     )
 
@@ -96,6 +97,10 @@ def with_head(model: ClinRaGen, folder: Path) -> ClinRaGen:
     except (KeyError, TypeError):
         raise UserError(f"{folder / DESCRIPTION} is damaged (wording): train anew") from None
     other = for_task(model, of_model(folder / DESCRIPTION), wording, read_instruction(folder))
+    try:
+        other.head.describe_similar_cases(described.get("similar_cases"))
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
+        raise UserError(f"{folder / DESCRIPTION} is damaged (similar_cases): train anew") from None
     other.head.to(model.language_model.embedding_weight.device)
     weights = folder / WEIGHTS
     try:

@@ -173,6 +173,8 @@ class StageConfig:
         checkpoint_minutes: interval of checkpoints; ``checkpoint_steps`` counts steps instead.
         freshness: ``validation`` lets the linear probes weigh training stays by the age of their period, for each label
             as strongly as predicts the newest validation stays best, or not at all.
+        similar_cases: the model also goes by how the training stays most like a stay were labelled; for it, it holds
+            vectors and labels of training stays.
         refine: the student learns from its own samples rather than from a teacher; None for all other stages.
         mixture: the stage learns several tasks: weight of each, 0 leaves it out; empty for all that can be
             learned from the cohort, in equal parts; None for all stages of one task.
@@ -203,6 +205,7 @@ class StageConfig:
     checkpoint_minutes: float = 5.0
     checkpoint_steps: int = 0
     freshness: Freshness = "none"
+    similar_cases: bool = False
     refine: RefineConfig | None = None
     mixture: dict[str, float] | None = None
     align: AlignConfig | None = None
@@ -220,6 +223,7 @@ class StageConfig:
             self.refine.check(f"{where}.refine")
             if self.parent is None:
                 raise UserError(f"{where}: stage.refine learns from samples of its parent: set stage.parent")
+        self._check_head(where)
         if self.mixture is not None:
             self._check_mixture(where)
         if self.align is not None:
@@ -231,6 +235,10 @@ class StageConfig:
                     f"{where}.batch_size is {self.batch_size}: a stay is told from the others of its batch, so that it "
                     f"needs at least {FEWEST_ALIGNED}, better 128 or more"
                 )
+
+    def _check_head(self, where: str) -> None:
+        if self.similar_cases and (self.refine is not None or where in WITHOUT_STUDENT):
+            raise UserError(f"{where}: this stage fits no label head: leave out stage.similar_cases")
 
     def _check_mixture(self, where: str) -> None:
         if self.refine is not None or self.align is not None or self.parent is not None:
@@ -359,6 +367,18 @@ def resolve(
     return RunConfig(stage_name=name, stage=settings, model=model, trainer=hardware, teacher=teacher, task=task)
 
 
+#: Settings of a stage that earlier releases did not have, and the value with which a run is as theirs: left out of the
+#: identity of a run then, which so stays the same.
+LATER_SETTINGS: dict[str, Any] = {
+    "token_weight": 0.0,
+    "freshness": "none",
+    "similar_cases": False,
+    "refine": None,
+    "mixture": None,
+    "align": None,
+}
+
+
 def shaping(config: RunConfig) -> dict[str, Any]:
     """The settings that affect the result of a run, as plain values; those of hardware and files do not."""
     settings = formerly_spelled(config)
@@ -367,18 +387,11 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["stage"][name]
     if settings["task"] == tasks.DEFAULT:
         del settings["task"]
-    if not settings["stage"]["token_weight"]:
-        del settings["stage"]["token_weight"]  # keeps the identity of runs from before this setting
-    if settings["stage"]["freshness"] == "none":
-        del settings["stage"]["freshness"]
-    if settings["stage"]["refine"] is None:
-        del settings["stage"]["refine"]
-    else:
+    if settings["stage"]["refine"] is not None:
         del settings["stage"]["refine"]["journal"]
-    if settings["stage"]["mixture"] is None:
-        del settings["stage"]["mixture"]
-    if settings["stage"]["align"] is None:
-        del settings["stage"]["align"]
+    for name, unused in LATER_SETTINGS.items():
+        if settings["stage"][name] == unused:
+            del settings["stage"][name]
     if not settings["model"]["max_caption_tokens"]:
         del settings["model"]["max_caption_tokens"]
     if not settings["model"]["language_model"]["decoder_layers"]:

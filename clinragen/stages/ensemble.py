@@ -313,12 +313,12 @@ class _Fit:
         """
         train, validation = self.data["train"], self.data["validation"]
         newest = ages["validation"] == np.nanmin(ages["validation"])
-        usual = _losses(self._scores(weights), validation)[newest]
+        usual = losses_of(self._scores(weights), validation)[newest]
         weights, least, strengths = weights.copy(), np.zeros(usual.shape[1]), np.zeros(usual.shape[1])
         for strength in STRENGTHS[1:]:
             counts = train.eligible * freshness.weights(ages["train"], strength)[:, None]
             tried = self._weights(penalty, f"{self.probe}, weights by age to the power {strength:g}", counts)
-            change = _losses(self._scores(tried), validation)[newest] - usual
+            change = losses_of(self._scores(tried), validation)[newest] - usual
             error = change.std(axis=0) / max(len(change) - 1, 1) ** 0.5
             better = (change.mean(axis=0) + _SURE * error < 0) & (change.mean(axis=0) < least)
             weights[:, better], strengths[better] = tried[:, better], strength
@@ -345,15 +345,21 @@ def _by_age(ages: np.ndarray, strengths: np.ndarray) -> np.ndarray:
     return np.stack([freshness.weights(ages, strength) for strength in strengths], axis=1)
 
 
-def _losses(scores: np.ndarray, stays: Labelled) -> np.ndarray:
+def losses_of(scores: np.ndarray, stays: Labelled) -> np.ndarray:
     """Loss of each stay for each label, [n, L]; 0 where it is not eligible."""
     return (np.logaddexp(0, scores) - stays.labels * scores) * stays.eligible
 
 
 def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> np.ndarray:
-    """Non-negative gains of the network and the probes, [P].
+    """Non-negative gains of the network and the probes, [P]; the arguments are those of :func:`fused`.
 
     An offset for each label is fitted together with them and discarded: the calibration fits its own.
+    """
+    return fused(parts, labels, eligible)[0]
+
+
+def fused(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Non-negative gains of the network and the probes, [P], and an offset for each label, [L].
 
     Args:
         parts: logits of the network and each probe on the validation split, [P, n, L].
@@ -374,7 +380,8 @@ def fuse(parts: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = No
 
     start = np.concatenate([np.full(count, 1 / count), np.full(width, -2.0)])
     bounds = [(0, None)] * count + [(None, None)] * width
-    return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x[:count]
+    fitted = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return fitted[:count], fitted[count:]
 
 
 def _loss(scores: np.ndarray, labels: np.ndarray, eligible: np.ndarray | None = None) -> float:

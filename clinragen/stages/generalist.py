@@ -99,8 +99,7 @@ def run_generalist(request: Request, console: Console, cohort: Cohort, store: Pa
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
     for student in students.values():
-        if student.head.linear_probes is not None:
-            student.head.linear_probes.reset()
+        student.head.reset()
     mixtures = _examples(config, students[config.task], data, pairs)
     training = _training(config, students, data, mixtures, identity)
     state = train(request, config, training, console)

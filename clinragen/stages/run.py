@@ -91,8 +91,7 @@ def _run_stage(request: Request, console: Console, cohort: Cohort, store: Path |
         console.print(f"stage [bold]{config.stage_name}[/]: finished before, kept")
         return done
     module = aligner(model, config.stage, data) if config.stage.align else StageModule.of(model, config.stage, data)
-    if model.head.linear_probes is not None:
-        model.head.linear_probes.reset()
+    model.head.reset()
     pad = model.tokenizer.pad_token_id
     training = Training(
         objective=module,
