@@ -45,25 +45,36 @@ _INSTRUCTION = (
 )
 
 
-def compare(student: Path, models: Sequence[Path], rows: Sequence[Row], cohort: Cohort, console: Console) -> None:
+def compare(
+    student: Path | None, models: Sequence[Path], rows: Sequence[Row], cohort: Cohort, console: Console
+) -> None:
     """Print exact matches of the readers.
 
     Args:
-        student: run of stage ``ask``.
+        student: run of stage ``ask``; None: the rules alone.
         models: GGUF files of general language models.
         rows: questions of all splits.
         cohort: what they are about.
         console: where to print.
     """
-    reader = QuestionReader.load(student, open_graph(None, cohort.label_set, cohort.added))
     distinct = {row["question"]: row for row in rows if row["split"] == "test"}
     tested = list(distinct.values())
     table = Table("reader", "questions", "exact", "test", "other", "right kind", "questions/s", box=None)
 
+    rules = _rules(cohort, tested)
+    if student is None:
+        started = time.process_time()
+        queries = rules(None)(tested)
+        seconds = time.process_time() - started
+        table.add_row("rules", str(len(tested)), *shares(tested, queries), f"{len(tested) / seconds:.1f}")
+        console.print(table)
+        console.print("exact matches by kind: " + ", ".join(_by_kind(tested, queries)))
+        return
+    reader = QuestionReader.load(student, open_graph(None, cohort.label_set, cohort.added))
+
     def read_by_student(some: Sequence[Row]) -> list[Query | None]:
         return reader.read([row["question"] for row in some])
 
-    rules = _rules(cohort, tested)
     reads: list[tuple[str, list[Row], Reading]] = [
         ("student", tested, read_by_student),
         ("rules", tested, rules(None)),

@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from dialogue_readers import compare_turns
 
         compare_turns(rows, cohort, console, chosen.student)
-    elif chosen.student:
+    else:
         from question_readers import compare
 
         compare(chosen.student, chosen.language_model, rows, cohort, console)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from clinragen.api.similarity import build_index, open_index, similar
     from clinragen.api.teaching import teach
     from clinragen.api.training import distill, train
-    from clinragen.api.zeroshot import zeroshot
     from clinragen.cohort.folder import Cohort
     from clinragen.errors import UserError
     from clinragen.knowledge.graph import ConceptGraph
@@ -67,7 +66,6 @@ __all__ = [
     "teach_questions",
     "train",
     "verify",
-    "zeroshot",
 ]
 
 _HOMES = {
@@ -101,7 +99,6 @@ _HOMES = {
     "teach_questions": "clinragen.api.questions",
     "train": "clinragen.api.training",
     "verify": "clinragen.api.assessment",
-    "zeroshot": "clinragen.api.zeroshot",
 }
 
 

@@ -23,7 +23,6 @@ PROGRAM = Program(
         "ask",
         "index",
         "similar",
-        "zeroshot",
         "prescribe",
         "evaluate",
         "export",

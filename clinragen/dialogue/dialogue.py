@@ -24,6 +24,10 @@ _UNCLEAR = (
     "It is not clear what is asked for. Name a variable (potassium, heart rate, ...), a symptom, disease or drug of "
     "the note, or a diagnosis."
 )
+_WHICH_HOURS = (
+    "It is not clear which hours are meant. Say it as in: first 6 hours, hours 6 to 12, after hour 24, last 12 hours, "
+    "day 2, at hour 6."
+)
 _UNLISTED = "The chart does not show this: no variable that was searched for measures it."
 _UNKNOWN = (
     "The chart does not show this: the question names no symptom, disease or drug that the note was searched for."
@@ -178,4 +182,6 @@ def _unread(reading: Reading, before: str) -> Turn:
         return Turn("in_field", "not_in_chart", before + _UNLISTED)
     if reading.kind == "note" and not reading.names:
         return Turn("in_field", "not_in_chart", before + _UNKNOWN)
+    if reading.hours_unread or reading.hour is not None:
+        return Turn("in_field", "unclear", before + _WHICH_HOURS)
     return Turn("in_field", "unclear", before + _UNCLEAR)

@@ -39,6 +39,8 @@ class Subjects:
             last: the query that was answered before.
             hour: of the measurement that its answer rests on.
         """
+        if reading.hours_unread:
+            return []  # an answer of other hours would be taken for that of those that were meant
         if reading.that_hour and hour is not None and reading.hour is None and reading.names:
             reading = replace(reading, hour=hour, kind="", extreme="", side="", moment="")
         subjects = self._named(reading)
@@ -136,9 +138,12 @@ class Subjects:
             return _moved(carried, key, reading, window)
         if reading.kind == "count" and reading.extreme:
             return None  # how often beyond a number: a count of all measurements would be taken for it
+        if reading.hour is not None and reading.kind in _EXTREMES and not (reading.extreme or reading.windows):
+            return Query("value", key, "at", reading.hour)  # "how high was it at hour 6?"
         kind, which = _asked(reading, subject, key, carried)
-        if kind == "value" and reading.hour is not None and which not in ("first",):
-            return Query("value", key, "at", reading.hour)
+        if reading.hour is not None and not reading.windows and which != "first":
+            # "high at hour 6?" asks for the value there; a highest of one hour is of hours that were not understood
+            return Query("value", key, "at", reading.hour) if kind in ("value", "range") else None
         return Query(kind, key, which, window=window)
 
     def _window(self, reading: Reading, carried: Query | None) -> Window:
@@ -178,7 +183,8 @@ def _asked(reading: Reading, subject: Name, key: str, carried: Query | None) -> 
         return "time", _which_time(reading, extreme, subject.side, carried)
     if reading.kind == "count" and side:
         return "range", side
-    if reading.kind in ("count", "trend", "mean", *_EXTREMES) and not (reading.kind == "trend" and extreme):
+    beyond = bool(side) and reading.side not in ("either", subject.side)  # "fall below the range" asks of the range
+    if reading.kind in ("count", "trend", "mean", *_EXTREMES) and not (reading.kind == "trend" and (extreme or beyond)):
         return reading.kind, None  # type: ignore[return-value]
     if extreme:
         return extreme, None  # type: ignore[return-value]

@@ -27,6 +27,7 @@ _WORDS = re.compile(r"[a-z]{2,}")
 _PLACEHOLDER = re.compile(r"<\w+>")
 _ARROWS = re.compile(r"\s*(?:-+>|→|⇒)\s*")
 _SPACES = re.compile(r"\s+")
+_HOURS_LEFT = re.compile(r"\b(?:hours?|hrs?|h) ?\d|\d ?-?(?:hours?|hrs?|h|days?)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Reading:
         measuring: whether it speaks of measurements as such.
         that_hour: whether it asks for the hour of the answer before.
         follows: whether it goes on from the question before.
+        hours_unread: whether it names hours in words that are not read.
         strange: number of words that are neither names, cues nor usual in questions about a chart.
     """
 
@@ -63,6 +65,7 @@ class Reading:
     measuring: bool
     that_hour: bool
     follows: bool
+    hours_unread: bool
     strange: int
 
     @property
@@ -118,6 +121,7 @@ def read(question: str, names: Names, around: Window | None = None) -> Reading:
         measuring=bool(_first("measuring", masked)),
         that_hour=bool(_first("that_hour", masked)),
         follows=bool(_first("follows", masked)),
+        hours_unread=bool(_HOURS_LEFT.search(masked)),
         strange=_strange(masked),
     )
 

@@ -139,6 +139,32 @@ def test_coming_hours_are_not_hours_of_the_chart(dialogue):
     assert understood(dialogue, "lactate of the first 6 hours against the next 6 hours") == ["compare lactate 0-6 6-12"]
 
 
+@pytest.mark.parametrize(
+    "question",
+    ["highest lactate over some 7 hours", "lowest sodium every 4 hours", "last sodium at hour 99999"],
+)
+def test_hours_that_are_not_read_are_not_left_out(question, dialogue):
+    """Without its hours it would be answered for the whole stay, and that be taken for the hours that were meant."""
+    turn = dialogue.ask(question)
+    assert (turn.outcome, turn.answers) == ("unclear", ())
+    assert "which hours are meant" in turn.text
+    assert dialogue.ask("highest lactate").outcome == "answered"
+
+
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("When did the lactate first pass the upper limit, hours 1 to 20?", "time first_above lactate 1-20"),
+        ("Did the sodium ever fall below the reference range after the first 12 hours?", "range below sodium 12-"),
+        ("How high was the potassium at hour 14?", "value at 14 potassium"),
+        ("How high was the last potassium?", "value last potassium"),
+        ("lowest systolic after hour 2 but before hour 9", "lowest systolic_bp 2-9"),
+    ],
+)
+def test_what_is_asked_for_is_told_from_words_that_mean_other_things_elsewhere(question, query, dialogue):
+    assert [one.text() for one in dialogue.ask(question).queries] == [query]
+
+
 def test_the_chart_answers_and_shows_where(dialogue):
     turn = dialogue.ask("Highest heart rate in the first 24 hours?")
     assert (turn.name, turn.outcome) == ("in_field", "answered")
