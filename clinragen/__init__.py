@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from clinragen.api.similarity import build_index, open_index, similar
     from clinragen.api.teaching import teach
     from clinragen.api.training import distill, train
+    from clinragen.api.zeroshot import zeroshot
     from clinragen.cohort.folder import Cohort
     from clinragen.errors import UserError
     from clinragen.knowledge.graph import ConceptGraph
@@ -66,6 +67,7 @@ __all__ = [
     "teach_questions",
     "train",
     "verify",
+    "zeroshot",
 ]
 
 _HOMES = {
@@ -99,6 +101,7 @@ _HOMES = {
     "teach_questions": "clinragen.api.questions",
     "train": "clinragen.api.training",
     "verify": "clinragen.api.assessment",
+    "zeroshot": "clinragen.api.zeroshot",
 }
 
 

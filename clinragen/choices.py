@@ -41,6 +41,8 @@ Retrieval = Literal["none", "cases", "knowledge", "both"]
 #: what reads questions about a stay: the rules, a student of stage ``ask``, or a language model, behind a server or in
 #: this process
 QuestionEngine = Literal["rules", "student", "openai", "vllm"]
+#: what writes questions about stays: a program, or a language model, behind a server or in this process
+QuestionTeacher = Literal["program", "openai", "vllm"]
 #: which questions an engine reads: the rest, which the rules do not read, or all
 EngineReads = Literal["rest", "all"]
 #: forms of a report: pages, a printed page per stay, FHIR R4 bundles, tables, plain values

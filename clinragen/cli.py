@@ -23,6 +23,7 @@ PROGRAM = Program(
         "ask",
         "index",
         "similar",
+        "zeroshot",
         "prescribe",
         "evaluate",
         "export",

@@ -55,6 +55,7 @@ PREDICTIONS = OutputKind(
 )  # fmt: skip
 PRESCRIPTIONS = OutputKind("prescriptions", "clinragen prescribe", ("prescriptions.jsonl",))
 INDEX = OutputKind("similarity index", "clinragen index build", ("vectors.safetensors", "encoders.json"))
+ZERO_SHOT = OutputKind("zero-shot scores", "clinragen zeroshot", ("zeroshot.parquet", "evaluation.json"))
 QUESTIONS = OutputKind("questions", "clinragen teach questions", ("questions.jsonl",))
 ANSWERS = OutputKind("answers", "clinragen ask", ("answers.jsonl",))
 EVALUATION = OutputKind("evaluation", "clinragen evaluate", ("evaluation.json", "claims.jsonl", "meds-dev"))

@@ -135,6 +135,13 @@ def labels(text: str, folder: Path) -> None:
     label_sets.load(str(folder / "labels.yaml"))
 
 
+def described_labels(text: str, folder: Path) -> None:
+    from clinragen.zero_shot import described_labels
+
+    (folder / "labels.yaml").write_text(text)
+    described_labels.read(folder / "labels.yaml")
+
+
 def teacher(text: str, folder: Path) -> None:
     from clinragen.api.teaching import teacher_settings
 
@@ -173,6 +180,7 @@ def more_variables(text: str, tmp_path: Path) -> None:
 #: A key at the top of a block of YAML -> the code that reads such a file.
 READERS: dict[str, Callable[[str, Path], None]] = {
     **dict.fromkeys(("labels",), labels),
+    **dict.fromkeys(("described_labels",), described_labels),
     **dict.fromkeys(("server", "engine", "sampling"), teacher),
     **dict.fromkeys(("window", "rules", "notes", "splits"), protocol),
     **dict.fromkeys(("inputs", "targets"), stage),

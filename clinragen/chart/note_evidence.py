@@ -15,8 +15,8 @@ from clinragen.knowledge.linker import Linker, Mention
 Kind = Literal["sign", "past", "drug", "circumstance"]
 #: Kinds of phrase, in the order in which a clause lists them.
 KINDS: tuple[Kind, ...] = ("sign", "past", "drug", "circumstance")
-# Allergies and habits name drugs and diseases that the patient may not have; family history is about relatives.
-_SKIPPED_SECTIONS = ("allergies", "social_history", "family_history")
+#: Allergies and habits name drugs and diseases that the patient may not have; family history is about relatives.
+SKIPPED_SECTIONS = ("allergies", "social_history", "family_history")
 #: Lists that are copied from record to record; the other sections were written for this admission.
 _CARRIED_OVER = ("past_medical_history", "medications_on_admission")
 _DISEASES = ("phenotype", "disease")
@@ -75,7 +75,7 @@ def read_note(sections: Iterable[tuple[str, str]], linker: Linker, graph: Concep
         linker: finds the names of the graph.
         graph: gives a concept's name where the note's own words cannot stand alone.
     """
-    present = [(section, text) for section, text in sections if section not in _SKIPPED_SECTIONS]
+    present = [(section, text) for section, text in sections if section not in SKIPPED_SECTIONS]
     mentions = list(note_mentions(present, linker))
     return NoteReading(_affirmed(mentions, linker, graph), _denied(mentions, linker, graph))
 

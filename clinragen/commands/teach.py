@@ -17,6 +17,7 @@ from clinragen.options import (
     CohortFolder,
     Flag,
     GraphFolder,
+    MaybeWholeNumber,
     Out,
     Overwrite,
     Paths,
@@ -110,39 +111,67 @@ def questions(
     out: Out,
     graph: GraphFolder = None,
     split: Annotated[tuple[choices.Split, ...], Parameter(name="--split", show_default=False)] = (),
-    per_stay: WholeNumber = 20,
+    per_stay: MaybeWholeNumber = None,
     turns: WholeNumber = 1,
     seed: Seed = 0,
+    teacher: choices.QuestionTeacher = "program",
+    config: str | None = None,
+    settings: Settings = (),
+    limit: MaybeWholeNumber = None,
+    dry_run: Flag = False,
+    show: WholeNumber = 1,
     overwrite: Overwrite = False,
     verify: Verify = False,
     as_json: AsJson = False,
-) -> None:
-    """Write questions about each stay with the answers of its chart; nearly half of them it does not answer.
+) -> int:
+    """Write questions about each stay with the answers of its chart; of those by program it answers about half.
+
+    Ends with exit code 1 if a language model has not answered.
 
     Args:
         split: Only these stays; may be repeated. Default: all.
-        per_stay: Questions of each stay, about.
+        per_stay: Questions of each stay, about. Default: 20, or 8 where a language model writes them.
         turns: Questions of each dialogue, each of which goes on from the one before; 1: questions by themselves.
         seed: Decides all that is drawn.
+        teacher: What writes them: program; openai: a language model behind any OpenAI-compatible server; vllm: one in
+            this process. What the chart does not bear out is dropped.
+        config: Config of the language model, a shipped name or a YAML file. Default: the teacher's name.
+        settings: Override a setting of the config, as in server.model=NAME; may be repeated.
+        limit: Ask a language model about the first stays of each split only.
+        dry_run: Print prompts; send nothing.
+        show: Dry run: stays whose prompts are printed.
     """
-    from clinragen.api.questions import teach_questions
+    from itertools import islice
 
+    from clinragen.api.questions import question_prompts, questioning_model, teach_questions
+
+    options = {"graph": graph, "splits": split or choices.SPLITS, "seed": seed, "verify": verify}
+    if dry_run:
+        model = questioning_model(teacher, config, settings, per_stay, limit, turns, dry=True)
+        assert model is not None  # a program is not asked
+        prompts = list(islice(question_prompts(cohort, model, **options), show))
+        answer("\n\n".join(prompts), {"prompts": prompts}, as_json)
+        return 0
     written = teach_questions(
         cohort,
         out,
-        graph=graph,
-        splits=split or choices.SPLITS,
+        **options,
         per_stay=per_stay,
         turns=turns,
-        seed=seed,
+        teacher=teacher,
+        config=config,
+        set=settings,
+        limit=limit,
         overwrite=overwrite,
-        verify=verify,
         progress=True,
     )
     lines = [f"{kind:<8} {count['answered']:>7} answered  {count['not_in_chart']:>7} not in the chart"
              for kind, count in written.kinds.items()]  # fmt: skip
     lines.append(f"{written.questions} questions about {written.stays} stays written to {written.path}")
-    answer("\n".join(lines), vars(written), as_json)
+    lines += written.tally.lines() if written.tally is not None else []
+    values = {name: value for name, value in vars(written).items() if name != "tally"}
+    answer("\n".join(lines), values | ({"answers": written.tally.as_json()} if written.tally else {}), as_json)
+    return 1 if written.tally is not None and written.tally.missing else 0
 
 
 def _composed(rationales: Rationales, as_json: bool) -> None:

@@ -29,10 +29,12 @@ class MentionEncoder:
     @property
     def fingerprint(self) -> str:
         """Hash of what can be linked: the concepts of the model, and all names of the graph."""
-        words = [
-            [node, data["kind"], data["name"], sorted(data["synonyms"])] for node, data in self.graph.nodes.items()
-        ]
-        return sha256_json([list(self.column), words])
+        return sha256_json([list(self.column), self.names_of(self.graph)])
+
+    @staticmethod
+    def names_of(graph: ConceptGraph) -> list[list[object]]:
+        """Kind and names of every concept of a graph."""
+        return [[node, data["kind"], data["name"], sorted(data["synonyms"])] for node, data in graph.nodes.items()]
 
     def __call__(self, sections: Iterable[tuple[str, str]]) -> np.ndarray:
         """Mentions of one note, bool [2, concepts]: row ``AFFIRMED`` for present or past ones; row

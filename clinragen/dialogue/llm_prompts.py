@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +39,8 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh")
 _AROUND = re.compile(
     r"(?:\W|\b(?:the|an?|of|patient'?s?|levels?|values?|measurements?|symptoms?|diagnos[ie]s)\b)*", re.I
 )
-_MEANINGS = {
+#: What each kind of query asks for, in words.
+MEANINGS = {
     "value first": "the first measurement",
     "value last": "the last measurement",
     "value at": "the measurement nearest to one hour",
@@ -99,7 +101,7 @@ class Prompts:
     @cached_property
     def _grammar(self) -> dict[str, Any]:
         return {
-            "kinds": [{"head": head, "meaning": _MEANINGS[head]} for head in HEADS],
+            "kinds": [{"head": head, "meaning": MEANINGS[head]} for head in HEADS],
             "variables": [{"key": key, "label": spec.label} for key, spec in variables().items()],
             "labels": [{"key": key, "label": label.name} for key, label in self.graph.labels.items()],
         }
@@ -154,7 +156,14 @@ class Prompts:
         Raises:
             BadAnswerError: it is no query, or about what does not exist, or at hours that the question does not name.
         """
-        answer = json_object(text)
+        return self.entry(json_object(text), question, last)
+
+    def entry(self, answer: Mapping[str, Any], question: str, last: Query | None = None) -> Query | None:
+        """The query of an answer that was read as JSON: its keys ``ask``, ``about`` and ``hours``.
+
+        Raises:
+            BadAnswerError: as ``query``.
+        """
         head = " ".join(str(answer.get("ask", "")).split()).lower()
         if head == NONE:
             return None

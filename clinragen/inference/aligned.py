@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from clinragen.data.dataset import StayDataset
+from clinragen.data.dataset import StayDataset, collate
 from clinragen.inference.predict import TrainedModel, batches
 from clinragen.model.alignment import Alignment
 
@@ -68,4 +68,26 @@ def states(
                 shares = side.mask.float() / side.mask.sum(1, keepdim=True).clamp_min(1)
                 into[rows] = (shares[:, None] @ side.states.float())[:, 0].cpu().numpy()
         advance(len(rows))
+    return read
+
+
+@torch.inference_mode()
+def note_vectors(trained: TrainedModel, notes: Sequence[Sequence[tuple[str, str]]], size: int = 64) -> np.ndarray:
+    """Notes that belong to no stay, such as descriptions, as unit vectors, float32 [n, D].
+
+    Args:
+        trained: a run of stage ``align``.
+        notes: (section, text) pairs of each.
+        size: notes of a batch.
+
+    Raises:
+        UserError: the run was not aligned.
+    """
+    alignment = Alignment.load(trained.run.model).to(trained.device)
+    trained.model.to(trained.device).eval()
+    stays, pad = trained.of_notes(notes), trained.model.tokenizer.pad_token_id
+    read = np.zeros((len(stays), alignment.shape.dim), dtype=np.float32)
+    for first in range(0, len(stays), size):
+        batch = collate(stays[first : first + size], pad).to(trained.device)
+        read[first : first + size] = alignment.read(trained.model, batch)[0].vector.float().cpu().numpy()
     return read

@@ -21,11 +21,13 @@ from clinragen import __version__, versions
 from clinragen.artifacts import read_json, sha256_json, write_json
 from clinragen.choices import Device, Modality, SeriesInput
 from clinragen.cohort.folder import Cohort
+from clinragen.cohort.sections import note_text
 from clinragen.data.batch import Batch
 from clinragen.data.caption_stays import CaptionStays
-from clinragen.data.dataset import StayDataset, collate
+from clinragen.data.dataset import Stay, StayDataset, collate
 from clinragen.data.familiarity import Familiarity
 from clinragen.data.mentions import MentionEncoder
+from clinragen.data.passages import NoteReader
 from clinragen.data.sampler import BucketedBatches
 from clinragen.errors import UserError
 from clinragen.inference.calibrate import Calibration
@@ -152,6 +154,31 @@ class TrainedModel:
             max_caption_tokens=self.model.config.max_caption_tokens,
             note_passages=self.model.config.note_passages,
         )
+
+    def of_notes(self, notes: Sequence[Sequence[tuple[str, str]]]) -> list[Stay]:
+        """Notes that belong to no stay as inputs of this model, without measurements and labels.
+
+        Args:
+            notes: (section, text) pairs of each.
+        """
+        model = self.model
+        reader = NoteReader(model.tokenizer, self._mentions, model.config.max_note_tokens, model.config.note_passages)
+        terms = model.lexicon.encode([note_text(list(note)) for note in notes])
+        shape = len(model.statistics.variables), model.statistics.window.bins
+        return [
+            Stay(
+                stay_id=number,
+                note_ids=reader(note).ids or [model.tokenizer.eos_token_id],
+                mentions=self._mentions(note),
+                target_ids=[],
+                values=np.zeros(shape, dtype=np.float32),
+                observed=np.zeros(shape, dtype=bool),
+                labels=np.zeros(len(model.labels), dtype=bool),
+                term_ids=terms[number].indices.astype(np.int64),
+                term_weights=terms[number].data,
+            )
+            for number, note in enumerate(notes)
+        ]
 
 
 def write_calibration(folder: Path, calibration: Calibration, familiarity: Familiarity | None) -> None:

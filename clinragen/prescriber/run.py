@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from clinragen.choices import PrescriptionPrompt, Retrieval
-from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.prescriber.answers import Listing, listing
 from clinragen.prescriber.calibration import RankOdds
@@ -24,9 +21,10 @@ from clinragen.prescription.charts import PatientChart
 from clinragen.prescription.grounds import Ground
 from clinragen.prescription.history import History
 from clinragen.prescription.suggest import ClassRanking
-from clinragen.teacher import answers, journal, json_probe
+from clinragen.teacher import answers
 from clinragen.teacher.answer_source import AnswerSource, JournaledAsker
 from clinragen.teacher.answers import BadAnswerError
+from clinragen.teacher.asking import ask_all
 from clinragen.teacher.client import Client, NoAnswerError
 from clinragen.teacher.policy import EndpointRecord
 from clinragen.teacher.tokens import Messages
@@ -160,47 +158,14 @@ class Prescriber:
             UserError: settings, server or journal that cannot be used.
         """
         tally = Tally(stays=len(questions))
-        try:
-            listings = asyncio.run(self._all(questions, client, tally, progress, say))
-        except OSError as error:
-            why = error.strerror or "it cannot be written"
-            raise UserError(f"{self.journal}: {why}; answers so far are kept") from None
-        return Consulted(listings, tally, self.source.endpoint(client))
-
-    async def _all(
-        self,
-        questions: list[Question],
-        client: Client | None,
-        tally: Tally,
-        progress: Callable[[int], None],
-        say: Callable[[str], None],
-    ) -> dict[int, Listing]:
         listings: dict[int, Listing] = {}
-        waiting = iter(questions)
-        done = 0
 
-        async def work(rows: Iterator[Question], asker: JournaledAsker, structured: bool) -> None:
-            nonlocal done
-            for question in rows:
-                if (answer := await self._ask(question, asker, structured, tally)) is not None:
-                    listings[question.stay_id] = answer
-                done += 1
-                progress(done)
+        async def ask(question: Question, asker: JournaledAsker, structured: bool) -> None:
+            if (answer := await self._ask(question, asker, structured, tally)) is not None:
+                listings[question.stay_id] = answer
 
-        async with AsyncExitStack() as stack:
-            stored = stack.enter_context(journal.Journal(self.journal, writable=not self.source.offline))
-            if self.source.starts_engine:
-                say("starting the engine ...")
-            asker = await self.source.open(client, stack)
-            structured = await json_probe.structured(self.settings, stored, asker, self.source.model, say)
-            journaled = JournaledAsker(stored, asker, self.settings, self.source.model)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.source.workers, len(questions))):
-                        group.create_task(work(waiting, journaled, structured))
-            except* (UserError, OSError) as errors:
-                raise errors.exceptions[0] from None
-        return listings
+        ask_all(self.source, client, self.journal, questions, ask, progress=progress, say=say)
+        return Consulted(listings, tally, self.source.endpoint(client))
 
     async def _ask(self, question: Question, asker: JournaledAsker, structured: bool, tally: Tally) -> Listing | None:
         """Ask until a list can be read, or the settings allow no more attempts."""
@@ -218,7 +183,7 @@ class Prescriber:
             if sent:
                 tally.tokens.update(record["usage"])
             try:
-                cut = self._is_cut(record, question.messages)
+                cut = answers.is_cut(record, question.messages, self.settings)
                 answer = listing(record["text"], self.prompts.names, question.ordered)
             except BadAnswerError as error:
                 reason = str(error)
@@ -236,19 +201,6 @@ class Prescriber:
             return answer
         tally.unusable[reason] += 1
         return None
-
-    def _is_cut(self, record: journal.Record, messages: Messages) -> bool:
-        """Whether the answer reached its limit, which leaves the head of a list; other faults are raised."""
-        server = self.settings.server
-        limits = {"require_usage": server.require_usage, "counts_prompt": server.counts_prompt}
-        answers.check_prompt(record, messages, **limits)
-        try:
-            answers.check_whole(record, messages, self.settings.sampling.max_tokens, **limits)
-        except BadAnswerError as error:
-            if str(error) != answers.CUT:
-                raise
-            return True
-        return False
 
 
 def ranks_of(history: History, listings: Mapping[int, Listing]) -> np.ndarray:

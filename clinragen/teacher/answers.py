@@ -12,6 +12,7 @@ from clinragen.choices import RationaleKind
 from clinragen.label_sets import LabelSet
 from clinragen.teacher.journal import Record
 from clinragen.teacher.prompts import MOST_WORDS, OPENINGS
+from clinragen.teacher.settings import ModelSettings
 from clinragen.teacher.tokens import Messages, least_tokens
 from clinragen.teacher.unwrap import NoAnswerFoundError, unwrap
 
@@ -119,6 +120,29 @@ def _check_end(reason: str, usage: dict[str, int], most_tokens: int, text: str) 
         raise BadAnswerError(_OTHER[reason])
     if reason not in _FINISHED and not written and not text.rstrip().endswith((".", "!", "?", "}", "`", '"')):
         raise BadAnswerError("answer perhaps cut: neither a finish reason nor a count of tokens")
+
+
+def is_cut(record: Record, messages: Messages, settings: ModelSettings) -> bool:
+    """Whether an answer reached its limit, which leaves the head of a list.
+
+    Args:
+        record: the journaled answer.
+        messages: the prompt.
+        settings: of the model.
+
+    Raises:
+        BadAnswerError: it has another fault.
+    """
+    server = settings.server
+    limits = {"require_usage": server.require_usage, "counts_prompt": server.counts_prompt}
+    check_prompt(record, messages, **limits)
+    try:
+        check_whole(record, messages, settings.sampling.max_tokens, **limits)
+    except BadAnswerError as error:
+        if str(error) != CUT:
+            raise
+        return True
+    return False
 
 
 def json_object(text: str) -> dict[str, Any]:
