@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clinragen.questions.stay_chart import StayChart
     from clinragen.similarity.common import Comparison, Shared, Statements
     from clinragen.similarity.index import Neighbour, Query, SimilarIndex
+    from clinragen.teacher.cases import PromptCase
 
 #: Stays of an index whose statements are held, at most.
 MOST_HELD = 5000
@@ -188,6 +189,61 @@ class OpenIndex:
             for chart in charts(part, self.graph, linker=linker):
                 self._statements[chart.stay_id] = self._compared.statements(chart)
         return {stay: self._statements[stay] for stay in stay_ids}
+
+
+@dataclass
+class CasesForPrompts:
+    """The training stays most like each stay of a cohort, as prompts show them.
+
+    They are found by the charts alone: what a stay was coded with decides neither which cases it gets, nor, as only
+    training stays are indexed, what any prompt says of a stay that is held out.
+
+    Attributes:
+        opened: the index.
+        cohort: the one that it was built from.
+        count: cases of a stay.
+        identity: hash of what decides which are found.
+    """
+
+    opened: OpenIndex
+    cohort: Cohort
+    count: int
+    identity: str
+    _shown: dict[int, tuple[PromptCase, ...]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of_index(cls, index: IndexLike, cohort: CohortLike, count: int, graph: GraphLike = None) -> CasesForPrompts:
+        """Open an index.
+
+        Raises:
+            UserError: no index, another graph, it is of another cohort, or knows nothing but labels.
+        """
+        from clinragen.artifacts import sha256_json
+        from clinragen.similarity.index import CHART
+
+        opened, whole = open_index(index, graph=graph), open_cohort(cohort)
+        manifest = opened.index.manifest
+        if manifest["cohort_hash"] != whole.sha256:
+            raise UserError(
+                f"--index: it was built from another cohort than {whole.paths.root}, whose training stays may be held "
+                "out here: build it from this cohort"
+            )
+        names = [name for name in opened.index.rows if name in CHART]
+        if not names:
+            raise UserError("--index: it compares no charts: build it with words, concepts or series")
+        alike = opened.index.with_weights({name: 1 / len(names) for name in names})
+        return cls(OpenIndex(alike, opened.graph), whole, count, sha256_json([manifest, names]))
+
+    def of(self, stay_id: int) -> tuple[PromptCase, ...]:
+        """The cases of a stay; they are found once."""
+        from clinragen.teacher.cases import PromptCase
+
+        if stay_id not in self._shown:
+            query, chart = self.opened.query(self.cohort, stay_id)
+            cases = self.opened.cases(query, self.count, chart, self.cohort)
+            shown = (PromptCase(tuple(one.text for one in case.shared), case.label_names) for case in cases)
+            self._shown[stay_id] = tuple(shown)
+        return self._shown[stay_id]
 
 
 def build_index(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+    from clinragen.api.similarity import IndexLike
+    from clinragen.teacher.cases import CaseSource
     from clinragen.teacher.files import Files
     from clinragen.teacher.run_summary import RunSummary
     from clinragen.teacher.settings import TeacherSettings
@@ -71,6 +73,7 @@ def teach(
     name: str | None = None,
     shard: str = "0/1",
     offline: bool = False,
+    index: IndexLike | None = None,
     overwrite: bool = False,
     verify: bool = False,
     progress: bool = False,
@@ -86,6 +89,7 @@ def teach(
         name: name of the rationale set; the teacher's name by default.
         shard: ``I/N`` takes every N-th stay from the I-th on, from 0.
         offline: write the table from the responses in the journal only.
+        index: of the training stays of the cohort, in which the language model's prompts find ``similar_cases``.
         overwrite: replace rationales of the same name.
         verify: also check the hashes of large files before reading them.
         progress: report progress on standard error.
@@ -96,7 +100,7 @@ def teach(
     if teacher not in TEACHERS:
         raise unknown_choice("teacher", teacher, TEACHERS)
     if teacher == "evidence":
-        check_foreign(name, config, set, shard)
+        check_foreign(name, config, set, shard, index=index)
     part = parse_shard(shard)
     files = rationale_files(cohort, name, teacher)
     with graph_folder(graph) as graph_path, thorough(verify), stays_done(progress) as (moved, say):
@@ -120,6 +124,7 @@ def teach(
             shard=part,
             offline=offline,
             overwrite=overwrite,
+            cases=prompt_cases(index, files, settings, graph_path),
         )
         summary = llm.teach(request, progress=moved, say=say)
     return Rationales(files, summary)
@@ -135,6 +140,25 @@ def teacher_settings(teacher: Backend, config: str | Path | None, settings: Sett
     from clinragen.teacher.settings import TeacherSettings
 
     return configs.load("teacher", str(config or teacher), TeacherSettings, overrides(settings))
+
+
+def prompt_cases(
+    index: IndexLike | None, files: Files, settings: TeacherSettings, graph: Path | None
+) -> CaseSource | None:
+    """Where prompts find similar training stays; None where they show none.
+
+    Raises:
+        UserError: an index without the setting, the setting without one, or an index that cannot be used.
+    """
+    if bool(settings.similar_cases) != (index is not None):
+        raise UserError(
+            "similar cases in prompts need both: --index INDEX and --set similar_cases=3, for three of them"
+        )
+    if index is None:
+        return None
+    from clinragen.api.similarity import CasesForPrompts
+
+    return CasesForPrompts.of_index(index, files.cohort.root, settings.similar_cases, graph)
 
 
 def rationale_files(cohort: CohortLike, name: str | None, teacher: Backend) -> Files:
@@ -170,6 +194,7 @@ def check_foreign(
     settings: SettingsLike,
     shard: str,
     journal: Sequence[Path] = (),
+    index: IndexLike | None = None,
 ) -> None:
     """Refuse options that the evidence teacher does not have, instead of ignoring them.
 
@@ -182,6 +207,7 @@ def check_foreign(
         "--set": settings,
         "--shard": shard != "0/1",
         "--journal": journal,
+        "--index": index is not None,
     }
     if foreign := [option for option, is_given in options.items() if is_given]:
         raise UserError(f"{foreign[0]} is for --teacher openai and vllm: the evidence teacher has no such setting")

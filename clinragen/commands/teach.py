@@ -50,6 +50,7 @@ def rationales(
     journal: Paths = (),
     dry_run: Flag = False,
     show: WholeNumber = 1,
+    index: Path | None = None,
     overwrite: Overwrite = False,
     verify: Verify = False,
     as_json: AsJson = False,
@@ -68,6 +69,7 @@ def rationales(
         journal: merge: a journal to add; may be repeated.
         dry_run: Print prompts, tokens and an estimate; send nothing.
         show: Dry run: stays whose prompts are printed.
+        index: Index of the cohort's training stays; with --set similar_cases=N, prompts show N that are similar.
     """
     from clinragen.api.teaching import check_foreign, parse_shard, rationale_files, teach
     from clinragen.integrity import thorough
@@ -75,7 +77,7 @@ def rationales(
     if teacher == "evidence":
         if action != "run" or dry_run:
             raise UserError("the evidence teacher works offline and keeps no journal: pass --teacher openai or vllm")
-        check_foreign(name, config, settings, shard, journal)
+        check_foreign(name, config, settings, shard, journal, index)
     else:
         parse_shard(shard)
     files = rationale_files(cohort, name or teacher, teacher)
@@ -85,7 +87,7 @@ def rationales(
                 return _status(files, as_json)
             if action == "merge":
                 return _merge(files, journal, as_json)
-            return _dry_run(files, graph, teacher, config, settings, shard, show, as_json)
+            return _dry_run(files, graph, teacher, config, settings, shard, show, index, as_json)
     rationales = teach(
         cohort,
         graph=graph,
@@ -95,6 +97,7 @@ def rationales(
         name=name,
         shard=shard,
         offline=action == "export",
+        index=index,
         overwrite=overwrite,
         verify=verify,
         progress=True,
@@ -223,10 +226,11 @@ def _dry_run(
     settings: Sequence[str],
     shard: str,
     show: int,
+    index: Path | None,
     as_json: bool,
 ) -> None:
     """Print the prompts that would be sent, and their estimated cost."""
-    from clinragen.api.teaching import parse_shard, teacher_settings
+    from clinragen.api.teaching import parse_shard, prompt_cases, teacher_settings
     from clinragen.knowledge.relabel import open_graph
     from clinragen.teacher.estimate import estimate
     from clinragen.teacher.prompts import Prompts
@@ -236,7 +240,8 @@ def _dry_run(
     resolved.check()
     stays = Stays(files.cohort, parse_shard(shard))
     bands = stays.bands() if resolved.band == "statistical" else None
-    prompts = Prompts(resolved, open_graph(graph, stays.labels, stays.added), bands)
+    cases = prompt_cases(index, files, resolved, graph)
+    prompts = Prompts(resolved, open_graph(graph, stays.labels, stays.added), bands, cases)
     total, rendered = estimate(stays, prompts, structured=resolved.structured != "plain", show=show)
     lines = total.lines(resolved)
     answer("\n\n".join([*rendered, "\n".join(lines)]), {"prompts": rendered, "estimate": lines}, as_json)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +21,7 @@ from clinragen.knowledge.relabel import open_graph
 from clinragen.schema import RATIONALES, CohortPaths
 from clinragen.teacher import json_probe, logprobs, rationale_set
 from clinragen.teacher.answer_source import AnswerSource, JournaledAsker
+from clinragen.teacher.cases import CaseSource
 from clinragen.teacher.claim_check import ClaimChecker
 from clinragen.teacher.client import Asker, Client
 from clinragen.teacher.evidence import EvidenceRationale, EvidenceTeacher
@@ -48,6 +50,7 @@ class TeachingRequest:
         shard: (i, n) takes every n-th stay from the i-th; merge the journals afterwards.
         offline: use answers from the journal only, and write the table even if some are missing.
         overwrite: replace an existing table; journaled answers are kept.
+        cases: similar training stays that prompts show; None: none.
     """
 
     cohort: Path
@@ -58,6 +61,7 @@ class TeachingRequest:
     shard: tuple[int, int] = WHOLE
     offline: bool = False
     overwrite: bool = False
+    cases: CaseSource | None = None
 
     @property
     def files(self) -> Files:
@@ -97,7 +101,8 @@ def teach(
     stays = Stays(files.cohort, request.shard)
     say("opening the concept graph ...")
     concepts = open_graph(request.graph, stays.labels, stays.added)
-    prompts = Prompts(settings, concepts, stays.bands() if settings.band == "statistical" else None)
+    bands = stays.bands() if settings.band == "statistical" else None
+    prompts = Prompts(settings, concepts, bands, request.cases)
     run = _Run(request, source, stays, concepts, prompts, progress, say)
     generator, outcomes = asyncio.run(run.outcomes(client))
     summary = RunSummary(
@@ -110,6 +115,12 @@ def teach(
         say(f"writing {len(outcomes)} rationales ...")
         run.write(outcomes, summary, client)
     return summary
+
+
+def _recorded(settings: TeacherSettings) -> dict[str, Any]:
+    """The settings as the manifest of the rationales holds them."""
+    left_out = {"prompts", "captions", *([] if settings.similar_cases else ["similar_cases"])}
+    return {key: value for key, value in asdict(settings).items() if key not in left_out}
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,7 @@ class _Run:
         )
         generation = Generation(
             served_by=dict(sorted(summary.served_by.items())),
-            settings={key: value for key, value in asdict(settings).items() if key not in ("prompts", "captions")},
+            settings=_recorded(settings),
             ways=by_kind(summary.ways),
             dropped_share=summary.dropped_share,
             first_draft_claims=by_kind(summary.verdicts),

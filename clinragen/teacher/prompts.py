@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from clinragen.config import CONFIG_ROOT, load_yaml
 from clinragen.errors import UserError
 from clinragen.knowledge.graph import ConceptGraph
 from clinragen.label_sets import LabelSet
+from clinragen.teacher.cases import CaseSource, PromptCase
 from clinragen.teacher.sanitize import sanitize
 from clinragen.teacher.serialize import Bands, SeriesLine, serialized
 from clinragen.teacher.settings import TeacherSettings
@@ -69,16 +70,28 @@ def exemplars(path: Path, labels: LabelSet) -> list[Exemplar]:
 
 
 class Prompts:
-    """Fills the templates. The same stay, graph and settings always give the same prompt.
+    """Fills the templates. The same stay, graph, settings and index always give the same prompt.
+
+    Args:
+        settings: of the teacher.
+        graph: for knowledge and names.
+        bands: statistical ones of the variables; None: reference ranges.
+        cases: similar training stays to show; None: none are shown.
 
     Raises:
         UserError: a template is missing or broken.
     """
 
-    def __init__(self, settings: TeacherSettings, graph: ConceptGraph, bands: Bands | None = None) -> None:
+    def __init__(
+        self,
+        settings: TeacherSettings,
+        graph: ConceptGraph,
+        bands: Bands | None = None,
+        cases: CaseSource | None = None,
+    ) -> None:
         self.settings = settings
         self.graph = graph
-        self._bands = bands
+        self._bands, self._cases = bands, cases
         self.folders = folders_of(settings.prompts, SHIPPED, "teacher")
         self._templates = Templates(self.folders)
         home = next(folder for folder in self.folders if (folder / "exemplars.yaml").exists())
@@ -90,7 +103,8 @@ class Prompts:
         stay = StayRecord(
             0, list(self.graph.labels)[:1], [("history_of_present_illness", "Fever.")], {"heart_rate": [(1.0, 140.0)]}
         )
-        self._filled(stay, "note", structured=False, note_rationale="", explain=True)
+        invented = [PromptCase(("fever",), ("shock",))] if self._cases else []
+        self._filled(stay, "note", structured=False, note_rationale="", explain=True, cases=invented)
         self._filled(stay, "series", structured=True, note_rationale=f"{OPENINGS['note']}, fever.", explain=True)
         self._templates.render("retry.j2", {"wrong": ["fever"]}, explain=True)
 
@@ -101,9 +115,11 @@ class Prompts:
             path.name: sha256_file(path)
             for folder in reversed(self.folders)
             for path in folder.glob("*.*")
-            if path.is_file()
+            if path.is_file() and (self._cases or path.name != _CASES)
         }
         shaping = {name: getattr(self.settings, name) for name in _SHAPING}
+        if self._cases:
+            shaping |= {"similar_cases": self.settings.similar_cases, "index": self._cases.identity}
         return sha256_json({"templates": files, "settings": shaping, "graph": self.graph.manifest.to_json()})
 
     def messages(
@@ -114,10 +130,18 @@ class Prompts:
         Raises:
             UserError: a template fails on this stay.
         """
-        return self._filled(stay, kind, structured=structured, note_rationale=note_rationale)
+        cases = self._cases.of(stay.stay_id) if self._cases else ()
+        return self._filled(stay, kind, structured=structured, note_rationale=note_rationale, cases=cases)
 
     def _filled(
-        self, stay: StayRecord, kind: RationaleKind, *, structured: bool, note_rationale: str, explain: bool = False
+        self,
+        stay: StayRecord,
+        kind: RationaleKind,
+        *,
+        structured: bool,
+        note_rationale: str,
+        explain: bool = False,
+        cases: Sequence[PromptCase] = (),
     ) -> Messages:
         fence = hashlib.sha256(f"{stay.stay_id}:{kind}".encode()).hexdigest()[:12]
         lines = serialized(stay.cells, self._bands)[: self.settings.series_lines]
@@ -138,9 +162,15 @@ class Prompts:
             "captions": [line.text for line in lines],  # the earlier name, for users' templates
             "note_rationale": sanitize(note_rationale, fence),
         }
+        question = self._templates.render(f"{kind}.j2", values, explain=explain)
+        if cases:
+            shown = {"fence": fence, "cases": [case.fenced(fence) for case in cases]}
+            chart = question.find(f"BEGIN PATIENT DATA {fence}")
+            before, after = question[: max(chart, 0)], question[max(chart, 0) :]
+            question = f"{before}{self._templates.render(_CASES, shown, explain=explain)}\n\n{after}"
         return [
             {"role": "system", "content": self._templates.render("system.j2", values, explain=explain)},
-            {"role": "user", "content": self._templates.render(f"{kind}.j2", values, explain=explain)},
+            {"role": "user", "content": question},
         ]
 
     def retry(self, messages: Messages, text: str, wrong: list[str]) -> Messages:
@@ -204,6 +234,8 @@ class Prompts:
         return lines
 
 
+#: The template of similar cases, which stands before the chart.
+_CASES = "cases.j2"
 _SHAPING = ("mode", "exemplars", "band", "note_words", "series_lines", "knowledge")
 
 

@@ -180,7 +180,7 @@ class ModelSettings:
 class TeacherSettings(ModelSettings):
     """Settings of an LLM teacher. ``regenerate``: also of a rationale that the chart contradicts."""
 
-    least: ClassVar[dict[str, int]] = {"samples": 1, "exemplars": 0}
+    least: ClassVar[dict[str, int]] = {"samples": 1, "exemplars": 0, "similar_cases": 0}
 
     mode: Mode = "rationalize"
     samples: int = 4  # reason: most samples, until one agrees with the labels
@@ -188,6 +188,7 @@ class TeacherSettings(ModelSettings):
     exemplars: int = 2  # number of invented examples in the prompt, the first of the file
     band: Band = "reference"
     captions: int | None = None  # the earlier name of series_lines, accepted for one release
+    similar_cases: int = 0  # training stays most like the stay that are shown, with their codes; needs an index
     knowledge: int = 4  # findings and symptoms per diagnosis
     least_supported: int = 1  # least number of supported claims
     dropped: StandIn = "evidence"
