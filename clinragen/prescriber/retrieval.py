@@ -17,7 +17,7 @@ from clinragen.knowledge.linker import Linker
 from clinragen.prescription.charts import PatientChart, note_sections
 from clinragen.prescription.grounds import Signs, indications
 from clinragen.prescription.history import History
-from clinragen.prescription.rankers import NEIGHBOURS, Neighbours
+from clinragen.prescription.rankers import Neighbours
 from clinragen.prescription.suggest import Suggester
 from clinragen.safety.cautions import SEVERITIES, Caution
 from clinragen.safety.rules import citation
@@ -79,7 +79,7 @@ class SimilarCases:
                 self._case(number, other, charts[stay_id].signs, history, row)
                 for number, other in enumerate(similar, 1)
             ]
-            often = self._often(history, row, probabilities[row], votes)
+            often = self._often(history, row, int((weights[row] > 0).sum()), probabilities[row], votes)
             lines.append((*shown, *([often] if often else [])))
         return lines
 
@@ -95,14 +95,14 @@ class SimilarCases:
         return f"similar patient {number}{alike}: newly started on {', '.join(new)}"
 
     def _often(
-        self, history: History, row: int, probabilities: np.ndarray, votes: tuple[np.ndarray, np.ndarray]
+        self, history: History, row: int, similar: int, probabilities: np.ndarray, votes: tuple[np.ndarray, np.ndarray]
     ) -> str:
-        """What most of all similar stays were started on."""
+        """What most of all similar stays were started on; there are fewer than are looked for where few are similar."""
         started, could = (part[row] for part in votes)
         open_ = np.where(history.ordered[row] | (started == 0), -1.0, probabilities)
         first = [column for column in np.argsort(-open_, kind="stable")[:_MOST_CLASSES] if open_[column] > 0]
         counts = [f"{self._names[history.keys[column]]} ({started[column]} of {could[column]})" for column in first]
-        return f"of the {NEIGHBOURS} most similar patients were newly started on: {', '.join(counts)}" if counts else ""
+        return f"of the {similar} most similar patients were newly started on: {', '.join(counts)}" if counts else ""
 
     def _named(self, history: History, columns: np.ndarray) -> list[str]:
         return [self._names[history.keys[column]] for column in columns.tolist()]

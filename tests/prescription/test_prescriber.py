@@ -188,6 +188,21 @@ def test_similar_cases_show_nothing_of_other_patients_but_classes_and_shared_con
     assert shown > 3
 
 
+def test_the_similar_patients_that_are_counted_are_those_that_are_similar(
+    cohort, history, charts, neighbours, graph, linker
+):
+    """Of two training stays at most two are similar, not the forty that are looked for."""
+    few = History(cohort, neighbours.train.stay_ids[:2], KEYS)
+    ranker = Neighbours(cohort, few, Labels(*(part[:2] for part in neighbours.labels)))
+    counted = {
+        number
+        for lines in SimilarCases(ranker, NAMES, graph, linker, 3).lines(history, charts)
+        for number in re.findall(r"^of the (\d+) most similar", lines[-1] if lines else "")
+    }
+    assert counted
+    assert counted <= {"1", "2"}
+
+
 def test_knowledge_names_its_sources_and_what_the_chart_shows(cohort, history, charts, graph):
     train = cohort.split("train")
     rates = Popularity.fit(tasks.load("prescription").labels(cohort, train)).rates
