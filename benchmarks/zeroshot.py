@@ -60,11 +60,7 @@ class Models:
         if (encode := self.encode) is not None:
             parts["sentences"] = note_similarities(readings, label_vectors(ensembles, templates, encode), encode)
         if (trained := self.trained) is not None:
-            labels = label_vectors(
-                ensembles,
-                templates,
-                lambda texts: note_vectors(trained, [[("history_of_present_illness", text)] for text in texts]),
-            )
+            labels = note_vectors(trained, [[("history_of_present_illness", one.as_note)] for one in ensembles])
             parts["aligned"] = vectors(trained, trained.stays(cohort, readings.ids)).series @ labels.T
         return parts
 

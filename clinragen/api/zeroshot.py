@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from clinragen.zero_shot.run import FurtherParts, ScoredSplit
     from clinragen.zero_shot.settings import ZeroShotSettings
 
-_AS_NOTE = "history_of_present_illness"  # the section that a sentence of a label stands in for an aligned model
+_AS_NOTE = "history_of_present_illness"  # the section that what is known of a label stands in for an aligned model
 TABLE, EVALUATION = "zeroshot.parquet", "evaluation.json"
 
 
@@ -148,7 +148,7 @@ def _further_parts(
     trained: TrainedModel | None,
     encoder: Path | None,
 ) -> FurtherParts:
-    """The parts that need a model: notes beside sentences, and series beside sentences as if they were notes."""
+    """The parts that need a model: notes beside sentences, and series beside labels as if they were notes."""
     encode = None
     if encoder is not None:
         from clinragen.zero_shot.sentences import SentenceEncoder
@@ -163,13 +163,9 @@ def _further_parts(
         if encode is not None:
             targets = label_vectors(ensembles, configured.templates, encode)
             further["sentences"] = note_similarities(readings, targets, encode)
-        if (aligned := trained) is not None:
-            targets = label_vectors(
-                ensembles,
-                configured.templates,
-                lambda texts: note_vectors(aligned, [[(_AS_NOTE, text)] for text in texts]),
-            )
-            further["aligned"] = vectors(aligned, aligned.stays(cohort, readings.ids)).series @ targets.T
+        if trained is not None:
+            targets = note_vectors(trained, [[(_AS_NOTE, one.as_note)] for one in ensembles])
+            further["aligned"] = vectors(trained, trained.stays(cohort, readings.ids)).series @ targets.T
         return further
 
     return parts

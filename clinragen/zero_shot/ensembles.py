@@ -51,12 +51,15 @@ class LabelEnsemble:
         sentences: its names in the templates, and its description.
         text: its words: names, what the description affirms, titles of its codes, and names of the concepts that speak
             for it.
+        as_note: what a note of a stay with it may say: names, description, and the concepts that speak for it, each by
+            one name; titles of its codes where there are none.
         ties: by concept.
     """
 
     label: DescribedLabel
     sentences: tuple[str, ...]
     text: str
+    as_note: str
     ties: dict[str, Tie]
 
     @classmethod
@@ -82,14 +85,16 @@ class LabelEnsemble:
                 "description, synonyms or concepts to it"
             )
         ties = _ties(seeds, graph, settings.further)
-        signs = [name for node, tie in ties.items() if tie.strength >= SUPPORTS for name in _forms(graph.nodes[node])]
+        signs = [node for node, tie in ties.items() if tie.strength >= SUPPORTS]
+        forms = [form for node in signs for form in _forms(graph.nodes[node])]
         sentences = [template.replace("{}", name) for name in label.names for template in settings.templates]
         described = without_denials(label.description, "", linker).split()
         description = [" ".join(described)] if described else []
         return cls(
             label,
             tuple(dict.fromkeys([*sentences, *description])),
-            ". ".join([*label.names, *description, *titles, *signs]),
+            ". ".join([*label.names, *description, *titles, *forms]),
+            ". ".join([*label.names, *description, *([graph.name(node) for node in signs] or titles)]),
             ties,
         )
 

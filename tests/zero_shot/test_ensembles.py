@@ -43,6 +43,13 @@ def test_a_description_names_signs_and_denies_others(of):
     assert "hemoptysis" not in one.text
 
 
+def test_a_label_as_a_note_says_what_speaks_for_it_and_not_what_is_denied(of, graph):
+    one = of(DescribedLabel("lungs", "pneumonia", description="Rusty sputum without hemoptysis."))
+    assert one.as_note.startswith("pneumonia. Rusty sputum")
+    assert graph.name("symptom:cough") in one.as_note
+    assert "hemoptysis" not in one.as_note.split(". ")[1]
+
+
 def test_a_name_that_is_a_finding_is_looked_for_in_the_series(of):
     assert of(DescribedLabel("k", "hyperkalemia")).ties["finding:potassium:high"].strength == 1
 
