@@ -25,6 +25,7 @@ _HEADS = tuple(
     for head in HEADS
     if head not in ("value at", "compare") and FORMS[head.split()[0]].subject == "variable"  # type: ignore[index]
 )
+_OF_STAY = ("time first", "time last")
 #: The time of what a query gives: the value itself, or the first one beyond the range.
 _TIMES = {
     "value first": "time first",
@@ -78,8 +79,12 @@ def finding_of(query: Query, graph: ConceptGraph) -> str | None:
 
 
 def _kind(last: Query, charts: Sequence[StayChart], draw: Random) -> Query | None:
-    """Another kind, of the same variable and hours."""
+    """Another kind, of the same variable and hours.
+
+    When it was first or last measured is asked only where no hours are meant: it would not be clear whether they are.
+    """
     heads = [head for head in _HEADS if head != last.head and fits(variables()[last.subject], head)]
+    heads = [head for head in heads if last.window.whole or head not in _OF_STAY]
     if last.kind == "compare" or not heads:
         return None
     kind, _, which = draw.choice(heads).partition(" ")
