@@ -25,6 +25,8 @@ class Format:
         oldest: the oldest version that can be read.
         anew: how to rebuild a file that cannot be read.
         unmarked: version of files without one, from before versions were written.
+        kinds: of the folders whose manifest it is, as ``clinragen.outputs`` names them; a folder of another kind is
+            called what it is. Empty for other files.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Format:
     oldest: int
     anew: str
     unmarked: int | None = None
+    kinds: tuple[str, ...] = ()
 
     @property
     def mark(self) -> dict[str, int]:
@@ -47,8 +50,12 @@ class Format:
             where: the file or folder, for the error.
 
         Raises:
-            UserError: it has no version, was written by a newer clinragen, or is too old.
+            UserError: it is something else, has no version, was written by a newer clinragen, or is too old.
         """
+        kind = described.get("kind") if isinstance(described, dict) else None
+        if self.kinds and isinstance(kind, str) and kind not in self.kinds:
+            folder = where.parent if where.suffix else where
+            raise UserError(f"{folder}: expected a {self.name}, and this is a folder of another kind ({kind})")
         version = described.get(self.key, self.unmarked) if isinstance(described, dict) else None
         if type(version) is not int or version < 1:
             expected = f"{self.oldest} to {self.version}" if self.oldest < self.version else f"{self.version}"
@@ -68,17 +75,29 @@ class Format:
         return version
 
 
-COHORT = Format("cohort", "schema_version", 1, 1, "prepare it anew with mimic-prep")
-GRAPH = Format("concept graph", "graph_version", 1, 1, "build it anew with `clinragen graph build`")
+COHORT = Format("cohort", "schema_version", 1, 1, "prepare it anew with mimic-prep", kinds=("cohort",))
+GRAPH = Format(
+    "concept graph", "graph_version", 1, 1, "build it anew with `clinragen graph build`", kinds=("concept graph",)
+)
 RATIONALES = Format("rationale set", "rationales_version", 1, 1, "write it anew with `clinragen teach`", unmarked=1)
 JOURNAL = Format("teacher's journal", "journal_version", 1, 1, "move it away and run `clinragen teach`", unmarked=1)
 MODEL = Format("model", "format_version", 5, 3, "train it anew with `clinragen train`")
-RUN = Format("run", "run_version", 1, 1, "train it anew with `clinragen train`", unmarked=1)
+RUN = Format(
+    "run", "run_version", 1, 1, "train it anew with `clinragen train`", unmarked=1, kinds=("run", "exported model")
+)
 PREDICTIONS = Format(
-    "predictions folder", "predictions_version", 1, 1, "predict anew with `clinragen predict`", unmarked=1
+    "predictions folder",
+    "predictions_version",
+    1,
+    1,
+    "predict anew with `clinragen predict`",
+    unmarked=1,
+    kinds=("predictions",),
 )
 EVALUATION = Format("evaluation", "evaluation_version", 1, 1, "run `clinragen evaluate` again", unmarked=1)
-INDEX = Format("similarity index", "index_version", 1, 1, "build it anew with `clinragen index build`")
+INDEX = Format(
+    "similarity index", "index_version", 1, 1, "build it anew with `clinragen index build`", kinds=("similarity index",)
+)
 SAMPLES = Format("sample journal", "samples_version", 1, 1, "move it away and run `clinragen train refine`")
 RATING_PACK = Format("rating pack", "pack_version", 1, 1, "write it anew with `clinragen rate pack`")
 RATINGS = Format("rating file", "ratings_version", 1, 1, "save it anew from the rater's page")

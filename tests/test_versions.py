@@ -93,3 +93,13 @@ def test_rationales_of_a_newer_clinragen_are_refused(tmp_path: Path) -> None:
     write_json(described, {"rationales_version": 2})
     with pytest.raises(UserError, match="rationale set of version 2"):
         cohort.rationales("evidence")
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form.kinds], ids=lambda form: form.name)
+def test_a_folder_of_another_kind_is_called_what_it_is(form: Format) -> None:
+    """A cohort given as an index is no damaged index: the message must not send its user to build it anew."""
+    manifest = {"kind": "rating pack", **form.mark}
+    with pytest.raises(UserError, match=f"expected a {form.name}.*rating pack") as told:
+        form.check(manifest, WHERE)
+    assert form.anew not in str(told.value)
+    assert form.check(manifest | {"kind": form.kinds[0]}, WHERE) == form.version
