@@ -1,12 +1,13 @@
 """Can the note of a stay be found from its series, and the series from the note? The eICU demo, held-out patients.
 
     python benchmarks/alignment.py --raw PATH/TO/eicu-demo --out outputs/alignment [--splits 5] [--without-care]
-        [--rows cca,linear,prototype,network,token,all,soft]
+        [--rows cca,linear,prototype,network,token,all,soft,caption]
 
 Patient-disjoint splits as in `benchmarks/eicu_table.py`. R@k is the share of held-out stays whose partner is among the
 k nearest stays of other patients and itself. `cca` is regularised canonical correlation of the same features; `linear`
 aligns what the linear probes read (`stage.align.network=false`), `prototype` likewise with prototypes; `network` adds
-the states of the `tiny` student, `token` tokens to that, `all` has all three losses, and `soft` soft negatives too.
+the states of the `tiny` student, `token` tokens to that, `all` has all three losses, `soft` soft negatives too, and
+`caption` the loss of the series rationale, which the language model writes from the series.
 `--without-care` leaves out what a note says of treatments and medications, which series betray. Intervals resample
 patients; over several splits means are shown. Results are kept: run it again to go on.
 """
@@ -48,6 +49,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "token": ("stage.align.prototype=0",),
     "all": (),
     "soft": ("stage.align.soft_negatives=0.2",),
+    "caption": ("stage.align.caption=1", "stage.targets=[series]"),
 }
 NEAREST = (1, 5, 10)
 REPLICATES = 500
@@ -130,7 +132,7 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--rows", default="cca,linear,prototype,network,token,all,soft")
+    parser.add_argument("--rows", default="cca,linear,prototype,network,token,all,soft,caption")
     parser.add_argument("--without-care", action="store_true")
     args = parser.parse_args()
     quiet_libraries()

@@ -5,7 +5,9 @@ what the linear probes read (terms and mentions of the note, bins of the series)
 network: with a thousand stays the first is nearly all that can be learned, with many the second catches up.
 
 The losses are those of CLIP (Radford et al. 2021; symmetric InfoNCE) for whole stays, and of MGCA (Wang et al. 2022,
-NeurIPS) for tokens and prototypes. Vectors of one patient's stays are never each other's negatives.
+NeurIPS) for tokens and prototypes; beside them, as in CoCa (Yu et al. 2022, TMLR), the language model may write the
+rationale of a series from the states by which it is found. Vectors of one patient's stays are never each other's
+negatives.
 """
 
 from __future__ import annotations
@@ -146,16 +148,36 @@ class Alignment(nn.Module):
 
     def read(self, student: ClinRaGen, batch: Batch) -> tuple[Side, Side]:
         """Note and series of a batch, each read without the other."""
+        note, series, _ = self.states(student, batch)
+        return self.note(note), self.series(series)
+
+    def states(
+        self, student: ClinRaGen, batch: Batch, *, write: bool = False
+    ) -> tuple[NoteStates, SeriesStates, Tensor | None]:
+        """What is read of the notes and of the series of a batch, each without the other.
+
+        Args:
+            student: reads them.
+            batch: B stays.
+            write: also score the targets of the batch, written from the series alone.
+
+        Returns:
+            The last is the loss of the targets, [B]; None where they are not scored.
+        """
+        written = None
         if self.shape.network:
             note = student(batch, ["note"], targets=False, explain=True).note
-            series = student(batch, ["series"], targets=False, explain=True).series
+            output = student(batch, ["series"], targets=write, explain=True)
+            series, written = output.series, output.nll
         else:
             nothing = batch.values.new_zeros((len(batch), 1, self.shape.states))
             mask = torch.ones_like(nothing[..., 0], dtype=torch.bool)
             bins = student.series_encoder.encode(summarise(batch.values, batch.observed))
             note = NoteStates(nothing, mask, batch.mentions, batch.term_ids, batch.term_weights)
             series = SeriesStates(nothing, mask, bins, batch.values, batch.observed)
-        return self.note(note), self.series(series)
+        assert note is not None, "the note was read"
+        assert series is not None, "the series was read"
+        return note, series, written
 
     @property
     def factor(self) -> Tensor:

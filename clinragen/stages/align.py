@@ -58,7 +58,8 @@ class AlignModule(Objective):
     def score(self, batch: Batch) -> Scored:
         """Losses of each stay among those of its batch."""
         align, patients = self.align, self.whose[torch.searchsorted(self.ids, batch.stay_ids)]
-        note, series = self.alignment.read(self.student, batch)
+        read = self.alignment.states(self.student, batch, write=align.caption > 0)
+        note, series = self.alignment.note(read[0]), self.alignment.series(read[1])
         soft = overlap(batch.mentions, patients, align.soft_negatives) if align.soft_negatives else None
         similar = self.alignment.factor * (note.vector @ series.vector.T)
         parts = {"instance": contrast(similar, patients, soft)}
@@ -69,6 +70,8 @@ class AlignModule(Objective):
             parts["prototype"] = prototype_contrast(
                 note.vector, series.vector, self.alignment.prototypes, align.prototype_temperature
             )
+        if read[2] is not None:
+            parts["caption"] = read[2]
         loss = sum((getattr(align, name) * part for name, part in parts.items()), torch.zeros_like(parts["instance"]))
         return Scored(loss, parts, {"note": note.vector, "series": series.vector, "patients": patients})
 
@@ -78,7 +81,7 @@ class AlignModule(Objective):
         notes, series = outputs["note"], outputs["series"]
         similar = self.alignment.factor.detach().cpu() * (notes @ series.T)
         forth, back = ranks(notes, series, patients)
-        parts = {name: float(outputs[name].mean()) for name in ("token", "prototype") if name in outputs}
+        parts = {name: float(outputs[name].mean()) for name in ("token", "prototype", "caption") if name in outputs}
         return parts | {
             "loss": float(contrast(similar, patients).mean()),
             "recall_at_10": float(((forth < 10).float().mean() + (back < 10).float().mean()) / 2),

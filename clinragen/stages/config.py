@@ -56,7 +56,7 @@ REFINE_RANGES = {
 ALIGN_RANGES = {
     "dim": (2, 65_536),
     "prototypes": (2, 1_000_000),
-    **dict.fromkeys(("instance", "token", "prototype"), (0, 1_000_000)),
+    **dict.fromkeys(("instance", "token", "prototype", "caption"), (0, 1_000_000)),
     **dict.fromkeys(("dropout", "soft_negatives"), (0, 1)),
 }
 TRAINER_RANGES = {"devices": (1, 1024), "num_nodes": (1, 65_536)}
@@ -122,6 +122,7 @@ class AlignConfig:
         rate: learning rate of what reads these.
         soft_negatives: share of a stay's target that goes to stays whose notes affirm the same concepts; 0 for none.
         temperature, token_temperature, prototype_temperature: of similarities; the first is learned from there.
+        caption: weight of the loss of the series rationale, which the language model writes from the series (CoCa).
     """
 
     instance: float = 1.0
@@ -136,6 +137,7 @@ class AlignConfig:
     temperature: float = 0.07
     token_temperature: float = 0.1
     prototype_temperature: float = 0.2
+    caption: float = 0.0
 
     def check(self, where: str) -> None:
         """Raise a UserError for invalid values."""
@@ -149,6 +151,8 @@ class AlignConfig:
             raise UserError(f"{where}: instance, token and prototype are all 0: nothing would be learned")
         if self.token and not self.network:
             raise UserError(f"{where}.network is false, so there are no tokens to align: set {where}.token=0 too")
+        if self.caption and not self.network:
+            raise UserError(f"{where}.network is false, so nothing can write: leave out {where}.caption")
 
 
 @dataclass
@@ -227,14 +231,19 @@ class StageConfig:
         if self.mixture is not None:
             self._check_mixture(where)
         if self.align is not None:
-            self.align.check(f"{where}.align")
-            if {*self.inputs} != {"note", "series"}:
-                raise UserError(f"{where}: to align needs both note and series: set stage.inputs=[note,series]")
-            if self.batch_size < FEWEST_ALIGNED:
-                raise UserError(
-                    f"{where}.batch_size is {self.batch_size}: a stay is told from the others of its batch, so that it "
-                    f"needs at least {FEWEST_ALIGNED}, better 128 or more"
-                )
+            self._check_align(self.align, where)
+
+    def _check_align(self, align: AlignConfig, where: str) -> None:
+        align.check(f"{where}.align")
+        if {*self.inputs} != {"note", "series"}:
+            raise UserError(f"{where}: to align needs both note and series: set stage.inputs=[note,series]")
+        if align.caption and [*self.targets] != ["series"]:
+            raise UserError(f"{where}.align.caption: what is written is the rationale: set stage.targets=[series]")
+        if self.batch_size < FEWEST_ALIGNED:
+            raise UserError(
+                f"{where}.batch_size is {self.batch_size}: a stay is told from the others of its batch, so that it "
+                f"needs at least {FEWEST_ALIGNED}, better 128 or more"
+            )
 
     def _check_head(self, where: str) -> None:
         if self.similar_cases and (self.refine is not None or where in WITHOUT_STUDENT):
@@ -389,6 +398,8 @@ def shaping(config: RunConfig) -> dict[str, Any]:
         del settings["task"]
     if settings["stage"]["refine"] is not None:
         del settings["stage"]["refine"]["journal"]
+    if settings["stage"]["align"] is not None and not settings["stage"]["align"]["caption"]:
+        del settings["stage"]["align"]["caption"]
     for name, unused in LATER_SETTINGS.items():
         if settings["stage"][name] == unused:
             del settings["stage"][name]

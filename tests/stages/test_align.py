@@ -67,6 +67,14 @@ def test_a_stage_starts_from_it(aligned, hospital, command, tmp_path):
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["parent_stages"] == ["align"]
 
 
+def test_the_language_model_learns_to_write_of_the_series_beside(align, hospital, tmp_path):
+    written = ("--set", "stage.align.caption=1", "--set", "stage.targets=[series]", "--set", "stage.epochs=4")
+    assert align(tmp_path / "run", *written) == 0
+    rows = pl.read_csv(tmp_path / "run" / "metrics.csv")
+    assert rows["train/caption"][-1] < rows["train/caption"][0]
+    assert rows["train/instance"][-1] < rows["train/instance"][0]
+
+
 def test_linear_parts_alone_train_nothing_of_the_student(align, hospital, tmp_path):
     only = ("--set", "stage.align.network=false", "--set", "stage.align.token=0", "--set", "stage.epochs=2")
     assert align(tmp_path / "run", *only) == 0
@@ -84,6 +92,7 @@ def test_linear_parts_alone_train_nothing_of_the_student(align, hospital, tmp_pa
         (("stage.align.network=false",), "no tokens to align"),
         (("stage.align.token=0", "stage.align.instance=0", "stage.align.prototype=0"), "nothing would be learned"),
         (("stage.align.temperature=0",), "temperature is 0"),
+        (("stage.align.caption=1",), "stage.targets=[series]"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(align, tmp_path, capsys, settings, said):
