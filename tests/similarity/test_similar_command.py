@@ -165,7 +165,7 @@ def test_an_index_of_one_modality_compares_by_that_alone(hospital, cohort, comma
     [
         (lambda given: {**given, "--stay": 1}, "has no stay 1: give --stay an id of its"),
         (lambda given: {**given, "--k": 0}, "--k 0: expected 1 or more"),
-        (lambda given: {**given, "--index": given["--cohort"]}, "index_version is None"),
+        (lambda given: {**given, "--index": given["--cohort"]}, "expected a similarity index"),
         (lambda given: {**given, "--index": "nowhere"}, "nowhere is not a folder: expected an index"),
     ],
     ids=["no such stay", "no cases", "a cohort", "nothing there"],

@@ -165,7 +165,7 @@ def test_a_student_reads_questions_of_a_dialogue_in_place_of_the_rules_or_the_re
     assert [row["queries"] for row in rows] == [[query.text() for query in turn.queries] for turn in turns]
     manifest = read_json(written.path.parent / "manifest.json", "a manifest")
     assert (manifest["engine"], manifest["reads"], len(manifest["model_hash"])) == ("student", "all", 64)
-    with pytest.raises(UserError, match="stage"):
+    with pytest.raises(UserError, match="expected a run"):
         clinragen.ask(hospital.cohort, stay, asked, engine="student", model=questions.parent / "questions")
 
 
