@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="hospital, cohort, run folders; run again to go on")
     parser.add_argument("--patients", type=int, default=3000)
     parser.add_argument("--hours", type=float, default=12, help="hours of the stay that are read")
-    parser.add_argument("--models", default=",".join(NAMES), help=f"rows: {', '.join(NAMES)}")
+    parser.add_argument("--models", default=",".join(NAMES), help=f"rows: {', '.join(NAMES)}, tiny_direct")
     args = parser.parse_args()
     quiet_libraries()
     raw, cohort = prepare(args.out, args.patients, args.hours)
@@ -188,7 +188,7 @@ def main() -> None:
     stay_ids = split.stays["stay_id"].to_numpy()
     oracle, acute = truth(raw, stay_ids, split.keys, args.hours)
     rows: dict[str, Callable[[], np.ndarray]] = {
-        name: partial(ROWS[name][1], split) for name in NAMES if name in args.models.split(",")
+        name: partial(ROWS[name][1], split) for name in (*NAMES, "tiny_direct") if name in args.models.split(",")
     }
     cells = {"oracle": oracle}
     for name, row in rows.items():
