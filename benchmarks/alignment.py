@@ -1,7 +1,7 @@
 """Can the note of a stay be found from its series, and the series from the note? The eICU demo, held-out patients.
 
     python benchmarks/alignment.py --raw PATH/TO/eicu-demo --out outputs/alignment [--splits 5] [--without-care]
-        [--rows cca,linear,prototype,network,token,all,soft,caption]
+        [--rows cca,linear,prototype,network,token,all,soft,caption] [--set stage.precision=bf16-mixed]
 
 Patient-disjoint splits as in `benchmarks/eicu_table.py`. R@k is the share of held-out stays whose partner is among the
 k nearest stays of other patients and itself. `cca` is regularised canonical correlation of the same features; `linear`
@@ -100,10 +100,10 @@ def canonical(cohort: Cohort) -> np.ndarray:
     return ranks_of(notes, series, data["test"].patients)
 
 
-def aligned(cohort: Cohort, name: str, out: Path) -> np.ndarray:
+def aligned(cohort: Cohort, name: str, out: Path, settings: list[str]) -> np.ndarray:
     """Ranks by a run of stage ``align``."""
     if not (out / "manifest.json").exists():
-        request = Request("align", cohort.paths.root, out, overrides=ROWS[name], overwrite=True)
+        request = Request("align", cohort.paths.root, out, overrides=(*ROWS[name], *settings), overwrite=True)
         run_stage(request, Console(stderr=True))
     trained = TrainedModel.load(out)
     held = trained.dataset(cohort, "test")
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--rows", default="cca,linear,prototype,network,token,all,soft,caption")
     parser.add_argument("--without-care", action="store_true")
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="of stage `align`; may be repeated")
     args = parser.parse_args()
     quiet_libraries()
     names = args.rows.split(",")
@@ -150,7 +151,8 @@ def main() -> None:
         for name in names:
             file = here / f"{kind}.{name}.npy"
             if not file.exists():
-                read = canonical(cohort) if name == "cca" else aligned(cohort, name, here / f"{kind}.{name}")
+                run = here / f"{kind}.{name}"
+                read = canonical(cohort) if name == "cca" else aligned(cohort, name, run, args.settings)
                 np.save(file, read)
             results[name].append(shares(np.load(file), patients))
     table = Table("", *(f"series to note R@{k}" for k in NEAREST), *(f"note to series R@{k}" for k in NEAREST))

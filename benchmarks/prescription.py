@@ -158,9 +158,13 @@ def _features(split: Split, part: str) -> np.ndarray | csr_matrix:
 
 
 def _series(split: Split) -> np.ndarray:
-    """Scaled statistics of the series."""
+    """Scaled statistics of the series, small beside the indicators of drugs and words."""
+    return _scaled(split) / 8
+
+
+def _scaled(split: Split) -> np.ndarray:
     scaled = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
-    return np.asarray(scaled.fit(split.statistics[split.rows("train")]).transform(split.statistics)).clip(-4, 4) / 8
+    return np.asarray(scaled.fit(split.statistics[split.rows("train")]).transform(split.statistics)).clip(-4, 4)
 
 
 def _regressed(split: Split, read: csr_matrix, train: np.ndarray, strength: float) -> np.ndarray:
@@ -219,6 +223,8 @@ ROWS: dict[str, tuple[str, Row]] = {
     "drugs_series": ("LR on drugs and series", regression("drugs", "series")),
     "plain": ("LR on drugs, series and text", regression("drugs", "series", "text")),
     "mlp": ("PyHealth MLP", pyhealth("MLP", _series)),
+    "rnn": ("PyHealth RNN", pyhealth("RNN", _scaled)),
+    "transformer": ("PyHealth Transformer", pyhealth("Transformer", _scaled)),
     "tiny": ("clinragen, tiny", student),
     "tiny_direct": ("clinragen, tiny, last stage alone", direct),
 }
