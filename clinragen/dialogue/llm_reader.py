@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,45 +15,31 @@ from clinragen.errors import UserError
 from clinragen.questions.query import Query
 from clinragen.teacher import answers, journal, json_probe
 from clinragen.teacher.answer_source import AnswerSource, JournaledAsker
-from clinragen.teacher.answers import BadAnswerError
-from clinragen.teacher.client import Client, NoAnswerError
+from clinragen.teacher.attempts import AnswerTally, until_usable
+from clinragen.teacher.client import Client
+from clinragen.teacher.journal import Record
 
 _KIND = "question"
 _NO_STAY = 0  # the same question is the same request, whichever stay it is about
 
 
-@dataclass
-class Tally:
+@dataclass(kw_only=True)
+class Tally(AnswerTally):
     """What became of the questions that a language model was asked.
 
     Attributes:
         queries: in which it found a query.
         none: in which it found none.
-        sent, reused: answers received now, and taken from the journal.
-        unusable: questions without a query that can be used, by reason.
-        missing: questions without an answer, by reason.
-        tokens: of the requests sent.
     """
 
     queries: int = 0
     none: int = 0
-    sent: int = 0
-    reused: int = 0
-    unusable: Counter[str] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-    def as_json(self) -> dict[str, object]:
-        """The counts as an object of JSON."""
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
     def lines(self) -> list[str]:
         """The counts as text."""
         total = self.queries + self.none + self.unusable.total() + self.missing.total()
         lines = [f"the language model was asked {total} questions and found a query in {self.queries}"]
-        for title, counts in (("without a usable query", self.unusable), ("without an answer", self.missing)):
-            lines += [f"{count} {title}: {why}" for why, count in counts.most_common()]
-        return lines
+        return lines + self.without("a usable query")
 
 
 class LanguageModelReader:
@@ -161,26 +146,23 @@ class LanguageModelReader:
         """Ask until a query can be read, or the settings allow no more attempts."""
         prompts, tally = self.prompts, self.tally
         messages = prompts.messages(question, last)
-        schema = prompts.schema if self._structured else None
         server = prompts.settings.server
         limits = {"require_usage": server.require_usage, "counts_prompt": server.counts_prompt}
-        reason = ""
-        for attempt in range(1 + prompts.settings.regenerate):
-            try:
-                record, sent = await self._asker.ask(messages, schema, stay_id=_NO_STAY, kind=_KIND, attempt=attempt)
-            except NoAnswerError as error:
-                tally.missing[str(error)] += 1
-                return None
-            tally.sent, tally.reused = tally.sent + sent, tally.reused + (not sent)
-            if sent:
-                tally.tokens.update(record["usage"])
-            try:
-                answers.check_whole(record, messages, prompts.settings.sampling.max_tokens, **limits)
-                query = prompts.query(record["text"], question, last)
-            except BadAnswerError as error:
-                reason = str(error)
-                continue
+
+        def read(record: Record) -> tuple[Query | None]:
+            answers.check_whole(record, messages, prompts.settings.sampling.max_tokens, **limits)
+            query = prompts.query(record["text"], question, last)
             tally.queries, tally.none = tally.queries + (query is not None), tally.none + (query is None)
-            return query
-        tally.unusable[reason] += 1
-        return None
+            return (query,)  # none that is meant is an answer, too
+
+        answer = await until_usable(
+            self._asker,
+            messages,
+            prompts.schema if self._structured else None,
+            read,
+            stay_id=_NO_STAY,
+            kind=_KIND,
+            attempts=1 + prompts.settings.regenerate,
+            tally=tally,
+        )
+        return answer[0] if answer else None

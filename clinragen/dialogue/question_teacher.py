@@ -17,7 +17,9 @@ from clinragen.teacher import answers
 from clinragen.teacher.answer_source import AnswerSource, JournaledAsker
 from clinragen.teacher.answers import BadAnswerError
 from clinragen.teacher.asking import ask_all
-from clinragen.teacher.client import Client, NoAnswerError
+from clinragen.teacher.attempts import CONTINUE, AnswerTally, until_usable
+from clinragen.teacher.client import Client
+from clinragen.teacher.journal import Record
 
 _KIND = "questions"
 _REPEATED = "a question asked before"
@@ -25,34 +27,21 @@ _OF_EXAMPLE = "the words of an example"
 _OF_TEST = "the words of a question about a test stay"
 
 
-@dataclass
-class Tally:
+@dataclass(kw_only=True)
+class Tally(AnswerTally):
     """What became of the questions that a language model wrote.
 
     Attributes:
         stays: that it was asked about.
-        sent, reused: answers received now, and taken from the journal.
         read: questions in its answers.
         passed: of them, that were written.
         dropped: the others, by reason.
-        unusable: stays without a question that passed, by the reason of the last answer.
-        missing: stays without an answer, by reason.
-        tokens: of the requests sent.
     """
 
     stays: int = 0
-    sent: int = 0
-    reused: int = 0
     read: int = 0
     passed: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    unusable: Counter[str] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-    def as_json(self) -> dict[str, object]:
-        """The counts as an object of JSON."""
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
     def lines(self) -> list[str]:
         """The counts as text."""
@@ -61,11 +50,7 @@ class Tally:
             f"{self.passed} of {self.read} questions passed",
         ]
         lines += [f"{count} dropped: {why}" for why, count in self.dropped.most_common()]
-        for title, counts in (("without a question", self.unusable), ("without an answer", self.missing)):
-            lines += [f"{count} stays {title}: {why}" for why, count in counts.most_common()]
-        if self.missing:
-            lines.append("answers so far are kept: run the same command again for the rest")
-        return lines
+        return [*lines, *self.without("a question", "stays"), *[CONTINUE] * bool(self.missing)]
 
 
 class AskedStay(NamedTuple):
@@ -130,29 +115,24 @@ class QuestionTeacher:
         """Ask until a question passes, or the settings allow no more attempts."""
         settings = self.prompts.settings
         messages = self.prompts.messages(stay.chart, stay.examples)
-        schema = self.prompts.schema if structured else None
-        reason = "no question passed"
-        for attempt in range(1 + settings.regenerate):
-            try:
-                record, sent = await asker.ask(
-                    messages, schema, stay_id=stay.chart.stay_id, kind=_KIND, attempt=attempt
-                )
-            except NoAnswerError as error:
-                tally.missing[str(error)] += 1
-                return []
-            tally.sent, tally.reused = tally.sent + sent, tally.reused + (not sent)
-            if sent:
-                tally.tokens.update(record["usage"])
-            try:
-                answers.is_cut(record, messages, settings)  # what is whole of a list that was cut counts
-                questions = self._passed(record["text"], stay, tally)
-            except BadAnswerError as error:
-                reason = str(error)
-                continue
-            if questions:
+
+        def read(record: Record) -> list[Question]:
+            answers.is_cut(record, messages, settings)  # what is whole of a list that was cut counts
+            if questions := self._passed(record["text"], stay, tally):
                 return questions
-        tally.unusable[reason] += 1
-        return []
+            raise BadAnswerError("no question passed")
+
+        questions = await until_usable(
+            asker,
+            messages,
+            self.prompts.schema if structured else None,
+            read,
+            stay_id=stay.chart.stay_id,
+            kind=_KIND,
+            attempts=1 + settings.regenerate,
+            tally=tally,
+        )
+        return questions or []
 
     def _passed(self, text: str, stay: AskedStay, tally: Tally) -> list[Question]:
         """The questions of an answer that count; why others do not is counted."""

@@ -23,43 +23,31 @@ from clinragen.prescription.history import History
 from clinragen.prescription.suggest import ClassRanking
 from clinragen.teacher import answers
 from clinragen.teacher.answer_source import AnswerSource, JournaledAsker
-from clinragen.teacher.answers import BadAnswerError
 from clinragen.teacher.asking import ask_all
-from clinragen.teacher.client import Client, NoAnswerError
+from clinragen.teacher.attempts import CONTINUE, AnswerTally, until_usable
+from clinragen.teacher.client import Client
+from clinragen.teacher.journal import Record
 from clinragen.teacher.policy import EndpointRecord
 from clinragen.teacher.tokens import Messages
 
 _KIND = "prescription"
 
 
-@dataclass
-class Tally:
-    """What became of the questions.
+@dataclass(kw_only=True)
+class Tally(AnswerTally):
+    """What became of the questions. Stays without a usable answer are ranked by rates alone.
 
     Attributes:
         stays: that were asked about.
-        sent, reused: answers received now, and taken from the journal.
-        unusable: answers without a list, by reason; their stays are ranked by rates alone.
-        missing: questions without an answer, by reason; likewise, until they are asked again.
         entries: entries of the lists, by what they are: a class, unknown, repeated, in force.
         cut: lists that reached the limit of tokens; what was whole of them counts.
         reasons: reasons by whether the chart bears them out: supported, dropped.
-        tokens: of the requests sent.
     """
 
     stays: int = 0
-    sent: int = 0
-    reused: int = 0
-    unusable: Counter[str] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
     entries: Counter[str] = field(default_factory=Counter)
     cut: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-    def as_json(self) -> dict[str, object]:
-        """The counts as an object of JSON."""
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
     def lines(self) -> list[str]:
         """The counts as text."""
@@ -72,11 +60,8 @@ class Tally:
             )
         if self.cut:
             lines.append(f"{self.cut} lists cut: raise sampling.max_tokens")
-        for title, counts in (("without a list", self.unusable), ("without an answer", self.missing)):
-            lines += [f"{count} stays {title}, ranked by rates alone: {why}" for why, count in counts.most_common()]
-        if self.missing:
-            lines.append("answers so far are kept: run the same command again for the rest")
-        return lines
+        lines += self.without("a list", "stays", ", ranked by rates alone")
+        return lines + [CONTINUE] * bool(self.missing)
 
 
 @dataclass(frozen=True)
@@ -169,25 +154,10 @@ class Prescriber:
 
     async def _ask(self, question: Question, asker: JournaledAsker, structured: bool, tally: Tally) -> Listing | None:
         """Ask until a list can be read, or the settings allow no more attempts."""
-        schema = self.prompts.schema(question.ordered) if structured else None
-        reason = ""
-        for attempt in range(1 + self.settings.regenerate):
-            try:
-                record, sent = await asker.ask(
-                    question.messages, schema, stay_id=question.stay_id, kind=_KIND, attempt=attempt
-                )
-            except NoAnswerError as error:
-                tally.missing[str(error)] += 1
-                return None
-            tally.sent, tally.reused = tally.sent + sent, tally.reused + (not sent)
-            if sent:
-                tally.tokens.update(record["usage"])
-            try:
-                cut = answers.is_cut(record, question.messages, self.settings)
-                answer = listing(record["text"], self.prompts.names, question.ordered)
-            except BadAnswerError as error:
-                reason = str(error)
-                continue
+
+        def read(record: Record) -> Listing:
+            cut = answers.is_cut(record, question.messages, self.settings)
+            answer = listing(record["text"], self.prompts.names, question.ordered)
             tally.cut += cut
             tally.entries.update(
                 {
@@ -199,8 +169,17 @@ class Prescriber:
             )
             tally.entries = +tally.entries
             return answer
-        tally.unusable[reason] += 1
-        return None
+
+        return await until_usable(
+            asker,
+            question.messages,
+            self.prompts.schema(question.ordered) if structured else None,
+            read,
+            stay_id=question.stay_id,
+            kind=_KIND,
+            attempts=1 + self.settings.regenerate,
+            tally=tally,
+        )
 
 
 def ranks_of(history: History, listings: Mapping[int, Listing]) -> np.ndarray:
