@@ -17,6 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clinragen.api.asking import ask, ask_stays, open_stay
     from clinragen.api.assessment import evaluate, verify
+    from clinragen.api.contracts import (
+        check_contract,
+        choose_contract,
+        compare_contracts,
+        fit_worth,
+        simulate_holders,
+        solve_contract,
+    )
     from clinragen.api.exchange import export_cohort
     from clinragen.api.knowledge import build_graph
     from clinragen.api.prediction import explain, export, load, predict
@@ -44,11 +52,15 @@ __all__ = [
     "ask_stays",
     "build_graph",
     "build_index",
+    "check_contract",
+    "choose_contract",
+    "compare_contracts",
     "distill",
     "evaluate",
     "explain",
     "export",
     "export_cohort",
+    "fit_worth",
     "import_ratings",
     "judge_ratings",
     "load",
@@ -63,6 +75,8 @@ __all__ = [
     "report",
     "report_prescriptions",
     "similar",
+    "simulate_holders",
+    "solve_contract",
     "teach",
     "teach_questions",
     "train",
@@ -78,11 +92,15 @@ _HOMES = {
     "ask_stays": "clinragen.api.asking",
     "build_graph": "clinragen.api.knowledge",
     "build_index": "clinragen.api.similarity",
+    "check_contract": "clinragen.api.contracts",
+    "choose_contract": "clinragen.api.contracts",
+    "compare_contracts": "clinragen.api.contracts",
     "distill": "clinragen.api.training",
     "evaluate": "clinragen.api.assessment",
     "explain": "clinragen.api.prediction",
     "export": "clinragen.api.prediction",
     "export_cohort": "clinragen.api.exchange",
+    "fit_worth": "clinragen.api.contracts",
     "import_ratings": "clinragen.api.rating",
     "judge_ratings": "clinragen.api.rating",
     "load": "clinragen.api.prediction",
@@ -97,6 +115,8 @@ _HOMES = {
     "report": "clinragen.api.reporting",
     "report_prescriptions": "clinragen.api.reporting",
     "similar": "clinragen.api.similarity",
+    "simulate_holders": "clinragen.api.contracts",
+    "solve_contract": "clinragen.api.contracts",
     "teach": "clinragen.api.teaching",
     "teach_questions": "clinragen.api.questions",
     "train": "clinragen.api.training",

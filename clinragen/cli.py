@@ -30,6 +30,7 @@ PROGRAM = Program(
         "export-cohort",
         "report",
         "rate",
+        "contract",
         "serve",
         "demo",
     ),

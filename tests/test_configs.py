@@ -58,6 +58,13 @@ def test_protocols(name):
     assert protocol.load(name).name == name
 
 
+@pytest.mark.parametrize("name", names("contract"))
+def test_contracts(name):
+    from clinragen.contracts import settings
+
+    settings.load(name)
+
+
 def test_demo():
     from clinragen.demo import DemoConfig, steps
     from clinragen.stages.config import STAGES, resolve

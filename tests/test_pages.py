@@ -177,6 +177,13 @@ def more_variables(text: str, tmp_path: Path) -> None:
     added_variables.load([str(tmp_path / "variables.yaml")])
 
 
+def contract(text: str, folder: Path) -> None:
+    from clinragen.contracts import settings
+
+    (folder / "contract.yaml").write_text(text)
+    settings.load(str(folder / "contract.yaml"))
+
+
 #: A key at the top of a block of YAML -> the code that reads such a file.
 READERS: dict[str, Callable[[str, Path], None]] = {
     **dict.fromkeys(("labels",), labels),
@@ -186,6 +193,7 @@ READERS: dict[str, Callable[[str, Path], None]] = {
     **dict.fromkeys(("inputs", "targets"), stage),
     **dict.fromkeys(("codes", "units", "diagnoses"), mapping),
     **dict.fromkeys(("variables",), more_variables),
+    **dict.fromkeys(("types",), contract),
 }
 
 
