@@ -58,7 +58,7 @@ class PublicKey:
         """
         name, _, tail = text.strip().partition("+")
         stated, _, encoded = tail.partition("+")
-        key = _decoded(encoded)
+        key = from_base64(encoded)
         if not _NAME.fullmatch(name) or len(key) != 33 or key[0] not in (NOTE, COSIGNATURE):
             raise UserError(f"public key {_short(text)}: expected NAME+HASH+BASE64 of an Ed25519 key")
         public = cls(name, key[1:], key[0])
@@ -67,7 +67,7 @@ class PublicKey:
         return public
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{_encoded(bytes([self.use]) + self.raw)}"
+        return f"{self.name}+{self.key_id.hex()}+{to_base64(bytes([self.use]) + self.raw)}"
 
     @cached_property
     def key_id(self) -> bytes:
@@ -146,7 +146,7 @@ class PrivateKey:
             raise UserError(f"{path}: a private key that others than its owner may read: chmod 600 {path}")
         name, _, tail = text.removeprefix(_PRIVATE).partition("+")
         stated, _, encoded = tail.partition("+")
-        seed = _decoded(encoded)
+        seed = from_base64(encoded)
         key = cls(name, seed[1:])
         if not text.startswith(_PRIVATE) or len(seed) != 33 or seed[0] != NOTE or key.public.key_id.hex() != stated:
             raise UserError(f"{path} holds no private key of Ed25519 (PRIVATE+KEY+NAME+HASH+BASE64)")
@@ -165,7 +165,7 @@ class PrivateKey:
             raise UserError(f"{path} exists, and a key is never replaced: choose another file") from None
         try:
             with open(handle, "w", encoding="utf-8") as file:
-                encoded = _encoded(bytes([NOTE]) + self.seed)
+                encoded = to_base64(bytes([NOTE]) + self.seed)
                 file.write(f"{_PRIVATE}{self.name}+{self.public.key_id.hex()}+{encoded}\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -197,7 +197,7 @@ class Signature:
     value: bytes
 
     def __str__(self) -> str:
-        return f"{_DASH}{self.name} {_encoded(self.key_id + self.value)}\n"
+        return f"{_DASH}{self.name} {to_base64(self.key_id + self.value)}\n"
 
     @classmethod
     def parse(cls, line: str) -> Signature:
@@ -207,7 +207,7 @@ class Signature:
             UserError: it is no signature line.
         """
         name, _, encoded = line.removeprefix(_DASH).partition(" ")
-        value = _decoded(encoded)
+        value = from_base64(encoded)
         if not line.startswith(_DASH) or not _NAME.fullmatch(name) or len(value) < 5:
             raise UserError(f"a signed note has a line that is no signature ({_short(line)})")
         return cls(name, value[:4], value[4:])
@@ -290,6 +290,20 @@ class Note:
         return signers
 
 
+def to_base64(value: bytes) -> str:
+    """Bytes in standard base64."""
+    return base64.b64encode(value).decode()
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes of standard base64; none if it is anything else, also with stray bits in its last letter."""
+    with suppress(binascii.Error, ValueError):
+        value = base64.b64decode(text, validate=True)
+        if to_base64(value) == text:
+            return value
+    return b""
+
+
 def canonical_json(value: dict[str, Any]) -> bytes:
     """The one sequence of bytes that stands for a JSON object, to be hashed and signed.
 
@@ -306,7 +320,7 @@ def canonical_json(value: dict[str, Any]) -> bytes:
     if where := _unwritable(value):
         raise UserError(f"{where}: expected texts, finite numbers to 2**53 - 1, lists and mappings with texts as keys")
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return _written(value)
     except UnicodeEncodeError:
         raise UserError("a text is not Unicode (half a surrogate pair)") from None
 
@@ -317,13 +331,24 @@ def parse_canonical(text: bytes) -> dict[str, Any]:
     Raises:
         UserError: other bytes than it writes, also where they say the same: a space, another order, a key twice.
     """
-    try:
-        value = json.loads(text)
+    try:  # at the speed of C: what was read has texts as keys, so only its numbers need to be looked at
+        value = json.loads(text, parse_int=_bounded)
+        same = isinstance(value, dict) and _written(value) == text
     except (ValueError, RecursionError):
-        raise UserError("not the canonical JSON of an object: it is no JSON") from None
-    if not isinstance(value, dict) or not_finite(value) or canonical_json(value) != text:
+        raise UserError("not the canonical JSON of an object: it is no JSON, or has a number that is refused") from None
+    if not same:
         raise UserError("not the canonical JSON of an object: order of keys, spaces, numbers or escapes differ")
     return value
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > 17 or abs(number := int(digits)) > LARGEST:
+        raise ValueError("an integer beyond 2**53 - 1")
+    return number
+
+
+def _written(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def _unwritable(value: Any) -> str | None:
@@ -352,19 +377,6 @@ def _plain_text(text: str) -> str:
     if not text.endswith("\n") or any(letter < " " and letter != "\n" for letter in text):
         raise UserError("the text of a signed note ends with a newline and has no other control characters")
     return text
-
-
-def _encoded(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
-def _decoded(text: str) -> bytes:
-    """The bytes of standard base64; none if it is anything else, also with stray bits in its last letter."""
-    with suppress(binascii.Error, ValueError):
-        value = base64.b64decode(text, validate=True)
-        if _encoded(value) == text:
-            return value
-    return b""
 
 
 def _short(text: str) -> str:
