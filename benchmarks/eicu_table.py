@@ -26,13 +26,9 @@ import torch
 from llama_server import smollm2
 from rich.console import Console
 from rich.table import Table
-from scipy.special import logit
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_predict
-from synthetic_baselines import boosting, series_statistics
 
 from clinragen.artifacts import read_json, write_json
+from clinragen.baselines import boosted, log_odds, note_scores, series_statistics
 from clinragen.catalog import phenotypes
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import note_text, sections_by_stay
@@ -44,6 +40,7 @@ from clinragen.stages.build import new_model, stays
 from clinragen.stages.config import resolve
 from clinragen.stages.ensemble import fit_linear_probes, refit_linear_probes
 from clinragen.stages.run import Request, run_stage
+from clinragen.tasks import Labels
 from clinragen.teacher.evidence_run import generate
 from mimic_prep.cli import main as mimic_prep
 
@@ -86,7 +83,8 @@ def classical(cohort: Cohort) -> dict[str, Scores]:
     stays = cohort.stays.select("stay_id", "split")
     sections = sections_by_stay(cohort.notes)
     texts = np.array([note_text(sections.get(stay, [])) for stay in stays["stay_id"]])
-    labels = cohort.label_matrix(stays["stay_id"].to_numpy())
+    present = cohort.label_matrix(stays["stay_id"].to_numpy())
+    labels = Labels(present, np.ones_like(present))
     rows = {split: (stays["split"] == split).to_numpy() for split in ("train", *HELD)}
     series = series_statistics(cohort.series, stays.select("stay_id"))
     fits = {"validation": rows["train"], "test": rows["train"] | rows["validation"]}
@@ -94,34 +92,13 @@ def classical(cohort: Cohort) -> dict[str, Scores]:
     return {name: {split: found[split][name][rows[split]] for split in HELD} for name in CLASSICAL}
 
 
-def _classical(texts: np.ndarray, series: np.ndarray, labels: np.ndarray, train: np.ndarray) -> dict[str, np.ndarray]:
+def _classical(texts: np.ndarray, series: np.ndarray, labels: Labels, train: np.ndarray) -> dict[str, np.ndarray]:
     """Probabilities [n, L] of all stays by each classical model, fitted on the stays where ``train``."""
-    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit(texts[train]).transform(texts)
-    text = np.zeros(labels.shape)
-    folds = np.zeros(labels.shape)
-    for label in range(labels.shape[1]):
-        target = labels[:, label]
-        if target[train].sum() < 3:  # three folds need one positive each
-            text[:, label] = folds[:, label] = target[train].mean()
-            continue
-        model = LogisticRegression(C=3, solver="liblinear")
-        out_of_fold = cross_val_predict(model, words[train], target[train], cv=3, method="predict_proba")
-        text[:, label] = folds[:, label] = model.fit(words[train], target[train]).predict_proba(words)[:, 1]
-        folds[train, label] = np.asarray(out_of_fold)[:, 1]
+    text, folds = note_scores(texts, labels, train)
     statistics = boosted(series, labels, train)
-    joined = boosted(np.hstack([series, _logit(folds)]), labels, train)
-    added = 1 / (1 + np.exp(-_logit(text) - _logit(statistics)))
+    joined = boosted(np.hstack([series, log_odds(folds)]), labels, train)
+    added = 1 / (1 + np.exp(-log_odds(text) - log_odds(statistics)))
     return {"text": text, "series": statistics, "both": joined, "added": added}
-
-
-def boosted(read: np.ndarray, labels: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Probabilities [n, L] of one gradient boosting model per label."""
-    read = read[:, [len(np.unique(column[~np.isnan(column)])) > 1 for column in read[train].T]]
-    found = np.zeros(labels.shape)
-    for label in range(labels.shape[1]):
-        target = labels[:, label]
-        found[:, label] = boosting().fit(read[train], target[train]).predict_proba(read)[:, 1]
-    return found
 
 
 def pyhealth(name: str) -> Callable[[Cohort, Path], Scores]:
@@ -268,7 +245,7 @@ def system_of(cohort: Cohort, file: Path) -> System:
     if "thresholds" in cell:
         return System(np.array(cell["test"]), np.array(cell["thresholds"]))
     labels = cohort.label_matrix(cohort.split("validation")).astype(float)
-    logits = {split: _logit(np.array(cell[split])) for split in HELD}
+    logits = {split: log_odds(np.array(cell[split])) for split in HELD}
     train = cohort.label_matrix(cohort.split("train")).astype(float)
     training = LabelCounts.of(train, np.ones(train.shape, dtype=bool))
     calibration = fit_calibration(logits["validation"], labels, list(phenotypes()), training=training)
@@ -314,10 +291,6 @@ def show(splits: list[tuple[dict[str, Bootstrapped], np.ndarray]], names: list[s
 def _interval(value: float, replicates: np.ndarray) -> str:
     found = interval(value, replicates)
     return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
-
-
-def _logit(probabilities: np.ndarray) -> np.ndarray:
-    return logit(probabilities.clip(1e-4, 1 - 1e-4))
 
 
 def main() -> None:

@@ -32,10 +32,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from synthetic_baselines import series_statistics
 
 from clinragen import tasks
 from clinragen.artifacts import read_json, write_json
+from clinragen.baselines import series_statistics
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import note_text, sections_by_stay
 from clinragen.evaluation.diagnosis import interval

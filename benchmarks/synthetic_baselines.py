@@ -19,31 +19,14 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 from scipy.special import logit
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
+from clinragen.baselines import boosting, series_statistics
 from clinragen.catalog import phenotypes
 from clinragen.schema import CohortPaths
-
-
-def series_statistics(series: pl.DataFrame, stay_ids: pl.DataFrame) -> np.ndarray:
-    """Mean, extremes, last value and count per variable, shape (stays, features); unmeasured is NaN."""
-    statistics = series.sort("stay_id", "hour").group_by("stay_id", "variable").agg(
-        mean=pl.col("value").mean(), low=pl.col("value").min(), high=pl.col("value").max(),
-        last=pl.col("value").last(), number=pl.len(),
-    )  # fmt: skip
-    statistics = statistics.sort("variable", "stay_id")  # boosting breaks ties by the order of columns
-    wide = statistics.pivot(on="variable", index="stay_id", values=["mean", "low", "high", "last", "number"])
-    return stay_ids.join(wide, on="stay_id", how="left", maintain_order="left").drop("stay_id").to_numpy().astype(float)
-
-
-def boosting() -> HistGradientBoostingClassifier:
-    return HistGradientBoostingClassifier(
-        max_iter=40, learning_rate=0.15, max_leaf_nodes=8, min_samples_leaf=15, l2_regularization=1.0, random_state=0
-    )
 
 
 def area(labels: np.ndarray, scores: np.ndarray) -> float:

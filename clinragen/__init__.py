@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clinragen.api.asking import ask, ask_stays, open_stay
     from clinragen.api.assessment import evaluate, verify
+    from clinragen.api.comparison import baseline, compare
     from clinragen.api.contracts import (
         check_contract,
         choose_contract,
@@ -50,10 +51,12 @@ __all__ = [
     "__version__",
     "ask",
     "ask_stays",
+    "baseline",
     "build_graph",
     "build_index",
     "check_contract",
     "choose_contract",
+    "compare",
     "compare_contracts",
     "distill",
     "evaluate",
@@ -90,10 +93,12 @@ _HOMES = {
     "UserError": "clinragen.errors",
     "ask": "clinragen.api.asking",
     "ask_stays": "clinragen.api.asking",
+    "baseline": "clinragen.api.comparison",
     "build_graph": "clinragen.api.knowledge",
     "build_index": "clinragen.api.similarity",
     "check_contract": "clinragen.api.contracts",
     "choose_contract": "clinragen.api.contracts",
+    "compare": "clinragen.api.comparison",
     "compare_contracts": "clinragen.api.contracts",
     "distill": "clinragen.api.training",
     "evaluate": "clinragen.api.assessment",

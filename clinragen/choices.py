@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Split = Literal["train", "validation", "test"]
+#: splits that nothing is learned of
+HeldOut = Literal["validation", "test"]
+#: what a classical baseline reads
+BaselineReads = Literal["note", "series", "both"]
 #: series input of a control experiment: no series, or those of another patient
 Control = Literal["zeroed", "permuted"]
 #: series input of predictions: a stay's own series, or a control
@@ -64,6 +68,8 @@ WITHOUT_LABELS = (ASK, CAPTIONS)
 #: stages with an objective of their own, which make no student
 WITHOUT_STUDENT = (PRETRAIN, ASK)
 SPLITS: tuple[Split, ...] = get_args(Split)
+HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
+BASELINE_READS: tuple[BaselineReads, ...] = get_args(BaselineReads)
 CONTROLS: tuple[Control, ...] = get_args(Control)
 EXCHANGE_FORMS: tuple[ExchangeForm, ...] = get_args(ExchangeForm)
 EVALUATION_FORMS: tuple[EvaluationForm, ...] = get_args(EvaluationForm)
