@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinragen.api.values import SettingsLike, overrides
+from clinragen.api.values import SettingsLike, console, overrides
 
 if TYPE_CHECKING:
-    from clinragen.contracts.comparison import Row
+    from clinragen.contracts.comparison import Row, Writer
     from clinragen.contracts.holders import Choice, Simulation
     from clinragen.contracts.menu import Item, Menu
     from clinragen.contracts.problem import Problem
@@ -152,15 +152,25 @@ def simulate_holders(menu: str | Path | Menu, holders: int = 10_000, *, seed: in
 
 
 def compare_contracts(
-    config: str | Path = "default", *, problems: int = 200, seed: int = 0, set: SettingsLike = ()
+    config: str | Path = "default",
+    *,
+    problems: int = 200,
+    learned: bool = False,
+    training_steps: int | None = None,
+    seed: int = 0,
+    set: SettingsLike = (),
+    progress: bool = False,
 ) -> list[Row]:
-    """Compare ways to write a menu: the optimum, one item for all, and simple rules.
+    """Compare ways to write a menu: the optimum, one item for all, simple rules, and policies that learn.
 
     Args:
         config: a shipped name of ``configs/contract``, or a YAML file.
         problems: how many random problems with as many types are tried beside it.
-        seed: of the random problems and rules.
+        learned: also train the diffusion policy and PPO, in structured and raw form, on other random problems; minutes.
+        training_steps: of each policy; None: as many as each needs.
+        seed: of the random problems and rules, and of training.
         set: settings to override, as ``{"beta": 20}``.
+        progress: report progress on standard error.
 
     Raises:
         UserError: an impossible setting, or no random problem.
@@ -172,16 +182,35 @@ def compare_contracts(
     from clinragen.contracts.optimum import optimum
     from clinragen.errors import UserError
 
-    if problems < 1:
-        raise UserError(f"problems {problems}: expected 1 or more")
+    for name, number in (("problems", problems), ("training steps", training_steps)):
+        if number is not None and number < 1:
+            raise UserError(f"{name} {number}: expected 1 or more")
     problem, rng = settings.load(str(config), overrides(set)).problem(), np.random.default_rng(seed)
     if optimum(problem) <= 0:
-        raise UserError(
-            f"{config}: no menu gains anything (each update costs more than it is worth): raise alpha or beta"
-        )
+        raise UserError(f"{config}: no menu gains anything, as each update costs more than it is worth: raise beta")
     count = len(problem.costs)
     others = [random_problem(rng, (count, count)) for _ in range(problems)]
-    return [comparison.row(name, problem, others, write) for name, write in comparison.rules(rng).items()]
+    rows = [comparison.row(name, problem, others, write) for name, write in comparison.rules(rng).items()]
+    if learned:
+        writers = _trained(count, seed, training_steps, progress)
+        rows += [comparison.row(name, problem, others, write) for name, write in writers.items()]
+    return rows
+
+
+def _trained(types: int, seed: int, steps: int | None, progress: bool) -> dict[str, Writer]:
+    """Every policy, trained."""
+    from functools import partial
+
+    from rich.progress import Progress
+
+    from clinragen.contract_policies import writers
+
+    trained, pool = {}, writers.pool((types, types), seed)
+    with Progress(console=console(progress), transient=True) as bar:
+        for name in writers.POLICIES:
+            task = bar.add_task(f"  training {name}", total=steps or writers.STEPS[name])
+            trained[name] = writers.train(name, pool, seed, steps=steps, report=partial(bar.advance, task))
+    return trained
 
 
 def fit_worth(

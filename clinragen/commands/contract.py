@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from clinragen.command_line import answer
-from clinragen.options import AsJson, MaybeNumber, Overwrite, Seed, Settings, WholeNumber
+from clinragen.options import AsJson, Flag, MaybeNumber, MaybeWholeNumber, Overwrite, Seed, Settings, WholeNumber
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -126,6 +126,8 @@ def compare(
     *,
     config: Config = "default",
     problems: WholeNumber = 200,
+    learned: Flag = False,
+    training_steps: MaybeWholeNumber = None,
     seed: Seed = 0,
     settings: Settings = (),
     as_json: AsJson = False,
@@ -134,15 +136,27 @@ def compare(
 
     Args:
         problems: How many random problems with as many types are tried beside it.
-        seed: Decides the random problems, and the random rule.
+        learned: Also train a diffusion policy and PPO on other random problems, which takes minutes: with frequencies
+            that do not decrease and payments by formula (structured), and with free frequencies and rewards (raw).
+        training_steps: Steps of training of each policy. Default: as many as each needs.
+        seed: Decides the random problems, the random rule, and training.
         settings: Override a setting of the problem, as in beta=20; may be repeated.
     """
     from clinragen.api.contracts import compare_contracts
 
-    rows = [one.as_json() for one in compare_contracts(config, problems=problems, seed=seed, set=settings)]
+    compared = compare_contracts(
+        config,
+        problems=problems,
+        learned=learned,
+        training_steps=training_steps,
+        seed=seed,
+        set=settings,
+        progress=True,
+    )
+    rows = [one.as_json() for one in compared]
     if not as_json:
-        headings = ("menu", "provider gains", "below the best", "random: mean", "95 %", "breaks IR or IC")
-        percent = ("regret", "mean_regret", "p95_regret", "broken")
+        headings = ("menu", "provider gains", "below the best", "random: mean", "95 %", "breaks IR", "IC")
+        percent = ("regret", "mean_regret", "p95_regret", "broken_ir", "broken_ic")
         cells = [(one["name"], one["value"], *(f"{one[name]:.2%}" for name in percent)) for one in rows]
         _show(headings, cells)
     answer("", rows, as_json)

@@ -38,14 +38,25 @@ class Row:
     Attributes:
         name: of the way.
         configured: its outcome for the configured problem.
-        regrets: for random problems, [problems].
-        broken: part of the random problems in which its menu breaks IR or IC.
+        random: its outcomes for random problems.
     """
 
     name: str
     configured: Outcome
-    regrets: np.ndarray
-    broken: float
+    random: tuple[Outcome, ...]
+
+    @property
+    def regrets(self) -> np.ndarray:
+        """For the random problems, [problems]."""
+        return np.array([one.regret for one in self.random])
+
+    @property
+    def broken(self) -> tuple[float, float]:
+        """Part of the random problems in which its menu breaks IR, and in which it breaks IC."""
+        return (
+            float(np.mean([one.refusing > 0 for one in self.random])),
+            float(np.mean([one.tempted > 0 for one in self.random])),
+        )
 
     def as_json(self) -> dict[str, float | str]:
         """The row in numbers; regrets as parts of the optimum."""
@@ -55,7 +66,8 @@ class Row:
             "regret": self.configured.regret,
             "mean_regret": float(self.regrets.mean()),
             "p95_regret": float(np.quantile(self.regrets, 0.95)),
-            "broken": self.broken,
+            "broken_ir": self.broken[0],
+            "broken_ic": self.broken[1],
         }
 
 
@@ -88,16 +100,9 @@ def outcome(problem: Problem, frequencies: np.ndarray, rewards: np.ndarray) -> O
 
 def row(name: str, problem: Problem, problems: Sequence[Problem], write: Writer) -> Row:
     """Try a way on the configured problem and on random ones."""
-    outcomes = [
-        outcome(one, *menu) for one, menu in zip((problem, *problems), write((problem, *problems)), strict=True)
-    ]
-    random = outcomes[1:]
-    return Row(
-        name,
-        outcomes[0],
-        np.array([one.regret for one in random]),
-        float(np.mean([one.refusing + one.tempted > 0 for one in random])),
-    )
+    every = (problem, *problems)
+    outcomes = [outcome(one, *menu) for one, menu in zip(every, write(every), strict=True)]
+    return Row(name, outcomes[0], tuple(outcomes[1:]))
 
 
 def rules(rng: np.random.Generator) -> dict[str, Writer]:
