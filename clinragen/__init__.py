@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from clinragen.api.exchange import export_cohort
     from clinragen.api.knowledge import build_graph
+    from clinragen.api.ledger import check_ledger_proof, open_ledger, prove_ledger, verify_ledger
     from clinragen.api.prediction import explain, export, load, predict
     from clinragen.api.preparation import prepare
     from clinragen.api.prescription import prescribe
@@ -55,6 +56,7 @@ __all__ = [
     "build_graph",
     "build_index",
     "check_contract",
+    "check_ledger_proof",
     "choose_contract",
     "compare",
     "compare_contracts",
@@ -68,6 +70,7 @@ __all__ = [
     "judge_ratings",
     "load",
     "open_index",
+    "open_ledger",
     "open_stay",
     "pack_answers",
     "pack_prescriptions",
@@ -75,6 +78,7 @@ __all__ = [
     "predict",
     "prepare",
     "prescribe",
+    "prove_ledger",
     "report",
     "report_prescriptions",
     "similar",
@@ -84,6 +88,7 @@ __all__ = [
     "teach_questions",
     "train",
     "verify",
+    "verify_ledger",
     "zeroshot",
 ]
 
@@ -97,6 +102,7 @@ _HOMES = {
     "build_graph": "clinragen.api.knowledge",
     "build_index": "clinragen.api.similarity",
     "check_contract": "clinragen.api.contracts",
+    "check_ledger_proof": "clinragen.api.ledger",
     "choose_contract": "clinragen.api.contracts",
     "compare": "clinragen.api.comparison",
     "compare_contracts": "clinragen.api.contracts",
@@ -110,6 +116,7 @@ _HOMES = {
     "judge_ratings": "clinragen.api.rating",
     "load": "clinragen.api.prediction",
     "open_index": "clinragen.api.similarity",
+    "open_ledger": "clinragen.api.ledger",
     "open_stay": "clinragen.api.asking",
     "pack_answers": "clinragen.api.rating",
     "pack_prescriptions": "clinragen.api.rating",
@@ -117,6 +124,7 @@ _HOMES = {
     "predict": "clinragen.api.prediction",
     "prepare": "clinragen.api.preparation",
     "prescribe": "clinragen.api.prescription",
+    "prove_ledger": "clinragen.api.ledger",
     "report": "clinragen.api.reporting",
     "report_prescriptions": "clinragen.api.reporting",
     "similar": "clinragen.api.similarity",
@@ -126,6 +134,7 @@ _HOMES = {
     "teach_questions": "clinragen.api.questions",
     "train": "clinragen.api.training",
     "verify": "clinragen.api.assessment",
+    "verify_ledger": "clinragen.api.ledger",
     "zeroshot": "clinragen.api.zeroshot",
 }
 

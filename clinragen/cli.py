@@ -33,6 +33,7 @@ PROGRAM = Program(
         "report",
         "rate",
         "contract",
+        "ledger",
         "serve",
         "demo",
     ),

@@ -13,6 +13,7 @@ from clinragen.errors import UserError
 from clinragen.ledger.checkpoints import Checkpoint, Trust
 from clinragen.ledger.entries import (
     BY_SITES,
+    VERSION,
     Acceptance,
     Aggregate,
     Anchor,
@@ -128,6 +129,8 @@ class History:
         self.signatures += 1
 
     def _opens(self, opening: Opening) -> None:
+        if opening.version != VERSION:
+            raise UserError(f"a log of version {opening.version}, and this clinragen reads version {VERSION}")
         opening.log.check("log")
         for trust in opening.networks:
             trust.check(f"network {trust.origin}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from clinragen.errors import UserError
@@ -115,14 +115,29 @@ class Log:
             self.checkpoints[len(self.tree)] = note
         return note
 
+    def entries(self) -> Iterator[tuple[int, Entry]]:
+        """Index and entry of all that was read, in order."""
+        for first in sorted(self._starts):
+            for index, line in enumerate(self.folder.batch(first).lines, first):
+                yield index, parse_entry(line, index)
+
+    def line(self, index: int) -> bytes:
+        """The line of an entry, which is hashed as a leaf of the tree."""
+        first = max(start for start in self._starts if start <= index)
+        return self.folder.batch(first).lines[index - first]
+
+    def newest(self) -> Note:
+        """The newest checkpoint, with the cosignatures that it has."""
+        size = len(self.tree)
+        return Note.parse(self.folder.note(size)) if size in self.folder.sizes() else self.checkpoints[size]
+
     def anchor(self, other: Log) -> Anchor:
         """The entry that anchors the newest checkpoint of a network's log, which a quorum has cosigned, in this one.
 
         Raises:
             UserError: too few witnesses cosigned it.
         """
-        size = len(other.tree)
-        note = Note.parse(other.folder.note(size) or str(other.checkpoints[size]))
+        note, size = other.newest(), len(other.tree)
         other.trust.witnessed(note)
         before = self.history.anchored.get(other.trust.origin)
         proof = other.tree.consistency(before.size, size) if before and before.size <= size else []

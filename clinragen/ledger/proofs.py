@@ -83,10 +83,9 @@ def prove_inclusion(log: Log, index: int) -> Proof:
     size = len(log.tree)
     if not 0 <= index < size:
         raise UserError(f"{log.path} has no entry {index}: it has {size}, from 0 on")
-    start = max(first for first in log.folder.starts() if first <= index)
-    line = log.folder.batch(start).lines[index - start]
+    line = log.line(index)
     hashes = [to_base64(part) for part in log.tree.inclusion(index, size)]
-    return Proof("inclusion", _newest(log), hashes, line.decode(), index)
+    return Proof("inclusion", str(log.newest()), hashes, line.decode(), index)
 
 
 def prove_consistency(log: Log, earlier: Note) -> Proof:
@@ -101,7 +100,7 @@ def prove_consistency(log: Log, earlier: Note) -> Proof:
     if not seen.size:
         raise UserError("a checkpoint without entries: every log continues it")
     hashes = [to_base64(part) for part in log.tree.consistency(seen.size, len(log.tree))]
-    return Proof("consistency", _newest(log), hashes, earlier=str(earlier))
+    return Proof("consistency", str(log.newest()), hashes, earlier=str(earlier))
 
 
 def check(proof: Proof, trust: Trust, given: Note | None = None) -> Proven:
@@ -132,9 +131,3 @@ def check(proof: Proof, trust: Trust, given: Note | None = None) -> Proven:
     if not extends(earlier.size, checkpoint.size, hashes, earlier.root, checkpoint.root):
         raise UserError(f"the proof does not show that {checkpoint.size} entries continue {earlier.size}")
     return Proven(checkpoint, earlier=earlier)
-
-
-def _newest(log: Log) -> str:
-    """The newest checkpoint, with its cosignatures."""
-    size = len(log.tree)
-    return log.folder.note(size) or str(log.checkpoints[size])

@@ -179,7 +179,7 @@ def test_a_truncated_log_is_sound_by_itself_and_not_to_one_who_remembers(consort
 
 
 @given(st.data())
-@settings(max_examples=30)
+@settings(max_examples=10)
 def test_proofs_are_checked_with_the_keys_alone(consortium, data):
     log, trust = consortium.main.log, consortium.main.trust
     size = len(log.tree)
