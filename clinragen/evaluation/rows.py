@@ -258,6 +258,33 @@ class SitesPart(TypedDict):
     tables: list[SiteTable]
 
 
+class GroupRow(TypedDict):
+    """A group of patients or stays; ``gaps`` are its scores minus those of all others. Both are None where the group,
+    or the others, are too few."""
+
+    name: str
+    stays: Count
+    patients: Count
+    labels: Count
+    scores: dict[str, Interval] | None
+    gaps: dict[str, Interval] | None
+
+
+class GroupTable(TypedDict):
+    """Scores by age, sex or length of stay, and of how many stays it is not known."""
+
+    by: str
+    unknown: Count
+    rows: list[GroupRow]
+
+
+class GroupsPart(TypedDict):
+    """Scores by group, and the fewest stays of one that is scored."""
+
+    fewest: Count
+    tables: list[GroupTable]
+
+
 class EvaluationFile(TypedDict):
     """The file: ``systems`` and ``cost_of_control`` by name, ``claims`` by kind of rationale and kind of claim."""
 
@@ -281,3 +308,4 @@ class EvaluationFile(TypedDict):
     intervals: NotRequired[Intervals | None]
     abstention: NotRequired[Abstention | None]
     sites: NotRequired[SitesPart | None]
+    groups: NotRequired[GroupsPart | None]

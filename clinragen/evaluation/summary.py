@@ -10,7 +10,7 @@ from clinragen import __version__, versions
 from clinragen.chart.limits import most_words
 from clinragen.choices import CONTROLS, RationaleKind
 from clinragen.cohort.folder import Cohort
-from clinragen.evaluation import abstention, faithfulness, intervals, sites, text
+from clinragen.evaluation import abstention, faithfulness, groups, intervals, sites, text
 from clinragen.evaluation.diagnosis import (
     METRICS,
     Bootstrapped,
@@ -107,6 +107,7 @@ def summarize(
         "intervals": intervals.summarize(predictions, gold, eligible, patients, replicates, seed),
         "abstention": abstention.summarize(predictions, truth, replicates, seed),
         "sites": sites.summarize(predictions, truth, replicates, seed),
+        "groups": groups.summarize(predictions, truth, replicates, seed),
     }
 
 

@@ -13,6 +13,8 @@ from clinragen.evaluation.rows import (
     Abstention,
     Coverage,
     EvaluationFile,
+    GroupsPart,
+    GroupTable,
     Interval,
     Intervals,
     LabelSets,
@@ -31,6 +33,8 @@ SITE_SCORES = {
     "micro_auroc": "micro AUROC",
     "thresholded_micro_f1": "micro F1, threshold",
 }
+#: Those by group that are shown.
+GROUP_SCORES = ("macro_auroc", "thresholded_micro_f1")
 _COLUMNS = {
     "macro_auroc": "macro\nAUROC",
     "macro_auprc": "macro\nAUPRC",
@@ -88,6 +92,8 @@ def render(evaluation: EvaluationFile, *, per_phenotype: bool = True) -> Rendera
         parts.append(Text(abstention_text(abstained, evaluation)))
     if placed := evaluation.get("sites"):
         parts += [_by_site(table, placed) for table in placed["tables"]]
+    if groups := evaluation.get("groups"):
+        parts += [_by_group(table, groups) for table in groups["tables"]]
     parts += [_texts(evaluation), _claims(evaluation)]
     if _task(evaluation).argued:
         parts.append(Text(coverage_text(evaluation["coverage"])))
@@ -173,6 +179,38 @@ def site_note(sites: SiteTable, part: SitesPart) -> str:
         lines.append(f"{many} with fewer than {part['fewest']} stays {ending}.")
     if sites["unknown"]:
         lines.append(f"Of {sites['unknown']} stay{'s' * (sites['unknown'] > 1)} the {by} is not known.")
+    return " ".join(lines)
+
+
+def _by_group(groups: GroupTable, part: GroupsPart) -> Table:
+    """Scores by age, sex or length of stay, and how far each group is from all others."""
+    table = Table(
+        title=f"By {groups['by']}; 95 % interval by patient", caption=group_note(groups, part), show_edge=False
+    )
+    for position, title in enumerate((groups["by"], "stays", *(SITE_SCORES[score] for score in GROUP_SCORES))):
+        table.add_column(title, justify="right" if position else "left", no_wrap=True)
+        if position > 1:
+            table.add_column("gap", justify="right", no_wrap=True)
+    for row in groups["rows"]:
+        cells = []
+        for score in GROUP_SCORES:
+            cells += ["–", ""] if row["scores"] is None else [number(row["scores"][score]["value"])]
+            cells += [] if row["gaps"] is None else [with_interval(row["gaps"][score])]
+        table.add_row(row["name"], str(row["stays"]), *cells)
+    return table
+
+
+def group_note(groups: GroupTable, part: GroupsPart) -> str:
+    """What the figures by group say.
+
+    >>> group_note({"by": "sex", "unknown": 1, "rows": []}, {"fewest": 20, "tables": []}).split(". ")[1]
+    'Of 1 stay the sex is not known.'
+    """
+    lines = ["The gap of a group is its score minus that of all other stays."]
+    if any(row["scores"] is None for row in groups["rows"]):
+        lines.append(f"Groups of fewer than {part['fewest']} stays are not scored.")
+    if groups["unknown"]:
+        lines.append(f"Of {groups['unknown']} stay{'s' * (groups['unknown'] > 1)} the {groups['by']} is not known.")
     return " ".join(lines)
 
 

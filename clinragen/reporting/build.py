@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from clinragen.errors import UserError
 from clinragen.evaluation.inputs import Predictions
-from clinragen.evaluation.rows import EvaluationFile, SiteTable
+from clinragen.evaluation.rows import EvaluationFile, GroupTable, SiteTable
 from clinragen.evaluation.stored import load_evaluation
-from clinragen.evaluation.table import SITE_SCORES, reason_lines, site_note
+from clinragen.evaluation.table import GROUP_SCORES, SITE_SCORES, group_note, reason_lines, site_note
 from clinragen.outputs import REPORT, output_folder
 from clinragen.reporting import charts
 from clinragen.reporting.assets import SHARED, Assets, environment_of, harmless, source_hash
@@ -78,6 +78,8 @@ def write_report(
                 reasons=reason_lines(report.evaluation.get("reasons")) if report.evaluation else [],
                 by_site=_by_site(report.evaluation),
                 site_scores=SITE_SCORES,
+                by_group=_by_group(report.evaluation),
+                group_scores=GROUP_SCORES,
                 provenance=provenance_groups(report),
                 sources=sorted(set(report.graph.manifest.citations.values())) if report.graph else [],
             )
@@ -102,6 +104,12 @@ def _by_site(evaluation: EvaluationFile | None) -> list[tuple[SiteTable, str]]:
     """The tables by hospital, network and period, each with what it does not show."""
     part = evaluation.get("sites") if evaluation else None
     return [(table, site_note(table, part)) for table in part["tables"]] if part else []
+
+
+def _by_group(evaluation: EvaluationFile | None) -> list[tuple[GroupTable, str]]:
+    """The tables by age, sex and length of stay, each with how it is to be read."""
+    part = evaluation.get("groups") if evaluation else None
+    return [(table, group_note(table, part)) for table in part["tables"]] if part else []
 
 
 def _reliability(evaluation: EvaluationFile | None) -> Markup | None:
