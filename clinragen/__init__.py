@@ -27,6 +27,13 @@ if TYPE_CHECKING:
         solve_contract,
     )
     from clinragen.api.exchange import export_cohort
+    from clinragen.api.federation import (
+        federate_init,
+        federate_join,
+        federate_round,
+        federate_simulate,
+        federate_site,
+    )
     from clinragen.api.knowledge import build_graph
     from clinragen.api.ledger import check_ledger_proof, open_ledger, prove_ledger, verify_ledger
     from clinragen.api.prediction import explain, export, load, predict
@@ -65,6 +72,11 @@ __all__ = [
     "explain",
     "export",
     "export_cohort",
+    "federate_init",
+    "federate_join",
+    "federate_round",
+    "federate_simulate",
+    "federate_site",
     "fit_worth",
     "import_ratings",
     "judge_ratings",
@@ -112,6 +124,11 @@ _HOMES = {
     "export": "clinragen.api.prediction",
     "export_cohort": "clinragen.api.exchange",
     "fit_worth": "clinragen.api.contracts",
+    "federate_init": "clinragen.api.federation",
+    "federate_join": "clinragen.api.federation",
+    "federate_round": "clinragen.api.federation",
+    "federate_simulate": "clinragen.api.federation",
+    "federate_site": "clinragen.api.federation",
     "import_ratings": "clinragen.api.rating",
     "judge_ratings": "clinragen.api.rating",
     "load": "clinragen.api.prediction",

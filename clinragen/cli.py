@@ -18,6 +18,7 @@ PROGRAM = Program(
         "teach",
         "distill",
         "train",
+        "federate",
         "predict",
         "explain",
         "ask",

@@ -101,6 +101,9 @@ INDEX = Format(
 SAMPLES = Format("sample journal", "samples_version", 1, 1, "move it away and run `clinragen train refine`")
 RATING_PACK = Format("rating pack", "pack_version", 1, 1, "write it anew with `clinragen rate pack`")
 RATINGS = Format("rating file", "ratings_version", 1, 1, "save it anew from the rater's page")
+FEDERATION = Format(
+    "federation", "federation_version", 1, 1, "make it anew with `clinragen federate init`", kinds=("federation",)
+)
 
 #: The version of models from which on they were trained on the passages of long notes that name concepts.
 NOTE_PASSAGES = 5
@@ -112,4 +115,5 @@ CAPTIONS = 1
 
 FORMATS = (
     COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, INDEX, SAMPLES, RATING_PACK, RATINGS,
+    FEDERATION,
 )  # fmt: skip

@@ -41,8 +41,8 @@ VERSIONS: dict[str, int] = {
 #: Objects under these names are keyed by data (files, labels, reasons, ...), so only their values have a layout.
 KEYED_BY_DATA = {
     "arguments", "cells", "citations", "classes", "cost_of_control", "files", "inputs", "interval", "labels",
-    "out_of_scope", "outputs", "periods", "phenotypes", "probabilities", "quarantined", "remarks", "sizes", "sources",
-    "tables", "thresholds",
+    "out_of_scope", "outputs", "periods", "phenotypes", "probabilities", "quarantined", "remarks", "settings", "sizes",
+    "sources", "tables", "tensors", "thresholds",
 }  # fmt: skip
 _ANY, _OPTIONAL = "*", "?"
 
@@ -192,6 +192,19 @@ def of_rating_files(pack: Path) -> Layout:
     return {"ratings-*.json": of_json(json.loads(path.read_text(encoding="utf-8")))}
 
 
+def of_federation() -> Layout:
+    """The manifest of a federation, with everything that may stand in it."""
+    from clinragen.federation.aggregation import Rule
+    from clinragen.federation.manifest import Federation, Member
+    from clinragen.federation.update import TensorSpec
+    from clinragen.federation.work import Phase
+
+    phases = [Phase("count", "statistics", 1, {"t": TensorSpec([1], "F64", 0.0, 1.0)})]
+    rule = Rule(half_life_hours=1.0)
+    manifest = Federation("f", "k", [Member("m", "k", 10)], "series", {}, phases, rule, code_sha256="ab")
+    return {"federation.json": of_json(manifest.to_json())}
+
+
 def of_tokens(model: Path, cohort: Path) -> Layout:
     """The arrays that a run keeps of its stays while it lasts."""
     from dataclasses import replace
@@ -239,6 +252,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
         "SAMPLES": of_samples(scratch),
         "RATING_PACK": of_folder(scratch / "pack"),
         "RATINGS": of_rating_files(scratch / "pack"),
+        "FEDERATION": of_federation(),
         "ENCODING": of_tokens(run, cohort),
     }
     return {name: {"version": VERSIONS[name], "layout": layout} for name, layout in written.items()}

@@ -103,3 +103,14 @@ def test_knowledge():
     from clinragen.knowledge.linker import Linker
 
     Linker(build_graph())
+
+
+@pytest.mark.parametrize("name", names("federation"))
+def test_federations(name):
+    from clinragen.federation.manifest import FederationSettings
+    from clinragen.federation.work import open_work
+
+    settings = load("federation", name, FederationSettings)
+    settings.rule.check()
+    phases = open_work(settings.work, settings.settings).phases()
+    assert {phase.kind for phase in phases} == {"statistics", "training"}

@@ -171,6 +171,13 @@ def mapping(text: str, folder: Path) -> None:
     load_mapping(str(folder / "mapping.yaml"))
 
 
+def policy(text: str, folder: Path) -> None:
+    from clinragen.federation.policy import Policy
+
+    (folder / "policy.yaml").write_text(text)
+    Policy.read(folder / "policy.yaml")
+
+
 def more_variables(text: str, tmp_path: Path) -> None:
     """A file of variables beside those of the catalogue."""
     (tmp_path / "variables.yaml").write_text(text)
@@ -193,6 +200,7 @@ READERS: dict[str, Callable[[str, Path], None]] = {
     **dict.fromkeys(("inputs", "targets"), stage),
     **dict.fromkeys(("codes", "units", "diagnoses"), mapping),
     **dict.fromkeys(("variables",), more_variables),
+    **dict.fromkeys(("smallest_cell",), policy),
     **dict.fromkeys(("types",), contract),
 }
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 
 from clinragen.errors import UserError
-from clinragen.shape import COUNT
 
 type Tensors = Mapping[str, np.ndarray]
 #: dtypes as safetensors names them
@@ -33,10 +32,14 @@ class TensorSpec:
     Attributes:
         shape: its shape.
         dtype: its type, as safetensors names it; a trained tensor is ``F32``, and its change is sent as ``F64``.
+        least: of a statistic: the least that a stay can add to a cell; None: not bounded.
+        most: the most that it can.
     """
 
-    shape: list[Annotated[int, COUNT]]
+    shape: list[int]
     dtype: Dtype = "F32"
+    least: float | None = None
+    most: float | None = None
 
     def differs(self, array: np.ndarray) -> Literal["shape", "dtype"] | None:
         """In what a tensor is not of this kind; None if it is."""

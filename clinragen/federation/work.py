@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from importlib import import_module
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from clinragen.cohort.folder import Cohort
+from clinragen.errors import unknown_choice
 from clinragen.federation.update import Tensors, TensorSpec
 
 PhaseKind = Literal["statistics", "training"]
@@ -42,16 +44,23 @@ class Statistic:
     """Sums over stays, cell by cell.
 
     Attributes:
-        values: the sums, float64 or int64 of any shape.
-        stays: how many stays are behind each cell, int64 of the same shape (or one that broadcasts to it). A cell with
-            fewer stays than the site's policy allows leaves as 0, with 0 stays.
-        sensitivity: by how much one patient changes ``values`` at most, as a Euclidean length; None if it is not
-            bounded: then they do not leave a federation with differential privacy.
+        values: the sums, float64 or int64 of any shape. Of int64 they are counts of stays, and a count below the site's
+            smallest cell does not leave, either.
+        stays: how many stays are behind each cell, int64 of the same shape. A cell with fewer stays than the site's
+            policy allows leaves as 0, with 0 stays.
+        sensitivity: by how much one patient changes ``values`` at most, and ``stays``, as Euclidean lengths; None where
+            it is not bounded: then nothing of it leaves a federation with differential privacy.
     """
 
     values: np.ndarray
     stays: np.ndarray
-    sensitivity: float | None = None
+    sensitivity: tuple[float, float] | None = None
+
+
+def small_cells(values: np.ndarray, stays: np.ndarray, least: int) -> np.ndarray:
+    """Which cells tell of fewer than ``least`` stays, but of some: bool, of the shape of both."""
+    few = (stays > 0) & (stays < least)
+    return few | ((values != 0) & (np.abs(values) < least)) if values.dtype.kind == "i" else few
 
 
 class LocalWork(Protocol):
@@ -84,3 +93,36 @@ class LocalWork(Protocol):
             round_number: number of the round within the federation, from 1, to seed what is drawn.
         """
         ...
+
+
+@runtime_checkable
+class PatientWork(Protocol):
+    """Work whose training is a sum over patients, for differential privacy of patients rather than of a whole site."""
+
+    def contributions(self, cohort: Cohort, tensors: Tensors, round_number: int) -> Tensors:
+        """What each patient adds to the change of the phase's tensors, float64 [patients, ...].
+
+        A row depends on the stays of one patient alone. Their mean over patients is the change that a site sends
+        without privacy; with it each row is clipped before noise is added to the sum.
+        """
+        ...
+
+
+#: name -> module and class of what can be computed. A manifest names one of these and never code of its own.
+WORKS = {"series": ("clinragen.federation.series_regression", "SeriesRegression")}
+
+
+def open_work(name: str, settings: dict[str, Any]) -> LocalWork:
+    """The work of a federation.
+
+    Args:
+        name: one of :data:`WORKS`.
+        settings: of the work.
+
+    Raises:
+        UserError: there is no such work, or it has no such settings.
+    """
+    if name not in WORKS:
+        raise unknown_choice("work", name, WORKS)
+    module, kind = WORKS[name]
+    return getattr(import_module(module), kind)(settings)

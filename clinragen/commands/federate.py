@@ -1,0 +1,198 @@
+"""``clinragen federate``: train one model at several sites; only what each site's policy allows leaves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from clinragen.command_line import answer
+from clinragen.options import AsJson, CohortFolder, Flag, Out, Overwrite, Paths, Seed, Settings, WholeNumber
+
+command = App(name="federate", help="Train one model at several sites; only what each site's policy allows leaves it.")
+
+Config = Annotated[str, Parameter(name="--config", help="Name of a config of configs/federation, or a YAML file.")]
+PolicyFile = Annotated[Path | None, Parameter(name="--policy")]
+
+
+@command.command
+def join(
+    *,
+    out: Out,
+    name: Annotated[str, Parameter(name="--name")],
+    cohort: CohortFolder,
+    policy: PolicyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the folder of a site: keys, policy, and the member.json that the coordinator needs.
+
+    Args:
+        name: Name of the site: small letters, digits and .-_
+        policy: YAML file that says what may leave. Default: one by which nothing leaves until you edit it.
+    """
+    from clinragen.api.federation import federate_join
+
+    member = federate_join(out, name, cohort, policy=policy)
+    text = f"site {name} with {member.stays} training stays: give {out / 'member.json'} to the coordinator"
+    answer(text, {"out": out, "name": name, "stays": member.stays, "key": member.key}, as_json)
+
+
+@command.command
+def init(
+    *,
+    out: Out,
+    name: Annotated[str, Parameter(name="--name")],
+    member: Paths,
+    config: Config = "series",
+    settings: Settings = (),
+    as_json: AsJson = False,
+) -> None:
+    """Make a federation: the manifest for all sites, and the coordinator's key.
+
+    Args:
+        name: Name of the federation: small letters, digits and .-_
+        member: The member.json of a site; given once for each.
+        settings: Override a setting of the config, as in rule.name=median; may be repeated.
+    """
+    from clinragen.api.federation import federate_init
+    from clinragen.federation.coordinator import MANIFEST
+
+    manifest = federate_init(out, name, member, config=config, set=settings)
+    path, counts = out / MANIFEST, f"{len(manifest.members)} sites, {manifest.rounds} rounds"
+    text = f"federation {name}, {counts}: give {path} to each site\n{manifest.id}"
+    values = {"manifest": path, "id": manifest.id, "sites": len(manifest.members), "rounds": manifest.rounds}
+    answer(text, values, as_json)
+
+
+@command.command
+def site(
+    *,
+    federation: Annotated[Path, Parameter(name="--federation")],
+    folder: Annotated[Path, Parameter(name="--site")],
+    cohort: CohortFolder,
+    inbox: Annotated[Path, Parameter(name="--inbox")],
+    outbox: Annotated[Path, Parameter(name="--outbox")],
+    as_json: AsJson = False,
+) -> None:
+    """Answer the newest round: compute on the cohort of this site, and write what its policy lets out.
+
+    Args:
+        federation: The federation.json of the coordinator.
+        folder: Folder of this site, made by `clinragen federate join`.
+        inbox: Folder with the coordinator's messages.
+        outbox: Folder to write; nothing else leaves.
+    """
+    from clinragen.api.federation import federate_site
+    from clinragen.quiet import quiet_libraries
+
+    quiet_libraries()
+    reply = federate_site(federation, folder, cohort, inbox, outbox)
+    lines = {
+        "waiting": f"{inbox} has no message of the coordinator yet",
+        "finished": f"all rounds are done: the model is that of round {reply.round_number} in {inbox}",
+        "answered": f"round {reply.round_number} answered from {reply.count} stays, in {outbox}",
+        "repeated": f"round {reply.round_number} was answered before, and is in {outbox} as it was",
+    }
+    spent = "" if reply.epsilon is None else f"; epsilon spent: {reply.epsilon:.3f} of {reply.budget:g}"
+    values = {
+        "round": reply.round_number,
+        "status": reply.status,
+        "count": reply.count,
+        "epsilon": reply.epsilon,
+        "budget": reply.budget,
+    }
+    answer(lines[reply.status] + spent, values, as_json)
+
+
+@command.command(name="round")
+def round_(
+    *,
+    federation: Annotated[Path, Parameter(name="--federation")],
+    inbox: Paths = (),
+    close: Flag = False,
+    as_json: AsJson = False,
+) -> None:
+    """Open the first round; or screen and combine what the sites sent, and open the next.
+
+    Args:
+        federation: Folder of the coordinator, made by `clinragen federate init`.
+        inbox: Outbox of a site, or a copy of it; given once for each.
+        close: Go on without sites that are missing, if there are enough.
+    """
+    from clinragen.api.federation import federate_round
+
+    state = federate_round(federation, inbox, close=close)
+    lines = [f"refused: {refusal}" for refusal in state.refusals]
+    if state.closed:
+        lines.append(f"round {state.closed[-1]} closed: {len(state.accepted)} sites")
+    if state.finished:
+        lines.append(f"finished: the model is in {federation / 'outbox'}, round {state.number}")
+    else:
+        lines.append(f"round {state.number} is open; missing: {', '.join(state.missing) or 'none'}")
+    values = {
+        "round": state.number,
+        "closed": list(state.closed),
+        "accepted": list(state.accepted),
+        "missing": list(state.missing),
+        "refused": [refusal.as_json() for refusal in state.refusals],
+        "finished": state.finished,
+    }
+    answer("\n".join(lines), values, as_json)
+
+
+@command.command
+def simulate(
+    *,
+    cohort: CohortFolder,
+    out: Out,
+    by: Annotated[str, Parameter(name="--by")] = "network",
+    config: Config = "series",
+    settings: Settings = (),
+    policy: PolicyFile = None,
+    poison: Literal["minus_ten", "flipped", "scaled", "colluding"] | None = None,
+    poisoned: WholeNumber = 0,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Divide a cohort into sites and run a federation to its end in one process, with the files of a real one.
+
+    Args:
+        by: Column of stays or sites that tells the sites apart: network, hospital, ...
+        settings: Override a setting of the config, as in settings.rounds=5; may be repeated.
+        policy: YAML file, the policy of every site. Default: all that the federation lists may leave.
+        poison: What some sites send instead of their changes.
+        poisoned: How many sites do.
+        seed: Draws the keys.
+    """
+    from clinragen.api.federation import federate_simulate
+    from clinragen.quiet import quiet_libraries
+
+    quiet_libraries()
+    simulation = federate_simulate(
+        cohort,
+        out,
+        by=by,
+        config=config,
+        set=settings,
+        policy=policy,
+        poison=poison,
+        poisoned=poisoned,
+        seed=seed,
+        overwrite=overwrite,
+        progress=True,
+    )
+    result = simulation.simulated
+    lines = [f"left out: {name} ({why})" for name, why in result.left_out.items()]
+    lines.append(f"{len(result.sites)} sites, {len(result.refusals)} updates refused; model: {simulation.model}")
+    if result.epsilon is not None:
+        lines.append(f"epsilon spent by each site: at most {result.epsilon:.3f}")
+    values = {
+        "model": simulation.model,
+        "sites": {name: int((part.stays["split"] == "train").sum()) for name, part in result.sites.items()},
+        "left_out": result.left_out,
+        "refused": [refusal.as_json() for refusal in result.refusals],
+        "epsilon": result.epsilon,
+    }
+    answer("\n".join(lines), values, as_json)
