@@ -27,6 +27,26 @@ CHECKPOINT = (
     "mbIUBkBIfZ+qnA==\n"
 )
 
+# a public checkpoint of a certificate log, cosigned by public witnesses
+PUBLIC = """arche2025h1.staging.ct.transparency.dev
+1432088532
+U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Ro=
+
+— arche2025h1.staging.ct.transparency.dev zTM8sQAAAZ5W0WdjBAMARjBEAiBjW5IQf9pvsYLfQFX6hoGREPMHbdQ3urbllzalApkptQIgIpwtEroeW2BXaHAI4kJXFbon5Ch9MNL5zRNZ55lvGt0=
+— arche2025h1.staging.ct.transparency.dev ui8GwCF1+kWqZrxGdhj4aX3gcw7XUlXQQabg/27lefwhUkzbC3NygNI75MdhL1bfTW9g8Ei59RA23oHP7Ry1k3ZFWwQ=
+— transparency.dev/DEV:witness-little-garden 2AQqhwAAAABqEiEgzgFIqqhbUoDwjMWE6UP8nd8/KYTzwZ2rhIgcqoXHAwVkjZr4AscylP3v7sEodkRAErumC2q44vdgJY096st5BQ==
+— witness1.smartit.nu/witness1 pIyCDwAAAABqEiEghIp82KWebrw7/oHQwlTAm3g2RKS4+eebl8eO0WH+/iEcxZ75W3u5hNI7TOQtmJbqmNWVuE0tgh0XwzdZsDsUAQ==
+— remora.n621.de 2net5wAAAABqEiEgPlfF3V06o0Y+fHM+J5J9s27wgxxcOVSpZ/2g/KSiXCg9DEZI+aVCIobWX9sXTynk5XeU/zZ0WBxtqB0DrAWfBw==
+— witness.stagemole.eu Z/euoAAAAABqEiEgw0i+7g2ENfDAWHmtRzCfKTHSDwYDJA2NmKeGi9Y8FtEyOUvVr+AJmIY/2TUFucgKi7lI7cUiOvKFYe/TmN9DAg==
+"""  # noqa: E501
+PUBLIC_KEYS = [
+    "arche2025h1.staging.ct.transparency.dev+ba2f06c0+AU0vHmlGCS/PdN8b2OaGmKprLI8HKM+dJ472xgFYh15f",
+    "transparency.dev/DEV:witness-little-garden+d8042a87+BCtusOxINQNUTN5Oj8HObRkh2yHf/MwYaGX4CPdiVEPM",
+    "witness1.smartit.nu/witness1+a48c820f+BPSFWg9G6KPiO7QPryYO5Xq4oYJJ+kAvLKLSimDhoxMO",
+    "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2",
+    "witness.stagemole.eu+67f7aea0+BEqSG3yu9YrmcM3BHvQYTxwFj3uSWakQepafafpUqklv",
+]
+
 ICU, WITNESS = PrivateKey("hospital.example/icu", bytes(range(32))), PrivateKey("witness.example/w1", bytes(32))
 
 
@@ -48,6 +68,17 @@ def test_the_example_of_the_checkpoint_standard_is_read_and_written_alike():
     note = Note.parse(CHECKPOINT)
     assert str(note) == CHECKPOINT
     assert int.from_bytes(note.signatures[1].value[:8]) == 1679315147
+
+
+def test_cosignatures_of_public_witnesses_are_verified():
+    keys = [PublicKey.parse(text) for text in PUBLIC_KEYS]
+    note = Note.parse(PUBLIC)
+    assert str(note) == PUBLIC
+    signers = note.verified(keys)
+    assert list(signers) == keys
+    assert {signers[key] for key in keys[1:]} == {0x6A122120}  # the time that all of them stated
+    with pytest.raises(UserError, match="is not right"):
+        Note.parse(PUBLIC.replace("1432088532", "1432088533")).verified(keys[3:4])
 
 
 def test_a_key_file_is_private_and_never_replaced(tmp_path):

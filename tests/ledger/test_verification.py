@@ -16,6 +16,7 @@ from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
 from clinragen.ledger.entries import Aggregate, Entry, Part, Update, stated
 from clinragen.ledger.folder import LogFolder, UnsoundError
+from clinragen.ledger.log import Log
 from clinragen.ledger.payments import due
 from clinragen.ledger.proofs import Proof, check, prove_consistency, prove_inclusion
 from clinragen.ledger.verification import verify
@@ -257,3 +258,55 @@ def test_each_attack_does_what_it_says(consortium, tmp_path):
         attack(consortium.main, copy, random.Random(5))
         before = {path.name: path.read_bytes() for path in consortium.main.log.path.rglob("*.*")}
         assert {path.name: path.read_bytes() for path in copy.rglob("*.*")} != before
+
+
+@pytest.fixture
+def rewritten(consortium, tmp_path):
+    """A copy whose last aggregate, one of several entries of its batch, is another; and the index of it."""
+    copy = tmp_path / "log"
+    shutil.copytree(consortium.main.log.path, copy)
+    index = consortium.main.log.history.aggregates[4][0]
+    files = Files(copy)
+    number, row = files.spot(index)
+    assert len(files.lines[number]) > 1
+    files.lines[number][row] = edited(files.lines[number][row], aggregate=digest("another"))
+    return files, number, row, index
+
+
+def test_a_line_that_is_not_what_its_hash_says_is_named_alone(rewritten):
+    files, _, _, index = rewritten
+    files.write()
+    with pytest.raises(UnsoundError, match="its hash is not the one beside it") as caught:
+        Log(files.path)
+    assert (caught.value.first, caught.value.last) == (index, index)
+
+
+def test_a_rewritten_line_with_its_hash_repaired_is_found_without_any_witness(rewritten):
+    files, number, row, index = rewritten
+    files.put(index, files.lines[number][row])
+    files.write()
+    with pytest.raises(UnsoundError, match="the signed root is another") as caught:
+        Log(files.path)
+    assert (caught.value.first, caught.value.last) == (files.batches[number].first, files.batches[number].size - 1)
+
+
+def test_a_log_that_names_another_quorum_than_the_trusted_one_is_refused_at_its_opening(consortium):
+    stricter = replace(consortium.main.trust, quorum=3)
+    with pytest.raises(UnsoundError, match="another quorum than those to trust") as caught:
+        Log(consortium.main.log.path, stricter)
+    assert (caught.value.first, caught.value.last) == (0, 0)
+
+
+def test_a_cosigned_checkpoint_of_another_history_is_evidence_of_a_fork(consortium, tmp_path):
+    """Operator and witnesses signed two states of the same size; one is in the folder, the other are its entries."""
+    party = consortium.main
+    copy = tmp_path / "log"
+    shutil.copytree(party.log.path, copy)
+    note = Note(replace(party.log.checkpoint, root=bytes(32)).text).signed(party.key)
+    for witness in party.witnesses:
+        note = note.cosigned(witness, 1_800_000_000)
+    size = len(party.log.tree)
+    (copy / "checkpoints" / f"{size:012}.note").write_text(str(note))
+    with pytest.raises(UnsoundError, match="a fork") as caught:
+        verify(copy, trust=party.trust)
+    assert caught.value.last == size - 1
