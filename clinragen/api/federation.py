@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinragen.api.values import CohortLike, SettingsLike, console, open_cohort, overrides, path
+from clinragen.errors import UserError
 
 if TYPE_CHECKING:
     from clinragen.federation.coordinator import RoundState
@@ -57,7 +58,14 @@ def federate_init(
 
 
 def federate_site(
-    federation: str | Path, site: str | Path, cohort: CohortLike, inbox: str | Path, outbox: str | Path
+    federation: str | Path,
+    site: str | Path,
+    cohort: CohortLike,
+    inbox: str | Path,
+    outbox: str | Path,
+    *,
+    address: str | None = None,
+    certificates: str | Path | None = None,
 ) -> Answer:
     """Answer the newest round at a site, if there is one that is not answered yet.
 
@@ -67,25 +75,62 @@ def federate_site(
         cohort: the site's.
         inbox: folder with the coordinator's messages.
         outbox: folder for what leaves the site.
+        address: HOST:PORT of a coordinator that listens by Flower, whose rounds are answered until it ends; None: files
+            are carried by other means.
+        certificates: folder with the ``ca.pem`` of the coordinator, for an address off loopback.
     """
     from clinragen.federation.manifest import Federation
     from clinragen.federation.site import Site, answer
 
-    opened = Site.open(Path(site))
-    return answer(opened, Federation.read(Path(federation)), open_cohort(cohort), Path(inbox), Path(outbox))
+    opened, manifest = Site.open(Path(site)), Federation.read(Path(federation))
+    stays, folders = open_cohort(cohort), (Path(inbox), Path(outbox))
+    if address is None:
+        return answer(opened, manifest, stays, *folders)
+    from clinragen.federation.flower import take_part
+
+    return take_part(opened, manifest, stays, address, folders, path(certificates))
 
 
-def federate_round(federation: str | Path, inboxes: Sequence[str | Path] = (), *, close: bool = False) -> RoundState:
+def federate_round(
+    federation: str | Path,
+    inboxes: Sequence[str | Path] = (),
+    *,
+    close: bool = False,
+    address: str | None = None,
+    certificates: str | Path | None = None,
+    progress: bool = False,
+) -> RoundState:
     """Open the first round, or close the open one if all sites have answered, and open the next.
 
     Args:
         federation: the coordinator's folder.
         inboxes: outboxes of sites, or copies of them.
         close: go on without sites that are missing, if there are enough.
+        address: HOST:PORT to listen on by Flower: all rounds that are left are run, and updates are written to the one
+            of ``inboxes``; None: files are carried by other means.
+        certificates: folder with ``ca.pem``, ``server.pem`` and ``server.key``, for an address off loopback.
+        progress: report each round on standard error, where there are several.
     """
     from clinragen.federation.coordinator import Coordinator, advance
+    from clinragen.quiet import phase, remark
 
-    return advance(Coordinator.open(Path(federation)), [Path(inbox) for inbox in inboxes], close=close)
+    opened, folders, reporter = (
+        Coordinator.open(Path(federation)),
+        [Path(inbox) for inbox in inboxes],
+        console(progress),
+    )
+    if address is None:
+        return advance(opened, folders, close=close)
+    if len(folders) != 1:
+        raise UserError("--inbox: Flower needs one folder for the updates that arrive")
+    from clinragen.federation.flower import coordinate
+
+    def report(state: RoundState) -> None:
+        phase(reporter, f"round {state.number - len(state.closed)}: {len(state.accepted)} sites")
+        for refusal in state.refusals:
+            remark(reporter, f"refused: {refusal}")
+
+    return coordinate(opened, address, folders[0], certificates=path(certificates), report=report)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,16 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from clinragen.command_line import answer
+from clinragen.errors import UserError
 from clinragen.options import AsJson, CohortFolder, Flag, Out, Overwrite, Paths, Seed, Settings, WholeNumber
 
 command = App(name="federate", help="Train one model at several sites; only what each site's policy allows leaves it.")
 
 Config = Annotated[str, Parameter(name="--config", help="Name of a config of configs/federation, or a YAML file.")]
+#: what carries the files: people and programs of their own, or Flower
+Transport = Annotated[Literal["files", "flower"], Parameter(name="--transport")]
+Address = Annotated[str | None, Parameter(name="--address")]
+Certificates = Annotated[Path | None, Parameter(name="--certificates")]
 PolicyFile = Annotated[Path | None, Parameter(name="--policy")]
 
 
@@ -73,6 +78,9 @@ def site(
     cohort: CohortFolder,
     inbox: Annotated[Path, Parameter(name="--inbox")],
     outbox: Annotated[Path, Parameter(name="--outbox")],
+    transport: Transport = "files",
+    address: Address = None,
+    certificates: Certificates = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer the newest round: compute on the cohort of this site, and write what its policy lets out.
@@ -82,12 +90,16 @@ def site(
         folder: Folder of this site, made by `clinragen federate join`.
         inbox: Folder with the coordinator's messages.
         outbox: Folder to write; nothing else leaves.
+        transport: What carries messages and updates. flower: connect to a coordinator, and answer all of its rounds.
+        address: HOST:PORT of the coordinator, for flower.
+        certificates: Folder with the coordinator's ca.pem, for an address off loopback.
     """
     from clinragen.api.federation import federate_site
     from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
-    reply = federate_site(federation, folder, cohort, inbox, outbox)
+    address = _address(transport, address)
+    reply = federate_site(federation, folder, cohort, inbox, outbox, address=address, certificates=certificates)
     lines = {
         "waiting": f"{inbox} has no message of the coordinator yet",
         "finished": f"all rounds are done: the model is that of round {reply.round_number} in {inbox}",
@@ -111,6 +123,9 @@ def round_(
     federation: Annotated[Path, Parameter(name="--federation")],
     inbox: Paths = (),
     close: Flag = False,
+    transport: Transport = "files",
+    address: Address = None,
+    certificates: Certificates = None,
     as_json: AsJson = False,
 ) -> None:
     """Open the first round; or screen and combine what the sites sent, and open the next.
@@ -119,10 +134,14 @@ def round_(
         federation: Folder of the coordinator, made by `clinragen federate init`.
         inbox: Outbox of a site, or a copy of it; given once for each.
         close: Go on without sites that are missing, if there are enough.
+        transport: What carries messages and updates. flower: listen, and run all rounds; one --inbox takes the updates.
+        address: HOST:PORT to listen on, for flower.
+        certificates: Folder with ca.pem, server.pem and server.key, for an address off loopback.
     """
     from clinragen.api.federation import federate_round
 
-    state = federate_round(federation, inbox, close=close)
+    address = _address(transport, address)
+    state = federate_round(federation, inbox, close=close, address=address, certificates=certificates, progress=True)
     lines = [f"refused: {refusal}" for refusal in state.refusals]
     if state.closed:
         lines.append(f"round {state.closed[-1]} closed: {len(state.accepted)} sites")
@@ -196,3 +215,14 @@ def simulate(
         "epsilon": result.epsilon,
     }
     answer("\n".join(lines), values, as_json)
+
+
+def _address(transport: str, address: str | None) -> str | None:
+    """The address of a transport that needs one.
+
+    Raises:
+        UserError: it is missing, or given for files.
+    """
+    if (transport == "flower") != (address is not None):
+        raise UserError("--address HOST:PORT goes with --transport flower: give both, or neither")
+    return address
