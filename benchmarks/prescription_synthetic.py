@@ -24,8 +24,10 @@ import polars as pl
 from prescription import ROWS, Split, _auroc, _precision
 from rich.console import Console
 from rich.table import Table
+from scipy.special import expit
 
 from clinragen.artifacts import read_json, write_json
+from clinragen.baselines import log_odds
 from clinragen.cohort.folder import Cohort
 from clinragen.drugs import drugs_of
 from clinragen.evaluation.diagnosis import interval
@@ -43,6 +45,7 @@ from mimic_prep.cli import main as mimic_prep
 
 FEW, REPLICATES, LISTED = 20, 500, 5
 NAMES = ("popularity", "neighbours", "drugs", "plain", "tiny")
+OTHERS = {"oracle": "the oracle", "average": "mean log-odds of LR on all and tiny"}
 FORBIDS = ("contraindicated", "avoid")
 
 
@@ -121,7 +124,7 @@ def show(split: Split, cells: dict[str, np.ndarray], classes: np.ndarray) -> Non
         ratio = interval(values[name][0] / values["oracle"][0], replicates[name][:, 0] / replicates["oracle"][:, 0])
         shown = [interval(values[name][i], replicates[name][:, i]) for i in (0, 1)] + [ratio]
         cells_shown = [f"{of['value']:.3f} ({of['low']:.3f} to {of['high']:.3f})" for of in shown]
-        table.add_row(ROWS[name][0] if name in ROWS else "the oracle", *cells_shown)
+        table.add_row(ROWS[name][0] if name in ROWS else OTHERS[name], *cells_shown)
     Console(width=120).print(table)
 
 
@@ -197,6 +200,8 @@ def main() -> None:
             print(ROWS[name][0], flush=True)
             write_json(file, {"scores": row().round(6).tolist()})
         cells[name] = np.array(read_json(file, "a cell")["scores"])
+    if {"plain", "tiny"} <= cells.keys():
+        cells["average"] = expit((log_odds(cells["plain"]) + log_odds(cells["tiny"])) / 2)
     held = split.rows("test")
     often = (split.labels.present & held[:, None]).sum(0) >= FEW
     some = int(split.labels.present[held].any(1).sum())
