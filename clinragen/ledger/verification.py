@@ -9,7 +9,6 @@ from pathlib import Path
 from clinragen.artifacts import sha256_file
 from clinragen.errors import UserError
 from clinragen.ledger.checkpoints import Trust
-from clinragen.ledger.entries import Update
 from clinragen.ledger.folder import UnsoundError
 from clinragen.ledger.history import History
 from clinragen.ledger.log import Log
@@ -167,27 +166,31 @@ def _check_anchors(main: Log, other: Log) -> None:
 
 def _check_parts(main: Log, others: Mapping[str, Log]) -> None:
     """Check that what aggregates were made from is stated in the anchored part of the logs that were given."""
-    if not others:
-        return
-    history = main.history
-    complete = others.keys() >= history.networks.keys()
-    for index, aggregate in history.aggregates.values():
+    homes: dict[str, list[Log]] = {}
+    for other in others.values():
+        for site in other.history.sites:
+            homes.setdefault(site, []).append(other)
+    complete = bool(others) and others.keys() >= main.history.networks.keys()
+    anchored: dict[str, int] = {}
+    anchors, before = main.history.anchors, 0
+    for index, aggregate in main.history.aggregates.values():
+        while before < len(anchors) and anchors[before][0] < index:
+            checkpoint = anchors[before][1]
+            anchored[checkpoint.origin] = checkpoint.size
+            before += 1
         for part in aggregate.updates:
-            homes = [other for other in others.values() if part.site in other.history.sites]
-            if not homes and not complete:
+            if part.site not in homes and not complete:
                 continue  # of a network whose log was not given
-            stated = [_anchored(history, index, other, part.site, aggregate.round) for other in homes]
+            records = [
+                record
+                for home in homes.get(part.site, [])
+                if (record := home.history.updates.get((part.site, aggregate.round)))
+                and record[0] < anchored.get(home.trust.origin, 0)
+            ]
             try:
-                History.check_part(aggregate, part, next((each for each in stated if each), None))
+                History.check_part(aggregate, part, records[0] if records else None)
             except UserError as error:
                 raise UnsoundError(main.path, index, str(error)) from None
-
-
-def _anchored(main: History, before: int, other: Log, site: str, number: int) -> tuple[int, Update] | None:
-    """A site's update of a round, if it was anchored in the main log before an entry."""
-    sizes = [point.size for index, point in main.anchors if index < before and point.origin == other.trust.origin]
-    recorded = other.history.updates.get((site, number))
-    return recorded if recorded and recorded[0] < max(sizes, default=0) else None
 
 
 def _check_files(log: Log, files: Mapping[int, Path]) -> tuple[int, ...]:
