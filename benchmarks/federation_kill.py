@@ -23,6 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import clinragen.api.federation as api
@@ -75,9 +77,16 @@ def child(arguments: list[str]) -> None:
     sys.exit(exit_code(dispatch, arguments))
 
 
+def fork(target: Callable[..., None], *arguments: object) -> ForkProcess:
+    """A process of its own, for which the libraries need not be read anew. This one must never use polars itself: its
+    threads are not there after a fork, and the child would wait for them.
+    """
+    return multiprocessing.get_context("fork").Process(target=target, args=arguments)
+
+
 def run(arguments: list[str], after: float | None = None) -> tuple[bool, float]:
     """Run a command, killed after some seconds; whether it came to its end, and how long it took."""
-    process = multiprocessing.get_context("fork").Process(target=child, args=(arguments,))
+    process = fork(child, arguments)
     begin = time.perf_counter()
     process.start()
     process.join(after)
@@ -106,7 +115,9 @@ def main() -> None:
     chance, killed = random.Random(args.seed), Counter[str]()
     with tempfile.TemporaryDirectory() as scratch:
         whole, other = Path(scratch) / "whole", Path(scratch) / "killed"
-        set_up(whole, args.cohort, args.rounds)
+        first = fork(set_up, whole, args.cohort, args.rounds)
+        first.start()
+        first.join()
         shutil.copytree(whole, other)
         for root in (whole, other):
             run(commands(root, args.cohort)[-1])  # opens round 1

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from clinragen.federation.site import Answer
 
 
-def federate_join(out: str | Path, name: str, cohort: CohortLike, *, policy: str | Path | None = None) -> Member:
+def federate_join(
+    out: str | Path,
+    name: str,
+    cohort: CohortLike,
+    *,
+    policy: str | Path | None = None,
+    contract: str | Path | None = None,
+) -> Member:
     """Make the folder of a site: its keys, its policy, and the ``member.json`` that the coordinator needs.
 
     Args:
@@ -25,10 +32,11 @@ def federate_join(out: str | Path, name: str, cohort: CohortLike, *, policy: str
         name: of the site: small letters, digits and ``.-_``.
         cohort: whose number of training stays is declared.
         policy: YAML file to copy; None: a policy by which nothing leaves.
+        contract: JSON file with the item of a contract under which the site gives its data.
     """
     from clinragen.federation import site
 
-    return site.join(Path(out), name, open_cohort(cohort), path(policy))
+    return site.join(Path(out), name, open_cohort(cohort), path(policy), contract=path(contract))
 
 
 def federate_init(
@@ -64,6 +72,7 @@ def federate_site(
     inbox: str | Path,
     outbox: str | Path,
     *,
+    age_hours: float | None = None,
     address: str | None = None,
     certificates: str | Path | None = None,
 ) -> Answer:
@@ -75,6 +84,7 @@ def federate_site(
         cohort: the site's.
         inbox: folder with the coordinator's messages.
         outbox: folder for what leaves the site.
+        age_hours: how old the newest data of the cohort are, for rules by which older data weigh less.
         address: HOST:PORT of a coordinator that listens by Flower, whose rounds are answered until it ends; None: files
             are carried by other means.
         certificates: folder with the ``ca.pem`` of the coordinator, for an address off loopback.
@@ -85,10 +95,10 @@ def federate_site(
     opened, manifest = Site.open(Path(site)), Federation.read(Path(federation))
     stays, folders = open_cohort(cohort), (Path(inbox), Path(outbox))
     if address is None:
-        return answer(opened, manifest, stays, *folders)
+        return answer(opened, manifest, stays, *folders, age_hours=age_hours)
     from clinragen.federation.flower import take_part
 
-    return take_part(opened, manifest, stays, address, folders, path(certificates))
+    return take_part(opened, manifest, stays, address, folders, certificates=path(certificates), age_hours=age_hours)
 
 
 def federate_round(

@@ -9,7 +9,18 @@ from cyclopts import App, Parameter
 
 from clinragen.command_line import answer
 from clinragen.errors import UserError
-from clinragen.options import AsJson, CohortFolder, Flag, Out, Overwrite, Paths, Seed, Settings, WholeNumber
+from clinragen.options import (
+    AsJson,
+    CohortFolder,
+    Flag,
+    MaybeNumber,
+    Out,
+    Overwrite,
+    Paths,
+    Seed,
+    Settings,
+    WholeNumber,
+)
 
 command = App(name="federate", help="Train one model at several sites; only what each site's policy allows leaves it.")
 
@@ -28,6 +39,7 @@ def join(
     name: Annotated[str, Parameter(name="--name")],
     cohort: CohortFolder,
     policy: PolicyFile = None,
+    contract: Annotated[Path | None, Parameter(name="--contract")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the folder of a site: keys, policy, and the member.json that the coordinator needs.
@@ -35,10 +47,11 @@ def join(
     Args:
         name: Name of the site: small letters, digits and .-_
         policy: YAML file that says what may leave. Default: one by which nothing leaves until you edit it.
+        contract: JSON file with the item of a contract under which the site gives its data.
     """
     from clinragen.api.federation import federate_join
 
-    member = federate_join(out, name, cohort, policy=policy)
+    member = federate_join(out, name, cohort, policy=policy, contract=contract)
     text = f"site {name} with {member.stays} training stays: give {out / 'member.json'} to the coordinator"
     answer(text, {"out": out, "name": name, "stays": member.stays, "key": member.key}, as_json)
 
@@ -78,6 +91,7 @@ def site(
     cohort: CohortFolder,
     inbox: Annotated[Path, Parameter(name="--inbox")],
     outbox: Annotated[Path, Parameter(name="--outbox")],
+    age_hours: MaybeNumber = None,
     transport: Transport = "files",
     address: Address = None,
     certificates: Certificates = None,
@@ -90,6 +104,7 @@ def site(
         folder: Folder of this site, made by `clinragen federate join`.
         inbox: Folder with the coordinator's messages.
         outbox: Folder to write; nothing else leaves.
+        age_hours: How old the newest data of the cohort are, for rules by which older data weigh less.
         transport: What carries messages and updates. flower: connect to a coordinator, and answer all of its rounds.
         address: HOST:PORT of the coordinator, for flower.
         certificates: Folder with the coordinator's ca.pem, for an address off loopback.
@@ -99,7 +114,9 @@ def site(
 
     quiet_libraries()
     address = _address(transport, address)
-    reply = federate_site(federation, folder, cohort, inbox, outbox, address=address, certificates=certificates)
+    reply = federate_site(
+        federation, folder, cohort, inbox, outbox, age_hours=age_hours, address=address, certificates=certificates
+    )
     lines = {
         "waiting": f"{inbox} has no message of the coordinator yet",
         "finished": f"all rounds are done: the model is that of round {reply.round_number} in {inbox}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,9 @@ def take_part(
     cohort: Cohort,
     address: str,
     folders: tuple[Path, Path],
+    *,
     certificates: Path | None = None,
+    age_hours: float | None = None,
 ) -> Answer:
     """Connect to a coordinator, and answer its rounds until it closes the connection.
 
@@ -98,6 +101,7 @@ def take_part(
         address: HOST:PORT of the coordinator.
         folders: inbox and outbox, as for the transport by files.
         certificates: folder with ``ca.pem``, the authority of the coordinator's certificate; needed off loopback.
+        age_hours: how old the newest data are, if updates are to state it.
 
     Returns:
         What was done in the last round.
@@ -106,7 +110,9 @@ def take_part(
         UserError: nothing left in the last round, with the reason; or the coordinator sent none.
     """
     secrets = _certificates(address, certificates, ("ca.pem",))
-    client = _Answers(site, federation, cohort, *folders)
+    client = _Answers(
+        partial(answer, site, federation, cohort, *folders, age_hours=age_hours), site, federation, *folders
+    )
     start_client(
         server_address=address,
         client=client,
@@ -182,8 +188,10 @@ class _Rounds(Strategy):
 class _Answers(Client):
     """A site as Flower sees it."""
 
-    def __init__(self, site: Site, federation: Federation, cohort: Cohort, inbox: Path, outbox: Path) -> None:
-        self.site, self.federation, self.cohort, self.inbox, self.outbox = site, federation, cohort, inbox, outbox
+    def __init__(
+        self, reply: Callable[[], Answer], site: Site, federation: Federation, inbox: Path, outbox: Path
+    ) -> None:
+        self.reply, self.site, self.federation, self.inbox, self.outbox = reply, site, federation, inbox, outbox
         self.last: Answer | UserError = Answer(0, "waiting")
 
     def get_parameters(self, ins: Any) -> GetParametersRes:
@@ -196,7 +204,7 @@ class _Answers(Client):
             if not isinstance(number, int) or message is None or self.federation.phase(number) is None or number < 1:
                 raise UserError("the coordinator sent no message of a round")
             write_message(self.inbox, messages.stem(number), message)
-            reply = self.last = answer(self.site, self.federation, self.cohort, self.inbox, self.outbox)
+            reply = self.last = self.reply()
             stem = outbox_stem(self.site.member, number)
             update = read_message(self.outbox / f"{stem}{NOTE}", messages.LARGEST_MODEL)
             if update is None:

@@ -133,7 +133,7 @@ def simulate(  # noqa: PLR0913 (the options of the command)
                 parts[name],
                 opened.outbox,
                 folder / "outbox",
-                workers[name],
+                work=workers[name],
             )
             epsilons += [reply.epsilon] if reply.epsilon is not None else []
         state = coordinator.advance(opened, outboxes, close=True)
@@ -158,7 +158,7 @@ def _join(
         if stays < least:
             left_out[name] = f"{stays} training stays, fewer than {least}"
             continue
-        members[name] = site.join(out / "sites" / name / "site", name, part, policy, _entropy(seed, name))
+        members[name] = site.join(out / "sites" / name / "site", name, part, policy, entropy=_entropy(seed, name))
         (out / "sites" / name / "outbox").mkdir()
     return members, left_out
 

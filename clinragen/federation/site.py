@@ -6,6 +6,7 @@ a site that was killed sends the same bytes again, and answers no round twice in
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -113,7 +114,13 @@ def read_member(path: Path) -> Member:
 
 
 def join(
-    root: Path, name: str, cohort: Cohort, policy: Path | None = None, entropy: Callable[[int], bytes] = os.urandom
+    root: Path,
+    name: str,
+    cohort: Cohort,
+    policy: Path | None = None,
+    *,
+    contract: Path | None = None,
+    entropy: Callable[[int], bytes] = os.urandom,
 ) -> Member:
     """Make the folder of a site: keys, secret, a policy, and ``member.json`` for the coordinator.
 
@@ -122,6 +129,7 @@ def join(
         name: of the site.
         cohort: whose training stays are declared.
         policy: file to copy; by default one by which nothing leaves.
+        contract: JSON file with the item of a contract under which the site gives its data; its updates state it.
         entropy: secret bytes; those of the system.
 
     Raises:
@@ -132,7 +140,8 @@ def join(
     if policy is not None:
         Policy.read(policy)
     secret, key = entropy(32), PrivateKey(name, entropy(32))
-    member = Member(name, str(key.public), stays, secure.agreement_key(secret))
+    item = read_json(contract, "the item of a contract") if contract else {}
+    member = Member(name, str(key.public), stays, secure.agreement_key(secret), item)
     with atomic_folder(root.absolute()) as folder:
         key.write(folder / _KEY)
         with open(os.open(folder / _SECRET, os.O_CREAT | os.O_WRONLY, PRIVATE_FILE), "w", encoding="ascii") as file:
@@ -143,7 +152,14 @@ def join(
 
 
 def answer(
-    site: Site, federation: Federation, cohort: Cohort, inbox: Path, outbox: Path, work: LocalWork | None = None
+    site: Site,
+    federation: Federation,
+    cohort: Cohort,
+    inbox: Path,
+    outbox: Path,
+    *,
+    work: LocalWork | None = None,
+    age_hours: float | None = None,
 ) -> Answer:
     """Answer the newest round of which the inbox has a message, once.
 
@@ -154,6 +170,8 @@ def answer(
         inbox: folder with the coordinator's messages.
         outbox: folder for the update.
         work: what is computed, if it is open already.
+        age_hours: how old the newest data are, which the update then states; dates of a cohort may be shifted, so only
+            the site knows.
 
     Raises:
         UserError: anything is not as manifest, message or policy say; then nothing was written to the outbox.
@@ -163,6 +181,8 @@ def answer(
         raise UserError(f"site {site.member.name} is no member of federation {federation.name}: nothing leaves it")
     policy = Policy.read(site.policy)
     _check(policy, federation)
+    if age_hours is not None and not 0 <= age_hours < math.inf:
+        raise UserError(f"--age-hours {age_hours}: expected hours from 0")
     number = messages.newest(inbox)
     if not number:
         return Answer(0, "waiting")
@@ -181,7 +201,7 @@ def answer(
     releases = releases_of(phase) if policy.privacy else 0
     noise = _noise(policy.privacy, federation, site.releases() + releases) if policy.privacy else 0.0
     work = work or open_work(federation.work, federation.settings)
-    desk = _Desk(site, member, federation, policy, phase, message, noise)
+    desk = _Desk(site, member, federation, policy, phase, message, noise, age_hours)
     tensors, count = desk.statistics(work, cohort) if phase.kind == "statistics" else desk.training(work, cohort)
     update = desk.sign(tensors, count)
     with atomic_folder(recorded.absolute()) as folder:
@@ -261,6 +281,7 @@ class _Desk:
     phase: Phase
     message: RoundMessage
     noise: float
+    age_hours: float | None
 
     @property
     def least(self) -> int:
@@ -322,7 +343,7 @@ class _Desk:
             "nonce": nonce,
             "count": count,
             "contract": self.member.contract,
-            "age_hours": None,
+            "age_hours": self.age_hours,
         }
         return signed(statement, tensors, self.site.key)
 

@@ -67,11 +67,11 @@ class Consortium:
     def outbox(self, name: str) -> Path:
         return self.root / f"{name}-outbox"
 
-    def site(self, name: str) -> int:
+    def site(self, name: str, *options: object) -> int:
         return call(
             "clinragen", "federate", "site", "--federation", self.federation / "federation.json",
             "--site", self.root / name, "--cohort", self.cohort,
-            "--inbox", self.federation / "outbox", "--outbox", self.outbox(name),
+            "--inbox", self.federation / "outbox", "--outbox", self.outbox(name), *options,
         )  # fmt: skip
 
     def run(self) -> Tensors:
@@ -364,6 +364,25 @@ def test_no_name_id_or_canary_leaves_and_no_cell_below_ten(hospital, tmp_path, r
     plain = SeriesRegression(SETTINGS).statistics(opened, {}, "standardise")
     assert ((plain["positives"].values > 0) & (plain["positives"].values < 10)).any()  # there was something to hide
     assert (sums["positives"] > 0).any()
+
+
+def test_the_contract_and_the_age_of_data_stand_in_what_a_site_signs(consortium, tmp_path, capsys):
+    consortium.names = ("north",)
+    (tmp_path / "item.json").write_text('{"name": "weekly", "frequency": 1.5}')
+    joined = ("--out", consortium.root / "north", "--name", "north", "--cohort", consortium.cohort)
+    assert call("clinragen", "federate", "join", *joined, "--contract", tmp_path / "item.json") == 0
+    (consortium.root / "north" / "policy.yaml").write_text(POLICY)
+    options = ("--member", consortium.root / "north" / "member.json", *settings(least_sites=1))
+    assert call("clinragen", "federate", "init", "--out", consortium.federation, "--name", "alps", *options) == 0
+    assert consortium.round() == 0
+    assert consortium.site("north", "--age-hours", -1) == 2
+    assert "expected hours from 0" in capsys.readouterr().err
+    assert consortium.site("north", "--age-hours", 36) == 0
+    note = (consortium.outbox("north") / "north-0001.note").read_text()
+    assert '"age_hours":36.0' in note
+    assert '"contract":{"frequency":1.5,"name":"weekly"}' in note
+    assert consortium.round() == 0
+    assert "round 1 closed: 1 sites" in capsys.readouterr().out
 
 
 def test_a_site_joins_once_and_nothing_leaves_by_the_first_policy(consortium, capsys):
