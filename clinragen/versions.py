@@ -104,6 +104,7 @@ RATINGS = Format("rating file", "ratings_version", 1, 1, "save it anew from the 
 FEDERATION = Format(
     "federation", "federation_version", 1, 1, "make it anew with `clinragen federate init`", kinds=("federation",)
 )
+LEDGER = Format("ledger", "ledger_version", 1, 1, "begin a new log, with another key")
 
 #: The version of models from which on they were trained on the passages of long notes that name concepts.
 NOTE_PASSAGES = 5
@@ -115,5 +116,5 @@ CAPTIONS = 1
 
 FORMATS = (
     COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, INDEX, SAMPLES, RATING_PACK, RATINGS,
-    FEDERATION,
+    FEDERATION, LEDGER,
 )  # fmt: skip

@@ -205,6 +205,28 @@ def of_federation() -> Layout:
     return {"federation.json": of_json(manifest.to_json())}
 
 
+def of_ledger() -> Layout:
+    """A line of each kind of entry."""
+    from clinragen.ledger import entries
+    from clinragen.ledger.checkpoints import Trust
+
+    trust = Trust("k", ["w"], 1)
+    bodies: list[entries.Body] = [
+        entries.Opening("f", trust, ["k"], [trust], "ab"),
+        entries.Update("s", 1, "ab", "ab", 20),
+        entries.Anchor("c", ["h"]),
+        entries.Contract([entries.Item("t", "1", "2")], 1, 1, 2),
+        entries.Acceptance("s", 1, "t"),
+        entries.Aggregate(1, "ab", "ab", [entries.Part("s", "ab", 20)]),
+        entries.Payment("s", 1, "t", 1, 1, "2"),
+    ]
+    assert {type(body) for body in bodies} == set(entries.KINDS.values())
+    return {
+        entry.kind: of_json(json.loads(entry.line(0)))
+        for entry in (entries.Entry(body, b"s" if isinstance(body, entries.BY_SITES) else None) for body in bodies)
+    }
+
+
 def of_tokens(model: Path, cohort: Path) -> Layout:
     """The arrays that a run keeps of its stays while it lasts."""
     from dataclasses import replace
@@ -253,6 +275,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
         "RATING_PACK": of_folder(scratch / "pack"),
         "RATINGS": of_rating_files(scratch / "pack"),
         "FEDERATION": of_federation(),
+        "LEDGER": of_ledger(),
         "ENCODING": of_tokens(run, cohort),
     }
     return {name: {"version": VERSIONS[name], "layout": layout} for name, layout in written.items()}

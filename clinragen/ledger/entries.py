@@ -17,9 +17,8 @@ from clinragen.errors import UserError, unknown_choice
 from clinragen.ledger.checkpoints import Trust
 from clinragen.shape import Count, Plain
 from clinragen.signing import PrivateKey, PublicKey, canonical_json, from_base64, parse_canonical, to_base64
+from clinragen.versions import LEDGER
 
-#: Raised when entries can no longer be read as before.
-VERSION = 1
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{0,11}[1-9])?")
@@ -47,7 +46,7 @@ class Opening:
         sites: public keys of the sites whose statements it may record.
         networks: of the logs whose checkpoints are anchored here; empty for the log of a network.
         model: hash of the model before the first round.
-        version: of the format of entries.
+        ledger_version: of the format of entries, as ``clinragen.versions`` has it.
     """
 
     federation: str
@@ -55,7 +54,7 @@ class Opening:
     sites: list[str]
     networks: list[Trust]
     model: Hash
-    version: Count = VERSION
+    ledger_version: Count = LEDGER.version
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from clinragen.errors import UserError
 from clinragen.ledger.checkpoints import Checkpoint, Trust
 from clinragen.ledger.entries import (
     BY_SITES,
-    VERSION,
     Acceptance,
     Aggregate,
     Anchor,
@@ -27,6 +27,7 @@ from clinragen.ledger.entries import (
 from clinragen.ledger.merkle import extends
 from clinragen.ledger.payments import MOST_DECIMALS, due
 from clinragen.signing import NOTE, Note, PublicKey, from_base64
+from clinragen.versions import LEDGER
 
 
 class ForgedError(UserError):
@@ -129,8 +130,7 @@ class History:
         self.signatures += 1
 
     def _opens(self, opening: Opening) -> None:
-        if opening.version != VERSION:
-            raise UserError(f"a log of version {opening.version}, and this clinragen reads version {VERSION}")
+        LEDGER.check({LEDGER.key: opening.ledger_version}, Path("opening"))
         opening.log.check("log")
         for trust in opening.networks:
             trust.check(f"network {trust.origin}")

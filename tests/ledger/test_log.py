@@ -185,7 +185,7 @@ def test_another_key_cannot_append(consortium):
         (lambda opening: {"log": replace(opening.log, witnesses=[opening.log.key])}, "of type 4"),
         (lambda opening: {"networks": [opening.log]}, "two of a log"),
         (lambda opening: {"sites": ["x"]}, "public key"),
-        (lambda opening: {"version": 2}, "reads version 1"),
+        (lambda opening: {"ledger_version": 2}, "a ledger of version 2"),
     ],
 )
 def test_an_opening_that_could_not_be_verified_is_refused(consortium, tmp_path, change, why):
