@@ -81,20 +81,19 @@ def clipped_sum(rows: Tensors, longest: float) -> dict[str, np.ndarray]:
 
 
 @lru_cache(maxsize=512)
-def epsilon(noise: float, releases: int, delta: float) -> float:
-    """What so many releases with Gaussian noise spend together.
+def epsilon(spent: float, delta: float) -> float:
+    """What releases with Gaussian noise spend together.
+
+    Gaussian mechanisms compose to one whose inverse variance is the sum of theirs: exact, and a single convolution.
 
     Args:
-        noise: standard deviation, in sensitivities.
-        releases: how many; 0 spend nothing.
+        spent: sum of 1 / noise**2 over the releases, noise in sensitivities; 0 spends nothing.
         delta: probability with which the bound may fail.
     """
-    if not releases:
+    if not spent:
         return 0.0
     accounting, accountant = _accounting()
-    # so many Gaussian mechanisms are one, of less noise: exact, and a single convolution
-    event = accounting.GaussianDpEvent(noise / releases**0.5)
-    return float(accountant().compose(event).get_epsilon(delta))
+    return float(accountant().compose(accounting.GaussianDpEvent(spent**-0.5)).get_epsilon(delta))
 
 
 @lru_cache(maxsize=64)
@@ -105,11 +104,11 @@ def noise_for(budget: float, releases: int, delta: float) -> float:
         UserError: no noise in reach is enough.
     """
     low, high = _LEAST_NOISE, _MOST_NOISE
-    if epsilon(high, releases, delta) > budget:
+    if epsilon(releases / high**2, delta) > budget:
         raise UserError(f"epsilon {budget:g} is too little for {releases} releases: raise it, or have fewer rounds")
     while high / low > 1.001:
         middle = (low * high) ** 0.5
-        low, high = (low, middle) if epsilon(middle, releases, delta) <= budget else (middle, high)
+        low, high = (low, middle) if epsilon(releases / middle**2, delta) <= budget else (middle, high)
     return high
 
 

@@ -76,10 +76,10 @@ class Site:
         """The folder that records what left in a round."""
         return self.root / _ROUNDS / f"{number:04}"
 
-    def releases(self) -> int:
-        """How many noisy releases have left so far."""
+    def spent(self) -> float:
+        """What has left so far, as the sum of 1 / noise**2 over all noisy releases."""
         records = sorted((self.root / _ROUNDS).glob(f"*/{_RECORD}"))
-        return sum(int(read_json(path, "the record of a round").get("releases", 0)) for path in records)
+        return sum(float(read_json(path, "the record of a round").get("spent", 0.0)) for path in records)
 
 
 @dataclass(frozen=True)
@@ -198,17 +198,17 @@ def answer(
     recorded = site.recorded(number)
     if recorded.exists():
         return _repeat(site, message, outbox, policy.privacy)
-    releases = releases_of(phase) if policy.privacy else 0
-    noise = _noise(policy.privacy, federation, site.releases() + releases) if policy.privacy else 0.0
+    noise = _noise(policy.privacy, federation, phase, site.spent()) if policy.privacy else 0.0
+    spent = releases_of(phase) / noise**2 if noise else 0.0
     work = work or open_work(federation.work, federation.settings)
     desk = _Desk(site, member, federation, policy, phase, message, noise, age_hours)
     tensors, count = desk.statistics(work, cohort) if phase.kind == "statistics" else desk.training(work, cohort)
     update = desk.sign(tensors, count)
     with atomic_folder(recorded.absolute()) as folder:
         write_message(folder, _UPDATE, update)
-        write_json(folder / _RECORD, {"round": number, "parent": message.sha256, "releases": releases, "count": count})
+        write_json(folder / _RECORD, {"round": number, "parent": message.sha256, "spent": spent, "count": count})
     write_message(outbox, outbox_stem(member, number), update)
-    return Answer(number, "answered", count, *_spent(site, policy.privacy, noise))
+    return Answer(number, "answered", count, *_spent(site, policy.privacy))
 
 
 def outbox_stem(member: Member, number: int) -> str:
@@ -233,7 +233,7 @@ def _repeat(site: Site, message: RoundMessage, outbox: Path, budget: Budget | No
     if update is None:
         raise UserError(f"{recorded} is damaged: restore the site's folder; nothing leaves this site")
     write_message(outbox, outbox_stem(site.member, message.number), update)
-    return Answer(message.number, "repeated", int(record.get("count", 0)), *_spent(site, budget, None))
+    return Answer(message.number, "repeated", int(record.get("count", 0)), *_spent(site, budget))
 
 
 def _check(policy: Policy, federation: Federation) -> None:
@@ -247,27 +247,26 @@ def _check(policy: Policy, federation: Federation) -> None:
         )
 
 
-def _noise(budget: Budget, federation: Federation, releases: int) -> float:
-    """The noise of this round in sensitivities, if the budget allows for the round.
+def _noise(budget: Budget, federation: Federation, phase: Phase, spent: float) -> float:
+    """The noise of this round in sensitivities, if the budget allows for the round beside what was spent.
 
     Raises:
         UserError: the budget is spent.
     """
     every = sum(phase.rounds * releases_of(phase) for phase in federation.phases)
     noise = budget.noise if budget.noise is not None else privacy.noise_for(budget.epsilon, every, budget.delta)
-    if (spent := privacy.epsilon(noise, releases, budget.delta)) > budget.epsilon * (1 + 1e-9):
+    after = privacy.epsilon(spent + releases_of(phase) / noise**2, budget.delta)
+    if after > budget.epsilon * (1 + 1e-9):
         raise UserError(
-            f"this round would bring the spent epsilon to {spent:.3g}, and the policy's is {budget.epsilon:g}: the "
+            f"this round would bring the spent epsilon to {after:.3g}, and the policy's is {budget.epsilon:g}: the "
             "budget is spent, nothing leaves this site"
         )
     return noise
 
 
-def _spent(site: Site, budget: Budget | None, noise: float | None) -> tuple[float | None, float | None]:
-    if budget is None:
-        return None, None
-    noise = noise if noise is not None else budget.noise
-    return (None if noise is None else privacy.epsilon(noise, site.releases(), budget.delta)), budget.epsilon
+def _spent(site: Site, budget: Budget | None) -> tuple[float | None, float | None]:
+    """The epsilon that was spent and that of the budget."""
+    return (None, None) if budget is None else (privacy.epsilon(site.spent(), budget.delta), budget.epsilon)
 
 
 @dataclass(frozen=True)

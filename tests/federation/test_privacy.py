@@ -26,15 +26,24 @@ def gaussian_delta(noise: float, epsilon: float) -> float:
 
 @pytest.mark.parametrize(("noise", "releases"), [(1.0, 1), (2.7, 20), (5.0, 3)])
 def test_epsilon_is_that_of_the_gaussian_mechanism(noise, releases):
-    epsilon = privacy.epsilon(noise, releases, 1e-5)
+    epsilon = privacy.epsilon(releases / noise**2, 1e-5)
     assert gaussian_delta(noise / releases**0.5, epsilon) == pytest.approx(1e-5, rel=0.02)
-    assert privacy.epsilon(noise, 0, 1e-5) == 0
+    assert privacy.epsilon(0, 1e-5) == 0
+
+
+def test_releases_of_different_noise_add_up_as_dp_accounting_composes_them():
+    import dp_accounting
+    from dp_accounting.pld import PLDAccountant
+
+    events = [dp_accounting.GaussianDpEvent(noise) for noise in (2.0, 3.0, 3.0, 10.0)]
+    composed = PLDAccountant().compose(dp_accounting.ComposedDpEvent(events)).get_epsilon(1e-5)
+    assert privacy.epsilon(1 / 4 + 2 / 9 + 1 / 100, 1e-5) == pytest.approx(composed, rel=0.01)
 
 
 def test_noise_is_the_least_that_keeps_to_the_budget():
     noise = privacy.noise_for(4.0, 20, 1e-5)
-    assert privacy.epsilon(noise, 20, 1e-5) <= 4.0
-    assert privacy.epsilon(noise * 0.99, 20, 1e-5) > 4.0
+    assert privacy.epsilon(20 / noise**2, 1e-5) <= 4.0
+    assert privacy.epsilon(20 / (noise * 0.99) ** 2, 1e-5) > 4.0
     with pytest.raises(UserError, match="too little for 10000 releases"):
         privacy.noise_for(1e-7, 10_000, 1e-5)
 

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from clinragen.cohort.folder import Cohort
+from clinragen.federation import privacy
 from clinragen.federation.files import read_tensors
 from clinragen.federation.manifest import Federation, stays_of
 from clinragen.federation.series_regression import SeriesRegression
@@ -191,6 +192,21 @@ def test_differential_privacy_adds_noise_tells_epsilon_and_stops(consortium, cap
     assert "the policy's is 8: the budget is spent, nothing leaves this site" in error
     assert error.count("\n") == 1
     assert not (consortium.outbox("north") / f"north-{len(spent) + 1:04}.note").exists()
+
+
+def test_less_noise_in_the_middle_does_not_make_earlier_rounds_cheaper_or_dearer(consortium, capsys):
+    consortium.names = ("north",)
+    consortium.set_up(DP.replace("clip: 1.0", "clip: 1.0, noise: 6.0"), least_sites=1, privacy="dp", largest_norm=1e6)
+    assert consortium.round() == 0
+    spent = []
+    for noise in (6.0, 3.0, 60.0):
+        (consortium.root / "north" / "policy.yaml").write_text(DP.replace("clip: 1.0", f"clip: 1.0, noise: {noise}"))
+        capsys.readouterr()
+        assert consortium.site("north") == 0
+        spent.append(float(capsys.readouterr().out.split("epsilon spent: ")[1].split()[0]))
+        assert consortium.round() == 0
+    expected = [privacy.epsilon(sum_, 1e-5) for sum_ in (6 / 36, 6 / 36 + 1 / 9, 6 / 36 + 1 / 9 + 1 / 3600)]
+    assert spent == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize(
