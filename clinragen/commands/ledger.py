@@ -173,7 +173,7 @@ def _text(report: Report) -> str:
     for one in (report, *report.networks):
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(one.kinds.items()))
         lines.append(f"{one.log}: sound, {one.size} entries ({kinds}), {one.signatures} signatures verified")
-        lines.append(f"  {one.origin}, root {one.root}, cosigned by a quorum up to entry {one.witnessed}")
+        lines.append(f"  {one.origin}, root {one.root}; the first {one.witnessed} entries are cosigned by a quorum")
     if report.aggregates:
         lines.append(f"aggregates with the right hash: rounds {', '.join(map(str, report.aggregates))}")
     lines += [f"unpaid: {site}, contract {number}, period from round {first}" for site, number, first in report.unpaid]
