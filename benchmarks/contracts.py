@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from clinragen.contract_policies.actions import Form
     from clinragen.contract_policies.batch import ProblemBatch
 
-CONSOLE, PROGRESS = Console(width=120), Console(stderr=True)
+CONSOLE, PROGRESS = Console(width=150), Console(stderr=True)
 TOLERANCE = 1e-6  # of the worth
 HELD_OUT, REPLICATES = 10**6, 1000
 
