@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -37,8 +37,8 @@ class Lexicon:
 
     def encode(self, texts: Sequence[str]) -> csr_matrix:
         """Weights of each text's terms, [n, terms], rows of norm 1 (or 0 without a known term)."""
-        if not self.terms:
-            return csr_matrix((len(texts), 0), dtype=np.float32)
+        if not self.terms or not texts:
+            return csr_matrix((len(texts), len(self.terms)), dtype=np.float32)
         return csr_matrix(self._vectorizer.transform(texts), dtype=np.float32)
 
     def encode_without(self, text: str, cuts: Sequence[Spans]) -> csr_matrix:
@@ -61,6 +61,11 @@ class Lexicon:
         vectorizer = _vectorizer(vocabulary=self.terms)
         vectorizer.idf_ = np.asarray(self.idf)
         return vectorizer
+
+
+def analyser() -> Callable[[str], list[str]]:
+    """Splits a text into the words and word pairs that may become terms."""
+    return _vectorizer().build_analyzer()
 
 
 def _vectorizer(**options: Any) -> TfidfVectorizer:

@@ -109,7 +109,10 @@ class PatientWork(Protocol):
 
 
 #: name -> module and class of what can be computed. A manifest names one of these and never code of its own.
-WORKS = {"series": ("clinragen.federation.series_regression", "SeriesRegression")}
+WORKS = {
+    "linear": ("clinragen.federation.linear", "LinearProbesWork"),
+    "series": ("clinragen.federation.series_regression", "SeriesRegression"),
+}
 
 
 def open_work(name: str, settings: dict[str, Any]) -> LocalWork:

@@ -112,6 +112,11 @@ class Concepts:
         return cls(**{**values, "near": near, "edges": edges})
 
 
+def concept_ids(graph: ConceptGraph) -> list[str]:
+    """The concepts of the graph that a model knows, in their order."""
+    return sorted(node for node, data in graph.nodes.items() if data["kind"] in MODEL_KINDS)
+
+
 def export_concepts(
     graph: ConceptGraph,
     variables: list[str],
@@ -130,10 +135,8 @@ def export_concepts(
         seed: seed of the random graph and of the plain vocabulary.
         vocabulary: most subwords; those in most terms are kept.
     """
-    model_graph = graph.graph.subgraph(
-        [node for node, data in graph.nodes.items() if data["kind"] in MODEL_KINDS]
-    ).copy()
-    ids = sorted(model_graph)
+    ids = concept_ids(graph)
+    model_graph = graph.graph.subgraph(ids).copy()
     names = [graph.name(node) for node in ids]
     relations = list(RELATIONS)
     if knowledge == "none":
