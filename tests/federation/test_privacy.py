@@ -76,6 +76,12 @@ def test_no_patient_adds_more_than_the_clip(seed, longest):
     assert length(privacy.clipped({name: array[0] for name, array in rows.items()}, longest)) <= longest * (1 + 1e-9)
 
 
+def test_what_is_within_the_clip_stays_as_it_is():
+    rows = {"a": np.array([[0.3, 0.0], [30.0, 40.0]])}
+    assert privacy.clipped_sum(rows, 5.0)["a"] == pytest.approx([3.3, 4.0])
+    assert privacy.clipped({"a": rows["a"][0]}, 5.0)["a"] == pytest.approx([0.3, 0.0])
+
+
 @given(st.integers(2, 5), st.integers(0, 2**31))
 @settings(max_examples=20, deadline=None)
 def test_masks_cancel_in_the_sum_of_all_and_in_no_smaller_one(sites, seed):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clinragen.federation.files import Message, sha256, tensor_bytes
+from clinragen.federation.files import Message, parse_note, sha256, tensor_bytes
 from clinragen.federation.manifest import stays_of
 from clinragen.federation.screening import Refusal, screen_round
 from clinragen.signing import PrivateKey
@@ -90,6 +90,12 @@ def test_who_signed_it_comes_first(signers):
         "",
         "bad signature",
     )
+
+
+def test_an_update_that_two_members_signed_is_nobody_s(signers):
+    honest = signers.update()
+    note = str(parse_note(honest.note).signed(signers.keys["south"]))
+    assert refusal(signers, Message(note.encode(), honest.tensors)) == ("", "wrong key")
 
 
 def test_tensors_other_than_those_that_were_signed_are_refused(signers):
