@@ -93,6 +93,8 @@ def check_commands(page: Path, written: set[Path]) -> None:
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), words
         elif words[0] == "python":
             assert (ROOT / words[1]).is_file(), words
+        if words[0] == "mkdir":
+            written |= {Path(word) for word in words[1:] if not word.startswith("-")}
         if words[0] not in PROGRAMS:
             continue
         if words[1] in added:

@@ -1,4 +1,4 @@
-"""``clinragen ledger``: verify, show and prove what a federation's hospitals sent, combined and paid."""
+"""``clinragen ledger``: record, verify, show and prove what a federation's hospitals sent, combined and paid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from clinragen.command_line import answer
+from clinragen.commands import _ledger_writing
 from clinragen.errors import UserError
 from clinragen.options import AsJson, Flag, MaybeWholeNumber, Paths, Texts, WholeNumber
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from clinragen.ledger.folder import UnsoundError
     from clinragen.ledger.verification import Report
 
-command = App(name="ledger", help="Verify, show and prove what a federation's hospitals sent, combined and paid.")
+command = App(
+    name="ledger", help="Record, verify, show and prove what a federation's hospitals sent, combined and paid."
+)
+_ledger_writing.add_to(command)
 
 Ledger = Annotated[Path, Parameter(name="--ledger", help="Folder of a log.")]
 Trusted = Annotated[

@@ -52,7 +52,7 @@ from clinragen.signing import PrivateKey
 FOLDER = OutputKind(
     "federation", "clinragen federate init", ("federation.json", "coordinator.key", "outbox", "rounds", ".lock")
 )
-MANIFEST, _KEY, _DECISION = "federation.json", "coordinator.key", "decision"
+MANIFEST, DECISION, _KEY = "federation.json", "decision", "coordinator.key"
 _HEADER = 1 << 20  # bytes that the header of a tensor file has at most
 
 #: Secret bytes, so many of them.
@@ -243,7 +243,7 @@ def _decide(
     with atomic_folder(coordinator.decided(message.number).absolute()) as folder:
         for name, (sent, _, _) in sorted(accepted.items()):
             write_message(folder, name, sent)
-        write_message(folder, _DECISION, signed(decision, model, coordinator.key))
+        write_message(folder, DECISION, signed(decision, model, coordinator.key))
 
 
 def _totals(federation: Federation, phase: Phase, updates: Sequence[Update]) -> dict[str, Statistic]:
@@ -289,7 +289,7 @@ def _open(coordinator: Coordinator, number: int, parent: str, tensors: Tensors) 
 
 def _open_next(coordinator: Coordinator, number: int) -> None:
     """Open the round after a decided one, with its model."""
-    decision = coordinator.decided(number) / f"{_DECISION}{NOTE}"
+    decision = coordinator.decided(number) / f"{DECISION}{NOTE}"
     message = read_message(decision, messages.LARGEST_MODEL)
     tensors = read_tensors(message.tensors) if message else None
     if message is None or tensors is None:
@@ -303,7 +303,7 @@ def _nonces(coordinator: Coordinator, number: int) -> frozenset[str]:
     """Nonces of the updates of all earlier rounds."""
     nonces: set[str] = set()
     for earlier in range(1, number):
-        decision = coordinator.decided(earlier) / f"{_DECISION}{NOTE}"
+        decision = coordinator.decided(earlier) / f"{DECISION}{NOTE}"
         statement = statement_of(parse_note(decision.read_bytes()))
         nonces |= {entry["nonce"] for entry in statement["accepted"]}
     return frozenset(nonces)

@@ -76,6 +76,26 @@ class Site:
         """The folder that records what left in a round."""
         return self.root / _ROUNDS / f"{number:04}"
 
+    def sent(self) -> dict[int, Message]:
+        """Round -> the update that left in it.
+
+        Raises:
+            UserError: the record of a round is damaged.
+        """
+        numbers = sorted(int(path.parent.name) for path in (self.root / _ROUNDS).glob(f"[0-9]*/{_RECORD}"))
+        return {number: self.update(number) for number in numbers}
+
+    def update(self, number: int) -> Message:
+        """The update that left in a round.
+
+        Raises:
+            UserError: its record is damaged.
+        """
+        update = read_message(self.recorded(number) / f"{_UPDATE}{NOTE}", messages.LARGEST_MODEL)
+        if update is None:
+            raise UserError(f"{self.recorded(number)} is damaged: restore the site's folder; nothing leaves this site")
+        return update
+
     def spent(self) -> float:
         """What has left so far, as the sum of 1 / noise**2 over all noisy releases."""
         records = sorted((self.root / _ROUNDS).glob(f"*/{_RECORD}"))
@@ -229,10 +249,7 @@ def _repeat(site: Site, message: RoundMessage, outbox: Path, budget: Budget | No
             f"round {message.number} was answered from another model ({recorded}): the coordinator sent two; nothing "
             "leaves this site"
         )
-    update = read_message(recorded / f"{_UPDATE}{NOTE}", messages.LARGEST_MODEL)
-    if update is None:
-        raise UserError(f"{recorded} is damaged: restore the site's folder; nothing leaves this site")
-    write_message(outbox, outbox_stem(site.member, message.number), update)
+    write_message(outbox, outbox_stem(site.member, message.number), site.update(message.number))
     return Answer(message.number, "repeated", int(record.get("count", 0)), *_spent(site, budget))
 
 
