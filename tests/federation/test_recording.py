@@ -130,6 +130,23 @@ def test_a_statement_that_is_not_what_was_sent_is_left_out(hospitals, capsys, ch
     assert hospitals.log.history.last_round == 1
 
 
+def test_a_site_that_was_not_in_a_round_cannot_stop_it(hospitals, capsys):
+    hospitals.answered("north", "south", close=True)
+    for name in hospitals.names:
+        assert hospitals.at(name, "state") == 0
+    late = hospitals.outbox("east") / "east-0002.statement"  # the first of its round in the order of names
+    late.write_bytes((hospitals.outbox("east") / "east-0001.statement").read_bytes())
+    resigned(late, hospitals, "east", round=2)
+    capsys.readouterr()
+    assert hospitals.record() == 0
+    assert "does not start from the model that east states" in capsys.readouterr().out
+    assert hospitals.log.history.last_round == 2
+    assert hospitals.log.history.contributors[2] == {"north", "south"}
+    resigned(late, hospitals, "east", round=2, parent=hospitals.log.history.aggregates[2][1].parent)
+    assert hospitals.record() == 0
+    assert "round 2 was recorded without it" in capsys.readouterr().out
+
+
 def test_a_site_is_paid_for_what_it_delivered(hospitals, capsys):
     assert hospitals.at("north", "accept", "--item", "very often") == 0
     assert hospitals.at("east", "accept", "--item", "very often") == 0
