@@ -234,6 +234,31 @@ def simulate(
     answer("\n".join(lines), values, as_json)
 
 
+@command.command
+def finish(*, federation: Annotated[Path, Parameter(name="--federation")], out: Out, as_json: AsJson = False) -> None:
+    """Make an ordinary run folder, which predict takes, of a finished federation of work linear.
+
+    Args:
+        federation: Folder of the coordinator.
+    """
+    from safetensors.numpy import load_file
+
+    from clinragen.federation.coordinator import Coordinator, final_model
+    from clinragen.federation.linear import LinearProbesWork
+    from clinragen.federation.student import write_run
+    from clinragen.outputs import RUN, check_output
+    from clinragen.quiet import quiet_libraries
+
+    quiet_libraries()
+    check_output(out, RUN, inputs=[federation])
+    coordinator = Coordinator.open(federation)
+    if coordinator.federation.work != "linear":
+        raise UserError(f"--federation {federation} trains '{coordinator.federation.work}', expected 'linear'")
+    tensors = load_file(final_model(coordinator))
+    manifest = write_run(LinearProbesWork(coordinator.federation.settings), tensors, out, coordinator.federation.id)
+    answer(f"run folder: {out}", {"out": out, "model_sha256": manifest.model_sha256}, as_json)
+
+
 def _address(transport: str, address: str | None) -> str | None:
     """The address of a transport that needs one.
 

@@ -17,7 +17,9 @@ from clinragen.federation.linear import LinearProbesWork
 from clinragen.federation.manifest import FederationSettings
 from clinragen.federation.probe import SiteProbe, largest_curvature
 from clinragen.federation.simulation import simulate
+from clinragen.inference.predict import TrainedModel, score
 from clinragen.stages.logistic import ElasticNet, Features, fit_elastic_net
+from tests.conftest import call
 
 NET = ElasticNet(0.3, 0.67)
 SIZES = (20, 60, 160)
@@ -118,3 +120,11 @@ def test_a_federation_of_the_command_trains_probes_that_rank_stays(hospital, tmp
     many = [label for label in range(gold.shape[1]) if 1 < gold[:, label].sum() < len(gold) - 1]
     assert np.mean([roc_auc_score(gold[:, label], logits[:, label]) for label in many]) > 0.7
     assert 0.02 <= tensors["threshold"][0] <= 0.5
+    run, predictions = tmp_path / "run", tmp_path / "predictions"
+    assert call("clinragen", "federate", "finish", "--federation", done.coordinator.root, "--out", run) == 0
+    trained_model = TrainedModel.load(run)
+    dataset = trained_model.dataset(cohort, "test")
+    scores, _ = score(trained_model.model, dataset, trained_model.manifest.inputs)
+    probabilities = trained_model.calibration.probabilities(scores)
+    np.testing.assert_allclose(probabilities, expit(logits), atol=2e-3)
+    assert call("clinragen", "predict", "--model", run, "--cohort", hospital.cohort, "--out", predictions) == 0
