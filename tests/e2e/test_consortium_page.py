@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from clinragen.federation.manifest import Federation
@@ -79,6 +80,11 @@ def _check(root: Path) -> None:
         name: rewards[payment.item] for name, payment in payments.items()
     }
     assert log.history.unpaid() == []
+    for name in names:
+        cohort = pl.read_parquet(root / name / "cohort" / "stays.parquet")
+        tested = cohort.filter(pl.col("split") == "test")["stay_id"].to_list()
+        predictions = pl.read_parquet(root / name / "predictions" / "predictions.parquet")
+        assert set(predictions["stay_id"].to_list()) == set(tested) != set()
 
 
 @pytest.mark.parametrize("place", ["north", "south", "east"])
