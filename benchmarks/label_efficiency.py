@@ -2,13 +2,15 @@
 
     python benchmarks/label_efficiency.py --cohort COHORT [COHORT ...] --aligned RUN [RUN ...] [--pretrained RUN ...]
 
-The cohorts are the splits of `benchmarks/eicu_table.py`; each has a run of `clinragen train align`, and maybe one of
-`clinragen train pretrain`, of its own training stays: no label is read by them. Of the training stays 64, 256 or all
-are labelled, in five draws of which a larger one holds the smaller, and a logistic regression of each label reads
+The cohorts are the splits of `benchmarks/eicu_table.py`; each has a run of `clinragen train align` of its own training
+stays, and maybe another that starts from `clinragen train pretrain` (`train align --pretrained RUN --set stage.epochs=1
+--set stage.align.network=false --set stage.align.token=0 --set stage.align.prototype=0`): no label is read by them. Of
+the training stays 64, 256 or all are labelled, in five draws of which a larger one holds the smaller, and a logistic
+regression of each label reads
 
 - `plain`: what the linear probes read: terms and concepts of the note, binned summaries of the series;
 - `aligned`: the two vectors of the alignment; `both`: these beside the former;
-- `pretrained`: mean states of note and series of the network after masked pretraining;
+- `pretrained`: mean states of note and series of a network whose series encoder was pretrained on masked patches;
 - `untrained`: those of the run of `align`, where that was made with `stage.align.network=false`: a network that was
   never trained. Else the row is called `states`.
 
