@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clinragen.contract_policies import writers
@@ -29,12 +29,20 @@ def few_problems(monkeypatch):
     monkeypatch.setattr(writers, "_POOL", 500)
 
 
+def undecided(problem, frequencies, rewards):
+    """Whether rounding to single precision decides what a type takes: two offers, or the best and none, are level."""
+    utilities = rewards[None, :] - problem.costs[:, None] * frequencies[None, :]
+    best = np.sort(np.hstack([utilities, np.zeros((len(utilities), 1))]), axis=1)[:, -2:]
+    return bool((np.diff(best) < 1e-5 * problem.worth).any())
+
+
 def problems_of(seed: int, count: int = 6):
     rng = np.random.default_rng(seed)
     return [random_problem(rng, (2, TYPES)) for _ in range(count)]
 
 
 @given(SEEDS)
+@example(53)  # a type for which the dearest offer and none are level
 @settings(max_examples=30, deadline=None)
 def test_the_tensors_value_menus_as_the_exact_arithmetic_does(seed):
     problems = problems_of(seed)
@@ -50,6 +58,8 @@ def test_the_tensors_value_menus_as_the_exact_arithmetic_does(seed):
             if form.by_formula:  # in full precision, so that no rounding makes a type prefer another's item
                 scaled = np.maximum.accumulate(scaled)
             rewards_of = payments(one.costs, scaled) if form.by_formula else reward[:count] * one.worth
+            if not form.by_formula and undecided(one, scaled, rewards_of):
+                continue
             result = outcome(one, scaled, rewards_of)
             assert value == pytest.approx(result.value / one.worth, abs=2e-4)
             assert result.value <= optimum(one) + 1e-6 * one.worth
