@@ -28,6 +28,7 @@ from clinragen.quiet import phase
 
 if TYPE_CHECKING:
     from clinragen.evaluation.comparison import Comparison
+    from clinragen.evaluation.diagnosis import System
     from clinragen.evaluation.inputs import Predictions
 
 
@@ -86,19 +87,17 @@ def compare(
             folders = [cohort_folder(cohort), *(part.root for part in parts)]
             check_output_file(Path(out), (b"{",), overwrite=overwrite, inputs=folders)
         opened = open_cohort(cohort)
-        for part in parts:
-            load_truth(part, opened)  # raises the error that says why it is of another cohort or task
+        first, *_ = [load_truth(part, opened) for part in parts]  # each raises what makes it another cohort's
         common = reduce(np.intersect1d, (part.stay_ids for part in parts))
         if not len(common):
             raise UserError(f"{parts[0].root} and {parts[-1].root} have no stay in common: compare the same split")
-        keys = list(parts[0].labels)
         alike = [_arranged(part, parts[0], common) for part in parts]
-        truth = load_truth(alike[0], opened)
+        truth = first.take(_rows(parts[0], common), common)
         labels, systems = compared(
             truth.gold,
-            {name: part.system for name, part in zip(_names(parts), alike, strict=True)},
+            dict(zip(_names(parts), alike, strict=True)),
             truth.stays["subject_id"].to_numpy(),
-            {key: parts[0].labels[key].name for key in keys},
+            {key: label.name for key, label in parts[0].labels.items()},
             eligible=truth.eligible,
             replicates=replicates,
             seed=seed,
@@ -159,10 +158,14 @@ def baseline(
     return load_predictions(folder)
 
 
-def _arranged(part: Predictions, reference: Predictions, common: np.ndarray) -> Predictions:
-    """The common stays of predictions, with labels in the order of the reference."""
-    from dataclasses import replace
+def _rows(part: Predictions, common: np.ndarray) -> list[int]:
+    """The rows of some stays, in their order."""
+    row = {int(stay): number for number, stay in enumerate(part.stay_ids)}
+    return [row[int(stay)] for stay in common]
 
+
+def _arranged(part: Predictions, reference: Predictions, common: np.ndarray) -> System:
+    """What is predicted for the common stays, with labels in the order of the reference."""
     from clinragen.evaluation.diagnosis import System
 
     if part.task.name != reference.task.name:
@@ -172,14 +175,10 @@ def _arranged(part: Predictions, reference: Predictions, common: np.ndarray) -> 
     if set(part.labels) != set(reference.labels):
         odd = ", ".join(sorted(set(part.labels) ^ set(reference.labels))[:9])
         raise UserError(f"{part.root} and {reference.root} have different labels: they differ in {odd}")
-    row = {int(stay): number for number, stay in enumerate(part.stay_ids)}
-    part = part.take([row[int(stay)] for stay in common])
     order = [list(part.labels).index(key) for key in reference.labels]
-    system = part.system
+    system = part.system.take(_rows(part, common))
     written = None if system.written is None else system.written[:, order]
-    return replace(
-        part, labels=reference.labels, system=System(system.probabilities[:, order], system.thresholds[order], written)
-    )
+    return System(system.probabilities[:, order], system.thresholds[order], written)
 
 
 def _names(parts: Sequence[Predictions]) -> list[str]:

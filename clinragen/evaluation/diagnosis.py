@@ -7,7 +7,7 @@ systems are paired. Conventions: a precision, recall or F1 with denominator 0 is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,6 +51,10 @@ class System:
     def listed(self) -> np.ndarray:
         """[n, L] bool: the predicted diagnoses: as written, or by threshold if it writes none."""
         return self.thresholded if self.written is None else self.written
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> System:
+        """The predictions of some stays: their numbers in this order, or which they are, [n] bool."""
+        return System(self.probabilities[rows], self.thresholds, None if self.written is None else self.written[rows])
 
 
 def agreement(

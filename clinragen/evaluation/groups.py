@@ -85,7 +85,7 @@ def _row(
     outside = named & ~inside
     if min(inside.sum(), outside.sum()) < FEWEST:
         return row
-    scorers = [(rows, _scorer(rows, system, truth)) for rows in (inside, outside)]
+    scorers = [(rows, Scorer(gold[rows], system.take(rows), eligible[rows])) for rows in (inside, outside)]
     first, *drawn = (
         _pair([scorer.vector(weights[rows]) for rows, scorer in scorers])
         for weights in (np.ones(len(inside)), *patient_bootstrap(patients, replicates, seed))
@@ -93,12 +93,6 @@ def _row(
     replicated = np.array(drawn).reshape(-1, 2, len(SCORES))
     row["scores"], row["gaps"] = (_intervals(first[part], replicated[:, part]) for part in (0, 1))
     return row
-
-
-def _scorer(rows: np.ndarray, system: System, truth: Truth) -> Scorer:
-    written = None if system.written is None else system.written[rows]
-    part = System(system.probabilities[rows], system.thresholds, written)
-    return Scorer(truth.gold[rows], part, truth.eligible[rows])
 
 
 def _pair(scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -68,13 +68,11 @@ class Predictions:
 
     def take(self, rows: Sequence[int]) -> Predictions:
         """The predictions of some rows, in this order."""
-        system = self.system
-        written = None if system.written is None else system.written[rows]
         stays = self.stay_ids[rows]
         return replace(
             self,
             stay_ids=stays,
-            system=System(system.probabilities[rows], system.thresholds, written),
+            system=self.system.take(rows),
             parsed=self.parsed[rows],
             note_rationales=[self.note_rationales[row] for row in rows],
             series_rationales=[self.series_rationales[row] for row in rows],

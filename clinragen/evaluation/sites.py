@@ -66,9 +66,7 @@ def _row(name: str | None, rows: np.ndarray, system: System, truth: Truth, repli
     }
     if row["stays"] < FEWEST:
         return row
-    written = None if system.written is None else system.written[rows]
-    part = System(system.probabilities[rows], system.thresholds, written)
-    scored = bootstrap(gold, {"model": part}, patients, replicates, seed, eligible)["model"]
+    scored = bootstrap(gold, {"model": system.take(rows)}, patients, replicates, seed, eligible)["model"]
     columns = {score: METRICS.index(score) for score in SCORES}
     row["scores"] = {score: interval(scored.value[i], scored.replicates[:, i]) for score, i in columns.items()}
     return row

@@ -41,7 +41,7 @@ from clinragen.federation.files import (
     statement_of,
     write_message,
 )
-from clinragen.federation.manifest import SITE_NAME, Federation, FederationSettings, Member, code_sha256, stays_of
+from clinragen.federation.manifest import SITE_NAME, Federation, FederationSettings, Member, code_sha256, stays_behind
 from clinragen.federation.messages import RoundMessage
 from clinragen.federation.screening import Refusal, Screening, screen_round
 from clinragen.federation.update import Tensors, Update, apply
@@ -250,14 +250,14 @@ def _totals(federation: Federation, phase: Phase, updates: Sequence[Update]) -> 
     """Sums over sites; with differential privacy cells of too few stays are 0, and sums within their bounds."""
     sent = [update.tensors for update in sorted(updates, key=lambda update: update.site)]
     if federation.privacy == "secure":
-        counts = (stays_of(name) for name in phase.tensors)
+        counts = (stays_behind(name) for name in phase.tensors)
         whole = frozenset([*counts, *(name for name, spec in phase.tensors.items() if spec.dtype == "I64")])
         sums = secure.unmasked_sum(sent, phase.kind, whole)
     else:
         sums = {name: _sum([tensors[name] for tensors in sent]) for name in sorted(sent[0])}
     totals = {}
     for name, spec in sorted(phase.tensors.items()):
-        values, stays = sums[name], sums[stays_of(name)]
+        values, stays = sums[name], sums[stays_behind(name)]
         if federation.privacy == "dp":
             stays = np.where(stays < federation.least_count, 0, np.rint(stays)).astype(np.int64)
             low = -np.inf if spec.least is None else spec.least * stays

@@ -13,6 +13,7 @@ The optimum of F1 is at a threshold of half the best F1 (Lipton et al. 2014), wh
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -107,7 +108,7 @@ class LinearProbesWork:
         self.settings = build(LinearSettings, settings, "settings of work 'linear'")
         self.graph = open_graph(None, label_sets.load(label_sets.DEFAULT))
         self.concepts = concept_ids(self.graph)
-        self._rows: dict[tuple[Any, ...], SiteRows] = {}
+        self._rows: dict[tuple[str, bytes], SiteRows] = {}
         self._linker = MentionEncoder(self.graph, self.concepts)
 
     @property
@@ -361,12 +362,9 @@ class LinearProbesWork:
     def rows(self, cohort: Cohort, tensors: Tensors, split: str) -> SiteRows:
         """Features and labels of the stays of a split; read once."""
         stays = stays_of(cohort, split)
-        key = (
-            str(cohort.paths.root),
-            stays.tobytes(),
-            tensors["spelling"].tobytes()[:4096],
-            tensors["edges"].tobytes(),
-        )
+        features = ("total", "means", "edges", "buckets", "bucket_patients", "spelling")  # what they are made by
+        read = hashlib.sha256(b"".join(part.tobytes() for part in (stays, *(tensors[name] for name in features))))
+        key = str(cohort.paths.root), read.digest()
         if key not in self._rows:
             labels = self._labels(cohort, stays)
             matrices = {"note": self._notes(cohort, stays, tensors), "series": self._series(cohort, stays, tensors)}

@@ -192,7 +192,7 @@ class Federation:
         """The tensors of an update in a phase, as they leave a site: sums with their stays, changes in float64."""
         specs = dict(phase.tensors)
         if phase.kind == "statistics":
-            specs |= {stays_of(name): TensorSpec(spec.shape, "I64") for name, spec in phase.tensors.items()}
+            specs |= {stays_behind(name): TensorSpec(spec.shape, "I64") for name, spec in phase.tensors.items()}
         if self.privacy == "secure":
             return {name: TensorSpec(spec.shape, "U64") for name, spec in specs.items()}
         if phase.kind == "training" or self.privacy == "dp":  # noise makes counts real numbers
@@ -200,7 +200,7 @@ class Federation:
         return specs
 
 
-def stays_of(name: str) -> str:
+def stays_behind(name: str) -> str:
     """Name of the tensor with the stays behind each cell of a statistic."""
     return f"{name}.stays"
 

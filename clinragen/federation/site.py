@@ -21,7 +21,7 @@ from clinragen.config import build
 from clinragen.errors import UserError
 from clinragen.federation import messages, privacy, secure
 from clinragen.federation.files import NOTE, Message, read_message, signed, write_message
-from clinragen.federation.manifest import Federation, Member, code_sha256, stays_of
+from clinragen.federation.manifest import Federation, Member, code_sha256, stays_behind
 from clinragen.federation.messages import RoundMessage
 from clinragen.federation.policy import TEMPLATE, Budget, Policy
 from clinragen.federation.update import Tensors, change, norm
@@ -316,9 +316,11 @@ class _Desk:
         deviations: dict[str, float] = {}
         for name, sum_ in sorted(sums.items()):
             values, stays = self._released(name, sum_)
-            tensors |= {name: values, stays_of(name): stays}
+            tensors |= {name: values, stays_behind(name): stays}
             if sum_.sensitivity is not None:
-                deviations |= dict(zip((name, stays_of(name)), np.multiply(self.noise, sum_.sensitivity), strict=True))
+                deviations |= dict(
+                    zip((name, stays_behind(name)), np.multiply(self.noise, sum_.sensitivity), strict=True)
+                )
         if self.policy.privacy:
             if missing := sorted(tensors.keys() - deviations.keys()):
                 raise UserError(f"statistic '{missing[0]}' has no bound for one patient: nothing leaves this site")

@@ -17,7 +17,7 @@ import pytest
 from clinragen.cohort.folder import Cohort
 from clinragen.federation import privacy
 from clinragen.federation.files import read_tensors
-from clinragen.federation.manifest import Federation, stays_of
+from clinragen.federation.manifest import Federation, stays_behind
 from clinragen.federation.series_regression import SeriesRegression
 from clinragen.federation.update import Tensors
 from tests.conftest import call
@@ -375,7 +375,7 @@ def test_no_name_id_or_canary_leaves_and_no_cell_below_ten(hospital, tmp_path, r
     sums = read_tensors((consortium.outbox("north") / "north-0001.safetensors").read_bytes())
     assert sums is not None
     for name in ("moments", "positives", "stays"):
-        cells = np.concatenate([sums[stays_of(name)].ravel(), sums[name].ravel() if name != "moments" else []])
+        cells = np.concatenate([sums[stays_behind(name)].ravel(), sums[name].ravel() if name != "moments" else []])
         assert ((cells == 0) | (cells >= 10)).all()
     plain = SeriesRegression(SETTINGS).statistics(opened, {}, "standardise")
     assert ((plain["positives"].values > 0) & (plain["positives"].values < 10)).any()  # there was something to hide

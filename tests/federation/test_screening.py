@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clinragen.federation.files import Message, parse_note, sha256, tensor_bytes
-from clinragen.federation.manifest import stays_of
+from clinragen.federation.manifest import stays_behind
 from clinragen.federation.screening import Refusal, screen_round
 from clinragen.signing import PrivateKey
 
@@ -157,7 +157,7 @@ def test_sums_over_few_stays_or_beyond_what_stays_can_add_are_refused(signers, c
     counts = {"totals": [10.0, 0, 20], "totals.stays": [20] * 3, "labels": [12, 0], "labels.stays": [20, 20]} | changes
     dtypes = {"totals": np.float64}
     sent = {name: np.array(values, dtypes.get(name, np.int64)) for name, values in counts.items()}
-    assert stays_of("totals") in sent
+    assert stays_behind("totals") in sent
     outcome = signers.screening().screen(signers.update("east", sent))
     assert (outcome.reason if isinstance(outcome, Refusal) else None) == reason
 
