@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,7 @@ def federate_site(
     age_hours: float | None = None,
     address: str | None = None,
     certificates: str | Path | None = None,
+    progress: bool = False,
 ) -> Answer:
     """Answer the newest round at a site, if there is one that is not answered yet.
 
@@ -88,6 +90,7 @@ def federate_site(
         address: HOST:PORT of a coordinator that listens by Flower, whose rounds are answered until it ends; None: files
             are carried by other means.
         certificates: folder with the ``ca.pem`` of the coordinator, for an address off loopback.
+        progress: say on standard error what a connection waits for.
     """
     from clinragen.federation.manifest import Federation
     from clinragen.federation.site import Site, answer
@@ -97,8 +100,18 @@ def federate_site(
     if address is None:
         return answer(opened, manifest, stays, *folders, age_hours=age_hours)
     from clinragen.federation.flower import take_part
+    from clinragen.quiet import remark
 
-    return take_part(opened, manifest, stays, address, folders, certificates=path(certificates), age_hours=age_hours)
+    return take_part(
+        opened,
+        manifest,
+        stays,
+        address,
+        folders,
+        certificates=path(certificates),
+        age_hours=age_hours,
+        say=partial(remark, console(progress)),
+    )
 
 
 def federate_round(
@@ -140,7 +153,9 @@ def federate_round(
         for refusal in state.refusals:
             remark(reporter, f"refused: {refusal}")
 
-    return coordinate(opened, address, folders[0], certificates=path(certificates), report=report)
+    return coordinate(
+        opened, address, folders[0], certificates=path(certificates), report=report, say=partial(remark, reporter)
+    )
 
 
 @dataclass(frozen=True)

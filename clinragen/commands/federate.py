@@ -115,7 +115,15 @@ def site(
     quiet_libraries()
     address = _address(transport, address)
     reply = federate_site(
-        federation, folder, cohort, inbox, outbox, age_hours=age_hours, address=address, certificates=certificates
+        federation,
+        folder,
+        cohort,
+        inbox,
+        outbox,
+        age_hours=age_hours,
+        address=address,
+        certificates=certificates,
+        progress=True,
     )
     lines = {
         "waiting": f"{inbox} has no message of the coordinator yet",

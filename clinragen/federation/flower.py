@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"  # read when flwr is imported
 
 try:
+    import grpc
     from flwr.client import Client, start_client
     from flwr.common import Code, FitIns, FitRes, GetParametersRes, Parameters, Status
     from flwr.server import ServerConfig, SimpleClientManager, start_server
@@ -35,7 +37,8 @@ from clinragen.federation.manifest import Federation
 from clinragen.federation.site import Answer, Site, answer, outbox_stem
 
 _KIND = "clinragen"
-_PATIENCE = 600.0  # seconds that a site waits for the coordinator to listen
+_PATIENCE = 600.0  # seconds that a site waits for the coordinator to listen, at first and after a lost connection
+_LOOK = 5  # seconds after which either side looks again who is there, and says so
 _ROUND = "round"
 _NOTHING = Parameters([], _KIND)
 
@@ -48,6 +51,7 @@ def coordinate(
     certificates: Path | None = None,
     sites: int | None = None,
     report: Callable[[RoundState], None] = lambda state: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> RoundState:
     """Listen, and run the rounds that are left.
 
@@ -58,6 +62,7 @@ def coordinate(
         certificates: folder with ``ca.pem``, ``server.pem`` and ``server.key``; needed off loopback.
         sites: how many sites to wait for in each round; all members by default.
         report: called after each round.
+        say: called with a line about what is waited for.
 
     Raises:
         UserError: an address off loopback without certificates, or a round without enough updates.
@@ -70,7 +75,8 @@ def coordinate(
     if state.finished:
         return state
     rounds = coordinator.federation.rounds - state.number + 1
-    strategy = _Rounds(coordinator, inbox, sites or len(coordinator.federation.members), report)
+    strategy = _Rounds(coordinator, inbox, sites or len(coordinator.federation.members), report, say)
+    say(f"listening on {address} for {strategy.sites} sites")
     start_server(
         server_address=address,
         strategy=strategy,
@@ -91,8 +97,11 @@ def take_part(
     *,
     certificates: Path | None = None,
     age_hours: float | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Answer:
     """Connect to a coordinator, and answer its rounds until it closes the connection.
+
+    The site may start first, and the coordinator may stop and start again: the site waits and connects anew.
 
     Args:
         site: its folder.
@@ -102,27 +111,64 @@ def take_part(
         folders: inbox and outbox, as for the transport by files.
         certificates: folder with ``ca.pem``, the authority of the coordinator's certificate; needed off loopback.
         age_hours: how old the newest data are, if updates are to state it.
+        say: called with a line about what is waited for.
 
     Returns:
         What was done in the last round.
 
     Raises:
-        UserError: nothing left in the last round, with the reason; or the coordinator sent none.
+        UserError: nothing left in the last round, with the reason; the coordinator sent none; or none listens.
     """
     secrets = _certificates(address, certificates, ("ca.pem",))
     client = _Answers(
         partial(answer, site, federation, cohort, *folders, age_hours=age_hours), site, federation, *folders
     )
-    start_client(
-        server_address=address,
-        client=client,
-        root_certificates=secrets[0] if secrets else None,
-        insecure=secrets is None,
-        max_wait_time=_PATIENCE,
-    )
+    while True:
+        _until_it_listens(address, secrets[0] if secrets else None, say)
+        try:  # Flower leaves a connection that is refused or lost to its caller
+            start_client(
+                server_address=address,
+                client=client,
+                root_certificates=secrets[0] if secrets else None,
+                insecure=secrets is None,
+            )
+            break
+        except StopIteration:
+            lost = "closed"
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNAVAILABLE:
+                raise UserError(f"--address {address}: no coordinator of a federation: {error.code().name}") from None
+            lost = "lost"
+        say(f"the connection to {address} was {lost}: connecting anew")
+        time.sleep(1)
     if isinstance(client.last, UserError):
         raise client.last
     return client.last
+
+
+def _until_it_listens(address: str, authority: bytes | None, say: Callable[[str], None]) -> None:
+    """Wait until a coordinator listens.
+
+    Raises:
+        UserError: none did in time.
+    """
+    options = [("grpc.max_reconnect_backoff_ms", 1000 * _LOOK)]
+    credentials = None if authority is None else grpc.ssl_channel_credentials(authority)
+    if credentials is None:
+        channel = grpc.insecure_channel(address, options)
+    else:
+        channel = grpc.secure_channel(address, credentials, options)
+    with channel:
+        listens = grpc.channel_ready_future(channel)
+        for seconds in (min(_LOOK, _PATIENCE), max(_PATIENCE - _LOOK, 0.0)):
+            try:
+                return listens.result(timeout=seconds)
+            except grpc.FutureTimeoutError:
+                say(f"waiting for a coordinator that listens on {address}")
+    raise UserError(
+        f"--address {address}: no coordinator has listened there for {_PATIENCE / 60:.0f} minutes: start "
+        "`clinragen federate round --transport flower` first, and look at address, firewall and certificates"
+    )
 
 
 def _certificates(address: str, folder: Path | None, names: tuple[str, ...]) -> list[bytes] | None:
@@ -147,8 +193,15 @@ def _certificates(address: str, folder: Path | None, names: tuple[str, ...]) -> 
 class _Rounds(Strategy):
     """The coordinator as Flower sees it: what it sends and receives are files."""
 
-    def __init__(self, coordinator: Coordinator, inbox: Path, sites: int, report: Callable[[RoundState], None]) -> None:
-        self.coordinator, self.inbox, self.sites, self.report = coordinator, inbox, sites, report
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        inbox: Path,
+        sites: int,
+        report: Callable[[RoundState], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.coordinator, self.inbox, self.sites, self.report, self.say = coordinator, inbox, sites, report, say
         self.state: RoundState | None = None
 
     def initialize_parameters(self, client_manager: Any) -> Parameters:
@@ -161,7 +214,10 @@ class _Rounds(Strategy):
         message = read_message(self.coordinator.outbox / f"{messages.stem(number)}{NOTE}", messages.LARGEST_MODEL)
         if message is None or self.coordinator.federation.phase(number) is None:
             return []
-        client_manager.wait_for(self.sites)
+        connected = -1
+        while not client_manager.wait_for(self.sites, timeout=_LOOK):
+            if connected != (connected := client_manager.num_available()):
+                self.say(f"round {number} waits for sites: {connected} of {self.sites} are connected")
         ins = FitIns(_packed(message), {_ROUND: number})
         return [(client, ins) for _, client in sorted(client_manager.all().items())]
 
