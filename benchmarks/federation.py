@@ -59,11 +59,12 @@ Tamper = Callable[[list[Tensors]], list[Tensors]]
 
 @dataclass
 class Split:
-    """One split: the whole cohort, its sites, and where cells lie."""
+    """One split: the whole cohort, its sites by a column of its table of sites, and where cells lie."""
 
     cohort: Cohort
     out: Path
     seed: int
+    by: str = "network"
 
     @cached_property
     def work(self) -> LinearProbesWork:
@@ -71,11 +72,11 @@ class Split:
 
     @cached_property
     def sites(self) -> dict[str, Cohort]:
-        """Network -> its stays."""
+        """Site -> its stays."""
         table = self.cohort.sites
         return {
-            name: self.cohort.of_stays(table.filter(pl.col("network") == name)["stay_id"].to_numpy())
-            for name in table["network"].unique().sort()
+            name: self.cohort.of_stays(table.filter(pl.col(self.by) == name)["stay_id"].to_numpy())
+            for name in table[self.by].unique().sort()
         }
 
     @cached_property

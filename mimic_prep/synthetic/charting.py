@@ -34,11 +34,12 @@ _ARTEFACTS = {
 class Rows:
     """Measurements of one event table: the keys of each call of ``add``, and its arrays of shape (rows,)."""
 
-    keys: list[tuple[int, int, int, int]] = field(default_factory=list)
+    keys: list[tuple[int, int, int, int, int]] = field(default_factory=list)
     time: list[np.ndarray] = field(default_factory=list)
     value: list[np.ndarray] = field(default_factory=list)
     specimen: list[np.ndarray] = field(default_factory=list)
     charting: Charting | None = None  # what a hospital writes of a patient, and how
+    late: int = 0  # seconds by which it stores rows later than the usual one
 
     def add(
         self, subject: int, hadm: int, stay: int, item: int, time: np.ndarray, value: np.ndarray,
@@ -49,7 +50,7 @@ class Rows:
         if written is None:
             return
         value = written
-        self.keys.append((subject, hadm, stay, item))
+        self.keys.append((subject, hadm, stay, item, self.late))
         self.time.append(time)
         self.value.append(value)
         if specimen is not None:
@@ -57,9 +58,9 @@ class Rows:
 
     def columns(self) -> dict[str, np.ndarray]:
         """All rows as arrays of shape (rows,), ordered by patient as added, then by time."""
-        keys = np.array(self.keys, dtype=np.int64).reshape(-1, 4)
+        keys = np.array(self.keys, dtype=np.int64).reshape(-1, 5)
         sizes = np.array([part.size for part in self.time], dtype=np.int64)
-        names: list[str] = ["subject", "hadm", "stay", "item"]
+        names: list[str] = ["subject", "hadm", "stay", "item", "late"]
         joined = dict(zip(names, np.repeat(keys, sizes, axis=0).T, strict=True))
         joined["time"] = np.concatenate([np.empty(0, dtype=np.int64), *self.time])
         joined["value"] = np.concatenate([np.empty(0), *self.value])

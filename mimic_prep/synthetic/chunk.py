@@ -19,14 +19,12 @@ from mimic_prep.synthetic.physiology import Trajectory, baselines, simulate
 from mimic_prep.synthetic.sites import COLUMNS as SITE_COLUMNS
 from mimic_prep.synthetic.sites import Group, in_style
 from mimic_prep.synthetic.truth import (
-    ContraindicationRow,
-    OrderRow,
-    RecodedRow,
-    TruthRow,
+    TruthRows,
     contraindication_rows,
     order_rows,
     recoded_rows,
     stay_rows,
+    uncoded_rows,
 )
 
 CHUNK = 250  # patients; fixed, so that the bytes do not depend on the number of processes
@@ -58,17 +56,10 @@ _MARITAL = {"MARRIED": 0.45, "SINGLE": 0.3, "WIDOWED": 0.15, "DIVORCED": 0.1}
 
 @dataclass(frozen=True)
 class Chunk:
-    """Compressed CSV per table, rows of the truth tables, the stays, and the number of rows written per table.
-
-    ``stays`` are of each stay its id, the index of its patient and the group of years.
-    """
+    """Compressed CSV per table, rows of the truth tables, and the number of rows written per table."""
 
     parts: dict[str, bytes]
-    truth: list[TruthRow]
-    orders: list[OrderRow]
-    contraindications: list[ContraindicationRow]
-    recoded: list[RecodedRow]
-    stays: list[tuple[int, int, str]]
+    truth: TruthRows
     counts: dict[str, int]
 
 
@@ -78,11 +69,7 @@ class _ChunkTables:
     def __init__(self) -> None:
         self.rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in _SCHEMAS}
         self.events = raw_tables.EventRows(raw_tables.Rows(), raw_tables.Rows(), raw_tables.Rows())
-        self.truth: list[TruthRow] = []
-        self.orders: list[OrderRow] = []
-        self.contraindications: list[ContraindicationRow] = []
-        self.recoded: list[RecodedRow] = []
-        self.stays: list[tuple[int, int, str]] = []
+        self.truth = TruthRows()
 
 
 _TIME = pl.Int64
@@ -129,10 +116,6 @@ def make_chunk(of: Group, first: int, last: int) -> Chunk:
     return Chunk(
         parts={name: raw_tables.compress(name, frame, header) for name, frame in frames.items()},
         truth=tables.truth,
-        orders=tables.orders,
-        contraindications=tables.contraindications,
-        recoded=tables.recoded,
-        stays=tables.stays,
         counts={name: frame.height for name, frame in frames.items()},
     )
 
@@ -161,7 +144,9 @@ class _PatientRows:
         self._admission_row(admission, insurance, race, marital)
         present = {episode.condition.key for episode in admission.episodes}
         written = self.of.recoded(admission.hadm_id, present, self.patient.anchor_year_group)
-        self._codes(admission, written)
+        drift = self.of.site_drift_of(self.patient.index)
+        uncoded = drift.left_uncoded(self.of.seed, admission.hadm_id, present)
+        self._codes(admission, written, uncoded, drift.icd_version or admission.icd_version)
         possible = possible_orders(self.hospital, admission, self.rng)
         body, devices = None, set()
         for stay in admission.stays:
@@ -170,7 +155,8 @@ class _PatientRows:
         if not admission.stays:
             body = self._ward(admission)
         note = self._note(admission, order, body, devices)
-        self.tables.recoded += recoded_rows(admission, written)
+        self.tables.truth.recoded += recoded_rows(admission, written)
+        self.tables.truth.uncoded += uncoded_rows(admission, uncoded)
         self._orders(admission, [substituted(self.hospital, admission, of, note.allergy) for of in possible], note)
 
     def _admission_row(self, admission: Admission, insurance: str, race: str, marital: str) -> None:
@@ -188,11 +174,11 @@ class _PatientRows:
             )
         )  # fmt: skip
 
-    def _codes(self, admission: Admission, written: dict[str, str]) -> None:
+    def _codes(self, admission: Admission, written: dict[str, str], uncoded: set[str], version: int) -> None:
         others = {key: self.hospital.conditions[other] for key, other in written.items()}
-        for position, code in enumerate(diagnoses(admission, self.rng, others), 1):
+        for position, code in enumerate(diagnoses(admission, self.rng, others, uncoded, version), 1):
             self.tables.rows["hosp/diagnoses_icd"].append(
-                (self.patient.subject_id, admission.hadm_id, position, code, admission.icd_version)
+                (self.patient.subject_id, admission.hadm_id, position, code, version)
             )
 
     def _orders(self, admission: Admission, orders: list[PossibleOrder], note: GeneratedNote) -> None:
@@ -202,8 +188,8 @@ class _PatientRows:
             row = (self.patient.subject_id, admission.hadm_id, pharmacy, *hours, "MAIN", drug)
             self.tables.rows["hosp/prescriptions"].append(row)
         evidence = note.evidence if admission.has_note else {}
-        self.tables.orders += order_rows(admission, orders, evidence)
-        self.tables.contraindications += contraindication_rows(self.hospital, admission, note.allergy)
+        self.tables.truth.orders += order_rows(admission, orders, evidence)
+        self.tables.truth.contraindications += contraindication_rows(self.hospital, admission, note.allergy)
 
     def _stay(self, admission: Admission, stay: SimulatedStay) -> tuple[Trajectory, set[str]]:
         """One stay in intensive care: physiology and equipment."""
@@ -219,7 +205,7 @@ class _PatientRows:
         self.tables.rows["icu/icustays"].append(
             (subject, admission.hadm_id, stay.stay_id, unit, unit, stay.intime, stay.outtime, days)
         )
-        self.tables.stays.append((stay.stay_id, self.patient.index, self.patient.anchor_year_group))
+        self.tables.truth.stays.append((stay.stay_id, self.patient.index, self.patient.anchor_year_group))
         return body, carried
 
     def _ward(self, admission: Admission) -> Trajectory:
@@ -252,7 +238,7 @@ class _PatientRows:
                 (name, patient.subject_id, admission.hadm_id, "DS", order + 1, day, filed, text)
             )
         evidence = note.evidence if admission.has_note else {}
-        self.tables.truth += stay_rows(self.hospital, patient, admission, evidence)
+        self.tables.truth.conditions += stay_rows(self.hospital, patient, admission, evidence)
         return note
 
 
@@ -261,6 +247,9 @@ def _patient(hospital: Hospital, of: Group, patient: Patient, tables: _ChunkTabl
     charting = of.charting(hospital, patient.index, patient.anchor_year_group)
     for rows in (tables.events.charts, tables.events.labs):
         rows.charting = charting
+    drift = of.site_drift_of(patient.index)
+    tables.events.labs.late = drift.seconds_late("laboratory")
+    tables.events.charts.late = tables.events.outputs.late = drift.seconds_late("bedside")
     insurance, race, marital = writer.choice(_INSURANCE), writer.choice(_RACE), writer.choice(_MARITAL)
     tables.rows["hosp/patients"].append(
         (

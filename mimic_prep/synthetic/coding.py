@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,26 +42,33 @@ class PossibleOrder:
         return replace(self, start=start, stop=stop)
 
 
-def diagnoses(admission: Admission, rng: np.random.Generator, written: Mapping[str, Condition]) -> list[str]:
-    """ICD codes in the order of importance, in the admission's version; a few are omitted (``Episode.coded``).
+def diagnoses(
+    admission: Admission,
+    rng: np.random.Generator,
+    written: Mapping[str, Condition],
+    uncoded: Collection[str],
+    version: int,
+) -> list[str]:
+    """ICD codes in the order of importance; a few are omitted everywhere (``Episode.coded``), others by a hospital.
 
     Args:
         admission: whose conditions are coded.
         rng: of the draws.
         written: conditions whose codes are those of another, by key.
+        uncoded: keys of conditions whose codes this hospital does not write here.
+        version: of the ICD that it writes.
     """
     ranked = sorted(
         admission.episodes, key=lambda e: -(e.condition.acuity * e.severity + 0.01 * (not e.condition.chronic))
     )
     codes = []
     for episode in ranked:
-        options = episode.form.codes[admission.icd_version]
-        drawn = int(rng.integers(len(options)))  # also where the code is another's: the draws that follow are the same
-        if other := written.get(episode.condition.key):
-            options = other.forms[0].codes[admission.icd_version]
-        code = options[drawn % len(options)]
-        if episode.coded:
-            codes.append(code)
+        # of the usual code also where another is written: the draws that follow are the same
+        drawn = int(rng.integers(len(episode.form.codes[admission.icd_version])))
+        other = written.get(episode.condition.key)
+        options = (other.forms[0] if other else episode.form).codes[version]
+        if episode.coded and episode.condition.key not in uncoded:
+            codes.append(options[drawn % len(options)])
     return list(dict.fromkeys(codes))
 
 

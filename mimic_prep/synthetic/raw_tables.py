@@ -83,9 +83,9 @@ def _mapped(column: str, mapping: dict[int, str]) -> pl.Expr:
 
 
 def _delay(frame: pl.DataFrame, low: int, high: int) -> pl.Series:
-    """Minutes until a row is stored: irregular, but a function of the row alone."""
+    """When a row is stored: irregular minutes later, a function of the row alone, and what its hospital is late."""
     mixed = (frame["time"].to_numpy() // 60 * 7919 + frame["item"].to_numpy() * 104_729) % 1_000_003
-    return pl.Series(frame["time"].to_numpy() + 60 * (low + mixed % (high - low)))
+    return pl.Series(frame["time"].to_numpy() + 60 * (low + mixed % (high - low)) + frame["late"].to_numpy())
 
 
 def chartevents(hospital: Hospital, rows: Rows) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 A patient's hospital, what is not charted of a stay, and what is coded otherwise, is drawn from seeds of their own,
 apart from all other draws: without sites, drift and recoding every byte is that of a single hospital, and the first of
-several hospitals is this hospital.
+several hospitals is this hospital. What ``--site-drift`` plants between them is in ``site_drift.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from clinragen.catalog import variable
 from clinragen.config import load_yaml
 from clinragen.errors import UserError, unknown_choice
 from clinragen.schema import SITES
-from mimic_prep.synthetic.hospital import ROOT, Hospital, load
+from mimic_prep.synthetic.hospital import Hospital, load
+from mimic_prep.synthetic.site_drift import SITES_FILE, SiteDrift, read_site_drift
 
 MOST_SITES, MOST_DRIFT = 100, 3.0
 #: Columns that are added to the admissions of a hospital group; MIMIC-IV, which is of one hospital, has none.
@@ -28,7 +29,6 @@ COLUMNS = ("hospital_id", "network_id")
 YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019")
 _PER_NETWORK = 3
 _SITE, _CHARTED, _RECODED = 101, 102, 103  # what a seed is for
-_FILE = ROOT / "sites.yaml"
 _TERSE = ("Social History", "Family History", "Discharge Instructions")
 _HEADING = re.compile(r"(?m)^([A-Z][A-Za-z ]+):$")
 
@@ -61,6 +61,7 @@ class PlantedSite(TypedDict):
     hospital: str
     network: str
     habits: dict[str, object]
+    drift: NotRequired[dict[str, object]]
 
 
 class Planted(TypedDict):
@@ -89,12 +90,14 @@ class Group:
         sites: number of hospitals.
         drift: change of patients and charting.
         recoding: share of the later admissions in which the codes of a pair of conditions change places.
+        site_drift: how far coding and charting lag of the hospitals lie apart.
     """
 
     seed: int
     sites: int = 1
     drift: float = 0.0
     recoding: float = 0.0
+    site_drift: float = 0.0
 
     @property
     def is_usual(self) -> bool:
@@ -122,6 +125,14 @@ class Group:
             here.unit,
             here.notes,
         )
+
+    def site_drift_of(self, index: int) -> SiteDrift:
+        """What the hospital of a patient codes and charts otherwise."""
+        return self._drift_at(self.site(index)) if self.site_drift else SiteDrift()
+
+    def _drift_at(self, site: int) -> SiteDrift:
+        planted = read_site_drift()
+        return planted[site % len(planted)].scaled(self.site_drift)
 
     def charting(self, hospital: Hospital, index: int, years: str) -> Charting | None:
         """How values of a patient are written; None where all are, as they are."""
@@ -162,7 +173,11 @@ class Group:
         described: list[PlantedSite] = []
         for number in range(self.sites):
             hospital, network = site_names(number)
-            described.append({"hospital": hospital, "network": network, "habits": asdict(sites[number % len(sites)])})
+            habits = asdict(sites[number % len(sites)])
+            row: PlantedSite = {"hospital": hospital, "network": network, "habits": habits}
+            if self.site_drift:
+                row["drift"] = asdict(self._drift_at(number))
+            described.append(row)
         years = {name: asdict(_in_years(changed, name, self.drift)) for name in YEAR_GROUPS} if self.drift else {}
         planted: Planted = {"sites": described, "drift": self.drift, "years": years}
         if self.recoding:
@@ -176,7 +191,7 @@ class Group:
         return pa.Table.from_pylist([dict(zip(SITES.names, row, strict=True)) for row in rows], schema=SITES)
 
 
-def checked(seed: int, sites: int, drift: float, recoding: float) -> Group:
+def checked(seed: int, sites: int, drift: float, recoding: float, site_drift: float) -> Group:
     """The hospital group of options as a user gives them.
 
     Raises:
@@ -190,7 +205,11 @@ def checked(seed: int, sites: int, drift: float, recoding: float) -> Group:
         raise UserError(f"--drift {drift:g}: expected 0 (no change) to {MOST_DRIFT:g}")
     if not 0 <= recoding <= 1:
         raise UserError(f"--recoding {recoding:g}: expected a share of the admissions, from 0 to 1")
-    return Group(seed, sites, drift, recoding)
+    if not 0 <= site_drift <= MOST_DRIFT:
+        raise UserError(f"--site-drift {site_drift:g}: expected 0 (no difference) to {MOST_DRIFT:g}")
+    if site_drift and sites == 1:
+        raise UserError(f"--site-drift {site_drift:g} lies between hospitals: expected --sites 2 or more")
+    return Group(seed, sites, drift, recoding, site_drift)
 
 
 def site_names(number: int) -> tuple[str, str]:
@@ -223,7 +242,7 @@ def read_sites() -> tuple[list[Habits], Habits]:
     Raises:
         UserError: an unknown key, condition, variable, unit or style, or a share out of range.
     """
-    hospital, raw = load(), load_yaml(_FILE)
+    hospital, raw = load(), load_yaml(SITES_FILE)
     sites = [_habits(hospital, row, f"sites.{number}") for number, row in enumerate(raw["sites"], 1)]
     drift = raw["drift"]
     lost = {name: 1 - float(share) for name, share in drift["charting"].items()}
@@ -237,15 +256,15 @@ def read_recoding() -> RecodingRule:
     Raises:
         UserError: an unknown condition or group of years, or a list that is no pair.
     """
-    conditions, raw = load().conditions, load_yaml(_FILE)["recoding"]
+    conditions, raw = load().conditions, load_yaml(SITES_FILE)["recoding"]
     if raw["from"] not in YEAR_GROUPS:
-        raise UserError(f"{_FILE}: recoding.from: {unknown_choice('group of years', raw['from'], YEAR_GROUPS)}")
+        raise UserError(f"{SITES_FILE}: recoding.from: {unknown_choice('group of years', raw['from'], YEAR_GROUPS)}")
     for pair in raw["pairs"]:
         for name in pair:
             if name not in conditions:
-                raise UserError(f"{_FILE}: recoding.pairs: {unknown_choice('condition', name, conditions)}")
+                raise UserError(f"{SITES_FILE}: recoding.pairs: {unknown_choice('condition', name, conditions)}")
         if len(pair) != 2:
-            raise UserError(f"{_FILE}: recoding.pairs: expected pairs of conditions, not {', '.join(pair)}")
+            raise UserError(f"{SITES_FILE}: recoding.pairs: expected pairs of conditions, not {', '.join(pair)}")
     return RecodingRule(raw["from"], raw["pairs"])
 
 
@@ -253,7 +272,7 @@ def _habits(hospital: Hospital, row: dict[str, object], where: str) -> Habits:
     names = list(Habits.__dataclass_fields__)
     for key in row:
         if key not in names:
-            raise UserError(f"{_FILE}: {where}: {unknown_choice('key', key, names)}")
+            raise UserError(f"{SITES_FILE}: {where}: {unknown_choice('key', key, names)}")
     habits = Habits(**row)  # type: ignore[arg-type]
     named = [
         *(("condition", name, hospital.conditions) for name in habits.case_mix),
@@ -267,9 +286,9 @@ def _habits(hospital: Hospital, row: dict[str, object], where: str) -> Habits:
     ]
     for what, name, choices in named:
         if name not in choices:
-            raise UserError(f"{_FILE}: {where}: {unknown_choice(what, name, choices)}")
+            raise UserError(f"{SITES_FILE}: {where}: {unknown_choice(what, name, choices)}")
     if not all(0 <= share <= 1 for share in habits.rarely.values()):
-        raise UserError(f"{_FILE}: {where}: a share of stays lies between 0 and 1")
+        raise UserError(f"{SITES_FILE}: {where}: a share of stays lies between 0 and 1")
     return habits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 import pyarrow as pa
@@ -50,6 +51,8 @@ CONTRAINDICATIONS = pa.schema(
 )
 
 RECODED = pa.schema([("stay_id", pa.int64()), ("condition", pa.string()), ("written_as", pa.string())])
+
+UNCODED = pa.schema([("stay_id", pa.int64()), ("condition", pa.string())])
 
 Shown = Literal["series", "note", "both", "none"]
 
@@ -104,6 +107,47 @@ class RecodedRow(TypedDict):
     written_as: str
 
 
+class UncodedRow(TypedDict):
+    """A row of ``UNCODED``: a condition that the stay's hospital did not code."""
+
+    stay_id: int
+    condition: str
+
+
+@dataclass
+class TruthRows:
+    """Rows of the truth tables; ``stays`` are of each stay its id, the index of its patient and the group of years."""
+
+    conditions: list[TruthRow] = field(default_factory=list)
+    orders: list[OrderRow] = field(default_factory=list)
+    contraindications: list[ContraindicationRow] = field(default_factory=list)
+    recoded: list[RecodedRow] = field(default_factory=list)
+    uncoded: list[UncodedRow] = field(default_factory=list)
+    stays: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def extend(self, other: TruthRows) -> None:
+        """Add the rows of the next patients."""
+        self.conditions += other.conditions
+        self.orders += other.orders
+        self.contraindications += other.contraindications
+        self.recoded += other.recoded
+        self.uncoded += other.uncoded
+        self.stays += other.stays
+
+    def as_written(self) -> list[TruthRow]:
+        """The conditions by the codes that were written for them."""
+        others = {(row["stay_id"], row["condition"]): row["written_as"] for row in self.recoded}
+        left_out = {(row["stay_id"], row["condition"]) for row in self.uncoded}
+        names = phenotypes()
+        written: list[TruthRow] = []
+        for row in self.conditions:
+            key = row["stay_id"], row["condition"]
+            name = others.get(key, row["condition"])
+            coded = row["coded"] and key not in left_out
+            written.append({**row, "condition": name, "is_phenotype": name in names, "coded": coded})
+        return written
+
+
 README = """\
 # Ground truth of the synthetic hospital
 
@@ -153,15 +197,12 @@ knows what was written.
 """
 
 
-def as_written(rows: list[TruthRow], recoded: list[RecodedRow]) -> list[TruthRow]:
-    """The conditions by the codes that were written for them."""
-    others = {(row["stay_id"], row["condition"]): row["written_as"] for row in recoded}
-    names = phenotypes()
-    written: list[TruthRow] = []
-    for row in rows:
-        name = others.get((row["stay_id"], row["condition"]), row["condition"])
-        written.append({**row, "condition": name, "is_phenotype": name in names})
-    return written
+SITE_DRIFT_README = """
+`uncoded.parquet` has the conditions of a stay that its hospital did not code: there the label is false although `coded`
+says that the usual hospital codes it. `drift` in `sites.json` says of each hospital in what share of the admissions
+that happens (`uncoded`), in which version of the ICD it writes all codes (`icd_version`; null: by date), and by how
+many hours it stores rows later (`late`). The oracle says what patients have, coded or not.
+"""
 
 
 def recoded_rows(admission: Admission, written: dict[str, str]) -> list[RecodedRow]:
@@ -171,6 +212,12 @@ def recoded_rows(admission: Admission, written: dict[str, str]) -> list[RecodedR
         for stay in admission.stays
         for name, other in written.items()
     ]
+
+
+def uncoded_rows(admission: Admission, uncoded: set[str]) -> list[UncodedRow]:
+    """Rows of ``UNCODED`` for every stay of an admission; what any hospital would have forgotten is not among them."""
+    names = [e.condition.key for e in admission.episodes if e.coded and e.condition.key in uncoded]
+    return [{"stay_id": stay.stay_id, "condition": name} for stay in admission.stays for name in names]
 
 
 def oracle(stay_ids: list[int], rows: list[TruthRow]) -> pa.Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -36,7 +36,7 @@ class TruthManifest(TypedDict):
     sources: dict[str, str]
 
 
-def synthesize(
+def synthesize(  # noqa: PLR0913 (the options of the command)
     patients: int,
     seed: int,
     out: Path,
@@ -44,13 +44,14 @@ def synthesize(
     sites: int = 1,
     drift: float = 0.0,
     recoding: float = 0.0,
+    site_drift: float = 0.0,
     workers: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, int]:
     """Write raw tables and ``truth/`` below ``out``; the number of rows per table comes back.
 
-    The bytes depend only on ``patients``, ``seed``, ``sites``, ``drift`` and ``recoding``. Patient *i* is the same for
-    any number of patients.
+    The bytes depend only on ``patients``, ``seed``, ``sites``, ``drift``, ``recoding`` and ``site_drift``. Patient *i*
+    is the same for any number of patients.
 
     Args:
         patients: number of patients.
@@ -59,6 +60,7 @@ def synthesize(
         sites: number of hospitals, which differ as ``configs/synthetic/sites.yaml`` says.
         drift: how much changes from the first years to the last; 0: nothing, 1: as stated there.
         recoding: share of the later admissions in which the codes of pairs of conditions, named there, change places.
+        site_drift: how far coding and charting lag of the hospitals lie apart; 0: not at all, 1: as stated there.
         workers: processes; one per core by default.
         overwrite: replace a synthetic hospital.
 
@@ -69,13 +71,9 @@ def synthesize(
         raise UserError(f"--patients {patients}: expected 1 to {MAX_PATIENTS}")
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
-    of = checked(seed, sites, drift, recoding)
+    of = checked(seed, sites, drift, recoding, site_drift)
     counts: Counter[str] = Counter()
-    rows: list[truth.TruthRow] = []
-    orders: list[truth.OrderRow] = []
-    contraindications: list[truth.ContraindicationRow] = []
-    recoded: list[truth.RecodedRow] = []
-    stays: list[tuple[int, int, str]] = []
+    rows = truth.TruthRows()
     with output_folder(out, SYNTHETIC, overwrite=overwrite) as folder:
         for name in raw_tables.COLUMNS:
             (folder / name).parent.mkdir(exist_ok=True)
@@ -89,28 +87,34 @@ def synthesize(
                 for name, part in chunk.parts.items():
                     files[name].write(part)
                 counts.update(chunk.counts)
-                rows += chunk.truth
-                orders += chunk.orders
-                contraindications += chunk.contraindications
-                recoded += chunk.recoded
-                stays += chunk.stays
-        table = pa.Table.from_pylist(rows, schema=truth.CONDITIONS)
-        write_table(folder / "truth" / "conditions.parquet", table)
-        for name, of_table, schema in (
-            ("orders", orders, truth.ORDERS), ("contraindications", contraindications, truth.CONTRAINDICATIONS)
-        ):  # fmt: skip
-            write_table(folder / "truth" / f"{name}.parquet", pa.Table.from_pylist(of_table, schema=schema))
-        labels = truth.as_written(rows, recoded) if recoded else rows
-        write_table(folder / "truth" / "oracle.parquet", truth.oracle([stay for stay, *_ in stays], labels))
-        if of.recoding:
-            write_table(folder / "truth" / "recoded.parquet", pa.Table.from_pylist(recoded, schema=truth.RECODED))
-        if not of.is_usual:
-            write_table(folder / "truth" / "sites.parquet", of.table(stays))
-            write_json(folder / "truth" / "sites.json", of.planted())
-        further = ("" if of.is_usual else truth.SITES_README) + (truth.RECODING_README if of.recoding else "")
-        write_text(folder / "truth" / "README.md", truth.README + further)
-        write_json(folder / "truth" / "manifest.json", _manifest(patients, seed, dict(counts), rows, labels))
+                rows.extend(chunk.truth)
+        _write_truth(folder / "truth", of, rows, patients, dict(counts))
     return dict(counts)
+
+
+def _write_truth(folder: Path, of: Group, rows: truth.TruthRows, patients: int, counts: dict[str, int]) -> None:
+    tables: dict[str, tuple[Sequence[object], pa.Schema]] = {
+        "conditions": (rows.conditions, truth.CONDITIONS),
+        "orders": (rows.orders, truth.ORDERS),
+        "contraindications": (rows.contraindications, truth.CONTRAINDICATIONS),
+    }
+    readme = truth.README
+    if not of.is_usual:
+        write_table(folder / "sites.parquet", of.table(rows.stays))
+        write_json(folder / "sites.json", of.planted())
+        readme += truth.SITES_README
+    if of.recoding:
+        tables["recoded"] = rows.recoded, truth.RECODED
+        readme += truth.RECODING_README
+    if of.site_drift:
+        tables["uncoded"] = rows.uncoded, truth.UNCODED
+        readme += truth.SITE_DRIFT_README
+    for name, (of_table, schema) in tables.items():
+        write_table(folder / f"{name}.parquet", pa.Table.from_pylist(list(of_table), schema=schema))
+    labels = rows.as_written()
+    write_table(folder / "oracle.parquet", truth.oracle([stay for stay, *_ in rows.stays], labels))
+    write_text(folder / "README.md", readme)
+    write_json(folder / "manifest.json", _manifest(patients, of.seed, counts, rows.conditions, labels))
 
 
 def _chunks(patients: int, of: Group, workers: int) -> Iterator[Chunk]:

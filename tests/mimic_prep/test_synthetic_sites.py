@@ -17,6 +17,7 @@ from clinragen.evaluation.inputs import Truth
 from mimic_prep.audit import site_checks
 from mimic_prep.audit.cohort_tables import CohortTables
 from mimic_prep.prepare import prepare
+from mimic_prep.synthetic import site_drift
 from mimic_prep.synthetic.hospital import load
 from mimic_prep.synthetic.sites import YEAR_GROUPS, Group, read_recoding, read_sites
 from mimic_prep.synthetic.write import synthesize
@@ -142,12 +143,130 @@ def test_a_share_of_admissions_is_recoded() -> None:
     assert not any(group.recoded(hadm, {first}, YEAR_GROUPS[0]) for hadm in range(50))
 
 
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same five hospitals without and with drift between them."""
+    out = tmp_path_factory.mktemp("apart")
+    for name, strength in (("alike", 0.0), ("apart", 1.0)):
+        synthesize(200, 3, out / name, sites=5, site_drift=strength, workers=1)
+    return out / "alike", out / "apart"
+
+
+def test_drift_between_hospitals_changes_codes_and_store_times_alone(apart: tuple[Path, Path]) -> None:
+    alike, drifted = apart
+    one, other = files(alike), files(drifted)
+    changed = {name for name in one if name.endswith(".csv.gz") and one[name] != other[name]}
+    tables = {"hosp/diagnoses_icd", "hosp/labevents", "icu/chartevents", "icu/outputevents"}
+    assert changed == {f"{name}.csv.gz" for name in tables}
+    assert one["truth/conditions.parquet"] == other["truth/conditions.parquet"]
+    admissions = read(alike, "hosp/admissions").select("subject_id", hospital="hospital_id").unique()
+    planted = {site["hospital"]: site["drift"] for site in json.loads(other["truth/sites.json"])["sites"]}
+    for name, tables_late in (("hosp/labevents", "laboratory"), ("icu/chartevents", "bedside")):
+        before, after = read(alike, name), read(drifted, name)
+        assert before.drop("storetime").equals(after.drop("storetime"))
+        hours = (after["storetime"].str.to_datetime() - before["storetime"].str.to_datetime()).dt.total_seconds() / 3600
+        late = before.select("subject_id").with_columns(late=hours).join(admissions, on="subject_id")
+        for hospital, rows in late.group_by("hospital"):
+            assert set(rows["late"]) == {planted[str(hospital[0])]["late"].get(tables_late, 0.0)}
+
+
+def test_a_code_that_a_hospital_does_not_write_is_in_the_truth_and_not_in_the_table(apart: tuple[Path, Path]) -> None:
+    alike, drifted = apart
+    uncoded = pl.read_parquet(drifted / "truth" / "uncoded.parquet")
+    rows = pl.read_parquet(drifted / "truth" / "conditions.parquet").join(
+        pl.read_parquet(drifted / "truth" / "sites.parquet"), on="stay_id"
+    )
+    planted = {
+        site["hospital"]: site["drift"] for site in json.loads((drifted / "truth/sites.json").read_text())["sites"]
+    }
+    lost = rows.join(uncoded, on=("stay_id", "condition"))
+    assert lost.height == uncoded.height > 30
+    assert lost["coded"].all()
+    for row in lost.rows(named=True):
+        assert row["condition"] in planted[row["hospital"]]["uncoded"]
+    codes = [
+        read(folder, "hosp/diagnoses_icd").with_columns(pl.col("hadm_id").cast(pl.Int64)) for folder in (alike, drifted)
+    ]
+    of = {
+        folder: dict(table.group_by("hadm_id").agg("icd_code").iter_rows())
+        for folder, table in zip(apart, codes, strict=True)
+    }
+    for row in lost.rows(named=True):
+        possible = {
+            code
+            for form in load().conditions[row["condition"]].forms
+            for version in form.codes.values()
+            for code in version
+        }
+        assert possible & set(of[alike][row["hadm_id"]])
+        assert not possible & set(of[drifted].get(row["hadm_id"], []))
+    admissions = read(drifted, "hosp/admissions").select(pl.col("hadm_id").cast(pl.Int64), hospital="hospital_id")
+    versions = codes[1].join(admissions, on="hadm_id").group_by("hospital").agg(pl.col("icd_version").unique())
+    written = {hospital: sorted(map(int, several)) for hospital, several in versions.iter_rows()}
+    assert written == {
+        name: [drift["icd_version"]] if drift["icd_version"] else [9, 10] for name, drift in planted.items()
+    }
+
+
+def test_what_is_not_coded_is_a_false_label_and_what_is_stored_late_is_unknown(apart: tuple[Path, Path]) -> None:
+    cohorts = []
+    for folder in apart:
+        prepare(folder, folder.parent / f"{folder.name}-cohort", source="mimic-iv", workers=1)
+        cohorts.append(Cohort.load(folder.parent / f"{folder.name}-cohort"))
+    both = cohorts[0].stays.join(cohorts[1].stays, on="stay_id")["stay_id"].to_numpy()
+    before, after = (cohort.of_stays(both) for cohort in cohorts)
+    uncoded = pl.read_parquet(apart[1] / "truth" / "uncoded.parquet")
+    lost = {(stay, name) for stay, name in uncoded.iter_rows() if name in before.label_set}
+    names, stays = list(before.label_set), before.stays["stay_id"].to_list()
+    changed = before.label_matrix(before.stays["stay_id"].to_numpy()) != after.label_matrix(
+        after.stays["stay_id"].to_numpy()
+    )
+    assert {(stays[row], names[column]) for row, column in zip(*np.nonzero(changed), strict=True)} == {
+        (stay, name) for stay, name in lost if stay in set(stays)
+    }
+    hospital = dict(before.sites.select("stay_id", "hospital").iter_rows())
+    rows = [
+        {name: cohort.series["stay_id"].replace_strict(hospital).eq(name).sum() for name in set(hospital.values())}
+        for cohort in (before, after)
+    ]
+    shares = {name: rows[1][name] / rows[0][name] for name in rows[0]}
+    assert shares["hospital-1"] == shares["hospital-2"] == shares["hospital-4"] == 1
+    assert max(shares["hospital-3"], shares["hospital-5"]) < 1
+
+
+def test_drift_between_hospitals_grows_with_its_strength() -> None:
+    at = [Group(0, sites=5, site_drift=strength)._drift_at(1).uncoded["septicemia"] for strength in (0.5, 1, 3)]
+    assert at == [0.35, 0.7, 1.0]
+    drift = Group(0, sites=5, site_drift=0.5)._drift_at(1)
+    share = sum("septicemia" in drift.left_uncoded(0, hadm, {"septicemia"}) for hadm in range(2000)) / 2000
+    assert share == pytest.approx(0.35, abs=0.03)
+    assert not drift.left_uncoded(0, 1, {"pneumonia"})
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"uncoded": {"sepsis": 0.5}}, "condition 'sepsis'"),
+        ({"uncoded": {"septicemia": 1.5}}, "uncoded.septicemia 1.5: expected a share"),
+        ({"icd_version": 11}, "icd_version 11: expected 9 or 10"),
+        ({"late": {"laboratory": -1}}, "late.laboratory -1: expected 0 hours"),
+        ({"late": {"notes": 1}}, "tables 'notes'"),
+        ({"codes": {}}, "key 'codes'"),
+    ],
+)
+def test_a_wrong_drift_of_a_hospital_is_named(row: dict, says: str) -> None:
+    with pytest.raises(UserError, match=f"sites.yaml: site_drift.2: .*{says}"):
+        site_drift._checked(row, f"{site_drift.SITES_FILE}: site_drift.2")
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"sites": 0}, "--sites 0: expected 1"),
         ({"drift": -1}, "--drift -1"),
         ({"recoding": 1.5}, "--recoding 1.5: expected"),
+        ({"site_drift": 4, "sites": 3}, "--site-drift 4: expected"),
+        ({"site_drift": 1}, "--site-drift 1 .* --sites 2"),
     ],
 )
 def test_numbers_out_of_range_are_refused(tmp_path: Path, options: dict, says: str) -> None:
