@@ -7,7 +7,7 @@ DEMO ?= outputs/demo
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test tiers mutants lint typecheck format reference coverage clean
+.PHONY: help setup demo check test wheel tiers mutants lint typecheck format reference coverage clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ check: setup ## the fast tests, while editing
 
 test: setup ## every test
 	@$(PYTEST) --tier all
+
+wheel: setup ## build the wheel into dist/; install and use it outside the checkout, without and with torch
+	@UV=$(UV) $(RUN) python tools/check_wheel.py --out dist
 
 tiers: setup ## measure again which tests are slow
 	@$(PYTEST) --tier all --junitxml .pytest_cache/times.xml -o junit_duration_report=call

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from clinragen.errors import UserError
     from clinragen.knowledge.graph import ConceptGraph
 
-__version__ = "0.1.0"
+__version__: str
 
 __all__ = [
     "Cohort",
@@ -179,7 +179,19 @@ _HOMES = {
 }
 
 
+def _installed_version() -> str:
+    """The version that was installed, which the build took from the git tags; ``0+unknown`` where nothing was."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("clinragen")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return globals().setdefault(name, _installed_version())
     if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
