@@ -39,7 +39,9 @@ WholeNumbers = Annotated[tuple[WholeNumber, ...], Parameter(show_default=False)]
 
 CohortFolder = Annotated[Path, Parameter(name="--cohort", help="Cohort folder made by mimic-prep.")]
 GraphFolder = Annotated[Path | None, Parameter(name="--graph", help="Concept graph folder. Default: the curated core.")]
-ModelFolder = Annotated[Path, Parameter(name="--model", help="Run folder written by `clinragen train`.")]
+ModelFolder = Annotated[
+    Path, Parameter(name="--model", help="Run folder written by `clinragen train`, or what `clinragen export` wrote.")
+]
 PredictionsFolder = Annotated[Path, Parameter(name="--predictions", help="Folder written by `clinragen predict`.")]
 Out = Annotated[Path, Parameter(name="--out", help="Folder to write.")]
 Overwrite = Annotated[Flag, Parameter(name="--overwrite", help="Replace what an earlier run of this command wrote.")]

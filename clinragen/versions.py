@@ -98,6 +98,7 @@ EVALUATION = Format("evaluation", "evaluation_version", 1, 1, "run `clinragen ev
 INDEX = Format(
     "similarity index", "index_version", 1, 1, "build it anew with `clinragen index build`", kinds=("similarity index",)
 )
+ARCHIVE = Format("model in one file", "archive_version", 1, 1, "write it anew with `clinragen export`")
 SAMPLES = Format("sample journal", "samples_version", 1, 1, "move it away and run `clinragen train refine`")
 RATING_PACK = Format("rating pack", "pack_version", 1, 1, "write it anew with `clinragen rate pack`")
 RATINGS = Format("rating file", "ratings_version", 1, 1, "save it anew from the rater's page")
@@ -115,6 +116,6 @@ ENCODING = 2
 CAPTIONS = 1
 
 FORMATS = (
-    COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, INDEX, SAMPLES, RATING_PACK, RATINGS,
-    FEDERATION, LEDGER,
+    COHORT, GRAPH, RATIONALES, JOURNAL, MODEL, RUN, PREDICTIONS, EVALUATION, INDEX, ARCHIVE, SAMPLES, RATING_PACK,
+    RATINGS, FEDERATION, LEDGER,
 )  # fmt: skip

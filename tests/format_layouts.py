@@ -17,6 +17,7 @@ import io
 import json
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable
 from functools import reduce
 from pathlib import Path
@@ -167,6 +168,15 @@ def of_journal(folder: Path) -> Layout:
     return {"*.journal.jsonl": of_lines(path)}
 
 
+def of_archive(run: Path, archive: Path) -> Layout:
+    """What the index of a model in one file says."""
+    from clinragen.packed_model import pack
+
+    pack(run, archive)
+    with zipfile.ZipFile(archive) as opened:
+        return {"archive.json": of_json(json.loads(opened.read("archive.json")))}
+
+
 def of_samples(folder: Path) -> Layout:
     """Lines of the journal of a stage that learns from its own samples."""
     from clinragen.stages.samples import Sample, SampleJournal
@@ -271,6 +281,7 @@ def layouts(cohort: Path, runs: Path, scratch: Path) -> dict[str, dict[str, Any]
         "PREDICTIONS": of_folder(predictions),
         "EVALUATION": of_folder(evaluation),
         "INDEX": of_folder(scratch / "index"),
+        "ARCHIVE": of_archive(run, scratch / "model.zip"),
         "SAMPLES": of_samples(scratch),
         "RATING_PACK": of_folder(scratch / "pack"),
         "RATINGS": of_rating_files(scratch / "pack"),

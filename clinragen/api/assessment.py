@@ -27,6 +27,7 @@ from clinragen.integrity import thorough
 from clinragen.manifests import RunManifest
 from clinragen.names import teacher_name
 from clinragen.outputs import MEDS_DEV, check_output
+from clinragen.packed_model import model_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,7 +215,10 @@ class _Student:
         if not folder.exists():
             print(f"model {folder} is not here: no controls are run, and no evidence is removed", file=sys.stderr)
             return None
-        if RunManifest.read(folder / "manifest.json").model_sha256 != self.predictions.manifest.model_hash:
+        if (
+            RunManifest.read(model_folder(folder) / "manifest.json").model_sha256
+            != self.predictions.manifest.model_hash
+        ):
             raise UserError(
                 f"{folder} has changed since {self.predictions.root} was predicted: predict anew, or pass --no-controls"
             )

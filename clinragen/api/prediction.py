@@ -52,7 +52,7 @@ def load(
     these are is in ``mortality.language_model.shared_bytes``, 0 if there are none.
 
     Args:
-        run: the folder.
+        run: the folder, or the file of an exported model.
         task: which task to predict, of a student of several; by default its first. ``of_task`` of the loaded model
             gives that of another task, with the same weights in memory.
         device: where the model will run; ``auto`` is the first accelerator, or the CPU without one; or where
@@ -104,7 +104,7 @@ def predict(
     Stays are predicted in parts, which bounds the memory. When it is stopped, the same call goes on with the next part.
 
     Args:
-        model: a run folder, or the result of :func:`load`.
+        model: a run folder, a folder or file of :func:`export`, or the result of :func:`load`.
         cohort: whose stays are diagnosed; it needs no labels.
         out: folder to write; without one the predictions exist as long as the returned object.
         task: which task to predict, of a student of several; by default its first.
@@ -380,7 +380,7 @@ def export(
 
     Args:
         model: run folder.
-        out: folder to write.
+        out: folder to write; with the suffix ``.zip`` one file, to be shared, which is opened like the folder.
         evaluation: ``evaluation.json`` of this model, for the card.
         title: title of the card; the folder's name by default.
         overwrite: replace the folder if it exists.
@@ -396,11 +396,11 @@ def export(
     from clinragen.evaluation.stored import load_evaluation
     from clinragen.inference.finished import FinishedRun
     from clinragen.integrity import thorough
-    from clinragen.outputs import EXPORT, check_output
+    from clinragen.packed_model import check_export
     from clinragen.quiet import phase
 
     run, card = Path(model), path(evaluation)
-    check_output(Path(out), EXPORT, overwrite=overwrite, inputs=(run, card))
+    check_export(Path(out), overwrite=overwrite, inputs=(run, card))
     with thorough(verify):
         FinishedRun.open(run)
         if card:

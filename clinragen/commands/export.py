@@ -20,6 +20,9 @@ def command(
 ) -> None:
     """Write a finished run as a folder in Hugging Face layout: merged weights in safetensors, and a model card.
 
+    With --out NAME.zip the folder becomes one file, to be shared: every --model takes it, and refuses it where a byte
+    has changed.
+
     Args:
         evaluation: evaluation.json of this model, for the card.
         title: Title of the card. Default: the folder's name.

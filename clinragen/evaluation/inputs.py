@@ -27,6 +27,7 @@ from clinragen.knowledge.graph import ConceptGraph
 from clinragen.knowledge.relabel import open_known_graph
 from clinragen.label_sets import LabelSet, Phenotype, of_manifest, shipped
 from clinragen.manifests import PredictionsManifest
+from clinragen.packed_model import weights_folder
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.shape import differs, of
 from clinragen.tasks import Task
@@ -330,9 +331,17 @@ def graph_of(predictions: Predictions, graph: Path | None) -> ConceptGraph:
     if graph is not None:
         return open_known_graph(graph, predictions.labels, predictions.added)
     recorded = predictions.manifest.graph
-    places = [Path(predictions.manifest.model) / "model" / "graph", *([Path(recorded)] if recorded else [])]
+    places = [*_graph_of_model(Path(predictions.manifest.model)), *([Path(recorded)] if recorded else [])]
     folder = next((folder for folder in places if is_folder(folder)), None)
     return open_known_graph(folder, predictions.labels, predictions.added)
+
+
+def _graph_of_model(model: Path) -> list[Path]:
+    """Where a recorded model has its graph; nothing if the path is invalid or another file now."""
+    try:
+        return [weights_folder(model) / "graph"]
+    except (OSError, ValueError, UserError):
+        return []
 
 
 def is_folder(path: Path) -> bool:

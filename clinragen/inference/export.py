@@ -1,13 +1,17 @@
 """Export a finished run as one folder in Hugging Face layout: merged weights in safetensors and a model card.
 
-The folder can be used like a run folder. It contains no local paths and no patient data.
+The folder can be used like a run folder, and so can the one file that it may be packed into. It contains no local
+paths and no patient data.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -21,7 +25,8 @@ from clinragen.evaluation.table import coverage_text, site_ranges, with_interval
 from clinragen.inference.predict import TrainedModel
 from clinragen.integrity import record
 from clinragen.manifests import RunManifest
-from clinragen.outputs import EXPORT, check_output, output_folder
+from clinragen.outputs import EXPORT, mark, output_folder
+from clinragen.packed_model import SUFFIX, Inputs, check_archive, check_export, pack
 from clinragen.schema import RATIONALE_KINDS
 
 
@@ -32,7 +37,7 @@ def export(
 
     Args:
         run: run folder of a finished stage.
-        out: folder to write.
+        out: folder to write, or a file of that model whose name ends in ``.zip``.
         evaluation: ``evaluation.json`` of this model, for the card.
         title: name of the model on its card; by default the name of ``out``.
         overwrite: replace a model that ``out`` holds.
@@ -40,7 +45,7 @@ def export(
     Raises:
         UserError: not a finished run, or an evaluation of another model.
     """
-    check_output(out, EXPORT, overwrite=overwrite, inputs=(run, evaluation))
+    check_export(out, overwrite=overwrite, inputs=(run, evaluation))
     scores = load_evaluation(evaluation) if evaluation else None
     trained = TrainedModel.load(run)
     model = trained.model
@@ -58,7 +63,7 @@ def export(
     settings.lora, settings.gguf_file = None, None
     if settings.name and Path(settings.name).is_dir():
         settings.name = Path(settings.name).name
-    with output_folder(out, EXPORT, overwrite=overwrite, inputs=(run, evaluation)) as folder:
+    with _folder_or_archive(out, overwrite=overwrite, inputs=(run, evaluation)) as folder:
         model.save_pretrained(folder)
         trained.write_calibration(folder)
         manifest = replace(
@@ -76,8 +81,22 @@ def export(
             folder / "config.json",
             {"model_type": "clinragen", "architectures": ["ClinRaGen"], "clinragen_version": __version__},
         )
-        write_text(folder / "README.md", _card(trained, scores, title or out.name, merged))
+        write_text(folder / "README.md", _card(trained, scores, title or out.name.removesuffix(SUFFIX), merged))
     return manifest
+
+
+@contextmanager
+def _folder_or_archive(out: Path, *, overwrite: bool, inputs: Inputs) -> Iterator[Path]:
+    """A folder to fill that becomes ``out``, or whose files become the archive of that name."""
+    if out.suffix != SUFFIX:
+        with output_folder(out, EXPORT, overwrite=overwrite, inputs=inputs) as folder:
+            yield folder
+        return
+    with TemporaryDirectory(prefix="clinragen-export-") as folder:
+        yield Path(folder)
+        mark(Path(folder), EXPORT)
+        check_archive(out, overwrite=overwrite, inputs=inputs)
+        pack(Path(folder), out)
 
 
 def _card(trained: TrainedModel, evaluation: EvaluationFile | None, title: str, merged: bool) -> str:

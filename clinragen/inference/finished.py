@@ -15,6 +15,7 @@ from clinragen.errors import UserError
 from clinragen.integrity import hold_folder
 from clinragen.label_sets import LabelSet, of_model
 from clinragen.manifests import RunManifest
+from clinragen.packed_model import model_folder, weights_folder
 from clinragen.tasks import Task
 
 FILES = ("clinragen.json", "calibration.json", "model.safetensors")
@@ -22,10 +23,10 @@ FILES = ("clinragen.json", "calibration.json", "model.safetensors")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run folder written by ``clinragen train``, or by ``clinragen export``.
+    """A run folder written by ``clinragen train``, or a folder or file written by ``clinragen export``.
 
     Attributes:
-        folder: run folder.
+        folder: run folder, or the file.
         model: folder of its weights.
         head: folder of what belongs to the task alone: ``model`` unless another task of several was asked for.
         manifest: the manifest of the training run.
@@ -49,7 +50,7 @@ class FinishedRun:
         """Open a run and check whether it can be used.
 
         Args:
-            run: its folder.
+            run: its folder or file.
             task: which of its tasks is wanted, of a student of several; by default its first.
 
         Raises:
@@ -61,9 +62,10 @@ class FinishedRun:
     @classmethod
     def _open(cls, run: str | Path) -> FinishedRun:
         run = Path(run)
-        if not run.is_dir():
+        if not run.exists():
             raise UserError(f"{run} is not a folder: expected a run folder written by `clinragen train`")
-        path = run / "manifest.json"
+        unpacked = model_folder(run)
+        path = unpacked / "manifest.json"
         if not path.exists() and (inside := [one.parents[1] for one in sorted(run.glob("*/model/clinragen.json"))]):
             last = run / "multimodal" if run / "multimodal" in inside else inside[-1]
             raise UserError(
@@ -78,7 +80,7 @@ class FinishedRun:
         if stored.get("stage") == ASK:
             raise UserError(f"{run} is a run of stage 'ask', which reads questions and predicts nothing")
         manifest = RunManifest.of_json(stored, path)
-        folder = run / "model" if (run / "model").is_dir() else run  # an exported model has no subfolder
+        folder = weights_folder(run)
         hold_folder(folder, manifest.files, remedy="copy the run anew, or train anew")
         for name in FILES:
             if not (folder / name).is_file():

@@ -13,6 +13,7 @@ from transformers import LlamaForCausalLM
 import clinragen
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
+from clinragen.evaluation.inputs import graph_of, load_predictions
 from clinragen.inference.export import _card, export
 from clinragen.inference.predict import TrainedModel, score
 from clinragen.model.pretrained import base_weights
@@ -114,6 +115,25 @@ def test_the_card_and_the_files(runs, hospital, command, tmp_path):
     first = TrainedModel.load(runs.multimodal).model.state_dict()
     assert all(torch.equal(tensor, first[name]) for name, tensor in TrainedModel.load(out).model.state_dict().items())
     assert command("clinragen", "export", "--model", runs.multimodal, "--out", out) == 2  # not overwritten by accident
+
+
+def test_one_file_predicts_like_the_run(runs, hospital, command, tmp_path, capsys):
+    out, predictions = tmp_path / "student.zip", tmp_path / "predictions"
+    assert command("clinragen", "export", "--model", runs.multimodal, "--out", out) == 0
+    assert command("clinragen", "predict", "--model", out, "--cohort", hospital.cohort, "--out", predictions) == 0
+    rows, before = (load_predictions(folder) for folder in (predictions, runs.predictions))
+    assert rows.system.probabilities.tobytes() == before.system.probabilities.tobytes()
+    assert rows.note_rationales == before.note_rationales
+    assert rows.manifest.model == str(out)
+    options = ("--predictions", predictions, "--cohort", hospital.cohort)
+    assert command("clinragen", "evaluate", *options, "--out", tmp_path / "evaluation", "--replicates", 2) == 0
+    assert command("clinragen", "report", *options, "--out", tmp_path / "report") == 0
+    assert graph_of(rows, None).manifest == graph_of(before, None).manifest
+    out.write_bytes(out.read_bytes()[:-100])
+    capsys.readouterr()
+    assert command("clinragen", "predict", "--model", out, "--cohort", hospital.cohort, "--out", tmp_path / "p") == 2
+    assert "student.zip is damaged: copy it anew" in capsys.readouterr().err
+    assert command("clinragen", "report", *options, "--out", tmp_path / "again") == 0  # the curated core in its place
 
 
 def test_the_card_says_how_much_sites_differ_without_their_names(runs):
