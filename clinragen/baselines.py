@@ -195,9 +195,10 @@ def write_baseline(
         say: called with a line for each phase.
 
     Raises:
-        UserError: a split is empty, the cohort lacks the labels, or the folder may not be written.
+        UserError: a split is empty, two share a patient, the cohort lacks the labels, or the folder may not be written.
     """
     predicted = tasks.load(task)
+    cohort.hold_patients_apart()
     stay_ids = cohort.stays["stay_id"].to_numpy()
     rows = {name: (cohort.stays["split"] == name).to_numpy() for name in ("train", "validation", "test")}
     for name in ("train", "validation", split):

@@ -133,7 +133,7 @@ def evaluate(
         verify: also check the hashes of large files before reading them.
 
     Raises:
-        UserError: the folders do not belong together, or the evaluation exists.
+        UserError: the folders do not belong together, a patient is in two splits, or the evaluation exists.
     """
     from clinragen.evaluation import faithfulness, meds_dev, stored
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
@@ -160,6 +160,7 @@ def evaluate(
             check_output(folder / meds_dev.FOLDER, MEDS_DEV, overwrite=overwrite, inputs=(cohort_folder(cohort),))
         opened = open_predictions(predictions)
         truth_rows = load_truth(opened, open_cohort(cohort))
+        truth_rows.cohort.hold_patients_apart()
         concepts = graph_of(opened, graph_path)
         causes = load_causes(Path(truth), concepts) if truth is not None else None
         checker = faithfulness.ClaimChecker(opened, truth_rows, concepts)

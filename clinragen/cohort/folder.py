@@ -285,6 +285,19 @@ class Cohort:
             )
         return ids
 
+    def hold_patients_apart(self) -> None:
+        """Check that no patient has stays in two splits.
+
+        Raises:
+            UserError: one has: what is learned of their training stays would be scored on their others.
+        """
+        splits = self.stays.drop_nulls("subject_id").group_by("subject_id").agg(pl.col("split").n_unique())
+        if shared := splits.filter(pl.col("split") > 1).height:
+            raise UserError(
+                f"{self.paths.stays}: {shared:,} of {len(splits):,} patients have stays in more than one split, so "
+                f"figures would flatter: draw the splits by patient; `mimic-prep audit {self.paths.root}` tells more"
+            )
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the manifest, which itself holds the hashes of all files."""

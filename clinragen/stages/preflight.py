@@ -109,6 +109,7 @@ def _check_tables(request: Request, cohort: Cohort, mistakes: _Mistakes) -> None
     for task in learned:
         if not task.available(cohort):
             task.table(cohort)  # this error names a missing file, from which all others follow
+    mistakes.attempt(cohort.hold_patients_apart)
     mistakes.attempt(lambda: cohort.split("train"))
     mistakes.attempt(lambda: cohort.split("validation"))
     mistakes.attempt(lambda: cohort.series)

@@ -9,7 +9,16 @@ from typing import TypedDict
 
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import unknown_choice
-from mimic_prep.audit import duplicates, later, later_orders, named_diagnoses, row_checks, site_checks, value_checks
+from mimic_prep.audit import (
+    duplicates,
+    later,
+    later_orders,
+    named_diagnoses,
+    row_checks,
+    single_inputs,
+    site_checks,
+    value_checks,
+)
 from mimic_prep.audit.check import STATUSES, Check, CheckRecord, Status
 from mimic_prep.audit.cohort_tables import CohortTables
 
@@ -77,10 +86,13 @@ def audit(cohort: Cohort, allow: Collection[str] = (), progress: Callable[[str],
         ("patients", partial(row_checks.patients, tables)),
         ("times", partial(row_checks.times, tables)),
         ("the course told in text", partial(later.course, tables)),
+        ("lists of diagnoses in text", partial(later.lists, tables, allow)),
         ("diagnoses named in text", partial(named_diagnoses.named, tables, allow)),
         ("later orders named in text", partial(later_orders.later_orders, tables)),
+        ("inputs that tell a label alone", partial(single_inputs.single, tables, allow)),
         ("near-duplicate text", partial(duplicates.stays, tables)),
         ("near-duplicate notes", partial(duplicates.notes, tables)),
+        ("equal measurements", partial(duplicates.measurements, tables)),
         ("units", partial(value_checks.units, tables.series)),
         ("drift", partial(value_checks.drift, tables)),
         ("prevalence", partial(row_checks.prevalence, tables)),

@@ -1,4 +1,5 @@
-"""Near-duplicates between text of held-out stays and the training split: MinHash, then the exact overlap.
+"""Near-duplicates of text between held-out stays and the training split (MinHash, then the exact overlap), and equal
+measurements.
 
 Broder 1997: the share of equal minima over random orders estimates the Jaccard overlap of two sets of shingles.
 """
@@ -20,8 +21,10 @@ from mimic_prep.audit.cohort_tables import CohortTables
 SHINGLE = 5  # words
 MIN_WORDS = 60  # shorter texts are similar by chance
 SIMILAR = 0.8  # Jaccard overlap
+MIN_VALUES = 20  # measurements: fewer may be equal by chance
 _BANDS, _ROWS = 16, 4  # an overlap of 0.8 shares a band with probability 0.9998
 _MOST_PER_BUCKET = 8  # most training texts compared with each held-out one; templates would make it quadratic
+_SHOWN = 100  # copies
 _WORD = re.compile(r"[a-z0-9]+")
 _FACTORS = np.random.default_rng(20_110_714).integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
 
@@ -95,6 +98,33 @@ def notes(tables: CohortTables) -> Check:
         "duplicate_notes", "Notes are not copies",
         f"Single notes of at least {MIN_WORDS} words that share {SIMILAR:.0%} of their runs of {SHINGLE} words.",
         "warning" if copies else "pass", says, _COLUMNS, rows,
+    )  # fmt: skip
+
+
+def measurements(tables: CohortTables) -> Check:
+    """Stays whose measurements all equal those of a training stay under another id, at the same hours: a leak."""
+    row = pl.struct("hour", "variable", "value").hash(seed=0)
+    signed = tables.series.group_by("stay_id").agg(rows=pl.len(), low=row.min(), high=row.max(), all=row.sum())
+    signed = signed.filter(pl.col("rows") >= MIN_VALUES).collect(engine="streaming")
+    compared = signed.join(tables.stays.select("stay_id", "split"), on="stay_id")
+    same = ["rows", "low", "high", "all"]
+    train = compared.filter(pl.col("split") == "train").unique(same).select(*same, of=pl.col("stay_id"))
+    copies = compared.filter(pl.col("split") != "train").join(train, on=same).sort("split", "stay_id")
+    rows = [
+        {"split": split, "stay": stay, "of": of, "values": values, "flagged": True}
+        for split, stay, of, values in copies.select("split", "stay_id", "of", "rows").iter_rows()
+    ]
+    says = f"No held-out stay has the measurements of a training stay ({plural(compared.height, 'stay')} compared)."
+    if rows:
+        says = f"{plural(len(rows), 'held-out stay')} have every measurement of a training stay: one stay, two ids?"
+    columns = (
+        Field("split", "Split"), Field("stay", "Stay"), Field("of", "Training stay"),
+        Field("values", "Measurements", "count"),
+    )  # fmt: skip
+    return Check(
+        "duplicate_measurements", "No measurements are in two splits under two ids",
+        f"Stays of at least {MIN_VALUES} measurements with the same variables, hours and values.",
+        "leak" if rows else "pass", says, columns, rows[:_SHOWN],
     )  # fmt: skip
 
 

@@ -5,8 +5,12 @@ Such a leak may affect one stay in a thousand, too few to show in a share, so ev
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Collection
 from typing import TypedDict
+
+import polars as pl
 
 from mimic_prep.audit.check import Check, Field, Status, plural
 from mimic_prep.audit.cohort_tables import CohortTables
@@ -19,6 +23,13 @@ NARRATIVE = ("history_of_present_illness", "past_medical_history")
 MANY = {"admission_exam": 2, **dict.fromkeys(NARRATIVE, 5)}
 _MANY_ELSEWHERE = 3
 _NAMED = 100  # stays whose ids are shown
+#: A heading under which the diagnoses of a stay are listed at its end.
+_LIST = re.compile(
+    r"^\W*(?:\d+[.)]\s*)?(?:(?:primary|principal|secondary)\s+)?(?:discharge|final|principal|billing)\s+diagnos[ei]s\b"
+    r"|^\W*(?:primary|secondary)\s+diagnoses\b|^\W*diagnos[ei]s\s+(?:at|on|upon)\s+discharge\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LISTED = "lists diagnoses of the discharge"
 _COURSE, _DOUBT = "tells the course", "may tell an earlier stay"
 
 
@@ -58,6 +69,38 @@ def course(tables: CohortTables) -> Check:
         "stay; sentences of a history that speak of another hospital or an earlier time do not count."
     )
     return Check("course", "The admission does not tell the course", asks, status, says, columns, rows)
+
+
+def lists(tables: CohortTables, allow: Collection[str] = ()) -> Check:
+    """Number and ids of stays whose text has the heading of the list of diagnoses that is written at the discharge.
+
+    Args:
+        tables: of the cohort.
+        allow: sections that may have one.
+    """
+    listed = tables.notes.drop_nulls(["section", "text"]).filter(
+        ~pl.col("section").is_in(list(allow)) & pl.col("text").str.contains(r"(?i)diagnos[ei]s")
+    )
+    stays: dict[str, set[int]] = defaultdict(set)
+    for stay, section, text in listed.select("stay_id", "section", "text").iter_rows():
+        if _LIST.search(text):
+            stays[section].add(stay)
+    rows = [_row(_LISTED, section, ids) for section, ids in stays.items()]
+    rows.sort(key=lambda row: (-row["stays"], row["section"]))
+    says = "No text has the heading of a list of discharge diagnoses."
+    if rows:
+        stay_count = len(set().union(*stays.values()))
+        says = (
+            f"{plural(stay_count, 'stay')} with a list of discharge diagnoses in {', '.join(sorted(stays))}: labels "
+            "are made of such lists. Leave the section out (notes.sections of the protocol)."
+        )
+    columns = (
+        Field("section", "Section"), Field("finding", "Finding"), Field("stays", "Stays", "count"),
+        Field("stay_ids", "Ids of the stays"),
+    )  # fmt: skip
+    asks = "Lines that begin with 'Discharge diagnosis', 'Final diagnoses' and the like, stay by stay."
+    title = "Text does not list discharge diagnoses"
+    return Check("lists", title, asks, "leak" if rows else "pass", says, columns, rows)
 
 
 def _finding(section: str, text: str) -> str | None:

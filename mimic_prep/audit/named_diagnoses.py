@@ -2,7 +2,8 @@
 
 A note from before the prediction time may name a diagnosis, but then the task is reading, not diagnosing. Affirmed
 current mentions count; history, family, negation and hypothesis are counted and shown separately. A chronic disease in
-the history of the present illness ("a lady with COPD, who ...") was known before: it is shown, but is no leak.
+the history of the present illness ("a lady with COPD, who ...") was known before: it is shown, but is no leak. One that
+may be either counts as history if it stands there before the reason for coming ("a man with cirrhosis presenting ...").
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import polars as pl
 from clinragen.icd import code_map
 from clinragen.knowledge import graph
 from clinragen.knowledge.concepts import Contribution, Node
-from clinragen.knowledge.linker import Linker, tokens
+from clinragen.knowledge.linker import Linker, Mention, tokens
 from clinragen.knowledge.relabel import relabel
 from clinragen.knowledge.sources import curated
 from clinragen.label_sets import LabelSet
@@ -31,6 +32,7 @@ MIN_SHARE, MIN_RATIO, MIN_PRECISION, MIN_STAYS = 0.10, 5.0, 0.5, 5
 
 _HISTORY = ("past_medical_history", "admission_digest")  # earlier admissions
 _OPENS_WITH_HISTORY = "history_of_present_illness"
+_COMES = re.compile(r"\b(?:who|present|admitted|brought|came|comes|transferred|referred|sent)", re.IGNORECASE)
 _ICD_CODE = re.compile(r"\b(?:[A-TV-Z]\d[0-9A-Z]\.[0-9A-Z]{1,4}|\d{3}\.\d{1,2})\b")
 #: A bare 250.00 may be a dose; ICD-9 codes count only beside a word that identifies them.
 _ICD_WORD = re.compile(r"\bICD(?:-?(?:9|10))?(?:-?CM)?\b", re.IGNORECASE)
@@ -82,11 +84,19 @@ class NameFinder:
             for link in built.into(node, ("is_a",)):
                 self._labels[link.node].append((key, "name"))
         self._codes = codes
+        self._mixed = {key for key, label in labels.items() if label.kind == "mixed"}
 
     def __call__(self, text: str, section: str) -> set[tuple[str, str, str]]:
         """(phenotype key, "name" or "icd", context) of all mentions in a section."""
+        comes = _COMES.search(text) if section == _OPENS_WITH_HISTORY else None
+        background = comes.start() if comes else 0
+
+        def context(key: str, mention: Mention) -> str:
+            before = section in _HISTORY or (mention.start < background and key in self._mixed)
+            return "historical" if before and mention.context == "affirmed" else mention.context
+
         mentions = {
-            (key, form, "historical" if section in _HISTORY and mention.context == "affirmed" else mention.context)
+            (key, form, context(key, mention))
             for mention in self._linker.link(text, section)
             for key, form in self._labels.get(mention.concept, ())
         }

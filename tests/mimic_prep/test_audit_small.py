@@ -173,7 +173,7 @@ def _null(table: str, column: str) -> Callable[[Small], None]:
 def test_odd_cohorts_are_audited_to_the_end(small: Small, change: Callable[[Small], None], status: str) -> None:
     change(small)
     found = small.audit()
-    assert len(found.checks) == 13
+    assert len(found.checks) == 16
     assert found.status == status, [(check.key, check.status) for check in found.checks]
     assert "stays" in json.dumps(found.as_json())
     assert render(found)
