@@ -7,7 +7,7 @@ DEMO ?= outputs/demo
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test wheel tiers mutants lint typecheck format reference coverage clean
+.PHONY: help setup demo check test wheel tiers mutants lint typecheck format reference results coverage clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ format: setup ## rewrite files in the house style
 
 reference: ## regenerate docs/modules.md
 	@python3 tools/modules.py
+
+results: setup ## run the experiments of docs/results.md again; OPTIONS="--data eicu-demo=PATH --minutes 5" (CONTRIBUTING.md)
+	@$(RUN) python benchmarks/results.py $(OPTIONS)
 
 coverage: setup ## tests with a coverage report
 	@$(RUN) pytest -q --cov --cov-report=term-missing:skip-covered

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 

@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from llama_server import smollm2
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from torch import nn
 

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 import torch
 from eicu_table import prepare
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.special import comb
 

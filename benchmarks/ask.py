@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import yaml
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.catalog import variables

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.catalog import variables

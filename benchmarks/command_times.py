@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[1]

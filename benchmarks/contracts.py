@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
+from printed_tables import Console
 from rich.progress import track
 from rich.table import Table
 

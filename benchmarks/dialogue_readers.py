@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.cohort.folder import Cohort

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.drugs import Drug, drug_classes, drugs_by_code, drugs_digest, drugs_of

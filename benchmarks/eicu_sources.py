@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import torch
 from eicu_table import SHARES, prepare
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 import clinragen

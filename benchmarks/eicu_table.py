@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 import torch
 from llama_server import smollm2
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.artifacts import read_json, write_json

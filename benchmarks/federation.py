@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from eicu_table import FEW, prepare, probes
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix
 from scipy.special import expit, logit

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 

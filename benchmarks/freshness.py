@@ -26,7 +26,7 @@ import duckdb
 import numpy as np
 import polars as pl
 import torch
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix, vstack
 from scipy.special import expit

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 import clinragen

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.artifacts import write_text

@@ -24,7 +24,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
+from printed_tables import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.sparse import csr_matrix, hstack

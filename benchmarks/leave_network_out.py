@@ -20,7 +20,7 @@ from pathlib import Path
 import eicu_table
 import numpy as np
 from eicu_table import CLASSICAL, SHARES, Scores, compute, probes, student, system_of
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.cohort.folder import Cohort

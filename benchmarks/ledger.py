@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "ledger"))
 
 from attacks import MUTATIONS, fork, verdict
 from consortium import Consortium, digest
-from rich.console import Console
+from printed_tables import Console
 from rich.progress import track
 
 from clinragen.errors import UserError

@@ -12,7 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.cohort.folder import Cohort

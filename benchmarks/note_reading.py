@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 

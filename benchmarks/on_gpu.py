@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.artifacts import read_json, write_json

@@ -35,7 +35,7 @@ from statistics import median
 import omop_tables
 import psutil
 import raw_tables
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 #: tables of measurements of each release, with the items that are used

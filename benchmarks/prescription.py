@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 from eicu_table import SHARES
 from prescription_pyhealth import pyhealth
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer

@@ -31,7 +31,7 @@ from typing import get_args
 import numpy as np
 import polars as pl
 from prescription import LISTED, REPLICATES, Split, measure, prepare
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.artifacts import write_json

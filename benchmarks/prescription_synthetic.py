@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from prescription import ROWS, Split, _auroc, _precision
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.special import expit
 

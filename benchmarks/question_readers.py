@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.cohort.folder import Cohort

@@ -31,7 +31,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import polars as pl
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression

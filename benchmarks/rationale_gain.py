@@ -42,7 +42,7 @@ import numpy as np
 import polars as pl
 import stage_ablation
 import torch
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.special import expit
 from transformers import LogitsProcessorList

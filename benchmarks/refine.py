@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 import clinragen

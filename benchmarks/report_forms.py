@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.choices import ReportForm

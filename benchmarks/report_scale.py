@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pyarrow.parquet as pq
 from prediction_memory import run
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.artifacts import read_json, sha256_file, write_json

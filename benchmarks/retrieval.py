@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.special import expit
 from torch import Tensor

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 from clinragen.cohort.folder import Cohort

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 ALLOWED = {200, 400, 401, 403, 404, 405, 408, 413, 415, 421, 422, 503}

@@ -31,7 +31,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix
 from sklearn.model_selection import GroupKFold

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from sklearn.metrics import f1_score, roc_auc_score
 

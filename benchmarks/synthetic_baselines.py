@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 from scipy.special import logit
 from sklearn.feature_extraction.text import TfidfVectorizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from clinragen.dialogue.names import Names
 from clinragen.questions.stay_chart import charts
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.append(str(BENCHMARKS))  # they print by a module beside them
 BENCHMARK = runpy.run_path(str(BENCHMARKS / "questions.py"))
 READERS = runpy.run_path(str(BENCHMARKS / "dialogue_readers.py"))
 
