@@ -244,7 +244,7 @@ def simulate(
 
 @command.command
 def finish(*, federation: Annotated[Path, Parameter(name="--federation")], out: Out, as_json: AsJson = False) -> None:
-    """Make an ordinary run folder, which predict takes, of a finished federation of work linear.
+    """Make an ordinary run folder, which predict takes, of a finished federation of work linear or network.
 
     Args:
         federation: Folder of the coordinator.
@@ -252,18 +252,19 @@ def finish(*, federation: Annotated[Path, Parameter(name="--federation")], out: 
     from safetensors.numpy import load_file
 
     from clinragen.federation.coordinator import Coordinator, final_model
-    from clinragen.federation.linear import LinearProbesWork
-    from clinragen.federation.student import write_run
+    from clinragen.federation.student import MakesStudent, write_run
+    from clinragen.federation.work import open_work
     from clinragen.outputs import RUN, check_output
     from clinragen.quiet import quiet_libraries
 
     quiet_libraries()
     check_output(out, RUN, inputs=[federation])
     coordinator = Coordinator.open(federation)
-    if coordinator.federation.work != "linear":
-        raise UserError(f"--federation {federation} trains '{coordinator.federation.work}', expected 'linear'")
-    tensors = load_file(final_model(coordinator))
-    manifest = write_run(LinearProbesWork(coordinator.federation.settings), tensors, out, coordinator.federation.id)
+    federated = coordinator.federation
+    work = open_work(federated.work, federated.settings)
+    if not isinstance(work, MakesStudent):
+        raise UserError(f"--federation {federation} trains '{federated.work}', expected 'linear' or 'network'")
+    manifest = write_run(work, load_file(final_model(coordinator)), out, federated.id)
     answer(f"run folder: {out}", {"out": out, "model_sha256": manifest.model_sha256}, as_json)
 
 

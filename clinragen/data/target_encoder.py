@@ -46,8 +46,9 @@ class TargetEncoder:
 
     def __post_init__(self) -> None:
         self._texts = {"note": {}, "series": {}}
-        for stay, kind, text in self.cohort.rationales(self.teacher).select("stay_id", "kind", "text").iter_rows():
-            self._texts[kind].setdefault(stay, []).append(text)
+        if self._kinds:  # the list of labels needs none
+            for stay, kind, text in self.cohort.rationales(self.teacher).select("stay_id", "kind", "text").iter_rows():
+                self._texts[kind].setdefault(stay, []).append(text)
         self._formats = [self.target]
         if self.separate and self._kinds and "diagnoses" in self.target.sections:
             self._formats = [replace(self.target, sections=sections) for sections in (self._kinds, ("diagnoses",))]

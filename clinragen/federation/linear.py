@@ -7,118 +7,47 @@ changed since (FedLin: Mitra et al. 2021, with the penalty as a proximal step). 
 balance no site moves, so the fixed point is the elastic net that the pooled rows have, whatever the sites differ in.
 Plain federated averaging stops short of it. At last gains, offsets and a threshold are fitted to validation stays by
 sums again.
-
-The optimum of F1 is at a threshold of half the best F1 (Lipton et al. 2014), which is found by repetition.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.sparse import csr_matrix, hstack
-from scipy.special import expit, logit
+from scipy.special import logit
 
-from clinragen import label_sets, tasks
-from clinragen.catalog import shipped_variables
 from clinragen.cohort.folder import Cohort
-from clinragen.cohort.sections import note_text, sections_by_stay
-from clinragen.cohort.window import Window
 from clinragen.config import build
-from clinragen.data.lexicon import Lexicon
-from clinragen.data.mentions import MentionEncoder
-from clinragen.data.series import SUMMARIES, SeriesStatistics, grid
+from clinragen.data.series import SUMMARIES
 from clinragen.federation import statistics as sums
+from clinragen.federation.features import LinearSettings, SharedFeatures, SiteRows, stays_of
+from clinragen.federation.fusion import Fusion
 from clinragen.federation.probe import SiteProbe, largest_curvature
+from clinragen.federation.student import Student, new_student, set_probes, tokenizer_of
 from clinragen.federation.update import Tensors, TensorSpec
 from clinragen.federation.work import Phase, Statistic
-from clinragen.knowledge.relabel import open_graph
-from clinragen.model.concepts import concept_ids
-from clinragen.model.linear_probes import MENTION_SCALE, PROBES
-from clinragen.model.series_encoder import PiecewiseLinear
+from clinragen.model.linear_probes import PROBES
+from clinragen.stages.config import resolve
 from clinragen.stages.ensemble import NETS
 from clinragen.stages.logistic import ElasticNet
 
 _RATES = 0.02, 0.98  # within which steps stay short enough, and the rate of a label that no site has enough of:
 _RARE = 0.05
-_START = 0.25  # threshold
 
 
-@dataclass
-class LinearSettings:
-    """Settings of the work.
-
-    Attributes:
-        labels: keys of the labels, as cohorts have them; by default those of the 25 phenotypes.
-        variables: keys of the variables that may be read; by default all shipped ones.
-        hours: of the window.
-        bins: of each summary of a variable.
-        min_share: share of the stays in which a variable must be measured.
-        terms: most terms of notes.
-        buckets: for the hashes of terms.
-        smallest_cell: patients of a site that must have a term for it to be counted there.
-        least_sites: that must have a term.
-        pairs: pairs of rounds of training.
-        local_steps: of the second round of a pair.
-        penalties: of the note's and the series' probe, for the summed loss of all sites.
-        fusion_rounds, threshold_rounds: of what is fitted to validation stays.
-    """
-
-    labels: list[str] = field(default_factory=lambda: list(label_sets.load(label_sets.DEFAULT)))
-    variables: list[str] = field(default_factory=lambda: sorted(shipped_variables()))
-    hours: int = 48
-    bins: int = 6
-    min_share: float = 0.1
-    terms: int = 2048
-    buckets: int = 1 << 17
-    smallest_cell: int = 10
-    least_sites: int = 2
-    pairs: int = 10
-    local_steps: int = 10
-    penalties: dict[str, float] = field(default_factory=lambda: {"note": 0.3, "series": 100.0})
-    fusion_rounds: int = 8
-    threshold_rounds: int = 5
-
-
-@dataclass(frozen=True)
-class SiteRows:
-    """Features and labels of some stays of a site: matrices by probe, labels and eligible [n, L], patients [n]."""
-
-    matrices: dict[str, csr_matrix | np.ndarray]
-    labels: np.ndarray
-    eligible: np.ndarray
-    patients: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-class LinearProbesWork:
+class LinearProbesWork(SharedFeatures):
     """The work under the name ``linear``.
 
     Args:
-        settings: of :class:`LinearSettings`, as the manifest has them.
+        settings: of :class:`~clinragen.federation.features.LinearSettings`, as the manifest has them.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self.settings = build(LinearSettings, settings, "settings of work 'linear'")
-        self.graph = open_graph(None, label_sets.load(label_sets.DEFAULT))
-        self.concepts = concept_ids(self.graph)
-        self._rows: dict[tuple[str, bytes], SiteRows] = {}
-        self._linker = MentionEncoder(self.graph, self.concepts)
-
-    @property
-    def widths(self) -> dict[str, int]:
-        """Number of features of each probe."""
-        of_variable = len(SUMMARIES) * self.settings.bins + 1
-        return {
-            "note": self.settings.terms + 2 * len(self.concepts),
-            "series": len(self.settings.variables) * of_variable,
-        }
+        super().__init__(build(LinearSettings, settings, "settings of work 'linear'"))
+        labels = len(self.settings.labels)
+        rounds = self.settings.fusion_rounds, self.settings.threshold_rounds
+        self.fusion = Fusion((1.0,) * len(PROBES), labels, *rounds)
 
     @property
     def nets(self) -> dict[str, ElasticNet]:
@@ -149,15 +78,12 @@ class LinearProbesWork:
             for name, width in self.widths.items()
             for kind in ("weights", "gradient")
         }
-        unknown = len(PROBES) + labels
-        fusion = {"slope": TensorSpec([unknown], real), "bend": TensorSpec([unknown, unknown], real)}
         return [
             Phase("count", "statistics", 1, count),
             Phase("spread", "statistics", 1, spread),
             Phase("scale", "statistics", 1, scale),
             Phase("train", "training", 2 * chosen.pairs, weights),
-            Phase("fuse", "statistics", chosen.fusion_rounds, fusion),
-            Phase("threshold", "statistics", chosen.threshold_rounds, {"flagged": TensorSpec([3], real)}),
+            *self.fusion.phases(),
         ]
 
     def start(self) -> Tensors:
@@ -172,8 +98,7 @@ class LinearProbesWork:
             "bucket_patients": np.zeros(self.settings.terms, np.int64),
             "spelling": np.zeros((self.settings.terms, 1 + sums.SPELLING)),
             "curvature": np.ones(len(PROBES)),
-            "fusion": np.concatenate([np.ones(len(PROBES)), np.zeros(labels)]),
-            "threshold": np.full(1, _START),
+            **self.fusion.start(),
         }
         for name, width in self.widths.items():
             start[f"{name}_mean"] = np.zeros(width)
@@ -183,11 +108,16 @@ class LinearProbesWork:
 
     def statistics(self, cohort: Cohort, tensors: Tensors, phase: str) -> dict[str, Statistic]:
         """A site's sums for a phase."""
+        if phase in ("fuse", "threshold"):
+            rows = self.rows(cohort, tensors, "validation")
+            return self.fusion.statistics(self.scores(rows, tensors), rows, tensors, phase)
         return getattr(self, f"_{phase}")(cohort, tensors)
 
     def advance(self, tensors: Tensors, totals: dict[str, Statistic], phase: str) -> Tensors:
         """The model after the sums of all sites."""
         values = {name: total.values for name, total in totals.items()}
+        if phase in ("fuse", "threshold"):
+            return {**tensors, **self.fusion.advance(tensors, values, phase)}
         return {**tensors, **getattr(self, f"_after_{phase}")(tensors, values)}
 
     # -- what sites have ---------------------------------------------------------------------------------------------
@@ -286,144 +216,17 @@ class LinearProbesWork:
             float(tensors["curvature"][PROBES.index(name)]), tensors["rates"],
         )  # fmt: skip
 
-    # -- gains, offsets and threshold --------------------------------------------------------------------------------
-
     def scores(self, rows: SiteRows, tensors: Tensors) -> np.ndarray:
         """Logits of each probe, without offsets, float64 [probes, n, L]."""
         return np.stack([np.asarray(rows.matrices[name] @ tensors[f"{name}_weights"][:-1], float) for name in PROBES])
 
     def logits(self, rows: SiteRows, tensors: Tensors) -> np.ndarray:
         """Logits of both probes with gains and offsets, float64 [n, L]."""
-        gains, offsets = np.split(tensors["fusion"], [len(PROBES)])
-        return np.tensordot(gains, self.scores(rows, tensors), axes=1) + offsets
+        return self.fusion.logits(self.scores(rows, tensors), tensors)
 
-    def _fuse(self, cohort: Cohort, tensors: Tensors) -> dict[str, Statistic]:
-        rows = self.rows(cohort, tensors, "validation")
-        parts, labels = self.scores(rows, tensors), rows.labels
-        chance = expit(self.logits(rows, tensors))
-        missed = (chance - labels) * rows.eligible
-        doubt = chance * (1 - chance) * rows.eligible
-        slope = np.concatenate([(parts * missed).sum((1, 2)), missed.sum(0)])
-        across = np.einsum("pnl,nl->pl", parts, doubt)
-        bend = np.block([
-            [np.einsum("pnl,qnl,nl->pq", parts, parts, doubt), across],
-            [across.T, np.diag(doubt.sum(0))],
-        ])  # fmt: skip
-        return {name: _over(rows, values) for name, values in (("slope", slope), ("bend", bend))}
-
-    def _after_fuse(self, tensors: Tensors, totals: dict[str, np.ndarray]) -> Tensors:
-        fusion = tensors["fusion"]
-        if not totals["bend"].any():
-            return {"fusion": fusion}
-        if not fusion[len(PROBES) :].any():  # offsets start where the labels are as common as in training
-            return {"fusion": np.concatenate([fusion[: len(PROBES)], logit(tensors["rates"])])}
-        ridge = np.diag(np.concatenate([np.full(len(PROBES), 1.0), np.full(len(fusion) - len(PROBES), 0.5)]))
-        prior = np.concatenate([np.ones(len(PROBES)), logit(tensors["rates"])])
-        step = np.linalg.solve(totals["bend"] + ridge, totals["slope"] + ridge @ (fusion - prior))
-        step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-9))
-        moved = fusion - step
-        moved[: len(PROBES)] = moved[: len(PROBES)].clip(0)
-        return {"fusion": moved}
-
-    def _threshold(self, cohort: Cohort, tensors: Tensors) -> dict[str, Statistic]:
-        rows = self.rows(cohort, tensors, "validation")
-        flagged = (expit(self.logits(rows, tensors)) >= tensors["threshold"][0]) & rows.eligible
-        gold = rows.labels & rows.eligible
-        return {"flagged": _over(rows, np.array([(flagged & gold).sum(), flagged.sum(), gold.sum()], np.float64))}
-
-    def _after_threshold(self, tensors: Tensors, totals: dict[str, np.ndarray]) -> Tensors:
-        hits, flagged, positive = totals["flagged"]
-        f1 = 2 * hits / (flagged + positive) if flagged + positive else 2 * _START
-        return {"threshold": np.array([np.clip(f1 / 2, 0.02, 0.5)])}
-
-    # -- features ----------------------------------------------------------------------------------------------------
-
-    def series_statistics(self, tensors: Tensors) -> SeriesStatistics:
-        """Standardisation and bins of all variables that may be read, in the order of the settings."""
-        return replace(self._unbinned(tensors), edges=tensors["edges"].tolist())
-
-    def read_variables(self, tensors: Tensors) -> list[int]:
-        """Which variables are measured in enough stays."""
-        share = tensors["means"][:, 0] / max(int(tensors["total"][0]), 1)
-        return np.flatnonzero(share >= max(self.settings.min_share, 1e-9)).tolist()
-
-    def terms(self, tensors: Tensors) -> dict[int, str]:
-        """The terms of notes, by row of the note's weights."""
-        return sums.read_terms(tensors["spelling"], tensors["buckets"], self.settings.buckets)
-
-    def lexicon(self, tensors: Tensors) -> tuple[Lexicon, list[int]]:
-        """The terms with their inverse document frequencies, and their rows."""
-        terms = self.terms(tensors)
-        rows = sorted(terms, key=terms.__getitem__)
-        stays = int(tensors["total"][0])
-        idf = np.log((1 + stays) / (1 + tensors["bucket_patients"][rows])) + 1
-        return Lexicon([terms[row] for row in rows], idf.tolist()), rows
-
-    def rows(self, cohort: Cohort, tensors: Tensors, split: str) -> SiteRows:
-        """Features and labels of the stays of a split; read once."""
-        stays = stays_of(cohort, split)
-        features = ("total", "means", "edges", "buckets", "bucket_patients", "spelling")  # what they are made by
-        read = hashlib.sha256(b"".join(part.tobytes() for part in (stays, *(tensors[name] for name in features))))
-        key = str(cohort.paths.root), read.digest()
-        if key not in self._rows:
-            labels = self._labels(cohort, stays)
-            matrices = {"note": self._notes(cohort, stays, tensors), "series": self._series(cohort, stays, tensors)}
-            self._rows[key] = SiteRows(matrices, labels.present, labels.eligible, patients_of(cohort, stays))
-        return self._rows[key]
-
-    def _labels(self, cohort: Cohort, stays: np.ndarray) -> tasks.Labels:
-        return tasks.load(tasks.DEFAULT).labels(cohort, stays)
-
-    def _grid(self, cohort: Cohort, stays: np.ndarray) -> np.ndarray:
-        return grid(cohort, stays, self.settings.variables, Window(self.settings.hours))
-
-    def _texts(self, cohort: Cohort, stays: np.ndarray) -> list[str]:
-        sections = sections_by_stay(cohort.notes, labels=cohort.label_set)
-        return [note_text(sections.get(int(stay), [])) for stay in stays]
-
-    def _terms(self, cohort: Cohort) -> dict[int, tuple[str, int]]:
-        stays = stays_of(cohort, "train")
-        patients = patients_of(cohort, stays).tolist()
-        counts = sums.patients_with(self._texts(cohort, stays), patients)
-        return sums.by_bucket(counts, self.settings.buckets, self.settings.smallest_cell)
-
-    def _unbinned(self, tensors: Tensors) -> SeriesStatistics:
-        means = tensors["means"].copy()
-        means[means[:, 0] == 0] = [1.0, 0.0, 1.0]  # nobody has it
-        return sums.unbinned(self.settings.variables, means, self.settings.hours)
-
-    def _notes(self, cohort: Cohort, stays: np.ndarray, tensors: Tensors) -> csr_matrix:
-        lexicon, rows = self.lexicon(tensors)
-        encoded = lexicon.encode(self._texts(cohort, stays)).tocoo()
-        columns = np.array(rows, dtype=np.int64)[encoded.col] if rows else encoded.col
-        wide = csr_matrix((encoded.data, (encoded.row, columns)), (len(stays), self.settings.terms))
-        sections = sections_by_stay(cohort.notes, labels=cohort.label_set, layout=True)
-        empty = np.zeros((0, 2 * len(self.concepts)), np.float32)
-        mentions = [self._linker(sections.get(int(stay), [])).reshape(1, -1) for stay in stays]
-        mentioned = csr_matrix(np.concatenate([empty, *mentions]).astype(np.float32))
-        return csr_matrix(hstack([wide, MENTION_SCALE * mentioned]), dtype=np.float32)
-
-    def _series(self, cohort: Cohort, stays: np.ndarray, tensors: Tensors) -> np.ndarray:
-        statistics = self.series_statistics(tensors)
-        read = sums.summaries(statistics, self._grid(cohort, stays))
-        with torch.inference_mode():
-            features = PiecewiseLinear(statistics)(torch.from_numpy(read)).numpy()
-        absent = np.ones(features.shape[1], dtype=bool)
-        absent[self.read_variables(tensors)] = False
-        features[:, absent] = 0
-        return features.reshape(len(stays), self.widths["series"]).astype(np.float32)
-
-
-def stays_of(cohort: Cohort, split: str) -> np.ndarray:
-    """Ids of the stays of a split, ascending; a small site may have none."""
-    return cohort.stays.filter(cohort.stays["split"] == split)["stay_id"].to_numpy()
-
-
-def patients_of(cohort: Cohort, stays: np.ndarray) -> np.ndarray:
-    """Whose the stays are, [n]."""
-    return cohort.stays["subject_id"].to_numpy()[np.searchsorted(cohort.stays["stay_id"].to_numpy(), stays)]
-
-
-def _over(rows: SiteRows, values: np.ndarray) -> Statistic:
-    """Sums over all of a site's rows: one cell each, of all its stays."""
-    return Statistic(np.asarray(values, np.float64), np.full(values.shape, len(rows), np.int64))
+    def finished(self, tensors: Tensors) -> Student:
+        """The student: its network is new and has gain 0, the probes alone predict."""
+        config = resolve("multimodal", "tiny", "evidence", ["stage.parent=null", "stage.targets=[diagnoses]"])
+        rows = self.read_variables(tensors)
+        model = new_student(self, tensors, config, rows, tokenizer_of(self, tensors, config)).eval()
+        return Student(model, set_probes(model, self, tensors, rows, self.fusion), config)

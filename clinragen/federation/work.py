@@ -111,6 +111,7 @@ class PatientWork(Protocol):
 #: name -> module and class of what can be computed. A manifest names one of these and never code of its own.
 WORKS = {
     "linear": ("clinragen.federation.linear", "LinearProbesWork"),
+    "network": ("clinragen.federation.network", "NetworkWork"),
     "series": ("clinragen.federation.series_regression", "SeriesRegression"),
 }
 
