@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from clinragen.catalog import variables
+from clinragen.catalog import shipped_variables, variables
 from clinragen.label_sets import Phenotype
 from mimic_prep.protocol import Protocol
 from mimic_prep.splits import GivenSplits, followed
@@ -79,7 +79,25 @@ def _series(stays: pl.DataFrame, series: pl.LazyFrame) -> list[str]:
             sentences.append(
                 f"no {what} of any stay was read: are the {table} rows there, with item ids that are known?"
             )
-    return sentences
+    return [*sentences, *_added(set(rows["variable"]))]
+
+
+def _added(measured: set[str]) -> list[str]:
+    """A warning about variables of ``--variables`` that no stay has, most often for a wrong item id."""
+    added = variables().keys() - shipped_variables().keys() - measured
+    lacking = [variable.label for key, variable in variables().items() if key in added]
+    if not lacking:
+        return []
+    return [
+        f"no value of {_first(lacking)} was read, which --variables adds: are the rows there, with the item ids or "
+        "LOINC codes that the file names?"
+    ]
+
+
+def _first(names: list[str]) -> str:
+    """Names of a list, and how many more there are."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _texts(stays: pl.DataFrame, texts: pl.DataFrame, protocol: Protocol) -> list[str]:
@@ -106,10 +124,8 @@ def _labels(stays: pl.DataFrame, labels: pl.DataFrame | None, label_set: Mapping
             )
     train = rows.filter(pl.col("split") == "train").drop("stay_id", "split")
     if train.height and (missing := [label_set[key].name for key in train.columns if not train[key].any()]):
-        more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
-        names = ", ".join(missing[:_MOST_NAMES]) + more
         sentences.append(
-            f"no training stay carries {names}: a model cannot learn {'it' if len(missing) == 1 else 'them'}"
+            f"no training stay carries {_first(missing)}: a model cannot learn {'it' if len(missing) == 1 else 'them'}"
         )
     return sentences
 

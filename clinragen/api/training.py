@@ -81,7 +81,7 @@ def train(
     """Train one stage of the distillation; an unfinished run in ``out`` is resumed.
 
     Args:
-        stage: pretrain, notes, series, multimodal, refine, ask or generalist, or a YAML file of your own.
+        stage: pretrain, notes, series, multimodal, refine, align, ask or generalist, or a YAML file of your own.
         cohort: training data, with rationales of the teacher.
         out: run folder to write.
         model: preset or YAML file, for a stage that starts a new model.

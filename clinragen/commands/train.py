@@ -1,4 +1,4 @@
-"""``clinragen train``: run one stage: pretrain, notes, series, multimodal, refine, ask or generalist."""
+"""``clinragen train``: run one stage: pretrain, notes, series, multimodal, refine, align, ask or generalist."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(
     """Train one distillation stage. An unfinished run is resumed by the same command.
 
     Args:
-        stage: pretrain, notes, series, multimodal, refine, ask or generalist, or a YAML file of your own.
+        stage: pretrain, notes, series, multimodal, refine, align, ask or generalist, or a YAML file of your own.
         model: Model preset, YAML file or language model, for a stage that starts a new model.
         parent: Run folder of the previous stage (series, multimodal, refine); ask, generalist: of any student.
         pretrained: Run of stage pretrain whose series encoder initialises a new model.

@@ -129,3 +129,16 @@ def test_a_cohort_is_prepared_again_when_its_variables_change(cohort, hospital, 
     assert "made from other tables or settings" in capsys.readouterr().err
     assert command("mimic-prep", "mimic-iv", *given, "--overwrite") == 0
     assert (tmp_path / "cohort" / "series.parquet").read_bytes() == (hospital.cohort / "series.parquet").read_bytes()
+
+
+def test_an_item_id_that_the_release_lacks_is_told(cohort, hospital, command, tmp_path):
+    warnings = json.loads((cohort / "manifest.json").read_text())["warnings"]
+    assert not any("procalcitonin" in line for line in warnings)
+    (tmp_path / "added.yaml").write_text(example(), encoding="utf-8")
+    words = ("--raw", hospital.raw, "--out", tmp_path / "cohort", "--variables", tmp_path / "added.yaml")
+    assert command("mimic-prep", "mimic-iv", *words) == 0
+    assert json.loads((tmp_path / "cohort" / "manifest.json").read_text())["warnings"] == [
+        "no value of procalcitonin was read, which --variables adds: are the rows there, with the item ids or LOINC "
+        "codes that the file names?",
+        *warnings,
+    ]
