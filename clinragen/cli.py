@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 
 from clinragen.command_line import Program
-from clinragen.errors import exit_code
 
 PROGRAM = Program(
     name="clinragen",
@@ -55,4 +54,4 @@ def dispatch(argv: Sequence[str]) -> int | None:
 
 def main() -> None:
     """Console entry point."""
-    sys.exit(exit_code(dispatch, sys.argv[1:]))
+    sys.exit(PROGRAM.main(sys.argv[1:]))

@@ -32,7 +32,8 @@ from cyclopts import (
 from cyclopts.exceptions import UnknownCommandError
 
 from clinragen import __version__
-from clinragen.errors import UserError, hint, near_name, unknown_choice
+from clinragen.errors import UserError, exit_code, hint, near_name, unknown_choice
+from clinragen.waiting import no_silence
 
 #: the first line of a command's file
 _HEADLINE = re.compile(r'"""``[\w-]+ [\w-]+``: (.+?)\.?(?:""")?\n')
@@ -104,6 +105,29 @@ class Program:
         """
         command, bound = self.parse(argv)
         return command(*bound.args, **bound.kwargs)
+
+    def main(self, argv: Sequence[str]) -> int:
+        """Run one command as a user typed it: its exit code. Says what comes next, and that it is still at work."""
+        return exit_code(self._typed, argv)
+
+    def _typed(self, argv: Sequence[str]) -> int | None:
+        command, bound = self.parse(argv)
+        with no_silence():
+            code = command(*bound.args, **bound.kwargs)
+        bound.apply_defaults()
+        if not code and not bound.arguments.get("as_json") and (line := self.next_step(argv, bound)):
+            print(f"next: {line}", file=sys.stderr)
+        return code
+
+    def next_step(self, argv: Sequence[str], bound: BoundArguments) -> str | None:
+        """What to do after a command line, if anything follows it."""
+        from clinragen.next_steps import next_step
+
+        chain, _, _ = self.app().parse_commands(self._today(list(argv)))
+        if not chain or any(name.startswith("-") for name in chain):  # help, the version, completion
+            return None
+        first = next((value for value in bound.args if isinstance(value, str)), "")
+        return next_step(" ".join([self.name, *chain, first]), bound.arguments)
 
     def parse(self, argv: Sequence[str]) -> tuple[Callable[..., int | None], BoundArguments]:
         """The function that a command line calls, and its arguments. The command is imported, but not run.

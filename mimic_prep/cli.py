@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from clinragen.command_line import Program
-from clinragen.errors import exit_code
 from mimic_prep.commands._releases import release_commands
 
 os.environ.setdefault(
@@ -32,7 +31,7 @@ def dispatch(argv: Sequence[str]) -> int | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Console entry: the exit code."""
-    return exit_code(dispatch, sys.argv[1:] if argv is None else argv)
+    return PROGRAM.main(sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

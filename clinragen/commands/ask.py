@@ -136,13 +136,21 @@ def _typed() -> Iterator[str]:
     """Questions from a prompt, until an empty line or the end; or the lines of standard input that are not empty."""
     import sys
 
+    from clinragen.waiting import idle
+
     if not sys.stdin.isatty():
-        yield from (line.strip() for line in sys.stdin if line.strip())
-        return
+        while True:
+            with idle():
+                line = sys.stdin.readline()
+            if not line:
+                return
+            if line.strip():
+                yield line.strip()
     print("Ask about this stay; an empty line ends it.")
     while True:
         try:
-            question = input("? ").strip()
+            with idle():
+                question = input("? ").strip()
         except EOFError:
             return
         if not question or question.lower() in _LEAVING:

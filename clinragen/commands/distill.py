@@ -77,4 +77,4 @@ def command(
     )
     if not preflight:
         last = run.folder if run else out / "multimodal"
-        answer(f"{last}: the last stage; next: clinragen predict --model {last}", {"last": last}, as_json)
+        answer(f"{last}: the last stage", {"last": last}, as_json)

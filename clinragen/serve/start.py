@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clinragen.choices import Device
 from clinragen.errors import UserError, missing_extra
 from clinragen.integrity import thorough
+from clinragen.waiting import idle
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -171,4 +172,5 @@ def _run(
         if service.reading.engine != "rules":
             phase(console, "opening what reads questions")
             _ = service.asker
-        serve(make_server(service, ready, certificate=address.certificate, key=address.key), opened)
+        with idle():
+            serve(make_server(service, ready, certificate=address.certificate, key=address.key), opened)
