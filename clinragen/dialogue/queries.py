@@ -44,7 +44,8 @@ class Subjects:
         if reading.that_hour and hour is not None and reading.hour is None and reading.names:
             reading = replace(reading, hour=hour, kind="", extreme="", side="", moment="")
         subjects = self._named(reading)
-        if not reading.names and not reading.strange and last is not None and (reading.asks or reading.follows):
+        says_all = bool(reading.names or reading.strange or reading.grouped)
+        if last is not None and not says_all and (reading.asks or reading.follows):
             subjects = [self._again(last)]
         carried = last if last is not None and (reading.follows or not reading.names) else None
         queries: list[Query] = []

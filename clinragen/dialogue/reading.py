@@ -48,6 +48,7 @@ class Reading:
         measuring: whether it speaks of measurements as such.
         that_hour: whether it asks for the hour of the answer before.
         follows: whether it goes on from the question before.
+        grouped: whether it asks about a whole group of things, such as all laboratory values.
         hours_unread: whether it names hours in words that are not read.
         strange: number of words that are neither names, cues nor usual in questions about a chart.
     """
@@ -65,6 +66,7 @@ class Reading:
     measuring: bool
     that_hour: bool
     follows: bool
+    grouped: bool
     hours_unread: bool
     strange: int
 
@@ -121,6 +123,7 @@ def read(question: str, names: Names, around: Window | None = None) -> Reading:
         measuring=bool(_first("measuring", masked)),
         that_hour=bool(_first("that_hour", masked)),
         follows=bool(_first("follows", masked)),
+        grouped=bool(_first("groups", masked)),
         hours_unread=bool(_HOURS_LEFT.search(masked)),
         strange=_strange(masked),
     )
@@ -144,7 +147,7 @@ def _first(section: str, masked: str) -> str:
 
 
 def _strange(masked: str) -> int:
-    for section in ("kinds", "extremes", "sides", "moments"):
+    for section in ("kinds", "extremes", "sides", "moments", "groups"):
         for cue in cues.wording(section):
             masked = cue.pattern.sub(" ", masked)
     words = _WORDS.findall(_PLACEHOLDER.sub(" ", masked.lower()))

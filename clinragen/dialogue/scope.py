@@ -112,7 +112,7 @@ def _understood(reading: Reading, follows: bool) -> bool:
         return reading.strange <= _FEW
     if reading.names:
         return reading.strange <= (_FEW_OF_GROUNDS if reading.kind == "why" and not variable else 0)
-    if _OF_CHART.search(reading.masked) and not reading.strange:
+    if (reading.grouped or _OF_CHART.search(reading.masked)) and not reading.strange:
         return True
     return follows and (reading.asks or reading.follows) and not reading.strange
 

@@ -123,10 +123,31 @@ def test_a_question_goes_on_from_the_one_before(turns, dialogue):
     assert understood(dialogue, *turns) == list(turns.values())
 
 
-def test_a_question_that_names_nothing_is_not_the_one_before(dialogue):
-    understood(dialogue, "lowest potassium")
-    assert dialogue.ask("what do the labs show?").outcome == "unclear"
-    assert understood(dialogue, "and the highest?") == ["highest potassium"]
+@pytest.mark.parametrize(
+    "question",
+    [
+        "what do the labs show?",
+        "Which labs are abnormal?",
+        "how many drugs were given?",
+        "what were the first symptoms?",
+        "what antibiotics is she on?",
+        "and the other diagnoses?",
+    ],
+)
+def test_a_question_about_a_whole_group_is_not_about_what_was_asked_before(question, dialogue):
+    for before, query in [("lowest potassium", "highest potassium"), ("why pneumonia?", "")]:
+        understood(dialogue, before)
+        turn = dialogue.ask(question)
+        assert (turn.name, turn.outcome, turn.queries) == ("in_field", "unclear", ())
+        if query:
+            assert understood(dialogue, "and the highest?") == [query]
+
+
+def test_them_are_the_values_before_or_other_patients(dialogue):
+    turns = ("lowest potassium", "was any of them above the normal range?", "how many of them are there?")
+    assert understood(dialogue, *turns) == ["lowest potassium", "range above potassium", "count potassium"]
+    for question in ("how many of them have pneumonia?", "did most of them survive?", "do all of them get warfarin?"):
+        assert dialogue.ask(question).name == "other_patient"
 
 
 def test_another_variable_is_asked_at_the_hour_of_the_answer(dialogue):
