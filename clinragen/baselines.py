@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,16 +29,17 @@ from sklearn.model_selection import cross_val_predict
 
 from clinragen import __version__, tasks
 from clinragen.artifacts import sha256_json
-from clinragen.choices import BaselineReads, HeldOut
+from clinragen.choices import SPLITS, BaselineReads, HeldOut
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import note_text, sections_by_stay
 from clinragen.errors import UserError
+from clinragen.evaluation.diagnosis import System
 from clinragen.inference.calibrate import Calibration, LabelCounts, fit_calibration
 from clinragen.inference.prediction_rows import PredictionRow, schema_of
 from clinragen.integrity import outputs_of
 from clinragen.manifests import PredictionsManifest
 from clinragen.outputs import PREDICTIONS, output_folder
-from clinragen.tasks import Labels
+from clinragen.tasks import Labels, Task
 
 TITLES: dict[BaselineReads, str] = {
     "note": "TF-IDF, logistic regression",
@@ -173,6 +174,74 @@ def scored(cohort: Cohort, labels: Labels, reads: BaselineReads, train: np.ndarr
     return boosted(np.hstack([series_statistics(cohort.series, stays), log_odds(folded)]), labels, train, say)
 
 
+def fitted(
+    cohort: Cohort, labels: Labels, keys: Sequence[str], reads: BaselineReads, split: HeldOut, say: Say = _silent
+) -> tuple[np.ndarray, Calibration]:
+    """Calibrated probabilities of a baseline for the stays of a split, [n, L], and the calibration.
+
+    Args:
+        cohort: of the stays.
+        labels: of all its stays.
+        keys: of the labels.
+        reads: which baseline.
+        split: whose stays; for the test stays it is fitted again on training and validation stays.
+        say: called with lines of progress.
+
+    Raises:
+        UserError: no training stay has the note that is to be read.
+    """
+    rows = {name: (cohort.stays["split"] == name).to_numpy() for name in SPLITS}
+    say(f"fitting {TITLES[reads]}, {len(keys)} labels, {int(rows['train'].sum()):,} training stays")
+    scores = scored(cohort, labels, reads, rows["train"], say)
+    calibration = fit_calibration(
+        log_odds(scores[rows["validation"]]),
+        labels.present[rows["validation"]].astype(float),
+        list(keys),
+        labels.eligible[rows["validation"]],
+        training=LabelCounts.of(labels.present[rows["train"]], labels.eligible[rows["train"]]),
+    )
+    if split == "test":
+        say("fitting it again on validation stays too")
+        scores = scored(cohort, labels, reads, rows["train"] | rows["validation"], say)
+    return calibration.probabilities(log_odds(scores[rows[split]])), calibration
+
+
+def permuted_labels(cohort: Cohort, labels: Labels, seed: int) -> Labels:
+    """The labels of a cohort's stays, with those of training and of validation stays dealt anew among these stays.
+
+    Args:
+        cohort: of the stays.
+        labels: of all its stays; the labels of one stay stay together.
+        seed: of the deal.
+    """
+    order = np.arange(cohort.stays.height)
+    generator = np.random.default_rng(seed)
+    for name in ("train", "validation"):
+        rows = np.flatnonzero((cohort.stays["split"] == name).to_numpy())
+        order[rows] = generator.permutation(rows)
+    return Labels(labels.present[order], labels.eligible[order])
+
+
+def labels_permuted(cohort: Cohort, task: Task, split: HeldOut, seed: int, say: Say = _silent) -> System:
+    """The control in which nothing can be learned: a baseline of all that stays have, fitted to permuted labels.
+
+    Its AUROC is one half but for chance. Where it is not, held-out labels reach the model by another way.
+
+    Args:
+        cohort: with labels.
+        task: what is predicted.
+        split: whose stays.
+        seed: of the permutation.
+        say: called with lines of progress.
+    """
+    stay_ids = cohort.stays["stay_id"].to_numpy()
+    labels = permuted_labels(cohort, task.labels(cohort, stay_ids), seed)
+    notes = cohort.notes.join(cohort.stays.filter(pl.col("split") == "train"), on="stay_id", how="semi")
+    reads: BaselineReads = "both" if notes["text"].str.len_bytes().sum() else "series"
+    probabilities, calibration = fitted(cohort, labels, list(task.label_set(cohort)), reads, split, say)
+    return System(probabilities, np.array(calibration.thresholds))
+
+
 def write_baseline(
     cohort: Cohort,
     out: Path,
@@ -200,7 +269,7 @@ def write_baseline(
     predicted = tasks.load(task)
     cohort.hold_patients_apart()
     stay_ids = cohort.stays["stay_id"].to_numpy()
-    rows = {name: (cohort.stays["split"] == name).to_numpy() for name in ("train", "validation", "test")}
+    rows = {name: (cohort.stays["split"] == name).to_numpy() for name in SPLITS}
     for name in ("train", "validation", split):
         if not rows[name].any():
             raise UserError(f"{cohort.paths.stays}: split '{name}' has no stay, and a baseline needs it")
@@ -208,20 +277,8 @@ def write_baseline(
     predicted.check(cohort, Labels(*(part[rows["train"]] for part in labels)), "train")
     keys = predicted.label_set(cohort)
     with output_folder(out, PREDICTIONS, overwrite=overwrite, inputs=(cohort.paths.root,)) as folder:
-        say(f"fitting {TITLES[reads]}, {len(keys)} labels, {int(rows['train'].sum()):,} training stays")
-        scores = scored(cohort, labels, reads, rows["train"], say)
-        calibration = fit_calibration(
-            log_odds(scores[rows["validation"]]),
-            labels.present[rows["validation"]].astype(float),
-            list(keys),
-            labels.eligible[rows["validation"]],
-            training=LabelCounts.of(labels.present[rows["train"]], labels.eligible[rows["train"]]),
-        )
-        if split == "test":
-            say("fitting it again on validation stays too")
-            scores = scored(cohort, labels, reads, rows["train"] | rows["validation"], say)
-        probabilities = calibration.probabilities(log_odds(scores[rows[split]])).round(_DECIMALS)
-        _write_rows(folder, stay_ids[rows[split]], probabilities, calibration)
+        probabilities, calibration = fitted(cohort, labels, list(keys), reads, split, say)
+        _write_rows(folder, stay_ids[rows[split]], probabilities.round(_DECIMALS), calibration)
         manifest = PredictionsManifest(
             created_by=f"clinragen {__version__}",
             model=f"baseline {reads}: {TITLES[reads]}",

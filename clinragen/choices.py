@@ -9,10 +9,14 @@ Split = Literal["train", "validation", "test"]
 HeldOut = Literal["validation", "test"]
 #: what a classical baseline reads
 BaselineReads = Literal["note", "series", "both"]
-#: series input of a control experiment: no series, or those of another patient
-Control = Literal["zeroed", "permuted"]
+#: series input of a control experiment: no series, that of another patient, or the stay's own backwards in time
+SeriesControl = Literal["zeroed", "permuted", "reversed"]
 #: series input of predictions: a stay's own series, or a control
-SeriesInput = Literal["observed", Control]
+SeriesInput = Literal["observed", SeriesControl]
+#: note input: a stay's own notes, or none, as a control
+NoteInput = Literal["observed", "emptied"]
+#: control experiments: an altered input of the same model, or a model that learned from permuted labels
+Control = Literal[SeriesControl, "emptied", "labels_permuted"]
 #: what is read of a note that does not fit: passages that name concepts first, or simply its first tokens
 NotePassages = Literal["named", "first"]
 #: allowed statements about note and series: only supported ones, or any
@@ -70,12 +74,15 @@ WITHOUT_STUDENT = (PRETRAIN, ASK)
 SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
 BASELINE_READS: tuple[BaselineReads, ...] = get_args(BaselineReads)
+#: controls of the model itself, with another input
+INPUT_CONTROLS: tuple[Control, ...] = (*get_args(SeriesControl), "emptied")
+SERIES_CONTROLS: tuple[SeriesControl, ...] = get_args(SeriesControl)
 CONTROLS: tuple[Control, ...] = get_args(Control)
 EXCHANGE_FORMS: tuple[ExchangeForm, ...] = get_args(ExchangeForm)
 EVALUATION_FORMS: tuple[EvaluationForm, ...] = get_args(EvaluationForm)
 SERIES_INPUTS: tuple[SeriesInput, ...] = get_args(SeriesInput)
 #: series inputs as the release before wrote them into manifests and evaluations
-FORMER_SERIES_INPUTS: dict[str, Control] = {"shuffled": "permuted"}
+FORMER_SERIES_INPUTS: dict[str, SeriesControl] = {"shuffled": "permuted"}
 DECODINGS: tuple[Decoding, ...] = get_args(Decoding)
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 NUMBER_FORMATS: tuple[NumberFormat, ...] = get_args(NumberFormat)

@@ -65,7 +65,7 @@ def steps(config: DemoConfig, out: Path) -> list[tuple[str, list[str]]]:
             ["clinragen", "predict", "--model", f"{out}/multimodal", "--cohort", cohort, "--out", predictions],
         ),
         (
-            "Evaluation: series zeroed and permuted, cited evidence removed, true causes",
+            "Evaluation: series zeroed, permuted and reversed, notes emptied, cited evidence removed, true causes",
             [
                 *["clinragen", "evaluate", "--predictions", predictions, "--cohort", cohort],
                 *["--reasons", "50", "--truth", f"{out}/raw/truth", "--out", f"{out}/evaluation"],

@@ -21,7 +21,7 @@ from clinragen.api.values import (
     predictions_folder,
 )
 from clinragen.artifacts import write_json
-from clinragen.choices import EVALUATION_FORMS, Device, EvaluationForm, RationaleKind
+from clinragen.choices import EVALUATION_FORMS, HELD_OUT, INPUT_CONTROLS, Control, Device, EvaluationForm, RationaleKind
 from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import thorough
 from clinragen.manifests import RunManifest
@@ -100,9 +100,11 @@ def evaluate(
     predictions_zeroed: str | Path | None = None,
     predictions_permuted: str | Path | None = None,
     no_controls: bool = False,
+    labels_permuted: bool = False,
     reasons: int = 100,
     truth: str | Path | None = None,
     teacher: str | None = None,
+    encoder: str | Path | None = None,
     graph: GraphLike = None,
     replicates: int = 1000,
     seed: int = 0,
@@ -111,7 +113,8 @@ def evaluate(
     overwrite: bool = False,
     verify: bool = False,
 ) -> Evaluation:
-    """Score predictions beside the prevalence guess and the same model with zeroed and permuted series.
+    """Score predictions beside the prevalence guess and controls: the same model with its series zeroed, permuted
+    among patients and reversed in time, and with its notes emptied.
 
     Args:
         predictions: the result of :func:`clinragen.predict`, or its folder.
@@ -119,10 +122,12 @@ def evaluate(
         out: where ``evaluation.json`` and the claims go; the predictions folder by default.
         predictions_zeroed: predictions with zeroed series, instead of running them.
         predictions_permuted: the same with each series taken from another patient.
-        no_controls: do not run the model: no zeroed and permuted series, and no evidence removed.
+        no_controls: do not run the model: no altered inputs, and no evidence removed.
+        labels_permuted: also fit the classical baseline to permuted training labels: it must come to an AUROC of .5.
         reasons: number of stays, drawn at random, for which cited evidence is removed from the model's input; 0: none.
         truth: the folder ``truth`` of a synthetic hospital, for cause recall.
         teacher: name of the rationale set to compare with; evidence by default, if it exists.
+        encoder: folder of a pre-trained encoder, for BERTScore against the teacher's rationales; none by default.
         graph: concept graph for reading claims; the model's by default.
         replicates: number of bootstrap replicates.
         seed: seed of the bootstrap.
@@ -136,6 +141,7 @@ def evaluate(
         UserError: the folders do not belong together, a patient is in two splits, or the evaluation exists.
     """
     from clinragen.evaluation import faithfulness, meds_dev, stored
+    from clinragen.evaluation.bertscore import Encoder, with_likeness
     from clinragen.evaluation.inputs import default_teacher, graph_of, load_truth
     from clinragen.evaluation.reasons import load_causes, strangers
     from clinragen.evaluation.reasons import summarize as summarize_reasons
@@ -149,6 +155,7 @@ def evaluate(
         raise unknown_choice("form", form, EVALUATION_FORMS)
     if teacher is not None:
         teacher_name(teacher)
+    text_encoder = Encoder(Path(encoder)) if encoder is not None else None
     root = predictions_folder(predictions)
     folder = Path(out) if out is not None else root
     altered = {"zeroed": path(predictions_zeroed), "permuted": path(predictions_permuted)}
@@ -167,6 +174,8 @@ def evaluate(
         claims = checker.check()
         student = _Student(opened, device)
         controls = _controls(student, truth_rows, altered, run=not no_controls)
+        if labels_permuted:
+            controls["labels_permuted"] = _labels_permuted(opened, truth_rows, seed)
         given = None
         if opened.task.argued:
             given = summarize_reasons(
@@ -189,6 +198,10 @@ def evaluate(
             replicates=replicates,
             seed=seed,
         )
+        if text_encoder is not None:
+            with console(True).status("BERTScore"):
+                text = with_likeness(evaluation["text"], text_encoder, opened, truth_rows, replicates, seed)
+            evaluation["text"] = text
         file = folder / stored.FILE
         evaluation = stored.keep_controls(file, before, evaluation)
         write_json(file, evaluation)
@@ -230,26 +243,57 @@ class _Student:
 
 
 def _controls(student: _Student, truth: Truth, altered: dict[str, Path | None], *, run: bool) -> dict[str, System]:
-    """Controls that the user predicted beforehand; the others by running the model; none for a model without series."""
-    from clinragen.evaluation.diagnosis import System
+    """Controls that the user predicted beforehand; the others, of what the model reads, by running it."""
     from clinragen.evaluation.inputs import load_control
 
     predictions = student.predictions
     predicted = {
         name: load_control(root, name, predictions).system for name, root in altered.items() if root is not None
     }
-    absent = [name for name in altered if name not in predicted]
+    absent: list[Control] = [name for name in INPUT_CONTROLS if name not in predicted]
     if not run or not absent or student.model is None:
         return predicted
     import numpy as np
 
+    from clinragen.evaluation.diagnosis import System
+    from clinragen.evaluation.table import CONTROL_TITLES
     from clinragen.inference import controls
 
     # The model predicts the whole split; the predictions may hold only some of its stays.
     rows = np.searchsorted(truth.cohort.split(predictions.manifest.split), predictions.stay_ids)
-    probabilities = controls(student.model, truth.cohort, predictions.manifest.split)
+    with console(True).status("controls") as status:
+        probabilities = controls(
+            student.model,
+            truth.cohort,
+            predictions.manifest.split,
+            absent,
+            lambda name: status.update(f"control: {CONTROL_TITLES[name]}"),
+        )
     thresholds = predictions.system.thresholds
-    return predicted | {name: System(probabilities[name][rows], thresholds) for name in absent if name in probabilities}
+    return predicted | {name: System(altered[rows], thresholds) for name, altered in probabilities.items()}
+
+
+def _labels_permuted(predictions: Predictions, truth: Truth, seed: int) -> System:
+    """A baseline that learned permuted labels, on the predicted stays.
+
+    Raises:
+        UserError: they are training stays.
+    """
+    import numpy as np
+
+    from clinragen import baselines
+    from clinragen.evaluation.diagnosis import System
+
+    split = predictions.manifest.split
+    if split not in HELD_OUT:
+        raise UserError(f"--labels-permuted: {predictions.root} are of split '{split}': predict held-out stays")
+    rows = np.searchsorted(truth.cohort.split(split), predictions.stay_ids)
+    with console(True).status("labels permuted") as status:
+        system = baselines.labels_permuted(
+            truth.cohort, predictions.task, split, seed, lambda line: status.update(f"labels permuted: {line}")
+        )
+    order = [list(predictions.task.label_set(truth.cohort)).index(label) for label in predictions.labels]
+    return System(system.probabilities[rows][:, order], system.thresholds[order])
 
 
 def _weighed(student: _Student, truth: Truth, claims: list[StayClaims], stays: int, seed: int) -> list[Weighed] | None:

@@ -109,7 +109,7 @@ def predict(
         out: folder to write; without one the predictions exist as long as the returned object.
         task: which task to predict, of a student of several; by default its first.
         split: train, validation or test.
-        series_input: observed; zeroed or permuted as a control.
+        series_input: observed; zeroed, permuted or reversed as a control.
         decoding: constrained allows only statements that note and series support; free does not.
         batch_size: stays per batch.
         limit: only the first stays.

@@ -30,9 +30,11 @@ def command(
     predictions_zeroed: Path | None = None,
     predictions_permuted: Path | None = None,
     no_controls: Flag = False,
+    labels_permuted: Flag = False,
     reasons: WholeNumber = 100,
     truth: Path | None = None,
     teacher: str | None = None,
+    encoder: Path | None = None,
     graph: Path | None = None,
     out: Annotated[Path | None, Parameter(name="--out")] = None,
     overwrite: Overwrite = False,
@@ -43,17 +45,21 @@ def command(
     verify: Verify = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score predictions beside the prevalence guess and the same model with zeroed and permuted series.
+    """Score predictions beside the prevalence guess and the same model with altered inputs.
+
+    The controls: series zeroed, permuted among patients, and reversed in time; notes emptied.
 
     Controls that are not run again are kept by --overwrite.
 
     Args:
         predictions_zeroed: Predictions with zeroed series, instead of running them.
         predictions_permuted: The same with each series taken from another patient.
-        no_controls: Do not run the model: no zeroed and permuted series, no evidence removed.
+        no_controls: Do not run the model: no altered inputs, no evidence removed.
+        labels_permuted: Also fit the classical baseline to permuted training labels: it must come to an AUROC of .5.
         reasons: Stays for which cited evidence is removed from the model's input, drawn at random; 0: none.
         truth: Folder `truth` of a synthetic hospital, for cause recall.
         teacher: Name of the rationale set to compare with. Default: evidence, if it exists.
+        encoder: Folder of an encoder such as MiniLM, for BERTScore against the teacher's rationales.
         graph: Concept graph for reading claims. Default: the model's.
         out: Folder for evaluation.json. Default: the predictions folder.
         replicates: Bootstrap replicates.
@@ -72,9 +78,11 @@ def command(
         predictions_zeroed=predictions_zeroed,
         predictions_permuted=predictions_permuted,
         no_controls=no_controls,
+        labels_permuted=labels_permuted,
         reasons=reasons,
         truth=truth,
         teacher=teacher,
+        encoder=encoder,
         graph=graph,
         replicates=replicates,
         seed=seed,

@@ -59,7 +59,7 @@ def command(
     Args:
         task: Which task to predict, of a student of several (stage generalist). Default: its first, diagnosis.
         split: The split to predict.
-        series_input: Series to use; zeroed and permuted are controls.
+        series_input: Series to use; zeroed, permuted and reversed are controls.
         decoding: constrained: only statements that note and series support; free: without this constraint.
         batch_size: Texts per batch: stays, or as many fewer as a stay has beams or samples.
         limit: Only the first stays.

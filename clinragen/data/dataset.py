@@ -18,7 +18,7 @@ from clinragen import tasks, versions
 from clinragen.artifacts import sha256_json
 from clinragen.chart.captions import TITLE, caption
 from clinragen.chart.findings import Finding, findings
-from clinragen.choices import SERIES_INPUTS, NotePassages, SeriesInput
+from clinragen.choices import SERIES_INPUTS, NoteInput, NotePassages, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.freshness import years_of
 from clinragen.cohort.sections import note_text, sections_by_stay
@@ -68,8 +68,10 @@ class Stay:
 class StayDataset(Dataset[Stay]):
     """The stays of one split, ready for a model.
 
-    ``series_input`` serves control experiments: ``zeroed`` removes every measurement, ``permuted`` hands each stay
-    the series of another patient. ``teacher`` is None when no targets are needed; if it wrote several rationales
+    ``series_input`` and ``note_input`` serve control experiments: ``zeroed`` removes every measurement, ``permuted``
+    hands each stay the series of another patient, ``reversed`` turns the time of each series around between its first
+    and last hour, and ``emptied`` removes the notes.
+    ``teacher`` is None when no targets are needed; if it wrote several rationales
     for a stay, each epoch uses the next. ``store`` is a folder in which tokens are kept for the next run.
     With ``soft_targets`` a target includes the teacher's token probabilities, where available.
     With ``separate`` the rationales and the diagnoses are separate targets, in turn (Hsieh et al. 2023): the marker
@@ -89,6 +91,7 @@ class StayDataset(Dataset[Stay]):
     max_target_tokens: int
     teacher: str | None = None
     series_input: SeriesInput = "observed"
+    note_input: NoteInput = "observed"
     lexicon: Lexicon = field(default_factory=lambda: Lexicon([], []))
     cuts: Cuts = field(default_factory=Cuts)
     store: Path | None = None
@@ -103,6 +106,8 @@ class StayDataset(Dataset[Stay]):
         self.first_hours = self.statistics.window.first_hours(self.cohort, self.stay_ids)
         self.labels, self.eligible = self._labels()
         notes = self.cohort.notes.filter(pl.col("stay_id").is_in(pl.Series(self.stay_ids).implode()))
+        if self.note_input == "emptied":
+            notes = notes.clear()
         self.sections = sections_by_stay(notes, labels=self.cohort.label_set, layout=True)
         self.reader = NoteReader(self.tokenizer, self.link, self.max_note_tokens, self.note_passages)
         self.epoch = 0
@@ -141,6 +146,7 @@ class StayDataset(Dataset[Stay]):
             "limits": [self.max_note_tokens, self.max_target_tokens],
             "passages": self.note_passages,
             "concepts": self.link.fingerprint,
+            **({"notes": self.note_input} if self.note_input != "observed" else {}),
             "version": versions.ENCODING,
             "labels": sha256_json([self.labels.tolist(), self.eligible.tolist(), asdict(self.targets.wording)]),
         }
@@ -197,6 +203,9 @@ class StayDataset(Dataset[Stay]):
             donors = pl.DataFrame({"stay_id": self.stay_ids[self._strangers()], "reader": self.stay_ids})
             rows = donors.join(rows, on="stay_id", maintain_order="left_right").drop("stay_id")
             rows = rows.rename({"reader": "stay_id"})
+        if self.series_input == "reversed":
+            span = pl.col("hour").min() + pl.col("hour").max()
+            rows = rows.with_columns(hour=span.over("stay_id") - pl.col("hour")).sort("stay_id", "variable", "hour")
         return rows
 
     def findings(self) -> dict[int, list[Finding]]:
@@ -212,6 +221,11 @@ class StayDataset(Dataset[Stay]):
             values[:] = np.nan
         elif self.series_input == "permuted":
             values = values[self._strangers()]
+        elif self.series_input == "reversed":
+            for stay in values:
+                hours = np.flatnonzero(np.isfinite(stay).any(axis=0))
+                if len(hours):
+                    stay[:, hours[0] : hours[-1] + 1] = stay[:, hours[0] : hours[-1] + 1][:, ::-1].copy()
         elif self.series_input != "observed":
             raise unknown_choice("series input", self.series_input, SERIES_INPUTS)
         return values

@@ -77,11 +77,12 @@ class Lengths(TypedDict):
 
 
 class Writing(TypedDict):
-    """One kind of rationale: likeness to the teacher's, lengths and variety."""
+    """One kind of rationale: likeness to the teacher's, lengths and variety. ``bertscore``: precision, recall, f1."""
 
     compared: NotRequired[Count]
     rouge_l: float | None
     bleu: float | None
+    bertscore: NotRequired[dict[str, Interval]]
     reference_words: NotRequired[float]
     words: Lengths
     empty: Count
@@ -92,10 +93,18 @@ class Writing(TypedDict):
     distinct_4: Share
 
 
+class EncoderPart(TypedDict):
+    """The encoder by which BERTScore was computed: its folder, and the hash of the files that were read."""
+
+    folder: str
+    sha256: str
+
+
 class Texts(TypedDict):
     """The rationales, and whose they are compared with."""
 
     teacher: str | None
+    encoder: NotRequired[EncoderPart]
     note: Writing
     series: Writing
 

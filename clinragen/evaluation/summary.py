@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -33,13 +34,16 @@ TITLES = {
     "model": "model",
     "zeroed": "model, series zeroed",
     "permuted": "model, series permuted",
+    "reversed": "model, series reversed",
+    "emptied": "model, notes emptied",
+    "labels_permuted": "baseline, labels permuted",
 }
 
 
 def summarize(
     predictions: Predictions,
     truth: Truth,
-    controls: dict[str, System],
+    controls: Mapping[str, System],
     *,
     claims: list[faithfulness.StayClaims],
     teacher: str | None,
@@ -52,7 +56,7 @@ def summarize(
     Args:
         predictions: predictions for ``n`` stays.
         truth: the cohort and its rows for these stays.
-        controls: name (``zeroed``, ``permuted``) -> the model's predictions under it.
+        controls: name (one of ``choices.CONTROLS``) -> the predictions under it.
         claims: of each stay's rationales, with their verdicts.
         teacher: name of the rationale set to compare with; None: lengths and variety only.
         reasons: from ``reasons.summarize``; None for a task whose rationales do not argue for its labels.
@@ -138,7 +142,7 @@ def _system(name: str, system: System, truth: Truth, scored: Bootstrapped) -> Sy
 
 
 def _differences(model: Bootstrapped, control: Bootstrapped) -> dict[str, Interval]:
-    """Paired differences between the model and a control: positive if the series helped."""
+    """Paired differences between the model and a control: positive if what the control lacks helped."""
     value, replicates = model.value - control.value, model.replicates - control.replicates
     return {m: interval(value[i], replicates[:, i]) for i, m in enumerate(METRICS) if not np.isnan(value[i])}
 

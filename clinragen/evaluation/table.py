@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clinragen import tasks
+from clinragen.choices import Control
 from clinragen.evaluation.rows import (
     Abstention,
     Coverage,
@@ -24,7 +26,13 @@ from clinragen.evaluation.rows import (
 )
 from clinragen.schema import RATIONALE_KINDS
 
-TITLES = {"zeroed": "the model with zeroed series", "permuted": "the model with permuted series"}
+CONTROL_TITLES: dict[Control, str] = {
+    "zeroed": "the model with zeroed series",
+    "permuted": "the model with permuted series",
+    "reversed": "the model with series backwards in time",
+    "emptied": "the model without notes",
+    "labels_permuted": "a baseline that learned permuted labels (.5 but for chance)",
+}
 #: A ratio beyond this says only that random evidence is worth next to nothing.
 MOST_TIMES = 1000
 #: Scores by hospital, network and period that are shown; the file has more.
@@ -120,9 +128,9 @@ def _systems(evaluation: EvaluationFile) -> Table:
 
 def _costs(evaluation: EvaluationFile) -> list[Text]:
     return [
-        Text(f"macro AUROC of the model minus that of {TITLES[name]}: {with_interval(cost['macro_auroc'])}")
-        for name, cost in evaluation["cost_of_control"].items()
-        if "macro_auroc" in cost
+        Text(f"macro AUROC of the model minus that of {title}: {with_interval(cost['macro_auroc'])}")
+        for name, title in CONTROL_TITLES.items()
+        if "macro_auroc" in (cost := evaluation["cost_of_control"].get(name, {}))
     ]
 
 
@@ -243,14 +251,18 @@ def _texts(evaluation: EvaluationFile) -> Table:
     against = f"teacher {texts['teacher']}" if texts["teacher"] else "no teacher to compare with"
     table = Table(title=f"Rationales ({against}); {evaluation['parse_rate']:.1%} of outputs parsed", show_edge=False)
     table.add_column("")
-    for title in ("ROUGE-L", "BLEU-4", "words", "empty", "too long", "distinct-1", "distinct-2", "distinct-4"):
+    likeness = ("ROUGE-L", "BLEU-4", *(("BERTScore F1",) if "encoder" in texts else ()))
+    for title in (*likeness, "words", "empty", "too long", "distinct-1", "distinct-2", "distinct-4"):
         table.add_column(title, justify="right")
+    if encoder := texts.get("encoder"):
+        table.caption = f"BERTScore by {Path(encoder['folder']).name}, sha256 {encoder['sha256'][:12]}"
     for kind in RATIONALE_KINDS:
         row = texts[kind]
         table.add_row(
             kind,
             number(row["rouge_l"]),
             number(row["bleu"]),
+            *((with_interval(row["bertscore"]["f1"]),) if "bertscore" in row else ()),
             f"{row['words']['mean']:.0f}",
             str(row["empty"]),
             str(row["too_long"]),

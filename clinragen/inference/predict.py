@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from clinragen import __version__, versions
 from clinragen.artifacts import read_json, sha256_json, write_json
-from clinragen.choices import Device, Modality, SeriesInput
+from clinragen.choices import Device, Modality, NoteInput, SeriesInput
 from clinragen.cohort.folder import Cohort
 from clinragen.cohort.sections import note_text
 from clinragen.data.batch import Batch
@@ -127,12 +127,23 @@ class TrainedModel:
         return MentionEncoder(self.model.graph, self.model.concepts.ids)
 
     def dataset(
-        self, cohort: Cohort, split: str, series_input: SeriesInput = "observed", limit: int | None = None
+        self,
+        cohort: Cohort,
+        split: str,
+        series_input: SeriesInput = "observed",
+        limit: int | None = None,
+        note_input: NoteInput = "observed",
     ) -> StayDataset:
         """The stays of a split as inputs of this model, without targets."""
-        return self.stays(cohort, cohort.split(split)[:limit], series_input)
+        return self.stays(cohort, cohort.split(split)[:limit], series_input, note_input)
 
-    def stays(self, cohort: Cohort, stay_ids: np.ndarray, series_input: SeriesInput = "observed") -> StayDataset:
+    def stays(
+        self,
+        cohort: Cohort,
+        stay_ids: np.ndarray,
+        series_input: SeriesInput = "observed",
+        note_input: NoteInput = "observed",
+    ) -> StayDataset:
         """Stays, by ascending id, as inputs of this model, without targets.
 
         Raises:
@@ -149,6 +160,7 @@ class TrainedModel:
             self.model.config.max_note_tokens,
             self.model.config.max_target_tokens,
             series_input=series_input,
+            note_input=note_input,
             lexicon=self.model.lexicon,
             task=self.run.task,
             max_caption_tokens=self.model.config.max_caption_tokens,

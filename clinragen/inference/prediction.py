@@ -50,7 +50,7 @@ class Prediction:
 
     Attributes:
         split: split to predict.
-        series_input: ``observed``, or a control: ``zeroed`` or ``permuted``.
+        series_input: ``observed``, or a control: ``zeroed``, ``permuted`` or ``reversed``.
         decoding: ``constrained`` allows only statements that note and series support, and in the list of labels only
             those that the head predicts and the rationales argue for; ``free`` leaves both to the language model.
         batch_size: texts per batch: stays, or as many fewer as a stay has beams or samples.

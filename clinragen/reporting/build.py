@@ -12,7 +12,7 @@ from clinragen.errors import UserError
 from clinragen.evaluation.inputs import Predictions
 from clinragen.evaluation.rows import EvaluationFile, GroupTable, SiteTable
 from clinragen.evaluation.stored import load_evaluation
-from clinragen.evaluation.table import GROUP_SCORES, SITE_SCORES, group_note, reason_lines, site_note
+from clinragen.evaluation.table import CONTROL_TITLES, GROUP_SCORES, SITE_SCORES, group_note, reason_lines, site_note
 from clinragen.outputs import REPORT, output_folder
 from clinragen.reporting import charts
 from clinragen.reporting.assets import SHARED, Assets, environment_of, harmless, source_hash
@@ -74,6 +74,7 @@ def write_report(
                 manifest=predictions.manifest,
                 remarks=predictions.manifest.remarks or [],
                 evaluation=report.evaluation,
+                controls=CONTROL_TITLES,
                 reliability=_reliability(report.evaluation),
                 reasons=reason_lines(report.evaluation.get("reasons")) if report.evaluation else [],
                 by_site=_by_site(report.evaluation),
