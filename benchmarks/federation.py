@@ -92,7 +92,7 @@ class Split:
         totals: dict[str, Statistic] = {}
         for site in self.sites.values():
             for name, sums in self.work.statistics(site, tensors, phase).items():
-                keep = ~small_cells(sums.values, sums.stays, SMALLEST)
+                keep = ~small_cells(sums, SMALLEST)
                 before = totals.get(name) or Statistic(np.zeros_like(sums.values), np.zeros_like(sums.stays))
                 totals[name] = Statistic(before.values + sums.values * keep, before.stays + sums.stays * keep)
         return self.work.advance(tensors, totals, phase)

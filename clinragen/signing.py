@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinragen.artifacts import PRIVATE_FILE, PRIVATE_FOLDER, flush, not_finite
+from clinragen.artifacts import PRIVATE_FOLDER, flush, not_finite
 from clinragen.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
@@ -159,19 +160,18 @@ class PrivateKey:
             UserError: the file exists. It is never replaced: what the old key signed could not be signed again.
         """
         path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE)
-        except FileExistsError:
-            raise UserError(f"{path} exists, and a key is never replaced: choose another file") from None
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
             with open(handle, "w", encoding="utf-8") as file:
                 encoded = to_base64(bytes([NOTE]) + self.seed)
                 file.write(f"{_PRIVATE}{self.name}+{self.public.key_id.hex()}+{encoded}\n")
                 file.flush()
                 os.fsync(file.fileno())
-        except BaseException:
-            path.unlink()
-            raise
+            os.link(temporary, path)  # whole or not at all, and never in place of another
+        except FileExistsError:
+            raise UserError(f"{path} exists, and a key is never replaced: choose another file") from None
+        finally:
+            Path(temporary).unlink()
         flush(path.parent)
 
     @cached_property

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinragen.api.ledger import open_ledger
+from clinragen.errors import UserError
 
 if TYPE_CHECKING:
     from clinragen.contracts.menu import Menu
     from clinragen.federation.recording import Recorded
     from clinragen.ledger.entries import Acceptance, Contract, Payment
     from clinragen.ledger.log import Log
+    from clinragen.signing import PublicKey
 
 
 def begin_ledger(
@@ -22,9 +24,12 @@ def begin_ledger(
     name: str | None = None,
     sites: Sequence[str] = (),
     networks: Sequence[str | Path] = (),
+    witnesses: Sequence[str | Path] = (),
     quorum: int | None = None,
 ) -> Log:
-    """Begin the log of a federation, whose sites are its witnesses. Its key is written to the federation's folder.
+    """Begin the log of a federation, whose sites are its witnesses, and others besides.
+
+    Its key is written to the federation's folder.
 
     Args:
         federation: the coordinator's folder with an open round, or a copy of its ``federation.json`` and ``outbox``.
@@ -32,13 +37,28 @@ def begin_ledger(
         name: of the log; by default that of the federation with ``/log``.
         sites: names of the members whose statements it records; by default all.
         networks: files with the keys of the logs that it anchors.
+        witnesses: the ``witness.json`` of each witness that is no site.
         quorum: how many witnesses have to cosign; by default more than half of them.
     """
     from clinragen.federation.recording import begin
     from clinragen.ledger.checkpoints import Trust
+    from clinragen.ledger.witness import read_witness
 
     trusts = [Trust.read(Path(path)) for path in networks]
-    return begin(Path(federation), Path(out), name=name, sites=sites, networks=trusts, quorum=quorum)
+    keys = [read_witness(Path(path)) for path in witnesses]
+    return begin(Path(federation), Path(out), name=name, sites=sites, networks=trusts, witnesses=keys, quorum=quorum)
+
+
+def make_witness(out: str | Path, name: str) -> PublicKey:
+    """Make the folder of a witness that is no site: its key, and the ``witness.json`` that operators of logs need.
+
+    Args:
+        out: the folder, new; its key is never replaced.
+        name: of the witness.
+    """
+    from clinragen.ledger.witness import Witness
+
+    return Witness.create(Path(out), name).key.public
 
 
 def state_updates(ledger: str | Path, site: str | Path, outbox: str | Path) -> list[int]:
@@ -73,18 +93,33 @@ def accept_item(
     return accept(Site.open(Path(site)), open_ledger(ledger), item, Path(outbox), contract)
 
 
-def cosign_ledger(ledger: str | Path, site: str | Path, outbox: str | Path) -> int:
+def cosign_ledger(
+    ledger: str | Path, site: str | Path | None, outbox: str | Path, *, witness: str | Path | None = None
+) -> int:
     """Cosign the newest checkpoint of a log as its witness; the number of its entries.
 
     Args:
         ledger: a copy of the log.
-        site: folder of the site, which keeps what it saw.
-        outbox: folder for what leaves the site.
+        site: folder of the site, which keeps what it saw; None with ``witness``.
+        outbox: folder for what leaves the site or the witness.
+        witness: in place of ``site``, folder of a witness that is no site.
+
+    Raises:
+        UserError: not one of ``site`` and ``witness``, or it is no witness of the log.
+        UnsoundError: the log does not continue what it saw.
     """
     from clinragen.federation.site import Site
-    from clinragen.federation.statements import witness
+    from clinragen.federation.statements import cosignature
+    from clinragen.ledger.witness import Witness
 
-    return witness(Site.open(Path(site)), open_ledger(ledger), Path(outbox))
+    if (site is None) == (witness is None):
+        raise UserError("expected either --site, the folder of a site, or --witness, that of another witness")
+    if site is not None:
+        opened = Site.open(Path(site))
+        signer = Witness(opened.root, opened.key)
+    else:
+        signer = Witness.open(Path(str(witness)))
+    return cosignature(signer, open_ledger(ledger), Path(outbox))
 
 
 def record_ledger(

@@ -30,22 +30,25 @@ def open_(
     name: Annotated[str | None, Parameter(name="--name")] = None,
     sites: Annotated[Texts, Parameter(name="--site")] = (),
     networks: Annotated[Paths, Parameter(name="--network")] = (),
+    witnesses: Annotated[Paths, Parameter(name="--witness")] = (),
     quorum: MaybeWholeNumber = None,
     as_json: AsJson = False,
 ) -> None:
-    """Begin the log of a federation, with a key of its own. The sites are its witnesses.
+    """Begin the log of a federation, with a key of its own. The sites are its witnesses, and others who are named.
 
     Args:
         name: Name of the log. Default: that of the federation with /log.
         sites: Name of a site whose statements it records, for the log of a network; may be repeated. Default: all.
         networks: Keys of a network's log that is to be anchored, from `show --write-trust`; may be repeated.
+        witnesses: witness.json of a further witness, from `clinragen ledger witness`; may be repeated.
         quorum: How many witnesses have to cosign. Default: more than half of them.
     """
     from clinragen.api.recording import begin_ledger
 
-    log = begin_ledger(federation, out, name=name, sites=sites, networks=networks, quorum=quorum)
+    log = begin_ledger(federation, out, name=name, sites=sites, networks=networks, witnesses=witnesses, quorum=quorum)
     trust = log.trust
-    text = f"log {trust.origin} in {out}: {len(log.history.sites)} sites, {trust.quorum} of them have to cosign"
+    sites_and_witnesses = f"{len(log.history.sites)} sites, {len(trust.witnesses)} witnesses"
+    text = f"log {trust.origin} in {out}: {sites_and_witnesses}, {trust.quorum} of them have to cosign"
     answer(text, {"ledger": out, **asdict(trust), "sites": sorted(log.history.sites)}, as_json)
 
 
@@ -80,11 +83,35 @@ def accept(
     answer(text, asdict(acceptance), as_json)
 
 
-def cosign(*, ledger: Ledger, site: Site, outbox: Outbox, as_json: AsJson = False) -> None:
-    """Verify a log, check that it continues what this site saw before, remember it, and cosign it as its witness."""
+def witness(*, out: Out, name: Annotated[str, Parameter(name="--name")], as_json: AsJson = False) -> None:
+    """Make the folder of a witness that is no site: a key, and witness.json for the operators of logs.
+
+    Args:
+        name: Name of the witness, such as regulator.example/witness.
+    """
+    from clinragen.api.recording import make_witness
+
+    key = make_witness(out, name)
+    answer(f"witness {name} in {out}; give {out / 'witness.json'} to the operators of logs", {"key": str(key)}, as_json)
+
+
+def cosign(
+    *,
+    ledger: Ledger,
+    site: Annotated[Path | None, Parameter(name="--site")] = None,
+    witness: Annotated[Path | None, Parameter(name="--witness")] = None,
+    outbox: Outbox,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a log, check that it continues what this witness saw before, remember it, and cosign it.
+
+    Args:
+        site: Folder of this site, made by `clinragen federate join`.
+        witness: In place of --site, folder of a witness that is no site, made by `clinragen ledger witness`.
+    """
     from clinragen.api.recording import cosign_ledger
 
-    size = cosign_ledger(ledger, site, outbox)
+    size = cosign_ledger(ledger, site, outbox, witness=witness)
     answer(f"cosigned {ledger} with {size} entries, in {outbox}", {"size": size, "outbox": outbox}, as_json)
 
 
@@ -157,7 +184,7 @@ def pay(*, ledger: Ledger, federation: Federation, as_json: AsJson = False) -> N
 def add_to(command: App) -> None:
     """Make these functions subcommands of ``clinragen ledger``."""
     command.command(open_, name="open")
-    for function in (state, accept, cosign, record, offer, pay):
+    for function in (state, accept, witness, cosign, record, offer, pay):
         command.command(function)
 
 

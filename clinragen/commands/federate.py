@@ -246,12 +246,12 @@ def simulate(
 def finish(*, federation: Annotated[Path, Parameter(name="--federation")], out: Out, as_json: AsJson = False) -> None:
     """Make an ordinary run folder, which predict takes, of a finished federation of work linear or network.
 
-    Args:
-        federation: Folder of the coordinator.
-    """
-    from safetensors.numpy import load_file
+    Any party can: it takes no private key.
 
-    from clinragen.federation.coordinator import Coordinator, final_model
+    Args:
+        federation: Folder of the coordinator, or a folder with its federation.json and its last message.
+    """
+    from clinragen.federation import messages
     from clinragen.federation.student import MakesStudent, write_run
     from clinragen.federation.work import open_work
     from clinragen.outputs import RUN, check_output
@@ -259,12 +259,11 @@ def finish(*, federation: Annotated[Path, Parameter(name="--federation")], out: 
 
     quiet_libraries()
     check_output(out, RUN, inputs=[federation])
-    coordinator = Coordinator.open(federation)
-    federated = coordinator.federation
+    federated, message = messages.finished(federation)
     work = open_work(federated.work, federated.settings)
     if not isinstance(work, MakesStudent):
         raise UserError(f"--federation {federation} trains '{federated.work}', expected 'linear' or 'network'")
-    manifest = write_run(work, load_file(final_model(coordinator)), out, federated.id)
+    manifest = write_run(work, message.tensors, out, federated.id)
     answer(f"run folder: {out}", {"out": out, "model_sha256": manifest.model_sha256}, as_json)
 
 

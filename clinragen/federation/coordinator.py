@@ -42,7 +42,7 @@ from clinragen.federation.files import (
     write_message,
 )
 from clinragen.federation.manifest import SITE_NAME, Federation, FederationSettings, Member, code_sha256, stays_behind
-from clinragen.federation.messages import RoundMessage
+from clinragen.federation.messages import MANIFEST, RoundMessage
 from clinragen.federation.screening import Refusal, Screening, screen_round
 from clinragen.federation.update import Tensors, Update, apply
 from clinragen.federation.work import LocalWork, Phase, Statistic, open_work
@@ -52,7 +52,7 @@ from clinragen.signing import PrivateKey
 FOLDER = OutputKind(
     "federation", "clinragen federate init", ("federation.json", "coordinator.key", "outbox", "rounds", ".lock")
 )
-MANIFEST, DECISION, _KEY = "federation.json", "decision", "coordinator.key"
+DECISION, _KEY = "decision", "coordinator.key"
 _HEADER = 1 << 20  # bytes that the header of a tensor file has at most
 
 #: Secret bytes, so many of them.

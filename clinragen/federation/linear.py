@@ -126,14 +126,15 @@ class LinearProbesWork(SharedFeatures):
         stays = stays_of(cohort, "train")
         labels = self._labels(cohort, stays)
         positive = (labels.present & labels.eligible).sum(0).astype(np.int64)
+        eligible = labels.eligible.sum(0)
         patients, sites = sums.count_terms(self._terms(cohort), self.settings.buckets)
         count = np.array([len(stays)], np.int64)
         return {
             "stays": Statistic(count, count),
-            "positive": Statistic(positive, positive),
-            "eligible": Statistic(
-                np.where(positive > 0, labels.eligible.sum(0), 0.0), positive
-            ),  # of sites that tell the rest
+            "positive": Statistic(positive, positive, of=eligible),
+            "eligible": Statistic(  # of sites that tell how many are positive
+                np.where(positive > 0, eligible, 0.0), positive, of=eligible
+            ),
             "means": sums.value_moments(self._grid(cohort, stays), self.settings.variables),
             "term_patients": patients,
             "term_sites": sites,

@@ -25,6 +25,7 @@ from clinragen.signing import PrivateKey, PublicKey
 
 #: A model larger than this is not read.
 LARGEST_MODEL = 64 << 30
+MANIFEST = "federation.json"
 _NAME = re.compile(r"round-(\d{4})")
 _STATEMENT = {"federation": TEXT, "round": WHOLE, "phase": TEXT, "parent": TEXT, "tensors_sha256": TEXT}
 
@@ -69,6 +70,28 @@ def newest(folder: Path) -> int:
     """Number of the newest round of which a folder has a message; 0 without any."""
     names = [path.stem for path in folder.glob(f"*{NOTE}")] if folder.is_dir() else []
     return max((int(matched[1]) for name in names if (matched := _NAME.fullmatch(name))), default=0)
+
+
+def finished(folder: Path) -> tuple[Federation, RoundMessage]:
+    """The manifest and the finished model of a federation, from what every party has: no private key is needed.
+
+    Args:
+        folder: of the coordinator, or a copy of its ``federation.json`` and ``outbox``; or a site's inbox, where the
+            manifest lies beside the messages.
+
+    Raises:
+        UserError: there is no manifest, rounds are left, or the model is not what the coordinator signed.
+    """
+    federation = Federation.read(folder / MANIFEST)
+    outbox = folder / "outbox"
+    inbox = outbox if outbox.is_dir() else folder
+    last, open_round = federation.rounds + 1, newest(inbox)
+    if open_round < last:
+        raise UserError(
+            f"{inbox}: round {open_round} of {last - 1} is open, and the finished model comes after the last: wait "
+            "for it, or copy the coordinator's outbox anew"
+        )
+    return federation, read(federation, inbox, last)
 
 
 def read(federation: Federation, folder: Path, number: int) -> RoundMessage:

@@ -17,12 +17,14 @@ from clinragen.contracts.menu import Menu, as_decimal
 from clinragen.contracts.promises import violations
 from clinragen.errors import UserError
 from clinragen.federation import messages
-from clinragen.federation.coordinator import DECISION, MANIFEST
+from clinragen.federation.coordinator import DECISION
 from clinragen.federation.files import NOTE, parse_note, statement_of
 from clinragen.federation.manifest import Federation
+from clinragen.federation.messages import MANIFEST
 from clinragen.federation.statements import COSIGNATURE, STATEMENT, item_name, read_statement, title
 from clinragen.ledger.checkpoints import Trust
 from clinragen.ledger.entries import Acceptance, Aggregate, Body, Contract, Entry, Item, Opening, Part, Payment, Update
+from clinragen.ledger.folder import LogFolder
 from clinragen.ledger.history import History
 from clinragen.ledger.log import Log
 from clinragen.ledger.payments import due
@@ -101,9 +103,10 @@ def begin(
     name: str | None = None,
     sites: Sequence[str] = (),
     networks: Sequence[Trust] = (),
+    witnesses: Sequence[PublicKey] = (),
     quorum: int | None = None,
 ) -> Log:
-    """Begin a log, whose sites are its witnesses.
+    """Begin a log, whose sites are its witnesses, and others who are no members.
 
     Args:
         folder: of the coordinator, or a copy of it; the log's key is written there.
@@ -111,10 +114,11 @@ def begin(
         name: of the log; by default that of the federation with ``/log``.
         sites: names of the members whose statements it records; by default all.
         networks: whose checkpoints are anchored in it: then those logs record statements, and this one aggregates.
+        witnesses: keys of further witnesses.
         quorum: how many witnesses have to cosign; by default more than half of them.
 
     Raises:
-        UserError: no round is open, a site is no member, or there is a log.
+        UserError: no round is open, a site is no member, a key stands twice, or there is another log.
     """
     federation = Federation.read(folder / MANIFEST)
     if not messages.newest(folder / "outbox"):
@@ -126,18 +130,21 @@ def begin(
     keys = [key for member, key in members.items() if not sites or member in sites]
     if networks and len(keys) < len(members):
         raise UserError("--network goes with all sites: a log that anchors others records the aggregates of all")
-    if (ledger / "batches").exists():
-        raise UserError(f"{ledger} holds a log: choose another folder")
     origin = name or f"{federation.name}/log"
     if not (folder / _KEY).exists():
         PrivateKey.generate(origin).write(folder / _KEY)
     key = PrivateKey.read(folder / _KEY)
     if key.name != origin:
         raise UserError(f"{folder / _KEY} is the key of log {key.name}: one folder writes one log")
-    witnesses = [str(each.witness) for each in keys]
-    trust = Trust(str(key.public), witnesses, len(witnesses) // 2 + 1 if quorum is None else quorum)
-    trust.check("--quorum")
+    cosigners = [str(each.witness) for each in (*keys, *witnesses)]
+    trust = Trust(str(key.public), cosigners, len(cosigners) // 2 + 1 if quorum is None else quorum)
+    trust.check("--witness" if witnesses else "--quorum")
     opening = Opening(title(federation), trust, [str(each) for each in keys], list(networks), model)
+    if (started := LogFolder(ledger)).exists() and started.starts():
+        log = Log(ledger)
+        if log.history.opening == opening:  # begun by this command before it was killed
+            return log
+        raise UserError(f"{ledger} holds another log: choose another folder")
     return Log.create(ledger, opening, key)
 
 

@@ -15,7 +15,7 @@ from clinragen.errors import UserError
 from clinragen.federation.files import Message, parse_note, read_tensors, sha256, statement_of
 from clinragen.federation.manifest import Federation, Member, stays_behind
 from clinragen.federation.update import Tensors, Update, norm
-from clinragen.federation.work import Phase, small_cells
+from clinragen.federation.work import Phase, Statistic, small_cells
 from clinragen.shape import ANYTHING, NUMBER, TEXT, WHOLE, Each, Nullable, differs
 from clinragen.signing import Note, PublicKey
 
@@ -201,7 +201,7 @@ def _cells(tensors: Tensors, phase: Phase, count: int, least: int) -> Iterator[t
     """What speaks against sums: a cell of few stays or of more than there are, or sums beyond what a stay can add."""
     for name, spec in sorted(phase.tensors.items()):
         stays, values = tensors[stays_behind(name)], tensors[name]
-        if small_cells(values, stays, least).any() or (values[stays == 0] != 0).any():
+        if small_cells(Statistic(values, stays), least).any() or (values[stays == 0] != 0).any():
             yield "small cell", f"{name} has cells of fewer than {least} stays"
         if (stays < 0).any() or (stays > count).any():
             yield "forged count", f"{stays_behind(name)} is not within 0 and the {count} stays of the update"

@@ -112,7 +112,10 @@ class SeriesRegression:
                 (bound * 2**0.5, bound * 2**0.5),
             ),
             "positives": Statistic(
-                positives.astype(np.int64), positives.astype(np.int64), (len(positives) ** 0.5, len(positives) ** 0.5)
+                positives.astype(np.int64),
+                positives.astype(np.int64),
+                (len(positives) ** 0.5, len(positives) ** 0.5),
+                of=np.full(len(positives), len(patients)),
             ),
             "stays": Statistic(number, number, (1.0, 1.0)),
         }

@@ -373,7 +373,7 @@ class _Desk:
             raise UserError(f"statistic '{name}' is of another shape than the federation's: nothing leaves this site")
         if self.policy.privacy:
             return statistic.values.astype(np.float64), stays.astype(np.float64)
-        small = small_cells(statistic.values, stays, self.least)
+        small = small_cells(statistic, self.least)
         return np.where(small, 0, statistic.values), np.where(small, 0, stays)
 
     def _private(self, work: LocalWork, cohort: Cohort, budget: Budget) -> Tensors:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clinragen.artifacts import PRIVATE_FOLDER, write_text
+from clinragen.artifacts import write_text
 from clinragen.errors import UserError, unknown_choice
-from clinragen.federation.files import NOTE, parse_note, sha256, statement_of
+from clinragen.federation.files import parse_note, sha256, statement_of
 from clinragen.federation.manifest import Federation
 from clinragen.federation.site import Site
 from clinragen.ledger.entries import Acceptance, Entry, Update, parse_entry, stated
 from clinragen.ledger.log import Log
-from clinragen.ledger.witness import cosign
+from clinragen.ledger.witness import Witness, cosign, file_name
 
 STATEMENT, COSIGNATURE = ".statement", ".cosignature"
-_SEEN = "seen"
 
 
 def title(federation: Federation) -> str:
@@ -91,25 +90,24 @@ def accept(site: Site, log: Log, item: str, outbox: Path, contract: int | None =
     return acceptance
 
 
-def witness(site: Site, log: Log, outbox: Path) -> int:
-    """Cosign the newest checkpoint of a log, if it continues what the site saw before, and remember it.
+def cosignature(witness: Witness, log: Log, outbox: Path) -> int:
+    """Cosign the newest checkpoint of a log, if it continues what the witness saw before, and remember it.
 
     Args:
-        site: its folder, which keeps what it saw.
+        witness: its folder keeps what it saw.
         log: a copy of it, read anew.
-        outbox: folder for what leaves the site.
+        outbox: folder for what leaves the witness.
 
     Returns:
         number of entries that were cosigned.
 
     Raises:
-        UserError: the site is no witness of the log.
-        UnsoundError: the log does not continue what the site saw.
+        UserError: it is no witness of the log.
+        UnsoundError: the log does not continue what it saw.
     """
-    seen = site.root / _SEEN
-    seen.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-    name = log.trust.origin.replace("/", "-")
-    write_text(outbox / f"{site.member.name}-{name}{COSIGNATURE}", str(cosign(log, site.key, seen / f"{name}{NOTE}")))
+    note = cosign(log, witness.key, witness.memory(log))
+    name = witness.key.name.replace("/", "-")
+    write_text(outbox / f"{name}-{file_name(log)}{COSIGNATURE}", str(note))
     return len(log.tree)
 
 

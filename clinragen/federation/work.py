@@ -48,6 +48,9 @@ class Statistic:
             smallest cell does not leave, either.
         stays: how many stays are behind each cell, int64 of the same shape. A cell with fewer stays than the site's
             policy allows leaves as 0, with 0 stays.
+        of: of counts, out of how many stays each cell is, if the site tells that number, too: a count does not leave
+            where fewer stays than the smallest cell, or none, are left, which the difference would tell. None: nobody
+            can take the difference.
         sensitivity: by how much one patient changes ``values`` at most, and ``stays``, as Euclidean lengths; None where
             it is not bounded: then nothing of it leaves a federation with differential privacy.
     """
@@ -55,11 +58,15 @@ class Statistic:
     values: np.ndarray
     stays: np.ndarray
     sensitivity: tuple[float, float] | None = None
+    of: np.ndarray | None = None
 
 
-def small_cells(values: np.ndarray, stays: np.ndarray, least: int) -> np.ndarray:
-    """Which cells tell of fewer than ``least`` stays, but of some: bool, of the shape of both."""
+def small_cells(statistic: Statistic, least: int) -> np.ndarray:
+    """Which cells tell of fewer than ``least`` stays, but of some, or of all but so few: bool, of their shape."""
+    values, stays = statistic.values, statistic.stays
     few = (stays > 0) & (stays < least)
+    if statistic.of is not None:
+        few |= (stays > 0) & (statistic.of - stays < least)
     return few | ((values != 0) & (np.abs(values) < least)) if values.dtype.kind == "i" else few
 
 

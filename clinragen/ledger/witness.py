@@ -1,16 +1,82 @@
-"""What a witness does: check that a log continues what it saw before, remember it, and cosign."""
+"""A witness: it checks that a log continues what it saw before, remembers it, and cosigns."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from clinragen.artifacts import write_text
+from clinragen.artifacts import PRIVATE_FOLDER, atomic_folder, read_json, write_json, write_text
 from clinragen.errors import UserError
 from clinragen.ledger.checkpoints import Checkpoint
 from clinragen.ledger.folder import UnsoundError
 from clinragen.ledger.log import Log
-from clinragen.signing import Note, PrivateKey
+from clinragen.signing import Note, PrivateKey, PublicKey
+
+_KEY, _PUBLIC, _SEEN = "witness.key", "witness.json", "seen"
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Who cosigns logs: a site, or somebody who is no member.
+
+    Attributes:
+        root: folder in which it keeps what it saw.
+        key: signs.
+    """
+
+    root: Path
+    key: PrivateKey
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> Witness:
+        """Make the folder of a witness that is no site: its key, and ``witness.json`` for the operators of logs.
+
+        Raises:
+            UserError: the folder exists, or the name cannot stand in a key.
+        """
+        key = PrivateKey.generate(name)
+        with atomic_folder(root.absolute()) as folder:
+            key.write(folder / _KEY)
+            write_json(folder / _PUBLIC, {"key": str(key.public)})
+        return cls(root, key)
+
+    @classmethod
+    def open(cls, root: Path) -> Witness:
+        """Open a folder that ``create`` made.
+
+        Raises:
+            UserError: it is none.
+        """
+        if not (root / _KEY).is_file():
+            raise UserError(f"{root} is no folder of a witness: make one with `clinragen ledger witness`")
+        return cls(root, PrivateKey.read(root / _KEY))
+
+    def memory(self, log: Log) -> Path:
+        """The file in which it keeps the checkpoint of a log that it cosigned last."""
+        seen = self.root / _SEEN
+        seen.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        return seen / f"{file_name(log)}.note"
+
+
+def read_witness(path: Path) -> PublicKey:
+    """The key of a witness, from its ``witness.json``.
+
+    Raises:
+        UserError: missing or malformed.
+    """
+    key = read_json(path, "a witness.json that `clinragen ledger witness` wrote").get("key")
+    if not isinstance(key, str):
+        raise UserError(f"{path}: expected the key of a witness, from `clinragen ledger witness`")
+    try:
+        return PublicKey.parse(key)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def file_name(log: Log) -> str:
+    """The name of a log, as names of files have it."""
+    return log.trust.origin.replace("/", "-")
 
 
 def read_note(path: Path) -> Note:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,16 @@ def test_a_federation_of_the_command_trains_probes_that_rank_stays(hospital, tmp
     assert np.mean([roc_auc_score(gold[:, label], logits[:, label]) for label in many]) > 0.7
     assert 0.02 <= tensors["threshold"][0] <= 0.5
     run, predictions = tmp_path / "run", tmp_path / "predictions"
-    assert call("clinragen", "federate", "finish", "--federation", done.coordinator.root, "--out", run) == 0
+    public = tmp_path / "public"  # what every party has
+    shutil.copytree(done.coordinator.outbox, public)
+    shutil.copy(done.coordinator.root / "federation.json", public)
+    assert call("clinragen", "federate", "finish", "--federation", public, "--out", run) == 0
+    last = max(public.glob("round-*.safetensors"))
+    last.write_bytes(last.read_bytes()[:-1] + b"\1")
+    assert call("clinragen", "federate", "finish", "--federation", public, "--out", tmp_path / "altered") == 2
+    last.with_suffix(".note").unlink()
+    assert call("clinragen", "federate", "finish", "--federation", public, "--out", tmp_path / "early") == 2
+    assert not (tmp_path / "altered").exists()
     trained_model = TrainedModel.load(run)
     dataset = trained_model.dataset(cohort, "test")
     scores, _ = score(trained_model.model, dataset, trained_model.manifest.inputs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from clinragen.federation.statements import read_statement
 from clinragen.ledger.entries import Update, stated
 from clinragen.ledger.log import Log
 from tests.conftest import call
-from tests.federation.test_rounds import Consortium
+from tests.federation.test_rounds import Consortium, killed
 
 #: A period of two rounds, in which a site promises one or two updates.
 MENU = {"items": [{"type": "seldom", "cost": 3, "frequency": 1, "reward": 4},
@@ -168,6 +169,49 @@ def test_a_site_is_paid_for_what_it_delivered(hospitals, capsys):
     assert call("clinragen", "ledger", "verify", "--ledger", hospitals.ledger) == 0
 
 
+def test_killed_before_any_file_takes_its_name_the_log_verifies_and_the_command_is_typed_again(
+    hospitals, tmp_path, monkeypatch
+):
+    """Each command that writes for the log, killed before its first, second, ... file; beside a log left alone."""
+    whole = Hospitals(tmp_path / "whole", hospitals.cohort)
+    shutil.copytree(hospitals.root, whole.root)
+
+    def steps(of: Hospitals) -> Iterator[Callable[[], int]]:
+        for name in of.names:
+            yield partial(of.at, name, "accept", "--item", "very often")
+            yield partial(of.at, name, "state")
+        yield of.record
+        of.answered("north", "south", close=True)
+        yield from (partial(of.at, name, "state") for name in of.names)
+        yield of.record
+        yield partial(of.write, "pay")
+        yield from (partial(of.at, name, "cosign") for name in of.names)
+        yield of.record
+
+    for step in steps(whole):
+        assert step() == 0
+    kills = sum(killed(step, monkeypatch, lambda: Log(hospitals.ledger)) for step in steps(hospitals))
+    assert kills > 20
+    assert (hospitals.ledger / "batches").is_dir()
+    batches = {path.name: path.read_bytes() for path in (hospitals.ledger / "batches").iterdir()}
+    assert batches == {path.name: path.read_bytes() for path in (whole.ledger / "batches").iterdir()}
+    assert len(hospitals.log.history.paid) == 3  # nobody twice
+    assert call("clinragen", "ledger", "verify", "--ledger", hospitals.ledger) == 0
+
+
+def test_a_log_whose_beginning_was_killed_is_begun_again(hospitals, tmp_path, monkeypatch, capsys):
+    (hospitals.federation / "ledger.key").unlink()
+    begin = ("open", "--federation", hospitals.federation, "--out", tmp_path / "log")
+    assert killed(partial(call, "clinragen", "ledger", *begin), monkeypatch) >= 2  # the key, the first batch
+    key = (hospitals.federation / "ledger.key").read_bytes()
+    assert call("clinragen", "ledger", *begin) == 0  # typed once more, it is the same log
+    assert (hospitals.federation / "ledger.key").read_bytes() == key
+    assert len(Log(tmp_path / "log").tree) == 1
+    capsys.readouterr()
+    assert call("clinragen", "ledger", *begin, "--quorum", 3) == 2
+    assert "holds another log" in capsys.readouterr().err
+
+
 def test_a_witness_signs_no_second_history(hospitals, tmp_path, capsys):
     assert hospitals.at("north", "cosign") == 0
     first = hospitals.outbox("north") / "north-alps-log.cosignature"
@@ -177,6 +221,56 @@ def test_a_witness_signs_no_second_history(hospitals, tmp_path, capsys):
     assert hospitals.at("north", "cosign", ledger=rewritten) == 2
     assert "it is missing: a cosigned checkpoint has 2 entries" in capsys.readouterr().err
     assert first.read_bytes() == signed
+
+
+def test_a_witness_that_is_no_member_cosigns_what_it_saw_grow(hospitals, tmp_path, capsys):
+    regulator, outbox, ledger = tmp_path / "regulator", tmp_path / "from-regulator", tmp_path / "witnessed"
+    make = ("witness", "--out", regulator, "--name", "regulator.example/icu")
+    assert call("clinragen", "ledger", *make) == 0
+    assert call("clinragen", "ledger", *make) == 2
+    assert "exists" in capsys.readouterr().err
+    (hospitals.federation / "ledger.key").unlink()
+    begin = ("open", "--federation", hospitals.federation, "--out", ledger, "--witness", regulator / "witness.json")
+    assert call("clinragen", "ledger", *begin, "--quorum", 4) == 0
+    assert "3 sites, 4 witnesses, 4 of them have to cosign" in capsys.readouterr().out
+    (tmp_path / "two").mkdir()
+    assert call("clinragen", "ledger", *begin[:4], tmp_path / "two" / "log", *begin[5:], *begin[5:]) == 2
+    assert "a key stands twice" in capsys.readouterr().err
+
+    def cosign(log: Path) -> int:
+        return call("clinragen", "ledger", "cosign", "--ledger", log, "--witness", regulator, "--outbox", outbox)
+
+    assert cosign(ledger) == 0
+    for name in hospitals.names:
+        assert hospitals.at(name, "cosign", ledger=ledger) == 0
+        assert hospitals.at(name, "state", ledger=ledger) == 0
+    inboxes = [word for folder in (outbox, *map(hospitals.outbox, hospitals.names)) for word in ("--inbox", folder)]
+    shutil.copytree(ledger, tmp_path / "rewritten")
+    record = ("record", "--ledger", ledger, "--federation", hospitals.federation)
+    assert call("clinragen", "ledger", *record, *inboxes) == 0
+    assert Log(ledger).trust.cosigners(Log(ledger).newest()) == []  # it grew since
+    assert cosign(ledger) == 0
+    for name in hospitals.names:
+        assert hospitals.at(name, "cosign", ledger=ledger) == 0
+    assert call("clinragen", "ledger", *record, *inboxes) == 0
+    assert "regulator.example/icu" in Log(ledger).trust.cosigners(Log(ledger).newest())
+    assert call("clinragen", "ledger", "verify", "--ledger", ledger) == 0
+    assert cosign(tmp_path / "rewritten") == 2  # cut off
+    assert cosign(hospitals.ledger) == 2
+    assert "is no witness of alps/log" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "expected either --site"),
+        (("--witness", "nobody"), "is no folder of a witness: make one"),
+    ],
+)
+def test_who_cosigns_has_a_folder(hospitals, tmp_path, capsys, words, says):
+    outbox = ("--outbox", tmp_path / "outbox")
+    assert call("clinragen", "ledger", "cosign", "--ledger", hospitals.ledger, *words, *outbox) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_networks_state_and_the_main_log_combines(hospitals, tmp_path, capsys):

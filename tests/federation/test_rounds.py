@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clinragen.cohort.folder import Cohort
 from clinragen.federation import privacy
@@ -20,6 +23,7 @@ from clinragen.federation.files import read_tensors
 from clinragen.federation.manifest import Federation, stays_behind
 from clinragen.federation.series_regression import SeriesRegression
 from clinragen.federation.update import Tensors
+from clinragen.federation.work import Statistic, small_cells
 from tests.conftest import call
 
 SETTINGS = {"variables": ["heart_rate", "lactate", "potassium"], "rounds": 2, "local_steps": 3}
@@ -328,28 +332,36 @@ def test_killed_before_any_file_takes_its_name_it_goes_on_to_the_same_bytes(copi
     assert copied.files() == whole.files()
 
 
-def killed(step: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run a command that ends before its first, second, ... file gets its name; how often until it got through."""
+def killed(step: Callable[[], int], monkeypatch: pytest.MonkeyPatch, after: Callable[[], object] = lambda: None) -> int:
+    """Run a command that ends before its first, second, ... file gets its name; how often until it got through.
+
+    ``after`` is called after each of these ends.
+    """
     for kills in range(100):
         with monkeypatch.context() as patch:
             kill_at(kills, patch)
             with suppress(Killed):
                 assert step() == 0
                 return kills
+        after()
     raise AssertionError("it never got through")
 
 
 def kill_at(countdown: int, patch: pytest.MonkeyPatch) -> None:
     """End the process when so many files have got their names."""
-    replace, left = Path.replace, [countdown]
+    left = [countdown]
 
-    def killing(self: Path, target: Path) -> Path:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return replace(self, target)
+    def killing[**P, R](name: Callable[P, R]) -> Callable[P, R]:
+        def named(*args: P.args, **kwargs: P.kwargs) -> R:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return name(*args, **kwargs)
 
-    patch.setattr(Path, "replace", killing)
+        return named
+
+    patch.setattr(Path, "replace", killing(Path.replace))
+    patch.setattr(os, "link", killing(os.link))
 
 
 def test_no_name_id_or_canary_leaves_and_no_cell_below_ten(hospital, tmp_path, restamp):
@@ -380,6 +392,20 @@ def test_no_name_id_or_canary_leaves_and_no_cell_below_ten(hospital, tmp_path, r
     plain = SeriesRegression(SETTINGS).statistics(opened, {}, "standardise")
     assert ((plain["positives"].values > 0) & (plain["positives"].values < 10)).any()  # there was something to hide
     assert (sums["positives"] > 0).any()
+
+
+@given(
+    counts=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=8),
+    least=st.integers(1, 15),
+)
+def test_no_count_leaves_that_tells_of_few_stays_by_itself_or_by_what_is_left(counts, least):
+    positive = np.array([min(pair) for pair in counts])
+    of = np.array([max(pair) for pair in counts])
+    small = small_cells(Statistic(positive, positive, of=of), least)
+    told = positive[~small]
+    left = of[~small] - told
+    assert ((told == 0) | ((told >= least) & (left >= least))).all()
+    assert not small[(positive >= least) & (of - positive >= least)].any()  # and nothing else is lost
 
 
 def test_the_contract_and_the_age_of_data_stand_in_what_a_site_signs(consortium, tmp_path, capsys):
