@@ -13,7 +13,12 @@ same, in every round. `--dp`: every stay is protected inside its site's update (
 delta 1e-5, for all rounds of training together; the sums before training are not counted. Noise is added by each site
 for itself (`site`), or as shares of one noise under secure aggregation (`shared`). `--membership`: how well the loss of
 a stay tells training stays from held-out ones, plainly and against eight models of other halves of the stays, both for
-the first split. A finished cell is kept; run again to go on.
+the first split.
+
+`--network ROUNDS`: the network of `tiny`, work `network`: `central` is row `tiny` of `eicu_table.py`, three stages with
+3, 2 and 3 epochs on pooled rows; `federated` is trained by all sites, one pass over their stays in each round, in one
+stage; with `--alone`, `own` by each alone, as often, from the same start. With probes and gains, and the network alone.
+A finished cell is kept; run again to go on.
 """
 
 from __future__ import annotations
@@ -21,10 +26,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import federated_network
 import numpy as np
 import polars as pl
 from eicu_table import FEW, prepare, probes
@@ -38,7 +45,9 @@ from clinragen.artifacts import read_json, write_json
 from clinragen.cohort.folder import Cohort
 from clinragen.evaluation.diagnosis import System, bootstrap, interval
 from clinragen.federation.aggregation import Rule, RuleName, aggregate
-from clinragen.federation.linear import LinearProbesWork, stays_of
+from clinragen.federation.features import stays_of
+from clinragen.federation.linear import LinearProbesWork
+from clinragen.federation.network import NetworkWork
 from clinragen.federation.privacy import noise_for
 from clinragen.federation.update import Tensors, Update, apply, change
 from clinragen.federation.work import Statistic, small_cells
@@ -53,6 +62,7 @@ PRIVATE_ROUNDS, LONGEST = 10, 1.0  # of training with noise, and of the gradient
 ATTACKS: dict[str, float] = {"minus_ten": -10.0, "flipped": -1.0, "scaled": 100.0, "colluding": -10.0}
 RULES: tuple[RuleName, ...] = ("clipped_mean", "mean")
 HALVES = 8  # other models that a stay's loss is held against
+ALONE = ", alone"  # of the name of a row: the network without probes
 #: The changes of all sites, in their order, as those send them that mean harm.
 Tamper = Callable[[list[Tensors]], list[Tensors]]
 
@@ -65,10 +75,7 @@ class Split:
     out: Path
     seed: int
     by: str = "network"
-
-    @cached_property
-    def work(self) -> LinearProbesWork:
-        return LinearProbesWork({"smallest_cell": SMALLEST})
+    work: Any = field(default_factory=lambda: LinearProbesWork({"smallest_cell": SMALLEST}))  # or NetworkWork
 
     @cached_property
     def sites(self) -> dict[str, Cohort]:
@@ -106,15 +113,18 @@ class Split:
 
     def federated(self, rule: RuleName = "clipped_mean", tamper: Tamper = lambda changes: changes) -> Tensors:
         """The model of all rounds."""
-        tensors, first = self.counted, self.work.first_round
-        for number in range(first, first + 2 * self.work.settings.pairs):
-            trained = [self.work.train(site, tensors, number) for site in self.sites.values()]
-            changes = tamper([change(tensors, after) for after, _ in trained])
-            updates = [
-                Update(name, changed, count)
-                for name, changed, (_, count) in zip(self.sites, changes, trained, strict=True)
-            ]
-            tensors = apply(tensors, aggregate(updates, Rule(rule)).tensors)
+        phases = self.work.phases()
+        tensors, number = self.counted, sum(phase.rounds for phase in phases[:3])
+        for phase in phases[3:-2]:
+            for _ in range(phase.rounds):
+                number += 1
+                trained = [self.work.train(site, tensors, number) for site in self.sites.values()]
+                changes = tamper([change(tensors, after) for after, _ in trained])
+                updates = [
+                    Update(name, changed, count)
+                    for name, changed, (_, count) in zip(self.sites, changes, trained, strict=True)
+                ]
+                tensors = apply(tensors, aggregate(updates, Rule(rule)).tensors)
         return self.fused(tensors)
 
     def private(self, epsilon: float, *, shared: bool) -> Tensors:
@@ -218,7 +228,7 @@ def losses(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
     return (np.logaddexp(0, logits) - gold * logits).mean(1)
 
 
-def compute(split: Split, wanted: list[str]) -> None:
+def compute(split: Split, wanted: list[str], network: NetworkWork | None = None) -> None:
     """The cells of one split that are not there yet: logits of the held-out stays by each model."""
     models: dict[str, Tensors] = {}
 
@@ -241,6 +251,8 @@ def compute(split: Split, wanted: list[str]) -> None:
             continue
         if name == "central":
             cell = {"test": logit(probes(split.cohort, split.out)["test"].clip(1e-6, 1 - 1e-6))}
+        elif is_network(name):
+            cell = federated_network.cell(replace(split, work=network), name.removeprefix("network-"))
         elif name == "own":
             cell = {"test": split.own()}
         elif name == "membership":
@@ -253,6 +265,17 @@ def compute(split: Split, wanted: list[str]) -> None:
         write_json(file, {"seconds": round(time.monotonic() - began, 1), **values})
 
 
+def is_network(name: str) -> bool:
+    """Whether a cell is of the network."""
+    return name.startswith("network-")
+
+
+def cell_of(split: Split, name: str) -> list[list[float]]:
+    """Logits of a finished cell; of the network alone where the name ends so."""
+    whole = name.removesuffix(ALONE)
+    return read_json(split.out / f"{whole}.json", "a cell")["test" if whole == name else "alone"]
+
+
 def show(splits: list[Split], names: list[str]) -> None:
     """Mean over the splits of the macro AUROC of labels with enough positives, and what is lost beside the central."""
     values: dict[str, list[float]] = {name: [] for name in names}
@@ -261,12 +284,7 @@ def show(splits: list[Split], names: list[str]) -> None:
         cohort = split.cohort
         gold = cohort.label_matrix(cohort.split("test"))
         many = gold.sum(0) >= FEW
-        systems = {
-            name: System(
-                expit(np.array(read_json(split.out / f"{name}.json", "a cell")["test"])), np.full(len(many), 0.5)
-            )
-            for name in names
-        }
+        systems = {name: System(expit(np.array(cell_of(split, name))), np.full(len(many), 0.5)) for name in names}
         patients = cohort.stays.filter(pl.col("split") == "test")["subject_id"].to_numpy()
         for name, part in bootstrap(gold, systems, patients, replicates=500, seed=split.seed).items():
             values[name].append(float(np.nanmean(part.auroc[many])))
@@ -322,19 +340,27 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--attacks", action="store_true", help="three sites that mean harm, by two rules")
     parser.add_argument("--dp", default="", help="epsilons, such as 8,4,1")
+    parser.add_argument(
+        "--network", type=int, default=0, help="the network of tiny, too, in so many rounds of one pass"
+    )
+    parser.add_argument("--alone", action="store_true", help="each site's network by itself, too")
+    parser.add_argument("--set", action="append", default=[], help="override of the network's settings")
     parser.add_argument("--membership", action="store_true", help="attack the models of the first split")
     args = parser.parse_args()
     quiet_libraries()
     names = ["central", "federated", "federated-mean", "own"]
     names += [f"attack-{kind}-{rule}" for kind in ATTACKS for rule in ("clipped", "mean")] if args.attacks else []
     names += [f"dp-{epsilon}-{where}" for epsilon in args.dp.split(",") if epsilon for where in ("site", "shared")]
+    network = federated_network.work({"smallest_cell": SMALLEST}, args.network, args.set) if args.network else None
+    kinds = ["central", "federated", *["own"] * args.alone] if args.network else []
+    trained = [f"network-{kind}" for kind in kinds]
     splits = []
     for number in range(1, args.splits + 1):
         out = args.out / f"split{number}"
         split = Split(Cohort.load(prepare(args.raw, out, f"split{number}", diagnosis=False)), out, number)
-        compute(split, [*names, *["membership"] * (args.membership and number == 1)])
+        compute(split, [*names, *trained, *["membership"] * (args.membership and number == 1)], network)
         splits.append(split)
-    show(splits, names)
+    show(splits, [*names, *trained[:2], *(f"{name}{ALONE}" for name in trained)])
     show_sites(splits)
     if args.membership:
         table = Table(title="Membership of the first split's training stays: AUROC")

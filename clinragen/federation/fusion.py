@@ -95,8 +95,19 @@ class Fusion:
         ridge = np.repeat([_GAIN_RIDGE, _OFFSET_RIDGE], [parts, len(fusion) - parts])
         prior = np.concatenate([self.prior, logit(tensors["rates"])])
         slope, bend = totals["slope"] + ridge * (fusion - prior), totals["bend"] + np.diag(ridge)
-        step = np.linalg.solve(bend, slope)
+        step = _newton(bend, slope, fusion[:parts])
         step *= min(1.0, _LONGEST / max(np.abs(step).max(), 1e-9))
         moved = fusion - step
         moved[:parts] = moved[:parts].clip(0)
         return {"fusion": moved}
+
+
+def _newton(bend: np.ndarray, slope: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Newton's step, to be taken off: a gain that would fall below 0 goes to 0, and the others are chosen beside it."""
+    step = np.linalg.solve(bend, slope)
+    if len(zero := np.flatnonzero(gains < step[: len(gains)])):
+        free = np.setdiff1d(np.arange(len(step)), zero)
+        step[zero] = gains[zero]
+        along = slope[free] - bend[np.ix_(free, zero)] @ step[zero]
+        step[free] = np.linalg.solve(bend[np.ix_(free, free)], along)
+    return step

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
-from scipy.special import expit
+from scipy.optimize import minimize
+from scipy.special import expit, logit
 
 from clinragen.cohort.folder import Cohort
 from clinragen.data.dataset import collate
 from clinragen.errors import UserError
 from clinragen.federation.aggregation import Rule, aggregate
 from clinragen.federation.coordinator import final_model
-from clinragen.federation.features import stays_of
+from clinragen.federation.features import SiteRows, stays_of
+from clinragen.federation.fusion import Fusion
 from clinragen.federation.manifest import FederationSettings
 from clinragen.federation.network import PREFIX, NetworkWork
 from clinragen.federation.simulation import simulate
@@ -156,6 +158,38 @@ def test_settings_that_cannot_be_used_are_told_at_once(changes: dict[str, Any], 
 def test_what_needs_all_rows_in_one_place_is_refused(override: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         NetworkWork(settings(overrides=[override])).phases()
+
+
+@pytest.mark.parametrize("worth", [1.0, -1.0])
+def test_gains_are_the_best_that_are_not_negative_from_sums_of_sites(worth: float) -> None:
+    draw = np.random.default_rng(0)
+    truth, stays = draw.normal(size=(2, 240, 3)), np.arange(240)
+    network = worth * truth[0] + draw.normal(size=truth[0].shape)
+    labels = draw.random(truth[0].shape) < expit(truth.sum(0) - 0.5)
+    scores = np.stack([network, truth[1], truth[1] + draw.normal(size=truth[0].shape)])
+    fusion = Fusion((0.0, 1.0, 1.0), 3, 12, 1)
+    tensors = {**fusion.start(), "rates": labels.mean(0)}
+    sites = [(stays < 60), (stays >= 60)]
+    for _ in range(fusion.rounds):
+        sums = [
+            fusion.statistics(
+                scores[:, site], SiteRows({}, labels[site], np.ones_like(labels[site]), stays[site]), tensors, "fuse"
+            )
+            for site in sites
+        ]
+        totals = {name: np.sum([one[name].values for one in sums], axis=0) for name in sums[0]}
+        tensors |= fusion.advance(tensors, totals, "fuse")
+
+    def objective(values: np.ndarray) -> float:
+        logits = np.tensordot(values[:3], scores, axes=1) + values[3:]
+        prior = np.concatenate([fusion.prior, logit(tensors["rates"])])
+        pull = (np.square(values - prior) * [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]).sum() / 2
+        return float((np.logaddexp(0, logits) - labels * logits).sum() + pull)
+
+    bounds = [(0, None)] * 3 + [(None, None)] * 3
+    best = minimize(objective, fusion.start()["fusion"], bounds=bounds).x
+    np.testing.assert_allclose(tensors["fusion"], best, atol=0.01)
+    assert (best[0] > 0.1) == (worth > 0)
 
 
 def test_a_federation_of_the_command_ends_in_a_run_that_predicts(hospital, cohort: Cohort, tmp_path: Path) -> None:
