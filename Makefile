@@ -7,7 +7,7 @@ DEMO ?= outputs/demo
 export UV_COMPILE_BYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test wheel tiers mutants lint typecheck format reference results coverage clean
+.PHONY: help setup demo check test wheel tiers mutants lint typecheck format docs reference results coverage clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,11 @@ typecheck: setup ## static types
 
 format: setup ## rewrite files in the house style
 	@$(RUN) ruff check --fix . ; $(RUN) ruff format .
+
+docs: setup ## build the documentation site, strictly: outputs/documentation/site/index.html
+	@$(RUN) python tools/documentation/pages.py outputs/documentation/pages
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet --strict
+	@echo "outputs/documentation/site/index.html"
 
 reference: ## regenerate docs/modules.md
 	@python3 tools/modules.py

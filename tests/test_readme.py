@@ -1,4 +1,4 @@
-"""The README's map names every package, the list of modules is that of the code, and the commands exist."""
+"""README: commands, size; the map of packages in docs/architecture.md; the list of modules."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mimic_prep.cli import PROGRAM as PREPARATION
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAP = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def packages() -> list[str]:
@@ -25,7 +26,7 @@ def packages() -> list[str]:
 
 
 def test_the_map_names_every_package_and_no_other() -> None:
-    listed = re.findall(r"^((?:clinragen|mimic_prep)/[a-z_/]*) ", README, flags=re.MULTILINE)
+    listed = re.findall(r"^((?:clinragen|mimic_prep)/[a-z_/]*) ", MAP, flags=re.MULTILINE)
     assert sorted(listed) == packages()
 
 
@@ -47,3 +48,10 @@ def test_the_commands_it_types_exist() -> None:
     assert typed
     for program, command in typed:
         assert command in (PROGRAM if program == "clinragen" else PREPARATION).commands(), f"{program} {command}"
+
+
+def test_it_is_short_and_its_pictures_are_small() -> None:
+    assert README.count("\n") <= 130
+    pictures = re.findall(r'<img src="([^"]+)" alt="[^"]{40,}"', README)
+    assert len(pictures) == README.count("<img") == 2
+    assert all((ROOT / picture).stat().st_size <= 150_000 for picture in pictures)

@@ -11,7 +11,7 @@ PACKAGES = ("clinragen", "mimic_prep", "benchmarks")
 INTRODUCTION = """# Modules
 
 Every module with the first line of its docstring. Made by `make reference`; a test holds it to the code.
-The packages, in the order in which data flows, are in [README.md](../README.md#the-repository).
+The packages, in the order in which data flows, are in [architecture.md](architecture.md#the-repository).
 """
 
 

@@ -1,4 +1,4 @@
-"""The example command of CONTRIBUTING.md works."""
+"""The example command of docs/how-to works."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from clinragen import commands
 from clinragen.cli import PROGRAM, dispatch
 from clinragen.errors import UserError
 
-PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-SECTION = PAGE.partition("\n## Add a command\n")[2].partition("\n## ")[0]
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-command.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def file(tmp_path, monkeypatch) -> Path:
     """The page's file, where the page puts it (beside the package's own files, not among them)."""
-    where, source = re.findall(r"```python\n# (\S+)\n(.*?)```", SECTION, flags=re.DOTALL)[0]
+    where, source = re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, flags=re.DOTALL)[0]
     assert Path(where).parent == Path("clinragen/commands")
     path = tmp_path / Path(where).name
     path.write_text(source)
@@ -35,7 +34,7 @@ def test_one_file_is_all_of_it(file, hospital, capsys):
     assert "count the stays of a cohort" in capsys.readouterr().out
     dispatch(["count", "--help"])
     assert "[choices: split, sex] [default: split]" in " ".join(capsys.readouterr().out.replace("│", "").split())
-    typed = re.findall(r"```console\nclinragen (.*?)\n```", SECTION)[0]
+    typed = re.findall(r"```console\nclinragen (.*?)\n```", PAGE)[0]
     dispatch(typed.replace("COHORT", str(hospital.cohort)).split())
     by_sex = json.loads(capsys.readouterr().out)
     dispatch(["count", "--cohort", str(hospital.cohort)])

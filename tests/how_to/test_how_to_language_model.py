@@ -1,4 +1,4 @@
-"""The language model that CONTRIBUTING.md adds, followed from the page."""
+"""The language model that docs/how-to adds, followed from the page."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from pathlib import Path
 
 from clinragen import config
 
-PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-SECTION = PAGE.partition("\n## Add a language model\n")[2].partition("\n## ")[0]
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-language-model.md").read_text(encoding="utf-8")
 
 
 def test_one_file_is_all_of_it(hospital, llama, command, tmp_path: Path, monkeypatch) -> None:
-    where, text = re.findall(r"```yaml\n# (\S+)\n(.*?)```", SECTION, flags=re.DOTALL)[0]
+    where, text = re.findall(r"```yaml\n# (\S+)\n(.*?)```", PAGE, flags=re.DOTALL)[0]
     assert Path(where).parent == Path("configs/model")
     shutil.copytree(config.CONFIG_ROOT, tmp_path / "configs")
     (tmp_path / where).write_text(text.replace("PATH/TO/WARD-LM", str(llama)), encoding="utf-8")
     monkeypatch.setattr(config, "CONFIG_ROOT", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
-    lines = re.findall(r"```console\n(.*?)```", SECTION, flags=re.DOTALL)[0].splitlines()
+    lines = re.findall(r"```console\n(.*?)```", PAGE, flags=re.DOTALL)[0].splitlines()
     assert len(lines) == 2
     for line in lines:
         program, *words = shlex.split(line.replace("COHORT", str(hospital.cohort)))

@@ -1,4 +1,4 @@
-"""The exercises of CONTRIBUTING.md: its files are written, its commands run, its assertions checked."""
+"""Exercises of docs/how-to: their files are written, their commands run, their assertions checked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "how-to"
 #: a block, and the file that it is: named in the line above, or by the first line of Python
 _BLOCK = re.compile(
     r"(?:^`(?P<above>[\w./-]+)`\n\n)?^```(?P<language>\w+)\n(?:# (?P<first>[\w./-]+\.py)\n)?(?P<text>.*?)^```$",
@@ -29,11 +29,6 @@ for name in {packages!r}:
 _PROGRAMS = {"mimic-prep": "mimic_prep.cli", "clinragen": "clinragen.cli"}
 
 
-def section(title: str) -> str:
-    """The text below a heading, up to the next of its level."""
-    return re.split(r"^## ", PAGE.split(f"## {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
-
-
 def run(code: str, packages: dict[str, Path], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python code in a fresh process, in which the packages hold what was written to the folders as well."""
     start = _START.format(packages=list(packages))
@@ -46,17 +41,17 @@ def run(code: str, packages: dict[str, Path], folder: Path, *arguments: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("title", "package", "most_files"),
+    ("page", "package", "most_files"),
     [
-        ("Add a database", "mimic_prep.releases", 3),
-        ("Add a knowledge source", "clinragen.knowledge.sources", 1),
+        ("add-a-database.md", "mimic_prep.releases", 3),
+        ("add-a-knowledge-source.md", "clinragen.knowledge.sources", 1),
     ],
 )
-def test_the_page_is_followed_word_by_word(title: str, package: str, most_files: int, tmp_path: Path) -> None:
+def test_the_page_is_followed_word_by_word(page: str, package: str, most_files: int, tmp_path: Path) -> None:
     home = package.replace(".", "/")
     written, typed, asserted = [], 0, 0
     packages = {package: tmp_path / home}
-    for block in _BLOCK.finditer(section(title)):
+    for block in _BLOCK.finditer((PAGES / page).read_text(encoding="utf-8")):
         name, language, text = block["above"] or block["first"], block["language"], block["text"]
         if name and not name.startswith("tests/"):
             path = tmp_path / name
