@@ -41,6 +41,7 @@ def type_page(command, tmp_path, monkeypatch):
     return follow
 
 
+@pytest.mark.slow
 def test_a_phenotype_set(type_page, hospital):
     assert type_page("how-to/add-a-phenotype-set.md", {"RAW": str(hospital.raw)}) == (2, 2)
 

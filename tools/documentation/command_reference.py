@@ -7,8 +7,10 @@ import re
 from clinragen.cli import PROGRAM
 from mimic_prep.cli import PROGRAM as PREPARATION
 
-#: words in angle brackets or with stars are text, not HTML or emphasis
+#: words in angle brackets are text, not HTML
 _MARKUP = re.compile(r"<(?=\w)")
+#: of each program, beside the list of its commands
+_CONTENTS = re.compile(r"^#+ Table of Contents\n.*?(?=^\*\*)", re.MULTILINE | re.DOTALL)
 
 
 def page() -> str:
@@ -16,5 +18,5 @@ def page() -> str:
     parts: list[str] = []
     for program in (PREPARATION, PROGRAM):
         written = program.app().generate_docs(output_format="markdown", heading_level=2)
-        parts.append(_MARKUP.sub("&lt;", written))
+        parts.append(_MARKUP.sub("&lt;", _CONTENTS.sub("", written)))
     return "\n".join(parts)
