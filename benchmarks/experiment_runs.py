@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 from printed_tables import FILE
@@ -164,7 +164,7 @@ class Runner:
         self._append({**record, "exit": status, "seconds": round(time.monotonic() - began, 1)})
         return status
 
-    def _shown(self, line: str, folder: Path, log: Any) -> int:
+    def _shown(self, line: str, folder: Path, log: TextIO) -> int:
         """Run one command line; its output is shown and logged as it comes."""
         programs = Path(sys.executable).parent
         environment = os.environ | {
@@ -178,9 +178,13 @@ class Runner:
             shlex.split(line), stdout=pipe, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, text=True
         ) as child:
             assert child.stdout is not None
-            for shown in child.stdout:
-                print(shown, end="", file=sys.stderr, flush=True)
-                log.write(shown)
+            try:
+                for shown in child.stdout:
+                    print(shown, end="", file=sys.stderr, flush=True)
+                    log.write(shown)
+            except BaseException:  # an interrupted run leaves nothing behind that writes into its folders
+                child.terminate()
+                raise
         return child.returncode
 
     def _append(self, record: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -92,6 +93,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the command, too
     arguments = parsed()
     registry, has = Registry.load(), tuple(arguments.has)
     given = {name: Path(path).resolve() for name, _, path in (word.partition("=") for word in arguments.data)}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -216,6 +218,26 @@ def test_an_experiment_that_was_killed_is_not_finished(trial):
     registry, folder, given = trial
     assert Runner(registry, folder / "out", given).finished("good") is None
     assert Runner(registry, folder / "out", given).finished("first")
+
+
+def test_an_interrupted_run_ends_its_command_and_is_not_finished(tmp_path):
+    started = tmp_path / "started"
+    code = f"import pathlib, time, os; pathlib.Path('{started}').write_text(str(os.getpid())); time.sleep(60)"
+    script = f"""
+import sys; sys.path.insert(0, {str(ROOT / "benchmarks")!r})
+import signal, results, experiment_runs
+experiment_runs.CODE = ()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+registry = experiment_runs.Registry({{"long": experiment_runs.Experiment("long", (sys.argv[1],), 1)}}, {{}})
+experiment_runs.Runner(registry, results.Path({str(tmp_path / "out")!r}), {{}}).run("long")
+"""
+    with subprocess.Popen([sys.executable, "-c", script, shlex.join(["python", "-c", code])]) as runner:
+        while not started.exists() or not started.read_text():
+            time.sleep(0.05)
+        runner.terminate()
+    assert not Path(f"/proc/{started.read_text()}").exists()
+    (entry,) = (tmp_path / "out" / "journal.jsonl").read_text().splitlines()
+    assert "exit" not in json.loads(entry)
 
 
 @pytest.mark.parametrize(
