@@ -18,7 +18,7 @@ help: ## show this list
 setup: $(if $(filter uv,$(UV)),,.tools/uv/bin/uv) ## install the locked environment into .venv; EXTRA=wandb adds an extra
 	@$(UV) sync --quiet --locked --inexact $(addprefix --extra ,$(EXTRA))
 
-demo: setup ## the whole pipeline on a synthetic hospital (about five minutes on two cores)
+demo: setup ## the whole pipeline on a synthetic hospital (about four minutes on two cores); then try clinragen demo --quick
 	@$(RUN) clinragen demo --out $(DEMO) --overwrite
 
 PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -q -n 2 --dist worksteal# one thread for each of two processes

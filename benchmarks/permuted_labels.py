@@ -18,7 +18,7 @@ from typing import get_args
 
 import numpy as np
 import polars as pl
-from rich.console import Console
+from printed_tables import Console
 from rich.table import Table
 
 import clinragen

@@ -20,8 +20,6 @@ from clinragen.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 STORE = ROOT / "results.json"
-#: the pages whose figures are all marked; others may mark theirs
-MARKED = ("README.md", "docs/comparison.md")
 TABLE_MARK = re.compile(r"^<!-- table: (\S+) -->\n\n((?:\|.*\n)*)", re.MULTILINE)
 NUMBER = r"[−+]?\d*\.?\d+"
 #: A mark, the figure after it, and its interval in brackets if that follows.
@@ -120,6 +118,16 @@ def _plain(cell: str) -> str:
     return cell.replace("**", "").replace("`", "").strip()
 
 
+def tables_in(text: str) -> dict[str, dict[str, Any]]:
+    """Columns and rows of the tables of a page that stand after a mark, by their ids."""
+    marked = {mark[1]: [_cells(line) for line in mark[2].splitlines()] for mark in TABLE_MARK.finditer(text)}
+    return {name: {"columns": lines[0], "rows": lines[2:]} for name, lines in marked.items() if len(lines) > 2}
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip()[1:-1].split("|")]
+
+
 def pages() -> Iterator[Path]:
     """The pages that may show tables or quote figures."""
     yield ROOT / "README.md"
@@ -127,10 +135,10 @@ def pages() -> Iterator[Path]:
 
 
 def unmarked(text: str) -> list[str]:
-    """The figures with three decimals of a page that no mark ties to `results.json`; code is left out."""
+    """The figures of a page (three decimals, no zero before the point) without a mark; code is left out."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     text = QUOTE.sub("", TABLE_MARK.sub("", re.sub(r"`[^`\n]*`", "", text)))
-    return re.findall(r"(?<![\d.])0?\.\d{3}\b[^\n]{0,40}", re.sub(r"<!-- by definition -->\S+", "", text))
+    return re.findall(r"(?<![\d.])\.\d{3}\b[^\n]{0,40}", re.sub(r"<!-- by definition -->\S+", "", text))
 
 
 def typeset(cell: str) -> str:

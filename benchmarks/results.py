@@ -3,6 +3,7 @@
     python benchmarks/results.py --data eicu-demo=PATH/TO/eicu-demo --data mimic-iv-demo=PATH/TO/mimic-iv-demo
     python benchmarks/results.py --list       # the experiments of benchmarks/experiments.yaml, and what each needs
     python benchmarks/results.py --render     # run nothing: write the tables and quoted figures of the pages anew
+    python benchmarks/results.py --record ID "COMMAND"    # bring over a table that was written by hand after its mark
 
 One experiment runs after the other, each in a folder of its own under `--out`. One that has finished with the same
 commands, code and data is not run again, so that an interrupted run goes on where it was; one that fails does not stop
@@ -16,11 +17,12 @@ import json
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from experiment_runs import Registry, Runner
-from result_store import ROOT, STORE, Tables, pages, save
+from experiment_runs import Registry, Runner, code_state
+from result_store import ROOT, STORE, Tables, pages, save, tables_in
 
 from clinragen.artifacts import write_text
 from clinragen.errors import UserError
@@ -37,6 +39,17 @@ def store(tables: Mapping[str, Mapping[str, Any]], registry: Registry) -> None:
     columns = ["experiment", "command", "needs", "result"]
     stored["to-run"] = {"status": "to run", "columns": columns, "rows": waiting}
     save(stored)
+
+
+def record(name: str, command: str) -> None:
+    """Bring the table after the mark of ``name`` in a page over to `results.json`, with its command and commit."""
+    written = [table for page in pages() if (table := tables_in(page.read_text(encoding="utf-8")).get(name))]
+    if len(written) != 1:
+        raise UserError(f"{len(written)} pages have a table after <!-- table: {name} --> and an empty line, not one")
+    stored = json.loads(STORE.read_text(encoding="utf-8"))["tables"]
+    today = datetime.now(UTC).date().isoformat()
+    provenance = {"status": "recorded", "commands": [command], "commit": code_state()["commit"], "date": today}
+    save({**stored, name: {**provenance, **written[0]}})
 
 
 def render() -> None:
@@ -74,6 +87,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="leave out what takes longer")
     parser.add_argument("--list", action="store_true", help="list the experiments and stop")
+    parser.add_argument("--record", nargs=2, metavar=("ID", "COMMAND"), help="bring over a table of a page")
     parser.add_argument("--render", action="store_true", help="only write the pages anew from results.json")
     return parser.parse_args()
 
@@ -90,7 +104,9 @@ def main() -> int:
     if arguments.list:
         show(registry, given, has)
         return 0
-    failed = [] if arguments.render else run_all(registry, arguments, given, has)
+    if arguments.record:
+        record(*arguments.record)
+    failed = [] if arguments.render or arguments.record else run_all(registry, arguments, given, has)
     store({}, registry)  # what waits for data may have changed
     render()
     return bool(failed)

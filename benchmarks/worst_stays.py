@@ -6,10 +6,10 @@ The loss of a stay is the sum of the cross-entropies of its labels, by calibrate
 cost a stay more than one nat (a probability below .37 of what is recorded, above .63 of what is not; at most three of
 them), the first table says what the chart shows of it by the concept graph: *named* if the note names the diagnosis or
 a disease that counts as it, now or in the past; *hints* if other phrases, or findings of the series, speak for it;
-*silent* if nothing does. The second table adds up the loss of all held-out stays by the same kinds, the third says how
-often a diagnosis is recorded where the chart is so; intervals resample patients. With `--truth` of the synthetic
-hospital, the kinds also say what is the case: present but not coded, an imitation, or shown nowhere. No stay is
-identified and no text is printed.
+*silent* if nothing does. The second table adds up the loss of all held-out stays by kind, the third says how often a
+diagnosis is recorded where the chart is so; intervals resample patients. With `--truth` of the synthetic hospital, the
+kinds also say what is the case: present but not coded, an imitation, or shown nowhere; the second table says only
+that. No stay is identified and no text is printed.
 """
 
 from __future__ import annotations
@@ -189,6 +189,9 @@ def main() -> None:
     case = what_is_the_case(args.truth, data) if args.truth else np.full(shows.shape, "", dtype=object)
     kinds = kinds_of(data, shows, case)
     show_worst(data, kinds, args.stays, lambda key: cohort.label_set[key].name)
+    if args.truth:
+        shown = np.where(data.recorded > 0, "shown in note or series", "not there")
+        kinds = kinds_of(data, np.where(case == "", shown, case), np.full(case.shape, "", dtype=object))
     show_kinds(data, kinds, args.stays)
     show_evidence(data, shows)
 

@@ -80,7 +80,7 @@ PYHEALTH = OutputKind(
 MEDS_DEV = OutputKind("MEDS-DEV results", "clinragen evaluate --form meds-dev", ("results", "predictions"))
 DEMO = OutputKind(
     "demo", "clinragen demo",
-    ("raw", "cohort", ".cohort.work", ".tokens", "graph", "notes", "series", "multimodal", "predictions",
+    ("raw", "cohort", ".cohort.work", ".tokens", "graph", "notes", "series", "multimodal", "student.zip", "predictions",
      ".predictions.parts", "evaluation", "report"),
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ import experiment_runs  # noqa: E402
 import result_store  # noqa: E402
 import results  # noqa: E402
 from experiment_runs import Registry, Runner  # noqa: E402
-from result_store import QUOTE, Tables, pages, typeset, unmarked  # noqa: E402
+from result_store import QUOTE, Tables, pages, tables_in, typeset, unmarked  # noqa: E402
 
 TABLES = Tables.load()
 REGISTRY = Registry.load()
@@ -40,10 +40,11 @@ def test_tables_and_quoted_figures_are_those_of_the_store(page):
     assert len(marks) == len(list(QUOTE.finditer(text))), "a mark without a figure behind it, or of another form"
 
 
-@pytest.mark.parametrize("name", [*result_store.MARKED, "overview of docs/results.md"])
-def test_every_figure_of_the_pages_for_newcomers_is_marked(name):
-    text = (ROOT / name.removeprefix("overview of ")).read_text(encoding="utf-8")
-    if name.startswith("overview"):
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_figure_is_quoted_from_the_store(page):
+    """But for the sections of docs/results.md below its overview, whose sentences hold figures of their own."""
+    text = page.read_text(encoding="utf-8")
+    if page.name == "results.md":
         text = text[text.index("## Overview") : text.index("\n## ", text.index("## Overview") + 1)]
     assert unmarked(text) == [], "put the mark <!-- TABLE | ROW | COLUMN --> of results.json before the figure"
 
@@ -54,7 +55,9 @@ def test_every_table_of_the_results_is_in_the_store():
         number for number, line in enumerate(lines) if line.startswith("|") and not lines[number - 1].startswith("|")
     ]
     assert len(first) > 70
-    assert [lines[number] for number in first if not lines[number - 2].startswith("<!-- table: ")] == []
+    assert [lines[number] for number in first if not lines[number - 2].startswith("<!-- table: ")] == [], (
+        "put <!-- table: ID --> and an empty line before it, then `python benchmarks/results.py --record ID COMMAND`"
+    )
 
 
 SHOWN = "| | f1 |\n|---|---|\n| x | .812 (.800–.825) |\n"
@@ -84,6 +87,12 @@ def test_a_page_is_written_anew(text, now):
 def test_a_mark_of_nothing_is_an_error(mark, says):
     with pytest.raises(UserError, match=says):
         Tables({"a": {"columns": ["", "f1"], "rows": [["x", ".812"]]}}).update(f"so <!-- {mark} -->.812")
+
+
+def test_a_table_written_by_hand_is_read_as_it_will_be_shown():
+    (written,) = tables_in(f"words\n\n<!-- table: a -->\n\n{SHOWN}\n| no | mark |\n|---|---|\n| 1 | 2 |\n").values()
+    assert Tables({"a": written}).markdown("a") == SHOWN
+    assert tables_in("<!-- table: a -->\n\nwords") == {}
 
 
 def test_a_figure_without_a_mark_is_noticed():

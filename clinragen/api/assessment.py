@@ -32,6 +32,7 @@ from clinragen.packed_model import model_folder
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+    from rich.console import Console
 
     from clinragen.evaluation.diagnosis import System
     from clinragen.evaluation.faithfulness import StayClaims
@@ -112,6 +113,7 @@ def evaluate(
     device: Device = "auto",
     overwrite: bool = False,
     verify: bool = False,
+    progress: bool = False,
 ) -> Evaluation:
     """Score predictions beside the prevalence guess and controls: the same model with its series zeroed, permuted
     among patients and reversed in time, and with its notes emptied.
@@ -136,6 +138,7 @@ def evaluate(
         device: where the model runs for the controls.
         overwrite: replace an evaluation; controls that are not run again are kept.
         verify: also check the hashes of large files before reading them.
+        progress: report progress on standard error.
 
     Raises:
         UserError: the folders do not belong together, a patient is in two splits, or the evaluation exists.
@@ -146,6 +149,7 @@ def evaluate(
     from clinragen.evaluation.reasons import load_causes, strangers
     from clinragen.evaluation.reasons import summarize as summarize_reasons
     from clinragen.evaluation.summary import summarize
+    from clinragen.quiet import phase
 
     bounds = (("replicates", replicates, 1, 1_000_000), ("seed", seed, 0, 2**63 - 1), ("reasons", reasons, 0, 10**9))
     for name, value, least, most in bounds:
@@ -156,6 +160,7 @@ def evaluate(
     if teacher is not None:
         teacher_name(teacher)
     text_encoder = Encoder(Path(encoder)) if encoder is not None else None
+    terminal = console(progress)
     root = predictions_folder(predictions)
     folder = Path(out) if out is not None else root
     altered = {"zeroed": path(predictions_zeroed), "permuted": path(predictions_permuted)}
@@ -170,6 +175,7 @@ def evaluate(
         truth_rows.cohort.hold_patients_apart()
         concepts = graph_of(opened, graph_path)
         causes = load_causes(Path(truth), concepts) if truth is not None else None
+        phase(terminal, f"checking the claims of {len(opened.stay_ids):,} stays")
         checker = faithfulness.ClaimChecker(opened, truth_rows, concepts)
         claims = checker.check()
         student = _Student(opened, device)
@@ -183,11 +189,16 @@ def evaluate(
                 truth_rows,
                 claims,
                 checker.check(authors=strangers(opened, truth_rows)),
-                weighed=_weighed(student, truth_rows, claims, reasons, seed) if reasons and not no_controls else None,
+                weighed=(
+                    _weighed(student, truth_rows, claims, reasons, seed, terminal)
+                    if reasons and not no_controls
+                    else None
+                ),
                 causes=causes,
                 replicates=replicates,
                 seed=seed,
             )
+        phase(terminal, f"scoring stays, sites and groups, with their patients drawn {replicates:,} times")
         evaluation = summarize(
             opened,
             truth_rows,
@@ -296,7 +307,9 @@ def _labels_permuted(predictions: Predictions, truth: Truth, seed: int) -> Syste
     return System(system.probabilities[rows][:, order], system.thresholds[order])
 
 
-def _weighed(student: _Student, truth: Truth, claims: list[StayClaims], stays: int, seed: int) -> list[Weighed] | None:
+def _weighed(
+    student: _Student, truth: Truth, claims: list[StayClaims], stays: int, seed: int, terminal: Console
+) -> list[Weighed] | None:
     """What the evidence cited for the diagnoses of some stays is worth to the model; None where it is not here."""
     predictions, trained = student.predictions, student.model
     if trained is None:
@@ -312,7 +325,7 @@ def _weighed(student: _Student, truth: Truth, claims: list[StayClaims], stays: i
     rows = {int(stay): row for row, stay in enumerate(ids)}
     cited = citations(predictions, claims)
     by_stay = {stay: cited[rows[stay]] for stay in drawn.tolist()}
-    with Progress(console=console(True), transient=True) as bar:
+    with Progress(console=terminal, transient=True) as bar:
         task = bar.add_task("  removing cited evidence", total=len(drawn))
         dataset = trained.stays(truth.cohort, drawn)
         return list(weigh(trained, dataset, by_stay, rows, seed, lambda: bar.advance(task)))

@@ -90,6 +90,7 @@ def command(
         device=device,
         overwrite=overwrite,
         verify=verify,
+        progress=True,
     )
     if as_json:
         answer("", evaluation.values, as_json)

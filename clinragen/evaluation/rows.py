@@ -294,6 +294,24 @@ class GroupsPart(TypedDict):
     tables: list[GroupTable]
 
 
+class KindRow(TypedDict):
+    """Mean scores over the labels of a kind (acute, chronic, mixed) for which they are defined."""
+
+    kind: str
+    labels: Count
+    scores: dict[str, Interval]
+
+
+class ByLabel(TypedDict):
+    """Scores of each label by its key; the labels for which a score is not defined; means by kind, where there are
+    several; and the share of stays whose list of diagnoses is wholly right."""
+
+    labels: dict[str, dict[str, Interval]]
+    undefined: dict[str, list[str]]
+    kinds: list[KindRow]
+    subset_accuracy: Interval
+
+
 class EvaluationFile(TypedDict):
     """The file: ``systems`` and ``cost_of_control`` by name, ``claims`` by kind of rationale and kind of claim."""
 
@@ -318,3 +336,4 @@ class EvaluationFile(TypedDict):
     abstention: NotRequired[Abstention | None]
     sites: NotRequired[SitesPart | None]
     groups: NotRequired[GroupsPart | None]
+    by_label: NotRequired[ByLabel]

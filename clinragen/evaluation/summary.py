@@ -11,7 +11,7 @@ from clinragen import __version__, versions
 from clinragen.chart.limits import most_words
 from clinragen.choices import CONTROLS, RationaleKind
 from clinragen.cohort.folder import Cohort
-from clinragen.evaluation import abstention, faithfulness, groups, intervals, sites, text
+from clinragen.evaluation import abstention, by_label, faithfulness, groups, intervals, sites, text
 from clinragen.evaluation.diagnosis import (
     METRICS,
     Bootstrapped,
@@ -112,6 +112,7 @@ def summarize(
         "abstention": abstention.summarize(predictions, truth, replicates, seed),
         "sites": sites.summarize(predictions, truth, replicates, seed),
         "groups": groups.summarize(predictions, truth, replicates, seed),
+        "by_label": by_label.summarize(predictions, truth, replicates, seed),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from clinragen import tasks
 from clinragen.choices import Control
 from clinragen.evaluation.rows import (
     Abstention,
+    ByLabel,
     Coverage,
     EvaluationFile,
     GroupsPart,
@@ -87,11 +89,13 @@ def render(evaluation: EvaluationFile, *, per_phenotype: bool = True) -> Rendera
     remarks = [Text(f"Note: {remark}", style="yellow") for remark in evaluation["predictions"].get("remarks") or []]
     parts: list[RenderableType] = [*remarks, _systems(evaluation), *_costs(evaluation)]
     if evaluation["left_out"]:
-        names = {row["key"]: row["name"] for row in evaluation["phenotypes"]}
-        listed = "; ".join(names[key] for key in evaluation["left_out"])
+        listed = "; ".join(_names(evaluation)[key] for key in evaluation["left_out"])
         parts.append(Text(f"Left out of AUROC and AUPRC, one class only: {listed}"))
     if per_phenotype:
         parts.append(_phenotypes(evaluation))
+    if scored := evaluation.get("by_label"):
+        parts += [Text(line) for line in by_label_lines(scored, _names(evaluation))]
+        parts += [_by_kind(scored)] if scored["kinds"] else []
     if sets := evaluation.get("label_sets"):
         parts.append(Text(sets_text(sets)))
     if intervals := evaluation.get("intervals"):
@@ -156,6 +160,39 @@ def _phenotypes(evaluation: EvaluationFile) -> Table:
             *(number((row.get("scores") or {}).get(name)) for name in task.scorers),
         )
     return table
+
+
+def _names(evaluation: EvaluationFile) -> dict[str, str]:
+    """The names of the labels by key."""
+    return {row["key"]: row["name"] for row in evaluation["phenotypes"]}
+
+
+#: Scores by kind of label that are shown; those of the diagnoses are of what is listed.
+KIND_SCORES = {"auroc": "AUROC", "auprc": "AUPRC", "precision": "precision", "recall": "recall", "f1": "F1"}
+
+
+def _by_kind(part: ByLabel) -> Table:
+    table = Table(title="Means by kind of label; 95 % interval by patient", show_edge=False)
+    for position, title in enumerate(("kind", "labels", *KIND_SCORES.values())):
+        table.add_column(title, justify="right" if position else "left", no_wrap=True)
+    for row in part["kinds"]:
+        table.add_row(row["kind"], str(row["labels"]), *(_stacked(row["scores"][score]) for score in KIND_SCORES))
+    return table
+
+
+def by_label_lines(part: ByLabel, names: Mapping[str, str]) -> list[str]:
+    """How often a whole list is right, and which labels have no precision or no recall.
+
+    >>> part = {"labels": {}, "undefined": {"precision": ["shock"], "ece": ["shock"]}, "kinds": [],
+    ...         "subset_accuracy": {"value": 0.2, "low": 0.1, "high": 0.3}}
+    >>> by_label_lines(part, {"shock": "shock"})
+    ['Wholly right lists of diagnoses: .200 (.100–.300) of the stays', 'Without a precision, never listed: shock']
+    """
+    lines = [f"Wholly right lists of diagnoses: {with_interval(part['subset_accuracy'])} of the stays"]
+    for score, reason in (("precision", "never listed"), ("recall", "no stay has it")):
+        if keys := part["undefined"].get(score):
+            lines.append(f"Without a {score}, {reason}: {'; '.join(names.get(key, key) for key in keys)}")
+    return lines
 
 
 def _by_site(sites: SiteTable, part: SitesPart) -> Table:

@@ -12,7 +12,15 @@ from clinragen.errors import UserError
 from clinragen.evaluation.inputs import Predictions
 from clinragen.evaluation.rows import EvaluationFile, GroupTable, SiteTable
 from clinragen.evaluation.stored import load_evaluation
-from clinragen.evaluation.table import CONTROL_TITLES, GROUP_SCORES, SITE_SCORES, group_note, reason_lines, site_note
+from clinragen.evaluation.table import (
+    CONTROL_TITLES,
+    GROUP_SCORES,
+    SITE_SCORES,
+    by_label_lines,
+    group_note,
+    reason_lines,
+    site_note,
+)
 from clinragen.outputs import REPORT, output_folder
 from clinragen.reporting import charts
 from clinragen.reporting.assets import SHARED, Assets, environment_of, harmless, source_hash
@@ -77,6 +85,7 @@ def write_report(
                 controls=CONTROL_TITLES,
                 reliability=_reliability(report.evaluation),
                 reasons=reason_lines(report.evaluation.get("reasons")) if report.evaluation else [],
+                by_label=_by_label(report.evaluation),
                 by_site=_by_site(report.evaluation),
                 site_scores=SITE_SCORES,
                 by_group=_by_group(report.evaluation),
@@ -99,6 +108,13 @@ def _rows(index: Index) -> str:
         "rows": index.rows,
     }
     return f"const INDEX = {harmless(json.dumps(content, separators=(',', ':'), ensure_ascii=True))};\n"
+
+
+def _by_label(evaluation: EvaluationFile | None) -> list[str]:
+    """How often a whole list of diagnoses is right, and what is not defined."""
+    if evaluation is None or (scored := evaluation.get("by_label")) is None:
+        return []
+    return by_label_lines(scored, {row["key"]: row["name"] for row in evaluation["phenotypes"]})
 
 
 def _by_site(evaluation: EvaluationFile | None) -> list[tuple[SiteTable, str]]:

@@ -29,7 +29,9 @@ def calibrated(
         The calibration, and what was chosen for probes and similar cases, for the manifest.
     """
     weigh = stage.freshness == "validation"
-    fits = fit_linear_probes(model, data, stage.inputs, stage.batch_size, console, weigh=weigh)
+    fits = None
+    if stage.linear_probes:
+        fits = fit_linear_probes(model, data, stage.inputs, stage.batch_size, console, weigh=weigh)
     similar = fit_similar_cases(model, data, stage.inputs, stage.batch_size, console) if stage.similar_cases else {}
     phase(console, "calibrating on the validation stays and writing the model")
     logits, labels = score(model, data["validation"], stage.inputs, stage.batch_size)

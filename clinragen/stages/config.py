@@ -179,6 +179,7 @@ class StageConfig:
             as strongly as predicts the newest validation stays best, or not at all.
         similar_cases: the model also goes by how the training stays most like a stay were labelled; for it, it holds
             vectors and labels of training stays.
+        linear_probes: fit those that the model has; false saves their time in a stage that only another continues.
         refine: the student learns from its own samples rather than from a teacher; None for all other stages.
         mixture: the stage learns several tasks: weight of each, 0 leaves it out; empty for all that can be
             learned from the cohort, in equal parts; None for all stages of one task.
@@ -210,6 +211,7 @@ class StageConfig:
     checkpoint_steps: int = 0
     freshness: Freshness = "none"
     similar_cases: bool = False
+    linear_probes: bool = True
     refine: RefineConfig | None = None
     mixture: dict[str, float] | None = None
     align: AlignConfig | None = None
@@ -382,6 +384,7 @@ LATER_SETTINGS: dict[str, Any] = {
     "token_weight": 0.0,
     "freshness": "none",
     "similar_cases": False,
+    "linear_probes": True,
     "refine": None,
     "mixture": None,
     "align": None,

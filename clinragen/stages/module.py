@@ -75,6 +75,8 @@ class StageModule(Objective):
 
     def afterwards(self, data: StayDataset) -> float:
         """Estimated seconds for fitting the linear probes."""
+        if not self.stage.linear_probes:
+            return 0.0
         seconds = expected_seconds(self.model, data, self.stage.inputs)
         return seconds if self.stage.freshness == "none" else WEIGHED * seconds
 

@@ -79,7 +79,7 @@ def test_zeroed_removes_every_measurement(trained, cohort):
 
 
 def test_unknown_series_input_lists_the_choices(trained, cohort):
-    with pytest.raises(UserError, match="observed, permuted, zeroed"):
+    with pytest.raises(UserError, match="observed, permuted, reversed, zeroed"):
         trained.dataset(cohort, "test", "noised")
 
 

@@ -6,12 +6,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from rich.console import Console
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from clinragen.cohort.folder import Cohort
 from clinragen.inference.calibrate import Calibration
 from clinragen.inference.predict import TrainedModel, batches, score
+from clinragen.stages.calibration import calibrated
+from clinragen.stages.config import resolve, shaping
 from clinragen.stages.ensemble import _Fit, features, fit_linear_probes, fuse, net_of, refit_linear_probes
 from clinragen.stages.logistic import ElasticNet, Features, fit_elastic_net, fit_logistic
 
@@ -151,6 +154,23 @@ def test_stays_weigh_by_age_only_when_asked_and_where_years_are_known(runs, hosp
     assert not torch.allclose(model.head.linear_probes.note, before, atol=0.01)
     cohort.__dict__["sites"] = cohort.sites.with_columns(period=pl.lit(None, dtype=pl.String))
     assert not fit_linear_probes(model, data, inputs, 8, weigh=True).strengths
+
+
+def test_a_stage_that_leaves_them_out_is_its_network_alone_and_those_before_it_count_for_nothing(runs, hospital):
+    """So that a stage that only another continues need not fit what is fitted anew in the next."""
+    cohort = Cohort.load(hospital.cohort)
+    trained = TrainedModel.load(runs.multimodal)
+    data = {split: trained.dataset(cohort, split) for split in ("train", "validation")}
+    trained.model.head.reset()
+    network, _ = score(trained.model, data["validation"], trained.manifest.inputs)
+    plain, without = (
+        resolve("multimodal", "tiny", "evidence", settings) for settings in ([], ["stage.linear_probes=false"])
+    )
+    _, fitted = calibrated(trained.model, data, without.stage, Console(quiet=True))
+    assert fitted == {}
+    assert score(trained.model, data["validation"], trained.manifest.inputs)[0].tobytes() == network.tobytes()
+    assert "linear_probes" not in shaping(plain)["stage"]
+    assert shaping(without)["stage"]["linear_probes"] is False
 
 
 def test_a_calibration_follows_a_shift_of_the_logits():
