@@ -35,6 +35,7 @@ PROGRAM = Program(
         "contract",
         "ledger",
         "serve",
+        "experiment",
         "demo",
     ),
     renamed={

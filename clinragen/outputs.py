@@ -83,6 +83,10 @@ DEMO = OutputKind(
     ("raw", "cohort", ".cohort.work", ".tokens", "graph", "notes", "series", "multimodal", "student.zip", "predictions",
      ".predictions.parts", "evaluation", "report"),
 )  # fmt: skip
+EXPERIMENT = OutputKind(
+    "experiment", "clinragen experiment",
+    ("cohort", ".cohort.work", "seed*", "steps.json", "table.json", "table.md"),
+)  # fmt: skip
 
 
 def check_output(

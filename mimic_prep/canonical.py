@@ -88,6 +88,8 @@ def made_from(
         del settings["splits"]["by"]  # keeps the identity of cohorts from before this setting
     if not protocol.splits.held_out:
         del settings["splits"]["held_out"]  # likewise
+    if not protocol.variables:
+        del settings["variables"]  # likewise
     subjects = protocol.splits.test_subjects
     if subjects and Path(subjects).is_file():
         inputs = inputs | {"splits.test_subjects": sha256_file(Path(subjects))}

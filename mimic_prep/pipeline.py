@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clinragen.added_variables import NONE, AddedVariables
@@ -223,6 +224,8 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
     silent = ("body", "treatment")  # alone they make no series of a stay
     body = [index for index, variable in enumerate(variables().values()) if variable.kind in silent]
     required = run.protocol.rules.require_series
+    chosen = run.protocol.variables or list(variables())
+    telling_ones = [index for index, name in enumerate(variables()) if name in chosen and index not in body]
 
     def make(folder: Path) -> None:
         stay_ids = stays["stay_id"].to_numpy()
@@ -235,11 +238,13 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
             if not tables:
                 return SERIES.empty_table()
             rows = pl.concat(tables)
-            telling = rows.filter(~pl.col("variable").is_in(body) & pl.col("value").is_not_nan())["stay"].unique()
+            measures = pl.col("variable").is_in(telling_ones) & pl.col("value").is_not_nan()
+            telling = rows.filter(measures)["stay"].unique()
             measured[telling.to_numpy()] = True
             if required:  # stays without a series are excluded, together with their body sizes
                 rows = rows.filter(pl.col("stay").is_in(telling.implode()))
-            return hourly(rows, stay_ids)
+            table = hourly(rows, stay_ids)
+            return table.filter(pc.field("variable").isin(chosen)) if run.protocol.variables else table
 
         numbers = range(-(-len(stay_ids) // run.stays_per_shard))
         canonical.write_series(CohortPaths(folder).series, in_order(part, numbers, run.raw.workers))
@@ -247,7 +252,8 @@ def _series(run: _Preparation, stays: pl.DataFrame) -> Path:
         for table, remark in remarks:
             run.raw.remark(table, remark)
 
-    return run.step("series", [windows, required, [step.name for step in events]], make)
+    key = [windows, required, [step.name for step in events]]
+    return run.step("series", [*key, chosen] if run.protocol.variables else key, make)
 
 
 def _of_shard(

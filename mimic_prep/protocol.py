@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clinragen import config
+from clinragen.catalog import variables
 from clinragen.cohort.manifest import WindowKind
+from clinragen.errors import unknown_choice
 from clinragen.label_sets import DEFAULT
 from clinragen.schema import SPLITS
 from mimic_prep.releases import releases
@@ -136,8 +138,11 @@ class Protocol:
     rules: Rules = field(default_factory=Rules)
     notes: Notes = field(default_factory=Notes)
     splits: Splits = field(default_factory=Splits)
+    variables: list[str] = field(default_factory=list)  # only these of the catalogue; all of them where empty
 
     def __post_init__(self) -> None:
+        if unknown := [name for name in self.variables if name not in variables()]:
+            raise ValueError(str(unknown_choice("variable", unknown[0], variables())))
         later = [section for section in self.notes.sections if section not in known_at_admission()]
         if later and not self.retrospective:
             raise ValueError(

@@ -32,6 +32,7 @@ class ProtocolRecord(TypedDict):
     rules: dict[str, float | bool | str | None]
     notes: dict[str, list[str] | str]
     splits: dict[str, float | bool | str | list[str] | None]
+    variables: NotRequired[list[str]]  # the only ones that were read
 
 
 class Origin(TypedDict, total=False):
