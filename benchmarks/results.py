@@ -31,10 +31,11 @@ from clinragen.errors import UserError
 def store(tables: Mapping[str, Mapping[str, Any]], registry: Registry) -> None:
     """Write tables into `results.json`, and what waits for data or an accelerator as a table with empty cells."""
     stored = {**json.loads(STORE.read_text(encoding="utf-8"))["tables"], **tables}
+    filled = {name for name, table in stored.items() if table["status"] != "to run"}
     waiting = [
         [f"`{name}`", "<br>".join(f"`{command}`" for command in one.commands), ", ".join(needs), ""]
         for name, one in registry.experiments.items()
-        if (needs := [*one.reads(registry.data), *one.needs]) and one.tables and not set(stored) & set(one.tables)
+        if (needs := [*one.reads(registry.data), *one.needs]) and one.tables and not filled & set(one.tables)
     ]
     columns = ["experiment", "command", "needs", "result"]
     stored["to-run"] = {"status": "to run", "columns": columns, "rows": waiting}
