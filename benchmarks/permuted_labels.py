@@ -1,6 +1,6 @@
 """Nothing to learn: labels of training and validation stays dealt anew among them, and the AUROC on held-out patients.
 
-    python benchmarks/permuted_labels.py COHORT [COHORT ...] --out outputs/permuted [--seeds 3] [--model tiny]
+    python benchmarks/permuted_labels.py COHORT [COHORT ...] --out outputs/permuted [--reads note series] [--model tiny]
 
 Every cohort is learned from with the labels of its training stays permuted among these, and those of its validation
 stays likewise; labels of one stay stay together. The classical baselines (`clinragen baseline`) and, with ``--model``,
@@ -84,11 +84,12 @@ def main() -> None:
     parser.add_argument("cohorts", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--reads", nargs="*", choices=get_args(BaselineReads), default=list(get_args(BaselineReads)))
     parser.add_argument("--model", help="also a student of this preset, such as tiny")
     args = parser.parse_args()
     quiet_libraries()
     console = Console()
-    systems = [*get_args(BaselineReads), *([args.model] if args.model else [])]
+    systems = [*args.reads, *([args.model] if args.model else [])]
     cells: dict[str, list[tuple[float, float]]] = {name: [] for name in systems}
     for number, root in enumerate(args.cohorts, 1):
         cohort = Cohort.load(root)
@@ -106,7 +107,7 @@ def main() -> None:
                 cells[name].append((stored["macro"], stored["micro"]))
                 console.print(f"{root} seed {seed} {name}: macro AUROC {stored['macro']:.3f}", highlight=False)
     table = Table(title=f"Labels permuted: {len(args.cohorts)} cohorts, {args.seeds} seeds each")
-    for title in ("", "runs", "macro AUROC", "least", "most", "micro AUROC, centred by label", "within .47 to .53"):
+    for title in ("learned from", "runs", "macro AUROC", "least", "most", "micro AUROC, centred", "within .47 to .53"):
         table.add_column(title, justify="right" if title else "left")
     for name, values in cells.items():
         macro, micro = np.array(values).T
