@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from hypothesis import strategies as st
 import clinragen.artifacts
 from clinragen.errors import UserError
 from clinragen.ledger.checkpoints import Checkpoint, Trust
-from clinragen.ledger.entries import Acceptance, Aggregate, Entry, Opening, Payment, Update, parse_entry, stated
+from clinragen.ledger.entries import Acceptance, Aggregate, Anchor, Entry, Opening, Payment, Update, parse_entry, stated
 from clinragen.ledger.folder import UnsoundError
+from clinragen.ledger.history import History
 from clinragen.ledger.log import Log
 from clinragen.ledger.verification import verify
 from clinragen.ledger.witness import attach, cosign
-from clinragen.signing import Note, canonical_json
+from clinragen.signing import Note, canonical_json, to_base64
 
 
 @pytest.fixture
@@ -140,6 +142,58 @@ def test_the_rules_of_the_main_log(consortium):
     ]:
         with pytest.raises(UserError, match=why):
             log.append([stated(main.trust.origin, body, key_of(name))], main.key)
+
+
+def test_nothing_comes_before_the_first_round_or_anchor(consortium):
+    party, main = consortium.logs[0], consortium.main.log
+    first = History()
+    first.add(0, Entry(party.log.history.opening))
+    with pytest.raises(UserError, match="an update of round 0"):
+        first.add(1, an_update(consortium, round=0))
+    anchored = History()
+    anchored.add(0, Entry(main.history.opening))
+    anchor = _bodies(main, Anchor)[0]
+    with pytest.raises(UserError, match="continues nothing"):
+        anchored.add(1, Entry(replace(anchor, consistency=[to_base64(bytes(32))])))
+    signed = anchored.signatures
+    anchored.add(1, Entry(anchor))
+    assert anchored.signatures - signed == len(Note.parse(anchor.checkpoint).signatures)
+    signed = anchored.signatures
+    anchored.add(2, Entry(_bodies(main, Anchor)[1]))
+    assert anchored.signatures > signed
+
+
+@pytest.mark.parametrize(
+    ("starts", "pays_from", "why"),
+    [(3, 1, "no period of contract"), (2, 2, "ends after round 2"), (2, 3, "no period of contract")],
+)
+def test_only_whole_periods_that_ended_are_paid(consortium, starts, pays_from, why):
+    main, log, name = consortium.main, consortium.main.log, consortium.sites[0][0].name
+    log.append([Entry(replace(consortium.contract, first_round=starts))], main.key)
+    number = len(log.tree) - 1
+    item = consortium.contract.items[0].type
+    log.append([stated(main.trust.origin, Acceptance(name, number, item), key_of(name))], main.key)
+    with pytest.raises(UserError, match=why):
+        log.append([Entry(Payment(name, number, item, pays_from, 2, "2.5"))], main.key)
+
+
+def test_a_period_is_unpaid_from_its_last_round_on_where_something_is_due(consortium):
+    history = deepcopy(consortium.main.log.history)
+    assert history.unpaid() == []
+    history.paid.clear()
+    due_to = {site for site in consortium.items if history.delivered(site, 1, 2)}
+    assert {(site, first) for site, _, first in history.unpaid()} == {(site, 1) for site in due_to}
+    idle = next(iter(due_to))
+    for number, sites in history.contributors.items():
+        history.contributors[number] = sites - {idle}
+    assert idle not in {site for site, *_ in history.unpaid()}
+
+
+def test_money_has_at_most_twelve_decimals(consortium):
+    main = consortium.main
+    main.log.append([Entry(replace(consortium.contract, decimals=12))], main.key)
+    with pytest.raises(UserError, match="decimals to 12"):
+        main.log.append([Entry(replace(consortium.contract, decimals=13))], main.key)
 
 
 def _bodies(log, kind):
