@@ -117,6 +117,8 @@ def test_the_registry_names_tables_once_and_commands_that_exist():
     ids = [ident for one in REGISTRY.experiments.values() for ident in (*one.tables, *one.by_hand)]
     assert len(ids) == len(set(ids))
     assert {ident for one in REGISTRY.experiments.values() for ident in one.by_hand} <= set(TABLES.tables)
+    names = re.findall(r"^  ([\w-]+):$", experiment_runs.REGISTRY.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(names) == len(set(names)), "YAML keeps the last of two entries and says nothing"
     words = dict.fromkeys((*REGISTRY.experiments, *REGISTRY.data, "out"), "PATH")
     for one in REGISTRY.experiments.values():
         for command in one.commands:
