@@ -224,6 +224,25 @@ def test_the_search_works_from_the_folder(site: Path, browser) -> None:
     page.close()
 
 
+#: of the theme's own search box and copy buttons
+THEME = {"aria-dialog-name", "landmark-unique"}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(site: Path, browser, scheme: str) -> None:
+    """Contrast of text, links that are told from text, headers of tables, texts for pictures."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    for name in ("index.html", "how-to/add-a-database.html", "reference/settings.html"):
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+        page.goto((site / name).as_uri())
+        page.wait_for_load_state("load")
+        violations = Axe().run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["target"]) for one in violations if one["id"] not in THEME] == []
+        page.close()
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_holds_no_output(notebook: Path) -> None:
     import nbformat

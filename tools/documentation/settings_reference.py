@@ -49,6 +49,7 @@ KINDS = (
     Kind("stage", "clinragen.stages.config.StageConfig", "`clinragen train STAGE`", "stage."),
     Kind("model", "clinragen.model.config.ModelConfig", "`clinragen train --model`", "model."),
     Kind("trainer", "clinragen.stages.config.TrainerConfig", "`clinragen train --trainer`", "trainer."),
+    Kind("experiment", "clinragen.experiment.ExperimentConfig", "`clinragen experiment`"),
     Kind("federation", "clinragen.federation.manifest.FederationSettings", "`clinragen federate --config`"),
     Kind("contract", "clinragen.contracts.settings.ContractSettings", "`clinragen contract --config`"),
     Kind("zeroshot", "clinragen.zero_shot.settings.ZeroShotSettings", "`clinragen zeroshot --set`"),
@@ -89,7 +90,7 @@ def _section(kind: Kind) -> Iterator[str]:
     if kind.shared:
         yield "It has the keys of a language model, `structured` to `engine`, as [teacher](#teacher) lists them.\n"
     if listed:
-        yield "| key | values | default | |\n|---|---|---|---|"
+        yield "| key | values | default | meaning |\n|---|---|---|---|"
         yield from _rows(schema, listed, "", kind.group)
         yield ""
 
