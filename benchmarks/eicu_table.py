@@ -197,9 +197,9 @@ ROWS = {
     "added": "both, log-odds of the first two added",
     "rnn": "PyHealth RNN",
     "transformer": "PyHealth Transformer",
-    "tiny": "clinragen, tiny",
+    "tiny": "clinragen, `tiny`, 3, 2 and 3 epochs",
     "tiny_direct": "clinragen, tiny, one stage without rationales",
-    "probes": "clinragen, linear probes alone",
+    "probes": "clinragen, linear probes beside an untrained network",
     "tiny_pretrained": "clinragen, tiny, encoder pretrained on other stays",
     "smollm2": "clinragen, SmolLM2-135M, LoRA",
 }
@@ -265,7 +265,7 @@ def show(splits: list[tuple[dict[str, Bootstrapped], np.ndarray]], names: list[s
             )
             for title, metric in columns.items()
         }
-        found[name]["of labels with 5"] = (
+        found[name]["AUROC, labels with 5"] = (
             float(np.mean([np.nanmean(part.auroc[many]) for part, many in parts])),
             np.mean([np.nanmean(part.auroc_replicates[:, many], axis=1) for part, many in parts], axis=0),
         )
