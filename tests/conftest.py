@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers must not compete for cores
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import gc
 import ipaddress
 import shutil
 import sys
@@ -63,6 +64,16 @@ def _watch(event: str, args: tuple) -> None:
 
 
 sys.addaudithook(_watch)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported by now lives as long as the process: the garbage collector need not look at it again and again.
+
+    That, and rarer looks at what is new, save a sixth of the processor's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 SLOW_FOLDERS = ("e2e", "faults", "real")
