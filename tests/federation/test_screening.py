@@ -75,6 +75,11 @@ def test_tensors_that_are_not_those_of_the_list_are_refused(signers, tensors, re
     assert refusal(signers, signers.update("south", sent)) == ("south", reason)
 
 
+def test_a_change_may_be_as_long_as_the_federation_allows(signers):
+    longest = {"weights": np.zeros((2, 3)), "bias": np.array([0, signers.federation.largest_norm, 0])}
+    assert not isinstance(signers.screening().screen(signers.update("south", longest)), Refusal)
+
+
 def test_who_signed_it_comes_first(signers):
     honest = signers.update()
     stranger = replace(signers, keys={"north": PrivateKey("stranger", b"s" * 32)})
@@ -142,6 +147,7 @@ def test_the_order_of_arrival_does_not_matter(signers):
     ("changes", "reason"),
     [
         ({}, None),
+        ({"totals.stays": [40, 20, 20]}, None),  # all stays of the update
         ({"totals.stays": [9, 20, 20]}, "small cell"),
         ({"totals": [1.0, 0, 0], "totals.stays": [0, 20, 20]}, "small cell"),
         ({"labels": [3, 20]}, "small cell"),

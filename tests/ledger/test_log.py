@@ -28,7 +28,7 @@ from clinragen.ledger.history import History
 from clinragen.ledger.log import Log
 from clinragen.ledger.verification import verify
 from clinragen.ledger.witness import attach, cosign
-from clinragen.signing import Note, canonical_json, to_base64
+from clinragen.signing import Note, PublicKey, canonical_json, to_base64
 
 
 @pytest.fixture
@@ -214,6 +214,11 @@ def _rewritten(consortium):
     return str(note)
 
 
+def _renamed(key):
+    """The same key under another name."""
+    return str(replace(PublicKey.parse(key), name="again.example/icu"))
+
+
 def test_only_a_witnessed_checkpoint_is_anchored(consortium):
     party = consortium.logs[0]
     party.log.append([an_update(consortium)], party.key)
@@ -234,6 +239,7 @@ def test_another_key_cannot_append(consortium):
     ("change", "why"),
     [
         (lambda opening: {"sites": [*opening.sites, opening.sites[0]]}, "two of a site"),
+        (lambda opening: {"sites": [*opening.sites, _renamed(opening.sites[0])]}, "none twice"),
         (lambda opening: {"log": replace(opening.log, quorum=4)}, "a quorum of 4"),
         (lambda opening: {"log": replace(opening.log, witnesses=opening.log.witnesses[:1] * 3)}, "stands twice"),
         (lambda opening: {"log": replace(opening.log, witnesses=[opening.log.key])}, "of type 4"),
