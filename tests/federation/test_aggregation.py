@@ -120,6 +120,9 @@ def test_the_trimmed_mean_leaves_out_both_ends():
     assert aggregate(sent, Rule("trimmed_mean", trim=0.3)).tensors["w"] == pytest.approx([2.5])
     assert aggregate(sent, Rule("trimmed_mean", trim=0.0)).tensors["w"] == pytest.approx([2.5e8 + 1.5])
     assert aggregate(sent, Rule("median")).tensors["w"] == pytest.approx([2.5])
+    three = sent[1:]  # a fifth of three is none, and one at each end is left out all the same
+    assert aggregate(three, Rule("trimmed_mean")).tensors["w"] == pytest.approx([3.0])
+    assert aggregate(three[:2], Rule("trimmed_mean")).tensors["w"] == pytest.approx([2.5])
 
 
 def test_the_mean_is_what_flower_aggregates(monkeypatch):
