@@ -73,6 +73,8 @@ SITES = pa.schema(
         ("period", pa.string()),  # a year, or a span of years: see the manifest's clock
     ]
 )
+#: the first care unit of a stay, as the source calls it; in the file of ``SITES``, since units are no sites to compare
+CARE_UNIT = pa.field("care_unit", pa.string())
 #: Drugs of the whole hospital admission, also after the prediction time: ``cohort.orders`` gives what may be read.
 ORDERS = pa.schema(
     [

@@ -22,7 +22,7 @@ from clinragen.cohort.manifest import Account, CohortCounts, CohortManifest, Ori
 from clinragen.errors import UserError
 from clinragen.label_sets import LabelSet
 from clinragen.outputs import COHORT, check_kind, check_place, output_folder
-from clinragen.schema import JOURNAL, SERIES, SITES, SPLITS, CohortPaths
+from clinragen.schema import CARE_UNIT, JOURNAL, SERIES, SITES, SPLITS, CohortPaths
 from mimic_prep import (
     canonical,
     cautions,
@@ -164,7 +164,8 @@ def _fill(run: _Preparation, paths: CohortPaths, made_from: Origin) -> CohortMan
     stays = stays.join(split, on="subject_id", how="left", maintain_order="left")
     coded = labels.coded(diagnoses, stays, reader.label_key)
     label_table = labels.build(diagnoses, stays, run.labels, reader.label_key) if coded else None
-    outcome_table, site_table = outcomes.build(stays, population.outcomes), canonical.typed(placed.of(stays), SITES)
+    outcome_table = outcomes.build(stays, population.outcomes)
+    site_table = canonical.typed(placed.of(stays), SITES.append(CARE_UNIT))
     canonical.write_tables(paths, stays, texts, label_table, outcome_table, site_table)
     if order_table.num_rows:
         write_table(paths.orders, order_table)

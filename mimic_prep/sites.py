@@ -12,7 +12,7 @@ from datetime import date
 import polars as pl
 
 from clinragen.cohort.manifest import Clock, CohortCounts
-from clinragen.schema import SITES
+from clinragen.schema import CARE_UNIT, SITES
 
 #: The most stays that may lie in the future before the dates of an export count as shifted.
 _MOST_LATER = 0.01
@@ -27,7 +27,7 @@ class Sites:
     """Sites of stays.
 
     Attributes:
-        rows: the columns of ``schema.SITES``, in the order of the stays.
+        rows: the columns of ``schema.SITES`` and the care unit, in the order of the stays.
         clock: what the periods are.
         warnings: what the user should know.
     """
@@ -37,7 +37,7 @@ class Sites:
     warnings: tuple[str, ...] = ()
 
     def of(self, stays: pl.DataFrame) -> pl.DataFrame:
-        """subject_id and the columns of ``schema.SITES`` of some of the stays, in their order."""
+        """subject_id and the columns of ``rows`` of some of the stays, in their order."""
         return stays.select("stay_id", "subject_id").join(self.rows, on="stay_id", how="left", maintain_order="left")
 
 
@@ -45,12 +45,14 @@ def of_stays(stays: pl.DataFrame, given: pl.DataFrame | None, clock: Clock, toda
     """The sites of stays.
 
     Args:
-        stays: stay_id and intime.
+        stays: stay_id, intime and, if the source knows it, care_unit.
         given: stay_id, and of hospital, network and period what the source knows; names of any type.
         clock: what the source's dates are; with ``absolute`` the period is the calendar year of ``intime``.
         today: years after it show that dates were shifted; the day of the preparation by default.
     """
-    rows, warnings = stays.select("stay_id", "intime"), ()
+    unit = pl.col(CARE_UNIT.name) if CARE_UNIT.name in stays.columns else pl.lit(None)
+    rows = stays.select("stay_id", "intime", unit.cast(pl.String).str.strip_chars().alias(CARE_UNIT.name))
+    warnings = ()
     if given is not None:
         named = given.select("stay_id", pl.exclude("stay_id").cast(pl.String).str.strip_chars())
         rows = rows.join(named, on="stay_id", how="left", maintain_order="left")
@@ -63,7 +65,7 @@ def of_stays(stays: pl.DataFrame, given: pl.DataFrame | None, clock: Clock, toda
         else:  # a slip of the pen is no period either
             year = pl.col("intime").dt.year().cast(pl.String)
             rows = rows.with_columns(period=pl.when(~later).then(year))
-    rows = rows.select("stay_id", *(pl.col(name).replace("", None) for name in SITES.names[1:]))
+    rows = rows.select("stay_id", pl.col(*SITES.names[1:], CARE_UNIT.name).replace("", None))
     if clock == "none" or not rows["period"].count():
         return Sites(rows.with_columns(period=pl.lit(None, dtype=pl.String)), "none", warnings)
     return Sites(rows, clock, warnings)

@@ -25,7 +25,7 @@ VERSIONS: dict[Step, int] = {
     "texts": 1,  # sections of notes, and text composed from structured data
     "labels": 1,  # labels from diagnosis codes, after repair
     "outcomes": 1,  # death and discharge
-    "sites": 1,  # hospital, network and period
+    "sites": 2,  # hospital, network, period and care unit; 1: without the unit
     "orders": 1,  # drugs that were ordered, infused or taken before admission
     "quarantine": 1,  # which rows could not be used
 }

@@ -30,7 +30,7 @@ from clinragen.cohort.folder import Cohort, frame
 from clinragen.errors import UserError, missing_extra
 from clinragen.integrity import outputs_of
 from clinragen.outputs import COHORT, MEDS, output_folder
-from clinragen.schema import NOTES, OUTCOMES, SERIES, SITES, STAYS, CohortPaths, labels_schema
+from clinragen.schema import CARE_UNIT, NOTES, OUTCOMES, SERIES, SITES, STAYS, CohortPaths, labels_schema
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -115,7 +115,7 @@ def import_cohort(root: Path, out: Path, *, overwrite: bool = False) -> None:
         if events["code"].str.starts_with(_DISCHARGE).any():  # older exports have none
             write_table(paths.outcomes, _typed(_outcomes(events, stays), OUTCOMES))
         if described.get("clock"):  # older exports have none
-            write_table(paths.sites, _typed(_sites(events, stays), SITES))
+            write_table(paths.sites, _typed(_sites(events, stays), SITES.append(CARE_UNIT)))
         if labelled:
             write_table(paths.labels, _typed(labels, labels_schema(keys)))
         write_json(
@@ -208,8 +208,10 @@ def _events(cohort: Cohort) -> pl.DataFrame:
         discharge = pl.concat_str(pl.lit(_DISCHARGE), died, separator="//", ignore_nulls=True)
         parts.append(outcomes.select(*ids, time="hospital_outtime", code=discharge))
         parts.append(outcomes.drop_nulls("death_time").select(*ids, time="death_time", code=pl.lit(_DEATH)))
-    sites = cohort.sites.unpivot(index="stay_id", variable_name="site", value_name="text_value").drop_nulls(
-        "text_value"
+    sites = (
+        cohort.sites.with_columns(cohort.care_units)
+        .unpivot(index="stay_id", variable_name="site", value_name="text_value")
+        .drop_nulls("text_value")
     )
     ids = owner.rename({"intime": "time"})
     parts.append(sites.join(ids, on="stay_id").select(pl.exclude("site"), code=pl.concat_str(pl.lit(_SITE), "site")))
@@ -281,9 +283,9 @@ def _outcomes(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sites(events: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
-    """Hospital, network and period of each stay; null where there is no event of it."""
+    """Hospital, network, period and care unit of each stay; null where there is no event of it."""
     sites = stays.select("stay_id")
-    for name in SITES.names[1:]:
+    for name in (*SITES.names[1:], CARE_UNIT.name):
         named = events.filter(pl.col("code") == _SITE + name).select("stay_id", pl.col("text_value").alias(name))
         sites = sites.join(named, on="stay_id", how="left", maintain_order="left")
     return sites

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from clinragen import added_variables, label_sets, versions
 from clinragen.artifacts import read_json, read_table, sha256_file
@@ -21,6 +22,7 @@ from clinragen.errors import UserError, unknown_choice
 from clinragen.integrity import complete, hold_output
 from clinragen.manifests import RationalesManifest
 from clinragen.schema import (
+    CARE_UNIT,
     LOGPROBS,
     NOTES,
     NOTES_KEYS,
@@ -201,6 +203,22 @@ class Cohort:
         if len(table) != len(self.stays):
             raise UserError(f"{path}: expected exactly one row of sites for each stay: prepare the cohort anew")
         return table.select(SITES.names)
+
+    @cached_property
+    def care_units(self) -> pl.Series:
+        """The first care unit of each stay, in the order of ``stays``.
+
+        Null where the source does not say it, and in a cohort from before units were read. No model reads it here, but
+        a note may name it.
+
+        Raises:
+            UserError: as ``sites``.
+        """
+        stays, path = self.sites.select("stay_id"), self.paths.sites
+        if not path.exists() or CARE_UNIT.name not in pq.read_schema(path).names:
+            return pl.Series(CARE_UNIT.name, [None] * len(stays), dtype=pl.String)
+        units = self._table(path, SITES.append(CARE_UNIT))
+        return stays.join(units, on="stay_id", how="left", maintain_order="left")[CARE_UNIT.name]
 
     @property
     def ordered(self) -> bool:

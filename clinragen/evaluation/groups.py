@@ -1,4 +1,5 @@
-"""How well the model does for women and men, at different ages, on short and long stays, and how far they are apart.
+"""How well the model does for women and men, at different ages, on short and long stays, in each care unit, and how far
+they are apart.
 
 The gap of a group is its score minus that of all other stays, on the same resampled patients. That of macro AUROC is
 over the labels that both carry in part, so that it does not mix in which labels a group has.
@@ -18,11 +19,12 @@ from clinragen.evaluation.sites import FEWEST, SCORES
 
 AGES = {"under 50": 50.0, "50 to 64": 65.0, "65 to 79": 80.0, "80 and over": np.inf}  # years, and their upper ends
 LENGTHS = {"under 2 days": 2.0, "2 to 4 days": 4.0, "4 to 8 days": 8.0, "8 days and over": np.inf}
+OTHER_UNITS = "other units"
 SEXES = {"F": "female", "M": "male"}
 
 
 def summarize(predictions: Predictions, truth: Truth, replicates: int = 1000, seed: int = 0) -> GroupsPart | None:
-    """Scores and gaps by age, sex and length of stay, where two groups are large enough; None where none are.
+    """Scores and gaps by age, sex, length of stay and care unit, where two groups are large enough; else None.
 
     Args:
         predictions: of ``n`` stays.
@@ -35,12 +37,23 @@ def summarize(predictions: Predictions, truth: Truth, replicates: int = 1000, se
         "age": (list(AGES), _banded(truth.stays["age"], AGES)),
         "sex": (list(SEXES.values()), [SEXES.get(sex) for sex in truth.stays["sex"]]),
         "length of stay": (list(LENGTHS), _banded(days, LENGTHS)),
+        "care unit": _units(truth),
     }
     tables = [
         _table(by, order, names, predictions.system, truth, replicates, seed) for by, (order, names) in groups.items()
     ]
     tables = [table for table in tables if sum(row["gaps"] is not None for row in table["rows"]) > 1]
     return {"fewest": FEWEST, "tables": tables} if tables else None
+
+
+def _units(truth: Truth) -> tuple[list[str], list[str | None]]:
+    """The care units with enough stays, largest first, and the one of each stay; small units are one group together."""
+    ids = truth.cohort.stays.select("stay_id").with_columns(truth.cohort.care_units.alias("unit"))
+    units = truth.stays.select("stay_id").join(ids, on="stay_id", how="left", maintain_order="left")["unit"]
+    counts = dict(units.drop_nulls().value_counts().sort(["count", "unit"], descending=[True, False]).iter_rows())
+    large = [name for name, count in counts.items() if count >= FEWEST]
+    names = [name if name is None or name in large else OTHER_UNITS for name in units.to_list()]
+    return [*large, *[OTHER_UNITS] * (len(large) < len(counts))], names
 
 
 def _banded(values: pl.Series, bands: dict[str, float]) -> list[str | None]:

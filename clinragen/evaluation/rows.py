@@ -280,7 +280,7 @@ class GroupRow(TypedDict):
 
 
 class GroupTable(TypedDict):
-    """Scores by age, sex or length of stay, and of how many stays it is not known."""
+    """Scores by age, sex, length of stay or care unit, and of how many stays it is not known."""
 
     by: str
     unknown: Count

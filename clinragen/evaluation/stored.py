@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ from clinragen.choices import CONTROLS, FORMER_SERIES_INPUTS
 from clinragen.errors import UserError
 from clinragen.evaluation.diagnosis import METRICS
 from clinragen.evaluation.rows import CLAIM_ROWS, EvaluationFile
+from clinragen.evaluation.table import GROUP_SCORES, KIND_SCORES, SITE_SCORES
 from clinragen.outputs import EVALUATION, MANIFEST, PREDICTIONS, check_output_file
 from clinragen.schema import RATIONALE_KINDS
 from clinragen.shape import differs, of
@@ -137,6 +138,21 @@ def _alien(evaluation: EvaluationFile) -> str | None:
     return _absent(evaluation)
 
 
+def _tabled(evaluation: EvaluationFile) -> Iterator[tuple[str, Iterable[str], Mapping[str, object]]]:
+    """The scores by kind of label, site and group that are shown: where they stand, their names, the scores."""
+    for row in (evaluation.get("by_label") or {"kinds": []})["kinds"]:
+        yield "by_label.kinds.scores", KIND_SCORES, row["scores"]
+    for sites in (evaluation.get("sites") or {"tables": []})["tables"]:
+        for site in sites["rows"]:
+            if site["scores"] is not None:
+                yield "sites.tables.rows.scores", SITE_SCORES, site["scores"]
+    for groups in (evaluation.get("groups") or {"tables": []})["tables"]:
+        for group in groups["rows"]:
+            if group["scores"] is not None:
+                yield "groups.tables.rows.scores", GROUP_SCORES, group["scores"]
+                yield "groups.tables.rows.gaps", GROUP_SCORES, group["gaps"] or {}
+
+
 def _absent(evaluation: EvaluationFile) -> str | None:
     """The first entry that is looked up by name and is not there."""
     systems, claims = evaluation["systems"], evaluation["claims"]
@@ -145,6 +161,7 @@ def _absent(evaluation: EvaluationFile) -> str | None:
         *((f"systems.{name}.scores", METRICS, system["scores"]) for name, system in systems.items()),
         ("claims", RATIONALE_KINDS, claims),
         *((f"claims.{kind}", CLAIM_ROWS[kind], claims.get(kind, {})) for kind in RATIONALE_KINDS),
+        *_tabled(evaluation),
     ]
     missing = (
         f"{section}.{name}: is missing"

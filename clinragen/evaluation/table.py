@@ -228,7 +228,7 @@ def site_note(sites: SiteTable, part: SitesPart) -> str:
 
 
 def _by_group(groups: GroupTable, part: GroupsPart) -> Table:
-    """Scores by age, sex or length of stay, and how far each group is from all others."""
+    """Scores by age, sex, length of stay or care unit, and how far each group is from all others."""
     table = Table(
         title=f"By {groups['by']}; 95 % interval by patient", caption=group_note(groups, part), show_edge=False
     )

@@ -124,7 +124,7 @@ def _by_site(evaluation: EvaluationFile | None) -> list[tuple[SiteTable, str]]:
 
 
 def _by_group(evaluation: EvaluationFile | None) -> list[tuple[GroupTable, str]]:
-    """The tables by age, sex and length of stay, each with how it is to be read."""
+    """The tables by age, sex, length of stay and care unit, each with how it is to be read."""
     part = evaluation.get("groups") if evaluation else None
     return [(table, group_note(table, part)) for table in part["tables"]] if part else []
 

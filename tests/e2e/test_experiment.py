@@ -34,7 +34,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(hospital, toy: Path, tmp_path_factory: pytest.TempPathFactory):
     """``run(*more)`` runs or continues the experiment; ``run.out`` is its folder."""
-    from conftest import call
+    from tests.conftest import call
 
     out = tmp_path_factory.mktemp("experiment") / "out"
     given = ("--raw", hospital.raw, "--out", out, "--model", toy, "--seeds", 0, "--set", "stage.epochs=1")

@@ -1,4 +1,4 @@
-"""Scores by age, sex and length of stay: a planted gap is told, and it does not mix in which labels a group has."""
+"""Scores by age, sex, stay length and care unit: a planted gap is told, and which labels a group has is not in it."""
 
 from dataclasses import replace
 
@@ -74,3 +74,21 @@ def test_few_stays_are_counted_and_not_scored(hospital):
     missing = truth.stays.with_columns(age=pl.lit(None, pl.Float32), sex=pl.lit(None, pl.String))
     part = groups.summarize(predictions, replace(truth, stays=missing), 5)
     assert [table["by"] for table in part["tables"]] == ["length of stay"]
+
+
+def test_care_units_are_scored_largest_first_and_small_ones_together(hospital):
+    predictions, truth = hospital
+    count = len(truth.stays)
+    names = ["surgical"] * 30 + ["medical"] * (count - 55) + ["burns"] * 12 + ["neuro"] * 9 + [None] * 4
+    cohort = replace(truth.cohort)
+    ids = truth.stays.select("stay_id").with_columns(care_unit=pl.Series(names))
+    cohort.__dict__["care_units"] = cohort.stays.join(ids, on="stay_id", how="left", maintain_order="left")["care_unit"]
+    surgical = np.array(names) == "surgical"
+    system = replace(predictions.system, probabilities=_told(truth, ~surgical))
+    part = groups.summarize(replace(predictions, system=system), replace(truth, cohort=cohort), 40)
+    [table] = [table for table in part["tables"] if table["by"] == "care unit"]
+    sizes = [(row["name"], row["stays"]) for row in table["rows"]]
+    assert sizes == [("medical", count - 55), ("surgical", 30), (groups.OTHER_UNITS, 21)]
+    assert table["unknown"] == 4
+    assert table["rows"][1]["gaps"]["macro_auroc"]["value"] == -1
+    assert table["rows"][0]["gaps"]["macro_auroc"]["value"] > 0

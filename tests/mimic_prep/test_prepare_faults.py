@@ -19,6 +19,7 @@ def fails(tmp_path, capsys):
     """Run the command, expect exit code 2, return the one line, and check that nothing is left behind."""
 
     def run(raw, *more: str, out="cohort") -> str:
+        capsys.readouterr()  # of a command before
         before = _listing(tmp_path)
         code = main(["mimic-iv", "--raw", str(raw), "--out", str(tmp_path / out), *more])
         error = capsys.readouterr().err.strip()

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import clinragen
+from clinragen.artifacts import write_table
 from clinragen.cohort.folder import Cohort
 from clinragen.errors import UserError
-from clinragen.schema import SITES
+from clinragen.schema import CARE_UNIT, SITES
 from mimic_prep import prepare as preparation
 from mimic_prep.sites import of_stays
 from tests.mimic_prep import fhir_export, test_clif, test_omop
@@ -27,7 +28,7 @@ _TODAY = date(2026, 6, 1)
 def _sites(root: Path) -> list[tuple[str | None, ...]]:
     """Hospital, network and period of each stay, in the order of intime."""
     cohort = Cohort.load(root)
-    assert pq.read_table(root / "sites.parquet").schema.equals(SITES)
+    assert pq.read_table(root / "sites.parquet").schema.equals(SITES.append(CARE_UNIT))
     rows = cohort.stays.join(cohort.sites, on="stay_id").sort("intime")
     return rows.select("hospital", "network", "period").rows()
 
@@ -62,6 +63,23 @@ def test_mimic_iv_has_spans_of_years_and_no_sites(hospital, prepared):
     assert cohort.manifest["clock"] == "year_group"
     assert cohort.manifest["cohort"]["periods"] == {"2008 - 2010": 1, "2014 - 2016": 2}
     assert "hospitals" not in cohort.manifest["cohort"]
+
+
+def test_the_first_care_unit_stands_beside_the_sites_and_is_none_of_them(hospital, prepared, restamp):
+    units = ("MICU", "", " CVICU ", "SICU")
+    for row, name in zip(hospital.tables["icu/icustays"], units, strict=True):
+        row["first_careunit"] = name
+    cohort = Cohort.load(prepared(hospital).root)
+    given = {int(row["stay_id"]): row["first_careunit"].strip() or None for row in hospital.tables["icu/icustays"]}
+    assert cohort.care_units.to_list() == [given[stay] for stay in cohort.stays["stay_id"]]
+    assert {"MICU", None} < set(cohort.care_units)
+    assert cohort.sites.columns == SITES.names
+    path = cohort.paths.sites
+    write_table(path, pq.read_table(path).drop_columns(["care_unit"]))
+    restamp(cohort.paths.root)
+    older = Cohort.load(cohort.paths.root)
+    assert older.care_units.to_list() == [None] * 3
+    assert older.sites.rows() == cohort.sites.rows()
 
 
 def test_tables_in_the_layout_of_mimic_iv_may_name_hospitals(hospital, prepared):
@@ -178,12 +196,16 @@ _OF_FEDERATIONS = (
 
 
 def _reads_sites(source: str) -> bool:
-    """Whether code names the file, its schema, or ``sites`` of a cohort or of its paths."""
+    """Whether code names the file, its schema, or ``sites`` or ``care_units`` of a cohort or of its paths."""
     nodes = list(ast.walk(ast.parse(source)))
-    owners = {ast.unparse(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr == "sites"}
+    owners = {
+        ast.unparse(node.value)
+        for node in nodes
+        if isinstance(node, ast.Attribute) and node.attr in ("sites", "care_units")
+    }
     imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
     texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return bool(owners) or bool((imported | texts) & {"SITES", "sites.parquet"})
+    return bool(owners) or bool((imported | texts) & {"SITES", "CARE_UNIT", "sites.parquet"})
 
 
 def test_no_input_of_a_model_reads_sites():
