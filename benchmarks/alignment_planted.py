@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.special import comb
 
@@ -68,7 +68,7 @@ def resampled(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
 def cell(values: np.ndarray, patients: np.ndarray, chance: float = 1.0) -> str:
     """The mean over chance, with its interval."""
     of = interval(values.mean() / chance, resampled(values[:, None], patients)[:, 0] / chance)
-    return f"{of['value']:.3f} ({of['low']:.3f} to {of['high']:.3f})"
+    return with_interval(of)
 
 
 def partners(trained: TrainedModel, stays: StayDataset, both: Planted) -> Table:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from eicu_table import FEW
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.stats import spearmanr
 
@@ -235,8 +235,7 @@ def show_left_out(splits: list[Split]) -> None:
 
 
 def _shown(value: float, replicates: np.ndarray) -> str:
-    ends = interval(float(value), replicates)
-    return f"{value:.3f} ({ends['low']:.3f} to {ends['high']:.3f})"
+    return with_interval(interval(float(value), replicates))
 
 
 def main() -> None:

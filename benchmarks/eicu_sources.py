@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import torch
 from eicu_table import SHARES, prepare
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 
 import clinragen
@@ -230,7 +230,7 @@ def main() -> None:
     for name, (value, replicates) in means.items():
         cells = [(value, replicates), (value - means[NOW][0], replicates - means[NOW][1])]
         shown = [interval(float(number), drawn) for number, drawn in cells]
-        texts = [f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})" for one in shown]
+        texts = [with_interval(one, digits=4) for one in shown]
         table.add_row(name, texts[0], "" if name == NOW else texts[1])
     Console(width=120).print(table)
 

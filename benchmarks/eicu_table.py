@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 import torch
 from llama_server import smollm2
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 
 from clinragen.artifacts import read_json, write_json
@@ -290,7 +290,7 @@ def show(splits: list[tuple[dict[str, Bootstrapped], np.ndarray]], names: list[s
 
 def _interval(value: float, replicates: np.ndarray) -> str:
     found = interval(value, replicates)
-    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+    return with_interval(found)
 
 
 def main() -> None:

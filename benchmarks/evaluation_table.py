@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 
 
 def shown(value: Mapping[str, float]) -> str:
     """A score with its interval."""
-    return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+    return with_interval(value)
 
 
 def row_of(evaluation: Mapping[str, Any]) -> list[str]:

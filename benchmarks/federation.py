@@ -35,7 +35,7 @@ import federated_network
 import numpy as np
 import polars as pl
 from eicu_table import FEW, prepare, probes
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
@@ -329,8 +329,7 @@ def show_sites(splits: list[Split]) -> None:
 
 
 def _shown(value: float, replicates: np.ndarray) -> str:
-    ends = interval(float(value), replicates)
-    return f"{value:.3f} ({ends['low']:.3f} to {ends['high']:.3f})"
+    return with_interval(interval(float(value), replicates))
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from eicu_table import FEW, SHARES
 from federation import Split
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.special import expit
 
@@ -156,7 +156,7 @@ def show(groups: dict[float, list[Group]]) -> None:
 
 def _shown(value: float, replicates: np.ndarray) -> str:
     ends = interval(value, replicates)
-    return "" if ends["value"] is None else f"{value:.3f} ({ends['low']:.3f} to {ends['high']:.3f})"
+    return "" if ends["value"] is None else with_interval(ends)
 
 
 def main() -> None:

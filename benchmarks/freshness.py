@@ -26,7 +26,7 @@ import duckdb
 import numpy as np
 import polars as pl
 import torch
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.sparse import csr_matrix, vstack
 from scipy.special import expit
@@ -344,7 +344,7 @@ def show_inputs(args: argparse.Namespace) -> None:
 def shown(value: float, replicates: np.ndarray) -> str:
     """A value with its interval."""
     bounds = interval(float(value), replicates)
-    return f"{bounds['value']:.4f} ({bounds['low']:.4f} to {bounds['high']:.4f})"
+    return with_interval(bounds, digits=4)
 
 
 def show_eicu(args: argparse.Namespace) -> None:

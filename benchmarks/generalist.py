@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 
 import clinragen
@@ -160,7 +160,7 @@ def kept(run: Path) -> str:
 def shown(values: np.ndarray, sign: str = "") -> str:
     """A score, or a difference with its sign, with the interval over the replicates."""
     ends = interval(float(values[0]), values[1:])
-    return f"{ends['value']:{sign}.3f} ({ends['low']:{sign}.3f} to {ends['high']:{sign}.3f})"
+    return with_interval(ends, sign=sign)
 
 
 def compare(bench: Bench, weights: str, console: Console) -> None:

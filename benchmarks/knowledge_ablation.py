@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 
 from clinragen.artifacts import write_text
@@ -179,7 +179,7 @@ def summarise(cells: list[dict[str, Any]], bench: Bench, resamples: int, console
 
 def _text(value: float, replicates: np.ndarray) -> str:
     found = interval(float(value), replicates)
-    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+    return with_interval(found)
 
 
 def main() -> None:

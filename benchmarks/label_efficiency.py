@@ -24,7 +24,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.progress import track
 from rich.table import Table
 from scipy.sparse import csr_matrix, hstack
@@ -153,7 +153,7 @@ def main() -> None:
 
 def _cell(value: float, replicates: np.ndarray) -> str:
     of = interval(float(value), replicates)
-    return f"{of['value']:.3f} ({of['low']:.3f} to {of['high']:.3f})"
+    return with_interval(of)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 from eicu_table import SHARES
 from prescription_pyhealth import pyhealth
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -341,7 +341,7 @@ def show(splits: list[Split], names: list[str]) -> None:
 
 def _interval(value: float, replicates: np.ndarray) -> str:
     of = interval(value, replicates)
-    return f"{of['value']:.3f} ({of['low']:.3f} to {of['high']:.3f})"
+    return with_interval(of)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from typing import get_args
 import numpy as np
 import polars as pl
 from prescription import LISTED, REPLICATES, Split, measure, prepare
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 
 from clinragen.artifacts import write_json
@@ -261,7 +261,7 @@ def _interval(value: float, replicates: np.ndarray) -> str:
     if np.isnan(value):
         return ""
     of = interval(value, replicates)
-    return f"{of['value']:.3f} ({of['low']:.3f} to {of['high']:.3f})"
+    return with_interval(of)
 
 
 def told(tally: Tally) -> str:

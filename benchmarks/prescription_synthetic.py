@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from prescription import ROWS, Split, _auroc, _precision
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.special import expit
 
@@ -123,7 +123,7 @@ def show(split: Split, cells: dict[str, np.ndarray], classes: np.ndarray) -> Non
     for name in cells:
         ratio = interval(values[name][0] / values["oracle"][0], replicates[name][:, 0] / replicates["oracle"][:, 0])
         shown = [interval(values[name][i], replicates[name][:, i]) for i in (0, 1)] + [ratio]
-        cells_shown = [f"{of['value']:.3f} ({of['low']:.3f} to {of['high']:.3f})" for of in shown]
+        cells_shown = [with_interval(of) for of in shown]
         table.add_row(ROWS[name][0] if name in ROWS else OTHERS[name], *cells_shown)
     Console(width=120).print(table)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def cells_of(table: Table) -> dict[str, Any]:
         "columns": [_plain(column.header) for column in table.columns],
         "rows": [list(row) for row in zip(*columns, strict=True)],
     }
+
+
+def with_interval(score: Mapping[str, Any], digits: int = 3, sign: str = "") -> str:
+    """A score with its interval, as ``clinragen.evaluation.diagnosis.interval`` gives it; ``sign`` may be ``+``.
+
+    >>> with_interval({"value": 0.0123, "low": -0.01, "high": 0.02}, sign="+")
+    '+0.012 (-0.010 to +0.020)'
+    """
+    value, low, high = (format(score[name], f"{sign}.{digits}f") for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def _plain(cell: Any) -> str:

@@ -42,7 +42,7 @@ import numpy as np
 import polars as pl
 import stage_ablation
 import torch
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.special import expit
 from transformers import LogitsProcessorList
@@ -437,7 +437,7 @@ def show(parts: list[dict[str, Scores]], names: Sequence[str], base: str, title:
 
 def _interval(value: float, replicates: np.ndarray, sign: str = "") -> str:
     found = interval(value, replicates)
-    return f"{found['value']:{sign}.3f} ({found['low']:{sign}.3f} to {found['high']:{sign}.3f})"
+    return with_interval(found, sign=sign)
 
 
 def student(preset: str, epochs: int | None, samples: int) -> Student:

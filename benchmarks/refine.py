@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 
 import clinragen
@@ -91,7 +91,7 @@ def cell(value: Interval) -> str:
     """A share with its interval, as printed."""
     if value["value"] is None:
         return "-"
-    return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+    return with_interval(value)
 
 
 def difference(weights: np.ndarray, before: Counted, after: Counted, measure: str) -> str:
@@ -102,7 +102,7 @@ def difference(weights: np.ndarray, before: Counted, after: Counted, measure: st
         shares.append(np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0))
     gaps = shares[1] - shares[0]
     found = interval(float(gaps[0]), gaps[1:])
-    return "-" if found["value"] is None else f"{found['value']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
+    return "-" if found["value"] is None else with_interval(found, sign="+")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from scipy.special import expit
 from torch import Tensor
@@ -192,7 +192,7 @@ def _all(result: Bootstrapped, many: np.ndarray) -> tuple[float, np.ndarray]:
 
 def _interval(value: float, replicates: np.ndarray) -> str:
     ends = interval(value, replicates)
-    return f"{ends['value']:.4f} ({ends['low']:.4f} to {ends['high']:.4f})"
+    return with_interval(ends, digits=4)
 
 
 def main() -> None:

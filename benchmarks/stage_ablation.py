@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 
 import clinragen
@@ -188,7 +188,7 @@ def show_told(rows: dict[str, dict[str, Any]], limit: int) -> None:
     def share(found: dict[str, Any] | None) -> str:
         if found is None or found["value"] is None:
             return ""
-        text = f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+        text = with_interval(found)
         return f"{text} of {found['claims']}" if "claims" in found else text
 
     for name, row in rows.items():
@@ -224,7 +224,7 @@ def show(rows: dict[str, System], apart: dict[str, list[str]], cohort: Cohort, p
 
 def _interval(value: float, replicates: np.ndarray, sign: str = "") -> str:
     found = interval(value, replicates)
-    return f"{found['value']:{sign}.3f} ({found['low']:{sign}.3f} to {found['high']:{sign}.3f})"
+    return with_interval(found, sign=sign)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from printed_tables import Console
+from printed_tables import Console, with_interval
 from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -182,7 +182,7 @@ def main() -> None:
             mean = np.mean(splits, axis=0)
             shown = interval(float(mean[0]), mean[1:])
             each = " ".join(f"{split[0]:.3f}" for split in splits)
-            table.add_row(title, f"{shown['value']:.3f} ({shown['low']:.3f} to {shown['high']:.3f})", each)
+            table.add_row(title, with_interval(shown), each)
         Console(width=120).print(table)
 
 
